@@ -1,0 +1,195 @@
+//! The seam to storage: one directory of one node.
+//!
+//! Two faces. The *cold* calls are synchronous and made only while a node starts or stops.
+//! The *hot* calls have io_uring's shape: submit an operation, find its completion later, in
+//! any order; they never block. Implemented in [`crate::storage`] (io_uring; a writer thread
+//! where io_uring is refused), wrapped for slow-disk injection, and twinned by the simulator's
+//! disk, which forgets what was not synced when it crashes.
+
+use lockstep_transport::concurrent::KernelBlock;
+use lockstep_transport::time::Nanos;
+
+/// Names an open file of the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId(pub u32);
+
+/// Chosen by whoever submits an operation; comes back with its completion.
+pub type Token = u64;
+
+/// Unit of direct writes, in bytes: offsets, lengths and addresses are multiples of it.
+pub const BLOCK_LENGTH: usize = 4096;
+
+/// Identifies a segment file `<recording_id>-<position>.rec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SegmentName {
+    /// The recording; 0 is the cluster's log.
+    pub recording_id: i64,
+    /// Position of the segment's first byte in the log.
+    pub position: i64,
+}
+
+/// When a write counts as complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On stable storage (RWF_DSYNC). Offset, length and address are [`BLOCK_LENGTH`] aligned.
+    Synced,
+    /// In the page cache, to survive a crash of the process but not of the host.
+    Cached,
+    /// Handed to the device without a flush: durable once any later `Synced` write completes.
+    Unflushed,
+}
+
+/// An operation for [`Disk::submit`].
+#[derive(Debug)]
+pub enum DiskOp {
+    /// Writes `block` at `offset`.
+    Write {
+        /// Comes back with the completion.
+        token: Token,
+        /// Where to.
+        file: FileId,
+        /// Byte offset in the file.
+        offset: u64,
+        /// What.
+        block: KernelBlock,
+        /// When it counts as complete.
+        durability: Durability,
+    },
+    /// Fills `block` from `offset`.
+    Read {
+        /// Comes back with the completion.
+        token: Token,
+        /// Where from.
+        file: FileId,
+        /// Byte offset in the file.
+        offset: u64,
+        /// Where the bytes go; not to be looked at before the completion.
+        block: KernelBlock,
+    },
+    /// Creates a segment written with zeros, synced, its directory entry synced too, or opens
+    /// it when it exists. Slow; carried out off the hot path.
+    Prepare {
+        /// Comes back with the completion.
+        token: Token,
+        /// Which segment.
+        name: SegmentName,
+        /// Its length in bytes.
+        length: u64,
+    },
+}
+
+/// The outcome of an operation.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// Of the operation.
+    pub token: Token,
+    /// The prepared file for `Prepare`, the operation's own file otherwise.
+    pub result: Result<FileId, DiskError>,
+}
+
+/// Why storage could not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiskError {
+    /// The operating system's error for a named file.
+    #[error("{operation} of {name} failed: {detail}")]
+    Io {
+        /// Which operation.
+        operation: &'static str,
+        /// Which file.
+        name: String,
+        /// The operating system's words.
+        detail: String,
+    },
+    /// No space left for a named file.
+    #[error(
+        "no space left on the device for {name} ({needed} bytes needed): free some, or choose another directory"
+    )]
+    Full {
+        /// Which file.
+        name: String,
+        /// Bytes it needs.
+        needed: u64,
+    },
+    /// The file does not exist.
+    #[error("{name} does not exist")]
+    Missing {
+        /// Which file.
+        name: String,
+    },
+    /// A simulated crash: everything from here on fails until restart.
+    #[error("the simulated host has crashed")]
+    Crashed,
+}
+
+/// [`Disk::submit`] has no room: nothing was taken, try again in a later cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+/// One node's directory. See the module.
+pub trait Disk {
+    /// Cold: names of all files, sorted.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn list(&mut self) -> Result<Vec<String>, DiskError>;
+
+    /// Cold: opens an existing file.
+    ///
+    /// # Errors
+    /// [`DiskError::Missing`] when it does not exist.
+    fn open(&mut self, name: &str) -> Result<FileId, DiskError>;
+
+    /// Cold: creates a file of `length` zeros, or opens it. On return it and its directory
+    /// entry are durable; a crash on the way leaves no file of that name.
+    ///
+    /// # Errors
+    /// [`DiskError::Full`] when there is no room.
+    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError>;
+
+    /// Cold: length of a file in bytes.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn length(&mut self, file: FileId) -> Result<u64, DiskError>;
+
+    /// Cold: fills `target` from `offset`; short files are an error.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError>;
+
+    /// Cold: writes `bytes` at `offset`, durable on return.
+    ///
+    /// # Errors
+    /// The operating system's; after a failed write or sync the file must not be trusted.
+    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
+
+    /// Cold: removes a file, durably.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn remove(&mut self, name: &str) -> Result<(), DiskError>;
+
+    /// Cold: bytes that may still be written in this directory.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn free_bytes(&mut self) -> Result<u64, DiskError>;
+
+    /// Hot: starts an operation.
+    ///
+    /// # Errors
+    /// [`Busy`] when the queue is full.
+    fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy>;
+
+    /// Hot: the next finished operation, if any.
+    fn poll_completion(&mut self, now: Nanos) -> Option<Completion>;
+
+    /// Hot: pushes submitted operations to the device. Called once per cycle.
+    fn flush(&mut self, _now: Nanos) {}
+
+    /// When the next completion is due, where that is known (the simulator, injected delay).
+    fn next_deadline(&self) -> Option<Nanos> {
+        None
+    }
+}

@@ -1,0 +1,2 @@
+//! bench
+#![deny(unsafe_code)]

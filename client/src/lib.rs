@@ -1,0 +1,8 @@
+//! The cluster client: connect to any member, follow the redirect to the leader, offer
+//! requests, receive every response once and in order, survive leader changes.
+//!
+//! The whole client is plain structs driven by `do_work(now, …)`; [`protocol`] holds the
+//! messages exchanged with the cluster.
+#![forbid(unsafe_code)]
+
+pub mod protocol;

@@ -1,0 +1,142 @@
+//! Everything the consensus module can ask its agent to do, in the order to be done.
+
+use lockstep_transport::position::Position;
+
+use crate::member::{LeadershipTermId, MemberId};
+use crate::message::MemberMessage;
+
+/// Why a node must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HaltReason {
+    /// Storage failed: what it holds can no longer be trusted by this process.
+    #[error(
+        "a write or sync failed: restart this member, it will re-read its disk and repair from its peers"
+    )]
+    StorageFailed,
+    /// Joining would truncate what is committed, applied or snapshotted (L4).
+    #[error(
+        "joining term {term} needs truncation to {truncation}, below what is committed ({commit}): members' logs disagree, keep all disks and investigate"
+    )]
+    CommittedTruncation {
+        /// The leader's term.
+        term: LeadershipTermId,
+        /// Where the logs part.
+        truncation: Position,
+        /// What this member knows to be committed or has applied.
+        commit: Position,
+    },
+    /// Two logs differ below a position both claim (L1).
+    #[error(
+        "member {member}'s chain hash at {position} differs from the leader's: its log is damaged, restore it from a peer"
+    )]
+    ChainMismatch {
+        /// The follower that differs.
+        member: MemberId,
+        /// Where.
+        position: Position,
+    },
+}
+
+/// An output of the consensus module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make (term, vote) durable, then report `StatePersisted`.
+    PersistState {
+        /// The term.
+        term: LeadershipTermId,
+        /// The vote in it.
+        vote: Option<MemberId>,
+    },
+    /// Send a message.
+    Send {
+        /// To whom.
+        to: MemberId,
+        /// What.
+        message: MemberMessage,
+    },
+    /// Stop accepting log frames; let the disk drain.
+    StopPlacing,
+    /// Truncate the log to `position` (`log.md` 3.4), then report `Truncated`.
+    Truncate {
+        /// New end of the log.
+        position: Position,
+    },
+    /// Accept log frames of `leader` from `position` on, checked against `leader_terms()`.
+    Follow {
+        /// Whom.
+        leader: MemberId,
+        /// In which term.
+        term: LeadershipTermId,
+        /// From where.
+        position: Position,
+    },
+    /// This member leads `term`: append its NewLeadershipTerm entry at the end of the log.
+    Lead {
+        /// The term.
+        term: LeadershipTermId,
+    },
+    /// Leader: send the log to `member` from `position` on (restart its cursor there).
+    Replicate {
+        /// To whom.
+        member: MemberId,
+        /// From where.
+        position: Position,
+    },
+    /// Leadership is lost: drop all volatile leader state (C5).
+    Abdicate,
+    /// The commit position advanced.
+    Commit {
+        /// New commit position.
+        position: Position,
+    },
+    /// Stop this node.
+    Halt {
+        /// Why.
+        reason: HaltReason,
+    },
+}
+
+/// Actions one call may produce at most: a message and an action or two per member.
+pub const ACTIONS_MAX: usize = 64;
+
+/// Fixed-capacity list of actions, owned by the agent. Overflow is a bug and asserts.
+#[derive(Debug)]
+pub struct Actions {
+    items: Vec<Action>,
+}
+
+impl Default for Actions {
+    fn default() -> Self {
+        Self {
+            items: Vec::with_capacity(ACTIONS_MAX),
+        }
+    }
+}
+
+impl Actions {
+    /// Adds an action.
+    pub fn push(&mut self, action: Action) {
+        assert!(
+            self.items.len() < ACTIONS_MAX,
+            "more than {ACTIONS_MAX} actions in one call"
+        );
+        self.items.push(action);
+    }
+
+    /// Takes the action at `index`, if there is one.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<Action> {
+        self.items.get(index).copied()
+    }
+
+    /// The actions so far, in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Action] {
+        &self.items
+    }
+
+    /// Empties the list, keeping its room.
+    pub fn clear(&mut self) {
+        self.items.clear();
+    }
+}

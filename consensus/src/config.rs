@@ -1,0 +1,298 @@
+//! Configuration: what all members must agree on, and what each node chooses for itself.
+
+use core::net::SocketAddr;
+use std::path::PathBuf;
+
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+
+use crate::member::{MEMBERS_MAX, MemberId};
+
+/// How responses reach clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponsesMode {
+    /// Through the log: replicated, committed, exactly once.
+    Replicated,
+    /// Straight from the leader when the request is applied: at most once.
+    Direct,
+}
+
+/// When the log counts as durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncMode {
+    /// On stable storage.
+    Data,
+    /// In the page cache. Survives a crash of the process, not of the host.
+    None,
+}
+
+/// How a node reaches network and disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoChoice {
+    /// Probe at start and take what measures best.
+    Auto,
+    /// io_uring.
+    Uring,
+    /// Plain system calls; the disk gets a writer thread.
+    Syscall,
+}
+
+/// Addresses of one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberEndpoints {
+    /// Where clients send.
+    pub ingress: SocketAddr,
+    /// Where members send: log and consensus messages.
+    pub member: SocketAddr,
+}
+
+/// What all members must agree on; hashed, and a mismatch is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// Name of the cluster; its identity on disk and on the wire derives from it.
+    pub name: String,
+    /// The members, by id.
+    pub members: Vec<MemberEndpoints>,
+    /// Bytes in a term of the log (power of two).
+    pub term_length: usize,
+    /// Bytes in a segment file (power of two, at least a term).
+    pub segment_length: usize,
+    /// Largest frame of the log, in bytes (multiple of 32).
+    pub log_mtu: usize,
+    /// Largest request or response, in bytes.
+    pub message_max: usize,
+    /// Most effects one entry may have.
+    pub effects_per_cause: u32,
+    /// Most bytes of effects one entry may have.
+    pub effect_bytes_per_cause: usize,
+    /// Bytes the outbox may hold.
+    pub outbox_bytes: usize,
+    /// Most open sessions.
+    pub sessions_max: usize,
+    /// How responses reach clients.
+    pub responses: ResponsesMode,
+    /// A session without message or keepalive for so long is closed.
+    pub session_timeout_ns: Nanos,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            name: "lockstep".to_owned(),
+            members: Vec::new(),
+            term_length: 16 * 1024 * 1024,
+            segment_length: 64 * 1024 * 1024,
+            log_mtu: 8 * 1024,
+            message_max: 32 * 1024,
+            effects_per_cause: 64,
+            effect_bytes_per_cause: 256 * 1024,
+            outbox_bytes: 16 * 1024 * 1024,
+            sessions_max: 1024,
+            responses: ResponsesMode::Replicated,
+            session_timeout_ns: 10 * SECOND,
+        }
+    }
+}
+
+/// Faults injected on the node's links, both directions unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LinkFaults {
+    /// Probability that a datagram is lost, 0..1.
+    pub loss: f64,
+    /// Probability that a datagram is duplicated, 0..1.
+    pub duplicate: f64,
+    /// Probability that a datagram is held back so that later ones overtake it, 0..1.
+    pub reorder: f64,
+    /// Added to every datagram's way, ns.
+    pub delay_ns: Nanos,
+    /// Up to so much more is added, uniformly, ns.
+    pub jitter_ns: Nanos,
+    /// Nothing passes.
+    pub partitioned: bool,
+}
+
+/// What one node chooses for itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeConfig {
+    /// This node's member id.
+    pub member: MemberId,
+    /// Its data directory.
+    pub directory: PathBuf,
+    /// When the log counts as durable.
+    pub sync: SyncMode,
+    /// How network and disk are reached.
+    pub io: IoChoice,
+    /// Interval of the leader's heartbeats.
+    pub heartbeat_interval_ns: Nanos,
+    /// Silence of a leader after which an election begins (randomised up to twice this).
+    pub election_timeout_ns: Nanos,
+    /// Most bytes of segment files this node may write.
+    pub disk_budget_bytes: u64,
+    /// Added to every durable write of the log: slow-disk injection.
+    pub disk_delay_ns: Nanos,
+    /// Faults on this node's links.
+    pub faults: LinkFaults,
+    /// Seed of everything random in this node.
+    pub seed: u64,
+    /// Endpoints may be other than loopback although the transport is not authenticated.
+    pub insecure: bool,
+    /// Trace one message in so many (power of two); 0 turns tracing off.
+    pub trace_every: u64,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            member: 0,
+            directory: PathBuf::new(),
+            sync: SyncMode::Data,
+            io: IoChoice::Auto,
+            heartbeat_interval_ns: 50 * MILLISECOND,
+            election_timeout_ns: 500 * MILLISECOND,
+            disk_budget_bytes: 2 << 30,
+            disk_delay_ns: 0,
+            faults: LinkFaults::default(),
+            seed: 1,
+            insecure: false,
+            trace_every: 0,
+        }
+    }
+}
+
+/// A configuration that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}; {remedy}")]
+pub struct ConfigError {
+    /// The key concerned.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+fn refuse(key: &'static str, problem: String, remedy: &'static str) -> Result<(), ConfigError> {
+    Err(ConfigError {
+        key,
+        problem,
+        remedy,
+    })
+}
+
+impl ClusterConfig {
+    /// Checks every value and relation.
+    ///
+    /// # Errors
+    /// The first violation found, with its key and remedy.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let members = self.members.len();
+        if members == 0 || members > MEMBERS_MAX {
+            let problem = format!("{members} members");
+            return refuse("members", problem, "list between 1 and 7 members, best 3");
+        }
+        if lockstep_transport::position::Geometry::new(0, self.term_length).is_none() {
+            let problem = format!("{} bytes", self.term_length);
+            return refuse(
+                "term_length",
+                problem,
+                "use a power of two from 64 KiB to 1 GiB",
+            );
+        }
+        if !self.segment_length.is_power_of_two() || self.segment_length < self.term_length {
+            let problem = format!("{} bytes", self.segment_length);
+            return refuse(
+                "segment_length",
+                problem,
+                "use a power of two not below term_length",
+            );
+        }
+        if self.log_mtu < 256 || self.log_mtu > 65_504 || !self.log_mtu.is_multiple_of(32) {
+            let problem = format!("{} bytes", self.log_mtu);
+            return refuse("log_mtu", problem, "use a multiple of 32 from 256 to 65504");
+        }
+        if self.message_max > self.term_length / 8 {
+            let problem = format!("{} bytes", self.message_max);
+            return refuse(
+                "message_max",
+                problem,
+                "use at most an eighth of term_length",
+            );
+        }
+        if self.outbox_bytes < 2 * self.effect_bytes_per_cause {
+            let problem = format!("{} bytes", self.outbox_bytes);
+            return refuse(
+                "outbox_bytes",
+                problem,
+                "use at least twice effect_bytes_per_cause",
+            );
+        }
+        if self.effect_bytes_per_cause < self.message_max {
+            let problem = format!("{} bytes", self.effect_bytes_per_cause);
+            return refuse(
+                "effect_bytes_per_cause",
+                problem,
+                "use at least message_max",
+            );
+        }
+        if self.sessions_max == 0 || self.effects_per_cause == 0 {
+            let problem = "0".to_owned();
+            return refuse("sessions_max, effects_per_cause", problem, "use at least 1");
+        }
+        Ok(())
+    }
+
+    /// Votes that decide: a majority.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        self.members.len() / 2 + 1
+    }
+}
+
+impl NodeConfig {
+    /// Checks every value against itself and the cluster's.
+    ///
+    /// # Errors
+    /// The first violation found, with its key and remedy.
+    pub fn validate(&self, cluster: &ClusterConfig) -> Result<(), ConfigError> {
+        cluster.validate()?;
+        let Some(own) = cluster.members.get(usize::from(self.member)) else {
+            let problem = format!("{} of {} members", self.member, cluster.members.len());
+            return refuse("member", problem, "use the index of this node in members");
+        };
+        let remote = !own.ingress.ip().is_loopback() || !own.member.ip().is_loopback();
+        if remote && !self.insecure {
+            let problem = format!("{} or {} is not loopback", own.ingress, own.member);
+            let remedy =
+                "the transport is not authenticated yet: set insecure = true to accept that";
+            return refuse("members", problem, remedy);
+        }
+        if self.election_timeout_ns < 3 * self.heartbeat_interval_ns
+            || self.heartbeat_interval_ns <= 0
+        {
+            let problem = format!(
+                "{} ns with heartbeats every {} ns",
+                self.election_timeout_ns, self.heartbeat_interval_ns
+            );
+            return refuse(
+                "election_timeout",
+                problem,
+                "use at least three heartbeat intervals",
+            );
+        }
+        if self.trace_every != 0 && !self.trace_every.is_power_of_two() {
+            let problem = format!("{}", self.trace_every);
+            return refuse("trace_every", problem, "use 0 or a power of two");
+        }
+        if self.disk_budget_bytes < 2 * cluster.segment_length as u64 {
+            let problem = format!(
+                "{} bytes hold less than two segments of {} bytes",
+                self.disk_budget_bytes, cluster.segment_length
+            );
+            return refuse(
+                "disk_budget",
+                problem,
+                "raise disk_budget or lower segment_length",
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! Everything that can happen to the consensus module.
+
+use lockstep_transport::position::Position;
+
+use crate::member::{LeadershipTermId, MemberId};
+use crate::message::MemberMessage;
+
+/// An input of the consensus module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A datagram of another member.
+    Message {
+        /// Who sent it.
+        from: MemberId,
+        /// The sender's incarnation.
+        incarnation: u64,
+        /// What it says.
+        message: MemberMessage,
+    },
+    /// The term and vote of an earlier `PersistState` are durable.
+    StatePersisted {
+        /// The term.
+        term: LeadershipTermId,
+        /// The vote.
+        vote: Option<MemberId>,
+    },
+    /// The log is contiguous up to `position` in memory.
+    Appended {
+        /// End of the log.
+        position: Position,
+    },
+    /// The log is durable up to `position`.
+    Durable {
+        /// Durable end of the log.
+        position: Position,
+        /// Latest chain-hash checkpoint at or below `position`, as (position, hash).
+        checkpoint: (Position, u64),
+    },
+    /// A NewLeadershipTerm entry is in the log: appended by this leader, or placed by this
+    /// follower. Reported before the `Appended` that covers it.
+    TermEntry {
+        /// Its term.
+        term: LeadershipTermId,
+        /// Position of the entry.
+        base: Position,
+        /// End of the entry.
+        end: Position,
+    },
+    /// A frame of `term` carried this commit position of its leader.
+    LeaderCommit {
+        /// Term of the frame.
+        term: LeadershipTermId,
+        /// The leader's commit position when it appended the frame.
+        position: Position,
+    },
+    /// The log stream of the followed leader was heard at the joined position.
+    LogHeard,
+    /// An ordered `Truncate` is done: append = written = durable = `position`.
+    Truncated {
+        /// New end of the log.
+        position: Position,
+    },
+    /// The module and all services have applied the log up to `position`.
+    Applied {
+        /// Smallest applied position.
+        position: Position,
+    },
+    /// A write or sync of the log or of the node state failed. Final.
+    StorageFailed,
+}

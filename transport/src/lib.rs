@@ -1,0 +1,32 @@
+//! Lockstep's transport: the bytes everything else is built on.
+//!
+//! Three-term log buffers with Aeron's layout ([`log_buffer`]), Aeron's frames on the wire
+//! ([`protocol`]), the two sides of a reliable stream as plain structs ([`stream`]), and the
+//! ports through which they reach a network ([`datagram_port`], implemented in [`media`]).
+//!
+//! # Colours
+//! Everything here is *pure* (arguments only) except [`media`] and [`agent`], which are shells:
+//! sockets, io_uring, mapped files, threads and the real clock live there.
+//!
+//! # Unsafe
+//! Only [`concurrent`] (memory shared with the kernel or other processes) and
+//! [`media`] (system calls) may use `unsafe`; everything else is denied it.
+#![deny(unsafe_code)]
+
+pub mod agent;
+#[allow(
+    unsafe_code,
+    reason = "unsafe fence: memory shared with the kernel and other processes"
+)]
+pub mod concurrent;
+pub mod datagram_port;
+pub mod log_buffer;
+#[allow(unsafe_code, reason = "unsafe fence: system calls")]
+pub mod media;
+pub mod position;
+pub mod protocol;
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod stream;
+pub mod time;
+pub mod trace;
