@@ -102,7 +102,8 @@ pub enum DiskError {
     },
     /// No space left for a named file.
     #[error(
-        "no space left on the device for {name} ({needed} bytes needed): free some, or choose another directory"
+        "no space left on the device for {name} ({needed} bytes needed): free some, or choose \
+         another directory"
     )]
     Full {
         /// Which file.

@@ -1,2 +1,54 @@
-//! The lockstep command line.
-fn main() {}
+//! `lockstep`: parses the command line, assembles, prints. Everything it does is in the
+//! crates below.
+#![forbid(unsafe_code)]
+
+mod node_file;
+mod outcome;
+mod quantity;
+mod verb;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lockstep_bench::allocations::CountingAllocator;
+use verb::{bench, floor_peer, node, orders};
+
+/// Counts allocations for the reports.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// A replicated state machine you can set your clock by.
+#[derive(Parser, Debug)]
+#[command(name = "lockstep", version, about, propagate_version = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Measure a cluster: latency, throughput, and where the time goes.
+    Bench(Box<bench::BenchArguments>),
+    /// Run one member of a cluster.
+    Node(node::NodeArguments),
+    /// Play a file of orders through a cluster and check the outcome.
+    Orders(orders::OrdersArguments),
+    /// Print the version.
+    Version,
+    #[command(hide = true)]
+    FloorPeer(floor_peer::FloorPeerArguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match CommandLine::parse().verb {
+        Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Node(arguments) => node::run(&arguments),
+        Verb::Orders(arguments) => orders::run(&arguments),
+        Verb::Version => {
+            verb::version::run();
+            outcome::Outcome::Good
+        }
+        Verb::FloorPeer(arguments) => floor_peer::run(&arguments),
+    };
+    outcome.report()
+}

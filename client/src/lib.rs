@@ -5,4 +5,13 @@
 //! messages exchanged with the cluster.
 #![forbid(unsafe_code)]
 
+pub mod cluster_client;
+pub mod config;
+pub mod conversation;
+pub mod counters;
+mod egress;
+pub mod event;
+mod ingress;
 pub mod protocol;
+pub mod sequence;
+pub mod session;

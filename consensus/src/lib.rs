@@ -1,11 +1,23 @@
 //! Raft over byte positions, sessions, and the node that assembles everything.
 //!
-//! [`consensus_module`](crate::consensus_module) is the pure heart: elections, joining,
-//! commit. The node agent feeds it events and carries out its actions.
+//! [`consensus_module`] is the pure heart: elections, joining, commit. [`agent`] feeds it
+//! events and carries out its actions, writes and applies the log, and serves clients; [`node`]
+//! is the shell with real sockets and a real disk. With feature `sim`, `sim` runs all of it in
+//! virtual time.
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod agent;
 pub mod config;
+pub mod consensus_module;
+pub mod counters;
+pub mod entry_body;
 pub mod event;
+pub mod leadership_term;
 pub mod member;
 pub mod message;
+pub mod node;
+pub mod protocol;
+pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;

@@ -1,12 +1,16 @@
 //! What an application sees of Lockstep, and the container that runs it.
 //!
-//! Implement [`ClusteredService`](clustered_service::ClusteredService); the container applies
-//! committed log entries to it on every node, in the same order, with the same log time, and
-//! collects what it emits in an [`outbox`](crate::outbox) whose content is a function of the
-//! log alone (`log.md` §5).
+//! Implement [`ClusteredService`](clustered_service::ClusteredService); the
+//! [`container`] applies committed log entries to it on every node, in the same order, with the
+//! same log time, and collects what it emits in an [`outbox`] whose content is a function of the
+//! log alone (`log.md` §5). The `samples` (feature `samples`) are services to start from.
 #![forbid(unsafe_code)]
 
 pub mod cluster;
 pub mod clustered_service;
+pub mod container;
 pub mod log_entry;
 pub mod outbox;
+#[cfg(feature = "samples")]
+pub mod samples;
+pub mod state_hash;

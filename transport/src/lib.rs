@@ -20,10 +20,12 @@ pub mod agent;
 )]
 pub mod concurrent;
 pub mod datagram_port;
+pub mod fault;
 pub mod log_buffer;
 #[allow(unsafe_code, reason = "unsafe fence: system calls")]
 pub mod media;
 pub mod position;
+pub mod prng;
 pub mod protocol;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -1,1 +1,25 @@
-//! placeholder
+//! How agents are driven: one duty cycle at a time, by whoever owns the thread.
+//!
+//! An [`Agent`] is pure code and ports. [`run`] and [`spawn`] drive it on a thread with an
+//! [`IdleStrategy`]; the simulator and the embedded node call it directly.
+
+mod idle_strategy;
+mod runner;
+
+pub use idle_strategy::{IdleError, IdleStrategy};
+pub use runner::{AgentThread, Clock, run, spawn};
+
+use crate::time::Nanos;
+
+/// Work that is done in short cycles and never blocks.
+pub trait Agent {
+    /// The agent's name in thread names and reports.
+    fn role_name(&self) -> &str;
+
+    /// Does what there is to do at `now`, and returns how much that was (0: nothing).
+    fn do_work(&mut self, now: Nanos) -> usize;
+
+    /// When the agent must run again even if nothing arrives; `None`: not before something
+    /// arrives.
+    fn next_deadline(&self, now: Nanos) -> Option<Nanos>;
+}

@@ -1,1 +1,176 @@
-//! placeholder
+//! Aeron's frames on the wire, byte for byte (`protocol.md` A.2 to A.6).
+//!
+//! [`parse`] turns a received datagram into a [`Packet`] or says why it cannot be one. All that
+//! can be checked without knowing the stream is checked here: bounds first, and all frames of
+//! a datagram valid or none used. What needs the stream's term length is checked by
+//! [`crate::stream`]. Little endian throughout, nothing aligned.
+
+mod data;
+mod error;
+mod nak;
+mod rtt;
+mod setup;
+mod status_message;
+
+pub use data::{DataPacket, Heartbeat};
+pub use error::{ERROR_IMAGE_REJECTED, ERROR_LENGTH_MAX, ErrorFrame, ErrorHeader};
+pub use nak::Nak;
+pub use rtt::Rtt;
+pub use setup::Setup;
+pub use status_message::{STATUS_MESSAGE_LENGTH_MAX, StatusMessage};
+
+use zerocopy::FromBytes;
+use zerocopy::byteorder::little_endian::{I32, U16};
+use zerocopy::{Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::log_buffer::{FRAME_TYPE_DATA, FRAME_TYPE_PAD};
+
+/// Frame type of [`Nak`].
+pub const FRAME_TYPE_NAK: u16 = 2;
+/// Frame type of [`StatusMessage`].
+pub const FRAME_TYPE_STATUS_MESSAGE: u16 = 3;
+/// Frame type of [`ErrorFrame`].
+pub const FRAME_TYPE_ERROR: u16 = 4;
+/// Frame type of [`Setup`].
+pub const FRAME_TYPE_SETUP: u16 = 5;
+/// Frame type of [`Rtt`].
+pub const FRAME_TYPE_RTT: u16 = 6;
+
+/// First eight bytes of every frame.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct FrameHeader {
+    /// Bytes of the frame, this header included, padding excluded.
+    pub frame_length: I32,
+    /// Always 0.
+    pub version: u8,
+    /// Meaning depends on the type.
+    pub flags: u8,
+    /// `FRAME_TYPE_…`.
+    pub frame_type: U16,
+}
+
+const _: () = assert!(size_of::<FrameHeader>() == 8);
+
+impl FrameHeader {
+    /// A header of a control frame.
+    #[must_use]
+    pub fn new(frame_type: u16, flags: u8, frame_length: usize) -> Self {
+        Self {
+            frame_length: (frame_length as i32).into(),
+            version: 0,
+            flags,
+            frame_type: frame_type.into(),
+        }
+    }
+}
+
+/// Why a datagram is not used. Nothing of it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Shorter than its frames say, or than the smallest frame of its type.
+    #[error("the datagram is cut short")]
+    Truncated,
+    /// A version other than 0.
+    #[error("unknown protocol version")]
+    Version,
+    /// A type that is not handled here.
+    #[error("unknown frame type")]
+    FrameType,
+    /// A length no frame of this type can have.
+    #[error("impossible frame length")]
+    FrameLength,
+    /// Data whose length is not a multiple of 32.
+    #[error("data is not aligned to 32 bytes")]
+    Alignment,
+    /// Frames of one datagram that are not contiguous, or not of one term of one stream.
+    #[error("the frames of the datagram do not follow each other")]
+    NotContiguous,
+    /// A field outside what the protocol permits.
+    #[error("a field is out of range")]
+    Field,
+}
+
+/// A datagram that passed every check that needs no knowledge of the stream.
+#[derive(Clone, Copy, Debug)]
+pub enum Packet<'a> {
+    /// One or more DATA or PAD frames.
+    Data(DataPacket<'a>),
+    /// An empty data frame: where the stream stands.
+    Heartbeat(Heartbeat),
+    /// The parameters of a stream.
+    Setup(Setup),
+    /// A receiver's consumption and window, or its request for a SETUP.
+    StatusMessage(StatusMessage),
+    /// A receiver misses something.
+    Nak(Nak),
+    /// Round trip measurement.
+    Rtt(Rtt),
+    /// A receiver rejects the stream.
+    Error(ErrorFrame<'a>),
+}
+
+impl Packet<'_> {
+    /// Session the packet belongs to. Every type parsed today has one; name resolution, which
+    /// would not, is refused by [`parse`].
+    #[must_use]
+    pub fn session_id(&self) -> Option<i32> {
+        Some(match self {
+            Self::Data(data) => data.session_id(),
+            Self::Heartbeat(heartbeat) => heartbeat.session_id(),
+            Self::Setup(setup) => setup.session_id(),
+            Self::StatusMessage(status) => status.session_id(),
+            Self::Nak(nak) => nak.session_id(),
+            Self::Rtt(rtt) => rtt.session_id(),
+            Self::Error(error) => error.session_id(),
+        })
+    }
+
+    /// Stream the packet belongs to; as for [`session_id`](Self::session_id).
+    #[must_use]
+    pub fn stream_id(&self) -> Option<i32> {
+        Some(match self {
+            Self::Data(data) => data.stream_id(),
+            Self::Heartbeat(heartbeat) => heartbeat.stream_id(),
+            Self::Setup(setup) => setup.stream_id(),
+            Self::StatusMessage(status) => status.stream_id(),
+            Self::Nak(nak) => nak.stream_id(),
+            Self::Rtt(rtt) => rtt.stream_id(),
+            Self::Error(error) => error.stream_id(),
+        })
+    }
+}
+
+/// Reads one datagram.
+///
+/// # Errors
+/// The first thing found wrong; the datagram must not be used then.
+pub fn parse(datagram: &[u8]) -> Result<Packet<'_>, FrameError> {
+    let (header, _) =
+        FrameHeader::ref_from_prefix(datagram).map_err(|_| FrameError::Truncated)?;
+    if header.version != 0 {
+        return Err(FrameError::Version);
+    }
+    let frame_length =
+        usize::try_from(header.frame_length.get()).map_err(|_| FrameError::FrameLength)?;
+    let frame_type = header.frame_type.get();
+    if matches!(frame_type, FRAME_TYPE_DATA | FRAME_TYPE_PAD) {
+        return data::parse(datagram);
+    }
+    let frame = datagram.get(..frame_length).ok_or(FrameError::Truncated)?;
+    match frame_type {
+        FRAME_TYPE_SETUP => setup::parse(frame).map(Packet::Setup),
+        FRAME_TYPE_STATUS_MESSAGE => status_message::parse(frame).map(Packet::StatusMessage),
+        FRAME_TYPE_NAK => nak::parse(frame).map(Packet::Nak),
+        FRAME_TYPE_RTT => rtt::parse(frame).map(Packet::Rtt),
+        FRAME_TYPE_ERROR => error::parse(frame).map(Packet::Error),
+        _ => Err(FrameError::FrameType),
+    }
+}
+
+/// A term offset as it must be on the wire: not negative, at a frame boundary.
+fn is_frame_offset(term_offset: i32) -> bool {
+    term_offset >= 0 && term_offset % crate::position::FRAME_ALIGNMENT as i32 == 0
+}

@@ -1,0 +1,90 @@
+//! How much disk the archive may use: the arithmetic, with its numbers in the message.
+
+/// Bytes the archive may take, and what is left of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskBudget {
+    /// Most bytes of segment files.
+    pub bytes: u64,
+}
+
+/// What does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BudgetError {
+    /// More than the configuration allows.
+    #[error(
+        "{needed} bytes are needed and the disk budget is {budget} bytes, {} short: raise \
+         disk_budget, or write fewer or smaller messages",
+        needed - budget
+    )]
+    OverBudget {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes allowed.
+        budget: u64,
+    },
+    /// More than the device has left.
+    #[error(
+        "{needed} bytes are needed and the device has {free} bytes free, {} short: free some, \
+         or choose a directory on another device",
+        needed - free
+    )]
+    OverFree {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+}
+
+impl DiskBudget {
+    /// Whether `needed_bytes` fit a budget of `budget` bytes and `free_bytes` of the device.
+    ///
+    /// # Errors
+    /// The first limit that is exceeded, with its numbers.
+    pub const fn check(needed_bytes: u64, free_bytes: u64, budget: u64) -> Result<(), BudgetError> {
+        if needed_bytes > budget {
+            return Err(BudgetError::OverBudget {
+                needed: needed_bytes,
+                budget,
+            });
+        }
+        if needed_bytes > free_bytes {
+            return Err(BudgetError::OverFree {
+                needed: needed_bytes,
+                free: free_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether one more segment may be made beside `segments` existing ones.
+    #[must_use]
+    pub const fn allows_segment(&self, segments: usize, segment_length: usize) -> bool {
+        (segments as u64 + 1) * segment_length as u64 <= self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_shows_its_arithmetic() {
+        let message = DiskBudget::check(300, 1000, 200).unwrap_err().to_string();
+        assert!(
+            message.contains("300") && message.contains("200"),
+            "{message}"
+        );
+        assert!(message.contains("100 short"), "{message}");
+        let message = DiskBudget::check(300, 250, 400).unwrap_err().to_string();
+        assert!(message.contains("50 short"), "{message}");
+        assert_eq!(DiskBudget::check(300, 300, 300), Ok(()));
+    }
+
+    #[test]
+    fn segments_are_counted_against_the_budget() {
+        let budget = DiskBudget { bytes: 200 };
+        assert!(budget.allows_segment(1, 100));
+        assert!(!budget.allows_segment(2, 100));
+    }
+}

@@ -1,0 +1,286 @@
+//! `archive.catalog`: what a directory holds, fixed when it was made (`reliability.md` O6).
+//!
+//! One 4 KiB block. Whoever opens a directory says what it expects to find; every difference
+//! is refused by name, with its remedy, before anything is written. The catalog is written last
+//! when a directory is made ([`crate::directory`]), so one that verifies stands for a complete
+//! directory.
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 8 | magic `LSARCHIV` |
+//! | 8 | 4 | version, 1 |
+//! | 12 | 4 | mtu |
+//! | 16 | 16 | cluster uuid |
+//! | 32 | 8 | recording id, 0 |
+//! | 40 | 8 | segment length |
+//! | 48 | 8 | term length |
+//! | 56 | 4, 4, 4 | session id, stream id, initial term id |
+//! | 68 | 4 | crc32c of bytes 0..68 |
+//! | 72 | 4024 | zeros |
+
+use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
+
+/// The catalog's file name.
+pub const CATALOG_FILE: &str = "archive.catalog";
+
+const MAGIC: [u8; 8] = *b"LSARCHIV";
+const VERSION: u32 = 1;
+/// Everything lies in one sector, which the device replaces whole (`design.md` 10).
+const CHECKSUM_OFFSET: usize = 68;
+
+/// Stream id of the cluster's log.
+pub const LOG_STREAM_ID: i32 = 100;
+
+/// What the directory's one recording, the log, looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Catalog {
+    /// The cluster it belongs to.
+    pub cluster: u128,
+    /// Session id of the log's frames.
+    pub session_id: i32,
+    /// Stream id of the log's frames: [`LOG_STREAM_ID`].
+    pub stream_id: i32,
+    /// Term id at position 0.
+    pub initial_term_id: i32,
+    /// Bytes in a term.
+    pub term_length: usize,
+    /// Bytes in a segment file.
+    pub segment_length: usize,
+    /// Largest frame, in bytes.
+    pub mtu: usize,
+}
+
+/// Why a directory is not the one expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogMismatch {
+    /// It belongs to another cluster.
+    #[error(
+        "the directory belongs to cluster {found:032x}, not {expected:032x}: choose this \
+         cluster's directory, or an empty one"
+    )]
+    Cluster {
+        /// Of the directory.
+        found: u128,
+        /// Of the configuration.
+        expected: u128,
+    },
+    /// A value that cannot change once a log exists.
+    #[error(
+        "{what} is {found} in the directory and {expected} in the configuration: set it back to \
+         {found}, or start with an empty directory"
+    )]
+    Value {
+        /// Which value.
+        what: &'static str,
+        /// Of the directory.
+        found: i64,
+        /// Of the configuration.
+        expected: i64,
+    },
+    /// Written by another version of this program.
+    #[error(
+        "the directory has format version {found}, this program knows {VERSION}: use the \
+         program that wrote it, or start with an empty directory"
+    )]
+    Version {
+        /// Of the directory.
+        found: u32,
+    },
+}
+
+/// What the catalog's file was found to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogContent {
+    /// No file, or one that was created but never written.
+    Blank,
+    /// A catalog with a good checksum.
+    Valid(Catalog),
+    /// A good checksum and an unknown version.
+    OtherVersion(u32),
+    /// Anything else.
+    Unreadable,
+}
+
+impl Catalog {
+    /// Cold: what the file holds, without changing anything.
+    ///
+    /// # Errors
+    /// The disk's, other than for a missing file.
+    pub fn inspect(disk: &mut impl Disk) -> Result<CatalogContent, DiskError> {
+        let file = match disk.open(CATALOG_FILE) {
+            Ok(file) => file,
+            Err(DiskError::Missing { .. }) => return Ok(CatalogContent::Blank),
+            Err(error) => return Err(error),
+        };
+        if disk.length(file)? < BLOCK_LENGTH as u64 {
+            return Ok(CatalogContent::Unreadable);
+        }
+        let mut block = [0; BLOCK_LENGTH];
+        disk.read(file, 0, &mut block)?;
+        Ok(Self::decode(&block))
+    }
+
+    /// Cold: makes this the directory's catalog, durable on return.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write(&self, disk: &mut impl Disk) -> Result<(), DiskError> {
+        let file = disk.create(CATALOG_FILE, BLOCK_LENGTH as u64)?;
+        disk.write(file, 0, &self.encode())
+    }
+
+    /// Compares with what the configuration expects.
+    ///
+    /// # Errors
+    /// The first difference, with its remedy.
+    pub fn expect_equal(&self, expected: &Self) -> Result<(), CatalogMismatch> {
+        if self.cluster != expected.cluster {
+            return Err(CatalogMismatch::Cluster {
+                found: self.cluster,
+                expected: expected.cluster,
+            });
+        }
+        let values = [
+            (
+                "term_length",
+                self.term_length as i64,
+                expected.term_length as i64,
+            ),
+            (
+                "segment_length",
+                self.segment_length as i64,
+                expected.segment_length as i64,
+            ),
+            ("log_mtu", self.mtu as i64, expected.mtu as i64),
+            (
+                "initial term id",
+                self.initial_term_id.into(),
+                expected.initial_term_id.into(),
+            ),
+            (
+                "session id",
+                self.session_id.into(),
+                expected.session_id.into(),
+            ),
+            (
+                "stream id",
+                self.stream_id.into(),
+                expected.stream_id.into(),
+            ),
+        ];
+        for (what, found, expected) in values {
+            if found != expected {
+                return Err(CatalogMismatch::Value {
+                    what,
+                    found,
+                    expected,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(&self) -> [u8; BLOCK_LENGTH] {
+        let mut block = [0; BLOCK_LENGTH];
+        block[0..8].copy_from_slice(&MAGIC);
+        block[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        block[12..16].copy_from_slice(&(self.mtu as u32).to_le_bytes());
+        block[16..32].copy_from_slice(&self.cluster.to_le_bytes());
+        block[40..48].copy_from_slice(&(self.segment_length as u64).to_le_bytes());
+        block[48..56].copy_from_slice(&(self.term_length as u64).to_le_bytes());
+        block[56..60].copy_from_slice(&self.session_id.to_le_bytes());
+        block[60..64].copy_from_slice(&self.stream_id.to_le_bytes());
+        block[64..68].copy_from_slice(&self.initial_term_id.to_le_bytes());
+        let crc = crc32c::crc32c(&block[..CHECKSUM_OFFSET]);
+        block[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 4].copy_from_slice(&crc.to_le_bytes());
+        block
+    }
+
+    fn decode(block: &[u8; BLOCK_LENGTH]) -> CatalogContent {
+        if block.iter().all(|byte| *byte == 0) {
+            return CatalogContent::Blank;
+        }
+        let u32_at = |offset: usize| {
+            let mut raw = [0; 4];
+            raw.copy_from_slice(&block[offset..offset + 4]);
+            u32::from_le_bytes(raw)
+        };
+        let length_at = |offset: usize| {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(&block[offset..offset + 8]);
+            usize::try_from(u64::from_le_bytes(raw)).unwrap_or(usize::MAX)
+        };
+        let crc = crc32c::crc32c(&block[..CHECKSUM_OFFSET]);
+        if block[0..8] != MAGIC || u32_at(CHECKSUM_OFFSET) != crc {
+            return CatalogContent::Unreadable;
+        }
+        if u32_at(8) != VERSION {
+            return CatalogContent::OtherVersion(u32_at(8));
+        }
+        let mut cluster = [0; 16];
+        cluster.copy_from_slice(&block[16..32]);
+        let catalog = Self {
+            cluster: u128::from_le_bytes(cluster),
+            session_id: u32_at(56).cast_signed(),
+            stream_id: u32_at(60).cast_signed(),
+            initial_term_id: u32_at(64).cast_signed(),
+            term_length: length_at(48),
+            segment_length: length_at(40),
+            mtu: u32_at(12) as usize,
+        };
+        if catalog.encode() == *block {
+            CatalogContent::Valid(catalog)
+        } else {
+            CatalogContent::Unreadable
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> Catalog {
+        Catalog {
+            cluster: 77 << 64,
+            session_id: -5,
+            stream_id: LOG_STREAM_ID,
+            initial_term_id: 3,
+            term_length: 65_536,
+            segment_length: 131_072,
+            mtu: 1408,
+        }
+    }
+
+    #[test]
+    fn a_catalog_survives_encoding_and_any_flipped_bit_is_noticed() {
+        let block = catalog().encode();
+        assert_eq!(Catalog::decode(&block), CatalogContent::Valid(catalog()));
+        for bit in 0..BLOCK_LENGTH * 8 {
+            let mut damaged = block;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(
+                Catalog::decode(&damaged),
+                CatalogContent::Unreadable,
+                "{bit}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_difference_is_named_with_both_values_and_a_remedy() {
+        let mut other = catalog();
+        other.term_length *= 2;
+        let message = catalog().expect_equal(&other).unwrap_err().to_string();
+        assert!(message.contains("term_length is 65536"), "{message}");
+        assert!(message.contains("131072"), "{message}");
+        let mut other = catalog();
+        other.cluster = 1;
+        let message = catalog().expect_equal(&other).unwrap_err().to_string();
+        assert!(
+            message.contains("another") || message.contains("cluster"),
+            "{message}"
+        );
+        assert_eq!(catalog().expect_equal(&catalog()), Ok(()));
+    }
+}

@@ -1,0 +1,364 @@
+//! Reads frames of the log at any position: from memory while it is there, else from disk.
+//!
+//! One reader per consumer that may fall behind (a follower's sender, egress catch-up, a
+//! restarted service); driven by the consumer's agent. Disk reads are asynchronous, whole
+//! aligned blocks ahead into the reader's own buffer, and every frame from disk is verified
+//! before it is handed out. It never reads above the limit it is given, and repairs nothing.
+
+use lockstep_transport::concurrent::AtomicBuffer;
+use lockstep_transport::log_buffer::{HEADER_LENGTH, scanner};
+use lockstep_transport::position::{Geometry, Position, align};
+use lockstep_transport::stream::{FrameSource, SourceFrames};
+use lockstep_transport::time::Nanos;
+
+use crate::checksum::{FramePlace, verify};
+use crate::disk::{BLOCK_LENGTH, Completion, Disk, DiskOp, Token};
+use crate::log_view::LogView;
+use crate::segment::length_in_segment;
+use crate::token::{OWNER_READER_FIRST, TokenSource};
+
+/// Bytes read ahead: holds the largest frame (64 KiB) from any block offset several times
+/// over, and at 1 to 2 GB/s of disk fills in about the time of one device round trip.
+pub const READ_AHEAD_LENGTH: usize = 256 * 1024;
+
+/// What is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadSpan {
+    /// A frame boundary.
+    pub position: Position,
+    /// A frame boundary at or below the append position: nothing above is handed out.
+    pub limit: Position,
+    /// Most bytes to hand out.
+    pub length_max: usize,
+}
+
+/// The outcome of [`LogReader::read`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRead<'a> {
+    /// Whole frames. `bytes` ends after the header of a PAD; `advance` covers all of it. Both
+    /// are empty when nothing lies below the limit, or the first frame is above the length.
+    Frames {
+        /// The frames.
+        bytes: &'a [u8],
+        /// Positions they cover.
+        advance: usize,
+    },
+    /// The disk is working; ask again after a completion.
+    Pending,
+    /// The frame cannot be read: missing segment, read error or bad checksum.
+    Damaged,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PendingRead {
+    token: Token,
+    /// The position asked for.
+    wanted: Position,
+    start: Position,
+    end: Position,
+    /// The log was truncated meanwhile: what comes back is not to be used.
+    is_stale: bool,
+}
+
+/// What a reader has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogReaderCounters {
+    /// Disk reads completed.
+    pub disk_reads: u64,
+    /// Frames refused: bad checksum, wrong place, read error.
+    pub damaged: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct LogReader {
+    geometry: Geometry,
+    tokens: TokenSource,
+    buffer: AtomicBuffer,
+    /// Positions `start..end` are in the buffer, from its first byte on.
+    cached_start: Position,
+    cached_end: Position,
+    pending: Option<PendingRead>,
+    damaged_at: Option<Position>,
+    counters: LogReaderCounters,
+}
+
+impl LogReader {
+    /// Reader number `index` of a node: readers of one disk have different numbers.
+    ///
+    /// # Errors
+    /// The operating system's, when it has no memory to give.
+    pub fn new(geometry: Geometry, index: u16) -> std::io::Result<Self> {
+        let mut buffer = AtomicBuffer::allocate(READ_AHEAD_LENGTH)?;
+        buffer.pre_touch();
+        Ok(Self {
+            geometry,
+            tokens: TokenSource::new(OWNER_READER_FIRST + index),
+            buffer,
+            cached_start: 0,
+            cached_end: 0,
+            pending: None,
+            damaged_at: None,
+            counters: LogReaderCounters::default(),
+        })
+    }
+
+    /// Counters since the reader was made.
+    #[must_use]
+    pub const fn counters(&self) -> LogReaderCounters {
+        self.counters
+    }
+
+    /// Whether a disk read is outstanding.
+    #[must_use]
+    pub const fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// The frames of `span`, as many as are at hand.
+    pub fn read<'a>(
+        &'a mut self,
+        now: Nanos,
+        span: ReadSpan,
+        view: LogView<'a>,
+        disk: &mut impl Disk,
+    ) -> LogRead<'a> {
+        let limit = span.limit.min(view.window.append);
+        if span.position >= limit {
+            return LogRead::Frames {
+                bytes: &[],
+                advance: 0,
+            };
+        }
+        if span.position >= view.window.start {
+            return self.read_memory(span, limit, view);
+        }
+        if self.damaged_at == Some(span.position) {
+            return LogRead::Damaged;
+        }
+        if self.pending.is_some() {
+            return LogRead::Pending;
+        }
+        match self.verified_run(span, limit) {
+            Run::Frames { length, advance } => {
+                let offset = (span.position - self.cached_start) as usize;
+                LogRead::Frames {
+                    bytes: self.buffer.bytes(offset, length),
+                    advance,
+                }
+            }
+            Run::NotCached => self.submit(now, span.position, view, disk),
+            Run::Damaged => {
+                self.damage(span.position);
+                LogRead::Damaged
+            }
+        }
+    }
+
+    fn read_memory<'a>(
+        &'a self,
+        span: ReadSpan,
+        limit: Position,
+        view: LogView<'a>,
+    ) -> LogRead<'a> {
+        let term_length = self.geometry.term_length() as Position;
+        let term_end = self.geometry.term_start(span.position) + term_length;
+        let available = (limit.min(term_end) - span.position) as usize;
+        let bytes = view.log.bytes(span.position, available);
+        let block = scanner::scan(bytes, span.length_max.min(available));
+        LogRead::Frames {
+            bytes: &bytes[..block.length],
+            advance: block.advance,
+        }
+    }
+
+    /// Whole, verified frames of one term in the buffer at the span's position.
+    fn verified_run(&self, span: ReadSpan, limit: Position) -> Run {
+        let term_length = self.geometry.term_length() as Position;
+        let term_end = self.geometry.term_start(span.position) + term_length;
+        let limit = limit.min(term_end);
+        let mut position = span.position;
+        let mut length = 0;
+        while position < limit {
+            let place = match self.verified_frame(position) {
+                Frame::Good { place } => place,
+                Frame::Absent if length == 0 => return Run::NotCached,
+                Frame::Damaged if length == 0 => return Run::Damaged,
+                Frame::Absent | Frame::Damaged => break,
+            };
+            if length + place.checked_length() > span.length_max {
+                break;
+            }
+            length += place.checked_length();
+            position += place.aligned_length as Position;
+            // A PAD ends the run: it reaches to the end of its term.
+            if place.is_pad {
+                break;
+            }
+        }
+        Run::Frames {
+            length,
+            advance: (position - span.position) as usize,
+        }
+    }
+
+    fn verified_frame(&self, position: Position) -> Frame {
+        if position < self.cached_start || position + HEADER_LENGTH as Position > self.cached_end {
+            return Frame::Absent;
+        }
+        let offset = (position - self.cached_start) as usize;
+        let bytes = self
+            .buffer
+            .bytes(offset, (self.cached_end - position) as usize);
+        let Ok(place) = FramePlace::read(bytes) else {
+            return Frame::Damaged;
+        };
+        let in_place = place.term_id == self.geometry.term_id(position)
+            && place.term_offset as usize == self.geometry.term_offset(position);
+        let left = self.geometry.term_length() - self.geometry.term_offset(position);
+        if !in_place || place.aligned_length > left {
+            return Frame::Damaged;
+        }
+        if place.checked_length() > bytes.len() {
+            return Frame::Absent;
+        }
+        match verify(bytes) {
+            Ok(_) => Frame::Good { place },
+            Err(_) => Frame::Damaged,
+        }
+    }
+
+    fn submit(
+        &mut self,
+        now: Nanos,
+        position: Position,
+        view: LogView<'_>,
+        disk: &mut impl Disk,
+    ) -> LogRead<'static> {
+        let start = position & !(BLOCK_LENGTH as Position - 1);
+        // Blocks above the window's start may not have been written yet: what is read of them
+        // must not be used, now or after the window has moved on.
+        let end = view.window.start;
+        let wanted = align((end - start) as usize, BLOCK_LENGTH).min(READ_AHEAD_LENGTH);
+        let length = length_in_segment(start, wanted, view.segments.segment_length());
+        let end = end.min(start + length as Position);
+        let is_no_progress = start == self.cached_start && end <= self.cached_end;
+        let Some((file, offset)) = view.segments.locate(start).filter(|_| !is_no_progress) else {
+            // Reading the same range again would not make the frame whole.
+            self.damage(position);
+            return LogRead::Damaged;
+        };
+        let token = self.tokens.next_token();
+        let operation = DiskOp::Read {
+            token,
+            file,
+            offset,
+            block: self.buffer.kernel_block(0, length),
+        };
+        if disk.submit(now, operation).is_ok() {
+            self.pending = Some(PendingRead {
+                token,
+                wanted: position,
+                start,
+                end,
+                is_stale: false,
+            });
+            (self.cached_start, self.cached_end) = (0, 0);
+        }
+        LogRead::Pending
+    }
+
+    #[cold]
+    fn damage(&mut self, position: Position) {
+        self.damaged_at = Some(position);
+        self.counters.damaged += 1;
+    }
+
+    /// Takes a completion; `false` when it is not this reader's.
+    pub fn on_completion(&mut self, completion: &Completion) -> bool {
+        let Some(pending) = self
+            .pending
+            .filter(|pending| pending.token == completion.token)
+        else {
+            return false;
+        };
+        self.pending = None;
+        self.counters.disk_reads += 1;
+        match &completion.result {
+            _ if pending.is_stale => {}
+            Ok(_) => (self.cached_start, self.cached_end) = (pending.start, pending.end),
+            Err(_) => self.damage(pending.wanted),
+        }
+        true
+    }
+
+    /// The log was cut (or repaired): forgets everything read from disk.
+    pub fn reset(&mut self) {
+        (self.cached_start, self.cached_end) = (0, 0);
+        self.damaged_at = None;
+        if let Some(pending) = &mut self.pending {
+            pending.is_stale = true;
+        }
+    }
+}
+
+enum Run {
+    Frames { length: usize, advance: usize },
+    NotCached,
+    Damaged,
+}
+
+enum Frame {
+    Good { place: FramePlace },
+    Absent,
+    Damaged,
+}
+
+/// The log as the source of a stream to another member: memory and archive alike.
+#[derive(Debug)]
+pub struct LogSource<'a, D> {
+    reader: &'a mut LogReader,
+    view: LogView<'a>,
+    limit: Position,
+    now: Nanos,
+    disk: &'a mut D,
+}
+
+impl<'a, D: Disk> LogSource<'a, D> {
+    /// A source for one duty cycle; frames up to `limit` may be sent.
+    #[must_use]
+    pub fn new(
+        reader: &'a mut LogReader,
+        view: LogView<'a>,
+        limit: Position,
+        now: Nanos,
+        disk: &'a mut D,
+    ) -> Self {
+        Self {
+            reader,
+            view,
+            limit,
+            now,
+            disk,
+        }
+    }
+}
+
+impl<D: Disk> FrameSource for LogSource<'_, D> {
+    fn limit(&self) -> Position {
+        self.limit
+    }
+
+    fn frames(&mut self, position: Position, length_max: usize) -> SourceFrames<'_> {
+        let span = ReadSpan {
+            position,
+            limit: self.limit,
+            length_max,
+        };
+        match self.reader.read(self.now, span, self.view, self.disk) {
+            LogRead::Frames { advance: 0, .. } | LogRead::Pending => SourceFrames::NotYet,
+            LogRead::Frames { bytes, advance } => SourceFrames::Ready { bytes, advance },
+            LogRead::Damaged => SourceFrames::Gone,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `node-state.dat`: what a member must never forget (`log.md` 3.2, invariant E1).
+//!
+//! Leadership term and vote are durable before any vote or vote request leaves; the incarnation
+//! goes up by one, durably, at each start. Owned by the consensus agent; a
+//! [`crate::slot_file`] keeps it.
+//!
+//! | offset | size | field of the record |
+//! |---|---|---|
+//! | 0 | 4 | version, 1 |
+//! | 4 | 1 | 1 when a vote was given in this term |
+//! | 5 | 1 | member voted for |
+//! | 6 | 2 | zeros |
+//! | 8 | 8 | leadership term |
+//! | 16 | 8 | incarnation |
+//! | 24 | 16 | cluster uuid |
+//! | 40 | 24 | zeros |
+
+use lockstep_transport::time::Nanos;
+
+use crate::disk::{Busy, Completion, Disk, DiskError, Durability, Token};
+use crate::slot_file::{RECORD_LENGTH, Record, SlotFile, SlotFileKind};
+use crate::token::OWNER_NODE_STATE;
+
+/// Kind of the file.
+pub const NODE_STATE_FILE: SlotFileKind = SlotFileKind {
+    name: "node-state.dat",
+    magic: *b"LSNODEST",
+    owner: OWNER_NODE_STATE,
+};
+
+const VERSION: u32 = 1;
+
+/// The durable state of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeState {
+    /// Greatest leadership term the member has taken part in.
+    pub leadership_term: i64,
+    /// The member it voted for in that term.
+    pub vote: Option<u8>,
+    /// How often it has started, from 1.
+    pub incarnation: u64,
+    /// The cluster it belongs to.
+    pub cluster: u128,
+}
+
+impl NodeState {
+    /// The state of a member that has never started.
+    #[must_use]
+    pub const fn fresh(cluster: u128) -> Self {
+        Self {
+            leadership_term: 0,
+            vote: None,
+            incarnation: 0,
+            cluster,
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Record {
+        let mut record = [0; RECORD_LENGTH];
+        record[0..4].copy_from_slice(&VERSION.to_le_bytes());
+        record[4] = u8::from(self.vote.is_some());
+        record[5] = self.vote.unwrap_or(0);
+        record[8..16].copy_from_slice(&self.leadership_term.to_le_bytes());
+        record[16..24].copy_from_slice(&self.incarnation.to_le_bytes());
+        record[24..40].copy_from_slice(&self.cluster.to_le_bytes());
+        record
+    }
+
+    /// `None` for a record of another version or one this program would not have written.
+    pub(crate) fn decode(record: &Record) -> Option<Self> {
+        let mut cluster = [0; 16];
+        cluster.copy_from_slice(&record[24..40]);
+        let state = Self {
+            leadership_term: i64::from_le_bytes(*record[8..].first_chunk()?),
+            vote: (record[4] == 1).then_some(record[5]),
+            incarnation: u64::from_le_bytes(*record[16..].first_chunk()?),
+            cluster: u128::from_le_bytes(cluster),
+        };
+        (state.encode() == *record && state.leadership_term >= 0).then_some(state)
+    }
+}
+
+/// The open file and its newest submitted content.
+#[derive(Debug)]
+pub struct NodeStateFile {
+    slots: SlotFile,
+    state: NodeState,
+}
+
+impl NodeStateFile {
+    pub(crate) const fn new(slots: SlotFile, state: NodeState) -> Self {
+        Self { slots, state }
+    }
+
+    /// The newest state, durable or on its way.
+    #[must_use]
+    pub const fn state(&self) -> NodeState {
+        self.state
+    }
+
+    /// Cold: replaces the state, durable on return.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write(&mut self, disk: &mut impl Disk, state: NodeState) -> Result<(), DiskError> {
+        self.slots.write(disk, &state.encode())?;
+        self.state = state;
+        Ok(())
+    }
+
+    /// Cold: counts one more start, durable on return, and returns the new incarnation.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn begin_incarnation(&mut self, disk: &mut impl Disk) -> Result<u64, DiskError> {
+        let next = NodeState {
+            incarnation: self.state.incarnation + 1,
+            ..self.state
+        };
+        self.write(disk, next)?;
+        Ok(next.incarnation)
+    }
+
+    /// Hot: starts making `leadership_term` and `vote` durable; they are when the completion
+    /// with the returned token came back without error. One at a time.
+    ///
+    /// # Errors
+    /// [`Busy`]: ask again in a later cycle.
+    ///
+    /// # Panics
+    /// When the term goes down, or a vote given in a term changes (invariant E1).
+    pub fn submit_state(
+        &mut self,
+        now: Nanos,
+        disk: &mut impl Disk,
+        leadership_term: i64,
+        vote: Option<u8>,
+    ) -> Result<Token, Busy> {
+        let old = self.state;
+        assert!(
+            leadership_term >= old.leadership_term,
+            "E1: term {leadership_term} after {}",
+            old.leadership_term
+        );
+        assert!(
+            leadership_term > old.leadership_term || old.vote.is_none() || vote == old.vote,
+            "E1: a second vote in term {leadership_term}"
+        );
+        let next = NodeState {
+            leadership_term,
+            vote,
+            ..old
+        };
+        let token = self
+            .slots
+            .submit(now, disk, &next.encode(), Durability::Synced)?;
+        self.state = next;
+        Ok(token)
+    }
+
+    /// Takes the completion of [`submit_state`](Self::submit_state): `None` when it
+    /// is not its, otherwise the outcome. An error is final: the file must not be trusted.
+    pub fn on_completion(&mut self, completion: &Completion) -> Option<Result<(), DiskError>> {
+        self.slots.on_completion(completion.token).then(|| {
+            completion
+                .result
+                .as_ref()
+                .map(|_| ())
+                .map_err(DiskError::clone)
+        })
+    }
+
+    /// Whether a submitted state has not completed yet.
+    #[must_use]
+    pub const fn is_writing(&self) -> bool {
+        self.slots.is_writing()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_state_survives_encoding_and_foreign_bytes_do_not_pass() {
+        let state = NodeState {
+            leadership_term: 12,
+            vote: Some(2),
+            incarnation: 5,
+            cluster: 0xABCD << 100,
+        };
+        let record = state.encode();
+        assert_eq!(NodeState::decode(&record), Some(state));
+        let mut other_version = record;
+        other_version[0] = 2;
+        assert_eq!(NodeState::decode(&other_version), None);
+        let mut padding = record;
+        padding[63] = 1;
+        assert_eq!(NodeState::decode(&padding), None);
+        let unvoted = NodeState::fresh(1);
+        assert_eq!(NodeState::decode(&unvoted.encode()), Some(unvoted));
+    }
+}

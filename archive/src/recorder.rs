@@ -1,0 +1,525 @@
+//! Writes the log to its segments and says how far it is durable (`log.md` 2.3).
+//!
+//! Driven by the node's agent. One write is in flight; everything appended meanwhile goes into
+//! the next (group commit by overlap). In `data` mode whole blocks go straight from the log
+//! buffer's pages to the device and count when synced; in `none` mode exactly the new bytes go
+//! to the page cache. Segments are prepared one ahead. Any failed write is final
+//! (`reliability.md` D4). After a truncation the old bytes are overwritten with zeros from the
+//! top down before anything new is written, so that a crash at any moment leaves a prefix of
+//! the old log or of the new one, never a splice of both. It does not read, and does not
+//! decide what may be appended: the owner keeps `append` below `written` + one term.
+
+use lockstep_transport::concurrent::{AtomicBuffer, KernelBlock};
+use lockstep_transport::log_buffer::LogBuffer;
+use lockstep_transport::position::{Geometry, Position, align, align_frame};
+use lockstep_transport::time::{Nanos, SECOND};
+
+use crate::budget::DiskBudget;
+use crate::disk::{
+    BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, Durability, SegmentName, Token,
+};
+use crate::recovery::restore_tail;
+use crate::segment::{self, LOG_RECORDING_ID, SegmentTable};
+use crate::token::{OWNER_RECORDER, TokenSource};
+
+/// Most bytes of one write: up to about 80 KiB a sync costs no more than its flush, above
+/// 256 KiB the transfer dominates and a larger batch only delays its first byte (limits 5).
+pub const WRITE_LENGTH_MAX: usize = 256 * 1024;
+
+/// Bytes erased by one write after a truncation.
+const ERASE_LENGTH_MAX: usize = 64 * 1024;
+
+/// Pause before preparing a segment is tried again after it failed.
+const PREPARE_RETRY_NS: Nanos = SECOND;
+
+/// When a write counts as durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncMode {
+    /// On stable storage.
+    Data,
+    /// In the page cache: survives a crash of the process, not of the host.
+    None,
+}
+
+/// What a recorder needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct RecorderConfig {
+    /// Of the log.
+    pub geometry: Geometry,
+    /// When a write counts.
+    pub sync: SyncMode,
+    /// Most bytes of segment files.
+    pub budget: DiskBudget,
+}
+
+/// What a recorder has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecorderCounters {
+    /// Writes completed.
+    pub writes: u64,
+    /// Bytes in them, including what whole blocks repeat.
+    pub bytes: u64,
+    /// Segments made ready.
+    pub segments_prepared: u64,
+    /// Segments that could not be made ready.
+    pub segments_refused: u64,
+    /// Writes that overwrote truncated bytes with zeros.
+    pub erasures: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum WriteKind {
+    /// Bytes of the log up to `end`; `boundary` is the last frame boundary among them.
+    Append { end: Position, boundary: Position },
+    /// Zeros over truncated bytes from `start` on.
+    Erase { start: Position },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    token: Token,
+    length: usize,
+    kind: WriteKind,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Recorder {
+    config: RecorderConfig,
+    segments: SegmentTable,
+    tokens: TokenSource,
+    written: Position,
+    durable: Position,
+    in_flight: Option<InFlight>,
+    idle_since: Option<Nanos>,
+    /// Truncated bytes lie in the files up to here; at or below `written`: none do.
+    stale_end: Position,
+    /// The block that holds `written` still has truncated bytes behind it.
+    is_tail_stale: bool,
+    zeros: AtomicBuffer,
+    preparing: Option<(Token, Position)>,
+    prepare_refused: bool,
+    prepare_retry_at: Option<Nanos>,
+    failed: Option<DiskError>,
+    counters: RecorderCounters,
+}
+
+impl Recorder {
+    /// Cold: a recorder that goes on at `end`, the durable end of the log. Makes the segment
+    /// of `end` if there is none.
+    ///
+    /// # Errors
+    /// The disk's; [`DiskError::Full`] also when the budget has no room for that segment.
+    pub fn open(
+        disk: &mut impl Disk,
+        config: RecorderConfig,
+        mut segments: SegmentTable,
+        end: Position,
+    ) -> Result<Self, DiskError> {
+        let segment_length = segments.segment_length();
+        assert!(
+            segment_length >= config.geometry.term_length(),
+            "a segment of {segment_length} bytes holds no term"
+        );
+        if segments.locate(end).is_none() {
+            let name = segment_at(end, segment_length);
+            let room = config
+                .budget
+                .allows_segment(segments.count(), segment_length);
+            if segments.is_full() || !room {
+                return Err(DiskError::Full {
+                    name: name.file_name(),
+                    needed: segment_length as u64,
+                });
+            }
+            let file = disk.create(&name.file_name(), segment_length as u64)?;
+            segments.insert(name.position, file);
+        }
+        let zeros = AtomicBuffer::allocate(ERASE_LENGTH_MAX).map_err(|error| DiskError::Io {
+            operation: "allocation of a buffer",
+            name: "recorder".to_owned(),
+            detail: error.to_string(),
+        })?;
+        Ok(Self {
+            config,
+            segments,
+            tokens: TokenSource::new(OWNER_RECORDER),
+            written: end,
+            durable: end,
+            in_flight: None,
+            idle_since: None,
+            stale_end: end,
+            is_tail_stale: false,
+            zeros,
+            preparing: None,
+            prepare_refused: false,
+            prepare_retry_at: None,
+            failed: None,
+            counters: RecorderCounters::default(),
+        })
+    }
+
+    /// Everything below has reached its file. The log may be appended up to one term above.
+    #[must_use]
+    pub const fn written(&self) -> Position {
+        self.written
+    }
+
+    /// Everything below is durable in the sense of the sync mode; a frame boundary.
+    #[must_use]
+    pub const fn durable(&self) -> Position {
+        self.durable
+    }
+
+    /// The error that ended recording, if any. There is no way back but a restart.
+    #[must_use]
+    pub const fn failed(&self) -> Option<&DiskError> {
+        self.failed.as_ref()
+    }
+
+    /// Whether no segment is ready after the current one: the owner refuses new ingress and
+    /// leaves the rest of the current segment to what must still be written (D10).
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.prepare_refused
+    }
+
+    /// The open segments.
+    #[must_use]
+    pub const fn segments(&self) -> &SegmentTable {
+        &self.segments
+    }
+
+    /// Counters since the recorder was opened.
+    #[must_use]
+    pub const fn counters(&self) -> RecorderCounters {
+        self.counters
+    }
+
+    /// Since when nothing has been waiting or in flight, as of the last cycle.
+    #[must_use]
+    pub const fn log_idle_since(&self) -> Option<Nanos> {
+        self.idle_since
+    }
+
+    /// When there is something to do although nothing was appended and nothing completed.
+    #[must_use]
+    pub const fn next_deadline(&self) -> Option<Nanos> {
+        self.prepare_retry_at
+    }
+
+    /// Starts what can be started: the next write up to `append`, the next segment. Returns
+    /// the number of operations started.
+    pub fn do_work(
+        &mut self,
+        now: Nanos,
+        log: &LogBuffer,
+        append: Position,
+        disk: &mut impl Disk,
+    ) -> usize {
+        debug_assert!(
+            append >= self.written,
+            "the log ends below what was written"
+        );
+        if self.failed.is_some() {
+            return 0;
+        }
+        let mut work = 0;
+        if self.in_flight.is_none() {
+            work += if self.is_erasing() {
+                self.erase(now, disk)
+            } else if append > self.written || self.is_tail_stale {
+                self.write(now, log, append, disk)
+            } else {
+                0
+            };
+        }
+        work += self.prepare_ahead(now, disk);
+        if self.is_drained(append) {
+            self.idle_since.get_or_insert(now);
+        } else {
+            self.idle_since = None;
+        }
+        work
+    }
+
+    /// Takes a completion; `false` when it is not the recorder's.
+    pub fn on_completion(&mut self, completion: &Completion) -> bool {
+        if !self.tokens.owns(completion.token) {
+            return false;
+        }
+        if let Some((token, base)) = self.preparing
+            && token == completion.token
+        {
+            self.preparing = None;
+            self.on_prepared(base, completion);
+            return true;
+        }
+        let Some(write) = self
+            .in_flight
+            .filter(|write| write.token == completion.token)
+        else {
+            // Tokens are never reused: an answer to nothing asked means a broken disk.
+            self.failed.get_or_insert_with(unexpected_completion);
+            return true;
+        };
+        self.in_flight = None;
+        match &completion.result {
+            Ok(_) => self.on_written(write),
+            Err(error) => {
+                self.failed.get_or_insert_with(|| error.clone());
+            }
+        }
+        true
+    }
+
+    /// Whether everything up to `append` is durable, nothing is in flight and no truncated
+    /// bytes are left to overwrite.
+    #[must_use]
+    pub fn is_drained(&self, append: Position) -> bool {
+        self.in_flight.is_none()
+            && self.written == append
+            && !self.is_erasing()
+            && !self.is_tail_stale
+    }
+
+    /// Cold: cuts the log at `position` (`log.md` 3.4), in memory at once; on disk once
+    /// [`is_drained`](Self::is_drained) at `position` again. The owner has drained the
+    /// recorder and lowered the ack mark, durably. The memory window begins at `position` from
+    /// now on, as after a restart there.
+    ///
+    /// # Errors
+    /// The disk's, when the end's block has to be read back: final.
+    ///
+    /// # Panics
+    /// When a write is in flight or waiting, or `position` lies above the durable end.
+    pub fn truncate(
+        &mut self,
+        position: Position,
+        log: &mut LogBuffer,
+        disk: &mut impl Disk,
+    ) -> Result<(), DiskError> {
+        assert!(
+            self.is_drained(self.durable),
+            "truncation of a log that is not drained"
+        );
+        assert!(
+            0 <= position && position <= self.durable,
+            "truncation at {position} of a log that ends at {}",
+            self.durable
+        );
+        // The next direct write repeats the end's whole block: it has to be in memory.
+        if !log.zero_above(position)
+            && let Err(error) = restore_tail(disk, log, &self.segments, position)
+        {
+            self.failed = Some(error.clone());
+            return Err(error);
+        }
+        self.stale_end = self.written;
+        self.is_tail_stale = position < self.written
+            && self.config.sync == SyncMode::Data
+            && !(position as usize).is_multiple_of(BLOCK_LENGTH);
+        self.written = position;
+        self.durable = position;
+        Ok(())
+    }
+
+    /// First position that is erased with whole writes of zeros.
+    fn erase_floor(&self) -> Position {
+        match self.config.sync {
+            SyncMode::Data => align(self.written as usize, BLOCK_LENGTH) as Position,
+            SyncMode::None => self.written,
+        }
+    }
+
+    fn is_erasing(&self) -> bool {
+        self.stale_end > self.erase_floor()
+    }
+
+    fn erase(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
+        let end = match self.config.sync {
+            SyncMode::Data => align(self.stale_end as usize, BLOCK_LENGTH) as Position,
+            SyncMode::None => self.stale_end,
+        };
+        let base = segment::base_position(end - 1, self.segments.segment_length());
+        let start = (end - ERASE_LENGTH_MAX as Position)
+            .max(self.erase_floor())
+            .max(base);
+        let length = (end - start) as usize;
+        let block = self.zeros.kernel_block(0, length);
+        self.submit(now, start, block, WriteKind::Erase { start }, disk)
+    }
+
+    fn write(
+        &mut self,
+        now: Nanos,
+        log: &LogBuffer,
+        append: Position,
+        disk: &mut impl Disk,
+    ) -> usize {
+        let geometry = self.config.geometry;
+        let start = match self.config.sync {
+            SyncMode::Data => self.written & !(BLOCK_LENGTH as Position - 1),
+            SyncMode::None => self.written,
+        };
+        let term_end = geometry.term_start(start) + geometry.term_length() as Position;
+        let end = append
+            .min(start + WRITE_LENGTH_MAX as Position)
+            .min(term_end);
+        let length = match self.config.sync {
+            SyncMode::Data => align((end - start) as usize, BLOCK_LENGTH),
+            SyncMode::None => (end - start) as usize,
+        };
+        let boundary = if end == append {
+            append
+        } else {
+            last_boundary(log, self.durable, end)
+        };
+        let block = log.kernel_block(start, length);
+        self.submit(now, start, block, WriteKind::Append { end, boundary }, disk)
+    }
+
+    fn submit(
+        &mut self,
+        now: Nanos,
+        start: Position,
+        block: KernelBlock,
+        kind: WriteKind,
+        disk: &mut impl Disk,
+    ) -> usize {
+        let Some((file, offset)) = self.segments.locate(start) else {
+            return 0;
+        };
+        let token = self.tokens.next_token();
+        let length = block.length();
+        let operation = DiskOp::Write {
+            token,
+            file,
+            offset,
+            block,
+            durability: match self.config.sync {
+                SyncMode::Data => Durability::Synced,
+                SyncMode::None => Durability::Cached,
+            },
+        };
+        if disk.submit(now, operation).is_err() {
+            return 0;
+        }
+        self.in_flight = Some(InFlight {
+            token,
+            length,
+            kind,
+        });
+        1
+    }
+
+    fn on_written(&mut self, write: InFlight) {
+        self.counters.writes += 1;
+        self.counters.bytes += write.length as u64;
+        match write.kind {
+            WriteKind::Append { end, boundary } => {
+                self.written = end;
+                self.durable = boundary;
+                self.stale_end = self.stale_end.max(end);
+                self.is_tail_stale = false;
+            }
+            WriteKind::Erase { start } => {
+                self.counters.erasures += 1;
+                self.stale_end = start;
+            }
+        }
+    }
+
+    fn prepare_ahead(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
+        if self.preparing.is_some() {
+            return 0;
+        }
+        let segment_length = self.segments.segment_length();
+        let mut name = segment_at(self.written, segment_length);
+        if self.segments.locate(name.position).is_some() {
+            name.position += segment_length as Position;
+            if self.segments.locate(name.position).is_some() {
+                self.prepare_refused = false;
+                self.prepare_retry_at = None;
+                return 0;
+            }
+        }
+        if self.prepare_refused {
+            let retry_at = *self.prepare_retry_at.get_or_insert(now + PREPARE_RETRY_NS);
+            if now < retry_at {
+                return 0;
+            }
+            self.prepare_retry_at = None;
+        }
+        let budget = self.config.budget;
+        if self.segments.is_full() || !budget.allows_segment(self.segments.count(), segment_length)
+        {
+            self.refuse_segment();
+            return 0;
+        }
+        let token = self.tokens.next_token();
+        let operation = DiskOp::Prepare {
+            token,
+            name,
+            length: segment_length as u64,
+        };
+        if disk.submit(now, operation).is_err() {
+            return 0;
+        }
+        self.preparing = Some((token, name.position));
+        1
+    }
+
+    fn on_prepared(&mut self, base: Position, completion: &Completion) {
+        match &completion.result {
+            Ok(file) => {
+                self.segments.insert(base, *file);
+                self.prepare_refused = false;
+                self.counters.segments_prepared += 1;
+            }
+            Err(error @ DiskError::Crashed) => {
+                self.failed.get_or_insert_with(|| error.clone());
+            }
+            Err(_) => self.refuse_segment(),
+        }
+    }
+
+    fn refuse_segment(&mut self) {
+        self.prepare_refused = true;
+        self.counters.segments_refused += 1;
+    }
+}
+
+const fn segment_at(position: Position, segment_length: usize) -> SegmentName {
+    SegmentName {
+        recording_id: LOG_RECORDING_ID,
+        position: segment::base_position(position, segment_length),
+    }
+}
+
+/// Last frame boundary at or below `end`, counting from the frame boundary `from`.
+fn last_boundary(log: &LogBuffer, from: Position, end: Position) -> Position {
+    let mut boundary = from;
+    while boundary < end {
+        let length = log.frame_length(boundary);
+        assert!(
+            length > 0,
+            "no frame at {boundary} although the log goes on"
+        );
+        let next = boundary + align_frame(length as usize) as Position;
+        if next > end {
+            break;
+        }
+        boundary = next;
+    }
+    boundary
+}
+
+#[cold]
+fn unexpected_completion() -> DiskError {
+    DiskError::Io {
+        operation: "completion",
+        name: "the log".to_owned(),
+        detail: "an operation that was never submitted completed".to_owned(),
+    }
+}

@@ -1,0 +1,549 @@
+//! [`SimDisk`]: the [`Disk`] port over simulated files, deterministic from a seed.
+//!
+//! A handle; clones see the same disk, so a test can hold one beside the node's. Directory
+//! entries are durable at once. Completions come after a seeded latency, in any order. It
+//! checks what a real direct-I/O disk would refuse: alignment of synced writes.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use lockstep_transport::concurrent::KernelBlock;
+use lockstep_transport::time::{MICROSECOND, Nanos};
+
+use super::image::{Dice, FileImage, WriteStage};
+use crate::disk::{
+    BLOCK_LENGTH, Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, Token,
+};
+
+/// Operations in flight; as for the real disks.
+const QUEUE_LENGTH: usize = 64;
+
+/// Shape of a simulated disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SimDiskConfig {
+    /// Seed of latencies and of what cold operations leave behind when they crash.
+    pub seed: u64,
+    /// Shortest time an operation takes, ns.
+    pub latency_min_ns: Nanos,
+    /// Longest time an operation takes, ns.
+    pub latency_max_ns: Nanos,
+    /// Bytes the device holds.
+    pub capacity_bytes: u64,
+}
+
+impl Default for SimDiskConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            latency_min_ns: 50 * MICROSECOND,
+            latency_max_ns: 200 * MICROSECOND,
+            capacity_bytes: 1 << 30,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Pending {
+    Write {
+        file: FileId,
+        durability: Durability,
+    },
+    Read {
+        file: FileId,
+        offset: u64,
+        block: KernelBlock,
+    },
+    Prepare {
+        name: String,
+        length: u64,
+    },
+}
+
+#[derive(Debug)]
+struct InFlight {
+    due: Nanos,
+    ticket: u64,
+    token: Token,
+    operation: Pending,
+}
+
+#[derive(Debug)]
+struct Image {
+    config: SimDiskConfig,
+    dice: Dice,
+    files: Vec<FileImage>,
+    in_flight: Vec<InFlight>,
+    next_ticket: u64,
+    crashed: bool,
+    cold_operations: u64,
+    crash_at_cold: Option<u64>,
+    failing_writes: u32,
+    failing_reads: u32,
+    stalled_until: Nanos,
+}
+
+/// Handle onto a simulated disk. See the module.
+#[derive(Clone, Debug)]
+pub struct SimDisk {
+    image: Rc<RefCell<Image>>,
+}
+
+impl SimDisk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new(config: SimDiskConfig) -> Self {
+        Self {
+            image: Rc::new(RefCell::new(Image {
+                config,
+                dice: Dice::new(config.seed),
+                files: Vec::new(),
+                in_flight: Vec::new(),
+                next_ticket: 0,
+                crashed: false,
+                cold_operations: 0,
+                crash_at_cold: None,
+                failing_writes: 0,
+                failing_reads: 0,
+                stalled_until: Nanos::MIN,
+            })),
+        }
+    }
+
+    /// The host loses power: what was not synced is kept, dropped or torn by sectors; nothing
+    /// in flight completes. Everything fails until [`restart`](Self::restart).
+    pub fn crash(&self, seed: u64) {
+        self.image.borrow_mut().crash(seed);
+    }
+
+    /// The process dies and the host lives: nothing cached is lost.
+    pub fn kill(&self, seed: u64) {
+        let mut image = self.image.borrow_mut();
+        let mut dice = Dice::new(seed);
+        for file in &mut image.files {
+            file.kill(&mut dice);
+        }
+        image.in_flight.clear();
+    }
+
+    /// The host is up again; files are what the crash left.
+    pub fn restart(&self) {
+        let mut image = self.image.borrow_mut();
+        image.crashed = false;
+        image.crash_at_cold = None;
+        image.stalled_until = Nanos::MIN;
+    }
+
+    /// Forgets every file, as a wiped directory.
+    pub fn wipe(&self) {
+        for file in &mut self.image.borrow_mut().files {
+            file.exists = false;
+        }
+    }
+
+    /// Changing cold operations (create, write, remove) so far.
+    #[must_use]
+    pub fn cold_operations(&self) -> u64 {
+        self.image.borrow().cold_operations
+    }
+
+    /// Crashes in the middle of the changing cold operation number `operation` (the first of
+    /// the disk's life is 0); some of it may have happened.
+    pub fn crash_at_cold_operation(&self, operation: u64) {
+        self.image.borrow_mut().crash_at_cold = Some(operation);
+    }
+
+    /// The next `count` hot writes fail, their data is lost, and later ones "succeed" (D4).
+    pub fn fail_writes(&self, count: u32) {
+        self.image.borrow_mut().failing_writes = count;
+    }
+
+    /// The next `count` hot reads fail.
+    pub fn fail_reads(&self, count: u32) {
+        self.image.borrow_mut().failing_reads = count;
+    }
+
+    /// Nothing completes before `until`.
+    pub fn stall_until(&self, until: Nanos) {
+        self.image.borrow_mut().stalled_until = until;
+    }
+
+    /// Changes the device's size.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.image.borrow_mut().config.capacity_bytes = bytes;
+    }
+
+    /// Flips a stored bit. `false` when there is no such file or byte.
+    #[must_use]
+    pub fn flip_bit(&self, name: &str, offset: usize, bit: u32) -> bool {
+        let mut image = self.image.borrow_mut();
+        let Some(index) = image.find(name) else {
+            return false;
+        };
+        let file = &mut image.files[index];
+        if offset >= file.length() {
+            return false;
+        }
+        file.flip_bit(offset, bit % 8);
+        true
+    }
+
+    /// Replaces stored bytes behind everybody's back: rot, a lost or a misdirected write.
+    /// `false` when there is no such file or range.
+    #[must_use]
+    pub fn overwrite(&self, name: &str, offset: usize, bytes: &[u8]) -> bool {
+        let mut image = self.image.borrow_mut();
+        let Some(index) = image.find(name) else {
+            return false;
+        };
+        let file = &mut image.files[index];
+        if file.range(offset, bytes.len()).is_none() {
+            return false;
+        }
+        file.overwrite(offset, bytes);
+        true
+    }
+
+    /// What the file holds, as a read would see it.
+    #[must_use]
+    pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
+        let image = self.image.borrow();
+        let file = &image.files[image.find(name)?];
+        file.range(0, file.length()).map(<[u8]>::to_vec)
+    }
+}
+
+impl Image {
+    fn find(&self, name: &str) -> Option<usize> {
+        self.files
+            .iter()
+            .position(|file| file.exists && file.name == name)
+    }
+
+    fn file(&mut self, file: FileId) -> &mut FileImage {
+        &mut self.files[file.0 as usize]
+    }
+
+    fn check_up(&self) -> Result<(), DiskError> {
+        if self.crashed {
+            Err(DiskError::Crashed)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn used(&self) -> u64 {
+        self.files
+            .iter()
+            .filter(|file| file.exists)
+            .map(|file| file.length() as u64)
+            .sum()
+    }
+
+    fn crash(&mut self, seed: u64) {
+        let mut dice = Dice::new(seed);
+        for file in &mut self.files {
+            file.crash(&mut dice);
+        }
+        self.in_flight.clear();
+        self.crashed = true;
+    }
+
+    /// Counts a changing cold operation; `true` when the host crashes in it.
+    fn begin_cold(&mut self) -> Result<bool, DiskError> {
+        self.check_up()?;
+        let crashes = self.crash_at_cold == Some(self.cold_operations);
+        self.cold_operations += 1;
+        Ok(crashes)
+    }
+
+    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
+        if let Some(index) = self.find(name) {
+            return Ok(FileId(index as u32));
+        }
+        if self.used() + length > self.config.capacity_bytes {
+            return Err(DiskError::Full {
+                name: name.to_owned(),
+                needed: length,
+            });
+        }
+        self.files.push(FileImage::zeros(name, length as usize));
+        Ok(FileId(self.files.len() as u32 - 1))
+    }
+
+    fn outside(&mut self, file: FileId, operation: &'static str) -> DiskError {
+        DiskError::Io {
+            operation,
+            name: self.file(file).name.clone(),
+            detail: "the range lies outside the file".to_owned(),
+        }
+    }
+
+    fn finish(&mut self, done: InFlight) -> Completion {
+        let result = match done.operation {
+            Pending::Write { file, durability } => self.finish_write(done.ticket, file, durability),
+            Pending::Read {
+                file,
+                offset,
+                block,
+            } => self.finish_read(file, offset, &block),
+            Pending::Prepare { name, length } => self.create(&name, length),
+        };
+        Completion {
+            token: done.token,
+            result,
+        }
+    }
+
+    fn finish_write(
+        &mut self,
+        ticket: u64,
+        file: FileId,
+        durability: Durability,
+    ) -> Result<FileId, DiskError> {
+        if self.failing_writes > 0 {
+            self.failing_writes -= 1;
+            self.file(file).lose_write(ticket);
+            return Err(DiskError::Io {
+                operation: "write",
+                name: self.file(file).name.clone(),
+                detail: "simulated input/output error".to_owned(),
+            });
+        }
+        match durability {
+            Durability::Synced => {
+                self.file(file).sync_write(ticket);
+                for other in &mut self.files {
+                    other.flush_device();
+                }
+            }
+            Durability::Cached => self.file(file).complete(ticket, WriteStage::Cached),
+            Durability::Unflushed => self.file(file).complete(ticket, WriteStage::Unflushed),
+        }
+        Ok(file)
+    }
+
+    fn finish_read(
+        &mut self,
+        file: FileId,
+        offset: u64,
+        block: &KernelBlock,
+    ) -> Result<FileId, DiskError> {
+        if self.failing_reads > 0 {
+            self.failing_reads -= 1;
+            return Err(DiskError::Io {
+                operation: "read",
+                name: self.file(file).name.clone(),
+                detail: "simulated input/output error".to_owned(),
+            });
+        }
+        match self.file(file).range(offset as usize, block.length()) {
+            Some(bytes) => {
+                block.copy_from(bytes);
+                Ok(file)
+            }
+            None => Err(self.outside(file, "read")),
+        }
+    }
+
+    fn accept_write(
+        &mut self,
+        file: FileId,
+        offset: u64,
+        block: &KernelBlock,
+        durability: Durability,
+    ) -> Pending {
+        if durability != Durability::Cached {
+            let length = block.length();
+            assert!(
+                (offset as usize | length).is_multiple_of(BLOCK_LENGTH)
+                    && block.as_ptr().addr().is_multiple_of(BLOCK_LENGTH),
+                "a direct write of {length} bytes at {offset} is not aligned"
+            );
+        }
+        let mut bytes = vec![0; block.length()];
+        block.copy_to(&mut bytes);
+        let stage = WriteStage::InFlight(self.next_ticket);
+        let fits = self.file(file).write(offset as usize, bytes, stage);
+        assert!(fits, "a write at {offset} outside its file");
+        Pending::Write { file, durability }
+    }
+}
+
+impl Disk for SimDisk {
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        let image = self.image.borrow();
+        image.check_up()?;
+        let live = image.files.iter().filter(|file| file.exists);
+        let mut names: Vec<String> = live.map(|file| file.name.clone()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
+        let image = self.image.borrow();
+        image.check_up()?;
+        let missing = || DiskError::Missing {
+            name: name.to_owned(),
+        };
+        Ok(FileId(image.find(name).ok_or_else(missing)? as u32))
+    }
+
+    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
+        let mut image = self.image.borrow_mut();
+        if image.begin_cold()? {
+            let happened = image.dice.below(2) == 1;
+            if happened {
+                image.create(name, length)?;
+            }
+            let seed = image.dice.next();
+            image.crash(seed);
+            return Err(DiskError::Crashed);
+        }
+        image.create(name, length)
+    }
+
+    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
+        let mut image = self.image.borrow_mut();
+        image.check_up()?;
+        Ok(image.file(file).length() as u64)
+    }
+
+    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
+        let mut image = self.image.borrow_mut();
+        image.check_up()?;
+        match image.file(file).range(offset as usize, target.len()) {
+            Some(bytes) => {
+                target.copy_from_slice(bytes);
+                Ok(())
+            }
+            None => Err(image.outside(file, "read")),
+        }
+    }
+
+    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let mut image = self.image.borrow_mut();
+        let crashes = image.begin_cold()?;
+        let fits = image
+            .file(file)
+            .write(offset as usize, bytes.to_vec(), WriteStage::Cached);
+        if !fits {
+            return Err(image.outside(file, "write"));
+        }
+        if crashes {
+            let seed = image.dice.next();
+            image.crash(seed);
+            return Err(DiskError::Crashed);
+        }
+        image.file(file).sync_all();
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+        let mut image = self.image.borrow_mut();
+        let crashes = image.begin_cold()?;
+        let happens = !crashes || image.dice.below(2) == 1;
+        let Some(index) = image.find(name) else {
+            return Err(DiskError::Missing {
+                name: name.to_owned(),
+            });
+        };
+        if happens {
+            image.files[index].exists = false;
+        }
+        if crashes {
+            let seed = image.dice.next();
+            image.crash(seed);
+            return Err(DiskError::Crashed);
+        }
+        Ok(())
+    }
+
+    fn free_bytes(&mut self) -> Result<u64, DiskError> {
+        let image = self.image.borrow();
+        image.check_up()?;
+        Ok(image.config.capacity_bytes.saturating_sub(image.used()))
+    }
+
+    fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
+        let mut image = self.image.borrow_mut();
+        if image.in_flight.len() == QUEUE_LENGTH {
+            return Err(Busy);
+        }
+        if image.crashed {
+            // A crashed host answers nothing; the harness stops its node.
+            return Ok(());
+        }
+        let (token, operation) = match operation {
+            DiskOp::Write {
+                token,
+                file,
+                offset,
+                block,
+                durability,
+            } => (token, image.accept_write(file, offset, &block, durability)),
+            DiskOp::Read {
+                token,
+                file,
+                offset,
+                block,
+            } => (
+                token,
+                Pending::Read {
+                    file,
+                    offset,
+                    block,
+                },
+            ),
+            DiskOp::Prepare {
+                token,
+                name,
+                length,
+            } => (
+                token,
+                Pending::Prepare {
+                    name: name.file_name(),
+                    length,
+                },
+            ),
+        };
+        let config = image.config;
+        let spread = (config.latency_max_ns - config.latency_min_ns).max(0) as u64;
+        let latency = config.latency_min_ns + image.dice.below(spread + 1) as Nanos;
+        let ticket = image.next_ticket;
+        image.next_ticket += 1;
+        image.in_flight.push(InFlight {
+            due: now + latency,
+            ticket,
+            token,
+            operation,
+        });
+        Ok(())
+    }
+
+    fn poll_completion(&mut self, now: Nanos) -> Option<Completion> {
+        let mut image = self.image.borrow_mut();
+        if image.crashed || now < image.stalled_until {
+            return None;
+        }
+        let (index, first) = image
+            .in_flight
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, operation)| (operation.due, operation.ticket))?;
+        if first.due > now {
+            return None;
+        }
+        let done = image.in_flight.swap_remove(index);
+        Some(image.finish(done))
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        let image = self.image.borrow();
+        let due = image
+            .in_flight
+            .iter()
+            .map(|operation| operation.due)
+            .min()?;
+        Some(due.max(image.stalled_until))
+    }
+}

@@ -1,0 +1,216 @@
+//! Files as a crash would find them: durable bytes, and writes that may or may not survive.
+//!
+//! Per file there is what reads see (`current`), what stable storage holds (`durable`) and the
+//! list of writes in between. A crash decides for each such write, sector by sector, whether
+//! it was kept, dropped or torn (`reliability.md` 3.3).
+
+/// A device replaces a sector as a whole, or (rarely, and here on purpose) tears it.
+pub(super) const SECTOR_LENGTH: usize = 512;
+
+/// Seeded generator (splitmix64); the disk needs no better one.
+#[derive(Clone, Debug)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound` (0 for a bound of 0).
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        if bound == 0 { 0 } else { self.next() % bound }
+    }
+}
+
+/// How far a write has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WriteStage {
+    /// Submitted; its completion is outstanding.
+    InFlight(u64),
+    /// Completed into the page cache.
+    Cached,
+    /// Completed into the device's own cache: durable with the next flush.
+    Unflushed,
+}
+
+#[derive(Clone, Debug)]
+struct Unsynced {
+    offset: usize,
+    bytes: Vec<u8>,
+    stage: WriteStage,
+}
+
+/// One file.
+#[derive(Clone, Debug)]
+pub(super) struct FileImage {
+    pub(super) name: String,
+    pub(super) exists: bool,
+    current: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Unsynced>,
+}
+
+fn apply(target: &mut [u8], offset: usize, bytes: &[u8]) {
+    target[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+impl FileImage {
+    pub(super) fn zeros(name: &str, length: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            exists: true,
+            current: vec![0; length],
+            durable: vec![0; length],
+            unsynced: Vec::new(),
+        }
+    }
+
+    pub(super) fn length(&self) -> usize {
+        self.current.len()
+    }
+
+    pub(super) fn range(&self, offset: usize, length: usize) -> Option<&[u8]> {
+        self.current.get(offset..offset.checked_add(length)?)
+    }
+
+    /// Takes a write; `false` when it does not lie in the file.
+    pub(super) fn write(&mut self, offset: usize, bytes: Vec<u8>, stage: WriteStage) -> bool {
+        if self.range(offset, bytes.len()).is_none() {
+            return false;
+        }
+        apply(&mut self.current, offset, &bytes);
+        self.unsynced.push(Unsynced {
+            offset,
+            bytes,
+            stage,
+        });
+        true
+    }
+
+    /// The write with this ticket has completed into a cache.
+    pub(super) fn complete(&mut self, ticket: u64, stage: WriteStage) {
+        for write in &mut self.unsynced {
+            if write.stage == WriteStage::InFlight(ticket) {
+                write.stage = stage;
+            }
+        }
+    }
+
+    /// Makes the write with this ticket durable, after all older ones it overlaps.
+    pub(super) fn sync_write(&mut self, ticket: u64) {
+        let Some(index) = self
+            .unsynced
+            .iter()
+            .position(|write| write.stage == WriteStage::InFlight(ticket))
+        else {
+            return;
+        };
+        let synced = self.unsynced.remove(index);
+        let end = synced.offset + synced.bytes.len();
+        let durable = &mut self.durable;
+        let mut position = 0;
+        self.unsynced.retain(|write| {
+            let overlaps = write.offset < end && synced.offset < write.offset + write.bytes.len();
+            let is_older = position < index;
+            position += 1;
+            if overlaps && is_older {
+                apply(durable, write.offset, &write.bytes);
+            }
+            !(overlaps && is_older)
+        });
+        apply(durable, synced.offset, &synced.bytes);
+    }
+
+    /// A flush of the device's cache reaches this file.
+    pub(super) fn flush_device(&mut self) {
+        let durable = &mut self.durable;
+        self.unsynced.retain(|write| {
+            let is_flushed = write.stage == WriteStage::Unflushed;
+            if is_flushed {
+                apply(durable, write.offset, &write.bytes);
+            }
+            !is_flushed
+        });
+    }
+
+    /// fsync: everything that has completed is durable.
+    pub(super) fn sync_all(&mut self) {
+        for write in std::mem::take(&mut self.unsynced) {
+            apply(&mut self.durable, write.offset, &write.bytes);
+        }
+    }
+
+    /// A write error: its pages are dropped and marked clean, as some systems do.
+    pub(super) fn lose_write(&mut self, ticket: u64) {
+        self.unsynced
+            .retain(|write| write.stage != WriteStage::InFlight(ticket));
+        self.current.copy_from_slice(&self.durable);
+        for write in &self.unsynced {
+            apply(&mut self.current, write.offset, &write.bytes);
+        }
+    }
+
+    /// The host crashes: each write not yet durable is kept, dropped or torn by sectors.
+    pub(super) fn crash(&mut self, dice: &mut Dice) {
+        for write in std::mem::take(&mut self.unsynced) {
+            let whole = dice.below(4);
+            let mut start = 0;
+            while start < write.bytes.len() {
+                let sector_end =
+                    (write.offset + start) / SECTOR_LENGTH * SECTOR_LENGTH + SECTOR_LENGTH;
+                let end = (sector_end - write.offset).min(write.bytes.len());
+                let kept = match (whole, dice.below(8)) {
+                    (0, _) => 0,
+                    (1, _) => end - start,
+                    (_, 0..=3) => end - start,
+                    (_, 4..=6) => 0,
+                    _ => dice.below((end - start) as u64) as usize,
+                };
+                apply(
+                    &mut self.durable,
+                    write.offset + start,
+                    &write.bytes[start..start + kept],
+                );
+                start = end;
+            }
+        }
+        self.current.copy_from_slice(&self.durable);
+    }
+
+    /// The process dies and the host lives: caches survive, writes in flight may.
+    pub(super) fn kill(&mut self, dice: &mut Dice) {
+        let mut lost = Vec::new();
+        for write in &mut self.unsynced {
+            if let WriteStage::InFlight(ticket) = write.stage {
+                if dice.below(2) == 0 {
+                    lost.push(ticket);
+                } else {
+                    write.stage = WriteStage::Cached;
+                }
+            }
+        }
+        for ticket in lost {
+            self.lose_write(ticket);
+        }
+    }
+
+    /// Rot: flips one bit of what is stored.
+    pub(super) fn flip_bit(&mut self, offset: usize, bit: u32) {
+        self.durable[offset] ^= 1 << bit;
+        self.current[offset] ^= 1 << bit;
+    }
+
+    /// Replaces stored bytes without any write having happened.
+    pub(super) fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
+        apply(&mut self.durable, offset, bytes);
+        apply(&mut self.current, offset, bytes);
+    }
+}

@@ -1,0 +1,6 @@
+//! The archive's simulated twins (feature `sim`): a disk that forgets what was not synced.
+
+mod disk;
+mod image;
+
+pub use disk::{SimDisk, SimDiskConfig};

@@ -1,0 +1,223 @@
+//! A small record that survives a crash at any point of its update (`reliability.md` D12).
+//!
+//! Two 4 KiB slots are written alternately, each with a sequence number and a checksum; the
+//! newest valid slot is the record. A write that tears spoils only the older slot. Owned by
+//! whoever owns the record; [`crate::node_state`] and [`crate::ack_mark`] give it meaning.
+//!
+//! | offset | size | field of a slot |
+//! |---|---|---|
+//! | 0 | 8 | magic, names the kind of file |
+//! | 8 | 8 | sequence, from 1 |
+//! | 16 | 64 | the record |
+//! | 80 | 4012 | zeros |
+//! | 4092 | 4 | crc32c of everything before |
+
+use lockstep_transport::concurrent::AtomicBuffer;
+use lockstep_transport::time::Nanos;
+
+use crate::disk::{BLOCK_LENGTH, Busy, Disk, DiskError, DiskOp, Durability, FileId, Token};
+use crate::token::{Owner, TokenSource};
+
+/// Bytes of the record.
+pub const RECORD_LENGTH: usize = 64;
+
+const SLOTS: usize = 2;
+const SEQUENCE_OFFSET: usize = 8;
+const RECORD_OFFSET: usize = 16;
+const CHECKSUM_OFFSET: usize = BLOCK_LENGTH - 4;
+
+/// The record's bytes.
+pub type Record = [u8; RECORD_LENGTH];
+
+/// What kind of record a file holds.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotFileKind {
+    /// The file's name.
+    pub name: &'static str,
+    /// First eight bytes of each slot.
+    pub magic: [u8; 8],
+    /// Owner of its tokens.
+    pub owner: Owner,
+}
+
+/// What a slot file was found to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotContent {
+    /// No such file, or one that was created but never written.
+    Blank,
+    /// The newest valid record and its sequence.
+    Valid {
+        /// Of the slot.
+        sequence: u64,
+        /// The record.
+        record: Record,
+    },
+    /// Bytes, but no valid slot among them.
+    Unreadable,
+}
+
+/// An open slot file with room for one hot write in flight.
+#[derive(Debug)]
+pub struct SlotFile {
+    file: FileId,
+    magic: [u8; 8],
+    sequence: u64,
+    block: AtomicBuffer,
+    tokens: TokenSource,
+    in_flight: Option<Token>,
+}
+
+impl SlotFile {
+    /// Cold: what the file of this kind holds, without changing anything.
+    ///
+    /// # Errors
+    /// The disk's, other than for a missing file.
+    pub fn inspect(disk: &mut impl Disk, kind: &SlotFileKind) -> Result<SlotContent, DiskError> {
+        let file = match disk.open(kind.name) {
+            Ok(file) => file,
+            Err(DiskError::Missing { .. }) => return Ok(SlotContent::Blank),
+            Err(error) => return Err(error),
+        };
+        let mut newest = SlotContent::Unreadable;
+        let mut is_blank = true;
+        let length = disk.length(file)?;
+        for slot in 0..SLOTS {
+            let offset = (slot * BLOCK_LENGTH) as u64;
+            if length < offset + BLOCK_LENGTH as u64 {
+                break;
+            }
+            let mut bytes = [0; BLOCK_LENGTH];
+            disk.read(file, offset, &mut bytes)?;
+            is_blank &= bytes.iter().all(|byte| *byte == 0);
+            if let Some((sequence, record)) = decode(&bytes, kind.magic)
+                && !matches!(newest, SlotContent::Valid { sequence: other, .. } if other > sequence)
+            {
+                newest = SlotContent::Valid { sequence, record };
+            }
+        }
+        Ok(if is_blank { SlotContent::Blank } else { newest })
+    }
+
+    /// Cold: creates the file or reuses a blank one, and makes `record` its durable content.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn create(
+        disk: &mut impl Disk,
+        kind: &SlotFileKind,
+        record: &Record,
+    ) -> Result<Self, DiskError> {
+        let file = disk.create(kind.name, (SLOTS * BLOCK_LENGTH) as u64)?;
+        let mut slots = Self::over(file, kind, 0)?;
+        slots.write(disk, record)?;
+        Ok(slots)
+    }
+
+    /// Cold: opens the file whose newest slot has `sequence`.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn open(
+        disk: &mut impl Disk,
+        kind: &SlotFileKind,
+        sequence: u64,
+    ) -> Result<Self, DiskError> {
+        let file = disk.open(kind.name)?;
+        Self::over(file, kind, sequence)
+    }
+
+    fn over(file: FileId, kind: &SlotFileKind, sequence: u64) -> Result<Self, DiskError> {
+        let block = AtomicBuffer::allocate(BLOCK_LENGTH).map_err(|error| DiskError::Io {
+            operation: "allocation of a buffer",
+            name: kind.name.to_owned(),
+            detail: error.to_string(),
+        })?;
+        Ok(Self {
+            file,
+            magic: kind.magic,
+            sequence,
+            block,
+            tokens: TokenSource::new(kind.owner),
+            in_flight: None,
+        })
+    }
+
+    /// Cold: replaces the record, durable on return.
+    ///
+    /// # Errors
+    /// The disk's; the file keeps its old or has its new content.
+    pub fn write(&mut self, disk: &mut impl Disk, record: &Record) -> Result<(), DiskError> {
+        assert!(self.in_flight.is_none(), "a cold write during a hot one");
+        let offset = self.encode_next(record);
+        disk.write(self.file, offset, self.block.bytes(0, BLOCK_LENGTH))
+    }
+
+    /// Hot: starts replacing the record. One at a time.
+    ///
+    /// # Errors
+    /// [`Busy`] while the disk's queue is full or the previous write is in flight.
+    pub fn submit(
+        &mut self,
+        now: Nanos,
+        disk: &mut impl Disk,
+        record: &Record,
+        durability: Durability,
+    ) -> Result<Token, Busy> {
+        if self.in_flight.is_some() {
+            return Err(Busy);
+        }
+        let offset = self.encode_next(record);
+        let token = self.tokens.next_token();
+        let operation = DiskOp::Write {
+            token,
+            file: self.file,
+            offset,
+            block: self.block.kernel_block(0, BLOCK_LENGTH),
+            durability,
+        };
+        if disk.submit(now, operation).is_err() {
+            self.sequence -= 1;
+            return Err(Busy);
+        }
+        self.in_flight = Some(token);
+        Ok(token)
+    }
+
+    /// Takes the completion of the write in flight; `false` when `token` is not its.
+    pub fn on_completion(&mut self, token: Token) -> bool {
+        if self.in_flight != Some(token) {
+            return false;
+        }
+        self.in_flight = None;
+        true
+    }
+
+    /// Whether a hot write has not completed yet.
+    #[must_use]
+    pub const fn is_writing(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    fn encode_next(&mut self, record: &Record) -> u64 {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let bytes = self.block.bytes_mut(0, BLOCK_LENGTH);
+        bytes.fill(0);
+        bytes[..SEQUENCE_OFFSET].copy_from_slice(&self.magic);
+        bytes[SEQUENCE_OFFSET..RECORD_OFFSET].copy_from_slice(&sequence.to_le_bytes());
+        bytes[RECORD_OFFSET..RECORD_OFFSET + RECORD_LENGTH].copy_from_slice(record);
+        let crc = crc32c::crc32c(&bytes[..CHECKSUM_OFFSET]);
+        bytes[CHECKSUM_OFFSET..].copy_from_slice(&crc.to_le_bytes());
+        (sequence % SLOTS as u64) * BLOCK_LENGTH as u64
+    }
+}
+
+fn decode(bytes: &[u8; BLOCK_LENGTH], magic: [u8; 8]) -> Option<(u64, Record)> {
+    let (covered, crc) = bytes.split_at(CHECKSUM_OFFSET);
+    if covered[..SEQUENCE_OFFSET] != magic || crc32c::crc32c(covered).to_le_bytes() != crc {
+        return None;
+    }
+    let sequence = covered[SEQUENCE_OFFSET..].first_chunk()?;
+    let record = covered[RECORD_OFFSET..].first_chunk()?;
+    Some((u64::from_le_bytes(*sequence), *record))
+}

@@ -1,0 +1,130 @@
+//! Slow-disk injection: a disk whose writes complete later than they did.
+//!
+//! Wraps any [`Disk`]; with a delay of 0 it costs one branch. Completions of writes are held
+//! back by the delay in the order they came, reads and preparations are not. Changeable at run
+//! time, so that a user can see what a slow follower or leader does to latency.
+
+use std::collections::VecDeque;
+
+use lockstep_transport::time::{Nanos, earliest};
+
+use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId};
+use crate::token::{OWNER_ACK_MARK, OWNER_NODE_STATE, OWNER_RECORDER, owner};
+
+/// Completions held back at once: more than the writers of one node can have in flight (one
+/// each of recorder, node state and ack mark).
+const HELD_MAX: usize = 16;
+
+/// See the module.
+#[derive(Debug)]
+pub struct SlowDisk<D> {
+    disk: D,
+    delay_ns: Nanos,
+    held: VecDeque<(Nanos, Completion)>,
+}
+
+impl<D: Disk> SlowDisk<D> {
+    /// Wraps `disk`; each write takes `delay_ns` longer.
+    #[must_use]
+    pub fn new(disk: D, delay_ns: Nanos) -> Self {
+        Self {
+            disk,
+            delay_ns,
+            held: VecDeque::with_capacity(HELD_MAX),
+        }
+    }
+
+    /// Changes the delay of writes that complete from now on.
+    pub fn set_delay(&mut self, delay_ns: Nanos) {
+        self.delay_ns = delay_ns;
+    }
+
+    /// The wrapped disk.
+    pub fn inner(&self) -> &D {
+        &self.disk
+    }
+
+    /// The wrapped disk, to be changed.
+    pub fn inner_mut(&mut self) -> &mut D {
+        &mut self.disk
+    }
+
+    fn take_due(&mut self, now: Nanos) -> Option<Completion> {
+        match self.held.front() {
+            Some((due, _)) if *due <= now => self.held.pop_front().map(|(_, held)| held),
+            _ => None,
+        }
+    }
+}
+
+const fn is_write(completion: &Completion) -> bool {
+    // Everything these owners submit is a write, except the recorder's preparations, whose
+    // delay changes nothing.
+    matches!(
+        owner(completion.token),
+        OWNER_RECORDER | OWNER_NODE_STATE | OWNER_ACK_MARK
+    )
+}
+
+impl<D: Disk> Disk for SlowDisk<D> {
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        self.disk.list()
+    }
+
+    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
+        self.disk.open(name)
+    }
+
+    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
+        self.disk.create(name, length)
+    }
+
+    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
+        self.disk.length(file)
+    }
+
+    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
+        self.disk.read(file, offset, target)
+    }
+
+    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.disk.write(file, offset, bytes)
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+        self.disk.remove(name)
+    }
+
+    fn free_bytes(&mut self) -> Result<u64, DiskError> {
+        self.disk.free_bytes()
+    }
+
+    fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
+        self.disk.submit(now, operation)
+    }
+
+    fn poll_completion(&mut self, now: Nanos) -> Option<Completion> {
+        if let Some(completion) = self.take_due(now) {
+            return Some(completion);
+        }
+        loop {
+            if self.held.len() == HELD_MAX {
+                return None;
+            }
+            let completion = self.disk.poll_completion(now)?;
+            if !is_write(&completion) || (self.delay_ns == 0 && self.held.is_empty()) {
+                return Some(completion);
+            }
+            self.held.push_back((now + self.delay_ns, completion));
+        }
+    }
+
+    fn flush(&mut self, now: Nanos) {
+        self.disk.flush(now);
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        let held = self.held.front().map(|(due, _)| *due);
+        earliest(held, self.disk.next_deadline())
+    }
+}

@@ -1,0 +1,27 @@
+//! UNSAFE FENCE: real disks behind the [`Disk`](crate::disk::Disk) port (shell).
+//!
+//! [`NodeDisk`] is io_uring where the host allows it and a writer thread with `pwritev2` where
+//! not; [`open`] takes the better and says in one sentence what it took and what that costs.
+//! Both share [`directory`]: files, cold calls and the lock that keeps a
+//! second process out; and a helper thread that makes segments off the hot path.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "shell: files and threads live here"
+)]
+
+pub mod directory;
+mod node_disk;
+mod operation;
+mod preparer;
+mod thread_disk;
+mod uring_disk;
+
+pub use directory::{NodeDirectory, StorageError};
+pub use node_disk::{IoPreference, NodeDisk, open};
+pub use thread_disk::ThreadDisk;
+pub use uring_disk::UringDisk;
+
+/// Operations in flight on one disk: one write each of recorder, node state and ack mark, one
+/// preparation, and a read for each of the readers of a node, with room to spare.
+pub const QUEUE_LENGTH: usize = 64;

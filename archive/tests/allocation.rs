@@ -1,0 +1,90 @@
+//! Recording on a real disk allocates nothing once it runs (`design.md` 11).
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use lockstep_archive::budget::DiskBudget;
+use lockstep_archive::checksum::FrameSeal;
+use lockstep_archive::disk::Disk;
+use lockstep_archive::recorder::{Recorder, RecorderConfig, SyncMode};
+use lockstep_archive::segment::SegmentTable;
+use lockstep_archive::storage::{IoPreference, open};
+use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
+use lockstep_transport::position::{Geometry, Position};
+
+const TERM_LENGTH: usize = 1 << 20;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: everything is handed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn record(preference: IoPreference, sync: SyncMode) {
+    let directory = tempfile::tempdir().unwrap();
+    let Ok((mut disk, sentence)) = open(directory.path(), preference) else {
+        eprintln!("NOT TESTED: {preference:?} is refused here");
+        return;
+    };
+    let geometry = Geometry::new(0, TERM_LENGTH).unwrap();
+    let mut log = LogBuffer::allocate(geometry, 1408).unwrap();
+    let config = RecorderConfig {
+        geometry,
+        sync,
+        budget: DiskBudget { bytes: 1 << 30 },
+    };
+    let segments = SegmentTable::new(16 * TERM_LENGTH);
+    let mut recorder = Recorder::open(&mut disk, config, segments, 0).unwrap();
+    let mut appender = ExclusiveAppender::new(geometry, 1, 100, 1408, 0);
+    let mut now = 0;
+    let mut before = 0;
+    while appender.position() < 2 * TERM_LENGTH as Position {
+        if appender.position() > TERM_LENGTH as Position && before == 0 {
+            before = ALLOCATIONS.with(Cell::get);
+        }
+        let limit = recorder.written() + TERM_LENGTH as Position;
+        let seal = &mut FrameSeal::new(1);
+        let offer = appender.offer(&mut log, limit, &[&[7; 1000]], seal);
+        assert!(matches!(offer, Offer::Accepted(_) | Offer::BackPressured));
+        log.clean_ahead(appender.position(), 4096);
+        while let Some(completion) = disk.poll_completion(now) {
+            assert!(recorder.on_completion(&completion));
+        }
+        recorder.do_work(now, &log, appender.position(), &mut disk);
+        disk.flush(now);
+        now += 1000;
+        std::thread::yield_now();
+    }
+    let allocations = ALLOCATIONS.with(Cell::get) - before;
+    assert_eq!(recorder.failed(), None);
+    assert!(recorder.durable() > TERM_LENGTH as Position);
+    assert_eq!(allocations, 0, "{sentence}, {sync:?}");
+}
+
+#[test]
+fn recording_allocates_nothing_in_steady_state() {
+    for preference in [IoPreference::Uring, IoPreference::Thread] {
+        for sync in [SyncMode::Data, SyncMode::None] {
+            record(preference, sync);
+        }
+    }
+}

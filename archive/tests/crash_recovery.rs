@@ -1,0 +1,411 @@
+//! Recording under crashes at random moments: nothing reported durable is lost, nothing
+//! appears that was not appended, and recovery comes to the same end however often it is
+//! interrupted (`log.md` 2.4; `reliability.md` D1-D7, D12, R21, R44).
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod recorded_log;
+
+use lockstep_archive::directory::Directory;
+use lockstep_archive::disk::{Disk, DiskError};
+use lockstep_archive::recorder::SyncMode;
+use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::position::Position;
+use recorded_log::{
+    Dice, NEW_LEADERSHIP_TERM, REQUEST, RecordedLog, SEGMENT_LENGTH, catalog, recover_log,
+    stored_bytes,
+};
+
+const BUDGET: u64 = 64 << 20;
+const SEEDS: u64 = 150;
+
+fn disk(seed: u64) -> SimDisk {
+    SimDisk::new(SimDiskConfig {
+        seed,
+        ..SimDiskConfig::default()
+    })
+}
+
+fn start(disk: &SimDisk, sync: SyncMode) -> RecordedLog {
+    RecordedLog::start(disk, 0, sync, BUDGET, Vec::new()).unwrap()
+}
+
+/// One life of a node: appends, records, perhaps truncates, and is cut short. Returns what
+/// was reported durable, and the logs a recovery may find: the present one, and while its
+/// truncated bytes are being erased also the one before.
+fn live(node: &mut RecordedLog, dice: &mut Dice) -> (Position, Vec<Vec<u8>>) {
+    let mut before_cut = None;
+    assert!(node.begin_leadership_term());
+    for _ in 0..dice.below(400) {
+        match dice.below(40) {
+            0..=19 => {
+                let length = 1 + dice.below(3000) as usize;
+                node.append(REQUEST, length, dice.next() as u8);
+            }
+            20 => {
+                let _ = node.begin_leadership_term();
+            }
+            21 if dice.below(4) == 0 => {
+                node.drain();
+                let index = dice.below(node.boundaries.len() as u64) as usize;
+                before_cut = Some(node.model.clone());
+                node.truncate(node.boundaries[index]);
+                // A new leader's first entry follows every cut.
+                node.leadership_term += 1;
+                assert!(node.append(NEW_LEADERSHIP_TERM, 64, 0xBB));
+            }
+            22..=30 => node.wait(),
+            _ => node.cycle(),
+        }
+        node.now += dice.below(30_000) as i64;
+        if before_cut.is_some() && node.recorder.durable() > node.restart {
+            before_cut = None;
+        }
+    }
+    let logs = std::iter::once(node.model.clone()).chain(before_cut);
+    (node.recorder.durable(), logs.collect())
+}
+
+/// Restarts until a start is not interrupted by another crash.
+fn restart(disk: &SimDisk, sync: SyncMode, dice: &mut Dice) -> RecordedLog {
+    loop {
+        disk.restart();
+        if dice.below(2) == 0 {
+            disk.crash_at_cold_operation(disk.cold_operations() + dice.below(8));
+        }
+        match RecordedLog::start(disk, 0, sync, BUDGET, Vec::new()) {
+            Ok(node) => {
+                disk.restart();
+                return node;
+            }
+            Err(error) => assert_eq!(error, DiskError::Crashed),
+        }
+    }
+}
+
+fn check_recovered(node: &mut RecordedLog, durable: Position, logs: &[Vec<u8>], seed: u64) {
+    let end = node.recovered.end;
+    assert_eq!(node.recovered.damaged, None, "seed {seed}");
+    assert!(
+        end >= durable,
+        "seed {seed}: end {end} below durable {durable}"
+    );
+    let stored = stored_bytes(&node.disk, end);
+    let source = logs.iter().find(|log| log.starts_with(&stored));
+    assert!(
+        source.is_some(),
+        "seed {seed}: bytes that were not appended"
+    );
+    let (_, again) = recover_log(&mut node.disk, node.directory.ack_mark.position()).unwrap();
+    assert_eq!(again.end, end, "seed {seed}: recovery is not idempotent");
+    assert_eq!(
+        again.chain.hash(),
+        node.recovered.chain.hash(),
+        "seed {seed}"
+    );
+    assert_eq!(again.terms, node.recovered.terms, "seed {seed}");
+    node.model = stored;
+}
+
+fn run(seed: u64, sync: SyncMode, host_crashes: bool) {
+    let mut dice = Dice(seed);
+    let disk = disk(seed);
+    let mut node = start(&disk, sync);
+    for _ in 0..4 {
+        let (durable, logs) = live(&mut node, &mut dice);
+        if host_crashes {
+            disk.crash(dice.next());
+        } else {
+            disk.kill(dice.next());
+        }
+        node = restart(&disk, sync, &mut dice);
+        check_recovered(&mut node, durable, &logs, seed);
+    }
+}
+
+#[test]
+fn what_was_reported_durable_survives_every_crash_of_the_host() {
+    for seed in 0..SEEDS {
+        run(seed, SyncMode::Data, true);
+    }
+}
+
+#[test]
+fn without_sync_everything_written_survives_a_crash_of_the_process() {
+    for seed in 0..SEEDS / 3 {
+        let mut dice = Dice(seed);
+        let disk = disk(seed);
+        let mut node = start(&disk, SyncMode::None);
+        for _ in 0..3 {
+            let (durable, logs) = live(&mut node, &mut dice);
+            disk.kill(dice.next());
+            disk.restart();
+            node = RecordedLog::start(&disk, 0, SyncMode::None, BUDGET, Vec::new()).unwrap();
+            check_recovered(&mut node, durable, &logs, seed);
+        }
+    }
+}
+
+#[test]
+fn a_process_crash_in_data_mode_loses_nothing_either() {
+    for seed in 1000..1000 + SEEDS / 3 {
+        run(seed, SyncMode::Data, false);
+    }
+}
+
+/// A drained log of several segments, its process gone.
+fn recorded(seed: u64, entries: usize) -> (SimDisk, Vec<u8>, Position) {
+    let disk = disk(seed);
+    let mut node = start(&disk, SyncMode::Data);
+    assert!(node.begin_leadership_term());
+    for entry in 0..entries {
+        while !node.append(REQUEST, 1000, entry as u8) {
+            node.wait();
+        }
+        node.cycle();
+    }
+    node.drain();
+    // Idle long enough for the ack mark to be written and synced.
+    for _ in 0..8 {
+        node.now += 5_000_000;
+        node.cycle();
+    }
+    let mark = node.directory.ack_mark.position();
+    (disk, node.model, mark)
+}
+
+#[test]
+fn an_idle_log_is_covered_by_its_ack_mark() {
+    let (disk, model, mark) = recorded(1, 50);
+    assert_eq!(mark, model.len() as Position);
+    disk.crash(3);
+    disk.restart();
+    let node = start(&disk, SyncMode::Data);
+    assert_eq!(node.directory.ack_mark.position(), mark);
+    assert_eq!(node.recovered.end, mark);
+    assert_eq!(node.recovered.terms, [(1, 0)]);
+    assert_eq!(node.recovered.last_term, 1);
+}
+
+#[test]
+fn a_zero_page_below_the_ack_mark_is_damage_and_is_not_cut() {
+    let (disk, model, mark) = recorded(2, 400);
+    let at = 3 * 4096;
+    assert!(disk.overwrite("0-0.rec", at, &[0; 4096]));
+    let before = disk.contents("0-0.rec").unwrap();
+    let mut handle = disk.clone();
+    let (_, recovered) = recover_log(&mut handle, mark).unwrap();
+    assert!(recovered.end <= at as Position);
+    assert_eq!(recovered.damaged, Some(recovered.end..mark));
+    assert_eq!(disk.contents("0-0.rec").unwrap(), before);
+    assert!(model.len() > SEGMENT_LENGTH);
+}
+
+#[test]
+fn one_flipped_bit_anywhere_below_the_ack_mark_is_noticed() {
+    let (disk, _, mark) = recorded(3, 8);
+    let mut dice = Dice(3);
+    for _ in 0..200 {
+        let offset = dice.below(mark as u64) as usize;
+        let bit = dice.below(8) as u32;
+        assert!(disk.flip_bit("0-0.rec", offset, bit));
+        let (_, recovered) = recover_log(&mut disk.clone(), mark).unwrap();
+        let damaged = recovered.damaged.expect("damage");
+        assert!(
+            damaged.contains(&(offset as Position)),
+            "{damaged:?} {offset}"
+        );
+        assert!(disk.flip_bit("0-0.rec", offset, bit));
+    }
+}
+
+#[test]
+fn a_missing_segment_below_the_ack_mark_is_damage() {
+    let (disk, _, mark) = recorded(4, 400);
+    let mut handle = disk.clone();
+    handle.remove("0-131072.rec").unwrap();
+    let (_, recovered) = recover_log(&mut handle, mark).unwrap();
+    assert_eq!(recovered.end, SEGMENT_LENGTH as Position);
+    assert_eq!(recovered.damaged, Some(recovered.end..mark));
+}
+
+#[test]
+fn a_torn_tail_above_the_ack_mark_is_cut_and_erased() {
+    let (disk, model, mark) = recorded(5, 20);
+    let tail = model[..1056].to_vec();
+    // A frame in the wrong place, then garbage: what a torn, misdirected write may leave.
+    assert!(disk.overwrite("0-0.rec", mark as usize, &tail));
+    assert!(disk.overwrite("0-0.rec", mark as usize + 9000, &[0x5A; 700]));
+    let (_, recovered) = recover_log(&mut disk.clone(), mark).unwrap();
+    assert_eq!((recovered.end, recovered.damaged), (mark, None));
+    let file = disk.contents("0-0.rec").unwrap();
+    assert!(file[mark as usize..].iter().all(|byte| *byte == 0));
+    assert_eq!(file[..mark as usize], model);
+}
+
+#[test]
+fn after_recovery_memory_holds_the_tail_block_and_zeros_above() {
+    let (disk, model, mark) = recorded(6, 23);
+    let (log, recovered) = recover_log(&mut disk.clone(), mark).unwrap();
+    let start = recovered.end & !4095;
+    assert_ne!(start, recovered.end);
+    let held = log.bytes(start, 65_536 - start as usize);
+    let below = (recovered.end - start) as usize;
+    assert_eq!(held[..below], model[start as usize..]);
+    assert!(held[below..].iter().all(|byte| *byte == 0));
+}
+
+/// A log cut at `cut`, with, behind it on disk before the cut, entries up to exactly 8192
+/// (two blocks) and there the first entry of a greater leadership term.
+fn cut_below_a_greater_term() -> (SimDisk, RecordedLog) {
+    let disk = disk(7);
+    let mut node = start(&disk, SyncMode::Data);
+    assert!(node.begin_leadership_term());
+    assert!(node.append(REQUEST, 1000, 1));
+    let cut = node.append_position();
+    fill_two_blocks(&mut node, 2);
+    node.leadership_term += 2;
+    assert!(node.append(NEW_LEADERSHIP_TERM, 64, 0xAA));
+    assert!(node.append(REQUEST, 1000, 4));
+    node.drain();
+    node.truncate(cut);
+    node.leadership_term = 1;
+    node.drain();
+    (disk, node)
+}
+
+fn fill_two_blocks(node: &mut RecordedLog, fill: u8) {
+    for _ in 0..6 {
+        assert!(node.append(REQUEST, 1000, fill));
+    }
+    let left = 8192 - node.append_position() as usize;
+    assert!(node.append(REQUEST, left - 32, fill));
+    assert_eq!(node.append_position(), 8192);
+}
+
+#[test]
+fn truncated_bytes_never_join_a_shorter_new_log() {
+    let (disk, mut node) = cut_below_a_greater_term();
+    fill_two_blocks(&mut node, 0x22);
+    node.drain();
+    disk.crash(1);
+    disk.restart();
+    let recovered = start(&disk, SyncMode::Data).recovered;
+    assert_eq!(recovered.end, 8192);
+    assert_eq!(stored_bytes(&disk, 8192), node.model);
+    assert_eq!(recovered.terms, [(1, 0)]);
+}
+
+#[test]
+fn a_completed_truncation_is_not_undone_by_a_crash() {
+    let (disk, node) = cut_below_a_greater_term();
+    disk.crash(1);
+    disk.restart();
+    let recovered = start(&disk, SyncMode::Data).recovered;
+    assert_eq!(recovered.end, node.append_position());
+}
+
+#[test]
+fn a_failed_write_is_final_although_later_writes_would_succeed() {
+    let disk = disk(8);
+    let mut node = start(&disk, SyncMode::Data);
+    assert!(node.begin_leadership_term());
+    node.drain();
+    let durable = node.recorder.durable();
+    disk.fail_writes(1);
+    assert!(node.append(REQUEST, 500, 7));
+    for _ in 0..50 {
+        node.wait();
+        node.now += 1_000_000;
+    }
+    assert!(node.recorder.failed().is_some());
+    assert_eq!(node.recorder.durable(), durable);
+    assert_eq!(disk.next_deadline(), None, "no write after the failed one");
+}
+
+#[test]
+fn a_crash_at_any_step_of_making_a_directory_leaves_it_unmade_or_made() {
+    let steps = {
+        let disk = disk(0);
+        Directory::open_or_create(&mut disk.clone(), &catalog()).unwrap();
+        disk.cold_operations()
+    };
+    for seed in 0..40 {
+        for step in 0..steps {
+            let disk = disk(seed);
+            disk.crash_at_cold_operation(step);
+            assert!(Directory::open_or_create(&mut disk.clone(), &catalog()).is_err());
+            disk.restart();
+            let directory = Directory::open_or_create(&mut disk.clone(), &catalog())
+                .unwrap_or_else(|error| panic!("seed {seed} step {step}: {error}"));
+            assert_eq!(directory.node_state.state().incarnation, 0);
+        }
+    }
+}
+
+#[test]
+fn a_crash_during_an_update_of_node_state_leaves_the_old_or_the_new() {
+    for seed in 0..200 {
+        let disk = disk(seed);
+        let mut handle = disk.clone();
+        let mut directory = Directory::open_or_create(&mut handle, &catalog()).unwrap();
+        for _ in 0..seed % 3 {
+            directory.node_state.begin_incarnation(&mut handle).unwrap();
+        }
+        let old = directory.node_state.state();
+        disk.crash_at_cold_operation(disk.cold_operations());
+        assert!(directory.node_state.begin_incarnation(&mut handle).is_err());
+        disk.restart();
+        let found = Directory::open_or_create(&mut handle, &catalog()).unwrap();
+        let found = found.node_state.state().incarnation;
+        assert!(
+            found == old.incarnation || found == old.incarnation + 1,
+            "{seed}"
+        );
+    }
+}
+
+#[test]
+fn a_submitted_vote_counts_only_after_its_completion_and_then_for_ever() {
+    for seed in 0..200 {
+        let disk = disk(seed);
+        let mut handle = disk.clone();
+        let mut directory = Directory::open_or_create(&mut handle, &catalog()).unwrap();
+        let state = &mut directory.node_state;
+        let token = state.submit_state(0, &mut handle, 4, Some(2)).unwrap();
+        assert!(
+            state.submit_state(0, &mut handle, 5, None).is_err(),
+            "one at a time"
+        );
+        let mut is_durable = false;
+        if seed % 2 == 0 {
+            let completion = handle.poll_completion(1_000_000).unwrap();
+            assert_eq!(completion.token, token);
+            assert_eq!(state.on_completion(&completion), Some(Ok(())));
+            is_durable = true;
+        }
+        disk.crash(seed);
+        disk.restart();
+        let found = Directory::open_or_create(&mut handle, &catalog()).unwrap();
+        let found = found.node_state.state();
+        let is_new = found.leadership_term == 4 && found.vote == Some(2);
+        let is_old = found.leadership_term == 0 && found.vote.is_none();
+        assert!(is_new || (is_old && !is_durable), "seed {seed}: {found:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_lost_a_part_is_never_taken_for_a_fresh_one() {
+    let (disk, ..) = recorded(9, 5);
+    for name in ["archive.catalog", "node-state.dat", "ack-mark.dat"] {
+        let whole = disk.contents(name).unwrap();
+        assert!(disk.overwrite(name, 0, &vec![0; whole.len()]));
+        let error = Directory::open_or_create(&mut disk.clone(), &catalog()).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        assert!(disk.overwrite(name, 0, &whole));
+    }
+    assert!(Directory::open_or_create(&mut disk.clone(), &catalog()).is_ok());
+    let mut other = catalog();
+    other.term_length *= 2;
+    let error = Directory::open_or_create(&mut disk.clone(), &other).unwrap_err();
+    assert!(error.to_string().contains("term_length"), "{error}");
+}

@@ -1,0 +1,275 @@
+//! A log being written, recorded and acknowledged on a simulated disk, beside a model of what
+//! it should contain.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use lockstep_archive::ack_mark::AckedPosition;
+use lockstep_archive::budget::DiskBudget;
+use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
+use lockstep_archive::checksum::FrameSeal;
+use lockstep_archive::directory::Directory;
+use lockstep_archive::disk::{Completion, Disk, DiskError};
+use lockstep_archive::log_view::{LogView, MemoryWindow};
+use lockstep_archive::recorder::{Recorder, RecorderConfig, SyncMode};
+use lockstep_archive::recovery::{RecoveredLog, RecoveryError, recover};
+use lockstep_archive::sim::SimDisk;
+use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
+use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::time::Nanos;
+
+pub const TERM_LENGTH: usize = 64 * 1024;
+pub const SEGMENT_LENGTH: usize = 128 * 1024;
+pub const MTU: usize = 1408;
+pub const SESSION_ID: i32 = 77;
+
+/// First payload byte of an entry that begins a leadership term.
+pub const NEW_LEADERSHIP_TERM: u8 = 1;
+
+/// First payload byte of every other entry.
+pub const REQUEST: u8 = 5;
+
+pub fn catalog() -> Catalog {
+    Catalog {
+        cluster: 0xC0FFEE,
+        session_id: SESSION_ID,
+        stream_id: LOG_STREAM_ID,
+        initial_term_id: 9,
+        term_length: TERM_LENGTH,
+        segment_length: SEGMENT_LENGTH,
+        mtu: MTU,
+    }
+}
+
+pub fn geometry() -> Geometry {
+    Geometry::new(9, TERM_LENGTH).unwrap()
+}
+
+pub fn is_new_leadership_term(frame: &[u8]) -> bool {
+    frame[5] & 0x80 != 0 && frame.get(32) == Some(&NEW_LEADERSHIP_TERM)
+}
+
+/// splitmix64.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// What is in the segments below `end`.
+pub fn stored_bytes(disk: &SimDisk, end: Position) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as Position) < end {
+        let name = format!("0-{}.rec", bytes.len());
+        bytes.extend(disk.contents(&name).expect("a segment below the end"));
+    }
+    bytes.truncate(end as usize);
+    bytes
+}
+
+pub fn recover_log(
+    disk: &mut SimDisk,
+    ack_mark: Position,
+) -> Result<(LogBuffer, RecoveredLog), RecoveryError> {
+    let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
+    let recovered = recover(disk, &mut log, ack_mark, &catalog(), is_new_leadership_term)?;
+    Ok((log, recovered))
+}
+
+/// A node's archive side: directory, log, recorder.
+pub struct RecordedLog {
+    pub disk: SimDisk,
+    pub now: Nanos,
+    pub directory: Directory,
+    pub log: LogBuffer,
+    pub recorder: Recorder,
+    pub recovered: RecoveredLog,
+    pub restart: Position,
+    pub appender: ExclusiveAppender,
+    pub leadership_term: u32,
+    /// Frames appended since the start, by the position after each entry.
+    pub boundaries: Vec<Position>,
+    pub model: Vec<u8>,
+    /// Completions of others on the same disk, where a test has others.
+    pub strangers: Option<Vec<Completion>>,
+}
+
+impl RecordedLog {
+    /// Starts on whatever the disk holds; `model` is what the log below its end should be.
+    pub fn start(
+        disk: &SimDisk,
+        now: Nanos,
+        sync: SyncMode,
+        budget: u64,
+        mut model: Vec<u8>,
+    ) -> Result<Self, DiskError> {
+        let mut disk = disk.clone();
+        let disk_only = |error| match error {
+            lockstep_archive::directory::DirectoryError::Disk(error) => error,
+            other => panic!("{other}"),
+        };
+        let mut directory = Directory::open_or_create(&mut disk, &catalog()).map_err(disk_only)?;
+        directory.node_state.begin_incarnation(&mut disk)?;
+        let ack_mark = directory.ack_mark.position();
+        let (log, recovered) = match recover_log(&mut disk, ack_mark) {
+            Ok(found) => found,
+            Err(RecoveryError::Disk(error)) => return Err(error),
+            Err(other) => panic!("{other}"),
+        };
+        let end = recovered.end;
+        model.truncate(end as usize);
+        let config = RecorderConfig {
+            geometry: geometry(),
+            sync,
+            budget: DiskBudget { bytes: budget },
+        };
+        let recorder = Recorder::open(&mut disk, config, recovered.segments.clone(), end)?;
+        Ok(Self {
+            disk,
+            now,
+            directory,
+            recorder,
+            restart: end,
+            appender: new_appender(end),
+            leadership_term: recovered.last_term as u32,
+            log,
+            recovered,
+            boundaries: vec![end],
+            model,
+            strangers: None,
+        })
+    }
+
+    pub fn append_position(&self) -> Position {
+        self.model.len() as Position
+    }
+
+    pub fn view(&self) -> LogView<'_> {
+        LogView {
+            log: &self.log,
+            window: MemoryWindow::new(geometry(), self.restart, self.append_position()),
+            segments: self.recorder.segments(),
+        }
+    }
+
+    /// Appends an entry; `false` when the recorder is a term behind.
+    pub fn append(&mut self, kind: u8, length: usize, fill: u8) -> bool {
+        let limit = self.recorder.written() + TERM_LENGTH as Position;
+        let mut body = vec![fill; length];
+        body[0] = kind;
+        let from = self.append_position();
+        let offer = self.appender.offer(
+            &mut self.log,
+            limit,
+            &[&body],
+            &mut FrameSeal::new(self.leadership_term),
+        );
+        let Offer::Accepted(end) = offer else {
+            return false;
+        };
+        let mut position = from;
+        while position < end {
+            let term_end = geometry().term_start(position) + TERM_LENGTH as Position;
+            let length = (end.min(term_end) - position) as usize;
+            self.model
+                .extend_from_slice(self.log.bytes(position, length));
+            position += length as Position;
+        }
+        self.boundaries.push(end);
+        true
+    }
+
+    pub fn begin_leadership_term(&mut self) -> bool {
+        self.leadership_term += 1;
+        let begun = self.append(NEW_LEADERSHIP_TERM, 64, 0xAA);
+        if !begun {
+            self.leadership_term -= 1;
+        }
+        begun
+    }
+
+    /// One duty cycle of recorder and ack mark.
+    pub fn cycle(&mut self) {
+        while let Some(completion) = self.disk.poll_completion(self.now) {
+            let taken = self.recorder.on_completion(&completion)
+                || self.directory.ack_mark.on_completion(&completion);
+            match &mut self.strangers {
+                Some(strangers) if !taken => strangers.push(completion),
+                _ => assert!(taken, "a completion of nobody: {completion:?}"),
+            }
+        }
+        let append = self.append_position();
+        self.recorder
+            .do_work(self.now, &self.log, append, &mut self.disk);
+        self.log.clean_ahead(append, 16 * 1024);
+        let durable = self.recorder.durable();
+        let acked = AckedPosition {
+            position: durable,
+            durable,
+        };
+        let idle = self.recorder.log_idle_since();
+        let mark = &mut self.directory.ack_mark;
+        if mark.position() <= durable {
+            mark.do_work(self.now, acked, idle, &mut self.disk);
+        }
+    }
+
+    /// Lets time pass until the next completion.
+    pub fn wait(&mut self) {
+        self.now = self
+            .disk
+            .next_deadline()
+            .unwrap_or(self.now + 100_000)
+            .max(self.now);
+        self.cycle();
+    }
+
+    pub fn drain(&mut self) {
+        for _ in 0..10_000 {
+            if self.recorder.is_drained(self.append_position()) {
+                return;
+            }
+            self.wait();
+        }
+        panic!("the recorder never drained: {:?}", self.recorder);
+    }
+
+    /// Lowers the ack mark and cuts the log. The recorder still has the old bytes to erase.
+    pub fn truncate(&mut self, position: Position) {
+        self.drain();
+        for _ in 0..10_000 {
+            let mark = &self.directory.ack_mark;
+            if mark.position() <= position && mark.is_settled() {
+                break;
+            }
+            self.directory
+                .ack_mark
+                .reset(self.now, position, &mut self.disk);
+            self.now += 300_000;
+            while let Some(completion) = self.disk.poll_completion(self.now) {
+                let taken = self.recorder.on_completion(&completion)
+                    || self.directory.ack_mark.on_completion(&completion);
+                assert!(taken, "a completion of nobody: {completion:?}");
+            }
+        }
+        self.recorder
+            .truncate(position, &mut self.log, &mut self.disk)
+            .unwrap();
+        self.model.truncate(position as usize);
+        self.boundaries.retain(|boundary| *boundary <= position);
+        self.restart = position;
+        self.appender = new_appender(position);
+    }
+}
+
+fn new_appender(start: Position) -> ExclusiveAppender {
+    ExclusiveAppender::new(geometry(), SESSION_ID, LOG_STREAM_ID, MTU, start)
+}

@@ -1,0 +1,458 @@
+//! The floor: the hops of a cluster request with nothing in them (`design.md` §15).
+//!
+//! Plain non-blocking UDP sockets, the same number of threads or processes, pinning, idle
+//! strategy (`sched_yield` on every idle poll) and datagram sizes as the cluster measured
+//! beside it; one 4 KiB durable write per node where the log would write one. What Lockstep
+//! costs is the ratio to this. It is written to be as fast as it can be: a slow floor would
+//! flatter Lockstep.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "shell: sockets, threads and files without anything between"
+)]
+
+pub mod block_writer;
+pub mod participant;
+mod peer_process;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use lockstep_transport::position::align_frame;
+use lockstep_transport::time::Nanos;
+
+use crate::histogram::LatencyHistogram;
+use block_writer::BlockWriter;
+use participant::{
+    Client, DATAGRAM_LENGTH_MAX, DATAGRAM_LENGTH_MIN, Follower, Leader, Participant,
+};
+pub use peer_process::{PeerConfig, PeerRole, run_peer};
+
+/// Round trips of the bare ping-pong: enough for a median, a few tens of milliseconds.
+const PING_PONGS: u32 = 2_000;
+
+/// Writes of the bare write measurement: a median within 50 ms on a good disk.
+const BARE_WRITES: u32 = 200;
+
+/// The floor gives up when nothing has moved for so long: a datagram was lost.
+const STALL: Duration = Duration::from_secs(5);
+
+/// Idle polls between two looks at the clock for [`STALL`].
+const STALL_CHECK_POLLS: u32 = 4_096;
+
+/// Lengths of the datagrams, in bytes; the same as those of the cluster beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloorSizes {
+    /// Client to leader.
+    pub request: usize,
+    /// Leader to each follower.
+    pub replicate: usize,
+    /// Follower to leader.
+    pub ack: usize,
+    /// Leader to client.
+    pub response: usize,
+}
+
+/// Bytes of headers around a request: frame header and message header.
+const REQUEST_OVERHEAD: usize = 32 + 40;
+
+/// Bytes of headers around a response: frame header and message header.
+const RESPONSE_OVERHEAD: usize = 32 + 72;
+
+/// Bytes of headers around an entry: frame header and entry header.
+const ENTRY_OVERHEAD: usize = 32 + 48;
+
+/// Bytes of a follower's acknowledgement.
+const ACK_LENGTH: usize = 128;
+
+impl FloorSizes {
+    /// The datagrams of a cluster whose requests and responses have `length` bytes.
+    #[must_use]
+    pub fn of_message(length: usize) -> Self {
+        let framed = |overhead: usize| (overhead + length).min(DATAGRAM_LENGTH_MAX);
+        Self {
+            request: framed(REQUEST_OVERHEAD),
+            replicate: align_frame(framed(ENTRY_OVERHEAD)).min(DATAGRAM_LENGTH_MAX),
+            ack: ACK_LENGTH,
+            response: framed(RESPONSE_OVERHEAD),
+        }
+    }
+}
+
+/// Where the four participants run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloorLayout {
+    /// One process: client and leader on a thread, both followers on another; with five or
+    /// more cores, each on its own.
+    Threads,
+    /// Four processes.
+    Processes,
+}
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct FloorConfig {
+    /// Timed round trips.
+    pub messages: u32,
+    /// Round trips before them.
+    pub warmup: u32,
+    /// Datagram lengths.
+    pub sizes: FloorSizes,
+    /// Whether each node writes a durable block per crossing.
+    pub is_durable: bool,
+    /// 1 for direct responses, 2 for replicated ones.
+    pub crossings: u8,
+    /// Threads or processes.
+    pub layout: FloorLayout,
+    /// Where the blocks are written: the run's directory.
+    pub directory: PathBuf,
+    /// Cores to pin to, in the order client, leader, followers; empty leaves it to the kernel.
+    pub cores: Vec<usize>,
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct FloorResult {
+    /// Latency of the whole floor.
+    pub latencies: LatencyHistogram,
+    /// Median round trip of two bare sockets on two threads, ns.
+    pub udp_rtt_ns: u64,
+    /// Median of one durable 4 KiB write alone, ns; 0 when not durable.
+    pub write_sync_ns: u64,
+}
+
+/// Why there is no floor.
+#[derive(Debug, thiserror::Error)]
+pub enum FloorError {
+    /// The operating system refused something.
+    #[error("the floor failed: {0}; check that loopback UDP works and the directory is writable")]
+    Io(#[from] io::Error),
+    /// Nothing moved any more.
+    #[error("the floor stalled after {completed} round trips: a loopback datagram was lost")]
+    Stalled {
+        /// Round trips that had completed.
+        completed: i64,
+    },
+    /// A length that cannot be sent.
+    #[error(
+        "a floor datagram of {length} bytes: use {DATAGRAM_LENGTH_MIN} to {DATAGRAM_LENGTH_MAX}"
+    )]
+    Length {
+        /// The length asked for.
+        length: usize,
+    },
+}
+
+/// The host's monotonic clock, ns since the first call in this process.
+pub(crate) fn monotonic_now() -> Nanos {
+    static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    ORIGIN.get_or_init(Instant::now).elapsed().as_nanos() as Nanos
+}
+
+/// Measures the floor.
+///
+/// # Errors
+/// When the operating system refuses something or a datagram is lost.
+pub fn measure(config: &FloorConfig) -> Result<FloorResult, FloorError> {
+    let sizes = config.sizes;
+    for length in [sizes.request, sizes.replicate, sizes.ack, sizes.response] {
+        if !(DATAGRAM_LENGTH_MIN..=DATAGRAM_LENGTH_MAX).contains(&length) {
+            return Err(FloorError::Length { length });
+        }
+    }
+    std::fs::create_dir_all(&config.directory)?;
+    let latencies = match config.layout {
+        FloorLayout::Threads => measure_threads(config)?,
+        FloorLayout::Processes => peer_process::measure(config)?,
+    };
+    Ok(FloorResult {
+        latencies,
+        udp_rtt_ns: measure_udp_rtt(sizes.request, &config.cores)?,
+        write_sync_ns: if config.is_durable {
+            measure_write(&config.directory)?
+        } else {
+            0
+        },
+    })
+}
+
+pub(crate) fn bind() -> io::Result<UdpSocket> {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// The block writer of node `node` (0 the leader), when the floor is durable.
+pub(crate) fn writer_of(config: &FloorConfig, node: usize) -> io::Result<Option<BlockWriter>> {
+    let path = config.directory.join(format!("floor-{node}.dat"));
+    config
+        .is_durable
+        .then(|| BlockWriter::create(&path))
+        .transpose()
+}
+
+pub(crate) fn pin(core: Option<usize>) {
+    if let Some(id) = core {
+        // Refusal (a container's mask) costs speed only; the report names the cores asked for.
+        let _ = core_affinity::set_for_current(core_affinity::CoreId { id });
+    }
+}
+
+fn measure_threads(config: &FloorConfig) -> Result<LatencyHistogram, FloorError> {
+    let sockets = [bind()?, bind()?, bind()?, bind()?];
+    let [client_socket, leader_socket, first, second] = sockets;
+    let leader_address = leader_socket.local_addr()?;
+    let addresses = [first.local_addr()?, second.local_addr()?];
+    let mut followers = Vec::new();
+    for (node, socket) in [(1, first), (2, second)] {
+        let writer = writer_of(config, node)?;
+        let follower = Follower::new(socket, &config.sizes, writer)?;
+        followers.push(Participant::Follower(Box::new(follower)));
+    }
+    let writer = writer_of(config, 0)?;
+    let crossings = config.crossings;
+    let leader = Leader::new(leader_socket, addresses, &config.sizes, crossings, writer)?;
+    let leader = Participant::Leader(Box::new(leader));
+    let (warmup, messages) = (config.warmup, config.messages);
+    let client = Client::new(
+        client_socket,
+        leader_address,
+        &config.sizes,
+        warmup,
+        messages,
+    )?;
+    let alone = core_affinity::get_core_ids().map_or(1, |cores| cores.len()) > 4;
+    let mut groups: Vec<Vec<Participant>> = Vec::new();
+    let beside = if alone {
+        groups.push(vec![leader]);
+        groups.extend(followers.into_iter().map(|follower| vec![follower]));
+        Vec::new()
+    } else {
+        groups.push(followers);
+        vec![leader]
+    };
+    run_groups(config, client, beside, groups)
+}
+
+/// Runs the client and what shares its thread here, every other group on a thread of its own.
+fn run_groups(
+    config: &FloorConfig,
+    client: Client,
+    beside: Vec<Participant>,
+    groups: Vec<Vec<Participant>>,
+) -> Result<LatencyHistogram, FloorError> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = groups
+            .into_iter()
+            .enumerate()
+            .map(|(index, mut group)| {
+                let core = config.cores.get(index + 1).copied();
+                let stop = &stop;
+                scope.spawn(move || {
+                    pin(core);
+                    serve(&mut group, || stop.load(Ordering::Relaxed))
+                })
+            })
+            .collect();
+        // The client's thread is a fresh one too, so that pinning does not outlive the floor.
+        let core = config.cores.first().copied();
+        let first = scope.spawn(move || {
+            pin(core);
+            run_client(client, beside)
+        });
+        let outcome = first.join().unwrap_or_else(|_| Err(panicked().into()));
+        stop.store(true, Ordering::Relaxed);
+        for worker in workers {
+            worker.join().unwrap_or_else(|_| Err(panicked()))?;
+        }
+        outcome.map(|client| client.latencies().clone())
+    })
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("a thread of the floor panicked")
+}
+
+/// Polls a group until told to stop.
+pub(crate) fn serve(group: &mut [Participant], is_stopped: impl Fn() -> bool) -> io::Result<()> {
+    loop {
+        let mut work = false;
+        for participant in group.iter_mut() {
+            work |= participant.poll()?;
+        }
+        if !work {
+            if is_stopped() || group.iter().any(Participant::is_stopped) {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Runs the client, with what shares its thread, to its last answer.
+pub(crate) fn run_client(
+    client: Client,
+    mut beside: Vec<Participant>,
+) -> Result<Client, FloorError> {
+    let mut this = Participant::Client(Box::new(client));
+    let mut idle_polls = 0;
+    let mut progress = (0, Instant::now());
+    loop {
+        let mut work = this.poll()?;
+        for participant in &mut beside {
+            work |= participant.poll()?;
+        }
+        if work {
+            if this.is_stopped() {
+                break;
+            }
+            continue;
+        }
+        std::thread::yield_now();
+        idle_polls += 1;
+        if idle_polls % STALL_CHECK_POLLS == 0
+            && let Participant::Client(client) = &this
+        {
+            if client.completed() != progress.0 {
+                progress = (client.completed(), Instant::now());
+            } else if progress.1.elapsed() > STALL {
+                let completed = client.completed();
+                return Err(FloorError::Stalled { completed });
+            }
+        }
+    }
+    match this {
+        Participant::Client(client) => Ok(*client),
+        _ => Err(panicked().into()),
+    }
+}
+
+/// Median round trip between two bare sockets on two threads.
+fn measure_udp_rtt(length: usize, cores: &[usize]) -> Result<u64, FloorError> {
+    let (near, far) = (bind()?, bind()?);
+    near.connect(far.local_addr()?)?;
+    far.connect(near.local_addr()?)?;
+    near.set_nonblocking(true)?;
+    far.set_nonblocking(true)?;
+    let stop = AtomicBool::new(false);
+    let core = |index: usize| cores.get(index).copied();
+    std::thread::scope(|scope| {
+        let (echo_core, stop) = (core(1), &stop);
+        let echo = scope.spawn(move || {
+            pin(echo_core);
+            let mut buffer = vec![0; DATAGRAM_LENGTH_MAX];
+            while !stop.load(Ordering::Relaxed) {
+                match far.recv(&mut buffer) {
+                    Ok(received) => drop(far.send(&buffer[..received])),
+                    Err(_) => std::thread::yield_now(),
+                }
+            }
+        });
+        let near_core = core(0);
+        let ping = scope.spawn(move || {
+            pin(near_core);
+            ping_pong(&near, length)
+        });
+        let outcome = ping.join().unwrap_or_else(|_| Err(panicked().into()));
+        stop.store(true, Ordering::Relaxed);
+        echo.join().map_err(|_| panicked())?;
+        outcome
+    })
+}
+
+fn ping_pong(socket: &UdpSocket, length: usize) -> Result<u64, FloorError> {
+    let mut buffer = vec![0; DATAGRAM_LENGTH_MAX];
+    let mut latencies = LatencyHistogram::default();
+    for round in 0..PING_PONGS {
+        let start = Instant::now();
+        socket.send(&buffer[..length])?;
+        while socket.recv(&mut buffer).is_err() {
+            std::thread::yield_now();
+            if start.elapsed() > STALL {
+                let completed = i64::from(round);
+                return Err(FloorError::Stalled { completed });
+            }
+        }
+        latencies.record(start.elapsed().as_nanos() as Nanos);
+    }
+    Ok(latencies.quantile(0.5))
+}
+
+/// Median of one durable 4 KiB write, alone, polled as the nodes poll it.
+fn measure_write(directory: &Path) -> Result<u64, FloorError> {
+    let mut writer = BlockWriter::create(&directory.join("floor-write.dat"))?;
+    let mut latencies = LatencyHistogram::default();
+    for _ in 0..BARE_WRITES {
+        let start = Instant::now();
+        writer.start()?;
+        while !writer.poll()? {
+            std::thread::yield_now();
+        }
+        latencies.record(start.elapsed().as_nanos() as Nanos);
+    }
+    Ok(latencies.quantile(0.5))
+}
+
+/// Parses the address a peer process printed.
+pub(crate) fn parse_ready(line: &str) -> Option<SocketAddr> {
+    line.trim().strip_prefix("ready ")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(directory: &Path) -> FloorConfig {
+        FloorConfig {
+            messages: 200,
+            warmup: 10,
+            sizes: FloorSizes {
+                request: 352,
+                replicate: 384,
+                ack: 96,
+                response: 384,
+            },
+            is_durable: false,
+            crossings: 1,
+            layout: FloorLayout::Threads,
+            directory: directory.to_owned(),
+            cores: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_round_trip_is_timed_once_whatever_the_crossings() {
+        let directory = tempfile::tempdir().unwrap();
+        for crossings in [1, 2] {
+            let mut config = config(directory.path());
+            config.crossings = crossings;
+            let result = measure(&config).unwrap();
+            assert_eq!(result.latencies.count(), 200);
+            assert!(result.udp_rtt_ns > 0);
+            assert_eq!(result.write_sync_ns, 0);
+        }
+    }
+
+    #[test]
+    fn a_durable_floor_waits_for_disks() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(directory.path());
+        config.is_durable = true;
+        config.messages = 30;
+        let result = measure(&config).unwrap();
+        assert_eq!(result.latencies.count(), 30);
+        assert!(result.write_sync_ns > 0);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn impossible_lengths_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(directory.path());
+        config.sizes.ack = 3;
+        let error = measure(&config).unwrap_err();
+        assert!(matches!(error, FloorError::Length { length: 3 }));
+    }
+}

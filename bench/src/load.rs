@@ -1,0 +1,304 @@
+//! Load generation: a closed loop with a window, or an open loop with a fixed schedule.
+//!
+//! Pure. In the open loop latency counts from the moment a request *should* have been sent,
+//! so a stalled cluster cannot hide its stall by slowing its load down (no coordinated
+//! omission). In the closed loop it counts from the send.
+
+use lockstep_transport::time::{Nanos, SECOND};
+
+use crate::histogram::LatencyHistogram;
+
+/// Requests whose intended time is remembered; above any client's in-flight limit (4,096).
+const PENDING_MAX: usize = 16_384;
+
+/// When requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LoadShape {
+    /// So many in flight at any time; the next leaves when an answer arrives.
+    Closed {
+        /// Requests in flight.
+        window: usize,
+    },
+    /// At a fixed rate, whatever the answers do.
+    Open {
+        /// Requests per second.
+        rate: f64,
+    },
+}
+
+/// When the measured part ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadLimit {
+    /// After so many measured requests.
+    Messages(u64),
+    /// After so many nanoseconds of measuring.
+    Duration(Nanos),
+}
+
+/// What to send, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadConfig {
+    /// When requests are sent.
+    pub shape: LoadShape,
+    /// Requests sent earlier than this after the start are not measured, ns.
+    pub warmup_ns: Nanos,
+    /// When the measured part ends.
+    pub limit: LoadLimit,
+    /// Most requests sent in all, warm-up included, whatever the limit: what the disk holds.
+    pub messages_cap: u64,
+}
+
+impl LoadConfig {
+    /// Most requests this load sends, or `None` when only the cluster's speed limits it.
+    #[must_use]
+    pub fn messages_max(&self) -> Option<u64> {
+        let LoadShape::Open { rate } = self.shape else {
+            return None;
+        };
+        let sent_in = |duration: Nanos| (duration as f64 * rate / SECOND as f64).ceil() as u64;
+        Some(match self.limit {
+            LoadLimit::Messages(messages) => sent_in(self.warmup_ns) + messages,
+            LoadLimit::Duration(duration) => sent_in(self.warmup_ns + duration),
+        })
+    }
+}
+
+/// What a response was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The first answer to the oldest unanswered request.
+    First,
+    /// A further answer to a request that already has one.
+    Further,
+    /// An answer to a request whose predecessor has none, or that was never sent.
+    OutOfOrder,
+}
+
+/// Decides when to send and accounts for what comes back. Requests are numbered from 1.
+#[derive(Debug)]
+pub struct Load {
+    config: LoadConfig,
+    intended: Vec<Nanos>,
+    started: Nanos,
+    sent: u64,
+    received: u64,
+    measured_from: Option<(u64, Nanos)>,
+    last_received: Nanos,
+    stop_after: Option<u64>,
+    latencies: LatencyHistogram,
+}
+
+impl Load {
+    /// A load that starts at `now`.
+    #[must_use]
+    pub fn new(config: LoadConfig, now: Nanos) -> Self {
+        Self {
+            config,
+            intended: vec![0; PENDING_MAX],
+            started: now,
+            sent: 0,
+            received: 0,
+            measured_from: None,
+            last_received: now,
+            stop_after: None,
+            latencies: LatencyHistogram::default(),
+        }
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub const fn config(&self) -> &LoadConfig {
+        &self.config
+    }
+
+    fn intended_time(&self, number: u64, now: Nanos) -> Nanos {
+        match self.config.shape {
+            LoadShape::Closed { .. } => now,
+            LoadShape::Open { rate } => {
+                self.started + ((number - 1) as f64 * SECOND as f64 / rate) as Nanos
+            }
+        }
+    }
+
+    /// The request to offer now, if one is due. Offer it, then call [`on_sent`](Self::on_sent)
+    /// if it was taken; otherwise it stays due.
+    #[must_use]
+    pub fn due(&self, now: Nanos) -> Option<u64> {
+        let number = self.sent + 1;
+        let in_flight = (self.sent - self.received) as usize;
+        let has_room = match self.config.shape {
+            LoadShape::Closed { window } => in_flight < window.min(PENDING_MAX),
+            LoadShape::Open { .. } => {
+                in_flight < PENDING_MAX && self.intended_time(number, now) <= now
+            }
+        };
+        (has_room && !self.is_all_sent(now)).then_some(number)
+    }
+
+    /// The request that was due has been taken.
+    pub fn on_sent(&mut self, now: Nanos) {
+        self.sent += 1;
+        let intended = self.intended_time(self.sent, now);
+        self.intended[self.sent as usize % PENDING_MAX] = intended;
+        if self.measured_from.is_none() && intended >= self.started + self.config.warmup_ns {
+            self.measured_from = Some((self.sent, intended));
+        }
+    }
+
+    /// A response to request `number` arrived.
+    pub fn on_response(&mut self, now: Nanos, number: u64) -> Answer {
+        if number == 0 || number > self.sent || number > self.received + 1 {
+            return Answer::OutOfOrder;
+        }
+        if number <= self.received {
+            return Answer::Further;
+        }
+        self.received = number;
+        self.last_received = now;
+        if self.measured_from.is_some_and(|(first, _)| number >= first) {
+            let intended = self.intended[number as usize % PENDING_MAX];
+            self.latencies.record(now - intended);
+        }
+        Answer::First
+    }
+
+    /// No request is sent any more, whatever the limit says: the run is being cut short.
+    pub fn stop(&mut self) {
+        self.stop_after = Some(self.sent);
+    }
+
+    /// Whether everything that is to be sent has been.
+    #[must_use]
+    pub fn is_all_sent(&self, now: Nanos) -> bool {
+        if self.stop_after.is_some() || self.sent >= self.config.messages_cap {
+            return true;
+        }
+        let Some((first, since)) = self.measured_from else {
+            return false;
+        };
+        match self.config.limit {
+            LoadLimit::Messages(messages) => self.sent + 1 - first >= messages,
+            LoadLimit::Duration(duration) => now >= since + duration,
+        }
+    }
+
+    /// Whether everything was sent and answered.
+    #[must_use]
+    pub fn is_done(&self, now: Nanos) -> bool {
+        self.is_all_sent(now) && self.received == self.sent
+    }
+
+    /// Requests sent, warm-up included.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Requests answered, warm-up included.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Number of the first measured request, once it was sent.
+    #[must_use]
+    pub fn first_measured(&self) -> Option<u64> {
+        self.measured_from.map(|(first, _)| first)
+    }
+
+    /// Latencies of the measured requests.
+    #[must_use]
+    pub const fn latencies(&self) -> &LatencyHistogram {
+        &self.latencies
+    }
+
+    /// Measured answers per second, from the first measured send to the last answer.
+    #[must_use]
+    pub fn throughput(&self) -> f64 {
+        let Some((_, since)) = self.measured_from else {
+            return 0.0;
+        };
+        let elapsed = (self.last_received - since).max(1);
+        self.latencies.count() as f64 * SECOND as f64 / elapsed as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(window: usize, messages: u64) -> LoadConfig {
+        LoadConfig {
+            shape: LoadShape::Closed { window },
+            warmup_ns: 0,
+            limit: LoadLimit::Messages(messages),
+            messages_cap: u64::MAX,
+        }
+    }
+
+    #[test]
+    fn a_closed_loop_keeps_its_window_full_and_ends() {
+        let mut load = Load::new(closed(2, 3), 100);
+        assert_eq!(load.due(100), Some(1));
+        load.on_sent(100);
+        load.on_sent(110);
+        assert_eq!(load.due(120), None);
+        assert_eq!(load.on_response(130, 1), Answer::First);
+        assert_eq!(load.due(130), Some(3));
+        load.on_sent(130);
+        assert!(load.is_all_sent(130) && !load.is_done(130));
+        assert_eq!(load.on_response(140, 2), Answer::First);
+        assert_eq!(load.on_response(150, 3), Answer::First);
+        assert!(load.is_done(150));
+        assert_eq!(load.latencies().summary().max, 30);
+        assert_eq!(load.throughput(), 3.0 * 1e9 / 50.0);
+    }
+
+    #[test]
+    fn an_open_loop_counts_from_the_intended_time() {
+        let config = LoadConfig {
+            shape: LoadShape::Open { rate: 1e6 },
+            warmup_ns: 0,
+            limit: LoadLimit::Messages(2),
+            messages_cap: u64::MAX,
+        };
+        let mut load = Load::new(config, 0);
+        load.on_sent(0);
+        assert_eq!(load.due(999), None);
+        // The sender was held up: the second request leaves 9 us late.
+        assert_eq!(load.due(10_000), Some(2));
+        load.on_sent(10_000);
+        load.on_response(11_000, 1);
+        load.on_response(11_000, 2);
+        assert_eq!(load.latencies().summary().min, 10_000);
+    }
+
+    #[test]
+    fn answers_out_of_order_are_noticed() {
+        let mut load = Load::new(closed(8, 8), 0);
+        load.on_sent(0);
+        load.on_sent(0);
+        assert_eq!(load.on_response(1, 2), Answer::OutOfOrder);
+        assert_eq!(load.on_response(1, 3), Answer::OutOfOrder);
+        assert_eq!(load.on_response(1, 1), Answer::First);
+        assert_eq!(load.on_response(1, 1), Answer::Further);
+    }
+
+    #[test]
+    fn warm_up_is_sent_but_not_measured() {
+        let config = LoadConfig {
+            warmup_ns: 1_000,
+            limit: LoadLimit::Duration(1_000),
+            ..closed(1, 0)
+        };
+        let mut load = Load::new(config, 0);
+        for (sent, answered) in [(0, 400), (500, 900), (1_000, 1_400), (1_900, 2_100)] {
+            load.on_sent(sent);
+            let number = load.sent();
+            load.on_response(answered, number);
+        }
+        assert_eq!(load.latencies().count(), 2);
+        assert!(load.is_done(2_100));
+        assert_eq!(load.first_measured(), Some(3));
+    }
+}

@@ -1,0 +1,176 @@
+//! Whether the members of a cluster agree, seen from outside: counters, hashes, log files.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "shell: reads files of other processes, yields"
+)]
+
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use lockstep_consensus::counters::Counter;
+use lockstep_transport::media::monotonic_now;
+use lockstep_transport::position::Position;
+use lockstep_transport::time::{Nanos, SECOND};
+
+use super::bench_error::BenchError;
+use super::node_process::NodeProcess;
+use super::process_cluster::ProcessCluster;
+
+/// Members that have not caught up after so long will not.
+const CATCH_UP_TIMEOUT_NS: Nanos = 30 * SECOND;
+
+/// Bytes of two logs compared at a time.
+const COMPARE_LENGTH: usize = 1 << 20;
+
+fn disagreement(problem: String) -> BenchError {
+    BenchError::Cluster { problem }
+}
+
+/// Waits until `reached` holds for all members; `meanwhile` is called over and over.
+fn await_all(
+    cluster: &mut ProcessCluster,
+    what: &str,
+    mut reached: impl FnMut(&mut NodeProcess) -> bool,
+    mut meanwhile: impl FnMut(Nanos) -> usize,
+) -> Result<(), BenchError> {
+    let started = monotonic_now();
+    while !cluster.members.iter_mut().all(&mut reached) {
+        if meanwhile(monotonic_now()) > 0 {
+            continue;
+        }
+        cluster.check()?;
+        if monotonic_now() - started > CATCH_UP_TIMEOUT_NS {
+            let seconds = CATCH_UP_TIMEOUT_NS / SECOND;
+            let problem = format!("not all members {what} within {seconds} s");
+            return Err(disagreement(problem));
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// Waits until every member has applied, durably, what the leader has committed by now.
+///
+/// # Errors
+/// When there is no leader, a member ends, or one does not catch up.
+pub fn await_caught_up(cluster: &mut ProcessCluster) -> Result<Position, BenchError> {
+    await_caught_up_while(cluster, |_| 0)
+}
+
+/// The same, while `meanwhile` is called over and over with the time.
+///
+/// # Errors
+/// When there is no leader, a member ends, or one does not catch up.
+pub fn await_caught_up_while(
+    cluster: &mut ProcessCluster,
+    meanwhile: impl FnMut(Nanos) -> usize,
+) -> Result<Position, BenchError> {
+    let leader = cluster.await_leader()?;
+    let commit = cluster.members[leader].counter(Counter::Commit);
+    let has_all = |member: &mut NodeProcess| {
+        member.counter(Counter::Applied) >= commit && member.counter(Counter::Durable) >= commit
+    };
+    await_all(cluster, "caught up", has_all, meanwhile)?;
+    Ok(commit)
+}
+
+/// Asks every member for the hash of its service's state, once all have applied the same log.
+///
+/// # Errors
+/// When a member does not answer, or the hashes differ.
+pub fn state_hash(cluster: &mut ProcessCluster) -> Result<u64, BenchError> {
+    let commit = await_caught_up(cluster)?;
+    for member in &mut cluster.members {
+        if let Some(counters) = member.counters() {
+            counters.set(Counter::HashRequest, 1);
+        }
+    }
+    let has_told = |member: &mut NodeProcess| {
+        member.counter(Counter::HashRequest) == 0 && member.counter(Counter::HashPosition) >= commit
+    };
+    await_all(cluster, "told their state's hash", has_told, |_| 0)?;
+    let mut hashes = cluster.members.iter_mut().map(|member| {
+        let hash = member.counter(Counter::StateHash) as u64;
+        (hash, member.counter(Counter::OutputHash) as u64)
+    });
+    let first = hashes.next().unwrap_or_default();
+    let others: Vec<_> = hashes.collect();
+    if others.iter().any(|other| *other != first) {
+        let problem = format!("the members' states differ: {first:x?} and {others:x?}");
+        return Err(disagreement(problem));
+    }
+    Ok(first.0)
+}
+
+/// Compares the recorded logs of all members byte by byte below `commit`.
+///
+/// # Errors
+/// Where two of them differ, or what cannot be read.
+pub fn compare_logs(
+    directories: &[&Path],
+    segment_length: usize,
+    commit: Position,
+) -> Result<(), BenchError> {
+    let segment = segment_length as Position;
+    let Some((first, others)) = directories.split_first() else {
+        return Ok(());
+    };
+    let mut one = vec![0; COMPARE_LENGTH];
+    let mut other = vec![0; COMPARE_LENGTH];
+    let mut position = 0;
+    while position < commit {
+        let base = position - position % segment;
+        let end = commit.min(base + segment);
+        let length = ((end - position) as usize).min(COMPARE_LENGTH);
+        let offset = (position - base) as u64;
+        read(first, base, offset, &mut one[..length])?;
+        for directory in others {
+            read(directory, base, offset, &mut other[..length])?;
+            if let Some(at) = (0..length).find(|at| one[*at] != other[*at]) {
+                let problem = format!(
+                    "the logs in {} and {} differ at {}, below the commit position {commit}",
+                    first.display(),
+                    directory.display(),
+                    position + at as Position
+                );
+                return Err(disagreement(problem));
+            }
+        }
+        position += length as Position;
+    }
+    Ok(())
+}
+
+fn read(directory: &Path, base: Position, offset: u64, bytes: &mut [u8]) -> Result<(), BenchError> {
+    let path = directory.join(format!("0-{base}.rec"));
+    let what = format!("failed to read {} at {offset}", path.display());
+    let file = std::fs::File::open(&path).map_err(BenchError::io(what.clone()))?;
+    file.read_exact_at(bytes, offset)
+        .map_err(BenchError::io(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_compared_up_to_the_commit_position_and_no_further() {
+        let place = tempfile::tempdir().unwrap();
+        let directories = [place.path().join("a"), place.path().join("b")];
+        for (index, directory) in directories.iter().enumerate() {
+            std::fs::create_dir(directory).unwrap();
+            for base in [0, 4096] {
+                let mut bytes = vec![7_u8; 4096];
+                bytes[4000] = index as u8;
+                let name = format!("0-{base}.rec");
+                std::fs::write(directory.join(name), &bytes).unwrap();
+            }
+        }
+        let paths: Vec<&Path> = directories.iter().map(|path| path.as_path()).collect();
+        assert!(compare_logs(&paths, 4096, 4000).is_ok());
+        let error = compare_logs(&paths, 4096, 4032).unwrap_err().to_string();
+        assert!(error.contains("differ at 4000"), "{error}");
+        assert!(compare_logs(&paths, 4096, 3 * 4096).is_err());
+    }
+}

@@ -1,0 +1,292 @@
+//! What `lockstep bench cluster` can be told, and the configurations that follow from it.
+
+use std::path::{Path, PathBuf};
+
+use lockstep_consensus::config::{
+    ClusterConfig, IoChoice, LinkFaults, NodeConfig, ResponsesMode, SyncMode,
+};
+use lockstep_consensus::node::NodeService;
+use lockstep_service::samples::echo::Echo;
+use lockstep_service::samples::order_book::OrderBook;
+use lockstep_transport::agent::IdleStrategy;
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+use serde_json::{Map, Value, json};
+
+use super::addresses::reserve;
+use super::bench_error::BenchError;
+use super::workload::Workload;
+use crate::floor::{FloorConfig, FloorLayout, FloorSizes};
+use crate::load::{LoadConfig, LoadLimit, LoadShape};
+
+/// Election timeout of member 0, which shares its thread with the client as the leader of the
+/// floor does: it stands first. The others keep the default.
+const FIRST_ELECTION_TIMEOUT_NS: Nanos = 200 * MILLISECOND;
+
+/// Timed round trips of each of the two floor measurements, durable and not: half a second.
+const FLOOR_MESSAGES_DURABLE: u32 = 1_000;
+const FLOOR_MESSAGES: u32 = 10_000;
+
+/// The service under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceChoice {
+    /// Answers each message with the same bytes.
+    Echo,
+    /// The matching engine.
+    OrderBook,
+}
+
+impl ServiceChoice {
+    /// Its name in options and configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::OrderBook => "orderbook",
+        }
+    }
+
+    /// A fresh instance.
+    #[must_use]
+    pub fn create(self) -> NodeService {
+        match self {
+            Self::Echo => Box::new(Echo::new()),
+            Self::OrderBook => Box::new(OrderBook::default()),
+        }
+    }
+}
+
+/// Everything `lockstep bench cluster` can be told.
+#[derive(Clone, Debug)]
+pub struct ClusterBench {
+    /// Members.
+    pub nodes: usize,
+    /// Bytes of a request.
+    pub message_length: usize,
+    /// Load.
+    pub load: LoadConfig,
+    /// When the log counts as durable.
+    pub sync: SyncMode,
+    /// How responses reach the client.
+    pub responses: ResponsesMode,
+    /// The service.
+    pub service: ServiceChoice,
+    /// What requests say; `None`: echo messages of `message_length`.
+    pub prepared: Option<Vec<Vec<u8>>>,
+    /// Members as processes of their own.
+    pub is_processes: bool,
+    /// Under which directory the run's own is made.
+    pub directory: PathBuf,
+    /// Whether the run's directory stays.
+    pub is_kept: bool,
+    /// Cores to pin to, in order: client (and member 0), then members; empty: no pinning.
+    pub cores: Vec<usize>,
+    /// How threads idle.
+    pub idle: IdleStrategy,
+    /// How nodes reach network and disk.
+    pub io: IoChoice,
+    /// Added to each durable write of members other than 0, ns.
+    pub follower_disk_delay_ns: Nanos,
+    /// Added to each durable write of member 0, ns.
+    pub leader_disk_delay_ns: Nanos,
+    /// Faults on the links between members.
+    pub faults: LinkFaults,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Most bytes of segment files per node.
+    pub disk_budget_bytes: u64,
+    /// Trace one message in so many; 0 turns tracing off.
+    pub trace_every: u64,
+    /// Whether the floor is measured beside a closed loop.
+    pub has_floor: bool,
+}
+
+impl Default for ClusterBench {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            message_length: 288,
+            load: LoadConfig {
+                shape: LoadShape::Closed { window: 1 },
+                warmup_ns: SECOND,
+                limit: LoadLimit::Duration(5 * SECOND),
+                messages_cap: u64::MAX,
+            },
+            sync: SyncMode::Data,
+            responses: ResponsesMode::Replicated,
+            service: ServiceChoice::Echo,
+            prepared: None,
+            is_processes: false,
+            directory: PathBuf::from("lockstep-data"),
+            is_kept: false,
+            cores: Vec::new(),
+            idle: IdleStrategy::Yield,
+            io: IoChoice::Auto,
+            follower_disk_delay_ns: 0,
+            leader_disk_delay_ns: 0,
+            faults: LinkFaults::default(),
+            seed: 1,
+            disk_budget_bytes: 2 << 30,
+            // Everything: what is not sampled costs nearly as much as what is, and the connect
+            // phase happens only once.
+            trace_every: 1,
+            has_floor: true,
+        }
+    }
+}
+
+impl ClusterBench {
+    pub(super) fn check(&self) -> Result<(), BenchError> {
+        if self.message_length == 0 {
+            let problem = "use at least 1 byte".to_owned();
+            let option = "--message-length";
+            return Err(BenchError::Option { option, problem });
+        }
+        if self.nodes == 0 {
+            let problem = "use at least 1 member, best 3".to_owned();
+            let option = "--nodes";
+            return Err(BenchError::Option { option, problem });
+        }
+        Ok(())
+    }
+
+    pub(super) fn cluster_config(&self) -> Result<ClusterConfig, BenchError> {
+        let what = "failed to find free loopback ports";
+        Ok(ClusterConfig {
+            name: format!("bench-{}", std::process::id()),
+            members: reserve(self.nodes).map_err(BenchError::io(what))?,
+            responses: self.responses,
+            ..ClusterConfig::default()
+        })
+    }
+
+    pub(super) fn node_configs(&self, directory: &Path) -> Vec<NodeConfig> {
+        let default = NodeConfig::default();
+        let node = |member: usize| NodeConfig {
+            member: member as u8,
+            directory: directory.join(format!("node-{member}")),
+            sync: self.sync,
+            io: self.io,
+            election_timeout_ns: if member == 0 {
+                FIRST_ELECTION_TIMEOUT_NS
+            } else {
+                default.election_timeout_ns
+            },
+            disk_budget_bytes: self.disk_budget_bytes,
+            disk_delay_ns: if member == 0 {
+                self.leader_disk_delay_ns
+            } else {
+                self.follower_disk_delay_ns
+            },
+            faults: self.faults,
+            seed: self.seed.wrapping_mul(31).wrapping_add(member as u64),
+            trace_every: self.trace_every,
+            ..NodeConfig::default()
+        };
+        (0..self.nodes).map(node).collect()
+    }
+
+    pub(super) fn workload(&self) -> Workload {
+        match &self.prepared {
+            Some(messages) => Workload::Prepared {
+                messages: messages.clone(),
+            },
+            None => Workload::echo(self.message_length),
+        }
+    }
+
+    pub(super) fn floor_config(&self, directory: &Path) -> FloorConfig {
+        let is_durable = self.sync == SyncMode::Data;
+        let messages = if is_durable {
+            FLOOR_MESSAGES_DURABLE
+        } else {
+            FLOOR_MESSAGES
+        };
+        FloorConfig {
+            messages,
+            warmup: messages / 10,
+            sizes: FloorSizes::of_message(self.message_length),
+            is_durable,
+            crossings: match self.responses {
+                ResponsesMode::Replicated => 2,
+                ResponsesMode::Direct => 1,
+            },
+            layout: if self.is_processes {
+                FloorLayout::Processes
+            } else {
+                FloorLayout::Threads
+            },
+            directory: directory.to_owned(),
+            cores: self.cores.clone(),
+        }
+    }
+
+    pub(super) fn title(&self) -> String {
+        let load = match self.load.shape {
+            LoadShape::Closed { window } => format!("closed loop, {window} in flight"),
+            LoadShape::Open { rate } => format!("open loop, {rate:.0}/s"),
+        };
+        let place = if self.is_processes {
+            "processes"
+        } else {
+            "threads of one process"
+        };
+        let mut title = format!(
+            "cluster of {} ({place}), {load}, {} bytes, service {}, sync {}, responses {}",
+            self.nodes,
+            self.message_length,
+            self.service.name(),
+            sync_name(self.sync),
+            responses_name(self.responses),
+        );
+        if self.faults != LinkFaults::default()
+            || self.follower_disk_delay_ns > 0
+            || self.leader_disk_delay_ns > 0
+        {
+            title.push_str(", with injected faults");
+        }
+        title
+    }
+
+    pub(super) fn to_json(&self) -> Map<String, Value> {
+        let (window, rate) = match self.load.shape {
+            LoadShape::Closed { window } => (Some(window), None),
+            LoadShape::Open { rate } => (None, Some(rate)),
+        };
+        let (messages, duration_ns) = match self.load.limit {
+            LoadLimit::Messages(messages) => (Some(messages), None),
+            LoadLimit::Duration(duration) => (None, Some(duration)),
+        };
+        let object = json!({
+            "nodes": self.nodes, "message_length": self.message_length,
+            "window": window, "rate": rate, "messages": messages,
+            "duration_ns": duration_ns, "warmup_ns": self.load.warmup_ns,
+            "sync": sync_name(self.sync), "responses": responses_name(self.responses),
+            "service": self.service.name(), "processes": self.is_processes,
+            "cores": self.cores, "idle": self.idle.name(),
+            "io": format!("{:?}", self.io).to_lowercase(),
+            "follower_disk_delay_ns": self.follower_disk_delay_ns,
+            "leader_disk_delay_ns": self.leader_disk_delay_ns,
+            "link_delay_ns": self.faults.delay_ns, "link_jitter_ns": self.faults.jitter_ns,
+            "link_loss": self.faults.loss, "seed": self.seed,
+            "disk_budget_bytes": self.disk_budget_bytes, "trace_every": self.trace_every,
+        });
+        match object {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+}
+
+const fn sync_name(sync: SyncMode) -> &'static str {
+    match sync {
+        SyncMode::Data => "data",
+        SyncMode::None => "none (the log is not fsynced)",
+    }
+}
+
+const fn responses_name(responses: ResponsesMode) -> &'static str {
+    match responses {
+        ResponsesMode::Replicated => "replicated",
+        ResponsesMode::Direct => "direct (at most once)",
+    }
+}

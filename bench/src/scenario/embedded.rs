@@ -1,0 +1,307 @@
+//! The cluster in one process: client and member 0 on one thread, the other members on
+//! another; with five cores or more, each on its own. Real sockets, real files.
+//!
+//! Each thread launches its own members, because an io_uring belongs to the thread that made
+//! it. Shell: threads and the real clock.
+#![allow(clippy::disallowed_methods, reason = "shell: reads the clock, yields")]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use lockstep_consensus::config::{ClusterConfig, NodeConfig};
+use lockstep_consensus::counters::Counter;
+use lockstep_consensus::node::{self, Node, NodeService};
+use lockstep_transport::agent::{Agent, IdleStrategy};
+use lockstep_transport::media::monotonic_now;
+use lockstep_transport::time::{Nanos, SECOND};
+use lockstep_transport::trace::TraceRecord;
+
+use super::bench_error::BenchError;
+use super::cluster::{BenchClient, ClusterRun, MemberSummary};
+use crate::load::LoadConfig;
+
+/// A cluster that has no leader after so long is not going to get one.
+const START_TIMEOUT_NS: Nanos = 20 * SECOND;
+
+/// Cores from which every agent gets a thread of its own.
+const CORES_FOR_THREADS_OF_THEIR_OWN: usize = 5;
+
+/// Makes the service of one member.
+pub type ServiceFactory = fn() -> NodeService;
+
+/// What the embedded run needs to know.
+pub struct EmbeddedRun<'a> {
+    /// The cluster.
+    pub cluster: &'a ClusterConfig,
+    /// Its members.
+    pub nodes: &'a [NodeConfig],
+    /// Makes the service of one member.
+    pub service: ServiceFactory,
+    /// How threads idle.
+    pub idle: IdleStrategy,
+    /// Cores to pin threads to, in order; empty leaves it to the kernel.
+    pub cores: &'a [usize],
+}
+
+const STARTING: u8 = 0;
+const CONNECTED: u8 = 1;
+const MEASURING: u8 = 2;
+const DONE: u8 = 3;
+
+/// What the threads tell each other. The phase only ever grows.
+struct Stage {
+    phase: AtomicU8,
+    is_open: AtomicBool,
+    failure: Mutex<Option<BenchError>>,
+}
+
+impl Stage {
+    fn fail(&self, error: BenchError) {
+        let mut failure = self
+            .failure
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner());
+        failure.get_or_insert(error);
+        self.phase.store(DONE, Ordering::Release);
+    }
+
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::Acquire)
+    }
+}
+
+/// The members of one thread.
+struct NodeGroup {
+    nodes: Vec<Node>,
+    calls_before: i64,
+    phase: u8,
+    connect_trace: Vec<TraceRecord>,
+}
+
+impl NodeGroup {
+    fn launch(run: &EmbeddedRun<'_>, members: &[usize]) -> Result<Self, BenchError> {
+        let launch = |member: &usize| {
+            let service = (run.service)();
+            node::launch(run.cluster, &run.nodes[*member], service).map_err(|error| {
+                BenchError::Launch {
+                    member: *member,
+                    problem: error.to_string(),
+                }
+            })
+        };
+        Ok(Self {
+            nodes: members.iter().map(launch).collect::<Result<_, _>>()?,
+            calls_before: 0,
+            phase: STARTING,
+            connect_trace: Vec::new(),
+        })
+    }
+
+    fn cycle(&mut self, stage: &Stage) -> usize {
+        let mut work = 0;
+        for node in &mut self.nodes {
+            work += node.do_work(monotonic_now());
+        }
+        if work == 0 || self.phase != stage.phase() {
+            self.look_around(stage);
+        }
+        work
+    }
+
+    /// The rare things, when nothing else is to be done.
+    fn look_around(&mut self, stage: &Stage) {
+        if self.phase == STARTING {
+            let is_open = |node: &Node| node.counters().get(Counter::IngressOpen) == 1;
+            if self.nodes.iter().any(is_open) {
+                stage.is_open.store(true, Ordering::Release);
+            }
+        }
+        for node in &self.nodes {
+            if let Some(fault) = node.fault() {
+                let problem = format!("{} has halted: {fault}", node.role_name());
+                return stage.fail(BenchError::Cluster { problem });
+            }
+        }
+        let phase = stage.phase();
+        if phase > self.phase {
+            self.phase = phase;
+            match phase {
+                CONNECTED => self.connect_trace = self.records(),
+                MEASURING => self.calls_before = self.calls(),
+                _ => {}
+            }
+        }
+    }
+
+    fn calls(&self) -> i64 {
+        let calls = |node: &Node| node.counters().get(Counter::SystemCalls);
+        self.nodes.iter().map(calls).sum()
+    }
+
+    fn records(&self) -> Vec<TraceRecord> {
+        self.nodes.iter().flat_map(Node::trace_records).collect()
+    }
+
+    fn finish(self) -> GroupResult {
+        let summary = |node: &Node| MemberSummary::read(node.counters());
+        GroupResult {
+            members: self.nodes.iter().map(summary).collect(),
+            start_lines: self
+                .nodes
+                .iter()
+                .map(|n| n.start_line().to_owned())
+                .collect(),
+            calls: self.calls() - self.calls_before,
+            trace: [self.connect_trace.clone(), self.records()].concat(),
+        }
+    }
+}
+
+/// What is left of a thread's members.
+struct GroupResult {
+    members: Vec<MemberSummary>,
+    start_lines: Vec<String>,
+    calls: i64,
+    trace: Vec<TraceRecord>,
+}
+
+/// Runs the cluster and `client` with `load`, start to end.
+///
+/// # Errors
+/// When a member cannot start, no leader is found, or a member halts.
+pub fn run(
+    run: &EmbeddedRun<'_>,
+    client: impl FnOnce() -> Result<BenchClient, BenchError> + Send,
+    load: LoadConfig,
+) -> Result<ClusterRun, BenchError> {
+    let stage = Stage {
+        phase: AtomicU8::new(STARTING),
+        is_open: AtomicBool::new(false),
+        failure: Mutex::new(None),
+    };
+    let members: Vec<usize> = (0..run.nodes.len()).collect();
+    let cores = lockstep_transport::media::host::cores_allowed().len();
+    let groups: Vec<Vec<usize>> = if cores >= CORES_FOR_THREADS_OF_THEIR_OWN {
+        std::iter::once(Vec::new())
+            .chain(members.iter().map(|member| vec![*member]))
+            .collect()
+    } else {
+        vec![members[..1].to_vec(), members[1..].to_vec()]
+    };
+    std::thread::scope(|scope| {
+        let stage = &stage;
+        let others: Vec<_> = groups
+            .iter()
+            .enumerate()
+            .skip(1)
+            .map(|(index, group)| scope.spawn(move || drive_nodes(run, index, group, stage)))
+            .collect();
+        let first = &groups[0];
+        let main = scope.spawn(move || drive_client(run, first, client, load, stage));
+        let outcome = main.join().unwrap_or(Err(BenchError::panicked()));
+        if outcome.is_err() {
+            stage.phase.store(DONE, Ordering::Release);
+        }
+        let mut results = Vec::new();
+        for thread in others {
+            results.extend(thread.join().unwrap_or(None));
+        }
+        if let Some(error) = stage.failure.lock().ok().and_then(|mut f| f.take()) {
+            return Err(error);
+        }
+        let (client, own) = outcome?;
+        results.insert(0, own);
+        Ok(assemble(client, results))
+    })
+}
+
+fn assemble(client: BenchClient, results: Vec<GroupResult>) -> ClusterRun {
+    let mut run = ClusterRun::of_client(client);
+    let mut calls = 0;
+    for group in results {
+        run.members.extend(group.members);
+        run.start_lines.extend(group.start_lines);
+        run.trace.extend(group.trace);
+        calls += group.calls;
+    }
+    run.calls += calls;
+    run
+}
+
+fn pin(run: &EmbeddedRun<'_>, index: usize) {
+    if let Some(id) = run.cores.get(index).copied() {
+        // Refusal costs speed only; the report names the cores asked for.
+        let _ = core_affinity::set_for_current(core_affinity::CoreId { id });
+    }
+}
+
+fn drive_nodes(
+    run: &EmbeddedRun<'_>,
+    index: usize,
+    members: &[usize],
+    stage: &Stage,
+) -> Option<GroupResult> {
+    pin(run, index);
+    let mut group = match NodeGroup::launch(run, members) {
+        Ok(group) => group,
+        Err(error) => {
+            stage.fail(error);
+            return None;
+        }
+    };
+    let mut idle = run.idle.clone();
+    while stage.phase() < DONE {
+        let work = group.cycle(stage);
+        idle.idle(work);
+    }
+    Some(group.finish())
+}
+
+fn drive_client(
+    run: &EmbeddedRun<'_>,
+    members: &[usize],
+    client: impl FnOnce() -> Result<BenchClient, BenchError>,
+    load: LoadConfig,
+    stage: &Stage,
+) -> Result<(BenchClient, GroupResult), BenchError> {
+    pin(run, 0);
+    let mut group = NodeGroup::launch(run, members)?;
+    let mut idle = run.idle.clone();
+    let started = monotonic_now();
+    while !stage.is_open.load(Ordering::Acquire) {
+        let work = group.cycle(stage);
+        idle.idle(work);
+        let waited = monotonic_now() - started;
+        if stage.phase() == DONE || waited > START_TIMEOUT_NS {
+            return Err(BenchError::NoLeader { waited });
+        }
+    }
+    let mut client = client()?;
+    let mut phase = STARTING;
+    loop {
+        let now = monotonic_now();
+        let work = client.do_work(now) + group.cycle(stage);
+        idle.idle(work);
+        let reached = match phase {
+            STARTING if client.is_connected() => {
+                client.start(load);
+                CONNECTED
+            }
+            CONNECTED if client.is_measuring() => MEASURING,
+            _ if client.is_done(now) => DONE,
+            _ if stage.phase() == DONE => break,
+            STARTING if now - started > 2 * START_TIMEOUT_NS => {
+                let waited = now - started;
+                return Err(BenchError::NotConnected { waited });
+            }
+            _ => continue,
+        };
+        phase = phase.max(reached);
+        stage.phase.fetch_max(phase, Ordering::AcqRel);
+        if phase == DONE {
+            break;
+        }
+    }
+    group.look_around(stage);
+    Ok((client, group.finish()))
+}

@@ -1,0 +1,215 @@
+//! Kills members under load, again and again, and proves that nothing was lost: every request
+//! answered exactly once and in order, logs equal byte for byte up to the commit position.
+#![allow(clippy::disallowed_methods, reason = "shell: reads the clock, yields")]
+
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+
+use lockstep_transport::agent::{Agent, IdleStrategy};
+use lockstep_transport::media::monotonic_now;
+use lockstep_transport::prng::Prng;
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+
+use super::agreement;
+use super::bench_error::BenchError;
+use super::cluster::{BenchClient, client};
+use super::cluster_bench::ClusterBench;
+use super::process_cluster::{ProcessCluster, ProcessRun, connect};
+use super::run_directory::RunDirectory;
+use crate::histogram::LatencyHistogram;
+use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
+
+/// Load between two kills: long enough for a member to join again.
+const PAUSE_NS: Nanos = 500 * MILLISECOND;
+
+/// A cluster that gives no response for so long after a kill has failed.
+const RECOVERY_TIMEOUT_NS: Nanos = 20 * SECOND;
+
+/// What `lockstep bench failover` can be told.
+#[derive(Clone, Debug)]
+pub struct FailoverConfig {
+    /// Members killed, one after the other.
+    pub kills: u32,
+    /// Whether only leaders are killed; otherwise members at random.
+    pub is_leaders_only: bool,
+    /// Requests in flight.
+    pub window: usize,
+    /// Bytes of a request.
+    pub message_length: usize,
+    /// Under which directory the run's own is made.
+    pub directory: PathBuf,
+    /// Whether the run's directory stays.
+    pub is_kept: bool,
+    /// Seed of the choice.
+    pub seed: u64,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct FailoverReport {
+    kills: u32,
+    leader_kills: LatencyHistogram,
+    sent: u64,
+    answered: u64,
+    commit: i64,
+    faults: Vec<String>,
+}
+
+impl FailoverReport {
+    /// Whether nothing was lost, repeated or reordered.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.faults.is_empty() && self.sent == self.answered
+    }
+}
+
+impl Display for FailoverReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let leaders = self.leader_kills.summary();
+        let ms = |ns: u64| ns as f64 / MILLISECOND as f64;
+        writeln!(
+            f,
+            "{} members killed, {} of them leaders; {} requests sent, {} answered",
+            self.kills, leaders.count, self.sent, self.answered
+        )?;
+        writeln!(
+            f,
+            "leader killed -> first new response, ms: min {:.1}  p50 {:.1}  p99 {:.1}  max {:.1}",
+            ms(leaders.min),
+            ms(leaders.p50),
+            ms(leaders.p99),
+            ms(leaders.max)
+        )?;
+        writeln!(
+            f,
+            "logs of all members equal up to commit position {}",
+            self.commit
+        )?;
+        for fault in &self.faults {
+            writeln!(f, "ERROR: {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the scenario.
+///
+/// # Errors
+/// When it cannot be run, or the cluster does not come back.
+pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
+    let bench = ClusterBench {
+        message_length: config.message_length,
+        directory: config.directory.clone(),
+        seed: config.seed,
+        trace_every: 0,
+        ..ClusterBench::default()
+    };
+    let directory = RunDirectory::create(&config.directory, config.is_kept)?;
+    let cluster = bench.cluster_config()?;
+    let nodes = bench.node_configs(directory.path());
+    let run = ProcessRun {
+        cluster: &cluster,
+        nodes: &nodes,
+        bench: &bench,
+    };
+    let mut members = ProcessCluster::start(&run)?;
+    let leader = members.await_leader()?;
+    let mut client = client(&cluster, bench.workload(), leader, bench.seed, 0)?;
+    connect(&mut client, &mut members)?;
+    client.start(LoadConfig {
+        shape: LoadShape::Closed {
+            window: config.window,
+        },
+        warmup_ns: 0,
+        limit: LoadLimit::Messages(u64::MAX),
+        messages_cap: u64::MAX,
+    });
+    let mut random = Prng::new(config.seed);
+    let mut leader_kills = LatencyHistogram::default();
+    for _ in 0..config.kills {
+        drive_for(&mut client, PAUSE_NS);
+        let leader = members.await_leader()?;
+        let count = members.members.len() as u64;
+        let victim = if config.is_leaders_only {
+            leader
+        } else {
+            (random.next_u64() % count) as usize
+        };
+        let recovery = kill_and_restart(&mut client, &mut members, victim, leader)?;
+        if victim == leader {
+            leader_kills.record(recovery);
+        }
+        agreement::await_caught_up_while(&mut members, |now| client.do_work(now))?;
+    }
+    client.stop();
+    drive_for(&mut client, PAUSE_NS);
+    let started = monotonic_now();
+    while !client.is_done(monotonic_now()) && monotonic_now() - started < RECOVERY_TIMEOUT_NS {
+        drive_for(&mut client, PAUSE_NS);
+    }
+    let commit = agreement::await_caught_up(&mut members)?;
+    agreement::state_hash(&mut members)?;
+    let directories: Vec<&Path> = members.members.iter().map(|m| m.directory()).collect();
+    agreement::compare_logs(&directories, cluster.segment_length, commit)?;
+    Ok(FailoverReport {
+        kills: config.kills,
+        leader_kills,
+        sent: client.load().map_or(0, Load::sent),
+        answered: client.load().map_or(0, Load::received),
+        commit,
+        faults: client.faults(),
+    })
+}
+
+fn drive_for(client: &mut BenchClient, duration: Nanos) {
+    let mut idle = IdleStrategy::Yield;
+    let until = monotonic_now() + duration;
+    loop {
+        let now = monotonic_now();
+        if now >= until {
+            return;
+        }
+        idle.idle(client.do_work(now));
+    }
+}
+
+/// Kills a member, waits for a response from the cluster as it is then, starts it again.
+/// Returns the time from the kill to that response.
+fn kill_and_restart(
+    client: &mut BenchClient,
+    members: &mut ProcessCluster,
+    victim: usize,
+    leader: usize,
+) -> Result<Nanos, BenchError> {
+    let what = format!("failed to kill member {victim}");
+    let killed_at = monotonic_now();
+    members.members[victim]
+        .kill()
+        .map_err(BenchError::io(what))?;
+    let mut idle = IdleStrategy::Yield;
+    let mut is_watching = victim != leader;
+    client.watch_for_response();
+    let first = loop {
+        let now = monotonic_now();
+        idle.idle(client.do_work(now));
+        // What the old leader still had on the wire does not count.
+        if !is_watching && client.client().leader().is_some_and(|new| new != victim) {
+            is_watching = true;
+            client.watch_for_response();
+        }
+        if is_watching && let Some(first) = client.first_response_since() {
+            break first;
+        }
+        if now - killed_at > RECOVERY_TIMEOUT_NS {
+            let seconds = RECOVERY_TIMEOUT_NS / SECOND;
+            let problem =
+                format!("no response within {seconds} s after member {victim} was killed");
+            return Err(BenchError::Cluster { problem });
+        }
+    };
+    let what = format!("failed to restart member {victim}");
+    members.members[victim]
+        .restart()
+        .map_err(BenchError::io(what))?;
+    Ok(first - killed_at)
+}

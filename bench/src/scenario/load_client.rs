@@ -1,0 +1,358 @@
+//! The client under test: a cluster client, the load it offers, and the account of what came
+//! back. An agent; it never blocks and allocates only while it connects or reports a fault.
+
+use lockstep_client::cluster_client::ClusterClient;
+use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_transport::agent::{Agent, Clock};
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::time::{Nanos, SECOND, earliest};
+use lockstep_transport::trace::TraceRecord;
+
+use super::workload::Workload;
+use crate::allocations;
+use crate::load::{Answer, Load, LoadConfig, LoadShape};
+
+/// Responses taken per duty cycle.
+const RESPONSES_PER_CYCLE: usize = 64;
+
+/// Requests offered per duty cycle, so that a large window does not keep answers waiting.
+const OFFERS_PER_CYCLE: usize = 64;
+
+/// Faults told one by one; the rest is only counted.
+const FAULTS_MAX: usize = 16;
+
+/// A run in which nothing moves for so long has failed.
+const STALL_NS: Nanos = 20 * SECOND;
+
+/// Receives each right response: its request's number and its bytes.
+pub type ResponseSink = Box<dyn FnMut(u64, &[u8]) + Send>;
+
+/// What came back, and what did not.
+struct Account {
+    load: Option<Load>,
+    workload: Workload,
+    responses: u64,
+    faults: Vec<String>,
+    fault_count: u64,
+    last_moved: Nanos,
+    sink: Option<ResponseSink>,
+    leader_changes: u64,
+    last_change: Nanos,
+    first_after_change: Option<Nanos>,
+}
+
+impl Account {
+    fn fault(&mut self, problem: String) {
+        self.fault_count += 1;
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(problem);
+        }
+    }
+
+    fn fail(&mut self, problem: String) {
+        self.fault(problem);
+        if let Some(load) = &mut self.load {
+            load.stop();
+        }
+    }
+
+    fn on_event(&mut self, now: Nanos, event: EgressEvent<'_>) {
+        match event {
+            EgressEvent::Response {
+                number, payload, ..
+            } => self.on_response(now, number as u64, payload),
+            EgressEvent::Refused { number, reason } => {
+                self.fail(format!("request {number} was refused: {reason:?}"));
+            }
+            EgressEvent::Closed { reason } => {
+                self.fail(format!("the session was closed: {reason:?}"));
+            }
+            EgressEvent::NewLeader { .. } => {
+                self.leader_changes += 1;
+                self.last_change = now;
+            }
+            EgressEvent::Connected { .. } => {}
+        }
+    }
+
+    fn on_response(&mut self, now: Nanos, number: u64, payload: &[u8]) {
+        self.responses += 1;
+        self.last_moved = now;
+        if !self.workload.is_right(number, payload) {
+            self.fault(format!("the answer to request {number} has wrong bytes"));
+        }
+        let Some(load) = &mut self.load else {
+            return self.fault(format!("an answer to request {number} before any was sent"));
+        };
+        let is_echo = matches!(self.workload, Workload::Echo { .. });
+        match load.on_response(now, number) {
+            Answer::First => {}
+            Answer::Further if !is_echo => {}
+            Answer::Further => self.fault(format!("request {number} was answered twice")),
+            Answer::OutOfOrder => {
+                let received = load.received();
+                self.fault(format!(
+                    "answer {number} came right after answer {received}"
+                ));
+            }
+        }
+        if self.first_after_change.is_none() {
+            self.first_after_change = Some(now);
+        }
+        if let Some(sink) = &mut self.sink {
+            sink(number, payload);
+        }
+    }
+}
+
+/// What this process had used at some moment.
+#[derive(Clone, Copy, Debug)]
+struct Usage {
+    allocations: u64,
+    calls: u64,
+}
+
+/// A cluster client with a load. See the module.
+pub struct LoadClient<P> {
+    client: ClusterClient<P>,
+    account: Account,
+    clock: Clock,
+    count_calls: fn(&P) -> u64,
+    message: Vec<u8>,
+    measured: Option<(Usage, Usage)>,
+    connect_trace: Vec<TraceRecord>,
+}
+
+impl<P: DatagramPort> LoadClient<P> {
+    /// A client that connects and then waits for its load. `count_calls` tells the system
+    /// calls of its port.
+    #[must_use]
+    pub fn new(
+        client: ClusterClient<P>,
+        workload: Workload,
+        clock: Clock,
+        count_calls: fn(&P) -> u64,
+    ) -> Self {
+        let message = Vec::with_capacity(workload.length_max());
+        Self {
+            client,
+            account: Account {
+                load: None,
+                workload,
+                responses: 0,
+                faults: Vec::new(),
+                fault_count: 0,
+                last_moved: clock(),
+                sink: None,
+                leader_changes: 0,
+                last_change: 0,
+                first_after_change: None,
+            },
+            clock,
+            count_calls,
+            message,
+            measured: None,
+            connect_trace: Vec::new(),
+        }
+    }
+
+    /// Hands every response to `sink` as well.
+    pub fn set_sink(&mut self, sink: ResponseSink) {
+        self.account.sink = Some(sink);
+    }
+
+    /// Begins the load.
+    pub fn start(&mut self, config: LoadConfig) {
+        let now = (self.clock)();
+        self.connect_trace = self.client.tracer().records();
+        self.account.last_moved = now;
+        self.account.load = Some(Load::new(config, now));
+    }
+
+    /// Whether the session is open.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.client.is_connected()
+    }
+
+    /// Whether the load has been sent and answered, or has failed.
+    #[must_use]
+    pub fn is_done(&self, now: Nanos) -> bool {
+        let Some(load) = &self.account.load else {
+            return self.account.fault_count > 0;
+        };
+        load.is_done(now) || (load.is_all_sent(now) && self.account.fault_count > 0)
+    }
+
+    /// The load, once started.
+    #[must_use]
+    pub const fn load(&self) -> Option<&Load> {
+        self.account.load.as_ref()
+    }
+
+    /// What went wrong, in words.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = self.account.faults.clone();
+        let more = self.account.fault_count as usize - faults.len();
+        if more > 0 {
+            faults.push(format!("and {more} more faults"));
+        }
+        faults
+    }
+
+    /// Responses taken, further ones of the same request included.
+    #[must_use]
+    pub const fn responses(&self) -> u64 {
+        self.account.responses
+    }
+
+    /// Leader changes seen by the session.
+    #[must_use]
+    pub const fn leader_changes(&self) -> u64 {
+        self.account.leader_changes
+    }
+
+    /// Forgets when a response last arrived; see
+    /// [`first_response_since`](Self::first_response_since).
+    pub fn watch_for_response(&mut self) {
+        self.account.first_after_change = None;
+    }
+
+    /// When the first response after [`watch_for_response`](Self::watch_for_response) came.
+    #[must_use]
+    pub const fn first_response_since(&self) -> Option<Nanos> {
+        self.account.first_after_change
+    }
+
+    /// Heap allocations of this process during the measured part.
+    #[must_use]
+    pub fn allocations(&self) -> Option<u64> {
+        self.measured
+            .map(|(first, last)| last.allocations - first.allocations)
+    }
+
+    /// System calls of the client's port during the measured part.
+    #[must_use]
+    pub fn calls(&self) -> Option<u64> {
+        self.measured.map(|(first, last)| last.calls - first.calls)
+    }
+
+    /// Whether the warm-up is over.
+    #[must_use]
+    pub const fn is_measuring(&self) -> bool {
+        self.measured.is_some()
+    }
+
+    /// Trace records of this client, those of the connect included.
+    #[must_use]
+    pub fn trace_records(&self) -> Vec<TraceRecord> {
+        let newest = self.client.tracer().records();
+        let oldest = newest.first().map_or(Nanos::MAX, |record| record.time);
+        let early = self.connect_trace.iter().filter(|r| r.time < oldest);
+        early.copied().chain(newest.iter().copied()).collect()
+    }
+
+    /// The client.
+    #[must_use]
+    pub const fn client(&self) -> &ClusterClient<P> {
+        &self.client
+    }
+
+    /// The client, to end its session.
+    pub const fn client_mut(&mut self) -> &mut ClusterClient<P> {
+        &mut self.client
+    }
+
+    /// Cuts the load short: what was sent is still awaited.
+    pub fn stop(&mut self) {
+        if let Some(load) = &mut self.account.load {
+            load.stop();
+        }
+    }
+
+    fn offer(&mut self) -> usize {
+        let Some(load) = &mut self.account.load else {
+            return 0;
+        };
+        let is_open = matches!(load.config().shape, LoadShape::Open { .. });
+        let mut count = 0;
+        while count < OFFERS_PER_CYCLE {
+            let now = (self.clock)();
+            let Some(number) = load.due(now) else { break };
+            self.account.workload.write(number, &mut self.message);
+            match self.client.offer(now, &self.message) {
+                OfferResult::Accepted(given) if given == number as i64 => {
+                    load.on_sent(now);
+                    count += 1;
+                }
+                OfferResult::Accepted(given) => {
+                    let problem = format!("request {number} was numbered {given}");
+                    self.account.fail(problem);
+                    break;
+                }
+                OfferResult::BackPressured | OfferResult::NotConnected => break,
+                refused => {
+                    let problem = format!("request {number} was not taken: {refused:?}");
+                    self.account.fail(problem);
+                    break;
+                }
+            }
+        }
+        // A late sender of an open loop has work even when back-pressured: it must not idle.
+        count + usize::from(is_open && count == OFFERS_PER_CYCLE)
+    }
+
+    fn note_measured(&mut self) {
+        let measuring = |load: &Load| load.first_measured().is_some();
+        if self.account.load.as_ref().is_some_and(measuring) {
+            let now = Usage {
+                allocations: allocations::count(),
+                calls: (self.count_calls)(self.client.port()),
+            };
+            let first = self.measured.map_or(now, |(first, _)| first);
+            self.measured = Some((first, now));
+        }
+    }
+
+    fn note_stall(&mut self, now: Nanos) {
+        let Some(load) = &self.account.load else {
+            return;
+        };
+        let in_flight = load.sent() - load.received();
+        if in_flight == 0 {
+            self.account.last_moved = now;
+        } else if now - self.account.last_moved > STALL_NS {
+            let seconds = STALL_NS / SECOND;
+            self.account.last_moved = now;
+            self.account
+                .fail(format!("{in_flight} requests unanswered for {seconds} s"));
+        }
+    }
+}
+
+impl<P: DatagramPort> Agent for LoadClient<P> {
+    fn role_name(&self) -> &'static str {
+        "client"
+    }
+
+    fn do_work(&mut self, now: Nanos) -> usize {
+        let mut work = self.client.do_work(now);
+        let (account, clock) = (&mut self.account, self.clock);
+        work += self
+            .client
+            .poll_egress(now, RESPONSES_PER_CYCLE, &mut |event| {
+                account.on_event(clock(), event);
+            });
+        if !self.is_done(now) {
+            work += self.offer();
+            self.note_measured();
+            self.note_stall(now);
+        }
+        work
+    }
+
+    fn next_deadline(&self, _now: Nanos) -> Option<Nanos> {
+        earliest(self.client.next_deadline(), None)
+    }
+}

@@ -1,0 +1,16 @@
+//! Scenarios: whole clusters under load, in one process or in several.
+
+pub mod addresses;
+pub mod agreement;
+pub mod bench_error;
+pub mod cluster;
+pub mod cluster_bench;
+pub mod disk_plan;
+pub mod embedded;
+pub mod failover;
+pub mod load_client;
+pub mod node_process;
+pub mod orders;
+pub mod process_cluster;
+pub mod run_directory;
+pub mod workload;

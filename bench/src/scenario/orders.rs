@@ -1,0 +1,343 @@
+//! Plays a file of orders through a cluster of three processes and proves the outcome: every
+//! report equals that of a single-threaded replay, and all members hold the same book.
+#![allow(clippy::disallowed_methods, reason = "shell: reads the clock, yields")]
+
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use lockstep_service::clustered_service::ClusteredService as _;
+use lockstep_service::samples::order_book::OrderBook;
+use lockstep_service::samples::order_book::codec::{
+    OrderRequest, REPORT_LENGTH_MAX, Report, decimal_price, decimal_quantity,
+};
+use lockstep_service::samples::order_book::csv::parse_line;
+use lockstep_transport::agent::{Agent, IdleStrategy};
+use lockstep_transport::media::monotonic_now;
+use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
+
+use super::agreement;
+use super::bench_error::BenchError;
+use super::cluster::{BenchClient, client};
+use super::cluster_bench::{ClusterBench, ServiceChoice};
+use super::process_cluster::{ProcessCluster, ProcessRun, connect};
+use super::run_directory::RunDirectory;
+use super::workload::Workload;
+use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
+
+/// Fills shown at the beginning and at the end of the list.
+const FILLS_SHOWN: usize = 5;
+
+/// A response: number of its request, and its bytes.
+type Response = (u64, Vec<u8>);
+
+/// What `lockstep orders` can be told.
+#[derive(Clone, Debug)]
+pub struct OrdersConfig {
+    /// The orders.
+    pub file: PathBuf,
+    /// Kill the leader once so many requests have been answered, and start it again.
+    pub kill_leader_at: Option<u64>,
+    /// Requests in flight.
+    pub window: usize,
+    /// Under which directory the run's own is made.
+    pub directory: PathBuf,
+    /// Whether the run's directory stays.
+    pub is_kept: bool,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct OrdersReport {
+    requests: u64,
+    reports: Vec<(u64, Report)>,
+    book: String,
+    state_hash: u64,
+    elapsed_ns: Nanos,
+    failover_ns: Option<Nanos>,
+    differences: Vec<String>,
+}
+
+impl OrdersReport {
+    /// Whether the cluster did exactly what a single thread would have done.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    fn fills(&self) -> impl DoubleEndedIterator<Item = &Report> {
+        let reports = self.reports.iter().map(|(_, report)| report);
+        reports.filter(|report| matches!(report, Report::Fill { .. }))
+    }
+
+    /// All fills, one per line.
+    #[must_use]
+    pub fn fills_text(&self) -> String {
+        let lines = self.fills().map(fill_line);
+        let mut text = "symbol,taker,maker,price,quantity\n".to_owned();
+        lines.for_each(|line| text.push_str(&line));
+        text
+    }
+}
+
+fn fill_line(fill: &Report) -> String {
+    match fill {
+        Report::Fill {
+            symbol,
+            maker_id,
+            taker_id,
+            price,
+            quantity,
+            ..
+        } => {
+            let (price, quantity) = (decimal_price(*price), decimal_quantity(*quantity));
+            format!("{symbol},{taker_id},{maker_id},{price},{quantity}\n")
+        }
+        _ => String::new(),
+    }
+}
+
+impl Display for OrdersReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let count = |wanted: fn(&Report) -> bool| {
+            self.reports
+                .iter()
+                .filter(|(_, report)| wanted(report))
+                .count()
+        };
+        let acks = count(|report| matches!(report, Report::Ack { .. }));
+        let rejects = count(|report| matches!(report, Report::Reject { .. }));
+        let fills = self.fills().count();
+        let seconds = self.elapsed_ns as f64 / SECOND as f64;
+        writeln!(
+            f,
+            "{} orders in {seconds:.2} s: {acks} acknowledged, {rejects} rejected, {fills} fills",
+            self.requests
+        )?;
+        writeln!(f, "fills (symbol,taker,maker,price,quantity):")?;
+        for fill in self.fills().take(FILLS_SHOWN) {
+            write!(f, "  {}", fill_line(fill))?;
+        }
+        if fills > 2 * FILLS_SHOWN {
+            writeln!(f, "  ... {} more ...", fills - 2 * FILLS_SHOWN)?;
+        }
+        let shown = fills.min(FILLS_SHOWN);
+        let last = FILLS_SHOWN.min(fills - shown);
+        for fill in self.fills().skip(fills - last) {
+            write!(f, "  {}", fill_line(fill))?;
+        }
+        writeln!(f, "{}", self.book.trim_end())?;
+        writeln!(f, "state hash of all members: {:016x}", self.state_hash)?;
+        if let Some(failover) = self.failover_ns {
+            let us = failover / MICROSECOND;
+            writeln!(
+                f,
+                "leader killed; first response of the next one after {us} us"
+            )?;
+        }
+        for difference in &self.differences {
+            writeln!(f, "DIFFERENCE: {difference}")?;
+        }
+        if self.is_good() {
+            writeln!(f, "every report equals that of a single-threaded replay")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads and parses the file.
+fn read_orders(config: &OrdersConfig) -> Result<Vec<OrderRequest>, BenchError> {
+    let what = format!("failed to read {}", config.file.display());
+    let text = std::fs::read_to_string(&config.file).map_err(BenchError::io(what))?;
+    let mut orders = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let parsed = parse_line(index as u64 + 1, line).map_err(|error| BenchError::Option {
+            option: "--file",
+            problem: format!("{}: {error}", config.file.display()),
+        })?;
+        orders.extend(parsed.map(|line| line.request));
+    }
+    if orders.is_empty() {
+        let problem = format!("{} holds no orders", config.file.display());
+        let option = "--file";
+        return Err(BenchError::Option { option, problem });
+    }
+    Ok(orders)
+}
+
+/// Plays the file.
+///
+/// # Errors
+/// When it cannot be played; a wrong outcome is a report with differences.
+pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
+    let orders = read_orders(config)?;
+    let bench = ClusterBench {
+        service: ServiceChoice::OrderBook,
+        directory: config.directory.clone(),
+        trace_every: 0,
+        ..ClusterBench::default()
+    };
+    let directory = RunDirectory::create(&config.directory, config.is_kept)?;
+    let cluster = bench.cluster_config()?;
+    let nodes = bench.node_configs(directory.path());
+    let run = ProcessRun {
+        cluster: &cluster,
+        nodes: &nodes,
+        bench: &bench,
+    };
+    let mut members = ProcessCluster::start(&run)?;
+    let leader = members.await_leader()?;
+    let messages = orders.iter().map(|order| order.encode().to_vec()).collect();
+    let workload = Workload::Prepared { messages };
+    let mut client = client(&cluster, workload, leader, bench.seed, 0)?;
+    let collected = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&collected);
+    client.set_sink(Box::new(move |number, bytes| {
+        if let Ok(mut collected) = sink.lock() {
+            collected.push((number, bytes.to_vec()));
+        }
+    }));
+    connect(&mut client, &mut members)?;
+    let session = client.client().session_id().unwrap_or(0);
+    let started = monotonic_now();
+    client.start(LoadConfig {
+        shape: LoadShape::Closed {
+            window: config.window,
+        },
+        warmup_ns: 0,
+        limit: LoadLimit::Messages(orders.len() as u64),
+        messages_cap: orders.len() as u64,
+    });
+    let failover_ns = play(config, &mut client, &mut members)?;
+    let elapsed_ns = monotonic_now() - started;
+    settle(&mut client, &collected);
+    let state_hash = agreement::state_hash(&mut members)?;
+    let received = collected
+        .lock()
+        .map(|list| list.clone())
+        .unwrap_or_default();
+    let mut report = compare(&orders, session, &received, state_hash);
+    report.elapsed_ns = elapsed_ns;
+    report.failover_ns = failover_ns;
+    report.differences.extend(client.faults());
+    Ok(report)
+}
+
+/// Drives the client to the end of the file, killing the leader on the way if so told.
+fn play(
+    config: &OrdersConfig,
+    client: &mut BenchClient,
+    members: &mut ProcessCluster,
+) -> Result<Option<Nanos>, BenchError> {
+    let mut idle = IdleStrategy::Yield;
+    let mut kill_at = config.kill_leader_at;
+    let mut killed: Option<(usize, Nanos, bool)> = None;
+    let mut failover = None;
+    loop {
+        let now = monotonic_now();
+        let work = client.do_work(now);
+        if client.is_done(now) {
+            break;
+        }
+        let answered = client.load().map_or(0, Load::received);
+        if kill_at.is_some_and(|at| answered >= at)
+            && let Some(leader) = members.leader()
+        {
+            kill_at = None;
+            let what = format!("failed to kill member {leader}");
+            members.members[leader]
+                .kill()
+                .map_err(BenchError::io(what))?;
+            killed = Some((leader, monotonic_now(), false));
+        }
+        if let Some((member, at, is_watched)) = &mut killed {
+            let is_elsewhere = client.client().leader().is_some_and(|new| new != *member);
+            if is_elsewhere && !*is_watched {
+                *is_watched = true;
+                client.watch_for_response();
+            } else if *is_watched && let Some(first) = client.first_response_since() {
+                failover = Some(first - *at);
+                let what = format!("failed to restart member {member}");
+                members.members[*member]
+                    .restart()
+                    .map_err(BenchError::io(what))?;
+                killed = None;
+            }
+        }
+        if work == 0 {
+            idle.idle(0);
+        }
+    }
+    if let Some((member, ..)) = killed {
+        let what = format!("failed to restart member {member}");
+        members.members[member]
+            .restart()
+            .map_err(BenchError::io(what))?;
+    }
+    Ok(failover)
+}
+
+/// Takes the last request's further reports: a request may have several.
+fn settle(client: &mut BenchClient, collected: &Mutex<Vec<Response>>) {
+    let count = || collected.lock().map_or(0, |list| list.len());
+    let (mut seen, mut since) = (count(), monotonic_now());
+    while monotonic_now() - since < SECOND {
+        client.do_work(monotonic_now());
+        if count() != seen {
+            (seen, since) = (count(), monotonic_now());
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Replays the orders on this thread and compares.
+fn compare(
+    orders: &[OrderRequest],
+    session: i64,
+    received: &[Response],
+    state_hash: u64,
+) -> OrdersReport {
+    let mut book = OrderBook::default();
+    let mut expected: Vec<(u64, Report)> = Vec::new();
+    for (index, order) in orders.iter().enumerate() {
+        let number = index as u64 + 1;
+        book.apply(session, order, &mut |_, report| {
+            expected.push((number, *report))
+        });
+    }
+    let mut differences = Vec::new();
+    let mut bytes = [0; REPORT_LENGTH_MAX];
+    let first_difference = expected.iter().zip(received).position(|(want, have)| {
+        want.0 != have.0 || want.1.encode(&mut bytes) != have.1.as_slice()
+    });
+    if let Some(at) = first_difference {
+        let (number, report) = &expected[at];
+        let (answered, bytes) = &received[at];
+        differences.push(format!(
+            "report {at}: a replay gives {report:?} for order {number}, the cluster gave {:?} \
+             for order {answered}",
+            Report::decode(bytes)
+        ));
+    }
+    if expected.len() != received.len() {
+        let (want, have) = (expected.len(), received.len());
+        differences.push(format!(
+            "a replay gives {want} reports, the cluster gave {have}"
+        ));
+    }
+    if book.state_hash() != state_hash {
+        let hash = book.state_hash();
+        differences.push(format!(
+            "a replay ends in state {hash:016x}, the members in {state_hash:016x}"
+        ));
+    }
+    OrdersReport {
+        requests: orders.len() as u64,
+        reports: expected,
+        book: book.describe(),
+        state_hash,
+        elapsed_ns: 0,
+        failover_ns: None,
+        differences,
+    }
+}

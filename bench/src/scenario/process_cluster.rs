@@ -1,0 +1,215 @@
+//! The cluster as processes: members are children of this one, which is the client.
+#![allow(clippy::disallowed_methods, reason = "shell: reads the clock, yields")]
+
+use lockstep_consensus::config::{ClusterConfig, NodeConfig};
+use lockstep_consensus::counters::Counter;
+use lockstep_consensus::node::{TRACE_FILE, map_trace};
+use lockstep_transport::agent::Agent;
+use lockstep_transport::media::monotonic_now;
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+use lockstep_transport::trace::{TraceRecord, Tracer};
+
+use super::bench_error::BenchError;
+use super::cluster::{BenchClient, ClusterRun, MemberSummary, client};
+use super::cluster_bench::ClusterBench;
+use super::node_process::{NodeExtras, NodeProcess};
+use crate::load::LoadConfig;
+
+/// A cluster that has no leader after so long is not going to get one.
+const START_TIMEOUT_NS: Nanos = 30 * SECOND;
+
+/// Interval at which the children are looked at while the client runs.
+const WATCH_INTERVAL_NS: Nanos = 100 * MILLISECOND;
+
+/// What a run over processes needs to know.
+#[derive(Clone, Copy)]
+pub struct ProcessRun<'a> {
+    /// The cluster.
+    pub cluster: &'a ClusterConfig,
+    /// Its members.
+    pub nodes: &'a [NodeConfig],
+    /// The options.
+    pub bench: &'a ClusterBench,
+}
+
+/// Members as processes. Killed when dropped.
+pub struct ProcessCluster {
+    /// The members, by id.
+    pub members: Vec<NodeProcess>,
+}
+
+impl ProcessCluster {
+    /// Starts all members of `run` and waits until one of them leads.
+    ///
+    /// # Errors
+    /// When a member cannot be started or ends, or nobody becomes leader.
+    pub fn start(run: &ProcessRun<'_>) -> Result<Self, BenchError> {
+        let what = "failed to find the running binary";
+        let binary = std::env::current_exe().map_err(BenchError::io(what))?;
+        let start = |(member, node): (usize, &NodeConfig)| {
+            let extras = NodeExtras {
+                service: run.bench.service.name(),
+                core: run.bench.cores.get(member + 1).copied(),
+                idle: run.bench.idle.name().to_owned(),
+            };
+            let what = format!("failed to start member {member}");
+            NodeProcess::start(&binary, run.cluster, node, &extras).map_err(BenchError::io(what))
+        };
+        let members = run.nodes.iter().enumerate().map(start);
+        let mut this = Self {
+            members: members.collect::<Result<_, _>>()?,
+        };
+        this.await_leader()?;
+        Ok(this)
+    }
+
+    /// The member that leads and accepts clients now.
+    pub fn leader(&mut self) -> Option<usize> {
+        self.members.iter_mut().position(NodeProcess::is_open)
+    }
+
+    /// Waits until a member leads and accepts clients; returns which.
+    ///
+    /// # Errors
+    /// When a member has ended by itself, or nobody becomes leader.
+    pub fn await_leader(&mut self) -> Result<usize, BenchError> {
+        let started = monotonic_now();
+        loop {
+            if let Some(leader) = self.leader() {
+                return Ok(leader);
+            }
+            self.check()?;
+            let waited = monotonic_now() - started;
+            if waited > START_TIMEOUT_NS {
+                return Err(BenchError::NoLeader { waited });
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Checks that all members still run.
+    ///
+    /// # Errors
+    /// The last words of one that does not.
+    pub fn check(&mut self) -> Result<(), BenchError> {
+        for (member, process) in self.members.iter_mut().enumerate() {
+            if let Some(problem) = process.ended() {
+                return Err(BenchError::Launch { member, problem });
+            }
+        }
+        Ok(())
+    }
+
+    fn sum(&mut self, counter: Counter) -> i64 {
+        let each = |member: &mut NodeProcess| member.counter(counter);
+        self.members.iter_mut().map(each).sum()
+    }
+
+    fn trace(&self) -> Vec<TraceRecord> {
+        let read = |member: &NodeProcess| {
+            let ring = map_trace(&member.directory().join(TRACE_FILE)).ok();
+            ring.map(|ring| Tracer::read(&ring)).unwrap_or_default()
+        };
+        self.members.iter().flat_map(read).collect()
+    }
+}
+
+/// Connects `client` while the members run.
+///
+/// # Errors
+/// When no session opens in time, or a member ends.
+pub fn connect(client: &mut BenchClient, members: &mut ProcessCluster) -> Result<(), BenchError> {
+    let started = monotonic_now();
+    while !client.is_connected() {
+        let now = monotonic_now();
+        if client.do_work(now) == 0 {
+            std::thread::yield_now();
+            members.check()?;
+        }
+        let waited = now - started;
+        if waited > START_TIMEOUT_NS {
+            return Err(BenchError::NotConnected { waited });
+        }
+    }
+    Ok(())
+}
+
+/// What the members used while the client measured.
+#[derive(Clone, Debug, Default)]
+struct Usage {
+    calls: i64,
+    allocations: i64,
+    connect_trace: Vec<TraceRecord>,
+}
+
+/// Runs the cluster and a client with `load`, start to end.
+///
+/// # Errors
+/// When a member cannot start or ends, or nobody becomes leader.
+pub fn run(run: &ProcessRun<'_>, load: LoadConfig) -> Result<ClusterRun, BenchError> {
+    let mut members = ProcessCluster::start(run)?;
+    let leader = members.await_leader()?;
+    let bench = run.bench;
+    let workload = bench.workload();
+    let mut client = client(run.cluster, workload, leader, bench.seed, bench.trace_every)?;
+    // On a thread of its own, so that pinning ends with the run.
+    let usage = std::thread::scope(|scope| {
+        let drive = scope.spawn(|| {
+            if let Some(id) = bench.cores.first().copied() {
+                let _ = core_affinity::set_for_current(core_affinity::CoreId { id });
+            }
+            drive(bench, &mut members, &mut client, load)
+        });
+        drive.join().unwrap_or(Err(BenchError::panicked()))
+    })?;
+    let mut result = ClusterRun::of_client(client);
+    result.calls += usage.calls;
+    result.other_allocations = usage.allocations;
+    result.trace.extend(usage.connect_trace);
+    result.trace.extend(members.trace());
+    for member in &mut members.members {
+        let summary = member
+            .counters()
+            .map(|counters| MemberSummary::read(counters));
+        result.members.extend(summary);
+        result.start_lines.push(member.start_line());
+    }
+    Ok(result)
+}
+
+fn drive(
+    bench: &ClusterBench,
+    members: &mut ProcessCluster,
+    client: &mut BenchClient,
+    load: LoadConfig,
+) -> Result<Usage, BenchError> {
+    connect(client, members)?;
+    let mut usage = Usage {
+        connect_trace: members.trace(),
+        ..Usage::default()
+    };
+    client.start(load);
+    let mut idle = bench.idle.clone();
+    let mut next_watch = 0;
+    let mut is_measuring = false;
+    loop {
+        let now = monotonic_now();
+        let work = client.do_work(now);
+        if client.is_done(now) {
+            break;
+        }
+        if !is_measuring && client.is_measuring() {
+            is_measuring = true;
+            usage.calls = -members.sum(Counter::SystemCalls);
+            usage.allocations = -members.sum(Counter::Allocations);
+        }
+        if work == 0 && now >= next_watch {
+            next_watch = now + WATCH_INTERVAL_NS;
+            members.check()?;
+        }
+        idle.idle(work);
+    }
+    usage.calls += members.sum(Counter::SystemCalls);
+    usage.allocations += members.sum(Counter::Allocations);
+    Ok(usage)
+}

@@ -1,0 +1,99 @@
+//! What requests say, and whether the answers are right.
+
+/// Bytes at the start of an echo message that carry its number.
+const NUMBER_LENGTH: usize = 8;
+
+/// The requests of a run.
+#[derive(Clone, Debug)]
+pub enum Workload {
+    /// Messages that must come back as they were sent: a number, then a fixed pattern.
+    Echo {
+        /// The message; its first bytes are replaced by the number.
+        pattern: Vec<u8>,
+    },
+    /// Prepared messages, sent one after the other and then again from the first; what comes
+    /// back is checked by whoever prepared them.
+    Prepared {
+        /// The messages.
+        messages: Vec<Vec<u8>>,
+    },
+}
+
+impl Workload {
+    /// Echo messages of `length` bytes.
+    #[must_use]
+    pub fn echo(length: usize) -> Self {
+        // Neither zeros nor a short period, so that a shifted or torn copy never looks right.
+        let pattern = (0..length).map(|at| (at * 31 % 251) as u8).collect();
+        Self::Echo { pattern }
+    }
+
+    /// Writes request `number` (from 1) into `message`, which keeps its room.
+    pub fn write(&self, number: u64, message: &mut Vec<u8>) {
+        message.clear();
+        match self {
+            Self::Echo { pattern } => {
+                message.extend_from_slice(pattern);
+                let prefix = NUMBER_LENGTH.min(message.len());
+                message[..prefix].copy_from_slice(&number.to_le_bytes()[..prefix]);
+            }
+            Self::Prepared { messages } => {
+                let index = (number - 1) as usize % messages.len();
+                message.extend_from_slice(&messages[index]);
+            }
+        }
+    }
+
+    /// Whether `response` is a right answer to request `number`, as far as that can be told
+    /// from the two alone.
+    #[must_use]
+    pub fn is_right(&self, number: u64, response: &[u8]) -> bool {
+        let Self::Echo { pattern } = self else {
+            return true;
+        };
+        let prefix = NUMBER_LENGTH.min(pattern.len());
+        response.len() == pattern.len()
+            && response[..prefix] == number.to_le_bytes()[..prefix]
+            && response[prefix..] == pattern[prefix..]
+    }
+
+    /// Length of the longest request in bytes.
+    #[must_use]
+    pub fn length_max(&self) -> usize {
+        match self {
+            Self::Echo { pattern } => pattern.len(),
+            Self::Prepared { messages } => messages.iter().map(Vec::len).max().unwrap_or(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_bytes_are_a_right_echo() {
+        for length in [1, 8, 9, 288] {
+            let workload = Workload::echo(length);
+            let mut message = Vec::new();
+            workload.write(7, &mut message);
+            assert_eq!(message.len(), length);
+            assert!(workload.is_right(7, &message));
+            assert!(!workload.is_right(8, &message));
+            assert!(!workload.is_right(7, &message[1..]));
+            let last = length - 1;
+            message[last] ^= 1;
+            assert!(!workload.is_right(7, &message));
+        }
+    }
+
+    #[test]
+    fn prepared_messages_repeat_from_the_first() {
+        let messages = vec![vec![1], vec![2, 2]];
+        let workload = Workload::Prepared { messages };
+        let mut message = Vec::new();
+        workload.write(3, &mut message);
+        assert_eq!(message, [1]);
+        assert_eq!(workload.length_max(), 2);
+    }
+}

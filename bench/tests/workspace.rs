@@ -1,0 +1,370 @@
+//! The style guide as a test (`docs/STYLE.md`): sizes, columns, names, import direction,
+//! unsafe fences. There is no list of exceptions.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The crates from the bottom up, each with those it may use besides itself.
+const DIRECTION: [(&str, &[&str]); 7] = [
+    ("transport", &[]),
+    ("archive", &["transport"]),
+    ("client", &["transport"]),
+    ("service", &["transport", "client"]),
+    ("consensus", &["transport", "archive", "client", "service"]),
+    (
+        "bench",
+        &["transport", "archive", "client", "service", "consensus"],
+    ),
+    (
+        "cli",
+        &[
+            "transport",
+            "archive",
+            "client",
+            "service",
+            "consensus",
+            "bench",
+        ],
+    ),
+];
+
+const FILE_LINES_MAX: usize = 600;
+const TEST_MODULE_LINES_MAX: usize = 200;
+const COLUMNS_MAX: usize = 100;
+const HEAD_LINES_MAX: usize = 15;
+
+const BANNED_FILE_NAMES: [&str; 7] = [
+    "util", "utils", "helpers", "common", "misc", "impls", "types",
+];
+
+/// Where `unsafe` may appear: folders and files, relative to the workspace.
+const FENCES: [&str; 7] = [
+    "transport/src/concurrent/",
+    "transport/src/media/",
+    "archive/src/storage/",
+    "bench/src/floor.rs",
+    "bench/src/floor/",
+    "bench/src/allocations.rs",
+    // Counting allocators in tests of the hot path.
+    "tests/",
+];
+
+struct Source {
+    name: String,
+    text: String,
+}
+
+impl Source {
+    /// The lines before a trailing `#[cfg(test)] mod tests { … }`.
+    fn product_lines(&self) -> usize {
+        let lines: Vec<&str> = self.text.lines().collect();
+        lines
+            .windows(2)
+            .position(|pair| {
+                pair[0].trim() == "#[cfg(test)]" && pair[1].trim().starts_with("mod tests")
+            })
+            .unwrap_or(lines.len())
+    }
+
+    fn is_test(&self) -> bool {
+        self.name.contains("/tests/") || self.name.ends_with("/tests.rs")
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the workspace")
+        .to_owned()
+}
+
+fn collect(directory: &Path, sources: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return;
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            collect(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = root();
+    let mut paths = Vec::new();
+    for (member, _) in DIRECTION {
+        for folder in ["src", "tests", "examples", "benches"] {
+            collect(&root.join(member).join(folder), &mut paths);
+        }
+    }
+    assert!(paths.len() > 20, "only {} sources found", paths.len());
+    let read = |path: &PathBuf| Source {
+        name: path
+            .strip_prefix(&root)
+            .unwrap_or(path)
+            .display()
+            .to_string(),
+        text: std::fs::read_to_string(path).expect("a source just listed can be read"),
+    };
+    paths.iter().map(read).collect()
+}
+
+fn assert_none(violations: &[String]) {
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+/// A line's code: without its comment and without the contents of string literals.
+fn code_of(line: &str) -> String {
+    let mut code = String::new();
+    let mut in_string = false;
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' if in_string => drop(characters.next()),
+            '"' => in_string = !in_string,
+            '/' if !in_string && characters.peek() == Some(&'/') => break,
+            _ if in_string => {}
+            _ => code.push(character),
+        }
+    }
+    code
+}
+
+#[test]
+fn files_are_short_enough_to_be_read() {
+    let mut violations = Vec::new();
+    for source in sources() {
+        let total = source.text.lines().count();
+        let product = source.product_lines();
+        if product > FILE_LINES_MAX && !source.is_test() {
+            violations.push(format!(
+                "{}: {product} lines, find the second noun",
+                source.name
+            ));
+        }
+        if total - product > TEST_MODULE_LINES_MAX + 1 {
+            let tests = total - product;
+            violations.push(format!(
+                "{}: {tests} lines of tests, move them",
+                source.name
+            ));
+        }
+        if source.is_test() && total > FILE_LINES_MAX * 2 {
+            violations.push(format!(
+                "{}: {total} lines of tests in one file",
+                source.name
+            ));
+        }
+    }
+    assert_none(&violations);
+}
+
+#[test]
+fn lines_fit_a_hundred_columns() {
+    let mut violations = Vec::new();
+    for source in sources() {
+        for (index, line) in source.text.lines().enumerate() {
+            let columns = line.chars().count();
+            if columns > COLUMNS_MAX {
+                violations.push(format!("{}:{}: {columns} columns", source.name, index + 1));
+            }
+        }
+    }
+    assert_none(&violations);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let mut violations = Vec::new();
+    for source in sources() {
+        let head = source
+            .text
+            .lines()
+            .take_while(|line| line.starts_with("//!"));
+        let lines = head.count();
+        let is_crate_root = source.name.ends_with("lib.rs") || source.name.ends_with("main.rs");
+        if lines == 0 {
+            violations.push(format!("{}: no //! head", source.name));
+        } else if lines > HEAD_LINES_MAX && !is_crate_root && !has_table(&source) {
+            violations.push(format!("{}: a head of {lines} lines", source.name));
+        }
+    }
+    assert_none(&violations);
+}
+
+/// Layout tables belong where they are encoded and may be as long as the layout.
+fn has_table(source: &Source) -> bool {
+    let mut head = source
+        .text
+        .lines()
+        .take_while(|line| line.starts_with("//!"));
+    head.any(|line| line.starts_with("//! |") || line.starts_with("//! ```"))
+}
+
+#[test]
+fn no_file_is_named_after_nothing() {
+    let mut violations = Vec::new();
+    for source in sources() {
+        let stem = Path::new(&source.name).file_stem().unwrap();
+        let stem = stem.to_str().unwrap();
+        if BANNED_FILE_NAMES.contains(&stem) || stem == "manager" {
+            violations.push(format!("{}: name the noun it is about", source.name));
+        }
+    }
+    assert_none(&violations);
+}
+
+#[test]
+fn unsafe_stays_within_its_fences() {
+    let mut violations = Vec::new();
+    for source in sources() {
+        let is_fenced = FENCES.iter().any(|fence| {
+            source.name.starts_with(fence) || (*fence == "tests/" && source.is_test())
+        });
+        if is_fenced || source.is_test() {
+            continue;
+        }
+        for (index, line) in source.text.lines().enumerate() {
+            let code = code_of(line);
+            let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+            if words.any(|word| word == "unsafe") {
+                violations.push(format!("{}:{}: unsafe", source.name, index + 1));
+            }
+        }
+    }
+    assert_none(&violations);
+}
+
+#[test]
+fn every_crate_denies_unsafe_at_its_head() {
+    for (member, _) in DIRECTION {
+        let source = root().join(member).join("src");
+        let text = std::fs::read_to_string(source.join("lib.rs"))
+            .or_else(|_| std::fs::read_to_string(source.join("main.rs")))
+            .unwrap();
+        let expected = match member {
+            "transport" | "archive" | "bench" => "#![deny(unsafe_code)]",
+            _ => "#![forbid(unsafe_code)]",
+        };
+        assert!(text.contains(expected), "{member}: {expected} is missing");
+    }
+}
+
+#[test]
+fn crates_use_only_what_lies_below_them() {
+    let mut violations = Vec::new();
+    let allowed: BTreeMap<&str, &[&str]> = DIRECTION.into_iter().collect();
+    let check = |member: &str, used: &str, place: &str, violations: &mut Vec<String>| {
+        if used != member && !allowed[member].contains(&used) {
+            violations.push(format!("{place}: {member} must not use {used}"));
+        }
+    };
+    for (member, _) in DIRECTION {
+        let manifest = std::fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap();
+        for line in manifest.lines() {
+            if let Some(rest) = line.strip_prefix("lockstep-") {
+                let used = rest.split(['.', ' ', '=']).next().unwrap();
+                check(
+                    member,
+                    used,
+                    &format!("{member}/Cargo.toml"),
+                    &mut violations,
+                );
+            }
+        }
+    }
+    for source in sources() {
+        let member = source.name.split('/').next().unwrap().to_owned();
+        for (index, line) in source.text.lines().enumerate() {
+            let code = code_of(line);
+            for rest in code.split("lockstep_").skip(1) {
+                let used: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
+                if allowed.contains_key(used.as_str()) {
+                    let place = format!("{}:{}", source.name, index + 1);
+                    check(&member, &used, &place, &mut violations);
+                }
+            }
+        }
+    }
+    assert_none(&violations);
+}
+
+#[test]
+fn simulated_twins_are_out_of_reach_of_product_code() {
+    let mut violations = Vec::new();
+    for source in sources() {
+        let is_product = source.name.contains("/src/") && !source.name.contains("/sim/");
+        let is_simulator = source.name.starts_with("bench/") || source.name.starts_with("cli/");
+        if !is_product || is_simulator || source.is_test() {
+            continue;
+        }
+        let product = source.text.lines().take(source.product_lines());
+        for (index, line) in product.enumerate() {
+            if code_of(line).contains("::sim::") {
+                violations.push(format!(
+                    "{}:{}: uses a simulated twin",
+                    source.name,
+                    index + 1
+                ));
+            }
+        }
+    }
+    assert_none(&violations);
+}
+
+#[test]
+fn nothing_is_left_lying_about() {
+    let marks = [
+        ["to", "do!("].concat(),
+        ["db", "g!("].concat(),
+        ["unimpl", "emented!("].concat(),
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["#[ign", "ore"].concat(),
+    ];
+    let mut violations = Vec::new();
+    for source in sources() {
+        for (index, line) in source.text.lines().enumerate() {
+            let place = format!("{}:{}", source.name, index + 1);
+            for mark in marks.iter().filter(|mark| line.contains(mark.as_str())) {
+                violations.push(format!("{place}: {mark}"));
+            }
+            if is_commented_out_code(line) {
+                violations.push(format!("{place}: commented-out code"));
+            }
+        }
+    }
+    assert_none(&violations);
+}
+
+/// A plain comment that ends as only code ends.
+fn is_commented_out_code(line: &str) -> bool {
+    let Some(comment) = line.trim_start().strip_prefix("// ") else {
+        return false;
+    };
+    let comment = comment.trim();
+    let is_statement = comment.ends_with(';')
+        && ["let ", "use ", "return", "self.", "pub "]
+            .iter()
+            .any(|start| comment.starts_with(start));
+    is_statement || comment.ends_with(") {") || comment == "}"
+}
+
+#[test]
+fn the_checks_see_what_they_must() {
+    assert_eq!(code_of(r#"let a = "unsafe \" {"; // unsafe"#), "let a = ; ");
+    assert!(is_commented_out_code("    // let x = 3;"));
+    assert!(is_commented_out_code("// if a == b() {"));
+    assert!(!is_commented_out_code(
+        "// Release; pairs with the Acquire in `poll`."
+    ));
+    let source = Source {
+        name: "x/src/a.rs".to_owned(),
+        text: "a\nb\n#[cfg(test)]\nmod tests {\n}\n".to_owned(),
+    };
+    assert_eq!(source.product_lines(), 2);
+}

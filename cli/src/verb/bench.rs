@@ -1,0 +1,380 @@
+//! `lockstep bench`: measures, and says what it measured on.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use lockstep_bench::floor::{self, FloorConfig, FloorLayout, FloorSizes};
+use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
+use lockstep_bench::report::Report;
+use lockstep_bench::scenario::bench_error::BenchError;
+use lockstep_bench::scenario::cluster;
+use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice};
+use lockstep_bench::scenario::failover::{self, FailoverConfig};
+use lockstep_bench::scenario::run_directory::RunDirectory;
+use lockstep_consensus::config::{IoChoice, LinkFaults, ResponsesMode, SyncMode};
+use lockstep_transport::agent::IdleStrategy;
+use lockstep_transport::media::host::cores_allowed;
+use lockstep_transport::time::{Nanos, SECOND};
+use serde_json::json;
+
+use crate::outcome::Outcome;
+use crate::quantity;
+
+/// Options of `lockstep bench`.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct BenchArguments {
+    #[command(subcommand)]
+    scenario: Option<Scenario>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+}
+
+#[derive(Subcommand, Debug)]
+enum Scenario {
+    /// Three nodes under load, with the latency budget (the default).
+    Cluster(Box<ClusterArguments>),
+    /// The bare hops and disk writes under everything.
+    Floor(FloorArguments),
+    /// Members killed under load: how long until the next response, and is anything lost.
+    Failover(FailoverArguments),
+}
+
+/// Options of `lockstep bench failover`.
+#[derive(Args, Debug)]
+pub struct FailoverArguments {
+    /// Members killed, one after the other.
+    #[arg(long, default_value_t = 10)]
+    kills: u32,
+    /// Kill leaders only; otherwise members at random.
+    #[arg(long)]
+    leaders_only: bool,
+    /// Requests in flight.
+    #[arg(long, default_value_t = 16)]
+    window: usize,
+    /// Bytes of a request.
+    #[arg(long, default_value = "288", value_parser = quantity::size)]
+    message_length: u64,
+    /// Where the run makes its own directory.
+    #[arg(long, default_value = "lockstep-data")]
+    dir: PathBuf,
+    /// Leave the run's directory behind.
+    #[arg(long)]
+    keep: bool,
+    /// Seed of the choice of members.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SyncArgument {
+    Data,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ResponsesArgument {
+    Replicated,
+    Direct,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ServiceArgument {
+    Echo,
+    Orderbook,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum IoArgument {
+    Auto,
+    Uring,
+    Syscall,
+}
+
+/// Options of `lockstep bench cluster`.
+#[derive(Args, Debug)]
+pub struct ClusterArguments {
+    /// Members of the cluster.
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// Bytes of a request, for example 288 or 4k.
+    #[arg(long, default_value = "288", value_parser = quantity::size)]
+    message_length: u64,
+    /// Requests per second (open loop), for example 10k.
+    #[arg(long, value_parser = quantity::rate, conflicts_with = "window")]
+    rate: Option<f64>,
+    /// Requests in flight (closed loop).
+    #[arg(long, default_value_t = 1)]
+    window: usize,
+    /// Measured requests.
+    #[arg(long, conflicts_with = "seconds")]
+    messages: Option<u64>,
+    /// Measured time, for example 5 or 500ms.
+    #[arg(long, default_value = "5s", value_parser = seconds)]
+    seconds: Nanos,
+    /// Time before the measured part, for example 1 or 200ms.
+    #[arg(long, default_value = "1s", value_parser = seconds)]
+    warmup: Nanos,
+    /// When the log counts as durable.
+    #[arg(long, value_enum, default_value = "data")]
+    sync: SyncArgument,
+    /// How responses reach the client: through the log, or straight from the leader.
+    #[arg(long, value_enum, default_value = "replicated")]
+    responses: ResponsesArgument,
+    /// The service.
+    #[arg(long, value_enum, default_value = "echo")]
+    service: ServiceArgument,
+    /// Members as processes of their own instead of threads of this one.
+    #[arg(long)]
+    processes: bool,
+    /// Where the run makes its own directory.
+    #[arg(long, default_value = "lockstep-data")]
+    dir: PathBuf,
+    /// Leave the run's directory behind.
+    #[arg(long)]
+    keep: bool,
+    /// Cores to pin to: client (and member 0), then the other members.
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
+    /// How threads wait: yield, busy-spin, backoff or park.
+    #[arg(long, default_value = "yield")]
+    idle: String,
+    /// How nodes reach network and disk.
+    #[arg(long, value_enum, default_value = "auto")]
+    io: IoArgument,
+    /// Added to each durable write of the followers, for example 200us.
+    #[arg(long, default_value = "0", value_parser = quantity::duration)]
+    follower_disk_delay: Nanos,
+    /// Added to each durable write of the leader (member 0).
+    #[arg(long, default_value = "0", value_parser = quantity::duration)]
+    leader_disk_delay: Nanos,
+    /// Added to each datagram between members.
+    #[arg(long, default_value = "0", value_parser = quantity::duration)]
+    link_delay: Nanos,
+    /// Up to so much more, at random.
+    #[arg(long, default_value = "0", value_parser = quantity::duration)]
+    link_jitter: Nanos,
+    /// Share of datagrams between members that is lost, for example 0.1%.
+    #[arg(long, default_value = "0", value_parser = quantity::probability)]
+    link_loss: f64,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Most bytes of log per node, for example 2g.
+    #[arg(long, default_value = "2g", value_parser = quantity::size)]
+    disk_budget: u64,
+    /// Trace one message in so many (a power of two); 0 turns tracing off.
+    #[arg(long, default_value_t = 1)]
+    trace_every: u64,
+    /// Do not measure the floor.
+    #[arg(long)]
+    no_floor: bool,
+    /// Write the result to this file as JSON; - is stdout, and then nothing else goes there.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// Options of `lockstep bench floor`.
+#[derive(Args, Debug)]
+pub struct FloorArguments {
+    /// Timed round trips.
+    #[arg(long, default_value_t = 10_000)]
+    messages: u32,
+    /// Bytes of a request.
+    #[arg(long, default_value = "288", value_parser = quantity::size)]
+    message_length: u64,
+    /// Whether each node writes a durable block per crossing.
+    #[arg(long, value_enum, default_value = "data")]
+    sync: SyncArgument,
+    /// Whether the log is crossed twice.
+    #[arg(long, value_enum, default_value = "replicated")]
+    responses: ResponsesArgument,
+    /// Four processes instead of two threads.
+    #[arg(long)]
+    processes: bool,
+    /// Where the blocks are written.
+    #[arg(long, default_value = "lockstep-data")]
+    dir: PathBuf,
+    /// Cores to pin to.
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
+}
+
+/// A duration whose bare number means seconds.
+fn seconds(text: &str) -> Result<Nanos, String> {
+    match text.parse::<f64>() {
+        Ok(number) => Ok((number * SECOND as f64) as Nanos),
+        Err(_) => quantity::duration(text),
+    }
+}
+
+/// Runs a scenario and prints what it found.
+pub fn run(arguments: &BenchArguments) -> Outcome {
+    match &arguments.scenario {
+        None => run_cluster(&arguments.cluster),
+        Some(Scenario::Cluster(cluster)) => run_cluster(cluster),
+        Some(Scenario::Floor(floor)) => run_floor(floor),
+        Some(Scenario::Failover(failover)) => run_failover(failover),
+    }
+}
+
+fn run_cluster(arguments: &ClusterArguments) -> Outcome {
+    let bench = match cluster_bench(arguments) {
+        Ok(bench) => bench,
+        Err(outcome) => return outcome,
+    };
+    match cluster::run(&bench) {
+        Ok(report) => print(&report, arguments.json.as_deref()),
+        Err(error @ (BenchError::Option { .. } | BenchError::Disk(_))) => Outcome::usage(error),
+        Err(error) => Outcome::failed(error),
+    }
+}
+
+fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> {
+    let cores = cores_allowed().len().max(1);
+    let threads = if arguments.processes { 4 } else { 2 };
+    let idle = IdleStrategy::checked(&arguments.idle, threads, cores)
+        .map_err(|error| Outcome::usage(format!("--idle: {error}")))?;
+    let shape = match arguments.rate {
+        Some(rate) => LoadShape::Open { rate },
+        None => LoadShape::Closed {
+            window: arguments.window.max(1),
+        },
+    };
+    let limit = match arguments.messages {
+        Some(messages) => LoadLimit::Messages(messages),
+        None => LoadLimit::Duration(arguments.seconds),
+    };
+    Ok(ClusterBench {
+        nodes: arguments.nodes,
+        message_length: usize::try_from(arguments.message_length).map_err(Outcome::usage)?,
+        load: LoadConfig {
+            shape,
+            warmup_ns: arguments.warmup,
+            limit,
+            messages_cap: u64::MAX,
+        },
+        sync: sync(arguments.sync),
+        responses: responses(arguments.responses),
+        service: match arguments.service {
+            ServiceArgument::Echo => ServiceChoice::Echo,
+            ServiceArgument::Orderbook => ServiceChoice::OrderBook,
+        },
+        is_processes: arguments.processes,
+        directory: arguments.dir.clone(),
+        is_kept: arguments.keep,
+        cores: arguments.cores.clone(),
+        idle,
+        io: match arguments.io {
+            IoArgument::Auto => IoChoice::Auto,
+            IoArgument::Uring => IoChoice::Uring,
+            IoArgument::Syscall => IoChoice::Syscall,
+        },
+        follower_disk_delay_ns: arguments.follower_disk_delay,
+        leader_disk_delay_ns: arguments.leader_disk_delay,
+        faults: LinkFaults {
+            loss: arguments.link_loss,
+            delay_ns: arguments.link_delay,
+            jitter_ns: arguments.link_jitter,
+            ..LinkFaults::default()
+        },
+        seed: arguments.seed,
+        disk_budget_bytes: arguments.disk_budget,
+        trace_every: arguments.trace_every,
+        has_floor: !arguments.no_floor,
+        ..ClusterBench::default()
+    })
+}
+
+const fn sync(argument: SyncArgument) -> SyncMode {
+    match argument {
+        SyncArgument::Data => SyncMode::Data,
+        SyncArgument::None => SyncMode::None,
+    }
+}
+
+const fn responses(argument: ResponsesArgument) -> ResponsesMode {
+    match argument {
+        ResponsesArgument::Replicated => ResponsesMode::Replicated,
+        ResponsesArgument::Direct => ResponsesMode::Direct,
+    }
+}
+
+fn print(report: &Report, json: Option<&std::path::Path>) -> Outcome {
+    let is_json_on_stdout = json.is_some_and(|path| path.as_os_str() == "-");
+    if is_json_on_stdout {
+        println!("{:#}", report.to_json());
+    } else {
+        print!("{report}");
+        if let Some(path) = json
+            && let Err(error) = std::fs::write(path, format!("{:#}\n", report.to_json()))
+        {
+            return Outcome::failed(format!("failed to write {}: {error}", path.display()));
+        }
+    }
+    if report.is_good() {
+        Outcome::Good
+    } else {
+        Outcome::failed("not every message came back right, see above")
+    }
+}
+
+fn run_failover(arguments: &FailoverArguments) -> Outcome {
+    let config = FailoverConfig {
+        kills: arguments.kills,
+        is_leaders_only: arguments.leaders_only,
+        window: arguments.window.max(1),
+        message_length: arguments.message_length as usize,
+        directory: arguments.dir.clone(),
+        is_kept: arguments.keep,
+        seed: arguments.seed,
+    };
+    match failover::run(&config) {
+        Ok(report) => {
+            print!("{report}");
+            if report.is_good() {
+                Outcome::Good
+            } else {
+                Outcome::failed("not every request was answered exactly once, see above")
+            }
+        }
+        Err(error @ BenchError::Option { .. }) => Outcome::usage(error),
+        Err(error) => Outcome::failed(error),
+    }
+}
+
+fn run_floor(arguments: &FloorArguments) -> Outcome {
+    let run = || -> Result<String, BenchError> {
+        let directory = RunDirectory::create(&arguments.dir, false)?;
+        let length = arguments.message_length as usize;
+        let result = floor::measure(&FloorConfig {
+            messages: arguments.messages,
+            warmup: arguments.messages / 10,
+            sizes: FloorSizes::of_message(length),
+            is_durable: matches!(arguments.sync, SyncArgument::Data),
+            crossings: match arguments.responses {
+                ResponsesArgument::Replicated => 2,
+                ResponsesArgument::Direct => 1,
+            },
+            layout: if arguments.processes {
+                FloorLayout::Processes
+            } else {
+                FloorLayout::Threads
+            },
+            directory: directory.path().to_owned(),
+            cores: arguments.cores.clone(),
+        })?;
+        let object = json!({
+            "latency_ns": result.latencies.summary().to_json(),
+            "udp_rtt_ns": result.udp_rtt_ns, "write_sync_ns": result.write_sync_ns,
+        });
+        Ok(format!("{object:#}"))
+    };
+    match run() {
+        Ok(text) => {
+            println!("{text}");
+            Outcome::Good
+        }
+        Err(error) => Outcome::failed(error),
+    }
+}

@@ -1,0 +1,7 @@
+//! The verbs of the command line, one small file each.
+
+pub mod bench;
+pub mod floor_peer;
+pub mod node;
+pub mod orders;
+pub mod version;

@@ -1,0 +1,60 @@
+//! `lockstep orders`: plays a file of orders through a cluster of three processes and checks
+//! the outcome against a single-threaded replay.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lockstep_bench::scenario::bench_error::BenchError;
+use lockstep_bench::scenario::orders::{self, OrdersConfig};
+
+use crate::outcome::Outcome;
+
+/// Options of `lockstep orders`.
+#[derive(Args, Debug)]
+pub struct OrdersArguments {
+    /// The orders, one per line: seq,action,order_id,side,price,quantity,symbol.
+    #[arg(long)]
+    file: PathBuf,
+    /// Kill the leader once so many orders are answered, and start it again.
+    #[arg(long, value_name = "N")]
+    kill_leader_at: Option<u64>,
+    /// Orders in flight.
+    #[arg(long, default_value_t = 256)]
+    window: usize,
+    /// Write all fills to this file.
+    #[arg(long)]
+    fills: Option<PathBuf>,
+    /// Where the run makes its own directory.
+    #[arg(long, default_value = "lockstep-data")]
+    dir: PathBuf,
+    /// Leave the run's directory behind.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Plays the file and prints what came out.
+pub fn run(arguments: &OrdersArguments) -> Outcome {
+    let config = OrdersConfig {
+        file: arguments.file.clone(),
+        kill_leader_at: arguments.kill_leader_at,
+        window: arguments.window.max(1),
+        directory: arguments.dir.clone(),
+        is_kept: arguments.keep,
+    };
+    let report = match orders::run(&config) {
+        Ok(report) => report,
+        Err(error @ BenchError::Option { .. }) => return Outcome::usage(error),
+        Err(error) => return Outcome::failed(error),
+    };
+    print!("{report}");
+    if let Some(path) = &arguments.fills
+        && let Err(error) = std::fs::write(path, report.fills_text())
+    {
+        return Outcome::failed(format!("failed to write {}: {error}", path.display()));
+    }
+    if report.is_good() {
+        Outcome::Good
+    } else {
+        Outcome::failed("the cluster did not do what a single thread does, see above")
+    }
+}

@@ -1,0 +1,377 @@
+//! The cluster client: one socket, one session, one duty cycle.
+//!
+//! An agent: the application (or a runner) calls [`ClusterClient::do_work`] and
+//! [`ClusterClient::poll_egress`] in turn and [`ClusterClient::offer`] whenever it likes. The
+//! ingress stream leaves from the port and egress arrives on it, since the cluster answers to
+//! the address a request came from.
+//!
+//! What is said and made of answers is the [`Conversation`]'s; this file only carries it.
+//! Connecting makes and drops stream buffers; while a leader serves the session, neither
+//! `offer` nor `poll_egress` nor `do_work` allocates.
+
+use lockstep_transport::datagram_port::{DATAGRAM_LENGTH_MAX, DatagramPort};
+use lockstep_transport::protocol::{Packet, STATUS_MESSAGE_LENGTH_MAX, parse};
+use lockstep_transport::stream::{ImageLimits, PollAction, PublicationConfig};
+use lockstep_transport::time::{Nanos, earliest};
+use lockstep_transport::trace::Tracer;
+
+use crate::config::{ClientConfig, ConfigError, PRINCIPAL_LENGTH_MAX, ResumePoint};
+use crate::conversation::{Conversation, LeaderHealth};
+use crate::counters::ClientCounters;
+use crate::egress::{Admitted, EgressImages};
+use crate::event::{EgressEvent, OfferResult};
+use crate::ingress::IngressStreams;
+use crate::protocol::{ConnectRequest, INGRESS_STREAM_ID};
+use crate::session::SessionState;
+
+/// Datagrams taken per duty cycle, so that a flood does not keep the client from sending.
+const DATAGRAMS_PER_CYCLE: usize = 64;
+
+/// Requests sent again per duty cycle, so that a long window does not keep the client from
+/// receiving.
+const REQUESTS_PER_CYCLE: usize = 256;
+
+/// Messages about the session taken per duty cycle: while it has no leader little else comes.
+const CONTROL_PER_CYCLE: usize = 16;
+
+/// A connect request with the longest principal.
+const CONNECT_LENGTH_MAX: usize = ConnectRequest::LENGTH + 4 + PRINCIPAL_LENGTH_MAX;
+
+/// A client of one cluster, over the port `P`. See the module.
+#[derive(Debug)]
+pub struct ClusterClient<P> {
+    conversation: Conversation,
+    ingress: IngressStreams,
+    egress: EgressImages,
+    port: P,
+    buffer: Box<[u8]>,
+}
+
+impl<P: DatagramPort> ClusterClient<P> {
+    /// A client that connects from its first [`do_work`](Self::do_work) on. `seed` decides ids
+    /// and jitter, and the nonce that proves whose session it is: it must not be guessable.
+    ///
+    /// # Errors
+    /// When `config` has a value that cannot work.
+    pub fn new(config: ClientConfig, port: P, seed: u64) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let limits = ImageLimits {
+            term_length_max: config.egress_term_length_max,
+            message_max: config.response_length_max,
+            window_length: config.window_length,
+        };
+        let stream_id = config.response_stream_id;
+        let mut conversation = Conversation::new(config, seed);
+        let receiver_id = i64::from(conversation.session_mut().next_stream_id());
+        Ok(Self {
+            conversation,
+            ingress: IngressStreams::new(),
+            egress: EgressImages::new(stream_id, receiver_id, limits),
+            port,
+            buffer: vec![0; DATAGRAM_LENGTH_MAX].into_boxed_slice(),
+        })
+    }
+
+    /// Where the session stands.
+    #[must_use]
+    pub const fn state(&self) -> SessionState {
+        self.conversation.session().state()
+    }
+
+    /// The session id, once known.
+    #[must_use]
+    pub const fn session_id(&self) -> Option<i64> {
+        self.conversation.session().id()
+    }
+
+    /// The member that serves the session, if one does.
+    #[must_use]
+    pub const fn leader(&self) -> Option<usize> {
+        match self.state() {
+            SessionState::Connected { leader } => Some(leader),
+            _ => None,
+        }
+    }
+
+    /// Whether a leader serves the session.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.conversation.session().is_connected()
+    }
+
+    /// Requests offered and not known to be applied.
+    #[must_use]
+    pub const fn in_flight(&self) -> usize {
+        self.conversation.requests().in_flight()
+    }
+
+    /// Number of the last request known to be applied.
+    #[must_use]
+    pub const fn applied_number(&self) -> i64 {
+        self.conversation.requests().applied_number()
+    }
+
+    /// What is needed to continue this session after a restart; taken after a poll, it names
+    /// the last response handed over.
+    #[must_use]
+    pub fn resume_point(&self) -> Option<ResumePoint> {
+        self.conversation.resume_point()
+    }
+
+    /// The text that came with the end of the session, if any.
+    #[must_use]
+    pub fn close_detail(&self) -> &[u8] {
+        self.conversation.close_detail()
+    }
+
+    /// Counts.
+    #[must_use]
+    pub const fn counters(&self) -> &ClientCounters {
+        self.conversation.counters()
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &ClientConfig {
+        self.conversation.config()
+    }
+
+    /// The port.
+    #[must_use]
+    pub const fn port(&self) -> &P {
+        &self.port
+    }
+
+    /// The port, for instance to inject faults.
+    pub const fn port_mut(&mut self) -> &mut P {
+        &mut self.port
+    }
+
+    /// The trace.
+    #[must_use]
+    pub const fn tracer(&self) -> &Tracer {
+        self.conversation.tracer()
+    }
+
+    /// Records trace points into `tracer` from now on.
+    pub fn set_tracer(&mut self, tracer: Tracer) {
+        self.conversation.set_tracer(tracer);
+    }
+
+    /// One duty cycle: takes what has arrived, follows the leader, sends what is due. Returns
+    /// the work done.
+    pub fn do_work(&mut self, now: Nanos) -> usize {
+        let mut work = self.receive(now);
+        if !self.conversation.session().is_closed() {
+            if !self.is_connected() {
+                work += self.poll_control(now);
+            }
+            work += self.conversation.tick(now, self.health(now));
+            work += self.follow(now);
+            work += self.speak(now);
+        } else {
+            self.ingress.end();
+            self.egress.close(now);
+        }
+        work += self.ingress.do_work(now, &mut self.port);
+        work += self.egress.do_work(now, &mut self.port);
+        self.port.flush(now);
+        work
+    }
+
+    /// Offers a request; when a leader serves the session it is on the wire when this returns.
+    pub fn offer(&mut self, now: Nanos, payload: &[u8]) -> OfferResult {
+        let result = self.conversation.offer(now, payload);
+        if matches!(result, OfferResult::Accepted(_)) {
+            self.speak_requests(now);
+            self.ingress.send(now, &mut self.port);
+            self.port.flush(now);
+        }
+        result
+    }
+
+    /// Hands responses and news to `handler`: at most `limit` messages are taken. Returns the
+    /// work done.
+    pub fn poll_egress(
+        &mut self,
+        now: Nanos,
+        limit: usize,
+        handler: &mut impl FnMut(EgressEvent<'_>),
+    ) -> usize {
+        let conversation = &mut self.conversation;
+        let work = conversation.deliver_notices(handler);
+        if conversation.session().is_closed() {
+            return work;
+        }
+        work + self.egress.poll(limit, &mut |origin, bytes| {
+            conversation.on_message(now, origin, bytes, handler);
+            PollAction::Continue
+        })
+    }
+
+    /// Ends the session: tells the leader, drops what is in flight. Further duty cycles carry
+    /// the farewell until [`is_done`](Self::is_done).
+    pub fn close(&mut self, now: Nanos) {
+        if let Some(close) = self.conversation.close() {
+            self.ingress.offer(now, &[&close]);
+        }
+        self.ingress.end();
+        self.ingress.do_work(now, &mut self.port);
+        self.port.flush(now);
+    }
+
+    /// Whether the session is over and nothing is left to be sent.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.conversation.session().is_closed() && self.ingress.is_done()
+    }
+
+    /// When [`do_work`](Self::do_work) has something to do even if nothing arrives.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        let streams = earliest(self.ingress.next_deadline(), self.egress.next_deadline());
+        let last_heard = self
+            .egress
+            .health(0, self.conversation.image())
+            .map_or(0, |(last_heard, _)| last_heard);
+        let own = self.conversation.next_deadline(last_heard);
+        earliest(earliest(streams, own), self.port.next_deadline())
+    }
+
+    fn receive(&mut self, now: Nanos) -> usize {
+        let mut count = 0;
+        while count < DATAGRAMS_PER_CYCLE {
+            let Some(received) = self.port.receive(now, &mut self.buffer) else {
+                break;
+            };
+            count += 1;
+            let endpoints = self.conversation.session().endpoints();
+            let member = endpoints.member_at(received.source);
+            let image = self.conversation.image();
+            let counters = self.conversation.counters_mut();
+            counters.datagrams_received += 1;
+            let Some(member) = member else {
+                counters.datagrams_unexpected += 1;
+                continue;
+            };
+            let Ok(packet) = parse(&self.buffer[..received.length]) else {
+                counters.datagrams_invalid += 1;
+                continue;
+            };
+            let source = received.source;
+            let admitted = match packet {
+                Packet::Setup(_) | Packet::Data(_) | Packet::Heartbeat(_) => {
+                    let from = (source, member);
+                    self.egress.on_packet(now, from, &packet, image)
+                }
+                _ if self.ingress.on_packet(now, source, &packet) => Admitted::Yes,
+                _ => Admitted::Unexpected,
+            };
+            match admitted {
+                Admitted::Yes => {}
+                Admitted::Elicit(request) => {
+                    let mut bytes = [0; STATUS_MESSAGE_LENGTH_MAX];
+                    self.port.send(now, source, request.encode(&mut bytes));
+                }
+                Admitted::Unexpected => counters.datagrams_unexpected += 1,
+                Admitted::Refused => counters.images_refused += 1,
+            }
+        }
+        count
+    }
+
+    /// While no leader serves the session its events are taken at once; responses wait for the
+    /// application.
+    fn poll_control(&mut self, now: Nanos) -> usize {
+        let conversation = &mut self.conversation;
+        self.egress.poll(CONTROL_PER_CYCLE, &mut |origin, bytes| {
+            if conversation.on_control(now, origin, bytes) {
+                PollAction::Continue
+            } else {
+                PollAction::Abort
+            }
+        })
+    }
+
+    fn health(&self, now: Nanos) -> LeaderHealth {
+        let health = self.egress.health(now, self.conversation.image());
+        let (last_heard, is_ended) = health.unwrap_or((0, true));
+        LeaderHealth {
+            last_heard,
+            is_ended,
+            is_ingress_connected: self.ingress.is_connected(now),
+        }
+    }
+
+    /// Opens the ingress stream that the session wants.
+    fn follow(&mut self, now: Nanos) -> usize {
+        let session = self.conversation.session_mut();
+        let epoch = session.epoch();
+        if epoch == self.ingress.epoch() {
+            return 0;
+        }
+        let Some(destination) = session.address() else {
+            return 0;
+        };
+        let session_id = session.next_stream_id();
+        let initial_term_id = session.next_stream_id();
+        let config = self.conversation.config();
+        let publication = PublicationConfig {
+            session_id,
+            stream_id: INGRESS_STREAM_ID,
+            initial_term_id,
+            term_length: config.term_length,
+            mtu: config.mtu,
+            destination,
+        };
+        // Without memory for a stream the attempt times out, and the next one tries again.
+        let is_open = self.ingress.open(epoch, publication).is_ok();
+        usize::from(is_open) + self.ingress.do_work(now, &mut self.port)
+    }
+
+    fn speak(&mut self, now: Nanos) -> usize {
+        if !self.is_current() || !self.ingress.is_connected(now) {
+            return 0;
+        }
+        if let Some(request) = self.conversation.connect_request() {
+            let mut bytes = [0; CONNECT_LENGTH_MAX];
+            let length = request
+                .encode(&mut bytes)
+                .expect("the principal was checked to fit");
+            if self.ingress.offer(now, &[&bytes[..length]]) {
+                self.conversation.on_connect_request_sent(now);
+                return 1;
+            }
+            return 0;
+        }
+        let mut work = self.speak_requests(now);
+        if let Some(keep_alive) = self.conversation.keep_alive(now)
+            && self.ingress.offer(now, &[&keep_alive])
+        {
+            self.conversation.on_keep_alive_sent(now);
+            work += 1;
+        }
+        work
+    }
+
+    /// Whether the ingress stream leads to the member that the session talks to: a new leader
+    /// may have been heard of that has no stream yet.
+    const fn is_current(&self) -> bool {
+        self.ingress.epoch() == self.conversation.session().epoch()
+    }
+
+    fn speak_requests(&mut self, now: Nanos) -> usize {
+        let mut count = 0;
+        while self.is_current() && count < REQUESTS_PER_CYCLE {
+            let Some((header, payload)) = self.conversation.next_request(now) else {
+                break;
+            };
+            if !self.ingress.offer(now, &[&header, payload]) {
+                break;
+            }
+            self.conversation.on_request_sent(now);
+            count += 1;
+        }
+        count
+    }
+}

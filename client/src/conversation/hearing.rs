@@ -1,0 +1,232 @@
+//! What the client makes of each message it hears.
+//!
+//! Messages about the session itself may come from any member; everything else counts only on
+//! the image on which the present leader introduced itself, and only for this session.
+
+use lockstep_transport::time::{MILLISECOND, Nanos};
+use lockstep_transport::trace::TracePoint;
+
+use super::{Conversation, Origin};
+use crate::event::EgressEvent;
+use crate::protocol::{
+    ClusterMessage, EventCode, RefusalReason, Refused, ResponseHeader, SessionEvent,
+};
+use crate::session::{CloseReason, SessionChange};
+
+/// A leader that refuses for want of room is left alone for so long: about the time in which
+/// it commits what it has.
+const BACK_PRESSURE_PAUSE_NS: Nanos = MILLISECOND;
+
+impl Conversation {
+    /// Hands news about the session to `handler`.
+    pub fn deliver_notices(&mut self, handler: &mut impl FnMut(EgressEvent<'_>)) -> usize {
+        self.notices.deliver(handler)
+    }
+
+    /// Takes a message about the session itself. Returns false, and does nothing, when it is
+    /// another kind, which must wait for the application to poll.
+    pub fn on_control(&mut self, now: Nanos, origin: Origin, bytes: &[u8]) -> bool {
+        match ClusterMessage::decode(bytes) {
+            Ok(ClusterMessage::SessionEvent(event)) => self.on_session_event(now, origin, &event),
+            Ok(ClusterMessage::NewLeaderEvent(event)) => {
+                let change = self.session.on_new_leader(origin.member, &event);
+                self.on_change(now, origin, change, b"");
+            }
+            Ok(_) => return false,
+            Err(_) => self.counters.messages_invalid += 1,
+        }
+        true
+    }
+
+    /// Takes a message of any kind; what concerns the application goes to `handler`.
+    pub fn on_message(
+        &mut self,
+        now: Nanos,
+        origin: Origin,
+        bytes: &[u8],
+        handler: &mut impl FnMut(EgressEvent<'_>),
+    ) {
+        let message = match ClusterMessage::decode(bytes) {
+            Ok(message) => message,
+            Err(_) => {
+                self.counters.messages_invalid += 1;
+                return;
+            }
+        };
+        match message {
+            ClusterMessage::SessionEvent(_) | ClusterMessage::NewLeaderEvent(_) => {
+                self.on_control(now, origin, bytes);
+            }
+            _ if self.image != Some(origin.image)
+                || self.session.id() != Some(message.session_id())
+                || self.session.is_closed() =>
+            {
+                self.counters.messages_unexpected += 1;
+            }
+            ClusterMessage::Response { header, payload } => {
+                self.on_response(now, &header, payload, handler);
+            }
+            ClusterMessage::Refused(refused) => self.on_refused(now, &refused, handler),
+            ClusterMessage::Progress(progress) => self.on_applied(now, progress.applied_number),
+        }
+        self.notices.deliver(handler);
+    }
+
+    fn on_session_event(&mut self, now: Nanos, origin: Origin, event: &SessionEvent<'_>) {
+        let correlation_id = event.correlation_id;
+        if correlation_id == self.session.correlation_id() {
+            let point = match event.code {
+                EventCode::Ok => Some(TracePoint::ConnectOk),
+                EventCode::Redirect => Some(TracePoint::ConnectRedirect),
+                _ => None,
+            };
+            if let Some(point) = point {
+                self.tracer.message(point, correlation_id, 0);
+            }
+        }
+        let change = self.session.on_event(now, origin.member, event);
+        if event.code == EventCode::Redirect && change == SessionChange::Moved {
+            self.counters.redirects += 1;
+        }
+        self.on_change(now, origin, change, event.detail);
+    }
+
+    fn on_change(&mut self, now: Nanos, origin: Origin, change: SessionChange, detail: &[u8]) {
+        match change {
+            SessionChange::None => self.counters.messages_unexpected += 1,
+            SessionChange::Moved => {}
+            SessionChange::Closed(reason) => self.end(reason, detail),
+            SessionChange::Opened { applied_number } => {
+                self.on_opened(now, origin, applied_number);
+            }
+        }
+    }
+
+    fn on_opened(&mut self, now: Nanos, origin: Origin, applied_number: i64) {
+        if self.requests.synchronise(applied_number).is_err() {
+            self.end(CloseReason::SequenceGap, b"");
+            return;
+        }
+        if self.image.is_none() {
+            self.notices.connected(self.session.id().unwrap_or(-1));
+        } else {
+            let term = self.session.leadership_term_id();
+            self.notices.new_leader(origin.member, term);
+            self.counters.leader_changes += 1;
+        }
+        self.image = Some(origin.image);
+        self.connected_at = now;
+        self.progress_at = now;
+        self.spoken_at = now;
+        self.hold_until = 0;
+        self.rewound = (0, 0);
+    }
+
+    fn on_response(
+        &mut self,
+        now: Nanos,
+        header: &ResponseHeader,
+        payload: &[u8],
+        handler: &mut impl FnMut(EgressEvent<'_>),
+    ) {
+        self.on_applied(now, header.applied_number);
+        if self.session.is_closed() {
+            return;
+        }
+        if !self.received.is_new(header.position, header.ordinal) {
+            self.counters.responses_duplicate += 1;
+            return;
+        }
+        self.tracer.message(
+            TracePoint::ResponseReceive,
+            header.session_id,
+            header.number,
+        );
+        handler(EgressEvent::Response {
+            number: header.number,
+            position: header.position,
+            cause: header.cause,
+            ordinal: header.ordinal,
+            log_time: header.log_time,
+            payload,
+        });
+        self.received
+            .on_handed_over(header.position, header.ordinal);
+        self.counters.responses += 1;
+    }
+
+    fn on_applied(&mut self, now: Nanos, number: i64) {
+        match self.requests.on_applied(number) {
+            Ok(true) => {
+                self.progress_at = now;
+                self.stalls = 0;
+            }
+            Ok(false) => {}
+            // A request that this session's client sent before its restart was still under way.
+            Err(_) if self.may_skip_to(number) => {
+                self.requests.skip_to(number);
+            }
+            Err(_) => self.end(CloseReason::SequenceGap, b""),
+        }
+    }
+
+    fn may_skip_to(&self, number: i64) -> bool {
+        self.config.resume.is_some() && self.requests.in_flight() == 0 && number < i64::MAX
+    }
+
+    fn on_refused(
+        &mut self,
+        now: Nanos,
+        refused: &Refused,
+        handler: &mut impl FnMut(EgressEvent<'_>),
+    ) {
+        self.counters.refusals += 1;
+        let number = refused.number;
+        let is_in_flight =
+            number > self.requests.applied_number() && number < self.requests.next_number();
+        match refused.reason {
+            RefusalReason::OutOfOrder => self.rewind(now, refused.expected_number),
+            RefusalReason::BackPressured => {
+                self.hold_until = now + BACK_PRESSURE_PAUSE_NS;
+                self.rewind(now, number);
+            }
+            // Whether the session really is unknown, the answer to a resume tells.
+            RefusalReason::NotLeader
+            | RefusalReason::WrongTerm
+            | RefusalReason::Draining
+            | RefusalReason::UnknownSession => self.lose_leader(now),
+            RefusalReason::AlreadyApplied if is_in_flight => {
+                self.on_applied(now, number);
+                handler(EgressEvent::Refused {
+                    number,
+                    reason: refused.reason,
+                });
+            }
+            RefusalReason::TooLong if is_in_flight => self.on_too_long(number, handler),
+            RefusalReason::AlreadyApplied | RefusalReason::TooLong => {}
+        }
+    }
+
+    /// The number was not consumed, so nothing after it can be applied: all of it is refused,
+    /// and the numbers are assigned anew. If the refusal might mean an earlier bearer of the
+    /// number, going on could lose a request: then the session ends.
+    fn on_too_long(&mut self, number: i64, handler: &mut impl FnMut(EgressEvent<'_>)) {
+        if !self.requests.was_sent_once(number) {
+            self.end(CloseReason::Rejected, b"request too long");
+            return;
+        }
+        let end = self.requests.next_number();
+        self.requests.cancel_from(number);
+        for refused in number..end {
+            let reason = if refused == number {
+                RefusalReason::TooLong
+            } else {
+                RefusalReason::OutOfOrder
+            };
+            handler(EgressEvent::Refused {
+                number: refused,
+                reason,
+            });
+        }
+    }
+}

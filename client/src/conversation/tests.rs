@@ -1,0 +1,441 @@
+//! What the client says and makes of what it hears, without any stream.
+
+use super::*;
+use crate::event::EgressEvent;
+use crate::protocol::{
+    EventCode, NewLeaderEvent, Progress, RefusalReason, Refused, ResponseHeader, SessionEvent,
+};
+use crate::session::SessionState;
+use lockstep_transport::time::SECOND;
+
+const LEADER: Origin = Origin {
+    member: 1,
+    image: 10,
+};
+const NEXT_LEADER: Origin = Origin {
+    member: 2,
+    image: 11,
+};
+const HEALTHY: LeaderHealth = LeaderHealth {
+    last_heard: Nanos::MAX / 2,
+    is_ended: false,
+    is_ingress_connected: true,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Heard {
+    Connected(i64),
+    Response(i64, i64),
+    Refused(i64, RefusalReason),
+    NewLeader(usize, i64),
+    Closed(CloseReason),
+}
+
+fn heard(event: EgressEvent<'_>) -> Heard {
+    match event {
+        EgressEvent::Connected { session } => Heard::Connected(session),
+        EgressEvent::Response {
+            number, position, ..
+        } => Heard::Response(number, position),
+        EgressEvent::Refused { number, reason } => Heard::Refused(number, reason),
+        EgressEvent::NewLeader { member, term } => Heard::NewLeader(member, term),
+        EgressEvent::Closed { reason } => Heard::Closed(reason),
+    }
+}
+
+fn config() -> ClientConfig {
+    ClientConfig {
+        members: ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]
+            .map(|address| address.parse().unwrap())
+            .to_vec(),
+        in_flight_max: 16,
+        ..ClientConfig::default()
+    }
+}
+
+fn say(conversation: &mut Conversation, now: Nanos, origin: Origin, bytes: &[u8]) -> Vec<Heard> {
+    let mut events = Vec::new();
+    conversation.on_message(now, origin, bytes, &mut |event| events.push(heard(event)));
+    events
+}
+
+fn answer(
+    conversation: &mut Conversation,
+    now: Nanos,
+    origin: Origin,
+    code: EventCode,
+    applied_number: i64,
+) -> Vec<Heard> {
+    let event = SessionEvent {
+        session_id: 7,
+        correlation_id: conversation.session().correlation_id(),
+        leadership_term_id: 3,
+        applied_number,
+        acknowledged: 0,
+        resume_token: 5,
+        leader_member_id: origin.member as i32,
+        code,
+        version: 1,
+        detail: b"a detail",
+    };
+    let mut buffer = [0; 256];
+    let length = event.encode(&mut buffer).unwrap();
+    say(conversation, now, origin, &buffer[..length])
+}
+
+fn connected_with(config: ClientConfig) -> Conversation {
+    let mut conversation = Conversation::new(config, 1);
+    conversation.tick(0, HEALTHY);
+    assert!(conversation.connect_request().is_some());
+    conversation.on_connect_request_sent(0);
+    let events = answer(&mut conversation, 0, LEADER, EventCode::Ok, 0);
+    assert_eq!(events, [Heard::Connected(7)]);
+    conversation
+}
+
+fn connected() -> Conversation {
+    connected_with(config())
+}
+
+fn send_all(conversation: &mut Conversation, now: Nanos) -> Vec<i64> {
+    let mut numbers = Vec::new();
+    while let Some((header, _)) = conversation.next_request(now) {
+        numbers.push(i64::from_le_bytes(header[24..32].try_into().unwrap()));
+        conversation.on_request_sent(now);
+    }
+    numbers
+}
+
+fn offer_and_send(conversation: &mut Conversation, count: i64) {
+    for _ in 0..count {
+        assert!(matches!(
+            conversation.offer(0, b"request"),
+            OfferResult::Accepted(_)
+        ));
+    }
+    assert_eq!(send_all(conversation, 0).len() as i64, count);
+}
+
+fn response(position: i64, number: i64) -> Vec<u8> {
+    ResponseHeader {
+        leadership_term_id: 3,
+        session_id: 7,
+        position,
+        cause: position - 32,
+        number,
+        applied_number: number,
+        log_time: 0,
+        ordinal: 0,
+        flags: 0,
+    }
+    .encode()
+    .to_vec()
+}
+
+fn refused(number: i64, reason: RefusalReason, expected_number: i64) -> [u8; Refused::LENGTH] {
+    Refused {
+        session_id: 7,
+        number,
+        expected_number,
+        reason,
+    }
+    .encode()
+}
+
+fn new_leader(term: i64, applied_number: i64) -> Vec<u8> {
+    let event = NewLeaderEvent {
+        leadership_term_id: term,
+        session_id: 7,
+        applied_number,
+        leader_member_id: 2,
+        endpoints: b"",
+    };
+    let mut buffer = [0; 128];
+    let length = event.encode(&mut buffer).unwrap();
+    buffer[..length].to_vec()
+}
+
+#[test]
+fn nothing_can_be_offered_before_a_leader_serves_the_session() {
+    let mut conversation = Conversation::new(config(), 1);
+    assert_eq!(conversation.offer(0, b"x"), OfferResult::NotConnected);
+}
+
+#[test]
+fn responses_are_handed_over_once_and_acknowledged_by_the_next_request() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 2);
+    let events = say(&mut conversation, 1, LEADER, &response(64, 1));
+    assert_eq!(events, [Heard::Response(1, 64)]);
+    assert_eq!(say(&mut conversation, 1, LEADER, &response(64, 1)), []);
+    assert_eq!(conversation.counters().responses_duplicate, 1);
+    conversation.offer(2, b"next");
+    let (header, payload) = conversation.next_request(2).unwrap();
+    assert_eq!(header[32..40], 64_i64.to_le_bytes());
+    assert_eq!(payload, b"next");
+}
+
+#[test]
+fn a_window_that_is_full_pushes_back() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 16);
+    assert_eq!(conversation.offer(0, b"x"), OfferResult::BackPressured);
+    say(&mut conversation, 1, LEADER, &response(64, 1));
+    assert_eq!(conversation.offer(1, b"x"), OfferResult::Accepted(17));
+    let long = vec![0; conversation.config().request_length_max() + 1];
+    assert_eq!(conversation.offer(1, &long), OfferResult::TooLong);
+}
+
+#[test]
+fn k2_a_new_leader_gets_what_was_not_applied_and_its_repeats_are_dropped() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 4);
+    say(&mut conversation, 1, LEADER, &response(64, 1));
+    let events = say(&mut conversation, 2, NEXT_LEADER, &new_leader(4, 2));
+    assert_eq!(events, [Heard::NewLeader(2, 4)]);
+    assert_eq!(send_all(&mut conversation, 2), [3, 4]);
+    assert_eq!(say(&mut conversation, 3, NEXT_LEADER, &response(64, 1)), []);
+    let events = say(&mut conversation, 3, NEXT_LEADER, &response(96, 2));
+    assert_eq!(events, [Heard::Response(2, 96)]);
+    // The old leader is not listened to any more.
+    assert_eq!(say(&mut conversation, 3, LEADER, &response(128, 3)), []);
+    assert_eq!(conversation.counters().messages_unexpected, 1);
+}
+
+#[test]
+fn a_silent_leader_is_given_up_and_the_session_resumed_elsewhere() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 2);
+    let silent = LeaderHealth {
+        last_heard: 0,
+        ..HEALTHY
+    };
+    assert_eq!(conversation.tick(SECOND, silent), 1, "resends first");
+    conversation.tick(SECOND + 1, silent);
+    assert!(matches!(
+        conversation.session().state(),
+        SessionState::AwaitingLeader { .. }
+    ));
+    assert_eq!(conversation.offer(SECOND, b"x"), OfferResult::NotConnected);
+    conversation.tick(2 * SECOND, silent);
+    let request = conversation.connect_request().unwrap();
+    assert_eq!((request.resume_session, request.resume_token), (7, 5));
+    conversation.on_connect_request_sent(2 * SECOND);
+    let events = answer(&mut conversation, 2 * SECOND, NEXT_LEADER, EventCode::Ok, 1);
+    assert_eq!(events, [Heard::NewLeader(2, 3)]);
+    assert_eq!(send_all(&mut conversation, 2 * SECOND), [2]);
+}
+
+#[test]
+fn an_ended_egress_or_a_dead_ingress_counts_as_silence() {
+    let signs = [
+        LeaderHealth {
+            is_ended: true,
+            ..HEALTHY
+        },
+        LeaderHealth {
+            is_ingress_connected: false,
+            ..HEALTHY
+        },
+    ];
+    for sign in signs {
+        let mut conversation = connected();
+        conversation.tick(2 * SECOND, sign);
+        assert!(!conversation.session().is_connected());
+    }
+}
+
+#[test]
+fn out_of_order_refusals_send_back_once_per_burst() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 6);
+    for number in 4..=6 {
+        let bytes = refused(number, RefusalReason::OutOfOrder, 3);
+        assert_eq!(say(&mut conversation, 1, LEADER, &bytes), []);
+    }
+    assert_eq!(send_all(&mut conversation, 1), [3, 4, 5, 6]);
+    let late = refused(6, RefusalReason::OutOfOrder, 3);
+    say(&mut conversation, 2, LEADER, &late);
+    assert_eq!(send_all(&mut conversation, 2), []);
+}
+
+#[test]
+fn back_pressure_of_the_cluster_is_waited_out() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 3);
+    let bytes = refused(2, RefusalReason::BackPressured, 2);
+    assert_eq!(say(&mut conversation, 1, LEADER, &bytes), []);
+    assert_eq!(send_all(&mut conversation, 1), []);
+    let later = conversation.next_deadline(HEALTHY.last_heard).unwrap();
+    assert_eq!(send_all(&mut conversation, later), [2, 3]);
+}
+
+#[test]
+fn refusals_that_mean_another_leader_lead_to_a_resume() {
+    for reason in [
+        RefusalReason::NotLeader,
+        RefusalReason::WrongTerm,
+        RefusalReason::Draining,
+        RefusalReason::UnknownSession,
+    ] {
+        let mut conversation = connected();
+        offer_and_send(&mut conversation, 1);
+        assert_eq!(
+            say(&mut conversation, 1, LEADER, &refused(1, reason, 0)),
+            []
+        );
+        assert!(!conversation.session().is_connected());
+        assert_eq!(conversation.requests().in_flight(), 1);
+    }
+}
+
+#[test]
+fn a_request_that_is_too_long_takes_the_ones_after_it_along_and_frees_the_numbers() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 3);
+    let bytes = refused(2, RefusalReason::TooLong, 2);
+    let events = say(&mut conversation, 1, LEADER, &bytes);
+    let expected = [
+        Heard::Refused(2, RefusalReason::TooLong),
+        Heard::Refused(3, RefusalReason::OutOfOrder),
+    ];
+    assert_eq!(events, expected);
+    assert_eq!(conversation.offer(1, b"short"), OfferResult::Accepted(2));
+}
+
+#[test]
+fn an_ambiguous_refusal_ends_the_session_rather_than_lose_a_request() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 2);
+    say(
+        &mut conversation,
+        1,
+        LEADER,
+        &refused(2, RefusalReason::OutOfOrder, 1),
+    );
+    send_all(&mut conversation, 1);
+    let bytes = refused(2, RefusalReason::TooLong, 2);
+    let events = say(&mut conversation, 1, LEADER, &bytes);
+    assert_eq!(events, [Heard::Closed(CloseReason::Rejected)]);
+}
+
+#[test]
+fn direct_mode_a_response_that_is_gone_is_told() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 2);
+    let bytes = refused(1, RefusalReason::AlreadyApplied, 3);
+    let events = say(&mut conversation, 1, LEADER, &bytes);
+    assert_eq!(events, [Heard::Refused(1, RefusalReason::AlreadyApplied)]);
+    assert_eq!(say(&mut conversation, 1, LEADER, &bytes), []);
+    assert_eq!(conversation.requests().in_flight(), 1);
+}
+
+#[test]
+fn progress_releases_requests_that_have_no_response() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 3);
+    let progress = Progress {
+        session_id: 7,
+        applied_number: 3,
+        acknowledged: 0,
+    };
+    say(&mut conversation, 1, LEADER, &progress.encode());
+    assert_eq!(conversation.requests().in_flight(), 0);
+}
+
+#[test]
+fn requests_without_progress_are_sent_again_and_then_the_leader_is_asked() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 2);
+    assert_eq!(conversation.tick(SECOND - 1, HEALTHY), 0);
+    conversation.tick(SECOND, HEALTHY);
+    assert_eq!(send_all(&mut conversation, SECOND), [1, 2]);
+    conversation.tick(3 * SECOND - 1, HEALTHY);
+    assert!(conversation.session().is_connected());
+    conversation.tick(3 * SECOND, HEALTHY);
+    assert!(!conversation.session().is_connected());
+}
+
+#[test]
+fn a_cluster_that_forgot_applied_requests_is_not_believed() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 3);
+    say(&mut conversation, 1, LEADER, &response(64, 2));
+    let events = say(&mut conversation, 2, NEXT_LEADER, &new_leader(4, 1));
+    assert_eq!(events, [Heard::Closed(CloseReason::SequenceGap)]);
+    assert_eq!(conversation.offer(2, b"x"), OfferResult::Closed);
+}
+
+#[test]
+fn an_applied_number_that_was_never_offered_ends_the_session() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 1);
+    let events = say(&mut conversation, 1, LEADER, &response(64, 2));
+    assert_eq!(events, [Heard::Closed(CloseReason::SequenceGap)]);
+}
+
+#[test]
+fn k1_a_restarted_client_gets_only_what_it_had_not_acknowledged() {
+    let config = ClientConfig {
+        resume: Some(ResumePoint {
+            session_id: 7,
+            nonce: 9,
+            resume_token: 5,
+            last_received: 96,
+            last_received_ordinal: 0,
+        }),
+        ..config()
+    };
+    let mut conversation = Conversation::new(config, 1);
+    conversation.tick(0, HEALTHY);
+    conversation.on_connect_request_sent(0);
+    let events = answer(&mut conversation, 0, LEADER, EventCode::Ok, 5);
+    assert_eq!(events, [Heard::Connected(7)]);
+    assert_eq!(say(&mut conversation, 1, LEADER, &response(96, 3)), []);
+    // A request of its former life is applied only now.
+    let events = say(&mut conversation, 1, LEADER, &response(128, 6));
+    assert_eq!(events, [Heard::Response(6, 128)]);
+    assert_eq!(conversation.offer(2, b"x"), OfferResult::Accepted(7));
+}
+
+#[test]
+fn a_refused_connection_says_why() {
+    let mut conversation = Conversation::new(config(), 1);
+    conversation.tick(0, HEALTHY);
+    conversation.on_connect_request_sent(0);
+    let events = answer(&mut conversation, 0, LEADER, EventCode::Error, 0);
+    assert_eq!(events, [Heard::Closed(CloseReason::Rejected)]);
+    assert_eq!(conversation.close_detail(), b"a detail");
+}
+
+#[test]
+fn closing_tells_the_leader_once() {
+    let mut conversation = connected();
+    assert!(conversation.close().is_some());
+    assert!(conversation.close().is_none());
+    let mut events = Vec::new();
+    conversation.deliver_notices(&mut |event| events.push(heard(event)));
+    assert_eq!(events, [Heard::Closed(CloseReason::ByClient)]);
+}
+
+#[test]
+fn keepalives_go_out_only_after_a_silence_of_our_own() {
+    let mut conversation = connected();
+    assert!(conversation.keep_alive(SECOND - 1).is_none());
+    assert!(conversation.keep_alive(SECOND).is_some());
+    conversation.offer(SECOND, b"x");
+    send_all(&mut conversation, SECOND);
+    assert!(conversation.keep_alive(SECOND).is_none());
+}
+
+#[test]
+fn control_messages_wait_for_nobody_and_responses_for_the_application() {
+    let mut conversation = connected();
+    assert!(!conversation.on_control(0, LEADER, &response(64, 0)));
+    assert!(conversation.on_control(0, LEADER, b"garbage"));
+    assert_eq!(conversation.counters().messages_invalid, 1);
+    assert!(conversation.on_control(0, NEXT_LEADER, &new_leader(4, 0)));
+    let mut events = Vec::new();
+    conversation.deliver_notices(&mut |event| events.push(heard(event)));
+    assert_eq!(events, [Heard::NewLeader(2, 4)]);
+}

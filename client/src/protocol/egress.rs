@@ -1,0 +1,435 @@
+//! Cluster → client: session events, responses, refusals, progress.
+//!
+//! Offsets in the tables count from the start of the block; 8 bytes of message header precede.
+
+use lockstep_transport::position::Position;
+
+use super::block::{BlockWriter, Message, i32_at, i64_at, u32_at, u64_at, write_with_var_data};
+use super::{MESSAGE_HEADER_LENGTH, ProtocolError, Template};
+
+/// What a [`SessionEvent`] says. The first five are Aeron Cluster's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum EventCode {
+    /// The session is open.
+    Ok = 0,
+    /// The request cannot be granted; the detail says why.
+    Error = 1,
+    /// Ask the leader instead; the detail lists all ingress endpoints. A negative leader
+    /// member id says that no leader is known at the moment.
+    Redirect = 2,
+    /// Authentication failed.
+    AuthenticationRejected = 3,
+    /// The session is closed; the detail says why.
+    Closed = 4,
+}
+
+impl EventCode {
+    /// The code with this number.
+    #[must_use]
+    pub const fn from_number(number: i32) -> Option<Self> {
+        Some(match number {
+            0 => Self::Ok,
+            1 => Self::Error,
+            2 => Self::Redirect,
+            3 => Self::AuthenticationRejected,
+            4 => Self::Closed,
+            _ => return None,
+        })
+    }
+}
+
+/// An answer to a connect request, or news about a session. Template 2, block 64, then
+/// `detail`.
+///
+/// | offset | size | field |
+/// |---|---|---|
+/// | 0 | 8 | session id, -1 none |
+/// | 8 | 8 | correlation id |
+/// | 16 | 8 | leadership term id |
+/// | 24 | 8 | applied number |
+/// | 32 | 8 | acknowledged position |
+/// | 40 | 8 | resume token |
+/// | 48 | 4 | leader member id, negative unknown |
+/// | 52 | 4 | code |
+/// | 56 | 4 | protocol version of the cluster |
+/// | 60 | 4 | zero |
+/// | – | 4+n | detail |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionEvent<'a> {
+    /// The session, or -1.
+    pub session_id: i64,
+    /// Correlation id of the request answered.
+    pub correlation_id: i64,
+    /// The current leadership term.
+    pub leadership_term_id: i64,
+    /// Number of the last request of the session that was applied: resend from the next one.
+    pub applied_number: i64,
+    /// Position up to which the cluster knows responses to be received.
+    pub acknowledged: Position,
+    /// Proves ownership of the session when it is resumed.
+    pub resume_token: u64,
+    /// The current leader, negative when unknown.
+    pub leader_member_id: i32,
+    /// What happened.
+    pub code: EventCode,
+    /// Protocol version of the cluster.
+    pub version: i32,
+    /// Redirect: endpoints, see [`Endpoints`](super::Endpoints). Otherwise: text.
+    pub detail: &'a [u8],
+}
+
+impl<'a> SessionEvent<'a> {
+    /// Bytes of header and block.
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 64;
+
+    /// Encodes into `buffer` and returns the length, or `None` when it does not fit.
+    pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
+        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 64 }>::new(Template::SessionEvent)
+            .i64(self.session_id)
+            .i64(self.correlation_id)
+            .i64(self.leadership_term_id)
+            .i64(self.applied_number)
+            .i64(self.acknowledged)
+            .u64(self.resume_token)
+            .i32(self.leader_member_id)
+            .i32(self.code as i32)
+            .i32(self.version)
+            .u32(0)
+            .finish();
+        write_with_var_data(&fixed, self.detail, buffer)
+    }
+
+    fn read(mut message: Message<'a>) -> Result<Self, ProtocolError> {
+        let block = message.block::<64>()?;
+        let detail = message.var_data()?;
+        message.finish()?;
+        let code = i32_at(block, 52);
+        Ok(Self {
+            session_id: i64_at(block, 0),
+            correlation_id: i64_at(block, 8),
+            leadership_term_id: i64_at(block, 16),
+            applied_number: i64_at(block, 24),
+            acknowledged: i64_at(block, 32),
+            resume_token: u64_at(block, 40),
+            leader_member_id: i32_at(block, 48),
+            code: EventCode::from_number(code).ok_or(ProtocolError::UnknownCode(code))?,
+            version: i32_at(block, 56),
+            detail,
+        })
+    }
+}
+
+/// The session has a new leader: the sender. Template 6, block 32, then `endpoints`.
+///
+/// | offset | size | field |
+/// |---|---|---|
+/// | 0 | 8 | leadership term id |
+/// | 8 | 8 | session id |
+/// | 16 | 8 | applied number |
+/// | 24 | 4 | leader member id |
+/// | 28 | 4 | zero |
+/// | – | 4+n | endpoints |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewLeaderEvent<'a> {
+    /// The new leadership term.
+    pub leadership_term_id: i64,
+    /// The session.
+    pub session_id: i64,
+    /// Number of the last request of the session that was applied: resend from the next one.
+    pub applied_number: i64,
+    /// The new leader.
+    pub leader_member_id: i32,
+    /// Ingress endpoints of all members, see [`Endpoints`](super::Endpoints).
+    pub endpoints: &'a [u8],
+}
+
+impl<'a> NewLeaderEvent<'a> {
+    /// Bytes of header and block.
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 32;
+
+    /// Encodes into `buffer` and returns the length, or `None` when it does not fit.
+    pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
+        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 32 }>::new(Template::NewLeaderEvent)
+            .i64(self.leadership_term_id)
+            .i64(self.session_id)
+            .i64(self.applied_number)
+            .i32(self.leader_member_id)
+            .u32(0)
+            .finish();
+        write_with_var_data(&fixed, self.endpoints, buffer)
+    }
+
+    fn read(mut message: Message<'a>) -> Result<Self, ProtocolError> {
+        let block = message.block::<32>()?;
+        let endpoints = message.var_data()?;
+        message.finish()?;
+        Ok(Self {
+            leadership_term_id: i64_at(block, 0),
+            session_id: i64_at(block, 8),
+            applied_number: i64_at(block, 16),
+            leader_member_id: i32_at(block, 24),
+            endpoints,
+        })
+    }
+}
+
+/// Flag of a response: no further effect of the same cause follows for this session.
+pub const RESPONSE_FLAG_LAST: u32 = 1;
+
+/// What precedes the payload of a response. Template 40, block 64.
+///
+/// | offset | size | field |
+/// |---|---|---|
+/// | 0 | 8 | leadership term id |
+/// | 8 | 8 | session id |
+/// | 16 | 8 | position of the response (`direct`: of its cause) |
+/// | 24 | 8 | position of its cause |
+/// | 32 | 8 | request number of the cause, 0 when the cause is no request of this session |
+/// | 40 | 8 | applied number |
+/// | 48 | 8 | log time of the cause, ns |
+/// | 56 | 4 | ordinal |
+/// | 60 | 4 | flags |
+/// | 64 | n | payload |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseHeader {
+    /// Leadership term of the sender.
+    pub leadership_term_id: i64,
+    /// The session.
+    pub session_id: i64,
+    /// Position of the response entry; in direct mode that of its cause.
+    pub position: Position,
+    /// Position of the entry that caused it.
+    pub cause: Position,
+    /// Number of the request that caused it, or 0.
+    pub number: i64,
+    /// Number of the last request of the session that was applied.
+    pub applied_number: i64,
+    /// Log time of the cause, ns.
+    pub log_time: i64,
+    /// Which of its cause's effects this is, from 0.
+    pub ordinal: u32,
+    /// [`RESPONSE_FLAG_LAST`].
+    pub flags: u32,
+}
+
+impl ResponseHeader {
+    /// Bytes in front of the payload.
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 64;
+
+    /// Encodes what goes in front of the payload.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        BlockWriter::new(Template::Response)
+            .i64(self.leadership_term_id)
+            .i64(self.session_id)
+            .i64(self.position)
+            .i64(self.cause)
+            .i64(self.number)
+            .i64(self.applied_number)
+            .i64(self.log_time)
+            .u32(self.ordinal)
+            .u32(self.flags)
+            .finish()
+    }
+
+    fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
+        let block = message.block::<64>()?;
+        Ok(Self {
+            leadership_term_id: i64_at(block, 0),
+            session_id: i64_at(block, 8),
+            position: i64_at(block, 16),
+            cause: i64_at(block, 24),
+            number: i64_at(block, 32),
+            applied_number: i64_at(block, 40),
+            log_time: i64_at(block, 48),
+            ordinal: u32_at(block, 56),
+            flags: u32_at(block, 60),
+        })
+    }
+}
+
+/// Why a request was not accepted. A refused number is not consumed (`log.md` 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum RefusalReason {
+    /// Numbers were skipped; the expected one is given.
+    OutOfOrder = 1,
+    /// No room at the moment: try again.
+    BackPressured = 2,
+    /// The member does not lead.
+    NotLeader = 3,
+    /// No such session: expired or never opened.
+    UnknownSession = 4,
+    /// Direct mode: applied, but its response cannot be delivered again.
+    AlreadyApplied = 5,
+    /// Longer than the cluster's limit.
+    TooLong = 6,
+    /// The client's leadership term is not the member's.
+    WrongTerm = 7,
+    /// The leader is handing over: ask the next one.
+    Draining = 8,
+}
+
+impl RefusalReason {
+    /// The reason with this number.
+    #[must_use]
+    pub const fn from_number(number: i32) -> Option<Self> {
+        Some(match number {
+            1 => Self::OutOfOrder,
+            2 => Self::BackPressured,
+            3 => Self::NotLeader,
+            4 => Self::UnknownSession,
+            5 => Self::AlreadyApplied,
+            6 => Self::TooLong,
+            7 => Self::WrongTerm,
+            8 => Self::Draining,
+            _ => return None,
+        })
+    }
+}
+
+/// A request was not accepted. Template 41, block 32.
+///
+/// | offset | size | field |
+/// |---|---|---|
+/// | 0 | 8 | session id |
+/// | 8 | 8 | number refused |
+/// | 16 | 8 | number expected next |
+/// | 24 | 4 | reason |
+/// | 28 | 4 | zero |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The session.
+    pub session_id: i64,
+    /// The request refused.
+    pub number: i64,
+    /// The number that would be accepted.
+    pub expected_number: i64,
+    /// Why.
+    pub reason: RefusalReason,
+}
+
+impl Refused {
+    /// Bytes of the message.
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 32;
+
+    /// Encodes the message.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        BlockWriter::new(Template::Refused)
+            .i64(self.session_id)
+            .i64(self.number)
+            .i64(self.expected_number)
+            .i32(self.reason as i32)
+            .u32(0)
+            .finish()
+    }
+
+    fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
+        let block = message.block::<32>()?;
+        message.finish()?;
+        let reason = i32_at(block, 24);
+        Ok(Self {
+            session_id: i64_at(block, 0),
+            number: i64_at(block, 8),
+            expected_number: i64_at(block, 16),
+            reason: RefusalReason::from_number(reason).ok_or(ProtocolError::UnknownCode(reason))?,
+        })
+    }
+}
+
+/// How far a session's requests are applied, when no response said so. Template 42, block 24.
+///
+/// | offset | size | field |
+/// |---|---|---|
+/// | 0 | 8 | session id |
+/// | 8 | 8 | applied number |
+/// | 16 | 8 | acknowledged position |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The session.
+    pub session_id: i64,
+    /// Number of the last request of the session that was applied.
+    pub applied_number: i64,
+    /// Position up to which the cluster knows responses to be received.
+    pub acknowledged: Position,
+}
+
+impl Progress {
+    /// Bytes of the message.
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 24;
+
+    /// Encodes the message.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        BlockWriter::new(Template::Progress)
+            .i64(self.session_id)
+            .i64(self.applied_number)
+            .i64(self.acknowledged)
+            .finish()
+    }
+
+    fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
+        let block = message.block::<24>()?;
+        message.finish()?;
+        Ok(Self {
+            session_id: i64_at(block, 0),
+            applied_number: i64_at(block, 8),
+            acknowledged: i64_at(block, 16),
+        })
+    }
+}
+
+/// Any message the cluster sends to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterMessage<'a> {
+    /// An answer to a connect request, or news about a session.
+    SessionEvent(SessionEvent<'a>),
+    /// The session has a new leader.
+    NewLeaderEvent(NewLeaderEvent<'a>),
+    /// A response of a service.
+    Response {
+        /// Which response to what.
+        header: ResponseHeader,
+        /// The service's bytes.
+        payload: &'a [u8],
+    },
+    /// A request was not accepted.
+    Refused(Refused),
+    /// How far the session's requests are applied.
+    Progress(Progress),
+}
+
+impl<'a> ClusterMessage<'a> {
+    /// Decodes a message received on an egress stream.
+    ///
+    /// # Errors
+    /// When the bytes are not a whole message that the cluster sends; see [`ProtocolError`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, ProtocolError> {
+        let message = Message::parse(bytes)?;
+        Ok(match message.template {
+            Template::Response => Self::Response {
+                header: ResponseHeader::read(&message)?,
+                payload: message.payload(),
+            },
+            Template::SessionEvent => Self::SessionEvent(SessionEvent::read(message)?),
+            Template::NewLeaderEvent => Self::NewLeaderEvent(NewLeaderEvent::read(message)?),
+            Template::Refused => Self::Refused(Refused::read(&message)?),
+            Template::Progress => Self::Progress(Progress::read(&message)?),
+            other => return Err(ProtocolError::UnexpectedTemplate(other as u16)),
+        })
+    }
+
+    /// The session the message is about, -1 when it is about none.
+    #[must_use]
+    pub const fn session_id(&self) -> i64 {
+        match self {
+            Self::SessionEvent(event) => event.session_id,
+            Self::NewLeaderEvent(event) => event.session_id,
+            Self::Response { header, .. } => header.session_id,
+            Self::Refused(refused) => refused.session_id,
+            Self::Progress(progress) => progress.session_id,
+        }
+    }
+}

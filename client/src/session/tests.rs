@@ -1,0 +1,345 @@
+//! The session's transitions, and its manners towards members that do not answer.
+
+use super::*;
+use lockstep_transport::time::SECOND;
+
+fn config() -> ClientConfig {
+    ClientConfig {
+        members: ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]
+            .map(|address| address.parse().unwrap())
+            .to_vec(),
+        ..ClientConfig::default()
+    }
+}
+
+fn event(session: &Session, code: EventCode) -> SessionEvent<'static> {
+    SessionEvent {
+        session_id: 7,
+        correlation_id: session.correlation_id(),
+        leadership_term_id: 4,
+        applied_number: 0,
+        acknowledged: 0,
+        resume_token: 99,
+        leader_member_id: 2,
+        code,
+        version: 1,
+        detail: b"",
+    }
+}
+
+fn new_leader(term: i64, member: i32) -> NewLeaderEvent<'static> {
+    NewLeaderEvent {
+        leadership_term_id: term,
+        session_id: 7,
+        applied_number: 5,
+        leader_member_id: member,
+        endpoints: b"",
+    }
+}
+
+/// One session in each state that can be reached.
+fn in_state(name: &str) -> Session {
+    let mut session = Session::new(&config(), 1);
+    session.tick(0);
+    if name == "Connecting" {
+        return session;
+    }
+    session.on_request_sent(0);
+    match name {
+        "AwaitingOk" => {}
+        "Redirected" => {
+            let redirect = event(&session, EventCode::Redirect);
+            session.on_event(0, 0, &redirect);
+        }
+        "AwaitingLeader" => {
+            let mut redirect = event(&session, EventCode::Redirect);
+            redirect.leader_member_id = -1;
+            session.on_event(0, 0, &redirect);
+        }
+        "Connected" => {
+            let ok = event(&session, EventCode::Ok);
+            session.on_event(0, 0, &ok);
+        }
+        _ => {
+            session.end(CloseReason::ByClient);
+        }
+    }
+    session
+}
+
+fn name(state: SessionState) -> &'static str {
+    match state {
+        SessionState::Connecting { .. } => "Connecting",
+        SessionState::Redirected { .. } => "Redirected",
+        SessionState::AwaitingOk { .. } => "AwaitingOk",
+        SessionState::Connected { .. } => "Connected",
+        SessionState::AwaitingLeader { .. } => "AwaitingLeader",
+        SessionState::Closed(_) => "Closed",
+    }
+}
+
+const STATES: [&str; 6] = [
+    "Connecting",
+    "Redirected",
+    "AwaitingOk",
+    "Connected",
+    "AwaitingLeader",
+    "Closed",
+];
+
+type Step = (&'static str, fn(&mut Session));
+
+const STEPS: [Step; 9] = [
+    ("sent", |s| s.on_request_sent(1)),
+    ("ok", |s| {
+        let ok = event(s, EventCode::Ok);
+        s.on_event(1, 2, &ok);
+    }),
+    ("redirect", |s| {
+        let redirect = event(s, EventCode::Redirect);
+        s.on_event(1, 0, &redirect);
+    }),
+    ("error", |s| {
+        let error = event(s, EventCode::Error);
+        s.on_event(1, 0, &error);
+    }),
+    ("closed", |s| {
+        let closed = event(s, EventCode::Closed);
+        s.on_event(1, 0, &closed);
+    }),
+    ("new leader", |s| {
+        s.on_new_leader(1, &new_leader(9, 1));
+    }),
+    ("leader lost", |s| {
+        s.on_leader_lost(1);
+    }),
+    ("timeout", |s| {
+        s.tick(100 * SECOND);
+    }),
+    ("close", |s| {
+        s.end(CloseReason::ByClient);
+    }),
+];
+
+const TRANSITIONS: &str = "\
+Connecting: sent=AwaitingOk timeout=Connecting close=Closed
+Redirected: sent=AwaitingOk timeout=Connecting close=Closed
+AwaitingOk: ok=Connected redirect=Redirected error=Closed closed=Closed timeout=Connecting \
+close=Closed
+Connected: redirect=Redirected closed=Closed new leader=Connected leader lost=AwaitingLeader \
+close=Closed
+AwaitingLeader: timeout=Connecting close=Closed
+Closed:
+";
+
+#[test]
+fn the_transitions_are_exactly_these() {
+    let mut table = String::new();
+    for from in STATES {
+        table.push_str(from);
+        table.push(':');
+        for (step, apply) in STEPS {
+            let mut session = in_state(from);
+            assert_eq!(name(session.state()), from);
+            let before = (session.state(), session.epoch());
+            apply(&mut session);
+            if (session.state(), session.epoch()) != before {
+                table.push_str(&format!(" {step}={}", name(session.state())));
+            }
+        }
+        table.push('\n');
+    }
+    assert_eq!(table, TRANSITIONS);
+}
+
+#[test]
+fn a_redirect_leads_to_the_member_named_and_teaches_its_address() {
+    let mut config = config();
+    config.members.truncate(1);
+    let mut session = Session::new(&config, 1);
+    session.tick(0);
+    session.on_request_sent(0);
+    let epoch = session.epoch();
+    let mut redirect = event(&session, EventCode::Redirect);
+    redirect.detail = b"0=127.0.0.1:1,1=127.0.0.1:2,2=127.0.0.1:3";
+    assert_eq!(session.on_event(0, 0, &redirect), SessionChange::Moved);
+    assert_eq!(session.address(), Some("127.0.0.1:3".parse().unwrap()));
+    assert_ne!(session.epoch(), epoch);
+    assert!(session.wants_connect_request());
+}
+
+#[test]
+fn k6_redirects_in_a_circle_end_in_a_pause() {
+    let mut session = in_state("AwaitingOk");
+    let mut hops = 0;
+    loop {
+        let mut redirect = event(&session, EventCode::Redirect);
+        redirect.leader_member_id = (hops % 2) + 1;
+        session.on_event(0, 0, &redirect);
+        if name(session.state()) == "AwaitingLeader" {
+            break;
+        }
+        session.on_request_sent(0);
+        hops += 1;
+        assert!(hops <= REDIRECTS_MAX as i32);
+    }
+    assert!(session.deadline().is_some_and(|deadline| deadline > 0));
+}
+
+#[test]
+fn members_that_do_not_answer_are_asked_in_turn_ever_more_patiently() {
+    let mut session = in_state("Connecting");
+    let mut now = 0;
+    let mut asked = Vec::new();
+    let mut waits = Vec::new();
+    for _ in 0..15 {
+        asked.push(session.member().unwrap());
+        let deadline = session.deadline().unwrap();
+        waits.push(deadline - now);
+        now = deadline;
+        session.tick(now);
+    }
+    assert_eq!(asked[..6], [0, 1, 2, 0, 1, 2]);
+    let timeout = config().connect_timeout_ns;
+    assert!(
+        waits[..3]
+            .iter()
+            .all(|wait| (timeout..2 * timeout).contains(wait))
+    );
+    assert!(waits[9..].iter().all(|wait| *wait >= 8 * timeout));
+    assert!(waits.iter().all(|wait| *wait <= 10 * timeout + MILLISECOND));
+}
+
+#[test]
+fn two_seeds_wait_differently_and_one_seed_always_the_same() {
+    let deadline = |seed| {
+        let mut session = Session::new(&config(), seed);
+        session.tick(0);
+        session.deadline()
+    };
+    assert_eq!(deadline(1), deadline(1));
+    assert_ne!(deadline(1), deadline(2));
+}
+
+#[test]
+fn k2_every_attempt_carries_the_same_nonce_and_a_correlation_id_of_its_own() {
+    let config = config();
+    let mut session = in_state("AwaitingOk");
+    let first = session.connect_request(&config, ResponseCursor::default());
+    assert!(session.tick(100 * SECOND));
+    let second = session.connect_request(&config, ResponseCursor::default());
+    assert_eq!(first.nonce, second.nonce);
+    assert_ne!(first.correlation_id, second.correlation_id);
+    assert_eq!(second.resume_session, -1);
+}
+
+#[test]
+fn a_lost_leader_is_followed_by_attempts_to_resume() {
+    let config = config();
+    let mut session = in_state("Connected");
+    assert!(session.on_leader_lost(0));
+    assert_eq!(name(session.state()), "AwaitingLeader");
+    session.tick(SECOND);
+    assert_eq!(session.member(), Some(1));
+    let received = ResponseCursor {
+        position: 64,
+        ordinal: 1,
+    };
+    let request = session.connect_request(&config, received);
+    assert_eq!((request.resume_session, request.resume_token), (7, 99));
+    assert_eq!(
+        (request.last_received, request.last_received_ordinal),
+        (64, 1)
+    );
+}
+
+#[test]
+fn an_answer_to_another_attempt_changes_nothing() {
+    let mut session = in_state("AwaitingOk");
+    let mut late = event(&session, EventCode::Ok);
+    late.correlation_id -= 1;
+    assert_eq!(session.on_event(0, 0, &late), SessionChange::None);
+}
+
+#[test]
+fn a_leader_of_the_past_is_not_followed() {
+    let mut session = in_state("Connected");
+    assert_eq!(
+        session.on_new_leader(1, &new_leader(4, 1)),
+        SessionChange::None
+    );
+    assert_eq!(
+        session.on_new_leader(1, &new_leader(9, 2)),
+        SessionChange::None
+    );
+    assert_eq!(
+        session.on_new_leader(1, &new_leader(9, 1)),
+        SessionChange::Opened { applied_number: 5 }
+    );
+    session.on_leader_lost(0);
+    session.tick(SECOND);
+    session.on_request_sent(SECOND);
+    let stale = event(&session, EventCode::Ok);
+    assert_eq!(session.on_event(SECOND, 2, &stale), SessionChange::Moved);
+    assert!(!session.is_connected());
+}
+
+#[test]
+fn s8_a_session_the_cluster_no_longer_has_is_expired() {
+    for code in [EventCode::Error, EventCode::Ok, EventCode::Closed] {
+        let mut session = in_state("Connected");
+        session.on_leader_lost(0);
+        session.tick(SECOND);
+        session.on_request_sent(SECOND);
+        let mut answer = event(&session, code);
+        answer.session_id = 8;
+        assert_eq!(
+            session.on_event(SECOND, 1, &answer),
+            SessionChange::Closed(CloseReason::Expired)
+        );
+    }
+}
+
+#[test]
+fn the_reason_of_a_close_is_told() {
+    let reasons = [
+        (b"TIMEOUT".as_slice(), CloseReason::Expired),
+        (b"SEQUENCE_GAP", CloseReason::SequenceGap),
+        (b"session expired", CloseReason::Expired),
+        (b"RETENTION", CloseReason::ByCluster),
+    ];
+    for (detail, reason) in reasons {
+        let mut session = in_state("Connected");
+        let closed = SessionEvent {
+            detail,
+            ..event(&session, EventCode::Closed)
+        };
+        assert_eq!(
+            session.on_event(0, 0, &closed),
+            SessionChange::Closed(reason)
+        );
+    }
+}
+
+#[test]
+fn a_resumed_session_asks_for_its_old_id_with_its_old_nonce() {
+    let resume = ResumePoint {
+        session_id: 7,
+        nonce: 1234,
+        resume_token: 99,
+        last_received: 640,
+        last_received_ordinal: 0,
+    };
+    let config = ClientConfig {
+        resume: Some(resume),
+        ..config()
+    };
+    let session = Session::new(&config, 5);
+    let received = ResponseCursor {
+        position: 640,
+        ordinal: 0,
+    };
+    let request = session.connect_request(&config, received);
+    assert_eq!((request.resume_session, request.nonce), (7, 1234));
+    assert_eq!(session.resume_point(received), Some(resume));
+}

@@ -1,0 +1,85 @@
+//! While a leader serves the session, neither `offer` nor `do_work` nor `poll_egress`
+//! allocates. A test of its own process, because it counts in the global allocator.
+#![allow(unsafe_code, reason = "a counting global allocator")]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use lockstep_client::cluster_client::ClusterClient;
+use lockstep_client::config::ClientConfig;
+use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_transport::time::{MICROSECOND, Nanos};
+
+use support::fake_cluster::{FakeCluster, member_address};
+use support::network::Network;
+
+struct CountingAllocator;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged; counting touches only a
+// thread-local cell that needs neither allocation nor destruction.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's contract, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract, passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+fn count(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn a_connected_client_does_not_allocate() {
+    let network = Network::new(1);
+    let mut cluster = FakeCluster::new(&network, 3, 1);
+    let config = ClientConfig {
+        members: (0..3).map(member_address).collect(),
+        ..ClientConfig::default()
+    };
+    let port = network.port("127.0.0.1:100".parse().unwrap());
+    let mut client = ClusterClient::new(config, port, 1).unwrap();
+    let mut now: Nanos = 0;
+    let payload = [7; 288];
+    let (mut allocations, mut accepted, mut responses) = (0, 0, 0);
+    // Several terms of either stream, so that rotation and cleaning are within.
+    while responses < 12_000 {
+        now += 20 * MICROSECOND;
+        assert!(now < 60_000_000_000, "{responses} responses");
+        cluster.do_work(now);
+        let is_steady = client.is_connected();
+        let counted = count(|| {
+            client.do_work(now);
+            if is_steady && matches!(client.offer(now, &payload), OfferResult::Accepted(_)) {
+                accepted += 1;
+            }
+            client.poll_egress(now, 16, &mut |event| {
+                if let EgressEvent::Response { payload, .. } = event {
+                    assert_eq!(payload.len(), 288);
+                    responses += 1;
+                }
+            });
+        });
+        if is_steady {
+            allocations += counted;
+        }
+    }
+    assert!(accepted >= responses);
+    assert_eq!(allocations, 0);
+}

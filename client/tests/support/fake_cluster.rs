@@ -1,0 +1,462 @@
+//! A cluster as a client sees it: members that redirect, a leader that numbers and echoes, one
+//! shared log in place of consensus.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use lockstep_client::protocol::{
+    ClientMessage, ConnectRequest, Endpoints, EventCode, INGRESS_STREAM_ID, NewLeaderEvent,
+    RefusalReason, Refused, RequestHeader, ResponseHeader, SessionEvent,
+};
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::protocol::{Packet, parse};
+use lockstep_transport::stream::{
+    Image, ImageLimits, Offer, PollAction, Publication, PublicationConfig,
+};
+use lockstep_transport::time::Nanos;
+
+use super::network::{Network, NetworkPort};
+
+const TOKEN: u64 = 77;
+const LIMITS: ImageLimits = ImageLimits {
+    term_length_max: 16 * 1024 * 1024,
+    message_max: 256 * 1024,
+    window_length: 128 * 1024,
+};
+
+/// An applied request; its response is its payload.
+pub struct Applied {
+    pub session: i64,
+    pub number: i64,
+    pub payload: Vec<u8>,
+}
+
+struct Session {
+    id: i64,
+    nonce: u64,
+    applied: i64,
+    address: SocketAddr,
+    stream_id: i32,
+    is_open: bool,
+}
+
+/// What all members agree on.
+pub struct Shared {
+    pub leader: usize,
+    pub term: i64,
+    pub log: Vec<Applied>,
+    pub opened: usize,
+    /// The next requests that are refused, and why.
+    pub refuse: VecDeque<RefusalReason>,
+    /// Keepalives received.
+    pub keepalives: usize,
+    /// Greatest acknowledged position received.
+    pub acknowledged: i64,
+    sessions: Vec<Session>,
+    endpoints: String,
+}
+
+struct Channel {
+    publication: Publication,
+    address: SocketAddr,
+    session: Option<i64>,
+    events: VecDeque<Vec<u8>>,
+    /// Index in the log of the next entry to look at.
+    next: usize,
+}
+
+struct Member {
+    id: usize,
+    port: NetworkPort,
+    images: Vec<Image>,
+    channels: Vec<Channel>,
+    is_up: bool,
+    stream_ids: i32,
+}
+
+pub struct FakeCluster {
+    pub shared: Shared,
+    members: Vec<Member>,
+    network: Network,
+    buffer: Vec<u8>,
+}
+
+pub fn member_address(member: usize) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9000 + member as u16))
+}
+
+/// Position of the response to the entry at `index`.
+fn position(index: usize) -> i64 {
+    64 * (index as i64 + 1)
+}
+
+impl FakeCluster {
+    pub fn new(network: &Network, members: usize, leader: usize) -> Self {
+        let addresses: Vec<_> = (0..members).map(member_address).collect();
+        Self {
+            shared: Shared {
+                leader,
+                term: 1,
+                log: Vec::with_capacity(100_000),
+                opened: 0,
+                refuse: VecDeque::new(),
+                keepalives: 0,
+                acknowledged: 0,
+                sessions: Vec::new(),
+                endpoints: Endpoints::new(&addresses).to_string(),
+            },
+            members: (0..members)
+                .map(|id| Member {
+                    id,
+                    port: network.port(member_address(id)),
+                    images: Vec::new(),
+                    channels: Vec::new(),
+                    is_up: true,
+                    stream_ids: 1000 * (id as i32 + 1),
+                })
+                .collect(),
+            network: network.clone(),
+            buffer: vec![0; 65_536],
+        }
+    }
+
+    /// The member stops, and nothing of it is heard any more.
+    pub fn kill(&mut self, member: usize) {
+        self.members[member].is_up = false;
+        self.network.cut(member_address(member), true);
+    }
+
+    /// `member` leads from now on and, if it `announces`, tells every session.
+    pub fn elect(&mut self, member: usize, announces: bool) {
+        self.shared.leader = member;
+        self.shared.term += 1;
+        if announces {
+            for index in 0..self.shared.sessions.len() {
+                if self.shared.sessions[index].is_open {
+                    self.members[member].announce(&self.shared, index);
+                }
+            }
+        }
+    }
+
+    /// The cluster closes a session for `detail`.
+    pub fn close_session(&mut self, id: i64, detail: &[u8]) {
+        for session in &mut self.shared.sessions {
+            session.is_open &= session.id != id;
+        }
+        let event = self.shared.event(id, 0, EventCode::Closed, 0, detail);
+        for channel in &mut self.members[self.shared.leader].channels {
+            if channel.session == Some(id) {
+                channel.events.push_back(event.clone());
+            }
+        }
+    }
+
+    pub fn do_work(&mut self, now: Nanos) {
+        for member in &mut self.members {
+            if member.is_up {
+                member.do_work(now, &mut self.shared, &mut self.buffer);
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn event(
+        &self,
+        session_id: i64,
+        correlation_id: i64,
+        code: EventCode,
+        applied_number: i64,
+        detail: &[u8],
+    ) -> Vec<u8> {
+        let event = SessionEvent {
+            session_id,
+            correlation_id,
+            leadership_term_id: self.term,
+            applied_number,
+            acknowledged: 0,
+            resume_token: TOKEN,
+            leader_member_id: self.leader as i32,
+            code,
+            version: 1,
+            detail,
+        };
+        let mut bytes = vec![0; 512];
+        let length = event.encode(&mut bytes).unwrap();
+        bytes.truncate(length);
+        bytes
+    }
+}
+
+impl Member {
+    fn channel(
+        &mut self,
+        address: SocketAddr,
+        stream_id: i32,
+        session: Option<i64>,
+    ) -> &mut Channel {
+        self.stream_ids += 1;
+        let config = PublicationConfig {
+            session_id: self.stream_ids,
+            stream_id,
+            initial_term_id: 7,
+            term_length: 1024 * 1024,
+            mtu: 1408,
+            destination: address,
+        };
+        self.channels.push(Channel {
+            publication: Publication::new(config).unwrap(),
+            address,
+            session,
+            events: VecDeque::new(),
+            next: 0,
+        });
+        self.channels.last_mut().unwrap()
+    }
+
+    fn end_channels(&mut self, session: i64) {
+        for channel in &mut self.channels {
+            if channel.session == Some(session) {
+                channel.session = None;
+                channel.publication.close();
+            }
+        }
+    }
+
+    fn announce(&mut self, shared: &Shared, index: usize) {
+        let session = &shared.sessions[index];
+        let event = NewLeaderEvent {
+            leadership_term_id: shared.term,
+            session_id: session.id,
+            applied_number: session.applied,
+            leader_member_id: self.id as i32,
+            endpoints: shared.endpoints.as_bytes(),
+        };
+        let mut bytes = vec![0; 512];
+        let length = event.encode(&mut bytes).unwrap();
+        bytes.truncate(length);
+        self.end_channels(session.id);
+        let channel = self.channel(session.address, session.stream_id, Some(session.id));
+        channel.events.push_back(bytes);
+    }
+
+    fn do_work(&mut self, now: Nanos, shared: &mut Shared, buffer: &mut [u8]) {
+        while let Some(received) = self.port.receive(now, buffer) {
+            let packet = parse(&buffer[..received.length]).unwrap();
+            self.on_packet(now, received.source, &packet);
+        }
+        let mut images = std::mem::take(&mut self.images);
+        for image in &mut images {
+            let source = image.source();
+            image.poll(256, &mut |message| {
+                self.on_message(now, shared, source, message.payload);
+                PollAction::Continue
+            });
+            image.do_work(now, &mut self.port);
+        }
+        images.retain(|image| !image.is_closed(now));
+        self.images = images;
+        for channel in &mut self.channels {
+            channel.fill(now, shared, self.id);
+            channel.publication.do_work(now, &mut self.port);
+        }
+    }
+
+    fn on_packet(&mut self, now: Nanos, source: SocketAddr, packet: &Packet<'_>) {
+        let session_id = packet.session_id();
+        if matches!(packet, Packet::StatusMessage(_) | Packet::Nak(_)) {
+            for channel in &mut self.channels {
+                if channel.address == source && Some(channel.publication.session_id()) == session_id
+                {
+                    channel.publication.on_packet(now, packet);
+                }
+            }
+            return;
+        }
+        let known = self
+            .images
+            .iter_mut()
+            .find(|image| image.source() == source && Some(image.session_id()) == session_id);
+        match (known, packet) {
+            (Some(image), _) => image.on_packet(now, packet),
+            (None, Packet::Setup(setup)) => {
+                assert_eq!(setup.stream_id(), INGRESS_STREAM_ID);
+                let image = Image::from_setup(now, setup, source, 5, &LIMITS).unwrap();
+                self.images.push(image);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_message(&mut self, now: Nanos, shared: &mut Shared, source: SocketAddr, bytes: &[u8]) {
+        let leads = shared.leader == self.id;
+        match ClientMessage::decode(bytes).unwrap() {
+            ClientMessage::ConnectRequest(connect) if leads => {
+                self.on_connect(shared, source, &connect);
+            }
+            ClientMessage::ConnectRequest(connect) => {
+                let endpoints = shared.endpoints.clone();
+                let event = shared.event(
+                    -1,
+                    connect.correlation_id,
+                    EventCode::Redirect,
+                    0,
+                    endpoints.as_bytes(),
+                );
+                let channel = self.channel(source, connect.response_stream_id, None);
+                channel.events.push_back(event);
+            }
+            ClientMessage::Request { header, payload } if leads => {
+                self.on_request(now, shared, &header, payload);
+            }
+            ClientMessage::Request { header, .. } => {
+                self.refuse(now, &header, RefusalReason::NotLeader, 0);
+            }
+            ClientMessage::KeepAlive(keep_alive) => {
+                shared.keepalives += 1;
+                shared.acknowledged = shared.acknowledged.max(keep_alive.acknowledged);
+            }
+            ClientMessage::CloseRequest(close) => {
+                for session in &mut shared.sessions {
+                    session.is_open &= session.id != close.session_id;
+                }
+            }
+        }
+    }
+
+    fn on_connect(&mut self, shared: &mut Shared, source: SocketAddr, connect: &ConnectRequest) {
+        let known = shared
+            .sessions
+            .iter()
+            .position(|session| session.nonce == connect.nonce && session.is_open);
+        if known.is_none() && connect.resume_session >= 0 {
+            let correlation = connect.correlation_id;
+            let event = shared.event(-1, correlation, EventCode::Closed, 0, b"session expired");
+            let channel = self.channel(source, connect.response_stream_id, None);
+            channel.events.push_back(event);
+            return;
+        }
+        let index = known.unwrap_or_else(|| {
+            shared.opened += 1;
+            shared.sessions.push(Session {
+                id: shared.opened as i64,
+                nonce: connect.nonce,
+                applied: 0,
+                address: source,
+                stream_id: connect.response_stream_id,
+                is_open: true,
+            });
+            shared.sessions.len() - 1
+        });
+        let session = &shared.sessions[index];
+        if connect.resume_session >= 0 {
+            assert_eq!(connect.resume_token, TOKEN);
+        }
+        let (id, applied) = (session.id, session.applied);
+        let event = shared.event(id, connect.correlation_id, EventCode::Ok, applied, b"");
+        let next = (connect.last_received / 64) as usize;
+        let stream_id = connect.response_stream_id;
+        let present = self
+            .channels
+            .iter()
+            .position(|channel| channel.session == Some(id) && channel.address == source);
+        let channel = match present {
+            Some(index) => &mut self.channels[index],
+            None => {
+                self.end_channels(id);
+                self.channel(source, stream_id, Some(id))
+            }
+        };
+        channel.events.push_back(event);
+        channel.next = next;
+    }
+
+    fn on_request(
+        &mut self,
+        now: Nanos,
+        shared: &mut Shared,
+        header: &RequestHeader,
+        payload: &[u8],
+    ) {
+        shared.acknowledged = shared.acknowledged.max(header.acknowledged);
+        let session = shared
+            .sessions
+            .iter_mut()
+            .find(|session| session.id == header.session_id && session.is_open);
+        let Some(session) = session else {
+            return self.refuse(now, header, RefusalReason::UnknownSession, 0);
+        };
+        let expected = session.applied + 1;
+        if header.number > expected {
+            return self.refuse(now, header, RefusalReason::OutOfOrder, expected);
+        }
+        if header.number < expected {
+            return;
+        }
+        if let Some(reason) = shared.refuse.pop_front() {
+            return self.refuse(now, header, reason, expected);
+        }
+        session.applied = header.number;
+        shared.log.push(Applied {
+            session: header.session_id,
+            number: header.number,
+            payload: payload.to_vec(),
+        });
+    }
+
+    fn refuse(
+        &mut self,
+        now: Nanos,
+        header: &RequestHeader,
+        reason: RefusalReason,
+        expected_number: i64,
+    ) {
+        let refused = Refused {
+            session_id: header.session_id,
+            number: header.number,
+            expected_number,
+            reason,
+        };
+        for channel in &mut self.channels {
+            if channel.session == Some(header.session_id) {
+                channel.publication.offer(now, &[&refused.encode()]);
+            }
+        }
+    }
+}
+
+impl Channel {
+    /// Events first, then responses from the log while there is room.
+    fn fill(&mut self, now: Nanos, shared: &Shared, member: usize) {
+        while let Some(event) = self.events.front() {
+            if !matches!(self.publication.offer(now, &[event]), Offer::Accepted(_)) {
+                return;
+            }
+            self.events.pop_front();
+        }
+        let Some(id) = self.session.filter(|_| shared.leader == member) else {
+            return;
+        };
+        while let Some(entry) = shared.log.get(self.next) {
+            if entry.session == id {
+                let header = ResponseHeader {
+                    leadership_term_id: shared.term,
+                    session_id: id,
+                    position: position(self.next),
+                    cause: position(self.next) - 32,
+                    number: entry.number,
+                    applied_number: entry.number,
+                    log_time: 0,
+                    ordinal: 0,
+                    flags: 0,
+                };
+                let parts: [&[u8]; 2] = [&header.encode(), &entry.payload];
+                if !matches!(self.publication.offer(now, &parts), Offer::Accepted(_)) {
+                    return;
+                }
+            }
+            self.next += 1;
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The duties a node has towards clients: their datagrams, applying and answering what they
+//! asked for, and the leader's housekeeping.
+
+use lockstep_archive::disk::Disk;
+use lockstep_client::protocol::{EventCode, NewLeaderEvent, PROTOCOL_VERSION, SessionEvent};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::log_entry::EntryKind;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::position::Position;
+use lockstep_transport::protocol::{Packet, parse};
+use lockstep_transport::time::Nanos;
+use lockstep_transport::trace::TracePoint;
+
+use super::applier::{AppliedHandler, DirectEffect};
+use super::cluster_node::ClusterNode;
+use super::delivery::{Delivery, EgressContext};
+use super::egress_channel::EVENT_LENGTH_MAX;
+use super::entry_assembler::Entry;
+use super::identity::Identity;
+use super::ingress::{Ingress, queue_event};
+use super::leadership::{Leadership, blank_header};
+use super::member_duties::DATAGRAMS_PER_CYCLE;
+use crate::entry_body::{CloseReason, SessionOpen};
+use crate::event::Event;
+use crate::session::Session;
+
+/// Effects appended in one round: as many as are applied in one.
+const EFFECTS_PER_ROUND: usize = 64;
+
+impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
+    /// Takes waiting datagrams of clients.
+    pub(super) fn receive_clients(&mut self, now: Nanos) -> usize {
+        let parts = &mut self.parts;
+        let mut received = 0;
+        while received < DATAGRAMS_PER_CYCLE {
+            let Some(datagram) = parts.ingress_port.receive(now, &mut self.buffer) else {
+                break;
+            };
+            received += 1;
+            let Ok(packet) = parse(&self.buffer[..datagram.length]) else {
+                self.refused += 1;
+                continue;
+            };
+            let Some(session_id) = packet.session_id() else {
+                self.refused += 1;
+                continue;
+            };
+            let source = datagram.source;
+            match packet {
+                Packet::StatusMessage(_) | Packet::Nak(_) => {
+                    if !parts.channels.on_packet(now, source, session_id, &packet) {
+                        self.refused += 1;
+                    }
+                }
+                _ => parts.images.on_packet(now, source, session_id, &packet),
+            }
+        }
+        received
+    }
+
+    /// Applies what is committed.
+    pub(super) fn apply(&mut self, now: Nanos) -> usize {
+        let parts = &mut self.parts;
+        let commit = parts.module.commit();
+        if parts.applier.position() >= commit {
+            return 0;
+        }
+        let mut hooks = LeaderHooks {
+            now,
+            identity: &parts.identity,
+            leadership: &mut parts.leadership,
+            delivery: &mut parts.delivery,
+            context: EgressContext {
+                now,
+                channels: &mut parts.channels,
+                tracer: &mut parts.tracer,
+            },
+        };
+        let passed = match parts
+            .applier
+            .apply(now, commit, &mut parts.store, &mut hooks)
+        {
+            Ok(passed) => passed,
+            Err(fault) => {
+                self.fault = Some(fault);
+                return 1;
+            }
+        };
+        let position = parts.applier.position();
+        if position > self.reported_applied {
+            self.reported_applied = position;
+            parts
+                .module
+                .on_event(now, Event::Applied { position }, &mut self.actions);
+        }
+        passed
+    }
+
+    /// Hands clients' messages to the log.
+    pub(super) fn poll_ingress(&mut self, now: Nanos) -> usize {
+        let mut images = std::mem::take(&mut self.parts.images);
+        let mut ingress = self.ingress(now);
+        let work = images.poll(&mut |source, message| ingress.on_message(source, message.payload));
+        self.parts.images = images;
+        work
+    }
+
+    /// This cycle's view of what a client's message may touch.
+    pub(super) fn ingress(&mut self, now: Nanos) -> Ingress<'_, S, D> {
+        let append = self.append_context(now);
+        let parts = &mut self.parts;
+        Ingress {
+            now,
+            append,
+            leader: parts.module.leader(),
+            term: parts.module.term(),
+            identity: &parts.identity,
+            applier: &parts.applier,
+            store: &mut parts.store,
+            leadership: &mut parts.leadership,
+            delivery: &mut parts.delivery,
+            channels: &mut parts.channels,
+            tracer: &mut parts.tracer,
+            counters: &mut self.ingress_counters,
+        }
+    }
+
+    /// Appends what the service has emitted, in order, once this leader may (`log.md` 5.4).
+    pub(super) fn append_effects(&mut self, now: Nanos) -> usize {
+        if !self.parts.leadership.is_open() {
+            return 0;
+        }
+        let context = self.append_context(now);
+        let parts = &mut self.parts;
+        let mut count = 0;
+        while count < EFFECTS_PER_ROUND {
+            let Some(effect) = parts.applier.container().outbox().next_to_append() else {
+                break;
+            };
+            let mut header = blank_header(EntryKind::Response);
+            header.service = effect.name.service;
+            header.ordinal = effect.name.ordinal;
+            header.session = effect.session;
+            header.number = effect.name.cause;
+            header.acknowledged = parts.applier.request_number(header.number, header.session);
+            let log = parts.store.log_mut();
+            let appended = parts
+                .leadership
+                .append(log, &context, header, effect.message);
+            let Some(appended) = appended else { break };
+            parts
+                .tracer
+                .effect(TracePoint::ResponseAppend, header.number, appended.end);
+            parts.applier.container_mut().outbox_mut().mark_appended();
+            count += 1;
+        }
+        count
+    }
+
+    /// This leader's own entry is applied: clients may speak, effects may leave.
+    pub(super) fn open_leadership(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        parts.leadership.open(parts.applier.sessions(), now);
+        let term = parts.leadership.term();
+        parts.delivery.open(term);
+        if !parts.identity.is_direct {
+            parts
+                .applier
+                .container_mut()
+                .outbox_mut()
+                .start_append_cursor();
+        }
+        for session in parts.applier.sessions().sessions() {
+            let address = session.response_address;
+            let config = parts
+                .identity
+                .egress_publication(address, session.response_stream_id);
+            let Some(slot) = parts.channels.open(config, now) else {
+                continue;
+            };
+            let event = NewLeaderEvent {
+                leadership_term_id: term,
+                session_id: session.id,
+                applied_number: session.applied_number,
+                leader_member_id: i32::from(parts.identity.member),
+                endpoints: parts.identity.ingress_endpoints.as_bytes(),
+            };
+            let mut bytes = [0; EVENT_LENGTH_MAX];
+            let length = event
+                .encode(&mut bytes)
+                .expect("events are sized for seven endpoints");
+            if let Some(channel) = parts.channels.get_mut(slot) {
+                channel.queue_event(&bytes[..length]);
+                channel.bind(session.id);
+            }
+            let after = session.acknowledged;
+            let from = if parts.identity.is_direct {
+                parts.applier.position()
+            } else {
+                parts.store.frame_boundary(session.open_position, after)
+            };
+            parts.delivery.bind(session.id, slot, from, after);
+        }
+    }
+
+    /// Breaks rule 5.7 on purpose: a planted fault that the simulator must find.
+    #[cfg(feature = "sim")]
+    pub fn open_leadership_early(&mut self, now: Nanos) {
+        if self.parts.leadership.is_leading() && !self.parts.leadership.is_open() {
+            self.open_leadership(now);
+        }
+    }
+
+    /// Sends what is due to clients.
+    pub(super) fn serve_clients(&mut self, now: Nanos) -> usize {
+        let parts = &mut self.parts;
+        let mut work = 0;
+        if parts.leadership.is_open() {
+            let applied = parts.applier.position();
+            let mut context = EgressContext {
+                now,
+                channels: &mut parts.channels,
+                tracer: &mut parts.tracer,
+            };
+            let table = parts.applier.sessions();
+            work += parts
+                .delivery
+                .do_work(&mut context, applied, table, &mut parts.store);
+        }
+        work += parts.channels.do_work(now, &mut parts.ingress_port);
+        work += parts.images.do_work(now, &mut parts.ingress_port);
+        parts.ingress_port.flush(now);
+        work
+    }
+}
+
+/// What this member does, while it leads, when entries are applied.
+struct LeaderHooks<'a> {
+    now: Nanos,
+    identity: &'a Identity,
+    leadership: &'a mut Leadership,
+    delivery: &'a mut Delivery,
+    context: EgressContext<'a>,
+}
+
+impl LeaderHooks<'_> {
+    fn event<'e>(
+        &self,
+        session: &Session,
+        correlation_id: i64,
+        code: EventCode,
+        detail: &'e [u8],
+    ) -> SessionEvent<'e> {
+        SessionEvent {
+            session_id: session.id,
+            correlation_id,
+            leadership_term_id: self.leadership.term(),
+            applied_number: session.applied_number,
+            acknowledged: session.acknowledged,
+            resume_token: session.nonce,
+            leader_member_id: i32::from(self.identity.member),
+            code,
+            version: PROTOCOL_VERSION,
+            detail,
+        }
+    }
+}
+
+impl AppliedHandler for LeaderHooks<'_> {
+    fn on_step(&mut self, point: TracePoint, position: Position, end: Position) {
+        if self.leadership.is_leading() {
+            self.context.tracer.effect(point, position, end);
+        }
+    }
+
+    fn on_cause(&mut self) {
+        if self.leadership.is_open() {
+            self.leadership.on_cause_applied();
+        }
+    }
+
+    fn on_session_opened(&mut self, session: &Session) {
+        if !self.leadership.is_open() {
+            return;
+        }
+        self.leadership.sessions.on_opened(session, self.now);
+        let pending = self
+            .leadership
+            .take_connect(session.nonce, session.principal_hash);
+        let Some(pending) = pending else { return };
+        self.context
+            .tracer
+            .message(TracePoint::ConnectCommit, pending.correlation_id, 0);
+        let event = self.event(session, pending.correlation_id, EventCode::Ok, b"");
+        queue_event(self.context.channels, pending.channel, &event);
+        if let Some(channel) = self.context.channels.get_mut(pending.channel) {
+            channel.bind(session.id);
+        }
+        let from = session.open_position;
+        self.delivery.bind(session.id, pending.channel, from, from);
+    }
+
+    fn on_open_ignored(&mut self, open: &SessionOpen) {
+        // The table filled up between append and apply; the client's next attempt is answered
+        // from the table as it is then.
+        let _ = self
+            .leadership
+            .take_connect(open.nonce, open.principal_hash);
+    }
+
+    fn on_session_closed(&mut self, session: &Session, reason: CloseReason) {
+        if !self.leadership.is_open() {
+            return;
+        }
+        self.leadership.sessions.on_closed(session.id);
+        let Some(slot) = self.delivery.channel(session.id) else {
+            return;
+        };
+        let event = self.event(session, 0, EventCode::Closed, reason.text().as_bytes());
+        queue_event(self.context.channels, slot, &event);
+        if let Some(channel) = self.context.channels.get_mut(slot) {
+            channel.close();
+        }
+        self.delivery.unbind(session.id);
+    }
+
+    fn on_response(&mut self, entry: &Entry<'_>, applied_number: i64) {
+        if self.leadership.is_open() {
+            self.delivery
+                .on_response(&mut self.context, entry, applied_number);
+        }
+    }
+
+    fn on_direct_effect(&mut self, effect: &DirectEffect<'_>, applied_number: i64) {
+        if self.leadership.is_open() {
+            self.delivery
+                .on_direct_effect(&mut self.context, effect, applied_number);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! One member of the cluster as an agent: all of its parts, and its duty cycle.
+//!
+//! A cycle receives, lets the consensus module decide, applies what is committed, appends
+//! effects and then ingress, sends, submits to disk and serves egress, and repeats from the
+//! middle while something moved (`design.md` §11). Everything it touches comes through ports,
+//! so the simulator runs this very struct. One thread owns it.
+
+use lockstep_archive::disk::Disk;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::position::Position;
+use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
+use lockstep_transport::trace::{TracePoint, Tracer};
+
+use super::applier::Applier;
+use super::delivery::Delivery;
+use super::egress_channels::EgressChannels;
+use super::fault::NodeFault;
+use super::follower_log::FollowerLog;
+use super::identity::Identity;
+use super::ingress::IngressCounters;
+use super::ingress_images::IngressImages;
+use super::leadership::{AppendContext, Leadership};
+use super::log_store::LogStore;
+use super::log_walk::Walked;
+use super::replication::Replication;
+use crate::action::Actions;
+use crate::consensus_module::ConsensusModule;
+use crate::counters::Counters;
+use crate::event::Event;
+
+/// Rounds of apply, append and send in one duty cycle: enough for a request, its response and
+/// what they set off at this node; more would keep the network waiting.
+const ROUNDS_MAX: usize = 4;
+
+/// Interval of session timeouts, acknowledgement entries and progress messages.
+const HOUSEKEEPING_INTERVAL_NS: Nanos = 100 * MILLISECOND;
+
+/// The parts of a node, assembled by the shell or the simulator.
+#[derive(Debug)]
+pub struct NodeParts<D, P, S> {
+    /// Fixed facts.
+    pub identity: Identity,
+    /// The log and the disk.
+    pub store: LogStore<D>,
+    /// Elections and commit.
+    pub module: ConsensusModule,
+    /// Where other members are heard.
+    pub member_port: P,
+    /// Where clients are heard.
+    pub ingress_port: P,
+    /// The applied state.
+    pub applier: Applier<S>,
+    /// Senders of the log.
+    pub replication: Replication,
+    /// Images of clients.
+    pub images: IngressImages,
+    /// Channels to clients.
+    pub channels: EgressChannels,
+    /// Egress of responses.
+    pub delivery: Delivery,
+    /// Volatile state of a leader.
+    pub leadership: Leadership,
+    /// Trace points.
+    pub tracer: Tracer,
+    /// Counters.
+    pub counters: Counters,
+    /// Wall clock minus monotonic clock at start, ns.
+    pub wall_offset: i64,
+    /// Names this process among the incarnations of its member.
+    pub incarnation: u64,
+}
+
+/// A member of the cluster. See the module.
+#[derive(Debug)]
+pub struct ClusterNode<D, P, S> {
+    pub(super) parts: NodeParts<D, P, S>,
+    pub(super) follower: FollowerLog,
+    pub(super) actions: Actions,
+    pub(super) walked: Walked,
+    pub(super) buffer: Vec<u8>,
+    pub(super) ingress_counters: IngressCounters,
+    pub(super) refused: u64,
+    pub(super) reported_durable: Position,
+    pub(super) reported_applied: Position,
+    pub(super) reported_commit: Position,
+    pub(super) next_housekeeping: Nanos,
+    pub(super) next_acknowledgement: Nanos,
+    pub(super) cycles: i64,
+    pub(super) fault: Option<NodeFault>,
+}
+
+impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
+    /// Puts a node together from its parts, as they are after recovery.
+    #[must_use]
+    pub fn new(parts: NodeParts<D, P, S>) -> Self {
+        let durable = parts.store.durable();
+        Self {
+            parts,
+            follower: FollowerLog::default(),
+            actions: Actions::default(),
+            walked: Walked::new(),
+            buffer: vec![0; lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX],
+            ingress_counters: IngressCounters::default(),
+            refused: 0,
+            reported_durable: durable,
+            reported_applied: 0,
+            reported_commit: 0,
+            next_housekeeping: 0,
+            next_acknowledgement: 0,
+            cycles: 0,
+            fault: None,
+        }
+    }
+
+    /// Why the node has stopped, if it has.
+    #[must_use]
+    pub const fn fault(&self) -> Option<&NodeFault> {
+        self.fault.as_ref()
+    }
+
+    /// The parts, for tools and the simulator's oracles.
+    #[must_use]
+    pub const fn parts(&self) -> &NodeParts<D, P, S> {
+        &self.parts
+    }
+
+    /// The parts, to change faults on ports at run time.
+    pub const fn parts_mut(&mut self) -> &mut NodeParts<D, P, S> {
+        &mut self.parts
+    }
+
+    /// One duty cycle at `now`. Returns 0 when there was nothing to do.
+    pub fn do_work(&mut self, now: Nanos) -> usize {
+        if self.fault.is_some() {
+            return 0;
+        }
+        let mut work = self.poll_completions(now);
+        work += self.receive_members(now);
+        work += self.receive_clients(now);
+        self.parts.module.tick(now, &mut self.actions);
+        work += self.carry_out(now);
+        for _ in 0..ROUNDS_MAX {
+            let moved = self.round(now);
+            work += moved;
+            if moved == 0 || self.fault.is_some() {
+                break;
+            }
+        }
+        work += self.serve_clients(now);
+        if now >= self.next_housekeeping {
+            self.next_housekeeping = now + HOUSEKEEPING_INTERVAL_NS;
+            self.keep_house(now);
+        }
+        self.cycles += 1;
+        if work > 0 {
+            self.publish_counters();
+        }
+        work
+    }
+
+    /// When this node has something to do even if nothing arrives.
+    #[must_use]
+    pub fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
+        if self.fault.is_some() {
+            return None;
+        }
+        let parts = &self.parts;
+        [
+            Some(parts.module.next_deadline()),
+            Some(self.next_housekeeping),
+            parts.store.next_deadline(),
+            parts.member_port.next_deadline(),
+            parts.ingress_port.next_deadline(),
+            self.follower.next_deadline(),
+            parts.replication.next_deadline(),
+            parts.images.next_deadline(),
+            parts.channels.next_deadline(),
+        ]
+        .into_iter()
+        .fold(None, earliest)
+        .map(|deadline| deadline.max(now))
+    }
+
+    /// Commit, apply, append, send, persist: the part of a cycle that feeds itself.
+    fn round(&mut self, now: Nanos) -> usize {
+        let mut work = self.note_log(now);
+        work += self.apply(now);
+        if self
+            .parts
+            .leadership
+            .may_open(self.parts.applier.position())
+        {
+            self.open_leadership(now);
+            work += 1;
+        }
+        if self.parts.leadership.is_leading() {
+            work += self.append_effects(now);
+        }
+        work += self.poll_ingress(now);
+        work += self.note_log(now);
+        work += self.send_log(now);
+        work + self.persist(now)
+    }
+
+    /// Tells the module how far the log reaches, in memory and on disk.
+    pub(super) fn note_log(&mut self, now: Nanos) -> usize {
+        let mut work = 0;
+        let parts = &mut self.parts;
+        let leading = parts.leadership.append_position();
+        let append = leading.or_else(|| self.follower.append_position());
+        if let Some(append) = append.filter(|append| *append > parts.store.append()) {
+            let before = parts.store.append();
+            if leading.is_none() {
+                parts
+                    .tracer
+                    .cursor(TracePoint::RequestFollowerAppend, before, append);
+            }
+            parts.store.advance(append, &mut self.walked);
+            for event in &self.walked.events {
+                parts.module.on_event(now, *event, &mut self.actions);
+            }
+            let position = parts.store.append();
+            parts
+                .module
+                .on_event(now, Event::Appended { position }, &mut self.actions);
+            work += 1;
+        }
+        if self.follower.take_heard() {
+            parts
+                .module
+                .on_event(now, Event::LogHeard, &mut self.actions);
+        }
+        let durable = parts.store.durable();
+        if durable > self.reported_durable {
+            let point = TracePoint::RequestPersist;
+            parts.tracer.cursor(point, self.reported_durable, durable);
+            self.reported_durable = durable;
+            let checkpoint = parts.store.checkpoint(durable);
+            let event = Event::Durable {
+                position: durable,
+                checkpoint,
+            };
+            parts.module.on_event(now, event, &mut self.actions);
+            work += 1;
+        }
+        work + self.carry_out(now)
+    }
+
+    fn send_log(&mut self, now: Nanos) -> usize {
+        let parts = &mut self.parts;
+        let mut work = 0;
+        if parts.leadership.is_leading() {
+            let end = parts.store.append();
+            let port = &mut parts.member_port;
+            let sent =
+                parts
+                    .replication
+                    .do_work(now, end, &mut parts.store, port, &mut parts.tracer);
+            if sent > 0 {
+                parts.module.on_log_sent(now);
+            }
+            work += sent;
+        } else {
+            let limit = parts.store.append_limit();
+            work += self
+                .follower
+                .do_work(now, parts.store.log(), limit, &mut parts.member_port);
+        }
+        parts.member_port.flush(now);
+        work
+    }
+
+    fn persist(&mut self, now: Nanos) -> usize {
+        let work = self.parts.store.persist(now);
+        if self.parts.store.failed() && self.fault.is_none() {
+            self.parts
+                .module
+                .on_event(now, Event::StorageFailed, &mut self.actions);
+            self.carry_out(now);
+        }
+        work
+    }
+
+    /// What an append would be bounded by and stamped with now.
+    pub(super) fn append_context(&self, now: Nanos) -> AppendContext {
+        AppendContext {
+            limit: self.parts.store.append_limit(),
+            wall_time: now + self.parts.wall_offset,
+            commit: self.parts.module.commit(),
+        }
+    }
+}

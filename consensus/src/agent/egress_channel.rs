@@ -1,0 +1,187 @@
+//! One egress publication towards a client, and the session events that go first on it.
+//!
+//! A channel is opened for whoever sends a connect request; it belongs to a session only once
+//! an OK was queued on it. Events wait until the client's subscription is connected (its first
+//! status message), and always precede responses (`log.md` 7.2).
+
+use core::net::SocketAddr;
+use std::io;
+
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::protocol::Packet;
+use lockstep_transport::stream::{Offer, Publication, PublicationConfig};
+use lockstep_transport::time::{Nanos, SECOND};
+
+/// Most events that may wait on one channel: a client has one connect under way at a time,
+/// and repeats are answered by the event that already waits.
+const EVENTS_MAX: usize = 8;
+
+/// Longest event in bytes: a header and the endpoints of seven members.
+pub const EVENT_LENGTH_MAX: usize = 512;
+
+/// A channel nobody connects to for so long is given up.
+const CONNECT_TIMEOUT_NS: Nanos = 5 * SECOND;
+
+/// An encoded session event.
+#[derive(Clone, Copy, Debug)]
+struct PendingEvent {
+    bytes: [u8; EVENT_LENGTH_MAX],
+    length: usize,
+}
+
+/// An egress publication and its waiting events.
+#[derive(Debug)]
+pub struct EgressChannel {
+    publication: Publication,
+    address: SocketAddr,
+    stream_id: i32,
+    events: Vec<PendingEvent>,
+    session: Option<i64>,
+    opened: Nanos,
+    was_connected: bool,
+    is_closing: bool,
+}
+
+impl EgressChannel {
+    /// Opens a channel; its publication starts to set up at the next `do_work`.
+    ///
+    /// # Errors
+    /// The operating system's, when there is no memory for a log buffer.
+    pub fn open(config: PublicationConfig, now: Nanos) -> io::Result<Self> {
+        let address = config.destination;
+        let stream_id = config.stream_id;
+        Ok(Self {
+            publication: Publication::new(config)?,
+            address,
+            stream_id,
+            events: Vec::with_capacity(EVENTS_MAX),
+            session: None,
+            opened: now,
+            was_connected: false,
+            is_closing: false,
+        })
+    }
+
+    /// Whether it leads to this client.
+    #[must_use]
+    pub fn leads_to(&self, address: SocketAddr, stream_id: i32) -> bool {
+        self.address == address && self.stream_id == stream_id && !self.is_closing
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The session it belongs to.
+    #[must_use]
+    pub const fn session(&self) -> Option<i64> {
+        self.session
+    }
+
+    /// Gives it to a session.
+    pub fn bind(&mut self, session: i64) {
+        self.session = Some(session);
+    }
+
+    /// Queues an event. When too many wait the oldest gives way: a client acts on the newest.
+    pub fn queue_event(&mut self, event: &[u8]) {
+        assert!(
+            event.len() <= EVENT_LENGTH_MAX,
+            "an event of {} bytes",
+            event.len()
+        );
+        if self.events.len() == EVENTS_MAX {
+            self.events.remove(0);
+        }
+        let mut bytes = [0; EVENT_LENGTH_MAX];
+        bytes[..event.len()].copy_from_slice(event);
+        self.events.push(PendingEvent {
+            bytes,
+            length: event.len(),
+        });
+    }
+
+    /// Whether responses may be offered: connected, and no event waits.
+    #[must_use]
+    pub fn is_live(&self, now: Nanos) -> bool {
+        self.events.is_empty() && !self.is_closing && self.publication.is_connected(now)
+    }
+
+    /// Offers a response, as its header and payload. Returns whether it was taken.
+    pub fn offer(&mut self, now: Nanos, parts: &[&[u8]]) -> bool {
+        self.is_live(now) && matches!(self.publication.offer(now, parts), Offer::Accepted(_))
+    }
+
+    /// Sends what is left, then ends the stream.
+    pub fn close(&mut self) {
+        self.is_closing = true;
+        self.session = None;
+        if self.events.is_empty() {
+            self.publication.close();
+        }
+    }
+
+    /// Ends the stream at once; what waits is dropped.
+    pub fn abandon(&mut self) {
+        self.events.clear();
+        self.close();
+    }
+
+    /// Hands over a status message or NAK of the client.
+    pub fn on_packet(&mut self, now: Nanos, packet: &Packet<'_>) {
+        self.publication.on_packet(now, packet);
+    }
+
+    /// Transport session id of the publication.
+    #[must_use]
+    pub fn transport_session_id(&self) -> i32 {
+        self.publication.session_id()
+    }
+
+    /// Sends events, data, heartbeats and retransmissions.
+    pub fn do_work(&mut self, now: Nanos, port: &mut impl DatagramPort) -> usize {
+        let mut work = 0;
+        if !self.events.is_empty() && self.publication.is_connected(now) {
+            work += self.send_events(now);
+        }
+        self.was_connected |= self.publication.is_connected(now);
+        work + self.publication.do_work(now, port)
+    }
+
+    fn send_events(&mut self, now: Nanos) -> usize {
+        let mut sent = 0;
+        for event in &self.events {
+            let bytes = &event.bytes[..event.length];
+            if !matches!(self.publication.offer(now, &[bytes]), Offer::Accepted(_)) {
+                break;
+            }
+            sent += 1;
+        }
+        self.events.drain(..sent);
+        if self.is_closing && self.events.is_empty() {
+            self.publication.close();
+        }
+        sent
+    }
+
+    /// Whether the channel has come to its end and may be dropped.
+    #[must_use]
+    pub fn is_done(&self, now: Nanos) -> bool {
+        if self.publication.is_done(now) {
+            return true;
+        }
+        if self.was_connected {
+            // A client that vanished without a word: five seconds without a status message.
+            return !self.publication.is_connected(now);
+        }
+        now - self.opened > CONNECT_TIMEOUT_NS
+    }
+
+    /// When the publication next has something to do by itself.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        self.publication.next_deadline()
+    }
+}

@@ -1,0 +1,35 @@
+//! Why a node stops: each fault is final for this process, named, and says what to do.
+
+use lockstep_service::container::ServiceFault;
+use lockstep_transport::position::Position;
+
+use crate::action::HaltReason;
+
+/// A fault that a node must not outlive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NodeFault {
+    /// The consensus module ordered it.
+    #[error(transparent)]
+    Halted(#[from] HaltReason),
+    /// The service panicked, or its output differs from what the log holds.
+    #[error(transparent)]
+    Service(#[from] ServiceFault),
+    /// A committed entry does not decode.
+    #[error(
+        "the committed entry at {position} does not decode: \
+         all members must run the same version of lockstep"
+    )]
+    MalformedEntry {
+        /// Where.
+        position: Position,
+    },
+    /// Committed bytes cannot be read back.
+    #[error(
+        "the log at {position} cannot be read back from disk: \
+         restore this member's directory from a peer"
+    )]
+    DamagedLog {
+        /// Where.
+        position: Position,
+    },
+}

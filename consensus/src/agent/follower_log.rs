@@ -1,0 +1,172 @@
+//! A follower's end of the log stream: checks every frame of a datagram, then places them all
+//! in the node's own log buffer at the positions they have at the leader (`log.md` 3.5).
+
+use core::net::SocketAddr;
+
+use lockstep_archive::checksum::verify;
+use lockstep_service::log_entry::LOG_STREAM_ID;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::log_buffer::{LogBuffer, frames};
+use lockstep_transport::position::Position;
+use lockstep_transport::protocol::{DataPacket, Packet};
+use lockstep_transport::stream::{ReceiverConfig, StreamIds, StreamReceiver};
+use lockstep_transport::time::Nanos;
+
+use crate::consensus_module::ConsensusModule;
+
+/// Most bytes a leader may have under way to a follower: enough for a fast disk's latency at
+/// line rate, and at most half a term.
+const WINDOW_MAX: usize = 4 << 20;
+
+/// The follower's receiver of the log, while it follows somebody.
+#[derive(Debug, Default)]
+pub struct FollowerLog {
+    stream: Option<Followed>,
+    refused: u64,
+}
+
+#[derive(Debug)]
+struct Followed {
+    leader: SocketAddr,
+    receiver: StreamReceiver,
+    is_heard: bool,
+}
+
+impl FollowerLog {
+    /// Accepts the log of the leader at `leader` from `position` on.
+    pub fn follow(
+        &mut self,
+        log: &LogBuffer,
+        leader: SocketAddr,
+        position: Position,
+        session_id: i32,
+        receiver_id: i64,
+        mtu: usize,
+    ) {
+        let ids = StreamIds {
+            session_id,
+            stream_id: LOG_STREAM_ID,
+        };
+        let window_length = WINDOW_MAX.min(log.geometry().term_length() / 2);
+        let config = ReceiverConfig {
+            window_length,
+            receiver_id,
+            ..ReceiverConfig::default()
+        };
+        let receiver = StreamReceiver::new(ids, log.geometry(), mtu, position, config, leader);
+        self.stream = Some(Followed {
+            leader,
+            receiver,
+            is_heard: false,
+        });
+    }
+
+    /// Accepts nothing from now on.
+    pub fn stop(&mut self) {
+        self.stream = None;
+    }
+
+    /// End of the contiguous log, while following.
+    #[must_use]
+    pub fn append_position(&self) -> Option<Position> {
+        self.stream
+            .as_ref()
+            .map(|stream| stream.receiver.rebuild_position())
+    }
+
+    /// Datagrams refused: not from the leader, or with a frame that does not belong.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Whether the leader's stream has been heard since the last call to
+    /// [`follow`](Self::follow); true once.
+    pub fn take_heard(&mut self) -> bool {
+        self.stream
+            .as_mut()
+            .is_some_and(|stream| std::mem::take(&mut stream.is_heard))
+    }
+
+    /// Takes a packet of the log stream that came from `source`.
+    pub fn on_packet(
+        &mut self,
+        now: Nanos,
+        source: SocketAddr,
+        packet: &Packet<'_>,
+        log: &mut LogBuffer,
+        module: &ConsensusModule,
+    ) {
+        let Some(stream) = self
+            .stream
+            .as_mut()
+            .filter(|stream| stream.leader == source)
+        else {
+            self.refused += 1;
+            return;
+        };
+        match packet {
+            Packet::Data(data) => {
+                if !belongs(log, data, module) {
+                    self.refused += 1;
+                    return;
+                }
+                stream.is_heard = true;
+                stream.receiver.on_data(now, log, data);
+            }
+            Packet::Heartbeat(heartbeat) => {
+                stream.is_heard = true;
+                stream.receiver.on_heartbeat(now, heartbeat);
+            }
+            Packet::Setup(setup) => {
+                stream.is_heard = true;
+                stream.receiver.on_setup(now, setup);
+            }
+            _ => self.refused += 1,
+        }
+    }
+
+    /// Sends status messages and NAKs. Nothing is accepted above `limit`.
+    pub fn do_work(
+        &mut self,
+        now: Nanos,
+        log: &LogBuffer,
+        limit: Position,
+        port: &mut impl DatagramPort,
+    ) -> usize {
+        let Some(stream) = self.stream.as_mut() else {
+            return 0;
+        };
+        stream.receiver.set_limit(limit);
+        let consumption = stream.receiver.rebuild_position();
+        stream.receiver.do_work(now, log, consumption, port)
+    }
+
+    /// The next moment the receiver has something to do by itself.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        self.stream
+            .as_ref()
+            .and_then(|stream| stream.receiver.next_deadline())
+    }
+}
+
+/// Whether every frame carries a good checksum and the term that the leader's list gives its
+/// position. One bad frame, and none of the datagram is used (T6).
+fn belongs(log: &LogBuffer, data: &DataPacket<'_>, module: &ConsensusModule) -> bool {
+    let Some(mut position) = log.geometry().position(data.term_id(), data.term_offset()) else {
+        return false;
+    };
+    let mut is_any = false;
+    for frame in frames(data.bytes()) {
+        let Ok(term) = verify(frame.bytes()) else {
+            return false;
+        };
+        if module.leader_term_at(position) != Some(i64::from(term)) {
+            return false;
+        }
+        position += frame.aligned_length() as Position;
+        is_any = true;
+    }
+    is_any
+}

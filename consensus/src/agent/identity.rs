@@ -1,0 +1,150 @@
+//! Who a node is and what it has been told: values fixed at start, shared by its parts.
+
+use core::net::SocketAddr;
+use std::fmt::Write;
+
+use lockstep_transport::prng::Prng;
+use lockstep_transport::stream::PublicationConfig;
+use lockstep_transport::time::Nanos;
+
+use crate::config::{ClusterConfig, MemberEndpoints, NodeConfig, ResponsesMode};
+use crate::member::MemberId;
+
+/// Term length of egress publications: room for half of it in flight to one client.
+const EGRESS_TERM_LENGTH: usize = 1 << 20;
+
+/// Term length of egress publications in direct mode, where a response that finds no room is
+/// lost: half of it is more than the responses to a full window of requests.
+const EGRESS_TERM_LENGTH_DIRECT: usize = 4 << 20;
+
+/// Largest datagram sent to clients: fits any path that carries Ethernet frames.
+const EGRESS_MTU: usize = 1408;
+
+/// A node's fixed facts.
+#[derive(Debug)]
+pub struct Identity {
+    /// This member.
+    pub member: MemberId,
+    /// Addresses of all members, by id.
+    pub members: Vec<MemberEndpoints>,
+    /// Hash of the cluster's name: in every handshake.
+    pub cluster_id: u64,
+    /// Hash of what all members must agree on.
+    pub config_digest: u64,
+    /// Transport session id of the log stream, derived from the cluster's name.
+    pub log_session_id: i32,
+    /// All ingress endpoints as clients are told them: `0=host:port,1=host:port`.
+    pub ingress_endpoints: String,
+    /// Largest request or response in bytes.
+    pub message_max: usize,
+    /// Longest session timeout.
+    pub session_timeout_ns: Nanos,
+    /// Largest frame of the log.
+    pub log_mtu: usize,
+    /// Whether responses leave at apply.
+    pub is_direct: bool,
+    /// Largest egress frame, at most what clients accept.
+    egress_mtu: usize,
+    seed: std::cell::Cell<u64>,
+}
+
+/// FNV-1a over bytes: stable across machines and versions.
+#[must_use]
+pub fn stable_hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
+}
+
+/// The id that all members and clients of a cluster of this name share.
+#[must_use]
+pub fn cluster_id(name: &str) -> u64 {
+    stable_hash(name.as_bytes())
+}
+
+/// Hash of everything that members must agree on.
+#[must_use]
+pub fn config_digest(cluster: &ClusterConfig) -> u64 {
+    let mut text = String::new();
+    for member in &cluster.members {
+        let _ = write!(text, "{}/{};", member.ingress, member.member);
+    }
+    let _ = write!(
+        text,
+        "{}|{}|{}|{}|{}|{}|{}|{}|{:?}|{}",
+        cluster.name,
+        cluster.term_length,
+        cluster.log_mtu,
+        cluster.message_max,
+        cluster.effects_per_cause,
+        cluster.effect_bytes_per_cause,
+        cluster.outbox_bytes,
+        cluster.sessions_max,
+        cluster.responses,
+        cluster.session_timeout_ns,
+    );
+    stable_hash(text.as_bytes())
+}
+
+impl Identity {
+    /// The facts of `node` in `cluster`, which must be valid.
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig, node: &NodeConfig) -> Self {
+        let endpoints: Vec<String> = cluster
+            .members
+            .iter()
+            .enumerate()
+            .map(|(id, member)| format!("{id}={}", member.ingress))
+            .collect();
+        let id = cluster_id(&cluster.name);
+        Self {
+            member: node.member,
+            members: cluster.members.clone(),
+            cluster_id: id,
+            config_digest: config_digest(cluster),
+            log_session_id: (id >> 32) as i32,
+            ingress_endpoints: endpoints.join(","),
+            message_max: cluster.message_max,
+            session_timeout_ns: cluster.session_timeout_ns,
+            log_mtu: cluster.log_mtu,
+            is_direct: cluster.responses == ResponsesMode::Direct,
+            egress_mtu: EGRESS_MTU,
+            seed: std::cell::Cell::new(node.seed ^ (u64::from(node.member) << 56)),
+        }
+    }
+
+    /// Length of a log entry body at most: a message, or what the module writes itself.
+    #[must_use]
+    pub fn body_max(&self) -> usize {
+        self.message_max.max(4096)
+    }
+
+    /// Which member has this member-to-member address.
+    #[must_use]
+    pub fn member_at(&self, address: SocketAddr) -> Option<MemberId> {
+        let index = self.members.iter().position(|m| m.member == address)?;
+        u8::try_from(index).ok()
+    }
+
+    /// Parameters of a new egress publication, with a fresh session id and initial term id.
+    #[must_use]
+    pub fn egress_publication(&self, destination: SocketAddr, stream_id: i32) -> PublicationConfig {
+        let mut random = Prng::new(self.seed.get());
+        let session_id = random.next_u64() as i32;
+        let initial_term_id = random.next_u64() as i32;
+        self.seed.set(random.next_u64());
+        let term_length = if self.is_direct {
+            EGRESS_TERM_LENGTH_DIRECT
+        } else {
+            EGRESS_TERM_LENGTH
+        };
+        PublicationConfig {
+            session_id,
+            stream_id,
+            initial_term_id,
+            term_length,
+            mtu: self.egress_mtu,
+            destination,
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! What clients say, and what becomes of it: connects are answered or sent to the leader,
+//! requests enter the log or are refused with a reason (never silently dropped).
+//!
+//! A message that cannot be taken *now* (log or outbox full, leadership not open yet) stays in
+//! its image; the closing receive window tells the client's publication to wait.
+
+use core::net::SocketAddr;
+
+use lockstep_archive::disk::Disk;
+use lockstep_client::protocol::{
+    ClientMessage, ConnectRequest, EventCode, KeepAlive, PROTOCOL_VERSION, RefusalReason, Refused,
+    RequestHeader, SessionEvent,
+};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_transport::stream::PollAction;
+use lockstep_transport::time::{MILLISECOND, Nanos};
+use lockstep_transport::trace::{TracePoint, Tracer};
+
+use super::admission::Admission;
+use super::applier::Applier;
+use super::delivery::Delivery;
+use super::egress_channel::EVENT_LENGTH_MAX;
+use super::egress_channels::{EgressChannels, Slot};
+use super::identity::Identity;
+use super::leadership::{AppendContext, Leadership, PendingConnect, blank_header};
+use super::log_store::LogStore;
+use crate::entry_body::{CloseReason, SessionOpen};
+use crate::member::{LeadershipTermId, MemberId};
+
+/// Shortest and longest session timeout a client may ask for.
+const TIMEOUT_MIN_NS: Nanos = 10 * MILLISECOND;
+
+/// Counts of what was not taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IngressCounters {
+    /// Messages that do not decode.
+    pub malformed: u64,
+    /// Messages of sessions from an address that is not theirs.
+    pub foreign: u64,
+    /// Requests refused with a reason.
+    pub refused: u64,
+    /// Requests appended before.
+    pub duplicates: u64,
+}
+
+/// One cycle's view of everything that taking a client's message may touch.
+#[derive(Debug)]
+pub struct Ingress<'a, S, D> {
+    /// The time.
+    pub now: Nanos,
+    /// Where the log stands.
+    pub append: AppendContext,
+    /// The leader of the current term, if known.
+    pub leader: Option<MemberId>,
+    /// The current term.
+    pub term: LeadershipTermId,
+    /// Who we are.
+    pub identity: &'a Identity,
+    /// The applied state.
+    pub applier: &'a Applier<S>,
+    /// The log.
+    pub store: &'a mut LogStore<D>,
+    /// The volatile state of a leader.
+    pub leadership: &'a mut Leadership,
+    /// Egress.
+    pub delivery: &'a mut Delivery,
+    /// Channels to clients.
+    pub channels: &'a mut EgressChannels,
+    /// Trace points.
+    pub tracer: &'a mut Tracer,
+    /// Counts.
+    pub counters: &'a mut IngressCounters,
+}
+
+impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
+    /// Takes one message that came from `source`, or leaves it for later.
+    pub fn on_message(&mut self, source: SocketAddr, bytes: &[u8]) -> PollAction {
+        let Ok(message) = ClientMessage::decode(bytes) else {
+            self.counters.malformed += 1;
+            return PollAction::Continue;
+        };
+        if let ClientMessage::ConnectRequest(connect) = &message {
+            return self.on_connect(source, connect);
+        }
+        if !self.leadership.is_leading() {
+            return self.on_not_leader(source, &message);
+        }
+        if !self.leadership.is_open() {
+            return PollAction::Abort;
+        }
+        match message {
+            ClientMessage::Request { header, payload } => self.on_request(source, &header, payload),
+            ClientMessage::KeepAlive(keep_alive) => self.on_keep_alive(source, &keep_alive),
+            ClientMessage::CloseRequest(close) => self.on_close(source, close.session_id),
+            ClientMessage::ConnectRequest(_) => PollAction::Continue,
+        }
+    }
+
+    fn on_not_leader(&mut self, source: SocketAddr, message: &ClientMessage<'_>) -> PollAction {
+        if let ClientMessage::Request { header, .. } = message {
+            self.refuse(source, header, RefusalReason::NotLeader, 0);
+        }
+        PollAction::Continue
+    }
+
+    fn on_connect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) -> PollAction {
+        if connect.cluster_id != self.identity.cluster_id {
+            self.counters.foreign += 1;
+            return PollAction::Continue;
+        }
+        if !self.leadership.is_leading() {
+            self.redirect(source, connect);
+            return PollAction::Continue;
+        }
+        if !self.leadership.is_open() {
+            return PollAction::Abort;
+        }
+        let Some(slot) = self.channel(source, connect.response_stream_id) else {
+            return PollAction::Continue;
+        };
+        self.tracer
+            .message(TracePoint::ConnectLeader, connect.correlation_id, 0);
+        let principal_hash = hash_principal(connect.principal);
+        if let Some(session) = self.applier.sessions().find(connect.nonce, principal_hash) {
+            let id = session.id;
+            self.resume(id, slot, connect);
+            return PollAction::Continue;
+        }
+        if connect.resume_session >= 0 {
+            self.answer(
+                slot,
+                connect.correlation_id,
+                EventCode::Closed,
+                b"session expired",
+            );
+            return PollAction::Continue;
+        }
+        if connect.version != PROTOCOL_VERSION {
+            self.answer(
+                slot,
+                connect.correlation_id,
+                EventCode::Error,
+                b"unsupported version",
+            );
+            return PollAction::Continue;
+        }
+        if self.applier.sessions().is_full() {
+            let text = b"concurrent session limit";
+            self.answer(slot, connect.correlation_id, EventCode::Error, text);
+            return PollAction::Continue;
+        }
+        self.open_session(source, slot, connect, principal_hash)
+    }
+
+    fn open_session(
+        &mut self,
+        source: SocketAddr,
+        slot: Slot,
+        connect: &ConnectRequest<'_>,
+        principal_hash: u64,
+    ) -> PollAction {
+        let correlation_id = connect.correlation_id;
+        if let Some(pending) = self
+            .leadership
+            .pending_connect(connect.nonce, principal_hash)
+        {
+            pending.correlation_id = correlation_id;
+            pending.channel = slot;
+            return PollAction::Continue;
+        }
+        if !self.leadership.has_room_for_connect() {
+            return PollAction::Abort;
+        }
+        let asked = Nanos::from(connect.session_timeout_ms) * MILLISECOND;
+        let most = self.identity.session_timeout_ns;
+        let timeout_ns = if asked == 0 {
+            most
+        } else {
+            asked.clamp(TIMEOUT_MIN_NS, most)
+        };
+        let open = SessionOpen {
+            nonce: connect.nonce,
+            timeout_ns,
+            response_address: source,
+            response_stream_id: connect.response_stream_id,
+            principal_hash,
+        };
+        let header = blank_header(EntryKind::SessionOpen);
+        if self.append_cause(header, &open.encode()).is_none() {
+            return PollAction::Abort;
+        }
+        self.tracer
+            .message(TracePoint::ConnectAppend, correlation_id, 0);
+        self.leadership.await_open(PendingConnect {
+            nonce: connect.nonce,
+            principal_hash,
+            correlation_id,
+            channel: slot,
+        });
+        PollAction::Continue
+    }
+
+    /// A follower names the leader and every member's ingress endpoint.
+    fn redirect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) {
+        if self.leader.is_none() {
+            return;
+        }
+        let Some(slot) = self.channel(source, connect.response_stream_id) else {
+            return;
+        };
+        let endpoints = self.identity.ingress_endpoints.as_bytes();
+        self.answer(slot, connect.correlation_id, EventCode::Redirect, endpoints);
+        if let Some(channel) = self.channels.get_mut(slot) {
+            channel.close();
+        }
+    }
+
+    /// The client finds its session again: OK, then everything it lacks, from the log.
+    fn resume(&mut self, id: i64, slot: Slot, connect: &ConnectRequest<'_>) {
+        let Some(session) = self.applier.sessions().get(id).copied() else {
+            return;
+        };
+        if let Some(leader_session) = self.leadership.sessions.get_mut(id) {
+            leader_session.activity = self.now;
+        }
+        self.replace_channel(id, slot);
+        let event = SessionEvent {
+            session_id: id,
+            correlation_id: connect.correlation_id,
+            leadership_term_id: self.term,
+            applied_number: session.applied_number,
+            acknowledged: session.acknowledged,
+            resume_token: session.nonce,
+            leader_member_id: i32::from(self.identity.member),
+            code: EventCode::Ok,
+            version: PROTOCOL_VERSION,
+            detail: b"",
+        };
+        queue_event(self.channels, slot, &event);
+        let after = session.acknowledged.max(connect.last_received);
+        let from = self.store.frame_boundary(session.open_position, after);
+        self.delivery.bind(id, slot, from, after);
+    }
+
+    fn replace_channel(&mut self, id: i64, slot: Slot) {
+        if let Some(old) = self.delivery.channel(id).filter(|old| *old != slot)
+            && let Some(channel) = self.channels.get_mut(old)
+        {
+            channel.abandon();
+        }
+        if let Some(channel) = self.channels.get_mut(slot) {
+            channel.bind(id);
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        source: SocketAddr,
+        request: &RequestHeader,
+        payload: &[u8],
+    ) -> PollAction {
+        let id = request.session_id;
+        if !self.is_own_session(source, id) {
+            self.refuse(source, request, RefusalReason::UnknownSession, 0);
+            return PollAction::Continue;
+        }
+        self.tracer
+            .message(TracePoint::RequestIngress, id, request.number);
+        match self.leadership.sessions.admit(id, request.number, self.now) {
+            Admission::Append => self.append_request(source, request, payload),
+            Admission::Duplicate => {
+                self.counters.duplicates += 1;
+                PollAction::Continue
+            }
+            Admission::OutOfOrder { expected } => {
+                self.refuse(source, request, RefusalReason::OutOfOrder, expected);
+                PollAction::Continue
+            }
+            Admission::UnknownSession => {
+                self.refuse(source, request, RefusalReason::UnknownSession, 0);
+                PollAction::Continue
+            }
+        }
+    }
+
+    fn append_request(
+        &mut self,
+        source: SocketAddr,
+        request: &RequestHeader,
+        payload: &[u8],
+    ) -> PollAction {
+        let id = request.session_id;
+        if payload.len() > self.identity.message_max {
+            self.refuse(source, request, RefusalReason::TooLong, request.number);
+            return PollAction::Continue;
+        }
+        let mut header = blank_header(EntryKind::Request);
+        header.session = id;
+        header.number = request.number;
+        header.acknowledged = request.acknowledged;
+        let Some(appended) = self.append_cause(header, payload) else {
+            return PollAction::Abort;
+        };
+        self.tracer.entry(
+            TracePoint::RequestAppend,
+            id,
+            request.number,
+            appended.position,
+        );
+        self.tracer
+            .effect(TracePoint::RequestAppend, appended.position, appended.end);
+        if let Some(session) = self.leadership.sessions.get_mut(id) {
+            session.appended_number = request.number;
+            session.acknowledged = session.acknowledged.max(request.acknowledged);
+        }
+        PollAction::Continue
+    }
+
+    fn on_keep_alive(&mut self, source: SocketAddr, keep_alive: &KeepAlive) -> PollAction {
+        if self.is_own_session(source, keep_alive.session_id)
+            && let Some(session) = self.leadership.sessions.get_mut(keep_alive.session_id)
+        {
+            session.activity = self.now;
+            session.acknowledged = session.acknowledged.max(keep_alive.acknowledged);
+        }
+        PollAction::Continue
+    }
+
+    fn on_close(&mut self, source: SocketAddr, id: i64) -> PollAction {
+        if !self.is_own_session(source, id) {
+            return PollAction::Continue;
+        }
+        if self.append_close(id, CloseReason::ClientAction) {
+            PollAction::Continue
+        } else {
+            PollAction::Abort
+        }
+    }
+
+    /// Appends a SessionClose unless one is on its way. Returns false when there is no room.
+    pub fn append_close(&mut self, id: i64, reason: CloseReason) -> bool {
+        let Some(session) = self.leadership.sessions.get_mut(id) else {
+            return true;
+        };
+        if session.is_closing {
+            return true;
+        }
+        let mut header = blank_header(EntryKind::SessionClose);
+        header.session = id;
+        if self.append_cause(header, &[reason as u8]).is_none() {
+            return false;
+        }
+        if let Some(session) = self.leadership.sessions.get_mut(id) {
+            session.is_closing = true;
+        }
+        true
+    }
+
+    /// Appends a causing entry if the outbox can take its worst case (`log.md` 5.6).
+    fn append_cause(
+        &mut self,
+        header: EntryHeader,
+        body: &[u8],
+    ) -> Option<super::log_writer::Appended> {
+        let outbox = self.applier.container().outbox();
+        if self.store.is_full() || !outbox.admits(self.leadership.unapplied_causes()) {
+            return None;
+        }
+        self.leadership
+            .append(self.store.log_mut(), &self.append, header, body)
+    }
+
+    /// Whether `source` is where the session's client is bound.
+    fn is_own_session(&mut self, source: SocketAddr, id: i64) -> bool {
+        let channel = self
+            .delivery
+            .channel(id)
+            .and_then(|slot| self.channels.get(slot));
+        let is_own = channel.is_some_and(|channel| channel.address() == source);
+        if !is_own {
+            self.counters.foreign += 1;
+        }
+        is_own
+    }
+
+    fn channel(&mut self, source: SocketAddr, stream_id: i32) -> Option<Slot> {
+        match self.channels.find(source, stream_id) {
+            Some(slot) => Some(slot),
+            None => {
+                let config = self.identity.egress_publication(source, stream_id);
+                self.channels.open(config, self.now)
+            }
+        }
+    }
+
+    fn answer(&mut self, slot: Slot, correlation_id: i64, code: EventCode, detail: &[u8]) {
+        let leader = self.leader.unwrap_or(self.identity.member);
+        let event = SessionEvent {
+            session_id: -1,
+            correlation_id,
+            leadership_term_id: self.term,
+            applied_number: 0,
+            acknowledged: 0,
+            resume_token: 0,
+            leader_member_id: i32::from(leader),
+            code,
+            version: PROTOCOL_VERSION,
+            detail,
+        };
+        queue_event(self.channels, slot, &event);
+    }
+
+    fn refuse(
+        &mut self,
+        source: SocketAddr,
+        request: &RequestHeader,
+        reason: RefusalReason,
+        expected_number: i64,
+    ) {
+        self.counters.refused += 1;
+        let refused = Refused {
+            session_id: request.session_id,
+            number: request.number,
+            expected_number,
+            reason,
+        };
+        let Some(slot) = self.channels.find_address(source) else {
+            return;
+        };
+        if let Some(channel) = self.channels.get_mut(slot) {
+            channel.offer(self.now, &[&refused.encode()]);
+        }
+    }
+}
+
+/// Encodes and queues a session event.
+pub fn queue_event(channels: &mut EgressChannels, slot: Slot, event: &SessionEvent<'_>) {
+    let mut bytes = [0; EVENT_LENGTH_MAX];
+    let length = event
+        .encode(&mut bytes)
+        .expect("events are sized for seven endpoints");
+    if let Some(channel) = channels.get_mut(slot) {
+        channel.queue_event(&bytes[..length]);
+    }
+}
+
+/// FNV-1a: a principal is compared by hash, together with the client's 64-bit nonce.
+fn hash_principal(principal: &[u8]) -> u64 {
+    principal.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
+}

@@ -1,0 +1,401 @@
+//! The log as one node keeps it: memory, disk and everything between (`log.md` §2).
+//!
+//! Owns the log buffer, the recorder, the durable term and vote, the ack mark and the chain
+//! hash, and the cursors over them: durable ≤ written ≤ append. It knows no protocol.
+
+use lockstep_archive::ack_mark::{AckMark, AckedPosition};
+use lockstep_archive::checksum::Chain;
+use lockstep_archive::disk::{Completion, Disk, DiskError};
+use lockstep_archive::log_reader::{LogRead, LogReader, LogSource, READ_AHEAD_LENGTH, ReadSpan};
+use lockstep_archive::log_view::{LogView, MemoryWindow};
+use lockstep_archive::node_state::NodeStateFile;
+use lockstep_archive::recorder::Recorder;
+use lockstep_archive::segment::length_in_segment;
+use lockstep_archive::token;
+use lockstep_transport::log_buffer::LogBuffer;
+use lockstep_transport::position::Position;
+use lockstep_transport::time::{Nanos, earliest};
+
+use super::log_walk::{Walked, walk};
+use crate::member::{LeadershipTermId, MemberId, TermBase};
+
+/// Bytes of the next term zeroed per cycle beyond what was appended: a term is clean long
+/// before the log reaches it, and no cycle is long.
+const CLEAN_BYTES_PER_CYCLE: usize = 64 * 1024;
+
+/// What a completion meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// Nothing to report.
+    Done,
+    /// The term and vote are durable.
+    StatePersisted {
+        /// The term.
+        term: LeadershipTermId,
+        /// The vote in it.
+        vote: Option<MemberId>,
+    },
+}
+
+/// What recovery found, to build a store from.
+#[derive(Debug)]
+pub struct RecoveredStore {
+    /// The log in memory, its tail block read back.
+    pub log: LogBuffer,
+    /// The recorder, at the end of the log.
+    pub recorder: Recorder,
+    /// Term, vote and incarnation.
+    pub node_state: NodeStateFile,
+    /// How far this member ever acknowledged.
+    pub ack_mark: AckMark,
+    /// The chain hash, at the end of the log.
+    pub chain: Chain,
+    /// Log time of the last entry.
+    pub log_time: i64,
+    /// Leadership term of the last frame, and where it begins.
+    pub tail_term: Option<TermBase>,
+}
+
+/// One node's log. See the module.
+#[derive(Debug)]
+pub struct LogStore<D> {
+    disk: D,
+    log: LogBuffer,
+    recorder: Recorder,
+    node_state: NodeStateFile,
+    ack_mark: AckMark,
+    chain: Chain,
+    append: Position,
+    restart: Position,
+    log_time: i64,
+    tail_term: Option<TermBase>,
+    wanted_state: Option<(LeadershipTermId, Option<MemberId>)>,
+    written_state: Option<(LeadershipTermId, Option<MemberId>)>,
+    truncation: Option<Truncation>,
+    has_failed: bool,
+}
+
+/// A truncation in progress: first the ack mark goes down, durably, then the log.
+#[derive(Clone, Copy, Debug)]
+struct Truncation {
+    position: Position,
+    is_mark_submitted: bool,
+}
+
+impl<D: Disk> LogStore<D> {
+    /// The store of a node that has just recovered.
+    #[must_use]
+    pub fn new(disk: D, recovered: RecoveredStore) -> Self {
+        let append = recovered.recorder.durable();
+        assert_eq!(
+            append,
+            recovered.chain.position(),
+            "the chain ends where the log ends"
+        );
+        Self {
+            disk,
+            log: recovered.log,
+            recorder: recovered.recorder,
+            node_state: recovered.node_state,
+            ack_mark: recovered.ack_mark,
+            chain: recovered.chain,
+            append,
+            restart: append,
+            log_time: recovered.log_time,
+            tail_term: recovered.tail_term,
+            wanted_state: None,
+            written_state: None,
+            truncation: None,
+            has_failed: false,
+        }
+    }
+
+    /// The log in memory.
+    #[must_use]
+    pub const fn log(&self) -> &LogBuffer {
+        &self.log
+    }
+
+    /// The log in memory, to append or place frames.
+    pub const fn log_mut(&mut self) -> &mut LogBuffer {
+        &mut self.log
+    }
+
+    /// The disk.
+    pub const fn disk_mut(&mut self) -> &mut D {
+        &mut self.disk
+    }
+
+    /// End of the contiguous log.
+    #[must_use]
+    pub const fn append(&self) -> Position {
+        self.append
+    }
+
+    /// Durable end of the log.
+    #[must_use]
+    pub const fn durable(&self) -> Position {
+        self.recorder.durable()
+    }
+
+    /// Nothing may be appended or placed above this position (`log.md` 2.1).
+    #[must_use]
+    pub fn append_limit(&self) -> Position {
+        self.recorder.written() + self.log.geometry().term_length() as Position
+    }
+
+    /// Log time of the last entry in the log, ns.
+    #[must_use]
+    pub const fn log_time(&self) -> i64 {
+        self.log_time
+    }
+
+    /// Whether space for the log has run out: ingress is refused, nothing is lost (D10).
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.recorder.is_full()
+    }
+
+    /// Whether a write or sync has failed. Final (D4).
+    #[must_use]
+    pub const fn failed(&self) -> bool {
+        self.has_failed || self.recorder.failed().is_some() || self.ack_mark.failed().is_some()
+    }
+
+    /// The newest chain-hash checkpoint at or below `position`, as (position, hash).
+    #[must_use]
+    pub fn checkpoint(&self, position: Position) -> (Position, u64) {
+        self.chain
+            .checkpoint_at_or_below(position)
+            .map_or((0, 0), |c| (c.position, c.hash))
+    }
+
+    /// A frame boundary at or below `position` and not below `floor`, which is one.
+    #[must_use]
+    pub fn frame_boundary(&self, floor: Position, position: Position) -> Position {
+        let known = self.chain.checkpoint_at_or_below(position.min(self.append));
+        known.map_or(floor, |checkpoint| checkpoint.position.max(floor))
+    }
+
+    /// The log is contiguous up to `to` now: looks at what is new.
+    pub fn advance(&mut self, to: Position, walked: &mut Walked) {
+        assert!(
+            self.truncation.is_none(),
+            "the log grew while it was being truncated"
+        );
+        walk(&self.log, &mut self.chain, &mut self.tail_term, to, walked);
+        let before = self.append;
+        self.append = self.chain.position();
+        if let Some(log_time) = walked.log_time {
+            self.log_time = log_time;
+        }
+        let grown = (self.append - before) as usize;
+        self.log
+            .clean_ahead(self.append, 2 * grown + CLEAN_BYTES_PER_CYCLE);
+    }
+
+    /// First position that is in memory.
+    #[must_use]
+    pub fn memory_start(&self) -> Position {
+        self.window().start
+    }
+
+    fn window(&self) -> MemoryWindow {
+        MemoryWindow::new(self.log.geometry(), self.restart, self.append)
+    }
+
+    /// Whole frames from `position`, below `limit`, from memory or disk.
+    pub fn read<'a>(
+        &'a mut self,
+        now: Nanos,
+        reader: &'a mut LogReader,
+        span: ReadSpan,
+    ) -> LogRead<'a> {
+        let window = self.window();
+        let view = LogView {
+            log: &self.log,
+            window,
+            segments: self.recorder.segments(),
+        };
+        reader.read(now, span, view, &mut self.disk)
+    }
+
+    /// The log up to `end` as a sender wants it.
+    pub fn source<'a>(
+        &'a mut self,
+        now: Nanos,
+        reader: &'a mut LogReader,
+        end: Position,
+    ) -> LogSource<'a, D> {
+        let window = self.window();
+        let view = LogView {
+            log: &self.log,
+            window,
+            segments: self.recorder.segments(),
+        };
+        LogSource::new(reader, view, end, now, &mut self.disk)
+    }
+
+    /// Makes (`term`, `vote`) durable; [`StoreEvent::StatePersisted`] tells when.
+    pub fn persist_state(&mut self, now: Nanos, term: LeadershipTermId, vote: Option<MemberId>) {
+        self.wanted_state = Some((term, vote));
+        self.submit_state(now);
+    }
+
+    fn submit_state(&mut self, now: Nanos) {
+        let Some((term, vote)) = self.wanted_state else {
+            return;
+        };
+        if self.node_state.is_writing() || self.failed() {
+            return;
+        }
+        if self
+            .node_state
+            .submit_state(now, &mut self.disk, term, vote)
+            .is_ok()
+        {
+            self.written_state = self.wanted_state.take();
+        }
+    }
+
+    /// Orders the log cut back to `position`, which must be drained. [`Self::poll_truncated`]
+    /// tells when it is done.
+    pub fn begin_truncation(&mut self, now: Nanos, position: Position) {
+        assert!(
+            position <= self.append,
+            "truncation to {position} of {}",
+            self.append
+        );
+        self.truncation = Some(Truncation {
+            position,
+            is_mark_submitted: false,
+        });
+        self.persist(now);
+    }
+
+    /// The position of a truncation that is complete, once.
+    pub fn poll_truncated(&mut self, now: Nanos) -> Option<Position> {
+        let truncation = self.truncation.as_mut()?;
+        let position = truncation.position;
+        if position < self.ack_mark.position() && !truncation.is_mark_submitted {
+            truncation.is_mark_submitted = self.ack_mark.reset(now, position, &mut self.disk);
+            return None;
+        }
+        let mark_pending = truncation.is_mark_submitted && !self.ack_mark.is_settled();
+        if mark_pending || !self.recorder.is_drained(self.append) {
+            return None;
+        }
+        self.truncation = None;
+        self.truncate(position);
+        Some(position)
+    }
+
+    fn truncate(&mut self, position: Position) {
+        let cut = self.rewind_chain(position).and_then(|()| {
+            self.recorder
+                .truncate(position, &mut self.log, &mut self.disk)
+        });
+        if cut.is_err() {
+            self.has_failed = true;
+            return;
+        }
+        self.append = position;
+        self.restart = position;
+        self.tail_term = self.tail_term.filter(|term| term.base < position);
+    }
+
+    /// Takes the chain hash back to `position`: to a checkpoint, and forward from there over
+    /// what is on disk. Rare and cold, like the truncation it belongs to.
+    fn rewind_chain(&mut self, position: Position) -> Result<(), DiskError> {
+        if position == self.chain.position() {
+            return Ok(());
+        }
+        if self.chain.rewind(position).is_none() {
+            self.chain = Chain::new();
+        }
+        let mut bytes = vec![0; READ_AHEAD_LENGTH];
+        while self.chain.position() < position {
+            let from = self.chain.position();
+            let segments = self.recorder.segments();
+            let Some((file, offset)) = segments.locate(from) else {
+                return Err(DiskError::Missing {
+                    name: format!("the segment of {from}"),
+                });
+            };
+            let wanted = bytes.len().min((position - from) as usize);
+            let length = length_in_segment(from, wanted, segments.segment_length());
+            self.disk.read(file, offset, &mut bytes[..length])?;
+            self.chain.fold_frames(&bytes[..length]);
+            assert!(
+                self.chain.position() > from,
+                "the durable log at {from} has no whole frame"
+            );
+        }
+        assert_eq!(
+            self.chain.position(),
+            position,
+            "a truncation point is a frame boundary"
+        );
+        Ok(())
+    }
+
+    /// Submits whatever is due: the log's next write, the mark, a waiting state.
+    pub fn persist(&mut self, now: Nanos) -> usize {
+        if self.failed() {
+            return 0;
+        }
+        let mut work = self
+            .recorder
+            .do_work(now, &self.log, self.append, &mut self.disk);
+        self.submit_state(now);
+        if self.truncation.is_none() {
+            let durable = self.recorder.durable();
+            let acked = AckedPosition {
+                position: durable,
+                durable,
+            };
+            let idle = self.recorder.log_idle_since();
+            work += self.ack_mark.do_work(now, acked, idle, &mut self.disk);
+        }
+        self.disk.flush(now);
+        work
+    }
+
+    /// Takes one completion; those of readers go to `readers`.
+    pub fn poll_completion(
+        &mut self,
+        now: Nanos,
+        mut readers: impl FnMut(&Completion),
+    ) -> Option<StoreEvent> {
+        let completion = self.disk.poll_completion(now)?;
+        if token::owner(completion.token) >= token::OWNER_READER_FIRST {
+            readers(&completion);
+            return Some(StoreEvent::Done);
+        }
+        if self.recorder.on_completion(&completion) || self.ack_mark.on_completion(&completion) {
+            return Some(StoreEvent::Done);
+        }
+        match self.node_state.on_completion(&completion) {
+            Some(Ok(())) => {
+                let (term, vote) = self
+                    .written_state
+                    .take()
+                    .expect("only written states complete");
+                self.submit_state(now);
+                Some(StoreEvent::StatePersisted { term, vote })
+            }
+            Some(Err(_)) => {
+                self.has_failed = true;
+                Some(StoreEvent::Done)
+            }
+            None => Some(StoreEvent::Done),
+        }
+    }
+
+    /// When the disk or a file has something to do by itself.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        let deadline = earliest(self.disk.next_deadline(), self.ack_mark.next_deadline());
+        earliest(deadline, self.recorder.next_deadline())
+    }
+}

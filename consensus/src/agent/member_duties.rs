@@ -1,0 +1,247 @@
+//! The duties a node has towards the other members: their messages, the module's orders, the
+//! disk's completions.
+
+use lockstep_archive::disk::{Completion, Disk};
+use lockstep_archive::token::owner;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::protocol::{Packet, parse};
+use lockstep_transport::time::Nanos;
+use lockstep_transport::trace::TracePoint;
+
+use super::cluster_node::ClusterNode;
+use super::fault::NodeFault;
+use super::log_store::StoreEvent;
+use super::log_writer::LogWriter;
+use crate::action::Action;
+use crate::entry_body::NewLeadershipTerm;
+use crate::event::Event;
+use crate::member::{LeadershipTermId, MemberId};
+use crate::message::MemberMessage;
+use crate::protocol::{Envelope, MEMBER_STREAM_ID, decode, encode};
+
+/// Datagrams taken from one port per cycle, so that a flood cannot keep a cycle from ending.
+pub(super) const DATAGRAMS_PER_CYCLE: usize = 64;
+
+/// Disk completions taken per cycle.
+const COMPLETIONS_PER_CYCLE: usize = 32;
+
+impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
+    /// Takes finished disk operations to whom they concern.
+    pub(super) fn poll_completions(&mut self, now: Nanos) -> usize {
+        let mut work = 0;
+        while work < COMPLETIONS_PER_CYCLE {
+            let parts = &mut self.parts;
+            let readers = |completion: &Completion| {
+                let reader = parts.replication.reader_mut(owner(completion.token));
+                if let Some(reader) = reader {
+                    reader.on_completion(completion);
+                } else if !parts.applier.reader_mut().on_completion(completion) {
+                    parts.delivery.reader_mut().on_completion(completion);
+                }
+            };
+            let Some(event) = parts.store.poll_completion(now, readers) else {
+                break;
+            };
+            match event {
+                StoreEvent::Done => {}
+                StoreEvent::StatePersisted { term, vote } => {
+                    let event = Event::StatePersisted { term, vote };
+                    parts.module.on_event(now, event, &mut self.actions);
+                }
+            }
+            work += 1;
+        }
+        if let Some(position) = self.parts.store.poll_truncated(now) {
+            self.reported_durable = position;
+            let event = Event::Truncated { position };
+            self.parts.module.on_event(now, event, &mut self.actions);
+            work += 1;
+        }
+        work + self.carry_out(now)
+    }
+
+    /// Takes waiting datagrams of other members.
+    pub(super) fn receive_members(&mut self, now: Nanos) -> usize {
+        let mut received = 0;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while received < DATAGRAMS_PER_CYCLE {
+            let Some(datagram) = self.parts.member_port.receive(now, &mut buffer) else {
+                break;
+            };
+            received += 1;
+            let Some(member) = self.parts.identity.member_at(datagram.source) else {
+                self.refused += 1;
+                continue;
+            };
+            self.on_member_datagram(now, member, &buffer[..datagram.length]);
+        }
+        self.buffer = buffer;
+        received
+    }
+
+    fn on_member_datagram(&mut self, now: Nanos, member: MemberId, bytes: &[u8]) {
+        if stream_id(bytes) == Some(MEMBER_STREAM_ID) {
+            self.on_member_message(now, member, bytes);
+            return;
+        }
+        let Ok(packet) = parse(bytes) else {
+            self.refused += 1;
+            return;
+        };
+        let parts = &mut self.parts;
+        if packet.session_id() != Some(parts.identity.log_session_id) {
+            self.refused += 1;
+            return;
+        }
+        match packet {
+            Packet::StatusMessage(_) | Packet::Nak(_) => {
+                parts.replication.on_packet(now, member, &packet);
+            }
+            _ => {
+                let leader = parts.identity.members[usize::from(member)].member;
+                let log = parts.store.log_mut();
+                self.follower
+                    .on_packet(now, leader, &packet, log, &parts.module);
+            }
+        }
+    }
+
+    fn on_member_message(&mut self, now: Nanos, member: MemberId, bytes: &[u8]) {
+        let parts = &mut self.parts;
+        let envelope = match decode(
+            bytes,
+            parts.identity.cluster_id,
+            parts.identity.config_digest,
+        ) {
+            Ok(envelope) if envelope.from == member => envelope,
+            _ => {
+                self.refused += 1;
+                return;
+            }
+        };
+        if let MemberMessage::AppendPosition { durable, .. } = envelope.message {
+            let before = parts.module.match_position(member);
+            parts
+                .tracer
+                .cursor(TracePoint::RequestFollowerAck, before, durable);
+        }
+        let event = Event::Message {
+            from: member,
+            incarnation: envelope.incarnation,
+            message: envelope.message,
+        };
+        parts.module.on_event(now, event, &mut self.actions);
+        self.carry_out(now);
+    }
+
+    /// Does what the module has asked for, in order.
+    pub(super) fn carry_out(&mut self, now: Nanos) -> usize {
+        let mut index = 0;
+        while let Some(action) = self.actions.get(index) {
+            index += 1;
+            self.perform(now, action);
+        }
+        self.actions.clear();
+        index
+    }
+
+    fn perform(&mut self, now: Nanos, action: Action) {
+        let parts = &mut self.parts;
+        match action {
+            Action::PersistState { term, vote } => parts.store.persist_state(now, term, vote),
+            Action::Send { to, message } => self.send(now, to, message),
+            Action::StopPlacing => self.follower.stop(),
+            Action::Truncate { position } => {
+                parts.store.begin_truncation(now, position);
+            }
+            Action::Follow {
+                leader, position, ..
+            } => {
+                let address = parts.identity.members[usize::from(leader)].member;
+                let session_id = parts.identity.log_session_id;
+                let receiver_id = i64::from(parts.identity.member);
+                let mtu = parts.identity.log_mtu;
+                let log = parts.store.log();
+                self.follower
+                    .follow(log, address, position, session_id, receiver_id, mtu);
+            }
+            Action::Lead { term } => self.lead(now, term),
+            Action::Replicate { member, position } => {
+                let geometry = parts.store.log().geometry();
+                parts
+                    .replication
+                    .start(member, position, &parts.identity, geometry);
+            }
+            Action::Abdicate => self.abdicate(),
+            Action::Commit { position } => {
+                if parts.leadership.is_leading() {
+                    let point = TracePoint::RequestCommit;
+                    parts.tracer.cursor(point, self.reported_commit, position);
+                }
+                self.reported_commit = position;
+            }
+            Action::Halt { reason } => self.fault = Some(NodeFault::Halted(reason)),
+        }
+    }
+
+    fn send(&mut self, now: Nanos, to: MemberId, message: MemberMessage) {
+        let parts = &mut self.parts;
+        let envelope = Envelope {
+            cluster_id: parts.identity.cluster_id,
+            config_digest: parts.identity.config_digest,
+            from: parts.identity.member,
+            incarnation: parts.incarnation,
+            message,
+        };
+        let mut bytes = [0; crate::protocol::MEMBER_MESSAGE_MAX];
+        let length = encode(&envelope, &mut bytes);
+        let address = parts.identity.members[usize::from(to)].member;
+        parts.member_port.send(now, address, &bytes[..length]);
+    }
+
+    fn lead(&mut self, now: Nanos, term: LeadershipTermId) {
+        self.follower.stop();
+        let context = self.append_context(now);
+        let parts = &mut self.parts;
+        let log_time = parts.store.log_time();
+        let start = parts.store.append();
+        let identity = &parts.identity;
+        let session_id = identity.log_session_id;
+        let log = parts.store.log();
+        let writer = LogWriter::new(log, session_id, identity.log_mtu, start, term, log_time);
+        parts.leadership.begin(term, writer);
+        let entry = NewLeadershipTerm {
+            term,
+            config_digest: identity.config_digest,
+            leader: identity.member,
+        };
+        let log = parts.store.log_mut();
+        let appended = parts.leadership.append_own_entry(log, &context, &entry);
+        assert!(
+            appended.is_some(),
+            "E3: a leader's log is drained, so its first entry fits"
+        );
+    }
+
+    fn abdicate(&mut self) {
+        let parts = &mut self.parts;
+        parts.leadership.abdicate();
+        parts.replication.stop();
+        parts.delivery.clear();
+        parts.channels.abandon_all();
+        parts
+            .applier
+            .container_mut()
+            .outbox_mut()
+            .clear_append_cursor();
+    }
+}
+
+/// Stream id of a data frame, where one would be; `None` for other frames and short datagrams.
+fn stream_id(bytes: &[u8]) -> Option<i32> {
+    const TYPE_DATA: [u8; 2] = [1, 0];
+    let kind = bytes.get(6..8)?;
+    let stream = bytes.get(16..20)?;
+    (kind == TYPE_DATA).then(|| i32::from_le_bytes([stream[0], stream[1], stream[2], stream[3]]))
+}

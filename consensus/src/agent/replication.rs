@@ -1,0 +1,109 @@
+//! The leader's end of the log streams: one sender per follower over the one log, from memory
+//! while the follower is close and from the archive while it is not. A lagging, restarted or
+//! brand-new follower is the same code as a live one.
+
+use lockstep_archive::disk::Disk;
+use lockstep_archive::log_reader::LogReader;
+use lockstep_archive::token::OWNER_READER_FIRST;
+use lockstep_service::log_entry::LOG_STREAM_ID;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::position::Position;
+use lockstep_transport::protocol::Packet;
+use lockstep_transport::stream::{SenderConfig, StreamIds, StreamSender};
+use lockstep_transport::time::{Nanos, earliest};
+use lockstep_transport::trace::{TracePoint, Tracer};
+
+use super::identity::Identity;
+use super::log_store::LogStore;
+use crate::member::{MEMBERS_MAX, MemberId};
+
+/// The senders of a leader, by member.
+#[derive(Debug)]
+pub struct Replication {
+    senders: [Option<StreamSender>; MEMBERS_MAX],
+    readers: Vec<LogReader>,
+}
+
+impl Replication {
+    /// Of a member that does not lead; `readers` is one per member of the cluster.
+    #[must_use]
+    pub fn new(readers: Vec<LogReader>) -> Self {
+        Self {
+            senders: std::array::from_fn(|_| None),
+            readers,
+        }
+    }
+
+    /// Sends the log to `member` from `position` on.
+    pub fn start(
+        &mut self,
+        member: MemberId,
+        position: Position,
+        identity: &Identity,
+        geometry: lockstep_transport::position::Geometry,
+    ) {
+        let index = usize::from(member);
+        let ids = StreamIds {
+            session_id: identity.log_session_id,
+            stream_id: LOG_STREAM_ID,
+        };
+        let address = identity.members[index].member;
+        let config = SenderConfig::default();
+        let sender = StreamSender::new(ids, geometry, identity.log_mtu, position, address, config);
+        self.senders[index] = Some(sender);
+    }
+
+    /// Sends nothing from now on.
+    pub fn stop(&mut self) {
+        self.senders = std::array::from_fn(|_| None);
+    }
+
+    /// Hands a status message or NAK to the sender of `member`.
+    pub fn on_packet(&mut self, now: Nanos, member: MemberId, packet: &Packet<'_>) {
+        let Some(sender) = self.senders[usize::from(member)].as_mut() else {
+            return;
+        };
+        match packet {
+            Packet::StatusMessage(status) => sender.on_status_message(now, status),
+            Packet::Nak(nak) => sender.on_nak(now, nak),
+            _ => {}
+        }
+    }
+
+    /// Completions of the readers' disk reads come in here.
+    pub fn reader_mut(&mut self, owner: u16) -> Option<&mut LogReader> {
+        self.readers
+            .get_mut(usize::from(owner.checked_sub(OWNER_READER_FIRST)?))
+    }
+
+    /// Sends what is new, heartbeats and retransmissions. Returns the datagrams sent.
+    pub fn do_work<D: Disk>(
+        &mut self,
+        now: Nanos,
+        end: Position,
+        store: &mut LogStore<D>,
+        port: &mut impl DatagramPort,
+        tracer: &mut Tracer,
+    ) -> usize {
+        let mut work = 0;
+        for (sender, reader) in self.senders.iter_mut().zip(&mut self.readers) {
+            let Some(sender) = sender else { continue };
+            let before = sender.position();
+            let mut source = store.source(now, reader, end);
+            work += sender.do_work(now, &mut source, port);
+            tracer.cursor(TracePoint::RequestReplicate, before, sender.position());
+        }
+        work
+    }
+
+    /// The next moment a sender has something to do by itself.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        let deadlines = self
+            .senders
+            .iter()
+            .flatten()
+            .map(StreamSender::next_deadline);
+        deadlines.fold(None, earliest)
+    }
+}

@@ -1,0 +1,279 @@
+//! Cold start of a node: opens its directory, recovers its log, counts the incarnation, and
+//! puts the parts together. The shell and the simulator start nodes through this one path.
+
+use lockstep_archive::budget::DiskBudget;
+use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
+use lockstep_archive::directory::{Directory, DirectoryError};
+use lockstep_archive::disk::{Disk, DiskError};
+use lockstep_archive::log_reader::LogReader;
+use lockstep_archive::recorder::{self, Recorder, RecorderConfig};
+use lockstep_archive::recovery::{RecoveredLog, RecoveryError, recover};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::container::Container;
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_service::outbox::OutboxLimits;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::log_buffer::{LogBuffer, frames};
+use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::stream::ImageLimits;
+use lockstep_transport::trace::Tracer;
+
+use super::applier::Applier;
+use super::cluster_node::{ClusterNode, NodeParts};
+use super::delivery::Delivery;
+use super::egress_channels::EgressChannels;
+use super::identity::Identity;
+use super::ingress_images::IngressImages;
+use super::leadership::Leadership;
+use super::log_store::{LogStore, RecoveredStore};
+use super::replication::Replication;
+use crate::config::{ClusterConfig, NodeConfig, SyncMode};
+use crate::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
+use crate::counters::Counters;
+use crate::member::TermBase;
+use crate::session::SessionTable;
+
+/// Longest term of an ingress stream that is accepted: bounds what one image may take.
+const INGRESS_TERM_LENGTH_MAX: usize = 1 << 20;
+
+/// Window of ingress images, as Aeron's default.
+const INGRESS_WINDOW_LENGTH: usize = 128 * 1024;
+
+/// Why a node cannot start. Nothing has been written then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The log.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// Memory.
+    #[error("no memory for the node's buffers: {0}; lower term_length or sessions_max")]
+    Memory(#[from] std::io::Error),
+}
+
+/// What a node is started with besides its configuration.
+#[derive(Debug)]
+pub struct StartParts<D, P, S> {
+    /// Its disk.
+    pub disk: D,
+    /// Where other members are heard.
+    pub member_port: P,
+    /// Where clients are heard.
+    pub ingress_port: P,
+    /// The application.
+    pub service: S,
+    /// Trace points.
+    pub tracer: Tracer,
+    /// Counters.
+    pub counters: Counters,
+    /// Wall clock minus monotonic clock, ns.
+    pub wall_offset: i64,
+}
+
+/// Starts a node: recovers what its disk holds and is a follower afterwards.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    mut parts: StartParts<D, P, S>,
+) -> Result<ClusterNode<D, P, S>, StartError> {
+    let identity = Identity::new(cluster, node);
+    let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
+    let catalog = Catalog {
+        cluster: u128::from(identity.cluster_id),
+        session_id: identity.log_session_id,
+        stream_id: LOG_STREAM_ID,
+        initial_term_id: geometry.initial_term_id(),
+        term_length: cluster.term_length,
+        segment_length: cluster.segment_length,
+        mtu: cluster.log_mtu,
+    };
+    let mut directory = Directory::open_or_create(&mut parts.disk, &catalog)?;
+    let mut log = LogBuffer::allocate(geometry, cluster.log_mtu)?;
+    log.pre_touch();
+    let ack_mark = directory.ack_mark.position();
+    let disk = &mut parts.disk;
+    let recovered = recover(disk, &mut log, ack_mark, &catalog, begins_leadership_term)?;
+    let incarnation = directory.node_state.begin_incarnation(&mut parts.disk)?;
+    let state = directory.node_state.state();
+    let log_time = last_log_time(&mut parts.disk, &recovered)?;
+    let terms = term_bases(&recovered);
+    let module = ConsensusModule::new(
+        ConsensusConfig {
+            member: node.member,
+            members: cluster.members.len(),
+            heartbeat_interval_ns: node.heartbeat_interval_ns,
+            election_timeout_ns: node.election_timeout_ns,
+        },
+        Recovered {
+            term: state.leadership_term,
+            vote: state.vote,
+            incarnation,
+            terms: terms.clone(),
+            durable: recovered.end,
+            log_term: recovered.last_term,
+            ack_mark,
+            damaged: recovered.damaged.is_some(),
+        },
+        node.seed ^ (incarnation << 8) ^ u64::from(node.member),
+    );
+    let recorder_config = RecorderConfig {
+        geometry,
+        sync: match node.sync {
+            SyncMode::Data => recorder::SyncMode::Data,
+            SyncMode::None => recorder::SyncMode::None,
+        },
+        budget: DiskBudget {
+            bytes: node.disk_budget_bytes,
+        },
+    };
+    let end = recovered.end;
+    let recorder = Recorder::open(&mut parts.disk, recorder_config, recovered.segments, end)?;
+    let store = LogStore::new(
+        parts.disk,
+        RecoveredStore {
+            log,
+            recorder,
+            node_state: directory.node_state,
+            ack_mark: directory.ack_mark,
+            chain: recovered.chain,
+            log_time,
+            tail_term: terms.last().copied(),
+        },
+    );
+    let sessions_max = cluster.sessions_max;
+    let body_max = identity.body_max();
+    let readers: Result<Vec<LogReader>, std::io::Error> = (0..cluster.members.len() as u16)
+        .map(|id| LogReader::new(geometry, id))
+        .collect();
+    let reader_count = cluster.members.len() as u16;
+    let applier = Applier::new(
+        Container::new(
+            parts.service,
+            0,
+            outbox_limits(cluster, &identity),
+            cluster.message_max,
+        ),
+        SessionTable::new(sessions_max),
+        LogReader::new(geometry, reader_count)?,
+        body_max,
+        identity.is_direct,
+    );
+    let limits = ImageLimits {
+        term_length_max: INGRESS_TERM_LENGTH_MAX,
+        message_max: cluster.message_max + INGRESS_OVERHEAD,
+        window_length: INGRESS_WINDOW_LENGTH,
+    };
+    let receiver_id = (incarnation << 8 | u64::from(node.member)) as i64;
+    Ok(ClusterNode::new(NodeParts {
+        store,
+        module,
+        member_port: parts.member_port,
+        ingress_port: parts.ingress_port,
+        applier,
+        replication: Replication::new(readers?),
+        images: IngressImages::new(sessions_max, limits, receiver_id),
+        channels: EgressChannels::new(sessions_max),
+        delivery: Delivery::new(
+            sessions_max,
+            LogReader::new(geometry, reader_count + 1)?,
+            body_max,
+        ),
+        leadership: Leadership::new(sessions_max),
+        tracer: parts.tracer,
+        counters: parts.counters,
+        wall_offset: parts.wall_offset,
+        incarnation,
+        identity,
+    }))
+}
+
+/// What a client's message carries besides the application's bytes, at most: the longest
+/// header, a principal and room to grow.
+const INGRESS_OVERHEAD: usize = 1024;
+
+fn outbox_limits(cluster: &ClusterConfig, identity: &Identity) -> OutboxLimits {
+    OutboxLimits {
+        effects_per_cause: cluster.effects_per_cause,
+        effect_bytes_per_cause: cluster.effect_bytes_per_cause,
+        capacity_bytes: cluster.outbox_bytes,
+        enabled: !identity.is_direct,
+        service: 0,
+    }
+}
+
+fn term_bases(recovered: &RecoveredLog) -> Vec<TermBase> {
+    recovered
+        .terms
+        .iter()
+        .map(|&(term, base)| TermBase { term, base })
+        .collect()
+}
+
+/// Whether a whole frame begins a NewLeadershipTerm entry.
+fn begins_leadership_term(frame: &[u8]) -> bool {
+    frames(frame).next().is_some_and(|frame| {
+        frame.is_begin()
+            && !frame.is_padding()
+            && EntryHeader::decode(frame.payload())
+                .is_some_and(|header| header.kind == EntryKind::NewLeadershipTerm)
+    })
+}
+
+/// Log time of the last entry that begins in the log: read back from the newest checkpoint of
+/// the chain that has an entry after it.
+fn last_log_time(disk: &mut impl Disk, recovered: &RecoveredLog) -> Result<i64, DiskError> {
+    let mut upper = recovered.end;
+    while upper > 0 {
+        let lower = recovered
+            .chain
+            .checkpoint_at_or_below(upper - 1)
+            .map_or(0, |checkpoint| checkpoint.position);
+        if let Some(log_time) = log_time_between(disk, recovered, lower, upper)? {
+            return Ok(log_time);
+        }
+        upper = lower;
+    }
+    Ok(0)
+}
+
+fn log_time_between(
+    disk: &mut impl Disk,
+    recovered: &RecoveredLog,
+    lower: Position,
+    upper: Position,
+) -> Result<Option<i64>, DiskError> {
+    let mut log_time = None;
+    let mut position = lower;
+    while position < upper {
+        let segments = &recovered.segments;
+        let Some((file, offset)) = segments.locate(position) else {
+            break;
+        };
+        let wanted = (upper - position) as usize;
+        let length = lockstep_archive::segment::length_in_segment(
+            position,
+            wanted,
+            segments.segment_length(),
+        );
+        let mut bytes = vec![0; length];
+        disk.read(file, offset, &mut bytes)?;
+        for frame in frames(&bytes) {
+            if frame.is_begin()
+                && !frame.is_padding()
+                && let Some(header) = EntryHeader::decode(frame.payload())
+            {
+                log_time = Some(header.log_time);
+            }
+        }
+        position += length as Position;
+    }
+    Ok(log_time)
+}

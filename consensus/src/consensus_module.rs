@@ -1,0 +1,602 @@
+//! The pure heart of a member: elections, joining a leader, the commit rule (`log.md` 3, 4).
+//!
+//! A state machine over positions. The node agent (or the core tank) feeds it [`Event`]s with
+//! the time and carries out its [`Action`]s in order; durable steps are two events. It never
+//! sees bytes, clocks or sockets, and allocates only when a term enters a list of terms.
+//!
+//! What the agent must keep: bytes not reported by `Appended` when `StopPlacing`, `Truncate` or
+//! `Abdicate` is carried out are not part of the log; several `PersistState` may be
+//! outstanding and become durable in order, a later one may replace an earlier one that has
+//! not begun. Invariants are asserted under their names in `reliability.md` 4, in release too.
+
+mod commit;
+mod election;
+mod follower;
+mod leader;
+mod node_vote;
+
+use lockstep_transport::position::Position;
+use lockstep_transport::prng::Prng;
+use lockstep_transport::time::Nanos;
+
+use self::election::Election;
+use self::follower::Following;
+use self::leader::Leading;
+use self::node_vote::NodeVote;
+use crate::action::{Action, Actions, HaltReason};
+use crate::event::Event;
+use crate::leadership_term::{TermHistory, term_at};
+use crate::member::{LeadershipTermId, MEMBERS_MAX, MemberId, TermBase};
+use crate::message::MemberMessage;
+
+/// What the module needs to know of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsensusConfig {
+    /// This member.
+    pub member: MemberId,
+    /// How many members there are, 1 to [`MEMBERS_MAX`].
+    pub members: usize,
+    /// Interval of heartbeats and of repeated messages.
+    pub heartbeat_interval_ns: Nanos,
+    /// Silence after which an election begins, randomised up to twice this; also how long a
+    /// leader goes on without hearing a quorum.
+    pub election_timeout_ns: Nanos,
+}
+
+/// What a member found on its disk when it started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Durable term.
+    pub term: LeadershipTermId,
+    /// Durable vote in it.
+    pub vote: Option<MemberId>,
+    /// How often this member has started, this start included.
+    pub incarnation: u64,
+    /// The NewLeadershipTerm entries of the log.
+    pub terms: Vec<TermBase>,
+    /// End of the log, all of it durable.
+    pub durable: Position,
+    /// Leadership term of the last durable frame; of a damaged log, the greatest one known.
+    pub log_term: LeadershipTermId,
+    /// How far this member ever acknowledged.
+    pub ack_mark: Position,
+    /// Whether part of what was acknowledged cannot be read back.
+    pub damaged: bool,
+}
+
+/// What a member is at the moment. The number is its counter value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// Follows a leader, or waits for one to be heard.
+    Follower = 0,
+    /// Asks whether it would be elected; nothing durable changes.
+    PreCandidate = 1,
+    /// Stands for election in its own term.
+    Candidate = 2,
+    /// Leads its term.
+    Leader = 3,
+}
+
+/// The log as the module knows it: positions and terms.
+#[derive(Debug)]
+struct LogState {
+    append: Position,
+    durable: Position,
+    history: TermHistory,
+    /// Latest chain-hash checkpoint at or below `durable`; position 0 is none.
+    checkpoint: (Position, u64),
+    /// An ordered truncation that has not been reported done.
+    truncating: Option<Position>,
+}
+
+impl LogState {
+    /// Leadership term of the last durable frame.
+    fn term(&self) -> LeadershipTermId {
+        self.history.term_below(self.durable)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.truncating.is_none() && self.append == self.durable
+    }
+}
+
+/// What a damaged member may have acknowledged although its log no longer shows it (D6).
+#[derive(Clone, Copy, Debug)]
+struct LostAcks {
+    /// No acknowledgement was ever sent in a greater term (a term is durable before it is joined).
+    term_max: LeadershipTermId,
+    /// How far the log was acknowledged.
+    position: Position,
+}
+
+/// The consensus state machine of one member.
+#[derive(Debug)]
+pub struct ConsensusModule {
+    config: ConsensusConfig,
+    vote: NodeVote,
+    log: LogState,
+    lost_acks: Option<LostAcks>,
+    commit: Position,
+    applied: Position,
+    role: Role,
+    election: Election,
+    following: Following,
+    leading: Leading,
+    /// Greatest incarnation heard of each member; older datagrams are dropped.
+    incarnations: [u64; MEMBERS_MAX],
+    prng: Prng,
+    is_started: bool,
+    is_halted: bool,
+}
+
+impl ConsensusModule {
+    /// A member that has just started. `seed` feeds its randomised timeouts only.
+    ///
+    /// # Panics
+    /// If the configuration or what was recovered contradicts itself (invariant E5).
+    #[must_use]
+    pub fn new(config: ConsensusConfig, recovered: Recovered, seed: u64) -> Self {
+        assert!(
+            (1..=MEMBERS_MAX).contains(&config.members)
+                && usize::from(config.member) < config.members,
+            "member {} of {}",
+            config.member,
+            config.members
+        );
+        let history = TermHistory::recovered(recovered.terms);
+        let newest = history.terms().last().copied();
+        assert!(
+            newest.is_none_or(|newest| newest.base < recovered.durable)
+                && newest.is_some() == (recovered.durable > 0),
+            "E5: a log of {} bytes whose newest term is {newest:?}",
+            recovered.durable
+        );
+        let is_lossy = recovered.damaged || recovered.ack_mark > recovered.durable;
+        let lost_acks = is_lossy.then(|| LostAcks {
+            term_max: recovered.term.max(recovered.log_term),
+            position: recovered.ack_mark,
+        });
+        // The log may be of a term that node state never heard of only if that term's vote was
+        // not this member's (it is persisted before it leaves): no vote is lost.
+        let vote = if history.newest() > recovered.term {
+            NodeVote::recovered(history.newest(), None)
+        } else {
+            NodeVote::recovered(recovered.term, recovered.vote)
+        };
+        let mut incarnations = [0; MEMBERS_MAX];
+        incarnations[usize::from(config.member)] = recovered.incarnation;
+        Self {
+            config,
+            vote,
+            log: LogState {
+                append: recovered.durable,
+                durable: recovered.durable,
+                history,
+                checkpoint: (0, 0),
+                truncating: None,
+            },
+            lost_acks,
+            commit: 0,
+            applied: 0,
+            role: Role::Follower,
+            election: Election::default(),
+            following: Following::default(),
+            leading: Leading::default(),
+            incarnations,
+            prng: Prng::new(seed),
+            is_started: false,
+            is_halted: false,
+        }
+    }
+
+    /// Something happened.
+    pub fn on_event(&mut self, now: Nanos, event: Event, actions: &mut Actions) {
+        if self.is_halted {
+            return;
+        }
+        self.start(now);
+        match event {
+            Event::Message {
+                from,
+                incarnation,
+                message,
+            } => self.on_message(now, from, incarnation, message, actions),
+            Event::StatePersisted { term, vote } => {
+                self.vote.on_persisted(term, vote);
+                if self.vote.is_persisted() {
+                    self.on_vote_durable(now, actions);
+                }
+            }
+            Event::Appended { position } => self.on_appended(now, position, actions),
+            Event::Durable {
+                position,
+                checkpoint,
+            } => self.on_durable(now, position, checkpoint, actions),
+            Event::TermEntry { term, base, end } => self.on_term_entry(TermBase { term, base }, end),
+            Event::LeaderCommit { term, position } => {
+                if term == self.vote.term() && self.role != Role::Leader {
+                    self.learn_commit(position, actions);
+                }
+            }
+            Event::LogHeard => self.on_log_heard(now, actions),
+            Event::Truncated { position } => self.on_truncated(now, position, actions),
+            Event::Applied { position } => {
+                assert!(position <= self.commit, "C4: applied {position}");
+                self.applied = self.applied.max(position);
+            }
+            Event::StorageFailed => self.halt(HaltReason::StorageFailed, actions),
+        }
+    }
+
+    /// Lets time pass: elections, heartbeats, repeated messages. Call it once per duty cycle.
+    pub fn tick(&mut self, now: Nanos, actions: &mut Actions) {
+        if self.is_halted {
+            return;
+        }
+        self.start(now);
+        if self.role == Role::Leader {
+            self.tick_leader(now, actions);
+        } else {
+            self.tick_election(now, actions);
+            self.tick_follower(now, actions);
+        }
+    }
+
+    /// When `tick` has something to do next; 0 means at once.
+    #[must_use]
+    pub fn next_deadline(&self) -> Nanos {
+        if self.is_halted {
+            Nanos::MAX
+        } else if !self.is_started {
+            0
+        } else if self.role == Role::Leader {
+            self.leader_deadline()
+        } else {
+            self.election_deadline().min(self.follower_deadline())
+        }
+    }
+
+    /// What this member is.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The present leadership term, 0 before the first.
+    #[must_use]
+    pub const fn term(&self) -> LeadershipTermId {
+        self.vote.term()
+    }
+
+    /// Whom this member leads or follows as.
+    #[must_use]
+    pub fn leader(&self) -> Option<MemberId> {
+        match self.role {
+            Role::Leader => Some(self.config.member),
+            Role::Follower => self.following.leader(),
+            Role::PreCandidate | Role::Candidate => None,
+        }
+    }
+
+    /// How far the log is committed, as far as this member knows.
+    #[must_use]
+    pub const fn commit(&self) -> Position {
+        self.commit
+    }
+
+    /// Leadership term of the last durable frame, 0 for an empty log.
+    #[must_use]
+    pub fn log_term(&self) -> LeadershipTermId {
+        self.log.term()
+    }
+
+    /// Whether frames of the followed leader are accepted.
+    #[must_use]
+    pub fn is_placing(&self) -> bool {
+        self.following.is_placing()
+    }
+
+    /// The terms of this member's own log, up to its end in memory.
+    #[must_use]
+    pub fn terms(&self) -> &[TermBase] {
+        self.log.history.terms()
+    }
+
+    /// The term that a frame at `position` must carry, while frames are accepted at all.
+    #[must_use]
+    pub fn leader_term_at(&self, position: Position) -> Option<LeadershipTermId> {
+        if !self.following.is_placing() {
+            return None;
+        }
+        term_at(self.following.leader_terms(), position)
+    }
+
+    /// Leader: where its NewLeadershipTerm entry ends, once it is in the log.
+    #[must_use]
+    pub fn term_entry_end(&self) -> Option<Position> {
+        if self.role == Role::Leader {
+            self.leading.term_entry_end()
+        } else {
+            None
+        }
+    }
+
+    /// Leader: how far `member`'s log is known to be durable in this term; 0 if not at all.
+    #[must_use]
+    pub fn match_position(&self, member: MemberId) -> Position {
+        if self.role != Role::Leader || usize::from(member) >= self.config.members {
+            0
+        } else if member == self.config.member {
+            self.log.durable
+        } else {
+            self.leading.match_position(member)
+        }
+    }
+
+    /// Whether this member has halted for good.
+    #[must_use]
+    pub const fn is_halted(&self) -> bool {
+        self.is_halted
+    }
+
+    /// Whether something that this member acknowledged is missing from its log; such a member
+    /// does not stand for election.
+    #[must_use]
+    pub const fn is_damaged(&self) -> bool {
+        self.lost_acks.is_some()
+    }
+
+    /// The first call tells the time: a member just started waits for a leader to be heard, and
+    /// must not help to depose one it has not had time to hear (LV3).
+    fn start(&mut self, now: Nanos) {
+        if self.is_started {
+            return;
+        }
+        self.is_started = true;
+        self.election.hear_leader(now);
+        self.reset_election_deadline(now);
+        if self.config.members == 1 {
+            self.election.expire(now);
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        now: Nanos,
+        from: MemberId,
+        incarnation: u64,
+        message: MemberMessage,
+        actions: &mut Actions,
+    ) {
+        let index = usize::from(from);
+        if index >= self.config.members || from == self.config.member {
+            return;
+        }
+        if incarnation < self.incarnations[index] {
+            return;
+        }
+        if incarnation > self.incarnations[index] {
+            self.incarnations[index] = incarnation;
+            self.leading.forget(from);
+        }
+        match message {
+            MemberMessage::PreVoteRequest {
+                term,
+                log_term,
+                position,
+            } => self.on_pre_vote_request(now, from, term, (log_term, position), actions),
+            MemberMessage::PreVote { term, granted } => {
+                self.on_pre_vote(now, from, term, granted, actions);
+            }
+            MemberMessage::VoteRequest {
+                term,
+                log_term,
+                position,
+            } => self.on_vote_request(now, from, term, (log_term, position), actions),
+            MemberMessage::Vote { term, granted } => {
+                self.on_vote(now, from, term, granted, actions);
+            }
+            MemberMessage::CommitPosition { term, position } => {
+                self.on_commit_position(now, from, term, position, actions);
+            }
+            MemberMessage::JoinReply {
+                term, commit, page, ..
+            } => self.on_join_reply(now, from, term, commit, &page, actions),
+            MemberMessage::JoinRequest { term, .. }
+            | MemberMessage::JoinStart { term, .. }
+            | MemberMessage::AppendPosition { term, .. } => {
+                self.on_follower_message(now, from, term, &message, actions);
+            }
+        }
+    }
+
+    fn on_follower_message(
+        &mut self,
+        now: Nanos,
+        from: MemberId,
+        term: LeadershipTermId,
+        message: &MemberMessage,
+        actions: &mut Actions,
+    ) {
+        if term < self.vote.term() {
+            self.send_newer_term(from, term, actions);
+        }
+        // Only exactly its own term counts for a leader (C1).
+        if term != self.vote.term() || self.role != Role::Leader {
+            return;
+        }
+        self.leading.hear(from, now);
+        match *message {
+            MemberMessage::JoinRequest { page, .. } => self.send_join_reply(from, page, actions),
+            MemberMessage::JoinStart { position, join, .. } => {
+                self.on_join_start(from, position, join, actions);
+            }
+            MemberMessage::AppendPosition {
+                durable,
+                checkpoint,
+                checkpoint_hash,
+                ..
+            } => self.on_append_position(now, from, durable, (checkpoint, checkpoint_hash), actions),
+            _ => {}
+        }
+    }
+
+    fn on_appended(&mut self, now: Nanos, position: Position, actions: &mut Actions) {
+        if self.log.truncating.is_some() || position <= self.log.append {
+            return;
+        }
+        self.log.append = position;
+        match self.role {
+            Role::Leader => {}
+            // The log it stands with must not grow (E3).
+            Role::Candidate => self.give_up_candidacy(now),
+            Role::Follower | Role::PreCandidate => {
+                if self.following.is_placing() {
+                    let leader_term = term_at(self.following.leader_terms(), position - 1);
+                    assert_eq!(
+                        leader_term,
+                        Some(self.log.history.newest()),
+                        "E5: the log reached {position} without the entry of its term"
+                    );
+                }
+                self.adopt_commit(actions);
+            }
+        }
+    }
+
+    fn on_durable(
+        &mut self,
+        now: Nanos,
+        position: Position,
+        checkpoint: (Position, u64),
+        actions: &mut Actions,
+    ) {
+        if self.log.truncating.is_some() || position <= self.log.durable {
+            return;
+        }
+        assert!(
+            position <= self.log.append,
+            "W1: durable {position} beyond the log's end {}",
+            self.log.append
+        );
+        self.log.durable = position;
+        self.log.checkpoint = checkpoint;
+        self.heal();
+        if self.role == Role::Leader {
+            self.leading.remember_checkpoint(checkpoint);
+            self.advance_commit(now, actions);
+            return;
+        }
+        self.adopt_commit(actions);
+        self.report_durable(now, actions);
+        self.try_stand(now, actions);
+        self.try_join(now, actions);
+    }
+
+    fn on_term_entry(&mut self, entry: TermBase, end: Position) {
+        if self.log.truncating.is_some() {
+            return;
+        }
+        if self.following.is_placing() && self.role != Role::Leader {
+            assert!(
+                self.following.leader_terms().contains(&entry),
+                "L1: {entry:?} is not in the leader's list"
+            );
+        }
+        self.log.history.push(entry, end);
+        if self.role == Role::Leader && entry.term == self.vote.term() {
+            self.leading.on_own_entry(entry.base, end);
+        }
+    }
+
+    /// A damaged member is whole again once its log covers all it acknowledged, or all that was
+    /// committed by then: the first entry of a term it never acknowledged anything in lies above
+    /// every older committed entry (L3).
+    fn heal(&mut self) {
+        let Some(lost) = self.lost_acks else {
+            return;
+        };
+        let has_joined = self.log.term() == self.vote.term();
+        let covers = self.log.durable >= lost.position || self.vote.term() > lost.term_max;
+        if has_joined && covers && self.following.is_placing() {
+            self.lost_acks = None;
+        }
+    }
+
+    /// Enters a greater term as a follower that knows no leader yet.
+    fn enter_term(
+        &mut self,
+        now: Nanos,
+        term: LeadershipTermId,
+        vote: Option<MemberId>,
+        actions: &mut Actions,
+    ) {
+        self.leave_role(now, actions);
+        self.leave_leader(actions);
+        self.election.forget_leader();
+        self.vote.enter(term, vote);
+        actions.push(Action::PersistState { term, vote });
+    }
+
+    /// Becomes a follower. Term and vote stay (E2).
+    fn leave_role(&mut self, now: Nanos, actions: &mut Actions) {
+        if self.role == Role::Leader {
+            self.leading = Leading::default();
+            actions.push(Action::Abdicate);
+            self.reset_election_deadline(now);
+        }
+        self.role = Role::Follower;
+        self.election.end_round();
+    }
+
+    /// Accepts nothing more from the leader followed so far.
+    fn leave_leader(&mut self, actions: &mut Actions) {
+        if self.following.is_placing() {
+            actions.push(Action::StopPlacing);
+        }
+        self.following.leave();
+    }
+
+    fn halt(&mut self, reason: HaltReason, actions: &mut Actions) {
+        if self.role == Role::Leader {
+            actions.push(Action::Abdicate);
+        }
+        self.leave_leader(actions);
+        self.leading = Leading::default();
+        self.role = Role::Follower;
+        self.is_halted = true;
+        actions.push(Action::Halt { reason });
+    }
+
+    fn send_to_others(&self, message: MemberMessage, actions: &mut Actions) {
+        for index in 0..self.config.members {
+            if index != usize::from(self.config.member) {
+                let to = index as MemberId;
+                actions.push(Action::Send { to, message });
+            }
+        }
+    }
+
+    /// Tells a member that lives in an older term of the newer one.
+    fn send_newer_term(&self, to: MemberId, term: LeadershipTermId, actions: &mut Actions) {
+        let newer = self.vote.persisted_term();
+        if newer > term {
+            let granted = false;
+            let message = MemberMessage::Vote {
+                term: newer,
+                granted,
+            };
+            actions.push(Action::Send { to, message });
+        }
+    }
+
+    const fn quorum(&self) -> usize {
+        commit::quorum(self.config.members)
+    }
+
+    /// Whether the log is known to be a prefix of the followed leader's (W2).
+    fn is_joined(&self) -> bool {
+        self.following.is_placing() && self.log.term() == self.vote.term()
+    }
+}

@@ -1,0 +1,340 @@
+//! Joining a leader and following it (`log.md` 3.3 to 3.5, 4.2; invariants W2, C3, L4).
+//!
+//! Joining: stop placing, drain, fetch the leader's list of terms page by page, truncate where
+//! the logs part, accept frames, ask the leader to send from there. Each request is repeated
+//! until answered; each step is safe to repeat from the start.
+
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+use super::{ConsensusModule, Role};
+use crate::action::{Action, Actions, HaltReason};
+use crate::leadership_term::{TERMS_MAX, truncation_point};
+use crate::member::{LeadershipTermId, MemberId, TermBase};
+use crate::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
+
+/// Pages a leader's list may have at most.
+const PAGES_MAX: u32 = TERMS_MAX.div_ceil(JOIN_PAGE_TERMS) as u32;
+
+/// How far joining has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Joining {
+    /// Waits until the log is durable and the term persisted.
+    #[default]
+    Draining,
+    /// Fetches this page of the leader's list.
+    Requesting {
+        /// The next page wanted.
+        page: u32,
+    },
+    /// Waits for the ordered truncation.
+    Truncating,
+    /// Accepts frames; asks the leader to send.
+    Starting,
+    /// Has heard the leader's log.
+    Placing,
+}
+
+/// The leader followed, and what is known of it. Volatile.
+#[derive(Debug, Default)]
+pub(super) struct Following {
+    leader: Option<MemberId>,
+    joining: Joining,
+    /// The leader's list, complete from `Starting` on.
+    leader_terms: Vec<TermBase>,
+    /// Greatest commit position heard from it.
+    leader_commit: Position,
+    /// When the present request or report is repeated.
+    resend_at: Nanos,
+    /// Counts this incarnation's joins.
+    joins: u32,
+}
+
+impl Following {
+    pub(super) const fn leader(&self) -> Option<MemberId> {
+        self.leader
+    }
+
+    pub(super) fn leader_terms(&self) -> &[TermBase] {
+        &self.leader_terms
+    }
+
+    pub(super) fn is_placing(&self) -> bool {
+        self.leader.is_some() && matches!(self.joining, Joining::Starting | Joining::Placing)
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.leader = None;
+        self.joining = Joining::Draining;
+        self.leader_terms.clear();
+        self.leader_commit = 0;
+    }
+}
+
+impl ConsensusModule {
+    pub(super) fn on_commit_position(
+        &mut self,
+        now: Nanos,
+        from: MemberId,
+        term: LeadershipTermId,
+        position: Position,
+        actions: &mut Actions,
+    ) {
+        if self.hear(now, from, term, actions) {
+            self.learn_commit(position, actions);
+            self.try_join(now, actions);
+        }
+    }
+
+    /// `from` says that it leads `term`. Whether it is the leader this member now follows.
+    fn hear(
+        &mut self,
+        now: Nanos,
+        from: MemberId,
+        term: LeadershipTermId,
+        actions: &mut Actions,
+    ) -> bool {
+        if term < self.vote.term() {
+            self.send_newer_term(from, term, actions);
+            return false;
+        }
+        if term > self.vote.term() {
+            self.enter_term(now, term, None, actions);
+        }
+        // Two leaders in one term cannot be (E1): whoever claims it is not believed.
+        let is_other = self.following.leader.is_some_and(|leader| leader != from);
+        if self.role == Role::Leader || is_other {
+            return false;
+        }
+        self.leave_role(now, actions);
+        self.following.leader = Some(from);
+        self.election.hear_leader(now);
+        self.reset_election_deadline(now);
+        true
+    }
+
+    /// Goes on with joining as soon as the log is drained and the term durable.
+    pub(super) fn try_join(&mut self, now: Nanos, actions: &mut Actions) {
+        let is_ready = self.log.is_drained() && self.vote.is_persisted();
+        if self.role == Role::Follower && self.following.joining == Joining::Draining && is_ready {
+            self.request_page(now, 0, actions);
+        }
+    }
+
+    fn request_page(&mut self, now: Nanos, page: u32, actions: &mut Actions) {
+        let Some(to) = self.following.leader else {
+            return;
+        };
+        if page == 0 {
+            self.following.leader_terms.clear();
+        }
+        self.following.joining = Joining::Requesting { page };
+        self.following.resend_at = now + self.config.heartbeat_interval_ns;
+        let message = MemberMessage::JoinRequest {
+            term: self.vote.term(),
+            log_term: self.log.term(),
+            end: self.log.append,
+            page,
+        };
+        actions.push(Action::Send { to, message });
+    }
+
+    pub(super) fn on_join_reply(
+        &mut self,
+        now: Nanos,
+        from: MemberId,
+        term: LeadershipTermId,
+        commit: Position,
+        page: &TermPage,
+        actions: &mut Actions,
+    ) {
+        if !self.hear(now, from, term, actions) {
+            return;
+        }
+        self.learn_commit(commit, actions);
+        let Joining::Requesting { page: wanted } = self.following.joining else {
+            self.try_join(now, actions);
+            return;
+        };
+        if page.page != wanted {
+            return;
+        }
+        if !self.take_page(page) {
+            self.request_page(now, 0, actions);
+        } else if page.page + 1 < page.pages {
+            self.request_page(now, page.page + 1, actions);
+        } else if self.log.is_drained() {
+            self.finish_list(now, from, actions);
+        } else {
+            // Something placed before is only now reported: drain again.
+            self.following.joining = Joining::Draining;
+        }
+    }
+
+    /// Appends a page to the leader's list; refuses one that cannot belong to it.
+    fn take_page(&mut self, page: &TermPage) -> bool {
+        let Some(entries) = page.terms.get(..page.count as usize) else {
+            return false;
+        };
+        let is_last = page.page + 1 == page.pages;
+        let is_whole = is_last || entries.len() == JOIN_PAGE_TERMS;
+        let ends_with_own_term = entries.last().map(|entry| entry.term) == Some(self.vote.term());
+        if page.page >= page.pages || page.pages > PAGES_MAX || !is_whole {
+            return false;
+        }
+        if is_last != ends_with_own_term {
+            return false;
+        }
+        for entry in entries {
+            let newest = self.following.leader_terms.last();
+            let is_newer =
+                newest.is_none_or(|last| entry.term > last.term && entry.base > last.base);
+            if !is_newer || entry.term <= 0 || entry.base < 0 {
+                return false;
+            }
+            self.following.leader_terms.push(*entry);
+        }
+        true
+    }
+
+    fn finish_list(&mut self, now: Nanos, leader: MemberId, actions: &mut Actions) {
+        let own = self.log.history.terms();
+        let point = truncation_point(own, self.log.append, &self.following.leader_terms);
+        let stable = self.commit.max(self.applied);
+        if point < stable {
+            let reason = HaltReason::CommittedTruncation {
+                term: self.vote.term(),
+                truncation: point,
+                commit: stable,
+            };
+            self.halt(reason, actions);
+        } else if point < self.log.append {
+            self.following.joining = Joining::Truncating;
+            self.log.truncating = Some(point);
+            actions.push(Action::Truncate { position: point });
+        } else {
+            self.start_placing(now, leader, actions);
+        }
+    }
+
+    pub(super) fn on_truncated(&mut self, now: Nanos, position: Position, actions: &mut Actions) {
+        assert_eq!(
+            self.log.truncating.take(),
+            Some(position),
+            "L4: truncated to a position that was not ordered"
+        );
+        assert!(
+            position >= self.commit.max(self.applied),
+            "L4: truncated to {position}, below {} committed",
+            self.commit
+        );
+        self.log.append = position;
+        self.log.durable = position;
+        self.log.history.truncate(position);
+        if self.log.checkpoint.0 > position {
+            self.log.checkpoint = (0, 0);
+        }
+        match (self.role, self.following.joining, self.following.leader) {
+            (Role::Follower, Joining::Truncating, Some(leader)) => {
+                self.start_placing(now, leader, actions);
+            }
+            (_, Joining::Truncating, _) => self.following.joining = Joining::Draining,
+            _ => self.try_join(now, actions),
+        }
+    }
+
+    fn start_placing(&mut self, now: Nanos, leader: MemberId, actions: &mut Actions) {
+        assert!(self.log.is_drained(), "L4: a log is joined when it is drained");
+        self.following.joining = Joining::Starting;
+        self.following.joins += 1;
+        actions.push(Action::Follow {
+            leader,
+            term: self.vote.term(),
+            position: self.log.append,
+        });
+        self.send_join_start(now, actions);
+    }
+
+    fn send_join_start(&mut self, now: Nanos, actions: &mut Actions) {
+        let Some(to) = self.following.leader else {
+            return;
+        };
+        self.following.resend_at = now + self.config.heartbeat_interval_ns;
+        let message = MemberMessage::JoinStart {
+            term: self.vote.term(),
+            position: self.log.append,
+            join: self.following.joins,
+        };
+        actions.push(Action::Send { to, message });
+    }
+
+    pub(super) fn on_log_heard(&mut self, now: Nanos, actions: &mut Actions) {
+        if self.following.joining == Joining::Starting {
+            self.following.joining = Joining::Placing;
+            self.report_durable(now, actions);
+        }
+    }
+
+    /// Tells the leader what is durable, if the first entry of its term is (W2). A member that
+    /// no longer hears its leader stays silent, so that the leader can notice.
+    pub(super) fn report_durable(&mut self, now: Nanos, actions: &mut Actions) {
+        let (Role::Follower, Some(to), true) =
+            (self.role, self.following.leader, self.is_joined())
+        else {
+            return;
+        };
+        self.following.resend_at = now + self.config.heartbeat_interval_ns;
+        let message = MemberMessage::AppendPosition {
+            term: self.vote.term(),
+            durable: self.log.durable,
+            checkpoint: self.log.checkpoint.0,
+            checkpoint_hash: self.log.checkpoint.1,
+        };
+        actions.push(Action::Send { to, message });
+    }
+
+    /// Repeats what the leader may not have got. Until the first entry of its term is durable
+    /// here, the repeated JoinStart also tells the leader that this member is alive.
+    pub(super) fn tick_follower(&mut self, now: Nanos, actions: &mut Actions) {
+        if self.role != Role::Follower || now < self.follower_deadline() {
+            return;
+        }
+        match self.following.joining {
+            Joining::Draining | Joining::Truncating => {}
+            Joining::Requesting { page } => self.request_page(now, page, actions),
+            Joining::Starting => self.send_join_start(now, actions),
+            Joining::Placing if self.is_joined() => self.report_durable(now, actions),
+            Joining::Placing => self.send_join_start(now, actions),
+        }
+    }
+
+    pub(super) fn follower_deadline(&self) -> Nanos {
+        let is_waiting = matches!(
+            self.following.joining,
+            Joining::Draining | Joining::Truncating
+        );
+        if self.role != Role::Follower || self.following.leader.is_none() || is_waiting {
+            Nanos::MAX
+        } else {
+            self.following.resend_at
+        }
+    }
+
+    /// The leader of the present term has committed up to `position`.
+    pub(super) fn learn_commit(&mut self, position: Position, actions: &mut Actions) {
+        self.following.leader_commit = self.following.leader_commit.max(position);
+        self.adopt_commit(actions);
+    }
+
+    /// Adopts min(leader's commit, append) once the last durable frame is of its term (C3).
+    pub(super) fn adopt_commit(&mut self, actions: &mut Actions) {
+        if self.log.term() != self.vote.term() || self.log.truncating.is_some() {
+            return;
+        }
+        let position = self.following.leader_commit.min(self.log.append);
+        if position > self.commit {
+            self.commit = position;
+            actions.push(Action::Commit { position });
+        }
+    }
+}

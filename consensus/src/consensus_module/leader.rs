@@ -1,0 +1,317 @@
+//! Leading a term: who follows, what is committed, when to give up (`log.md` 4.1; invariants
+//! C1, C2, C5, W1).
+
+use lockstep_transport::position::Position;
+use lockstep_transport::time::{MICROSECOND, Nanos};
+
+use super::commit::quorum_position;
+use super::{ConsensusModule, Role};
+use crate::action::{Action, Actions, HaltReason};
+use crate::member::{MEMBERS_MAX, MemberId, TermBase};
+use crate::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
+
+/// A commit that no log frame told the followers for this long goes in a message of its own: as
+/// long as a burst's next entry may take to follow, short against a durable write.
+pub const COMMIT_NOTICE_DELAY: Nanos = 50 * MICROSECOND;
+
+/// Chain-hash checkpoints a leader remembers. One is taken every 64 KiB, so followers are
+/// compared while they are less than 1 MiB behind; those further behind are compared later.
+const CHECKPOINTS_MAX: usize = 16;
+
+/// What a leader knows of one follower in this term. Zero until heard of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Follower {
+    /// How far its log is durable in this term.
+    durable: Position,
+    /// When it was last heard in this term.
+    heard: Nanos,
+    /// Its newest join.
+    join: u32,
+    /// Where its chain hash was found to differ.
+    differs_at: Option<Position>,
+}
+
+/// All volatile state of a leader (C5).
+#[derive(Debug, Default)]
+pub(super) struct Leading {
+    base: Position,
+    entry_end: Option<Position>,
+    followers: [Follower; MEMBERS_MAX],
+    heartbeat_at: Nanos,
+    /// The commit position that followers have been sent.
+    commit_told: Position,
+    commit_advanced: Nanos,
+    log_sent: Nanos,
+    checkpoints: [(Position, u64); CHECKPOINTS_MAX],
+    checkpoint_count: usize,
+}
+
+impl Leading {
+    fn new(now: Nanos, base: Position, commit: Position) -> Self {
+        let heard = Follower {
+            heard: now,
+            ..Follower::default()
+        };
+        Self {
+            base,
+            followers: [heard; MEMBERS_MAX],
+            heartbeat_at: now,
+            commit_told: commit,
+            ..Self::default()
+        }
+    }
+
+    pub(super) const fn term_entry_end(&self) -> Option<Position> {
+        self.entry_end
+    }
+
+    pub(super) fn match_position(&self, member: MemberId) -> Position {
+        self.followers[usize::from(member)].durable
+    }
+
+    /// A new incarnation of `member` starts from nothing.
+    pub(super) fn forget(&mut self, member: MemberId) {
+        let follower = &mut self.followers[usize::from(member)];
+        *follower = Follower {
+            heard: follower.heard,
+            ..Follower::default()
+        };
+    }
+
+    pub(super) fn hear(&mut self, member: MemberId, now: Nanos) {
+        self.followers[usize::from(member)].heard = now;
+    }
+
+    pub(super) fn on_own_entry(&mut self, base: Position, end: Position) {
+        assert_eq!(base, self.base, "W1: a term begins where its leader stood");
+        self.entry_end = Some(end);
+    }
+
+    pub(super) fn remember_checkpoint(&mut self, checkpoint: (Position, u64)) {
+        if checkpoint.0 > 0 {
+            self.checkpoints[self.checkpoint_count % CHECKPOINTS_MAX] = checkpoint;
+            self.checkpoint_count += 1;
+        }
+    }
+
+    fn differs_from(&self, checkpoint: (Position, u64)) -> bool {
+        let is_same_place = |own: &&(Position, u64)| own.0 == checkpoint.0;
+        let own = self.checkpoints.iter().find(is_same_place);
+        checkpoint.0 > 0 && own.is_some_and(|own| own.1 != checkpoint.1)
+    }
+}
+
+impl ConsensusModule {
+    /// Leader: log frames have left for the followers; they carry the commit position.
+    pub fn on_log_sent(&mut self, now: Nanos) {
+        self.leading.log_sent = now;
+    }
+
+    /// Leader: a member whose chain hash differs from the leader's, and where. It no longer
+    /// counts towards commit (L1).
+    #[must_use]
+    pub fn differing_member(&self) -> Option<(MemberId, Position)> {
+        let followers = self.leading.followers.iter().enumerate();
+        followers
+            .filter_map(|(index, follower)| Some((index as MemberId, follower.differs_at?)))
+            .next()
+    }
+
+    /// The election is won.
+    pub(super) fn lead(&mut self, now: Nanos, actions: &mut Actions) {
+        assert!(self.log.is_drained(), "E3: a term begins at a durable end");
+        assert!(
+            self.commit <= self.log.append && self.lost_acks.is_none(),
+            "L3: the leader holds all that it knows to be committed"
+        );
+        assert!(
+            self.log.history.newest() < self.vote.term(),
+            "W1: a term is led once"
+        );
+        self.role = Role::Leader;
+        self.leading = Leading::new(now, self.log.append, self.commit);
+        self.leading.remember_checkpoint(self.log.checkpoint);
+        let term = self.vote.term();
+        actions.push(Action::Lead { term });
+        self.send_heartbeats(now, actions);
+    }
+
+    pub(super) fn tick_leader(&mut self, now: Nanos, actions: &mut Actions) {
+        if self.heard_members(now) < self.quorum() {
+            // Followers cannot hear it either, or their acks do not arrive: let others try.
+            self.leave_role(now, actions);
+            self.election.forget_leader();
+        } else if now >= self.leading.heartbeat_at || now >= self.commit_notice_deadline() {
+            self.send_heartbeats(now, actions);
+        }
+    }
+
+    pub(super) fn leader_deadline(&self) -> Nanos {
+        let heartbeat = self.leading.heartbeat_at;
+        heartbeat
+            .min(self.commit_notice_deadline())
+            .min(self.abdication_deadline())
+    }
+
+    fn commit_notice_deadline(&self) -> Nanos {
+        if self.commit == self.leading.commit_told {
+            return Nanos::MAX;
+        }
+        self.leading.commit_advanced.max(self.leading.log_sent) + COMMIT_NOTICE_DELAY
+    }
+
+    /// Members heard within the election timeout, this one included.
+    fn heard_members(&self, now: Nanos) -> usize {
+        let timeout = self.config.election_timeout_ns;
+        let others = self.other_followers();
+        1 + others.filter(|f| now - f.heard < timeout).count()
+    }
+
+    /// When the quorum would be lost if nobody were heard any more.
+    fn abdication_deadline(&self) -> Nanos {
+        let Some(needed) = self.quorum().checked_sub(2) else {
+            return Nanos::MAX;
+        };
+        let mut heard = [Nanos::MIN; MEMBERS_MAX];
+        for (slot, follower) in heard.iter_mut().zip(self.other_followers()) {
+            *slot = follower.heard;
+        }
+        heard.sort_unstable_by(|a, b| b.cmp(a));
+        heard[needed] + self.config.election_timeout_ns
+    }
+
+    fn other_followers(&self) -> impl Iterator<Item = &Follower> {
+        let own = usize::from(self.config.member);
+        let members = self.leading.followers[..self.config.members].iter();
+        let others = members.enumerate().filter(move |(index, _)| *index != own);
+        others.map(|(_, follower)| follower)
+    }
+
+    fn send_heartbeats(&mut self, now: Nanos, actions: &mut Actions) {
+        self.leading.heartbeat_at = now + self.config.heartbeat_interval_ns;
+        self.leading.commit_told = self.commit;
+        let message = MemberMessage::CommitPosition {
+            term: self.vote.term(),
+            position: self.commit,
+        };
+        self.send_to_others(message, actions);
+    }
+
+    /// The leader's list ends with its own term from the moment it is elected, although the
+    /// entry that begins it may not be in the log yet.
+    fn leader_terms(&self) -> impl Iterator<Item = TermBase> {
+        let own = TermBase {
+            term: self.vote.term(),
+            base: self.leading.base,
+        };
+        let older = self.log.history.terms().iter().copied();
+        let older = older.filter(move |entry| entry.term < own.term);
+        older.chain([own])
+    }
+
+    pub(super) fn send_join_reply(&self, to: MemberId, page: u32, actions: &mut Actions) {
+        let is_own_in_log = self.log.history.newest() == self.vote.term();
+        let total = self.log.history.terms().len() + usize::from(!is_own_in_log);
+        let pages = total.div_ceil(JOIN_PAGE_TERMS) as u32;
+        if page >= pages {
+            return;
+        }
+        let nothing = TermBase { term: 0, base: 0 };
+        let mut terms = [nothing; JOIN_PAGE_TERMS];
+        let mut count = 0;
+        let on_page = self.leader_terms().skip(page as usize * JOIN_PAGE_TERMS);
+        for (slot, entry) in terms.iter_mut().zip(on_page) {
+            *slot = entry;
+            count += 1;
+        }
+        let message = MemberMessage::JoinReply {
+            term: self.vote.term(),
+            commit: self.commit,
+            end: self.log.append,
+            page: TermPage {
+                page,
+                pages,
+                count,
+                terms,
+            },
+        };
+        actions.push(Action::Send { to, message });
+    }
+
+    pub(super) fn on_join_start(
+        &mut self,
+        member: MemberId,
+        position: Position,
+        join: u32,
+        actions: &mut Actions,
+    ) {
+        let follower = &mut self.leading.followers[usize::from(member)];
+        if join <= follower.join || position < 0 || position > self.log.append {
+            return;
+        }
+        follower.join = join;
+        actions.push(Action::Replicate { member, position });
+    }
+
+    pub(super) fn on_append_position(
+        &mut self,
+        now: Nanos,
+        member: MemberId,
+        durable: Position,
+        checkpoint: (Position, u64),
+        actions: &mut Actions,
+    ) {
+        let Some(entry_end) = self.leading.entry_end else {
+            return;
+        };
+        if durable < entry_end || durable > self.log.append {
+            return;
+        }
+        let differs = self.leading.differs_from(checkpoint);
+        let follower = &mut self.leading.followers[usize::from(member)];
+        if differs && follower.differs_at.is_none() {
+            follower.differs_at = Some(checkpoint.0);
+            follower.durable = 0;
+            self.check_own_log(member, checkpoint.0, actions);
+            return;
+        }
+        if follower.differs_at.is_none() && durable > follower.durable {
+            follower.durable = durable;
+            self.advance_commit(now, actions);
+        }
+    }
+
+    /// A leader whose log a majority contradicts has the wrong one itself (L1).
+    fn check_own_log(&mut self, member: MemberId, position: Position, actions: &mut Actions) {
+        let others = self.other_followers();
+        let differing = others.filter(|f| f.differs_at.is_some()).count();
+        if self.config.members - differing < self.quorum() {
+            let reason = HaltReason::ChainMismatch { member, position };
+            self.halt(reason, actions);
+        }
+    }
+
+    /// Commits what a majority has durable in this term (C1), effective from the end of the
+    /// term's first entry, never backwards (C2).
+    pub(super) fn advance_commit(&mut self, now: Nanos, actions: &mut Actions) {
+        let Some(entry_end) = self.leading.entry_end else {
+            return;
+        };
+        let mut durable = [0; MEMBERS_MAX];
+        for (slot, follower) in durable.iter_mut().zip(&self.leading.followers) {
+            *slot = follower.durable;
+        }
+        durable[usize::from(self.config.member)] = self.log.durable;
+        let position = quorum_position(&durable[..self.config.members]);
+        if position < entry_end || position <= self.commit {
+            return;
+        }
+        assert!(
+            self.role == Role::Leader && position <= self.log.append,
+            "C1: commit {position} beyond the log's end"
+        );
+        self.commit = position;
+        self.leading.commit_advanced = now;
+        actions.push(Action::Commit { position });
+    }
+}

@@ -1,0 +1,149 @@
+//! A node's counters: fixed slots of 8 bytes in a mapped file that any process may read.
+//!
+//! The node's agent writes them once per duty cycle in which something changed; readers see
+//! each value whole, not all values at one instant.
+
+use std::io;
+use std::path::Path;
+
+use lockstep_transport::concurrent::AtomicBuffer;
+
+/// Name of the file in a node's directory.
+pub const COUNTERS_FILE: &str = "counters.dat";
+
+/// Bytes of the file.
+const LENGTH: usize = 4096;
+
+/// Marks a file written by this version.
+const MAGIC: i64 = 0x0001_5243_4B43_4F4C;
+
+/// What a counter means; the number is its slot and never changes meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Counter {
+    /// Process id of the node.
+    ProcessId = 1,
+    /// Role: 0 follower, 1 pre-candidate, 2 candidate, 3 leader.
+    Role = 2,
+    /// Current leadership term.
+    Term = 3,
+    /// Member that leads it, -1 if unknown.
+    Leader = 4,
+    /// End of the log in memory.
+    Append = 5,
+    /// Durable end of the log.
+    Durable = 6,
+    /// Commit position.
+    Commit = 7,
+    /// Applied position.
+    Applied = 8,
+    /// Whether ingress is open (1) or not (0).
+    IngressOpen = 9,
+    /// Hash of the service's state at `Applied`; written only when the node is asked to.
+    StateHash = 10,
+    /// Heap allocations of the process since start.
+    Allocations = 11,
+    /// System calls made by the node's ports since start.
+    SystemCalls = 12,
+    /// Duty cycles since start.
+    Cycles = 13,
+    /// Open sessions.
+    Sessions = 14,
+    /// Datagrams and frames refused as malformed or foreign.
+    Refused = 15,
+    /// Requests refused with a reason.
+    RequestsRefused = 16,
+    /// 1 once the node has halted on an error.
+    Halted = 17,
+    /// Elections this node stood in.
+    Elections = 18,
+    /// Hash of everything the service emitted up to `Applied`.
+    OutputHash = 19,
+    /// Set to 1 by a tool that wants `StateHash` and `OutputHash` written.
+    HashRequest = 20,
+    /// `Applied` at which `StateHash` and `OutputHash` were taken.
+    HashPosition = 21,
+}
+
+/// A node's counters, mapped.
+#[derive(Debug)]
+pub struct Counters {
+    buffer: AtomicBuffer,
+}
+
+impl Counters {
+    /// Counters of this process alone (embedded nodes, simulation).
+    ///
+    /// # Errors
+    /// The operating system's, when it has no memory to give.
+    pub fn in_memory() -> io::Result<Self> {
+        Ok(Self::initialise(AtomicBuffer::allocate(LENGTH)?))
+    }
+
+    /// Creates the counters file in `directory`, or starts an existing one afresh.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn create(directory: &Path) -> io::Result<Self> {
+        Ok(Self::initialise(AtomicBuffer::map_file(
+            &directory.join(COUNTERS_FILE),
+            LENGTH,
+        )?))
+    }
+
+    /// Opens the counters of the node in `directory`; `None` while it has not started.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn open(directory: &Path) -> io::Result<Option<Self>> {
+        let path = directory.join(COUNTERS_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let buffer = AtomicBuffer::map_file(&path, LENGTH)?;
+        Ok((buffer.get_i64_acquire(0) == MAGIC).then_some(Self { buffer }))
+    }
+
+    fn initialise(mut buffer: AtomicBuffer) -> Self {
+        buffer.zero(0, LENGTH);
+        buffer.put_i64_release(
+            Counter::ProcessId as usize * 8,
+            i64::from(std::process::id()),
+        );
+        buffer.put_i64_release(Counter::Leader as usize * 8, -1);
+        buffer.put_i64_release(0, MAGIC);
+        Self { buffer }
+    }
+
+    /// Sets a counter.
+    pub fn set(&mut self, counter: Counter, value: i64) {
+        self.buffer.put_i64_release(counter as usize * 8, value);
+    }
+
+    /// Adds to a counter that this process owns.
+    pub fn add(&mut self, counter: Counter, value: i64) {
+        self.set(counter, self.get(counter) + value);
+    }
+
+    /// Reads a counter.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> i64 {
+        self.buffer.get_i64_acquire(counter as usize * 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_process_reads_what_the_node_wrote() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Counters::open(directory.path()).unwrap().is_none());
+        let mut counters = Counters::create(directory.path()).unwrap();
+        counters.set(Counter::Commit, 4096);
+        let reader = Counters::open(directory.path()).unwrap().unwrap();
+        assert_eq!(reader.get(Counter::Commit), 4096);
+        assert_eq!(reader.get(Counter::Leader), -1);
+    }
+}

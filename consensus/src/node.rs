@@ -1,0 +1,318 @@
+//! One member as a process runs it: real ports, real disk, real clock around the agent.
+//!
+//! SHELL. [`launch`] opens everything a node needs, in the order in which a mistake costs
+//! least (configuration, directory, sockets, then recovery), and returns a [`Node`] to be
+//! driven by [`lockstep_transport::agent::run`] on a thread of the caller's choice.
+
+use std::path::Path;
+
+use lockstep_archive::slow_disk::SlowDisk;
+use lockstep_archive::storage::{self, IoPreference, StorageError};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::agent::Agent;
+use lockstep_transport::concurrent::AtomicBuffer;
+use lockstep_transport::fault::{Direction, Faults, FaultyPort};
+use lockstep_transport::media::{
+    self, Backend, BackendChoice, NetworkPort, PortError, SocketOptions, monotonic_now,
+    realtime_now,
+};
+use lockstep_transport::time::{MILLISECOND, Nanos};
+use lockstep_transport::trace::{TRACE_HEADER_LENGTH, TRACE_RECORD_LENGTH, TraceRecord, Tracer};
+
+use crate::agent::cluster_node::ClusterNode;
+use crate::agent::fault::NodeFault;
+use crate::agent::start::{StartError, StartParts, start};
+use crate::config::{ClusterConfig, ConfigError, IoChoice, LinkFaults, NodeConfig, SyncMode};
+use crate::counters::{Counter, Counters};
+
+/// Name of the trace file in a node's directory.
+pub const TRACE_FILE: &str = "trace.dat";
+
+/// Trace records kept: 40 MiB, several minutes of a closed loop.
+const TRACE_RECORDS: usize = 1 << 20;
+
+/// Interval at which counters that need a look elsewhere are written.
+const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
+
+/// Socket buffers: what fits between two looks of a busy thread at full rate.
+const SOCKET_BUFFER_LENGTH: usize = 2 << 20;
+
+/// The disk of a real node.
+pub type NodeDisk = SlowDisk<storage::NodeDisk>;
+
+/// The sockets of a real node.
+pub type NodePort = FaultyPort<NetworkPort>;
+
+/// A service that may move to the node's thread.
+pub type NodeService = Box<dyn ClusteredService + Send>;
+
+/// Why a node could not be launched.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The directory.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A socket.
+    #[error("failed to {0}")]
+    Port(#[from] PortError),
+    /// Recovery.
+    #[error("{directory}: {source}")]
+    Start {
+        /// The node's directory.
+        directory: String,
+        /// What is wrong with it.
+        source: StartError,
+    },
+    /// The counters or trace file.
+    #[error("{file}: {source}; check that the directory is writable and not full")]
+    File {
+        /// Which file.
+        file: String,
+        /// The operating system's words.
+        source: std::io::Error,
+    },
+}
+
+/// A launched member. Drive it with [`Agent::do_work`].
+pub struct Node {
+    agent: ClusterNode<NodeDisk, NodePort, NodeService>,
+    start_line: String,
+    role_name: String,
+    allocations: fn() -> u64,
+    next_publish: Nanos,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Node")
+            .field("start_line", &self.start_line)
+            .finish()
+    }
+}
+
+fn no_allocations() -> u64 {
+    0
+}
+
+/// Opens everything `node` needs and recovers its log.
+///
+/// # Errors
+/// See [`LaunchError`]; what was there before is unchanged then.
+pub fn launch(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    service: NodeService,
+) -> Result<Node, LaunchError> {
+    node.validate(cluster)?;
+    let (disk, disk_line) = storage::open(&node.directory, io_preference(node.io))?;
+    let disk = SlowDisk::new(disk, node.disk_delay_ns);
+    let choice = media::probe(match node.io {
+        IoChoice::Auto => BackendChoice::Measured,
+        IoChoice::Uring => BackendChoice::Told(Backend::Uring),
+        IoChoice::Syscall => BackendChoice::Told(Backend::Syscall),
+    });
+    let own = cluster.members[usize::from(node.member)];
+    let member_port = bind(own.member, choice.backend, node, 0)?;
+    let ingress_port = bind(own.ingress, choice.backend, node, 1)?;
+    let counters = Counters::create(&node.directory).map_err(|source| LaunchError::File {
+        file: node
+            .directory
+            .join(crate::counters::COUNTERS_FILE)
+            .display()
+            .to_string(),
+        source,
+    })?;
+    let tracer = tracer(node)?;
+    let is_locked = media::lock_memory();
+    let start_line = format!(
+        "member {} of {} at {} (clients) and {} (members); network {}: {}; disk {}; sync {}; \
+         responses {:?}; memory {}",
+        node.member,
+        cluster.members.len(),
+        own.ingress,
+        own.member,
+        choice.backend.name(),
+        choice.reason,
+        disk_line,
+        match node.sync {
+            SyncMode::Data => "data",
+            SyncMode::None => "none: a host crash may lose acknowledged messages",
+        },
+        cluster.responses,
+        if is_locked {
+            "locked"
+        } else {
+            "not locked (RLIMIT_MEMLOCK): page faults may cost"
+        },
+    );
+    let parts = StartParts {
+        disk,
+        member_port,
+        ingress_port,
+        service,
+        tracer,
+        counters,
+        wall_offset: realtime_now() - monotonic_now(),
+    };
+    let agent = start(cluster, node, parts).map_err(|source| LaunchError::Start {
+        directory: node.directory.display().to_string(),
+        source,
+    })?;
+    Ok(Node {
+        agent,
+        start_line,
+        role_name: format!("node-{}", node.member),
+        allocations: no_allocations,
+        next_publish: 0,
+    })
+}
+
+impl Node {
+    /// What this node runs on and what that costs, in one line for people.
+    #[must_use]
+    pub fn start_line(&self) -> &str {
+        &self.start_line
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.agent.parts().counters
+    }
+
+    /// Asks for the hashes of the applied state to be written into the counters.
+    pub fn request_hashes(&mut self) {
+        self.agent.parts_mut().counters.set(Counter::HashRequest, 1);
+    }
+
+    /// Its trace so far, oldest first.
+    #[must_use]
+    pub fn trace_records(&self) -> Vec<TraceRecord> {
+        self.agent.parts().tracer.records()
+    }
+
+    /// What the service says about its state.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        self.agent.parts().applier.container().service().describe()
+    }
+
+    /// Why it has stopped, if it has.
+    #[must_use]
+    pub const fn fault(&self) -> Option<&NodeFault> {
+        self.agent.fault()
+    }
+
+    /// Where to ask for the number of heap allocations of this process.
+    pub fn count_allocations_with(&mut self, allocations: fn() -> u64) {
+        self.allocations = allocations;
+    }
+
+    /// Changes the faults on this node's links to other members.
+    pub fn set_link_faults(&mut self, faults: &LinkFaults) {
+        let port = &mut self.agent.parts_mut().member_port;
+        port.set_faults(None, Direction::Send, convert(faults));
+    }
+
+    fn publish(&mut self, now: Nanos) {
+        self.next_publish = now + PUBLISH_INTERVAL_NS;
+        let allocations = (self.allocations)() as i64;
+        let parts = self.agent.parts_mut();
+        let calls = system_calls(&parts.member_port) + system_calls(&parts.ingress_port);
+        parts.counters.set(Counter::Allocations, allocations);
+        parts.counters.set(Counter::SystemCalls, calls as i64);
+    }
+}
+
+fn system_calls(port: &NodePort) -> u64 {
+    port.inner().counters().system_calls()
+}
+
+impl Agent for Node {
+    fn role_name(&self) -> &str {
+        &self.role_name
+    }
+
+    fn do_work(&mut self, now: Nanos) -> usize {
+        let work = self.agent.do_work(now);
+        if now >= self.next_publish {
+            self.publish(now);
+        }
+        work
+    }
+
+    fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
+        self.agent.next_deadline(now)
+    }
+}
+
+fn convert(faults: &LinkFaults) -> Faults {
+    Faults {
+        loss: faults.loss,
+        duplicate: faults.duplicate,
+        reorder: faults.reorder,
+        delay_ns: faults.delay_ns,
+        jitter_ns: faults.jitter_ns,
+        partitioned: faults.partitioned,
+    }
+}
+
+fn io_preference(io: IoChoice) -> IoPreference {
+    match io {
+        IoChoice::Auto => IoPreference::Auto,
+        IoChoice::Uring => IoPreference::Uring,
+        IoChoice::Syscall => IoPreference::Thread,
+    }
+}
+
+fn bind(
+    address: core::net::SocketAddr,
+    backend: Backend,
+    node: &NodeConfig,
+    salt: u64,
+) -> Result<NodePort, PortError> {
+    let options = SocketOptions {
+        receive_buffer: SOCKET_BUFFER_LENGTH,
+        send_buffer: SOCKET_BUFFER_LENGTH,
+    };
+    let port = NetworkPort::bind(address, options, backend)?;
+    let mut port = FaultyPort::new(port, node.seed ^ (salt << 32) ^ u64::from(node.member));
+    if salt == 0 && node.faults != LinkFaults::default() {
+        port.set_faults(None, Direction::Send, convert(&node.faults));
+    }
+    Ok(port)
+}
+
+fn tracer(node: &NodeConfig) -> Result<Tracer, LaunchError> {
+    if node.trace_every == 0 {
+        return Ok(Tracer::disabled());
+    }
+    let path = node.directory.join(TRACE_FILE);
+    let mut ring = map_trace(&path).map_err(|source| LaunchError::File {
+        file: path.display().to_string(),
+        source,
+    })?;
+    ring.zero(0, TRACE_HEADER_LENGTH);
+    ring.pre_touch();
+    Ok(Tracer::new(
+        node.member,
+        ring,
+        monotonic_now,
+        node.trace_every,
+    ))
+}
+
+/// Maps a node's trace file, creating it as needed.
+///
+/// # Errors
+/// The operating system's.
+pub fn map_trace(path: &Path) -> std::io::Result<AtomicBuffer> {
+    AtomicBuffer::map_file(
+        path,
+        TRACE_HEADER_LENGTH + TRACE_RECORDS * TRACE_RECORD_LENGTH,
+    )
+}

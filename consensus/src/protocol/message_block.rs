@@ -1,0 +1,255 @@
+//! The fields of each member message, in the order they are written.
+//!
+//! | template | message | fields (i64 unless said otherwise) |
+//! |---|---|---|
+//! | 1 | PreVoteRequest | term, log term, position |
+//! | 2 | PreVote | term, granted (u64, 0 or 1) |
+//! | 3 | VoteRequest | term, log term, position |
+//! | 4 | Vote | term, granted (u64, 0 or 1) |
+//! | 5 | CommitPosition | term, position |
+//! | 6 | JoinRequest | term, log term, end, page (u32), zero (u32) |
+//! | 7 | JoinReply | term, commit, end, page, pages, count, zero (u32 each); then count × (term, base) |
+//! | 8 | JoinStart | term, position, join (u32), zero (u32) |
+//! | 9 | AppendPosition | term, durable, checkpoint, checkpoint hash (u64) |
+
+use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
+
+use super::MemberMessageError;
+use super::block::{BlockReader, BlockWriter};
+use crate::leadership_term::TERM_MAX;
+use crate::member::{LeadershipTermId, TermBase};
+use crate::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
+
+/// Longest block, in bytes: JoinReply's.
+pub(super) const BLOCK_LENGTH_MAX: usize = 40;
+
+const PRE_VOTE_REQUEST: u16 = 1;
+const PRE_VOTE: u16 = 2;
+const VOTE_REQUEST: u16 = 3;
+const VOTE: u16 = 4;
+const COMMIT_POSITION: u16 = 5;
+const JOIN_REQUEST: u16 = 6;
+const JOIN_REPLY: u16 = 7;
+const JOIN_START: u16 = 8;
+const APPEND_POSITION: u16 = 9;
+
+/// Bytes of the block of `template` in this version, `None` if it is not known.
+pub(super) const fn block_length(template: u16) -> Option<usize> {
+    Some(match template {
+        PRE_VOTE | VOTE | COMMIT_POSITION => 16,
+        PRE_VOTE_REQUEST | VOTE_REQUEST | JOIN_START => 24,
+        JOIN_REQUEST | APPEND_POSITION => 32,
+        JOIN_REPLY => BLOCK_LENGTH_MAX,
+        _ => return None,
+    })
+}
+
+/// Template and block length of a message.
+pub(super) const fn template_of(message: &MemberMessage) -> (u16, u16) {
+    match message {
+        MemberMessage::PreVoteRequest { .. } => (PRE_VOTE_REQUEST, 24),
+        MemberMessage::PreVote { .. } => (PRE_VOTE, 16),
+        MemberMessage::VoteRequest { .. } => (VOTE_REQUEST, 24),
+        MemberMessage::Vote { .. } => (VOTE, 16),
+        MemberMessage::CommitPosition { .. } => (COMMIT_POSITION, 16),
+        MemberMessage::JoinRequest { .. } => (JOIN_REQUEST, 32),
+        MemberMessage::JoinReply { .. } => (JOIN_REPLY, BLOCK_LENGTH_MAX as u16),
+        MemberMessage::JoinStart { .. } => (JOIN_START, 24),
+        MemberMessage::AppendPosition { .. } => (APPEND_POSITION, 32),
+    }
+}
+
+/// Writes the block of a message and what follows it.
+pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
+    match *message {
+        MemberMessage::PreVoteRequest {
+            term,
+            log_term,
+            position,
+        }
+        | MemberMessage::VoteRequest {
+            term,
+            log_term,
+            position,
+        } => put_all(writer, &[term, log_term, position]),
+        MemberMessage::PreVote { term, granted } | MemberMessage::Vote { term, granted } => {
+            put_all(writer, &[term, i64::from(granted)]);
+        }
+        MemberMessage::CommitPosition { term, position } => put_all(writer, &[term, position]),
+        MemberMessage::JoinRequest {
+            term,
+            log_term,
+            end,
+            page,
+        } => {
+            put_all(writer, &[term, log_term, end]);
+            writer.put_u64(u64::from(page));
+        }
+        MemberMessage::JoinReply {
+            term,
+            commit,
+            end,
+            page,
+        } => {
+            put_all(writer, &[term, commit, end]);
+            write_page(&page, writer);
+        }
+        MemberMessage::JoinStart {
+            term,
+            position,
+            join,
+        } => {
+            put_all(writer, &[term, position]);
+            writer.put_u64(u64::from(join));
+        }
+        MemberMessage::AppendPosition {
+            term,
+            durable,
+            checkpoint,
+            checkpoint_hash,
+        } => {
+            put_all(writer, &[term, durable, checkpoint]);
+            writer.put_u64(checkpoint_hash);
+        }
+    }
+}
+
+fn put_all(writer: &mut BlockWriter<'_>, fields: &[i64]) {
+    for field in fields {
+        writer.put_i64(*field);
+    }
+}
+
+fn write_page(page: &TermPage, writer: &mut BlockWriter<'_>) {
+    for field in [page.page, page.pages, page.count, 0] {
+        writer.put_u32(field);
+    }
+    for entry in &page.terms[..page.count as usize] {
+        put_all(writer, &[entry.term, entry.base]);
+    }
+}
+
+/// Reads a message of `template`. A longer block is a newer peer's: its tail is skipped.
+pub(super) fn read(
+    template: u16,
+    block_length: usize,
+    reader: &mut BlockReader<'_>,
+) -> Result<MemberMessage, MemberMessageError> {
+    let block = reader.block(block_length);
+    let mut block = block.ok_or(MemberMessageError::Malformed)?;
+    let fields = Fields { block: &mut block };
+    fields
+        .message(template, reader)
+        .ok_or(MemberMessageError::Field)
+}
+
+/// Reads checked fields; `None` for a value out of range.
+struct Fields<'a, 'b> {
+    block: &'a mut BlockReader<'b>,
+}
+
+impl Fields<'_, '_> {
+    fn message(mut self, template: u16, rest: &mut BlockReader<'_>) -> Option<MemberMessage> {
+        Some(match template {
+            PRE_VOTE_REQUEST => MemberMessage::PreVoteRequest {
+                term: self.term()?,
+                log_term: self.log_term()?,
+                position: self.position()?,
+            },
+            VOTE_REQUEST => MemberMessage::VoteRequest {
+                term: self.term()?,
+                log_term: self.log_term()?,
+                position: self.position()?,
+            },
+            PRE_VOTE => MemberMessage::PreVote {
+                term: self.term()?,
+                granted: self.flag()?,
+            },
+            VOTE => MemberMessage::Vote {
+                term: self.term()?,
+                granted: self.flag()?,
+            },
+            COMMIT_POSITION => MemberMessage::CommitPosition {
+                term: self.term()?,
+                position: self.position()?,
+            },
+            JOIN_REQUEST => MemberMessage::JoinRequest {
+                term: self.term()?,
+                log_term: self.log_term()?,
+                end: self.position()?,
+                page: self.count()?,
+            },
+            JOIN_REPLY => MemberMessage::JoinReply {
+                term: self.term()?,
+                commit: self.position()?,
+                end: self.position()?,
+                page: self.page(rest)?,
+            },
+            JOIN_START => MemberMessage::JoinStart {
+                term: self.term()?,
+                position: self.position()?,
+                join: self.count()?,
+            },
+            APPEND_POSITION => MemberMessage::AppendPosition {
+                term: self.term()?,
+                durable: self.position()?,
+                checkpoint: self.position()?,
+                checkpoint_hash: self.block.u64()?,
+            },
+            _ => return None,
+        })
+    }
+
+    /// A term that somebody stood for.
+    fn term(&mut self) -> Option<LeadershipTermId> {
+        self.log_term().filter(|term| *term > 0)
+    }
+
+    /// A term, 0 for that of an empty log.
+    fn log_term(&mut self) -> Option<LeadershipTermId> {
+        let term = self.block.i64()?;
+        (0..=TERM_MAX).contains(&term).then_some(term)
+    }
+
+    fn position(&mut self) -> Option<Position> {
+        let position = self.block.i64()?;
+        (position >= 0 && position % FRAME_ALIGNMENT as Position == 0).then_some(position)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.block.u64()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn count(&mut self) -> Option<u32> {
+        u32::try_from(self.block.u64()?).ok()
+    }
+
+    fn page(&mut self, rest: &mut BlockReader<'_>) -> Option<TermPage> {
+        let page = self.block.u32()?;
+        let pages = self.block.u32()?;
+        let count = self.block.u32()?;
+        let is_plain = self.block.u32()? == 0;
+        if page >= pages || count as usize > JOIN_PAGE_TERMS || !is_plain {
+            return None;
+        }
+        let nothing = TermBase { term: 0, base: 0 };
+        let mut terms = [nothing; JOIN_PAGE_TERMS];
+        for entry in &mut terms[..count as usize] {
+            let mut fields = Fields { block: rest };
+            *entry = TermBase {
+                term: fields.term()?,
+                base: fields.position()?,
+            };
+        }
+        Some(TermPage {
+            page,
+            pages,
+            count,
+            terms,
+        })
+    }
+}

@@ -1,0 +1,247 @@
+//! Member messages on the wire: each is the payload of one Aeron DATA frame on its own stream.
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 32 | DATA frame header: flags 0xC0, stream 108, session id from the cluster, term 0 |
+//! | 32 | 8 | message header: block length, template, schema 0x4C53, version 1 (u16 each) |
+//! | 40 | 8 | cluster id |
+//! | 48 | 8 | digest of what all members must agree on |
+//! | 56 | 8 | incarnation of the sender |
+//! | 64 | 1 + 7 | sender, zeros |
+//! | 72 | | fields of the template, see [`message_block`] |
+//!
+//! The frame's reserved value is sealed like a log frame's, with the sender in the place of the
+//! leadership term. All integers are little endian; padding is zero. Pure.
+
+mod block;
+mod message_block;
+#[cfg(test)]
+mod tests;
+
+use lockstep_archive::checksum::{FrameSeal, verify};
+use lockstep_transport::log_buffer::Seal;
+use lockstep_transport::position::align_frame;
+
+use self::block::{BlockReader, BlockWriter};
+use crate::member::{MEMBERS_MAX, MemberId};
+use crate::message::{JOIN_PAGE_TERMS, MemberMessage};
+
+/// Stream id of member messages.
+pub const MEMBER_STREAM_ID: i32 = 108;
+
+/// Schema id of member messages: "LS".
+pub const MEMBER_SCHEMA_ID: u16 = 0x4C53;
+
+/// Version of the schema. Fields are only ever appended.
+pub const MEMBER_SCHEMA_VERSION: u16 = 1;
+
+/// Longest datagram, in bytes: a full page of terms.
+pub const MEMBER_MESSAGE_MAX: usize =
+    align_frame(MESSAGE_OFFSET + message_block::BLOCK_LENGTH_MAX + JOIN_PAGE_TERMS * 16);
+
+const FRAME_HEADER_LENGTH: usize = 32;
+const FRAME_VERSION: u8 = 0;
+const FRAME_FLAGS_UNFRAGMENTED: u8 = 0xC0;
+const FRAME_TYPE_DATA: u16 = 1;
+/// Message header and envelope.
+const ENVELOPE_LENGTH: usize = 40;
+const MESSAGE_OFFSET: usize = FRAME_HEADER_LENGTH + ENVELOPE_LENGTH;
+
+const _: () = assert!(MEMBER_MESSAGE_MAX <= 1024);
+
+/// A message with what identifies its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Whom the sender belongs to.
+    pub cluster_id: u64,
+    /// Hash of what all members must agree on.
+    pub config_digest: u64,
+    /// The sender.
+    pub from: MemberId,
+    /// The sender's incarnation.
+    pub incarnation: u64,
+    /// What it says.
+    pub message: MemberMessage,
+}
+
+/// Why a datagram is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemberMessageError {
+    /// Shorter than it says, or not one whole DATA frame of this stream.
+    #[error("not one whole member message")]
+    Malformed,
+    /// The checksum does not match the bytes.
+    #[error("the checksum does not match the bytes")]
+    Checksum,
+    /// Another schema, an unknown template, or a block that is too short.
+    #[error("template {template} of schema {schema}, version {version}, is not known")]
+    Unknown {
+        /// Its schema id.
+        schema: u16,
+        /// Its template id.
+        template: u16,
+        /// Its schema version.
+        version: u16,
+    },
+    /// A field holds what no sender may write.
+    #[error("a field is out of range")]
+    Field,
+    /// The sender belongs to another cluster.
+    #[error("member {from} belongs to cluster {cluster_id:#x}: check its cluster name and address")]
+    OtherCluster {
+        /// The sender.
+        from: MemberId,
+        /// Its cluster.
+        cluster_id: u64,
+    },
+    /// The sender's configuration differs where all members must agree.
+    #[error("member {from} has other cluster-wide settings: all members need the same ones")]
+    OtherConfig {
+        /// The sender.
+        from: MemberId,
+        /// Its digest.
+        config_digest: u64,
+    },
+}
+
+/// Writes `envelope` to the start of `buffer` and returns the datagram's length, a multiple of
+/// 32 and at most [`MEMBER_MESSAGE_MAX`].
+///
+/// # Panics
+/// If `buffer` is shorter than [`MEMBER_MESSAGE_MAX`].
+pub fn encode(envelope: &Envelope, buffer: &mut [u8]) -> usize {
+    let buffer = &mut buffer[..MEMBER_MESSAGE_MAX];
+    buffer.fill(0);
+    let (template, block_length) = message_block::template_of(&envelope.message);
+    let mut writer = BlockWriter::new(&mut buffer[FRAME_HEADER_LENGTH..]);
+    for field in [block_length, template, MEMBER_SCHEMA_ID, MEMBER_SCHEMA_VERSION] {
+        writer.put_u16(field);
+    }
+    writer.put_u64(envelope.cluster_id);
+    writer.put_u64(envelope.config_digest);
+    writer.put_u64(envelope.incarnation);
+    writer.put_u64(u64::from(envelope.from));
+    message_block::write(&envelope.message, &mut writer);
+    let frame_length = FRAME_HEADER_LENGTH + writer.length();
+    let datagram_length = align_frame(frame_length);
+    let session_id = session_id(envelope.cluster_id);
+    let header = frame_header(frame_length, session_id);
+    buffer[..FRAME_HEADER_LENGTH].copy_from_slice(&header);
+    let mut seal = FrameSeal::new(u32::from(envelope.from));
+    let body = &buffer[FRAME_HEADER_LENGTH..datagram_length];
+    let reserved = seal.reserved_value(&header, body);
+    buffer[24..FRAME_HEADER_LENGTH].copy_from_slice(&reserved.to_le_bytes());
+    datagram_length
+}
+
+/// Reads the one member message that `datagram` must be, of a member of this cluster with the
+/// same cluster-wide configuration.
+///
+/// # Errors
+/// Why it is refused. Nothing of a refused datagram may be used.
+pub fn decode(
+    datagram: &[u8],
+    cluster_id: u64,
+    config_digest: u64,
+) -> Result<Envelope, MemberMessageError> {
+    let envelope = decode_any(datagram)?;
+    let from = envelope.from;
+    if envelope.cluster_id != cluster_id {
+        let cluster_id = envelope.cluster_id;
+        return Err(MemberMessageError::OtherCluster { from, cluster_id });
+    }
+    if envelope.config_digest != config_digest {
+        let config_digest = envelope.config_digest;
+        return Err(MemberMessageError::OtherConfig {
+            from,
+            config_digest,
+        });
+    }
+    Ok(envelope)
+}
+
+fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
+    let body = checked_body(datagram)?;
+    let mut reader = BlockReader::new(body);
+    let malformed = MemberMessageError::Malformed;
+    let block_length = usize::from(reader.u16().ok_or(malformed)?);
+    let template = reader.u16().ok_or(malformed)?;
+    let schema = reader.u16().ok_or(malformed)?;
+    let version = reader.u16().ok_or(malformed)?;
+    let unknown = MemberMessageError::Unknown {
+        schema,
+        template,
+        version,
+    };
+    if schema != MEMBER_SCHEMA_ID || version < MEMBER_SCHEMA_VERSION {
+        return Err(unknown);
+    }
+    let cluster_id = reader.u64().ok_or(malformed)?;
+    let config_digest = reader.u64().ok_or(malformed)?;
+    let incarnation = reader.u64().ok_or(malformed)?;
+    let from = reader.u64().ok_or(malformed)?;
+    let sender = reserved_value(datagram) >> 32;
+    if from != sender || from >= MEMBERS_MAX as u64 || session_of(datagram) != session_id(cluster_id)
+    {
+        return Err(MemberMessageError::Field);
+    }
+    let expected = message_block::block_length(template).ok_or(unknown)?;
+    if block_length < expected {
+        return Err(unknown);
+    }
+    let message = message_block::read(template, block_length, &mut reader)?;
+    Ok(Envelope {
+        cluster_id,
+        config_digest,
+        from: from as MemberId,
+        incarnation,
+        message,
+    })
+}
+
+/// Checks that the datagram is one whole unfragmented DATA frame of this stream with a good
+/// checksum, and returns what follows the frame header, without padding.
+fn checked_body(datagram: &[u8]) -> Result<&[u8], MemberMessageError> {
+    let malformed = MemberMessageError::Malformed;
+    let header: &[u8; FRAME_HEADER_LENGTH] = datagram.first_chunk().ok_or(malformed)?;
+    let frame_length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+    if frame_length > MEMBER_MESSAGE_MAX || align_frame(frame_length) != datagram.len() {
+        return Err(malformed);
+    }
+    if header[4..20] != frame_header(frame_length, session_of(datagram))[4..20] {
+        return Err(malformed);
+    }
+    verify(datagram).map_err(|_| MemberMessageError::Checksum)?;
+    let (body, padding) = datagram.split_at(frame_length);
+    if padding.iter().any(|byte| *byte != 0) {
+        return Err(malformed);
+    }
+    body.get(FRAME_HEADER_LENGTH..).ok_or(malformed)
+}
+
+/// The frame header without its reserved value.
+fn frame_header(frame_length: usize, session_id: i32) -> [u8; FRAME_HEADER_LENGTH] {
+    let mut header = [0; FRAME_HEADER_LENGTH];
+    header[0..4].copy_from_slice(&(frame_length as u32).to_le_bytes());
+    header[4] = FRAME_VERSION;
+    header[5] = FRAME_FLAGS_UNFRAGMENTED;
+    header[6..8].copy_from_slice(&FRAME_TYPE_DATA.to_le_bytes());
+    header[12..16].copy_from_slice(&session_id.to_le_bytes());
+    header[16..20].copy_from_slice(&MEMBER_STREAM_ID.to_le_bytes());
+    header
+}
+
+/// Session id of member messages in this cluster.
+const fn session_id(cluster_id: u64) -> i32 {
+    (cluster_id ^ (cluster_id >> 32)) as i32
+}
+
+fn session_of(datagram: &[u8]) -> i32 {
+    i32::from_le_bytes([datagram[12], datagram[13], datagram[14], datagram[15]])
+}
+
+fn reserved_value(datagram: &[u8]) -> u64 {
+    let mut raw = [0; 8];
+    raw.copy_from_slice(&datagram[24..FRAME_HEADER_LENGTH]);
+    u64::from_le_bytes(raw)
+}

@@ -1,0 +1,230 @@
+use super::*;
+use crate::member::TermBase;
+use crate::message::TermPage;
+use proptest::prelude::*;
+
+const CLUSTER: u64 = 0x1122_3344_5566_7788;
+const DIGEST: u64 = 0x99AA_BBCC_DDEE_FF00;
+
+fn page(count: u32) -> TermPage {
+    let mut terms = [TermBase { term: 0, base: 0 }; JOIN_PAGE_TERMS];
+    for (index, entry) in terms.iter_mut().take(count as usize).enumerate() {
+        *entry = TermBase {
+            term: index as i64 + 1,
+            base: index as i64 * 96,
+        };
+    }
+    TermPage {
+        page: 2,
+        pages: 5,
+        count,
+        terms,
+    }
+}
+
+fn messages() -> Vec<MemberMessage> {
+    let join_reply = |count| MemberMessage::JoinReply {
+        term: 9,
+        commit: 640,
+        end: 1 << 40,
+        page: page(count),
+    };
+    vec![
+        MemberMessage::PreVoteRequest {
+            term: 7,
+            log_term: 0,
+            position: 0,
+        },
+        MemberMessage::PreVote {
+            term: 7,
+            granted: true,
+        },
+        MemberMessage::VoteRequest {
+            term: i64::from(i32::MAX),
+            log_term: 6,
+            position: 32,
+        },
+        MemberMessage::Vote {
+            term: 1,
+            granted: false,
+        },
+        MemberMessage::CommitPosition {
+            term: 3,
+            position: 96,
+        },
+        MemberMessage::JoinRequest {
+            term: 3,
+            log_term: 2,
+            end: 64,
+            page: u32::MAX,
+        },
+        join_reply(0),
+        join_reply(1),
+        join_reply(32),
+        MemberMessage::JoinStart {
+            term: 3,
+            position: 64,
+            join: 4,
+        },
+        MemberMessage::AppendPosition {
+            term: 3,
+            durable: 1 << 50,
+            checkpoint: 65536,
+            checkpoint_hash: u64::MAX,
+        },
+    ]
+}
+
+fn envelope(message: MemberMessage) -> Envelope {
+    Envelope {
+        cluster_id: CLUSTER,
+        config_digest: DIGEST,
+        from: 2,
+        incarnation: u64::MAX - 1,
+        message,
+    }
+}
+
+fn encoded(message: MemberMessage) -> Vec<u8> {
+    let mut buffer = [0xAA; MEMBER_MESSAGE_MAX];
+    let length = encode(&envelope(message), &mut buffer);
+    buffer[..length].to_vec()
+}
+
+fn decode_here(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
+    decode(datagram, CLUSTER, DIGEST)
+}
+
+/// Puts a good checksum on changed bytes, as a peer of another version would.
+fn resealed(mut datagram: Vec<u8>) -> Vec<u8> {
+    let header: [u8; 32] = *datagram.first_chunk().unwrap();
+    let reserved = FrameSeal::new(2).reserved_value(&header, &datagram[32..]);
+    datagram[24..32].copy_from_slice(&reserved.to_le_bytes());
+    datagram
+}
+
+#[test]
+fn every_message_comes_back_as_it_was_sent() {
+    for message in messages() {
+        let datagram = encoded(message);
+        assert_eq!(datagram.len() % 32, 0);
+        assert_eq!(decode_here(&datagram), Ok(envelope(message)));
+    }
+}
+
+#[test]
+fn a_heartbeat_has_these_bytes() {
+    let datagram = encoded(MemberMessage::CommitPosition {
+        term: 3,
+        position: 96,
+    });
+    let mut expected = [0_u8; 96];
+    expected[0] = 88;
+    expected[5] = 0xC0;
+    expected[6] = 1;
+    expected[12..16].copy_from_slice(&0x4444_44CC_i32.to_le_bytes());
+    expected[16] = 108;
+    expected[28] = 2;
+    expected[32..40].copy_from_slice(&[16, 0, 5, 0, 0x53, 0x4C, 1, 0]);
+    expected[40..48].copy_from_slice(&CLUSTER.to_le_bytes());
+    expected[48..56].copy_from_slice(&DIGEST.to_le_bytes());
+    expected[56..64].copy_from_slice(&(u64::MAX - 1).to_le_bytes());
+    expected[64] = 2;
+    expected[72] = 3;
+    expected[80] = 96;
+    assert_eq!(datagram[..24], expected[..24]);
+    assert_eq!(datagram[28..], expected[28..]);
+}
+
+#[test]
+fn no_truncation_is_accepted() {
+    for message in messages() {
+        let datagram = encoded(message);
+        for length in 0..datagram.len() {
+            assert!(decode_here(&datagram[..length]).is_err(), "{length} bytes");
+        }
+        let mut longer = datagram.clone();
+        longer.extend([0; 32]);
+        assert!(decode_here(&longer).is_err());
+    }
+}
+
+#[test]
+fn no_flipped_bit_is_accepted() {
+    for message in messages() {
+        let mut datagram = encoded(message);
+        for bit in 0..datagram.len() * 8 {
+            datagram[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_here(&datagram).is_err(), "bit {bit} of {message:?}");
+            datagram[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+#[test]
+fn other_clusters_and_configurations_are_refused_by_name() {
+    let datagram = encoded(messages()[0]);
+    let other_cluster = MemberMessageError::OtherCluster {
+        from: 2,
+        cluster_id: CLUSTER,
+    };
+    assert_eq!(decode(&datagram, 1, DIGEST), Err(other_cluster));
+    let other_config = MemberMessageError::OtherConfig {
+        from: 2,
+        config_digest: DIGEST,
+    };
+    assert_eq!(decode(&datagram, CLUSTER, 1), Err(other_config));
+}
+
+#[test]
+fn a_longer_block_is_a_newer_peers_and_a_shorter_one_is_refused() {
+    let message = MemberMessage::PreVote {
+        term: 7,
+        granted: true,
+    };
+    let mut datagram = encoded(message);
+    datagram[32] = 24;
+    datagram[0] = 96;
+    datagram[38] = 2;
+    assert_eq!(
+        decode_here(&resealed(datagram.clone())),
+        Ok(envelope(message))
+    );
+    datagram[32] = 8;
+    let refused = decode_here(&resealed(datagram));
+    assert!(matches!(refused, Err(MemberMessageError::Unknown { .. })));
+}
+
+#[test]
+fn fields_out_of_range_are_refused_even_with_a_good_checksum() {
+    let heartbeat = encoded(MemberMessage::CommitPosition {
+        term: 3,
+        position: 96,
+    });
+    // Term 0, a term beyond 31 bits, an unaligned position, a negative one, another sender.
+    for (offset, value) in [(72, 0_i64), (72, 1 << 31), (80, 33), (80, -32), (64, 3)] {
+        let mut datagram = heartbeat.clone();
+        datagram[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+        let refused = decode_here(&resealed(datagram));
+        assert_eq!(refused, Err(MemberMessageError::Field), "{value} at {offset}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_decoder_panic(
+        mut body in proptest::collection::vec(any::<u8>(), 0..600),
+        index in 0_usize..11,
+        keep in 0_usize..200,
+    ) {
+        let _ = decode_here(&body);
+        let mut datagram = encoded(messages()[index]);
+        let from = keep.min(datagram.len()).max(40);
+        body.resize(datagram.len(), 0);
+        datagram[from..].copy_from_slice(&body[from..]);
+        if let Ok(decoded) = decode_here(&resealed(datagram)) {
+            let again = encoded(decoded.message);
+            prop_assert_eq!(decode_here(&again).map(|e| e.message), Ok(decoded.message));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The table of sessions: a function of the log and nothing else (`log.md` §6).
+//!
+//! Every node builds the same table by applying the same entries. What only the leader knows
+//! (appended numbers, activity, bindings to publications) lives elsewhere and is dropped with
+//! leadership (C5).
+
+use core::net::SocketAddr;
+
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+use crate::entry_body::SessionOpen;
+
+/// One session as the log describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Assigned at apply, from 1, never reused.
+    pub id: i64,
+    /// The client's secret; finds the session on a repeated connect.
+    pub nonce: u64,
+    /// Hash of who opened it.
+    pub principal_hash: u64,
+    /// Where the client listened when it opened the session.
+    pub response_address: SocketAddr,
+    /// Stream it listens on.
+    pub response_stream_id: i32,
+    /// Position of its SessionOpen entry.
+    pub open_position: Position,
+    /// Number of the last request applied.
+    pub applied_number: i64,
+    /// Greatest response position acknowledged by the client.
+    pub acknowledged: Position,
+    /// Silence after which the leader closes it.
+    pub timeout_ns: Nanos,
+}
+
+/// What applying a request to the table means for the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestVerdict {
+    /// The next request of its session: execute it.
+    Apply,
+    /// Applied before, or the session is gone: nothing to do.
+    Ignore,
+    /// A number was skipped: the session is closed now (S1).
+    Gap,
+}
+
+/// All open sessions, ordered by id.
+#[derive(Debug)]
+pub struct SessionTable {
+    sessions: Vec<Session>,
+    capacity: usize,
+    next_id: i64,
+}
+
+impl SessionTable {
+    /// A table for at most `capacity` sessions; memory is reserved now.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            sessions: Vec::with_capacity(capacity),
+            capacity,
+            next_id: 1,
+        }
+    }
+
+    /// The open sessions, by id.
+    #[must_use]
+    pub fn sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
+    /// The session with this id, if it is open.
+    #[must_use]
+    pub fn get(&self, id: i64) -> Option<&Session> {
+        self.index(id).map(|index| &self.sessions[index])
+    }
+
+    /// The session opened with this nonce by this principal.
+    #[must_use]
+    pub fn find(&self, nonce: u64, principal_hash: u64) -> Option<&Session> {
+        self.sessions
+            .iter()
+            .find(|s| s.nonce == nonce && s.principal_hash == principal_hash)
+    }
+
+    /// Whether no further session fits.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.sessions.len() >= self.capacity
+    }
+
+    fn index(&self, id: i64) -> Option<usize> {
+        self.sessions.binary_search_by_key(&id, |s| s.id).ok()
+    }
+
+    /// Applies a SessionOpen. Returns the new session, or `None` when its nonce is known (6.2)
+    /// or the table is full: both are functions of the log, so every node does the same.
+    pub fn apply_open(&mut self, open: &SessionOpen, position: Position) -> Option<Session> {
+        if self.find(open.nonce, open.principal_hash).is_some() || self.is_full() {
+            return None;
+        }
+        let session = Session {
+            id: self.next_id,
+            nonce: open.nonce,
+            principal_hash: open.principal_hash,
+            response_address: open.response_address,
+            response_stream_id: open.response_stream_id,
+            open_position: position,
+            applied_number: 0,
+            acknowledged: 0,
+            timeout_ns: open.timeout_ns,
+        };
+        self.next_id += 1;
+        self.sessions.push(session);
+        Some(session)
+    }
+
+    /// Applies a SessionClose. Returns the session that was open until now.
+    pub fn apply_close(&mut self, id: i64) -> Option<Session> {
+        self.index(id).map(|index| self.sessions.remove(index))
+    }
+
+    /// Applies a request's number and acknowledgement (6.4).
+    pub fn apply_request(
+        &mut self,
+        id: i64,
+        number: i64,
+        acknowledged: Position,
+    ) -> RequestVerdict {
+        let Some(index) = self.index(id) else {
+            return RequestVerdict::Ignore;
+        };
+        let session = &mut self.sessions[index];
+        if number <= session.applied_number {
+            return RequestVerdict::Ignore;
+        }
+        if number > session.applied_number + 1 {
+            return RequestVerdict::Gap;
+        }
+        session.applied_number = number;
+        session.acknowledged = session.acknowledged.max(acknowledged);
+        RequestVerdict::Apply
+    }
+
+    /// Applies one acknowledgement of a SessionAck entry.
+    pub fn apply_acknowledgement(&mut self, id: i64, position: Position) {
+        if let Some(index) = self.index(id) {
+            let session = &mut self.sessions[index];
+            session.acknowledged = session.acknowledged.max(position);
+        }
+    }
+
+    /// A hash of the whole table, equal on every node that applied the same log.
+    #[must_use]
+    pub fn state_hash(&self) -> u64 {
+        let mut hash = self.next_id as u64;
+        for session in &self.sessions {
+            for field in [
+                session.id,
+                session.nonce as i64,
+                session.open_position,
+                session.applied_number,
+                session.acknowledged,
+            ] {
+                hash = (hash ^ field as u64)
+                    .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+                    .rotate_left(29);
+            }
+        }
+        hash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(nonce: u64) -> SessionOpen {
+        SessionOpen {
+            nonce,
+            timeout_ns: 1,
+            response_address: "127.0.0.1:1".parse().unwrap(),
+            response_stream_id: 102,
+            principal_hash: 0,
+        }
+    }
+
+    #[test]
+    fn ids_are_assigned_at_apply_and_never_reused() {
+        let mut table = SessionTable::new(2);
+        assert_eq!(table.apply_open(&open(1), 32).map(|s| s.id), Some(1));
+        assert_eq!(table.apply_open(&open(1), 64), None);
+        assert_eq!(table.apply_open(&open(2), 96).map(|s| s.id), Some(2));
+        assert_eq!(table.apply_open(&open(3), 128), None);
+        assert_eq!(table.apply_close(1).map(|s| s.id), Some(1));
+        assert_eq!(table.apply_open(&open(3), 160).map(|s| s.id), Some(3));
+    }
+
+    #[test]
+    fn s1_a_request_is_applied_once_and_a_gap_is_noticed() {
+        let mut table = SessionTable::new(2);
+        table.apply_open(&open(1), 32);
+        assert_eq!(table.apply_request(1, 1, 0), RequestVerdict::Apply);
+        assert_eq!(table.apply_request(1, 1, 0), RequestVerdict::Ignore);
+        assert_eq!(table.apply_request(1, 3, 0), RequestVerdict::Gap);
+        assert_eq!(table.apply_request(1, 2, 64), RequestVerdict::Apply);
+        assert_eq!(table.get(1).map(|s| s.acknowledged), Some(64));
+        assert_eq!(table.apply_request(9, 1, 0), RequestVerdict::Ignore);
+    }
+}

@@ -1,0 +1,449 @@
+//! The core tank: consensus modules alone, over a log of positions, in virtual time.
+//!
+//! A run has a fault phase, whose classes of faults are each drawn with probability one half
+//! (swarm), then everything heals and one leader and progress are demanded within a bound
+//! (LV1). Oracles look after every event. The same seed and options give the same run, event
+//! for event, which the event hash shows.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
+use lockstep_transport::prng::Prng;
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
+
+use super::PlantedFault;
+use super::core_network::{CoreNetwork, Happening, LinkBehaviour, Scheduled};
+use super::core_node::{CoreNode, DiskBehaviour};
+use super::core_oracle::CoreOracle;
+use crate::action::HaltReason;
+use crate::consensus_module::{ConsensusConfig, ConsensusModule, Role};
+use crate::member::{MEMBERS_MAX, MemberId};
+
+/// Heartbeat interval of the simulated members: the fast profile.
+const HEARTBEAT_NS: Nanos = 5 * MILLISECOND;
+
+/// Their election timeout.
+const ELECTION_TIMEOUT_NS: Nanos = 50 * MILLISECOND;
+
+/// Virtual time from the end of the faults until the cluster must be whole again: forty election
+/// timeouts, room for several split votes and a chain of catch-ups.
+const LIVENESS_BOUND_NS: Nanos = 2 * SECOND;
+
+/// Entries that must commit on every member after the faults.
+const PROGRESS_ENTRIES: usize = 8;
+
+/// Uncommitted bytes above which a simulated leader takes no more entries.
+const UNCOMMITTED_MAX: Position = 16 * 1024;
+
+/// Mean time between entries offered to a leader.
+const OFFER_MEAN_NS: u64 = 800_000;
+
+/// What to simulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoreTankOptions {
+    /// Members of the cluster, drawn from the seed if not given.
+    pub members: Option<usize>,
+    /// Length of the phase with faults, 0 for none.
+    pub fault_phase_ns: Nanos,
+    /// A fault planted on purpose, that the oracles must find.
+    pub planted: Option<PlantedFault>,
+}
+
+impl Default for CoreTankOptions {
+    fn default() -> Self {
+        Self {
+            members: None,
+            fault_phase_ns: 3 * SECOND,
+            planted: None,
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoreTankReport {
+    /// Hash over every event and its outcome.
+    pub event_hash: u64,
+    /// Events processed.
+    pub events: u64,
+    /// Elections won.
+    pub elections: u64,
+    /// Entries committed.
+    pub commits: u64,
+}
+
+/// A broken rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("core tank, seed {seed}, {time} ns, event {event}: {what}")]
+pub struct Violation {
+    /// The seed of the run.
+    pub seed: u64,
+    /// Virtual time, ns.
+    pub time: Nanos,
+    /// Number of the event.
+    pub event: u64,
+    /// The rule and how it was broken.
+    pub what: String,
+}
+
+/// Which faults a run has, and how often.
+#[derive(Clone, Copy, Debug, Default)]
+struct FaultPlan {
+    links: LinkBehaviour,
+    disk: DiskBehaviour,
+    /// Mean time between faults of the classes below, ns.
+    interval_mean_ns: u64,
+    has_crashes: bool,
+    has_power_cuts: bool,
+    has_partitions: bool,
+    has_one_way_cuts: bool,
+    has_pauses: bool,
+    has_stalls: bool,
+    /// The one member whose disk may lose what it acknowledged: with a quorum of other good
+    /// copies, no loss is allowed all the same.
+    damaged_member: Option<MemberId>,
+}
+
+impl FaultPlan {
+    fn draw(prng: &mut Prng, members: usize) -> Self {
+        let mut maybe = |value: f64| if prng.chance(0.5) { value * prng.unit() } else { 0.0 };
+        let loss = maybe(0.3);
+        let duplicate = maybe(0.3);
+        let failure = maybe(0.01);
+        let slow_links = maybe(15e6) as u64;
+        let slow_disks = maybe(10e6) as u64;
+        let is_damaging = maybe(1.0) > 0.5 && members >= 3;
+        Self {
+            links: LinkBehaviour {
+                loss,
+                duplicate,
+                delay_min_ns: 20_000,
+                delay_mean_ns: 50_000 + slow_links,
+            },
+            disk: DiskBehaviour {
+                sync_mean_ns: 150_000 + slow_disks,
+                state_mean_ns: 150_000 + slow_disks,
+                failure,
+            },
+            interval_mean_ns: 20_000_000 + prng.range(0..150_000_000),
+            has_crashes: prng.chance(0.5),
+            has_power_cuts: prng.chance(0.2),
+            has_partitions: prng.chance(0.5),
+            has_one_way_cuts: prng.chance(0.5),
+            has_pauses: prng.chance(0.5),
+            has_stalls: prng.chance(0.5),
+            damaged_member: is_damaging.then(|| prng.range(0..members as u64) as MemberId),
+        }
+    }
+
+    const fn quiet_links() -> LinkBehaviour {
+        LinkBehaviour {
+            loss: 0.0,
+            duplicate: 0.0,
+            delay_min_ns: 20_000,
+            delay_mean_ns: 50_000,
+        }
+    }
+
+    const fn quiet_disk() -> DiskBehaviour {
+        DiskBehaviour {
+            sync_mean_ns: 150_000,
+            state_mean_ns: 150_000,
+            failure: 0.0,
+        }
+    }
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// The first rule that is broken, an assertion of the module included.
+pub fn run(seed: u64, options: &CoreTankOptions) -> Result<CoreTankReport, Violation> {
+    let mut tank = CoreTank::new(seed, options);
+    let outcome = catch_unwind(AssertUnwindSafe(|| tank.run()));
+    let what = match outcome {
+        Ok(Ok(())) => return Ok(tank.report()),
+        Ok(Err(what)) => what,
+        Err(panic) => assertion_text(panic.as_ref()),
+    };
+    Err(Violation {
+        seed,
+        time: tank.net.now,
+        event: tank.events,
+        what,
+    })
+}
+
+fn assertion_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_else(|| "an assertion without a message".to_owned())
+}
+
+#[derive(Debug)]
+struct CoreTank {
+    nodes: Vec<CoreNode>,
+    net: CoreNetwork,
+    oracle: CoreOracle,
+    plan: FaultPlan,
+    fault_phase_ns: Nanos,
+    is_faulty: bool,
+    hash: u64,
+    events: u64,
+}
+
+impl CoreTank {
+    fn new(seed: u64, options: &CoreTankOptions) -> Self {
+        let mut prng = Prng::new(seed);
+        let drawn = [1, 3, 3, 3, 5][prng.range(0..5) as usize];
+        let members = options.members.unwrap_or(drawn).clamp(1, MEMBERS_MAX);
+        let plan = FaultPlan::draw(&mut prng, members);
+        let node = |index: usize| {
+            let config = ConsensusConfig {
+                member: index as MemberId,
+                members,
+                heartbeat_interval_ns: HEARTBEAT_NS,
+                election_timeout_ns: ELECTION_TIMEOUT_NS,
+            };
+            CoreNode::new(config, options.planted)
+        };
+        Self {
+            nodes: (0..members).map(node).collect(),
+            net: CoreNetwork::new(prng, FaultPlan::quiet_links()),
+            oracle: CoreOracle::default(),
+            plan,
+            fault_phase_ns: options.fault_phase_ns,
+            is_faulty: false,
+            hash: seed,
+            events: 0,
+        }
+    }
+
+    fn report(&self) -> CoreTankReport {
+        CoreTankReport {
+            event_hash: self.hash,
+            events: self.events,
+            elections: self.oracle.elections() as u64,
+            commits: self.oracle.commits() as u64,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        for node in &mut self.nodes {
+            node.disk = FaultPlan::quiet_disk();
+            node.start(&mut self.net);
+        }
+        self.net.schedule(0, 0, 0, Happening::Offer);
+        if self.fault_phase_ns > 0 {
+            self.begin_faults();
+            let end = self.fault_phase_ns;
+            while let Some(next) = self.net.next(end) {
+                self.step(next)?;
+            }
+            self.heal();
+        }
+        let end = self.net.now + LIVENESS_BOUND_NS;
+        let goal = self.oracle.commits() + PROGRESS_ENTRIES;
+        while let Some(next) = self.net.next(end) {
+            self.step(next)?;
+            if self.oracle.commits() >= goal && self.is_whole() {
+                return Ok(());
+            }
+        }
+        Err(self.explain_stall())
+    }
+
+    /// One leader, followed by everybody, and everybody knows all that is committed.
+    fn is_whole(&self) -> bool {
+        let modules = || self.nodes.iter().filter_map(|node| node.module.as_ref());
+        let is_leader = |module: &&ConsensusModule| module.role() == Role::Leader;
+        let mut leaders = modules().filter(is_leader);
+        let (Some(leader), None) = (leaders.next(), leaders.next()) else {
+            return false;
+        };
+        let end = self.oracle.committed_end();
+        let agrees = |module: &ConsensusModule| {
+            module.term() == leader.term()
+                && module.leader() == leader.leader()
+                && module.commit() == end
+        };
+        modules().count() == self.nodes.len() && modules().all(agrees)
+    }
+
+    fn explain_stall(&self) -> String {
+        let mut text = "LV1: no leader followed by all, or no progress, after the faults:".to_owned();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let state = node.module.as_ref().map(|module| {
+                let log = (node.log.end(), node.log.durable(), module.commit());
+                (module.role(), module.term(), module.leader(), log)
+            });
+            text.push_str(&format!(" [{index}: {state:?}, halted {:?}]", node.halted));
+        }
+        text
+    }
+
+    fn step(&mut self, next: Scheduled) -> Result<(), String> {
+        let id = next.member;
+        let index = usize::from(id);
+        let is_of_node = !matches!(
+            next.happening,
+            Happening::Offer | Happening::Fault | Happening::Restart
+        );
+        let paused_until = self.nodes[index].paused_until;
+        if is_of_node && paused_until > self.net.now {
+            self.net
+                .schedule(paused_until, id, next.life, next.happening);
+            return Ok(());
+        }
+        self.events += 1;
+        match next.happening {
+            Happening::Offer => self.offer(),
+            Happening::Fault => self.inject(),
+            Happening::Restart => self.restart(index),
+            Happening::Arrival { from, slot } => {
+                let datagram = self.net.take(slot);
+                self.nodes[index].on_datagram(from, &datagram, &mut self.net);
+            }
+            happening if next.life == self.nodes[index].life => {
+                self.nodes[index].on_happening(happening, &mut self.net);
+            }
+            _ => {}
+        }
+        self.fold(&next);
+        for id in 0..self.nodes.len() {
+            if id == index || !is_of_node {
+                self.oracle.observe(id as MemberId, &self.nodes)?;
+                self.replace_failed(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds the event and what it led to into the run's hash.
+    fn fold(&mut self, next: &Scheduled) {
+        let node = &self.nodes[usize::from(next.member)];
+        let state = node.module.as_ref().map_or([0; 3], |module| {
+            let role = module.role() as i64;
+            [module.term() << 2 | role, module.commit(), node.log.end()]
+        });
+        for value in [next.time, i64::from(next.member)].into_iter().chain(state) {
+            self.hash = (self.hash.rotate_left(5) ^ value as u64).wrapping_mul(0x517C_C1B7_2722_0A95);
+        }
+    }
+
+    fn offer(&mut self) {
+        for index in 0..self.nodes.len() {
+            let node = &mut self.nodes[index];
+            let commit = node.module.as_ref().map_or(0, ConsensusModule::commit);
+            let is_paused = node.paused_until > self.net.now;
+            if !node.is_leading() || is_paused || node.log.end() - commit > UNCOMMITTED_MAX {
+                continue;
+            }
+            for _ in 0..=self.net.prng.range(0..3) {
+                let length = (1 + self.net.prng.range(0..10)) as usize * FRAME_ALIGNMENT;
+                node.offer(length as Position, &mut self.net);
+            }
+        }
+        let time = self.net.now + self.net.prng.exponential(OFFER_MEAN_NS) as Nanos;
+        self.net.schedule(time, 0, 0, Happening::Offer);
+    }
+
+    fn begin_faults(&mut self) {
+        self.is_faulty = true;
+        self.net.links = self.plan.links;
+        for node in &mut self.nodes {
+            node.disk = self.plan.disk;
+        }
+        self.schedule_fault();
+    }
+
+    fn schedule_fault(&mut self) {
+        let wait = self.net.prng.exponential(self.plan.interval_mean_ns);
+        let time = self.net.now + wait as Nanos;
+        self.net.schedule(time, 0, 0, Happening::Fault);
+    }
+
+    /// Injects one fault of an enabled class, or ends the partition.
+    fn inject(&mut self) {
+        if !self.is_faulty {
+            return;
+        }
+        self.schedule_fault();
+        let members = self.nodes.len() as u64;
+        let victim = self.net.prng.range(0..members) as usize;
+        match self.net.prng.range(0..7) {
+            0 if self.plan.has_crashes => self.crash(victim),
+            1 if self.plan.has_power_cuts => (0..self.nodes.len()).for_each(|id| self.crash(id)),
+            2 if self.plan.has_partitions => self.partition(),
+            3 if self.plan.has_one_way_cuts => {
+                let to = self.net.prng.range(0..members) as usize;
+                self.net.is_cut[victim][to] = true;
+            }
+            4 if self.plan.has_pauses => {
+                let length = self.net.prng.exponential(40_000_000) as Nanos;
+                self.nodes[victim].paused_until = self.net.now + length;
+            }
+            5 if self.plan.has_stalls => {
+                let is_stalled = self.nodes[victim].disk.sync_mean_ns > self.plan.disk.sync_mean_ns;
+                self.nodes[victim].disk.sync_mean_ns = if is_stalled {
+                    self.plan.disk.sync_mean_ns
+                } else {
+                    self.plan.disk.sync_mean_ns * 20
+                };
+            }
+            _ => self.net.is_cut = [[false; MEMBERS_MAX]; MEMBERS_MAX],
+        }
+    }
+
+    /// Cuts the links between two random sides.
+    fn partition(&mut self) {
+        let side = self.net.prng.next_u64();
+        for from in 0..self.nodes.len() {
+            for to in 0..self.nodes.len() {
+                self.net.is_cut[from][to] = (side >> from & 1) != (side >> to & 1);
+            }
+        }
+    }
+
+    fn crash(&mut self, index: usize) {
+        if self.nodes[index].module.is_none() {
+            return;
+        }
+        let node = &mut self.nodes[index];
+        node.crash(&mut self.net);
+        let is_victim = self.plan.damaged_member == Some(index as MemberId);
+        if is_victim && self.is_faulty && self.net.prng.chance(0.5) {
+            let mark = node.ack_mark();
+            node.is_damaged |= node.log.damage(mark, &mut self.net.prng);
+        }
+        let wait = 100 * MICROSECOND + self.net.prng.exponential(40_000_000) as Nanos;
+        let time = self.net.now + wait;
+        self.net.schedule(time, index as MemberId, 0, Happening::Restart);
+    }
+
+    fn restart(&mut self, index: usize) {
+        if self.nodes[index].module.is_none() {
+            self.nodes[index].start(&mut self.net);
+        }
+    }
+
+    /// A member whose storage failed stops; its supervisor starts it again.
+    fn replace_failed(&mut self, index: usize) {
+        if self.nodes[index].halted == Some(HaltReason::StorageFailed) {
+            self.crash(index);
+        }
+    }
+
+    fn heal(&mut self) {
+        self.is_faulty = false;
+        self.net.links = FaultPlan::quiet_links();
+        self.net.is_cut = [[false; MEMBERS_MAX]; MEMBERS_MAX];
+        for node in &mut self.nodes {
+            node.disk = FaultPlan::quiet_disk();
+            node.paused_until = 0;
+            if node.module.is_none() {
+                node.start(&mut self.net);
+            }
+        }
+    }
+}

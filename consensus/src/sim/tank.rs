@@ -1,0 +1,384 @@
+//! The node tank: whole nodes and clients on one thread, in virtual time, from one seed.
+//!
+//! Every agent is the one that runs in production, over a simulated network and simulated
+//! disks. A run has a phase with faults (loss, duplicates, reordering, partitions, crashes of
+//! processes and hosts, disk stalls) and then heals and demands that every request is answered.
+//! The oracles (`reliability.md` §3.5) look after every step; a violation names the seed.
+
+use core::net::{Ipv4Addr, SocketAddr};
+
+use lockstep_client::cluster_client::ClusterClient;
+use lockstep_client::config::ClientConfig;
+use lockstep_transport::prng::Prng;
+use lockstep_transport::sim::{LinkProfile, SimNetwork};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
+
+use super::PlantedFault;
+use super::tank_client::TankClient;
+use super::tank_member::TankMember;
+use super::tank_oracle::LogOracle;
+use crate::agent::identity::cluster_id;
+use crate::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
+
+/// Virtual time a run may take from the end of its faults until every request is answered.
+const LIVENESS_BOUND_NS: Nanos = 30 * SECOND;
+
+/// Cycles of all agents at one moment before time must move on; more is a livelock.
+const CYCLES_PER_MOMENT: usize = 10_000;
+
+/// What to simulate.
+#[derive(Clone, Copy, Debug)]
+pub struct TankOptions {
+    /// Members of the cluster.
+    pub members: usize,
+    /// Clients.
+    pub clients: u64,
+    /// Requests per client.
+    pub requests: i64,
+    /// Length of the phase with faults, 0 for none.
+    pub fault_phase_ns: Nanos,
+    /// How responses reach clients.
+    pub responses: ResponsesMode,
+    /// A fault planted on purpose, that the oracles must find.
+    pub planted: Option<PlantedFault>,
+}
+
+impl Default for TankOptions {
+    fn default() -> Self {
+        Self {
+            members: 3,
+            clients: 2,
+            requests: 120,
+            fault_phase_ns: 4 * SECOND,
+            responses: ResponsesMode::Replicated,
+            planted: None,
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TankReport {
+    /// Hash of every delivery and of every committed byte: equal for equal runs.
+    pub event_hash: u64,
+    /// Moments simulated.
+    pub moments: u64,
+    /// Responses that clients received.
+    pub responses: u64,
+    /// Bytes of log committed.
+    pub committed: u64,
+    /// Crashes of processes and hosts.
+    pub crashes: u64,
+    /// Greatest leadership term reached.
+    pub terms: i64,
+    /// Virtual time, ns.
+    pub virtual_ns: Nanos,
+}
+
+/// A rule that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("seed {seed} at {time} ns: {what}")]
+pub struct TankViolation {
+    /// The seed of the run.
+    pub seed: u64,
+    /// Virtual time.
+    pub time: Nanos,
+    /// What went wrong.
+    pub what: String,
+}
+
+struct Tank {
+    seed: u64,
+    now: Nanos,
+    random: Prng,
+    network: SimNetwork,
+    members: Vec<TankMember>,
+    clients: Vec<TankClient>,
+    oracle: LogOracle,
+    next_fault: Nanos,
+    report: TankReport,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// The first violation.
+pub fn run(seed: u64, options: &TankOptions) -> Result<TankReport, TankViolation> {
+    let mut tank = Tank::new(seed, options);
+    let fault_end = options.fault_phase_ns;
+    while tank.now < fault_end {
+        tank.moment(true)?;
+        if tank.clients.iter().all(TankClient::is_done) {
+            break;
+        }
+    }
+    tank.heal();
+    let bound = tank.now + LIVENESS_BOUND_NS;
+    while !tank.clients.iter().all(TankClient::is_done) {
+        tank.moment(false)?;
+        if tank.now > bound {
+            let clients: Vec<String> = tank.clients.iter().map(TankClient::describe).collect();
+            let members: Vec<String> = tank.members.iter().map(TankMember::describe).collect();
+            let what = format!("LV1: no answer in time: {clients:?} {members:?}");
+            return Err(tank.violation(what));
+        }
+    }
+    let settled = tank.now + SECOND;
+    while tank.now < settled {
+        tank.moment(false)?;
+    }
+    tank.audit()?;
+    Ok(tank.finish())
+}
+
+fn address(host: u8, port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port))
+}
+
+/// Every constant is small, so that terms and segments roll over every few hundred messages.
+fn cluster(options: &TankOptions) -> ClusterConfig {
+    let members = (0..options.members as u8)
+        .map(|id| MemberEndpoints {
+            ingress: address(id + 1, 1),
+            member: address(id + 1, 2),
+        })
+        .collect();
+    ClusterConfig {
+        name: "tank".to_owned(),
+        members,
+        term_length: 64 * 1024,
+        segment_length: 128 * 1024,
+        log_mtu: 1408,
+        message_max: 4096,
+        effects_per_cause: 8,
+        effect_bytes_per_cause: 16 * 1024,
+        outbox_bytes: 128 * 1024,
+        sessions_max: 8,
+        responses: options.responses,
+        session_timeout_ns: 100 * SECOND,
+    }
+}
+
+impl Tank {
+    fn new(seed: u64, options: &TankOptions) -> Self {
+        let mut random = Prng::new(seed);
+        let is_faulty = options.fault_phase_ns > 0;
+        let profile = if is_faulty {
+            draw_profile(&mut random)
+        } else {
+            LinkProfile::default()
+        };
+        let network = SimNetwork::new(random.next_u64(), profile);
+        let config = cluster(options);
+        let mut members: Vec<TankMember> = (0..options.members)
+            .map(|id| {
+                let planted = options.planted;
+                TankMember::new(id as u8, config.clone(), random.next_u64(), planted)
+            })
+            .collect();
+        for member in &mut members {
+            member.start(0, &network);
+        }
+        let clients = (0..options.clients)
+            .map(|index| {
+                let port = network.port(address(100 + index as u8, 1));
+                let client_config = ClientConfig {
+                    members: config.members.iter().map(|m| m.ingress).collect(),
+                    first_member: random.range(0..options.members as u64) as usize,
+                    cluster_id: cluster_id(&config.name),
+                    ..ClientConfig::default()
+                };
+                let client = ClusterClient::new(client_config, port, random.next_u64())
+                    .expect("the tank's client configuration is valid");
+                TankClient::new(client, index, options.requests, random.fork())
+            })
+            .collect();
+        Self {
+            seed,
+            now: 0,
+            next_fault: 50 * MILLISECOND,
+            random,
+            network,
+            oracle: LogOracle::new(options.members),
+            members,
+            clients,
+            report: TankReport::default(),
+        }
+    }
+
+    fn violation(&self, what: String) -> TankViolation {
+        TankViolation {
+            seed: self.seed,
+            time: self.now,
+            what,
+        }
+    }
+
+    /// Runs everything at this moment, checks, and moves to the next.
+    fn moment(&mut self, with_faults: bool) -> Result<(), TankViolation> {
+        self.report.moments += 1;
+        for cycle in 0.. {
+            let mut work = 0;
+            let first = self.random.range(0..self.members.len() as u64) as usize;
+            for index in 0..self.members.len() {
+                let id = (first + index) % self.members.len();
+                work += self.members[id].do_work(self.now);
+            }
+            for client in &mut self.clients {
+                work += client.do_work(self.now);
+            }
+            self.check()?;
+            if work == 0 {
+                break;
+            }
+            if cycle > CYCLES_PER_MOMENT {
+                return Err(self.violation("livelock: work without end".to_owned()));
+            }
+        }
+        if with_faults && self.now >= self.next_fault {
+            self.inject();
+        }
+        for id in 0..self.members.len() {
+            if self.members[id].is_due_to_start(self.now) {
+                self.members[id].start(self.now, &self.network);
+                self.oracle.on_restart(id);
+            }
+        }
+        let mut next = self.network.next_delivery();
+        for member in &self.members {
+            next = earliest(next, member.next_deadline(self.now));
+        }
+        for client in &self.clients {
+            next = earliest(next, client.next_deadline());
+        }
+        if with_faults {
+            next = earliest(next, Some(self.next_fault));
+        }
+        let latest = self.now + 10 * MILLISECOND;
+        self.now = next.unwrap_or(latest).clamp(self.now + MICROSECOND, latest);
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), TankViolation> {
+        for id in 0..self.members.len() {
+            let outcome = self.oracle.look(id, &self.members[id]);
+            outcome.map_err(|what| self.violation(what))?;
+        }
+        for client in &self.clients {
+            if let Some(what) = client.violation() {
+                return Err(self.violation(what.to_owned()));
+            }
+            if client.last_position() >= self.oracle.committed() as i64 {
+                let what = format!(
+                    "oracle 3: a response at {} although {} is committed",
+                    client.last_position(),
+                    self.oracle.committed()
+                );
+                return Err(self.violation(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// One fault, and the time of the next.
+    fn inject(&mut self) {
+        self.next_fault = self.now + self.random.exponential(150 * MILLISECOND as u64) as Nanos;
+        let id = self.random.range(0..self.members.len() as u64) as usize;
+        match self.random.range(0..10) {
+            0..3 => {
+                let delay = self.random.range(1..800) as Nanos * MILLISECOND;
+                let is_power_loss = self.random.chance(0.5);
+                let seed = self.random.next_u64();
+                let until = self.now + delay;
+                self.members[id].crash(&self.network, is_power_loss, seed, until);
+                self.oracle.on_crash(id);
+                self.report.crashes += 1;
+            }
+            3 => {
+                // All members lose power at once.
+                for member in 0..self.members.len() {
+                    let seed = self.random.next_u64();
+                    let until = self.now + self.random.range(1..300) as Nanos * MILLISECOND;
+                    self.members[member].crash(&self.network, true, seed, until);
+                    self.oracle.on_crash(member);
+                }
+                self.report.crashes += 1;
+            }
+            4..7 => {
+                let other = self.random.range(0..self.members.len() as u64) as usize;
+                let (from, to) = (self.members[id].member(), self.members[other].member());
+                if self.random.chance(0.5) {
+                    self.network.partition(from, to);
+                } else {
+                    self.network.partition_both(from, to);
+                }
+            }
+            7 => {
+                let until = self.now + self.random.range(1..600) as Nanos * MILLISECOND;
+                self.members[id].stall_disk(until);
+            }
+            8 => {
+                let until = self.now + self.random.range(1..900) as Nanos * MILLISECOND;
+                self.members[id].pause(until);
+            }
+            _ => self.network.heal(),
+        }
+    }
+
+    fn heal(&mut self) {
+        self.network.heal();
+        self.network.set_profile(LinkProfile::default());
+        for member in &mut self.members {
+            member.heal(self.now);
+        }
+    }
+
+    /// After a second of quiet everybody has applied the same log to the same effect.
+    fn audit(&mut self) -> Result<(), TankViolation> {
+        let states: Vec<_> = self.members.iter().map(TankMember::applied_state).collect();
+        for (id, state) in states.iter().enumerate() {
+            if *state != states[0] {
+                let what = format!(
+                    "oracle 6: member {id} has {state:?}, member 0 {:?}",
+                    states[0]
+                );
+                return Err(self.violation(what));
+            }
+        }
+        for id in 0..self.members.len() {
+            let outcome = self.oracle.audit_disk(&self.members[id]);
+            outcome.map_err(|what| self.violation(what))?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> TankReport {
+        self.report.event_hash = self.network.event_hash() ^ self.oracle.hash();
+        self.report.committed = self.oracle.committed() as u64;
+        self.report.responses = self.clients.iter().map(TankClient::received).sum();
+        self.report.terms = self.members.iter().map(TankMember::term).max().unwrap_or(0);
+        self.report.virtual_ns = self.now;
+        self.report
+    }
+}
+
+/// Swarm: each class of link fault is on in half of the seeds.
+fn draw_profile(random: &mut Prng) -> LinkProfile {
+    let mut profile = LinkProfile {
+        delay_ns: random.range(5..200) as Nanos * MICROSECOND,
+        ..LinkProfile::default()
+    };
+    if random.chance(0.5) {
+        profile.jitter_ns = random.range(1..2_000) as Nanos * MICROSECOND;
+    }
+    if random.chance(0.5) {
+        profile.loss = random.unit() * 0.2;
+    }
+    if random.chance(0.5) {
+        profile.duplicate = random.unit() * 0.2;
+    }
+    if random.chance(0.5) {
+        profile.reorder = random.unit() * 0.2;
+    }
+    profile
+}

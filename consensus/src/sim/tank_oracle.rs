@@ -1,0 +1,194 @@
+//! What must hold over all members at every moment (`reliability.md` §3.5, oracles 1, 2 and 8):
+//! one log, byte for byte, up to what any member ever took for committed; every leader has all
+//! of it; one leader per term; nobody's commit goes back.
+
+use std::collections::BTreeMap;
+
+use super::tank_member::TankMember;
+use crate::consensus_module::Role;
+
+/// The one log, as far as anybody has committed it, and who has been checked how far.
+#[derive(Debug)]
+pub struct LogOracle {
+    log: Vec<u8>,
+    commits: Vec<i64>,
+    leaders: BTreeMap<i64, usize>,
+    hash: u64,
+}
+
+impl LogOracle {
+    /// For `members` members that have committed nothing.
+    #[must_use]
+    pub fn new(members: usize) -> Self {
+        Self {
+            log: Vec::new(),
+            commits: vec![0; members],
+            leaders: BTreeMap::new(),
+            hash: 0,
+        }
+    }
+
+    /// Bytes of the log that somebody has committed.
+    #[must_use]
+    pub fn committed(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Hash of everything committed.
+    #[must_use]
+    pub const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// A member is down: what it knew of commit is gone.
+    pub fn on_crash(&mut self, id: usize) {
+        self.commits[id] = 0;
+    }
+
+    /// A member is up again.
+    pub fn on_restart(&mut self, id: usize) {
+        self.commits[id] = 0;
+    }
+
+    /// Looks at one member.
+    ///
+    /// # Errors
+    /// What does not hold, by the oracle's name.
+    pub fn look(&mut self, id: usize, member: &TankMember) -> Result<(), String> {
+        let Some(node) = member.node() else {
+            return Ok(());
+        };
+        if let Some(fault) = node.fault() {
+            return Err(format!("member {id} stopped: {fault}"));
+        }
+        let parts = node.parts();
+        let commit = parts.module.commit();
+        if commit < self.commits[id] {
+            return Err(format!(
+                "C2: member {id} took commit {} back to {commit}",
+                self.commits[id]
+            ));
+        }
+        if parts.applier.position() > commit {
+            return Err(format!("C4: member {id} applied beyond commit {commit}"));
+        }
+        if commit > self.commits[id] {
+            self.compare(id, member, self.commits[id], commit)?;
+            self.commits[id] = commit;
+        }
+        if parts.module.role() == Role::Leader {
+            self.look_at_leader(id, member)?;
+        }
+        Ok(())
+    }
+
+    fn look_at_leader(&mut self, id: usize, member: &TankMember) -> Result<(), String> {
+        let term = member.term();
+        match self.leaders.get(&term) {
+            Some(leader) if *leader == id => return Ok(()),
+            Some(leader) => {
+                return Err(format!(
+                    "E1: members {leader} and {id} both lead term {term}"
+                ));
+            }
+            None => {}
+        }
+        self.leaders.insert(term, id);
+        let Some(node) = member.node() else {
+            return Ok(());
+        };
+        let append = node.parts().store.append();
+        if (append as usize) < self.log.len() {
+            let committed = self.log.len();
+            return Err(format!(
+                "L3: leader {id} of term {term} has {append} of {committed}"
+            ));
+        }
+        self.compare(id, member, self.commits[id], self.log.len() as i64)
+            .map_err(|what| format!("L3: leader {id} of term {term}: {what}"))
+    }
+
+    /// Compares what the member has between two positions with the one log, from memory as far
+    /// as that reaches back, else from its disk; longer commits extend the one log.
+    fn compare(
+        &mut self,
+        id: usize,
+        member: &TankMember,
+        from: i64,
+        to: i64,
+    ) -> Result<(), String> {
+        let Some(node) = member.node() else {
+            return Ok(());
+        };
+        let store = &node.parts().store;
+        let mut position = from;
+        while position < to {
+            let geometry = store.log().geometry();
+            let term_end = geometry.term_start(position) + geometry.term_length() as i64;
+            let length = (to.min(term_end) - position) as usize;
+            if position >= store.memory_start() {
+                let bytes = store.log().bytes(position, length).to_vec();
+                self.compare_bytes(id, position, &bytes)?;
+                position += length as i64;
+            } else {
+                let below = store.memory_start().min(to).min(term_end);
+                let length = (below - position) as usize;
+                let Some(bytes) = member.stored_log(position) else {
+                    return Err(format!("A1: member {id} has no segment for {position}"));
+                };
+                self.compare_bytes(id, position, &bytes[..length.min(bytes.len())])?;
+                position += length as i64;
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_bytes(&mut self, id: usize, position: i64, bytes: &[u8]) -> Result<(), String> {
+        let start = position as usize;
+        let known = self.log.len().saturating_sub(start).min(bytes.len());
+        if start < self.log.len() && self.log[start..start + known] != bytes[..known] {
+            let offset = bytes
+                .iter()
+                .zip(&self.log[start..])
+                .position(|(a, b)| a != b);
+            let at = start + offset.unwrap_or(0);
+            return Err(format!(
+                "oracle 1: member {id} differs from the committed log at {at}"
+            ));
+        }
+        if start + bytes.len() > self.log.len() {
+            for byte in &bytes[known..] {
+                self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
+            }
+            self.log.extend_from_slice(&bytes[known..]);
+        }
+        Ok(())
+    }
+
+    /// Oracle 8: an independent look at the disk. What the member says is durable and the
+    /// cluster has committed is there, byte for byte.
+    ///
+    /// # Errors
+    /// What is not.
+    pub fn audit_disk(&self, member: &TankMember) -> Result<(), String> {
+        let Some(node) = member.node() else {
+            return Ok(());
+        };
+        let end = node.parts().store.durable().min(self.log.len() as i64);
+        let mut position = 0;
+        while position < end {
+            let Some(bytes) = member.stored_log(position) else {
+                return Err(format!("oracle 8: no segment for {position}"));
+            };
+            let length = bytes.len().min((end - position) as usize);
+            let start = position as usize;
+            if self.log[start..start + length] != bytes[..length] {
+                return Err(format!(
+                    "oracle 8: the disk differs in the segment of {position}"
+                ));
+            }
+            position += length as i64;
+        }
+        Ok(())
+    }
+}

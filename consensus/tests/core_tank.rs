@@ -1,0 +1,78 @@
+//! The core tank over a range of seeds, and proof that it finds what is planted in it.
+
+#![cfg(feature = "sim")]
+
+use lockstep_consensus::sim::PlantedFault;
+use lockstep_consensus::sim::core_tank::{CoreTankOptions, run};
+
+/// Seeds that `cargo test` runs; `lockstep sim` runs as many as it is told.
+const SEEDS: u64 = 300;
+
+/// Seeds within which a planted fault must show.
+const PLANTED_SEEDS: u64 = 300;
+
+#[test]
+fn no_seed_breaks_a_rule_and_every_cluster_heals() {
+    let options = CoreTankOptions::default();
+    let (mut elections, mut commits) = (0, 0);
+    for seed in 0..SEEDS {
+        let report = run(seed, &options).unwrap_or_else(|violation| panic!("{violation}"));
+        elections += report.elections;
+        commits += report.commits;
+    }
+    assert!(elections > SEEDS * 2, "only {elections} elections");
+    assert!(commits > SEEDS * 200, "only {commits} commits");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let options = CoreTankOptions::default();
+    let mut hashes = Vec::new();
+    for seed in 1000..1010 {
+        let first = run(seed, &options).unwrap();
+        assert_eq!(first, run(seed, &options).unwrap());
+        hashes.push(first.event_hash);
+    }
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 10, "different seeds are different runs");
+}
+
+#[test]
+fn without_faults_one_election_is_enough() {
+    for members in [1, 2, 3, 5, 7] {
+        let options = CoreTankOptions {
+            members: Some(members),
+            fault_phase_ns: 0,
+            planted: None,
+        };
+        for seed in 0..10 {
+            let report = run(seed, &options).unwrap();
+            assert_eq!(report.elections, 1, "{members} members, seed {seed}");
+        }
+    }
+}
+
+fn expect_found(planted: PlantedFault) {
+    let options = CoreTankOptions {
+        planted: Some(planted),
+        ..CoreTankOptions::default()
+    };
+    let found = (0..PLANTED_SEEDS).any(|seed| run(seed, &options).is_err());
+    assert!(found, "{} not found in {PLANTED_SEEDS} seeds", planted.name());
+}
+
+#[test]
+fn an_ack_before_fsync_is_found() {
+    expect_found(PlantedFault::AckBeforeFsync);
+}
+
+#[test]
+fn counting_older_terms_is_found() {
+    expect_found(PlantedFault::CountOlderTermAcks);
+}
+
+#[test]
+fn a_forgotten_vote_is_found() {
+    expect_found(PlantedFault::ForgetVoteOnRestart);
+}

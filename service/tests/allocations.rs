@@ -1,0 +1,163 @@
+//! Nothing is allocated per message: echo and order book through the container.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::container::Container;
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_service::outbox::OutboxLimits;
+use lockstep_service::samples::counter::Counter;
+use lockstep_service::samples::echo::Echo;
+use lockstep_service::samples::order_book::OrderBook;
+use lockstep_service::samples::order_book::csv::parse_line;
+
+thread_local! {
+    /// Allocations of this thread; a constant without destructor, so it never allocates itself.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is passed on to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`, and `pointer` is the system's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One node that is leader and cluster at once: requests are applied, and their responses
+/// appended, "replicated" and applied a little later.
+struct Node<S> {
+    container: Container<S>,
+    position: i64,
+    response: Vec<u8>,
+}
+
+impl<S: ClusteredService> Node<S> {
+    fn new(service: S, enabled: bool) -> Self {
+        let limits = OutboxLimits {
+            effects_per_cause: 64,
+            effect_bytes_per_cause: 16 * 1024,
+            capacity_bytes: 256 * 1024,
+            enabled,
+            service: 0,
+        };
+        let mut container = Container::new(service, 0, limits, 1024);
+        container.outbox_mut().start_append_cursor();
+        Self {
+            container,
+            position: 0,
+            response: Vec::with_capacity(1024),
+        }
+    }
+
+    fn header(kind: EntryKind, number: i64, ordinal: u32) -> EntryHeader {
+        EntryHeader {
+            kind,
+            service: 0,
+            flags: 0,
+            ordinal,
+            log_time: 0,
+            session: 1,
+            number,
+            acknowledged: 0,
+            leader_commit: 0,
+        }
+    }
+
+    fn request(&mut self, message: &[u8]) {
+        let header = Self::header(EntryKind::Request, 0, 0);
+        let end = self.position + 2048;
+        self.container
+            .apply_request(&header, self.position, end, message)
+            .expect("the entry is in order");
+        self.position = end;
+        let delivered: usize = self
+            .container
+            .outbox()
+            .direct()
+            .map(|e| e.message.len())
+            .sum();
+        assert!(delivered < 64 * 1024);
+        while self.container.outbox().next_to_append().is_some() {
+            self.container.outbox_mut().mark_appended();
+        }
+        while self.container.outbox().len() > 8 {
+            self.apply_front();
+        }
+    }
+
+    fn apply_front(&mut self) {
+        let effect = self.container.outbox().front().expect("not empty");
+        let header = Self::header(EntryKind::Response, effect.name.cause, effect.name.ordinal);
+        self.response.clear();
+        self.response.extend_from_slice(effect.message);
+        let (position, end) = (self.position, self.position + 2048);
+        self.container
+            .apply_response(&header, position, end, &self.response)
+            .expect("the entry is in order");
+        self.position = end;
+    }
+}
+
+/// Allocations while `messages` are handled.
+fn count<'a, S: ClusteredService>(
+    node: &mut Node<S>,
+    messages: impl Iterator<Item = &'a [u8]>,
+) -> u64 {
+    let before = ALLOCATIONS.get();
+    for message in messages {
+        node.request(message);
+    }
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn the_counter_of_allocations_counts() {
+    let before = ALLOCATIONS.get();
+    drop(std::hint::black_box(vec![0_u8; 100]));
+    assert!(ALLOCATIONS.get() > before);
+}
+
+#[test]
+fn echo_and_counter_allocate_nothing_per_message() {
+    let messages = [[7_u8; 288]; 64];
+    for enabled in [true, false] {
+        let mut echo = Node::new(Echo::new(), enabled);
+        let all = || messages.iter().cycle().take(10_000).map(|m| &m[..]);
+        assert_eq!(count(&mut echo, all()), 0);
+        let mut counter = Node::new(Counter::new(), enabled);
+        assert_eq!(count(&mut counter, all().map(|m| &m[..8])), 0);
+        assert_eq!(
+            counter.container.service().sum(),
+            0x0707_0707_0707_0707_i64.wrapping_mul(10_000)
+        );
+    }
+}
+
+#[test]
+fn the_order_book_allocates_nothing_per_message() {
+    let text = include_str!("../examples/data/orders.csv");
+    let lines = (1..).zip(text.lines());
+    let requests: Vec<_> = lines
+        .filter_map(|(number, line)| parse_line(number, line).unwrap())
+        .map(|line| line.request.encode())
+        .collect();
+    let mut node = Node::new(OrderBook::default(), true);
+    let malformed = [&b"malformed"[..], &[]];
+    let messages = requests.iter().map(|request| &request[..]).chain(malformed);
+    assert_eq!(count(&mut node, messages), 0);
+    assert!(node.container.service().totals().fills > 10_000);
+    assert_eq!(node.container.service().totals().reports_lost, 0);
+}

@@ -1,0 +1,176 @@
+//! Drives one agent on one thread until told to stop: clock, duty cycle, idle.
+//!
+//! Shell: this is where threads come from and where the real clock is read, once per cycle. An
+//! agent that must share a thread with others is composed with them before it gets here.
+#![allow(clippy::disallowed_methods, reason = "shell: starts threads")]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use core_affinity::CoreId;
+
+use super::{Agent, IdleStrategy};
+use crate::time::Nanos;
+
+/// Where a runner reads the time, once per duty cycle.
+pub type Clock = fn() -> Nanos;
+
+/// Drives `agent` on the calling thread until `stop` is set.
+///
+/// With `core`, the thread is pinned to it first. Returns whether the pinning asked for was
+/// granted; an agent that could not be pinned runs all the same.
+pub fn run<A: Agent>(
+    agent: &mut A,
+    idle: &mut IdleStrategy,
+    core: Option<usize>,
+    stop: &AtomicBool,
+    clock: Clock,
+) -> bool {
+    let pinned = core.is_none_or(|id| core_affinity::set_for_current(CoreId { id }));
+    // Relaxed: the flag carries no data; what the agent leaves behind is handed over by join.
+    while !stop.load(Ordering::Relaxed) {
+        let work = agent.do_work(clock());
+        idle.idle(work);
+    }
+    pinned
+}
+
+/// A running agent. Dropping it stops the agent and waits for its last cycle to end.
+#[derive(Debug)]
+pub struct AgentThread<A> {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<(A, bool)>>,
+}
+
+/// Starts a thread named after the agent and drives the agent on it; see [`run`].
+///
+/// `stop` may be shared with other threads and with the agent itself, which sets it to end.
+///
+/// # Errors
+/// The operating system's, when it has no thread to give.
+pub fn spawn<A: Agent + Send + 'static>(
+    mut agent: A,
+    mut idle: IdleStrategy,
+    core: Option<usize>,
+    stop: Arc<AtomicBool>,
+    clock: Clock,
+) -> io::Result<AgentThread<A>> {
+    let flag = Arc::clone(&stop);
+    let thread = thread::Builder::new()
+        .name(agent.role_name().to_owned())
+        .spawn(move || {
+            let pinned = run(&mut agent, &mut idle, core, &flag, clock);
+            (agent, pinned)
+        })?;
+    Ok(AgentThread {
+        stop,
+        thread: Some(thread),
+    })
+}
+
+impl<A> AgentThread<A> {
+    /// Asks the agent to end after its current cycle. Does not wait.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the agent's thread has ended, by itself or by a panic.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the thread and returns the agent, and whether it ran on the core asked for.
+    /// Does not ask it to stop.
+    ///
+    /// # Errors
+    /// What the agent panicked with.
+    pub fn join(mut self) -> thread::Result<(A, bool)> {
+        let thread = self
+            .thread
+            .take()
+            .expect("the handle is taken only here, and here consumes self");
+        thread.join()
+    }
+}
+
+impl<A> Drop for AgentThread<A> {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.stop.store(true, Ordering::Relaxed);
+            // A panic of the agent was already reported by the thread's own hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Countdown {
+        left: usize,
+        stop: Arc<AtomicBool>,
+    }
+
+    impl Agent for Countdown {
+        fn role_name(&self) -> &'static str {
+            "countdown"
+        }
+
+        fn do_work(&mut self, now: Nanos) -> usize {
+            assert_eq!(now, 42);
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+            self.left % 2
+        }
+
+        fn next_deadline(&self, _now: Nanos) -> Option<Nanos> {
+            None
+        }
+    }
+
+    fn countdown(left: usize) -> Countdown {
+        Countdown {
+            left,
+            stop: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    #[test]
+    fn an_agent_runs_on_the_calling_thread_until_it_is_stopped() {
+        let mut agent = countdown(5);
+        let stop = Arc::clone(&agent.stop);
+        assert!(run(
+            &mut agent,
+            &mut IdleStrategy::Yield,
+            None,
+            &stop,
+            || 42
+        ));
+        assert_eq!(agent.left, 0);
+    }
+
+    #[test]
+    fn an_agent_comes_back_from_its_own_thread() {
+        let agent = countdown(1_000);
+        let stop = Arc::clone(&agent.stop);
+        let thread = spawn(agent, IdleStrategy::Yield, None, stop, || 42).unwrap();
+        let (agent, pinned) = thread.join().unwrap();
+        assert_eq!(agent.left, 0);
+        assert!(pinned);
+    }
+
+    #[test]
+    fn dropping_the_handle_stops_the_agent() {
+        let agent = countdown(usize::MAX);
+        let stop = Arc::clone(&agent.stop);
+        let seen = Arc::clone(&stop);
+        drop(spawn(agent, IdleStrategy::Yield, None, stop, || 42).unwrap());
+        assert!(seen.load(Ordering::Relaxed));
+    }
+}

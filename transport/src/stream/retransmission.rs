@@ -1,0 +1,117 @@
+//! The one retransmission a unicast sender has under way (`protocol.md` A.16).
+//!
+//! A NAK starts it at once; until 10 ms after its last datagram, NAKs inside its range are
+//! ignored, because receivers repeat them every 100 µs. A NAK that starts outside replaces it.
+
+use crate::position::Position;
+use crate::time::{MILLISECOND, Nanos};
+
+/// NAKs for a range just repeated are ignored for so long.
+const LINGER_NS: Nanos = 10 * MILLISECOND;
+
+/// A range that the source cannot yield within this time is given up: the receiver asks again.
+const WAIT_MAX_NS: Nanos = 10 * MILLISECOND;
+
+/// Bytes repeated per request at most; the receiver asks again for the rest.
+pub(super) const RETRANSMIT_LENGTH_MAX: usize = 64 * 1024;
+
+/// A range to be sent again, or just sent again.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    start: Position,
+    next: Position,
+    end: Position,
+    touched: Nanos,
+}
+
+/// State of retransmission towards one receiver.
+#[derive(Debug, Default)]
+pub(super) struct Retransmission {
+    range: Option<Range>,
+}
+
+impl Retransmission {
+    /// Takes a checked request for `start..end`. Returns whether it is acted upon.
+    pub(super) fn request(&mut self, now: Nanos, start: Position, end: Position) -> bool {
+        if let Some(range) = self.range {
+            let is_active = range.next < range.end || now - range.touched < LINGER_NS;
+            if is_active && range.start <= start && start < range.end {
+                return false;
+            }
+        }
+        self.range = Some(Range {
+            start,
+            next: start,
+            end,
+            touched: now,
+        });
+        true
+    }
+
+    /// Where to send again from, if anything is left to repeat.
+    pub(super) fn next(&self) -> Option<Position> {
+        self.range
+            .filter(|range| range.next < range.end)
+            .map(|range| range.next)
+    }
+
+    /// `advance` bytes were sent again.
+    pub(super) fn on_sent(&mut self, now: Nanos, advance: usize) {
+        if let Some(range) = &mut self.range {
+            range.next += advance as Position;
+            range.touched = now;
+        }
+    }
+
+    /// The source has nothing at [`next`](Self::next) now. Returns whether to go on waiting.
+    pub(super) fn on_not_yet(&mut self, now: Nanos) -> bool {
+        let is_waiting = self
+            .range
+            .is_some_and(|range| now - range.touched < WAIT_MAX_NS);
+        if !is_waiting {
+            self.abandon();
+        }
+        is_waiting
+    }
+
+    /// Gives the rest up; NAKs for the range linger as if it had been sent.
+    pub(super) fn abandon(&mut self) {
+        if let Some(range) = &mut self.range {
+            range.next = range.end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_inside_the_range_are_ignored_until_it_has_lingered() {
+        let mut retransmission = Retransmission::default();
+        assert!(retransmission.request(0, 128, 256));
+        assert!(!retransmission.request(1, 128, 256));
+        retransmission.on_sent(2, 128);
+        assert_eq!(retransmission.next(), None);
+        assert!(!retransmission.request(LINGER_NS, 192, 256));
+        assert!(retransmission.request(2 + LINGER_NS, 128, 256));
+        assert_eq!(retransmission.next(), Some(128));
+    }
+
+    #[test]
+    fn a_request_that_starts_elsewhere_replaces_the_range() {
+        let mut retransmission = Retransmission::default();
+        assert!(retransmission.request(0, 128, 256));
+        assert!(retransmission.request(1, 256, 512));
+        assert_eq!(retransmission.next(), Some(256));
+    }
+
+    #[test]
+    fn a_range_the_source_never_yields_is_given_up() {
+        let mut retransmission = Retransmission::default();
+        assert!(retransmission.request(0, 128, 256));
+        assert!(retransmission.on_not_yet(WAIT_MAX_NS - 1));
+        assert!(!retransmission.on_not_yet(WAIT_MAX_NS));
+        assert_eq!(retransmission.next(), None);
+    }
+}

@@ -1,0 +1,434 @@
+//! The receiving side of one stream: places frames, reports consumption, asks for what is
+//! missing (`protocol.md` A.9, A.12, A.15, A.21).
+//!
+//! Owned by whoever owns the log buffer it fills. It never places anything twice, outside the
+//! window it announced, or above the limit its owner set; what it refuses is counted.
+
+use core::net::SocketAddr;
+
+use super::StreamIds;
+use crate::datagram_port::{DatagramPort, SendOutcome};
+use crate::log_buffer::{LogBuffer, gap_scanner, rebuilder};
+use crate::position::{FRAME_ALIGNMENT, Geometry, Position};
+use crate::protocol::{
+    DataPacket, Heartbeat, Nak, Rtt, STATUS_MESSAGE_LENGTH_MAX, Setup, StatusMessage,
+};
+use crate::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
+
+/// Window, identity and timers of a [`StreamReceiver`]; the timers default to Aeron's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiverConfig {
+    /// Bytes the sender may have under way; at most half a term is used.
+    pub window_length: usize,
+    /// Names this receiver to senders.
+    pub receiver_id: i64,
+    /// From seeing a hole to the first NAK. The default asks in the next cycle; a path that
+    /// reorders wants a little more, so that mere reordering is not taken for loss.
+    pub nak_delay_ns: Nanos,
+    /// From one NAK to the next for the same hole.
+    pub nak_retry_ns: Nanos,
+    /// Status messages are repeated so often.
+    pub status_interval_ns: Nanos,
+    /// Without a packet for so long the stream counts as dead.
+    pub liveness_timeout_ns: Nanos,
+}
+
+impl Default for ReceiverConfig {
+    fn default() -> Self {
+        Self {
+            window_length: 128 * 1024,
+            receiver_id: 0,
+            nak_delay_ns: MICROSECOND,
+            nak_retry_ns: 100 * MICROSECOND,
+            status_interval_ns: 200 * MILLISECOND,
+            liveness_timeout_ns: 10 * SECOND,
+        }
+    }
+}
+
+/// What became of a data packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// It is in the log buffer.
+    Inserted,
+    /// It was there already.
+    Duplicate,
+    /// It lies beyond the window or the owner's limit.
+    Overrun,
+    /// It belongs to another stream, or to no term of this one.
+    Foreign,
+}
+
+/// What a [`StreamReceiver`] has done and refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverCounters {
+    /// Datagrams placed.
+    pub datagrams_inserted: u64,
+    /// Datagrams that were there already.
+    pub duplicates: u64,
+    /// Datagrams beyond the window or limit.
+    pub overruns: u64,
+    /// Packets of another stream, or of no term of this one.
+    pub foreign: u64,
+    /// Heartbeats taken.
+    pub heartbeats_received: u64,
+    /// NAKs sent.
+    pub naks_sent: u64,
+    /// Status messages sent.
+    pub status_messages_sent: u64,
+}
+
+/// A hole under observation.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    position: Position,
+    deadline: Nanos,
+}
+
+/// The receiving side of a stream.
+#[derive(Debug)]
+pub struct StreamReceiver {
+    ids: StreamIds,
+    geometry: Geometry,
+    mtu: usize,
+    config: ReceiverConfig,
+    source: SocketAddr,
+    /// Everything below is placed.
+    rebuild: Position,
+    /// Highest position known to have been sent.
+    high_water_mark: Position,
+    /// The owner's limit.
+    limit: Position,
+    /// Position of the last status message: base of the overrun rule.
+    status_position: Position,
+    /// Position + window of the last status message.
+    advertised: Position,
+    last_status: Option<Nanos>,
+    last_packet: Option<Nanos>,
+    gap: Option<Gap>,
+    end_of_stream: Option<Position>,
+    is_end_announced: bool,
+    is_leaving: bool,
+    rtt_reply: Option<Rtt>,
+    counters: ReceiverCounters,
+}
+
+impl StreamReceiver {
+    /// A receiver of the stream `ids` from `join` on, a frame boundary, whose sender at
+    /// `source` sends datagrams of at most `mtu` bytes.
+    #[must_use]
+    pub fn new(
+        ids: StreamIds,
+        geometry: Geometry,
+        mtu: usize,
+        join: Position,
+        mut config: ReceiverConfig,
+        source: SocketAddr,
+    ) -> Self {
+        config.window_length = config.window_length.min(geometry.term_length() / 2);
+        Self {
+            ids,
+            geometry,
+            mtu,
+            config,
+            source,
+            rebuild: join,
+            high_water_mark: join,
+            limit: Position::MAX,
+            status_position: join,
+            advertised: join,
+            last_status: None,
+            last_packet: None,
+            gap: None,
+            end_of_stream: None,
+            is_end_announced: false,
+            is_leaving: false,
+            rtt_reply: None,
+            counters: ReceiverCounters::default(),
+        }
+    }
+
+    /// Session and stream.
+    #[must_use]
+    pub const fn ids(&self) -> StreamIds {
+        self.ids
+    }
+
+    /// The sender's address.
+    #[must_use]
+    pub const fn source(&self) -> SocketAddr {
+        self.source
+    }
+
+    /// End of the contiguous stream.
+    #[must_use]
+    pub const fn rebuild_position(&self) -> Position {
+        self.rebuild
+    }
+
+    /// Highest position known to have been sent.
+    #[must_use]
+    pub const fn high_water_mark(&self) -> Position {
+        self.high_water_mark
+    }
+
+    /// What was done and refused.
+    #[must_use]
+    pub const fn counters(&self) -> &ReceiverCounters {
+        &self.counters
+    }
+
+    /// Nothing is placed above `limit` from now on, and no window announced beyond it.
+    pub fn set_limit(&mut self, limit: Position) {
+        self.limit = limit;
+    }
+
+    /// Says in every status message from now on that this receiver is going away.
+    pub fn leave(&mut self) {
+        self.is_end_announced &= self.is_leaving;
+        self.is_leaving = true;
+    }
+
+    /// Where the stream ends, once the sender has said so.
+    #[must_use]
+    pub const fn end_of_stream_position(&self) -> Option<Position> {
+        self.end_of_stream
+    }
+
+    /// Whether the stream has ended and everything of it is placed.
+    #[must_use]
+    pub fn is_end_of_stream(&self) -> bool {
+        self.end_of_stream.is_some_and(|end| self.rebuild >= end)
+    }
+
+    /// Whether the sender was heard of within the liveness timeout, or not awaited yet.
+    #[must_use]
+    pub fn is_alive(&self, now: Nanos) -> bool {
+        self.last_packet
+            .is_none_or(|last| now - last < self.config.liveness_timeout_ns)
+    }
+
+    /// Places the frames of a datagram, if they belong here and are not there yet.
+    pub fn on_data(&mut self, now: Nanos, log: &mut LogBuffer, data: &DataPacket<'_>) -> Placement {
+        let placement = self.place(log, data);
+        match placement {
+            Placement::Inserted => self.counters.datagrams_inserted += 1,
+            Placement::Duplicate => self.counters.duplicates += 1,
+            Placement::Overrun => self.counters.overruns += 1,
+            Placement::Foreign => {
+                self.counters.foreign += 1;
+                return placement;
+            }
+        }
+        self.last_packet = Some(now);
+        placement
+    }
+
+    /// Takes a heartbeat: what was sent so far, and perhaps that this was all.
+    pub fn on_heartbeat(&mut self, now: Nanos, heartbeat: &Heartbeat) {
+        let lowest = self.status_position - self.geometry.term_length() as Position;
+        let position = heartbeat
+            .position(self.geometry)
+            .filter(|_| self.is_ours(heartbeat.session_id(), heartbeat.stream_id()))
+            .filter(|position| *position >= lowest && *position <= self.overrun_limit());
+        let Some(position) = position else {
+            self.counters.foreign += 1;
+            return;
+        };
+        self.counters.heartbeats_received += 1;
+        self.last_packet = Some(now);
+        self.high_water_mark = self.high_water_mark.max(position);
+        if heartbeat.is_end_of_stream() {
+            self.end_of_stream = self.end_of_stream.max(Some(position));
+        }
+    }
+
+    /// Takes a SETUP of the running stream: a sign of life.
+    pub fn on_setup(&mut self, now: Nanos, setup: &Setup) {
+        if self.is_ours(setup.session_id(), setup.stream_id()) {
+            self.last_packet = Some(now);
+            // The sender waits for a status message.
+            self.last_status = None;
+        } else {
+            self.counters.foreign += 1;
+        }
+    }
+
+    /// Takes a round trip measurement; a request is answered in the next cycle.
+    pub fn on_rtt(&mut self, _now: Nanos, rtt: &Rtt) {
+        if rtt.is_request() && self.is_ours(rtt.session_id(), rtt.stream_id()) {
+            self.rtt_reply = Some(rtt.reply());
+        }
+    }
+
+    /// Sends the status messages and NAKs that are due; the stream is consumed up to
+    /// `consumption`. Returns the datagrams sent.
+    pub fn do_work(
+        &mut self,
+        now: Nanos,
+        log: &LogBuffer,
+        consumption: Position,
+        port: &mut impl DatagramPort,
+    ) -> usize {
+        self.last_packet.get_or_insert(now);
+        let mut sent = 0;
+        if let Some(reply) = self.rtt_reply {
+            if self.send(now, port, &reply.encode()) {
+                self.rtt_reply = None;
+                sent += 1;
+            }
+        }
+        if self.is_status_due(now, consumption) {
+            sent += self.send_status(now, consumption, port);
+        }
+        sent + self.send_nak(now, log, port)
+    }
+
+    /// When something is due even if nothing arrives and nothing is consumed.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        let status = self
+            .last_status
+            .map_or(0, |last| last + self.config.status_interval_ns);
+        let liveness = self
+            .last_packet
+            .map(|last| last + self.config.liveness_timeout_ns);
+        let nak = self.gap.map(|gap| gap.deadline);
+        earliest(earliest(Some(status), liveness), nak)
+    }
+
+    fn is_ours(&self, session_id: i32, stream_id: i32) -> bool {
+        self.ids
+            == StreamIds {
+                session_id,
+                stream_id,
+            }
+    }
+
+    /// Nothing that ends above this position is taken.
+    fn overrun_limit(&self) -> Position {
+        self.status_position + (self.geometry.term_length() / 2) as Position
+    }
+
+    fn place(&mut self, log: &mut LogBuffer, data: &DataPacket<'_>) -> Placement {
+        let start = data
+            .position(self.geometry)
+            .filter(|_| self.is_ours(data.session_id(), data.stream_id()));
+        let Some(start) = start else {
+            return Placement::Foreign;
+        };
+        let end = start + data.advance() as Position;
+        if start < self.rebuild {
+            return Placement::Duplicate;
+        }
+        let most = self.overrun_limit().min(self.limit);
+        if end > most.min(log.clean_position()) {
+            return Placement::Overrun;
+        }
+        if !rebuilder::insert(log, start, data.bytes()) {
+            return Placement::Duplicate;
+        }
+        self.high_water_mark = self.high_water_mark.max(end);
+        if start == self.rebuild {
+            self.rebuild = gap_scanner::contiguous_end(log, start, self.high_water_mark);
+            log.set_tail(self.rebuild);
+        }
+        Placement::Inserted
+    }
+
+    /// End of the window that could be announced now.
+    fn window_end(&self, consumption: Position) -> Position {
+        let end = consumption + self.config.window_length as Position;
+        let end = end.min(self.limit) & !(FRAME_ALIGNMENT as Position - 1);
+        end.max(consumption)
+    }
+
+    fn is_status_due(&self, now: Nanos, consumption: Position) -> bool {
+        let Some(last) = self.last_status else {
+            return true;
+        };
+        if now - last >= self.config.status_interval_ns {
+            return true;
+        }
+        if self.is_closing() && !self.is_end_announced {
+            return true;
+        }
+        let grown = self.window_end(consumption) - self.advertised;
+        // The second case: the sender may be standing at the window's end.
+        grown > (self.config.window_length / 4) as Position
+            || (grown >= self.mtu as Position
+                && self.high_water_mark + self.mtu as Position > self.advertised)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.is_leaving || self.is_end_of_stream()
+    }
+
+    fn send_status(
+        &mut self,
+        now: Nanos,
+        consumption: Position,
+        port: &mut impl DatagramPort,
+    ) -> usize {
+        let window_end = self.window_end(consumption);
+        let mut status = StatusMessage::new(
+            self.ids.session_id,
+            self.ids.stream_id,
+            self.config.receiver_id,
+            (self.geometry, consumption),
+            (window_end - consumption) as usize,
+        );
+        if self.is_closing() {
+            status = status.with_end_of_stream();
+        }
+        let mut bytes = [0; STATUS_MESSAGE_LENGTH_MAX];
+        if !self.send(now, port, status.encode(&mut bytes)) {
+            return 0;
+        }
+        self.is_end_announced = self.is_closing();
+        self.status_position = consumption;
+        self.advertised = window_end;
+        self.last_status = Some(now);
+        self.counters.status_messages_sent += 1;
+        1
+    }
+
+    fn send_nak(&mut self, now: Nanos, log: &LogBuffer, port: &mut impl DatagramPort) -> usize {
+        let end = self.high_water_mark.min(self.limit);
+        if self.rebuild >= end || self.is_leaving {
+            self.gap = None;
+            return 0;
+        }
+        let deadline = match self.gap {
+            Some(gap) if gap.position == self.rebuild => gap.deadline,
+            _ => now + self.config.nak_delay_ns,
+        };
+        self.gap = Some(Gap {
+            position: self.rebuild,
+            deadline,
+        });
+        if now < deadline {
+            return 0;
+        }
+        let length = gap_scanner::hole_length(log, self.rebuild, end);
+        let is_sent = length > 0 && {
+            let StreamIds {
+                session_id,
+                stream_id,
+            } = self.ids;
+            let nak = Nak::new(session_id, stream_id, self.geometry, self.rebuild, length);
+            self.send(now, port, &nak.encode())
+        };
+        self.gap = Some(Gap {
+            position: self.rebuild,
+            deadline: now + self.config.nak_retry_ns,
+        });
+        self.counters.naks_sent += u64::from(is_sent);
+        usize::from(is_sent)
+    }
+
+    /// Returns `false` when the port is full.
+    fn send(&self, now: Nanos, port: &mut impl DatagramPort, datagram: &[u8]) -> bool {
+        port.send(now, self.source, datagram) != SendOutcome::BackPressured
+    }
+}
