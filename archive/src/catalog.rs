@@ -4,19 +4,6 @@
 //! is refused by name, with its remedy, before anything is written. The catalog is written last
 //! when a directory is made ([`crate::directory`]), so one that verifies stands for a complete
 //! directory.
-//!
-//! | offset | size | field |
-//! |---|---|---|
-//! | 0 | 8 | magic `LSARCHIV` |
-//! | 8 | 4 | version, 1 |
-//! | 12 | 4 | mtu |
-//! | 16 | 16 | cluster uuid |
-//! | 32 | 8 | recording id, 0 |
-//! | 40 | 8 | segment length |
-//! | 48 | 8 | term length |
-//! | 56 | 4, 4, 4 | session id, stream id, initial term id |
-//! | 68 | 4 | crc32c of bytes 0..68 |
-//! | 72 | 4024 | zeros |
 
 use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
 
@@ -32,6 +19,19 @@ const CHECKSUM_OFFSET: usize = 68;
 pub const LOG_STREAM_ID: i32 = 100;
 
 /// What the directory's one recording, the log, looks like.
+///
+/// | offset | size | field |
+/// |---|---|---|
+/// | 0 | 8 | magic `LSARCHIV` |
+/// | 8 | 4 | version, 1 |
+/// | 12 | 4 | mtu |
+/// | 16 | 16 | cluster uuid |
+/// | 32 | 8 | recording id, 0 |
+/// | 40 | 8 | segment length |
+/// | 48 | 8 | term length |
+/// | 56 | 4, 4, 4 | session id, stream id, initial term id |
+/// | 68 | 4 | crc32c of bytes 0..68 |
+/// | 72 | 4024 | zeros |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Catalog {
     /// The cluster it belongs to.

@@ -3,17 +3,6 @@
 //! Leadership term and vote are durable before any vote or vote request leaves; the incarnation
 //! goes up by one, durably, at each start. Owned by the consensus agent; a
 //! [`crate::slot_file`] keeps it.
-//!
-//! | offset | size | field of the record |
-//! |---|---|---|
-//! | 0 | 4 | version, 1 |
-//! | 4 | 1 | 1 when a vote was given in this term |
-//! | 5 | 1 | member voted for |
-//! | 6 | 2 | zeros |
-//! | 8 | 8 | leadership term |
-//! | 16 | 8 | incarnation |
-//! | 24 | 16 | cluster uuid |
-//! | 40 | 24 | zeros |
 
 use lockstep_transport::time::Nanos;
 
@@ -31,6 +20,17 @@ pub const NODE_STATE_FILE: SlotFileKind = SlotFileKind {
 const VERSION: u32 = 1;
 
 /// The durable state of a member.
+///
+/// | offset | size | field of the record |
+/// |---|---|---|
+/// | 0 | 4 | version, 1 |
+/// | 4 | 1 | 1 when a vote was given in this term |
+/// | 5 | 1 | member voted for |
+/// | 6 | 2 | zeros |
+/// | 8 | 8 | leadership term |
+/// | 16 | 8 | incarnation |
+/// | 24 | 16 | cluster uuid |
+/// | 40 | 24 | zeros |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeState {
     /// Greatest leadership term the member has taken part in.

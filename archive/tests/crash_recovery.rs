@@ -11,8 +11,8 @@ use lockstep_archive::recorder::SyncMode;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::position::Position;
 use recorded_log::{
-    Dice, NEW_LEADERSHIP_TERM, REQUEST, RecordedLog, SEGMENT_LENGTH, catalog, recover_log,
-    stored_bytes,
+    Dice, NEW_LEADERSHIP_TERM, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH, catalog,
+    recover_log, stored_bytes,
 };
 
 const BUDGET: u64 = 64 << 20;
@@ -302,6 +302,35 @@ fn a_completed_truncation_is_not_undone_by_a_crash() {
     disk.restart();
     let recovered = start(&disk, SyncMode::Data).recovered;
     assert_eq!(recovered.end, node.append_position());
+}
+
+#[test]
+fn a_leadership_term_that_begins_with_a_pad_begins_at_the_pad_and_counts_only_with_its_entry() {
+    let disk = disk(10);
+    let mut node = start(&disk, SyncMode::Data);
+    assert!(node.begin_leadership_term());
+    let pad = TERM_LENGTH as Position - 64;
+    while node.append_position() < pad {
+        let left = (pad - node.append_position()) as usize;
+        let length = if left < 2112 {
+            left.min(1056) - 32
+        } else {
+            1024
+        };
+        assert!(node.append(REQUEST, length, 5));
+        node.wait();
+    }
+    assert!(node.begin_leadership_term());
+    let end = TERM_LENGTH as Position + 96;
+    assert_eq!(node.append_position(), end);
+    node.drain();
+    let (_, recovered) = recover_log(&mut disk.clone(), 0).unwrap();
+    assert_eq!((recovered.end, recovered.last_term), (end, 2));
+    assert_eq!(recovered.terms, [(1, 0), (2, pad)]);
+    assert!(disk.overwrite("0-0.rec", TERM_LENGTH, &[0; 96]));
+    let (_, recovered) = recover_log(&mut disk.clone(), 0).unwrap();
+    assert_eq!((recovered.end, recovered.last_term), (pad, 1));
+    assert_eq!(recovered.terms, [(1, 0)]);
 }
 
 #[test]

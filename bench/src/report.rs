@@ -147,17 +147,12 @@ impl Display for Report {
         let environment = &self.environment;
         writeln!(
             f,
-            "  on {}, {} cores, kernel {}, {}{}",
-            environment.cpu,
-            environment.cores,
-            environment.kernel,
-            environment.file_system,
-            if environment.io_backend.is_empty() {
-                String::new()
-            } else {
-                format!(", {}", environment.io_backend)
-            }
+            "  on {}, {} cores, kernel {}, {}",
+            environment.cpu, environment.cores, environment.kernel, environment.file_system,
         )?;
+        if !environment.io_backend.is_empty() {
+            writeln!(f, "  {}", environment.io_backend)?;
+        }
         writeln!(
             f,
             "  sent {}, answered {}, {:.0} messages/s",
@@ -182,7 +177,10 @@ impl Display for Report {
             writeln!(f, "  heap allocations per message: {allocations:.4}")?;
         }
         if let Some(calls) = self.syscalls_per_message {
-            writeln!(f, "  system calls of all ports per message: {calls:.1}")?;
+            writeln!(
+                f,
+                "  system calls of all ports per message, idle polls included: {calls:.1}"
+            )?;
         }
         if let Some(budget) = &self.budget {
             write_budget(f, budget)?;

@@ -60,9 +60,7 @@ impl Source {
         let lines: Vec<&str> = self.text.lines().collect();
         lines
             .windows(2)
-            .position(|pair| {
-                pair[0].trim() == "#[cfg(test)]" && pair[1].trim().starts_with("mod tests")
-            })
+            .position(|pair| pair[0].trim() == "#[cfg(test)]" && pair[1].trim() == "mod tests {")
             .unwrap_or(lines.len())
     }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lockstep_bench::allocations::CountingAllocator;
-use verb::{bench, floor_peer, node, orders};
+use verb::{bench, floor_peer, node, orders, sim};
 
 /// Counts allocations for the reports.
 #[global_allocator]
@@ -33,6 +33,8 @@ enum Verb {
     Node(node::NodeArguments),
     /// Play a file of orders through a cluster and check the outcome.
     Orders(orders::OrdersArguments),
+    /// Run simulator seeds.
+    Sim(sim::SimArguments),
     /// Print the version.
     Version,
     #[command(hide = true)]
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Node(arguments) => node::run(&arguments),
         Verb::Orders(arguments) => orders::run(&arguments),
+        Verb::Sim(arguments) => sim::run(&arguments),
         Verb::Version => {
             verb::version::run();
             outcome::Outcome::Good

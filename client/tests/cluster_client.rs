@@ -1,6 +1,8 @@
 //! The whole client against a cluster in memory: connect, redirect, echo, leader changes,
 //! refusals, resume, loss.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::net::SocketAddr;

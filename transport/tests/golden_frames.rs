@@ -1,5 +1,6 @@
 //! Every transport frame of `protocol.md` G.1, byte for byte in both directions, and what
 //! must never pass: cut, mutated and contradictory datagrams.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use lockstep_transport::log_buffer::{
     ExclusiveAppender, FLAG_BEGIN, FLAG_END, FLAGS_UNFRAGMENTED, Frame, LogBuffer, PlainSeal,
@@ -170,8 +171,7 @@ fn heartbeats_are_written_and_read_as_peers_do() {
     assert_eq!(plain.encode()[..], bytes(T12));
     let last = Heartbeat::new(SESSION, STREAM, geometry(), 64, true);
     assert_eq!(last.encode()[..], bytes(T13));
-    for (vector, is_end, is_revoked) in
-        [(T12, false, false), (T13, true, false), (T14, true, true)]
+    for (vector, is_end, is_revoked) in [(T12, false, false), (T13, true, false), (T14, true, true)]
     {
         let datagram = bytes(vector);
         let Ok(Packet::Heartbeat(read)) = parse(&datagram) else {
@@ -216,7 +216,11 @@ fn every_truncation_of_every_datagram_is_refused() {
         for length in 0..whole.len() {
             // The first frame of two is a whole datagram by itself.
             let is_whole_frame = vector == T7 && length == 64;
-            assert_eq!(parse(&whole[..length]).is_ok(), is_whole_frame, "{length}: {vector}");
+            assert_eq!(
+                parse(&whole[..length]).is_ok(),
+                is_whole_frame,
+                "{length}: {vector}"
+            );
         }
     }
 }
@@ -257,7 +261,10 @@ fn an_invalid_second_frame_means_that_none_of_the_datagram_is_used() {
     }
     let mut control_in_between = bytes(T7);
     control_in_between[second + 6] = 5;
-    assert_eq!(parse(&control_in_between).unwrap_err(), FrameError::FrameType);
+    assert_eq!(
+        parse(&control_in_between).unwrap_err(),
+        FrameError::FrameType
+    );
 }
 
 #[test]
@@ -300,7 +307,11 @@ fn setups_outside_the_rules_are_refused() {
         (32, -32),
     ] {
         let datagram = with_i32(T1, offset, value);
-        assert_eq!(parse(&datagram).unwrap_err(), FrameError::Field, "{value} at {offset}");
+        assert_eq!(
+            parse(&datagram).unwrap_err(),
+            FrameError::Field,
+            "{value} at {offset}"
+        );
     }
 }
 
@@ -317,11 +328,24 @@ fn status_messages_and_naks_outside_the_rules_are_refused() {
         (T15, 24, i32::MIN),
     ] {
         let datagram = with_i32(vector, offset, value);
-        assert_eq!(parse(&datagram).unwrap_err(), FrameError::Field, "{value} at {offset}");
+        assert_eq!(
+            parse(&datagram).unwrap_err(),
+            FrameError::Field,
+            "{value} at {offset}"
+        );
     }
-    assert_eq!(parse(&with_i32(T5, 0, 40)).unwrap_err(), FrameError::FrameLength);
-    assert_eq!(parse(&with_i32(T18, 36, 8)).unwrap_err(), FrameError::Truncated);
-    assert_eq!(parse(&with_i32(T18, 36, -1)).unwrap_err(), FrameError::Field);
+    assert_eq!(
+        parse(&with_i32(T5, 0, 40)).unwrap_err(),
+        FrameError::FrameLength
+    );
+    assert_eq!(
+        parse(&with_i32(T18, 36, 8)).unwrap_err(),
+        FrameError::Truncated
+    );
+    assert_eq!(
+        parse(&with_i32(T18, 36, -1)).unwrap_err(),
+        FrameError::Field
+    );
 }
 
 /// Looks at everything a packet offers; nothing may panic.

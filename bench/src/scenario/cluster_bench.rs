@@ -230,14 +230,20 @@ impl ClusterBench {
         } else {
             "threads of one process"
         };
+        let (sync, responses) = (self.sync_name(), self.responses_name());
         let mut title = format!(
-            "cluster of {} ({place}), {load}, {} bytes, service {}, sync {}, responses {}",
+            "cluster of {} ({place}), {load}, {} bytes, service {}, sync {sync}, responses \
+             {responses}",
             self.nodes,
             self.message_length,
             self.service.name(),
-            sync_name(self.sync),
-            responses_name(self.responses),
         );
+        if self.sync == SyncMode::None {
+            title.push_str(" (RELAXED: the log is not fsynced)");
+        }
+        if self.responses == ResponsesMode::Direct {
+            title.push_str(" (RELAXED: responses at most once)");
+        }
         if self.faults != LinkFaults::default()
             || self.follower_disk_delay_ns > 0
             || self.leader_disk_delay_ns > 0
@@ -260,7 +266,7 @@ impl ClusterBench {
             "nodes": self.nodes, "message_length": self.message_length,
             "window": window, "rate": rate, "messages": messages,
             "duration_ns": duration_ns, "warmup_ns": self.load.warmup_ns,
-            "sync": sync_name(self.sync), "responses": responses_name(self.responses),
+            "sync": self.sync_name(), "responses": self.responses_name(),
             "service": self.service.name(), "processes": self.is_processes,
             "cores": self.cores, "idle": self.idle.name(),
             "io": format!("{:?}", self.io).to_lowercase(),
@@ -275,18 +281,18 @@ impl ClusterBench {
             _ => Map::new(),
         }
     }
-}
 
-const fn sync_name(sync: SyncMode) -> &'static str {
-    match sync {
-        SyncMode::Data => "data",
-        SyncMode::None => "none (the log is not fsynced)",
+    const fn sync_name(&self) -> &'static str {
+        match self.sync {
+            SyncMode::Data => "data",
+            SyncMode::None => "none",
+        }
     }
-}
 
-const fn responses_name(responses: ResponsesMode) -> &'static str {
-    match responses {
-        ResponsesMode::Replicated => "replicated",
-        ResponsesMode::Direct => "direct (at most once)",
+    const fn responses_name(&self) -> &'static str {
+        match self.responses {
+            ResponsesMode::Replicated => "replicated",
+            ResponsesMode::Direct => "direct",
+        }
     }
 }

@@ -4,4 +4,5 @@ pub mod bench;
 pub mod floor_peer;
 pub mod node;
 pub mod orders;
+pub mod sim;
 pub mod version;

@@ -62,10 +62,14 @@ impl EgressChannel {
         })
     }
 
-    /// Whether it leads to this client.
+    /// Whether it leads to this client and has never been used.
+    ///
+    /// A channel that was connected once is not used for a second introduction: the client may
+    /// have given its image up, and would join a stream that began before its request.
     #[must_use]
-    pub fn leads_to(&self, address: SocketAddr, stream_id: i32) -> bool {
-        self.address == address && self.stream_id == stream_id && !self.is_closing
+    pub fn is_fresh_for(&self, address: SocketAddr, stream_id: i32) -> bool {
+        let is_client = self.address == address && self.stream_id == stream_id;
+        is_client && !self.is_closing && !self.was_connected
     }
 
     /// The client's address.

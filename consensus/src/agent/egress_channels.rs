@@ -37,12 +37,12 @@ impl EgressChannels {
         }
     }
 
-    /// The channel that leads to this client, if one is open.
+    /// The channel that leads to this client and has not been connected yet, if there is one.
     #[must_use]
-    pub fn find(&self, address: SocketAddr, stream_id: i32) -> Option<Slot> {
+    pub fn find_fresh(&self, address: SocketAddr, stream_id: i32) -> Option<Slot> {
         let leads = |slot: &Option<EgressChannel>| {
             slot.as_ref()
-                .is_some_and(|channel| channel.leads_to(address, stream_id))
+                .is_some_and(|channel| channel.is_fresh_for(address, stream_id))
         };
         self.slots.iter().position(leads).map(Slot)
     }

@@ -62,6 +62,12 @@ pub fn cluster_id(name: &str) -> u64 {
     stable_hash(name.as_bytes())
 }
 
+/// Transport session id of the log stream of a cluster of this name.
+#[must_use]
+pub fn log_session_id(name: &str) -> i32 {
+    (cluster_id(name) >> 32) as i32
+}
+
 /// Hash of everything that members must agree on.
 #[must_use]
 pub fn config_digest(cluster: &ClusterConfig) -> u64 {
@@ -87,9 +93,10 @@ pub fn config_digest(cluster: &ClusterConfig) -> u64 {
 }
 
 impl Identity {
-    /// The facts of `node` in `cluster`, which must be valid.
+    /// The facts of `node` in `cluster`, which must be valid. The incarnation keeps a restarted
+    /// node from using the stream ids of its former life, whose images clients may still have.
     #[must_use]
-    pub fn new(cluster: &ClusterConfig, node: &NodeConfig) -> Self {
+    pub fn new(cluster: &ClusterConfig, node: &NodeConfig, incarnation: u64) -> Self {
         let endpoints: Vec<String> = cluster
             .members
             .iter()
@@ -97,19 +104,20 @@ impl Identity {
             .map(|(id, member)| format!("{id}={}", member.ingress))
             .collect();
         let id = cluster_id(&cluster.name);
+        let mut mixed = Prng::new(node.seed ^ u64::from(node.member) << 56 ^ incarnation << 32);
         Self {
             member: node.member,
             members: cluster.members.clone(),
             cluster_id: id,
             config_digest: config_digest(cluster),
-            log_session_id: (id >> 32) as i32,
+            log_session_id: log_session_id(&cluster.name),
             ingress_endpoints: endpoints.join(","),
             message_max: cluster.message_max,
             session_timeout_ns: cluster.session_timeout_ns,
             log_mtu: cluster.log_mtu,
             is_direct: cluster.responses == ResponsesMode::Direct,
             egress_mtu: EGRESS_MTU,
-            seed: std::cell::Cell::new(node.seed ^ (u64::from(node.member) << 56)),
+            seed: std::cell::Cell::new(mixed.next_u64()),
         }
     }
 

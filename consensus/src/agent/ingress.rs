@@ -27,6 +27,7 @@ use super::leadership::{AppendContext, Leadership, PendingConnect, blank_header}
 use super::log_store::LogStore;
 use crate::entry_body::{CloseReason, SessionOpen};
 use crate::member::{LeadershipTermId, MemberId};
+use crate::session::Session;
 
 /// Shortest and longest session timeout a client may ask for.
 const TIMEOUT_MIN_NS: Nanos = 10 * MILLISECOND;
@@ -116,12 +117,19 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         if !self.leadership.is_open() {
             return PollAction::Abort;
         }
+        let principal_hash = hash_principal(connect.principal);
+        let sessions = self.applier.sessions();
+        let known = sessions.find(connect.nonce, principal_hash).copied();
+        if known.is_some_and(|session| self.has_unapplied_requests(&session)) {
+            // The answer names the last request applied, and the client numbers on from there.
+            return PollAction::Abort;
+        }
+        let known = known.map(|session| session.id);
         let Some(slot) = self.channel(source, connect.response_stream_id) else {
             return PollAction::Continue;
         };
         self.tracer
             .message(TracePoint::ConnectLeader, connect.correlation_id, 0);
-        let principal_hash = hash_principal(connect.principal);
         if let Some(session) = self.applier.sessions().find(connect.nonce, principal_hash) {
             let id = session.id;
             self.resume(id, slot, connect);
@@ -151,6 +159,11 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return PollAction::Continue;
         }
         self.open_session(source, slot, connect, principal_hash)
+    }
+
+    fn has_unapplied_requests(&mut self, session: &Session) -> bool {
+        let leader_session = self.leadership.sessions.get_mut(session.id);
+        leader_session.is_some_and(|known| known.appended_number > session.applied_number)
     }
 
     fn open_session(
@@ -385,7 +398,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     }
 
     fn channel(&mut self, source: SocketAddr, stream_id: i32) -> Option<Slot> {
-        match self.channels.find(source, stream_id) {
+        match self.channels.find_fresh(source, stream_id) {
             Some(slot) => Some(slot),
             None => {
                 let config = self.identity.egress_publication(source, stream_id);

@@ -22,7 +22,7 @@ use super::applier::Applier;
 use super::cluster_node::{ClusterNode, NodeParts};
 use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
-use super::identity::Identity;
+use super::identity::{Identity, cluster_id, log_session_id};
 use super::ingress_images::IngressImages;
 use super::leadership::Leadership;
 use super::log_store::{LogStore, RecoveredStore};
@@ -84,11 +84,10 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     node: &NodeConfig,
     mut parts: StartParts<D, P, S>,
 ) -> Result<ClusterNode<D, P, S>, StartError> {
-    let identity = Identity::new(cluster, node);
     let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
     let catalog = Catalog {
-        cluster: u128::from(identity.cluster_id),
-        session_id: identity.log_session_id,
+        cluster: u128::from(cluster_id(&cluster.name)),
+        session_id: log_session_id(&cluster.name),
         stream_id: LOG_STREAM_ID,
         initial_term_id: geometry.initial_term_id(),
         term_length: cluster.term_length,
@@ -102,6 +101,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let disk = &mut parts.disk;
     let recovered = recover(disk, &mut log, ack_mark, &catalog, begins_leadership_term)?;
     let incarnation = directory.node_state.begin_incarnation(&mut parts.disk)?;
+    let identity = Identity::new(cluster, node, incarnation);
     let state = directory.node_state.state();
     let log_time = last_log_time(&mut parts.disk, &recovered)?;
     let terms = term_bases(&recovered);

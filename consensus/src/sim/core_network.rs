@@ -118,6 +118,8 @@ pub struct LinkBehaviour {
     pub loss: f64,
     /// Probability of a second copy.
     pub duplicate: f64,
+    /// Probability that a datagram may overtake earlier ones.
+    pub reorder: f64,
     /// Least delay, ns.
     pub delay_min_ns: u64,
     /// Mean of the exponential delay added to it, ns.
@@ -137,6 +139,8 @@ pub struct CoreNetwork {
     pub prng: Prng,
     queue: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
+    /// When the newest datagram of each link arrives.
+    arrivals: [[Nanos; MEMBERS_MAX]; MEMBERS_MAX],
     datagrams: Vec<CoreDatagram>,
     free: Vec<u32>,
 }
@@ -152,6 +156,7 @@ impl CoreNetwork {
             prng,
             queue: BinaryHeap::new(),
             sequence: 0,
+            arrivals: [[0; MEMBERS_MAX]; MEMBERS_MAX],
             datagrams: Vec::new(),
             free: Vec::new(),
         }
@@ -187,7 +192,12 @@ impl CoreNetwork {
         let copies = 1 + usize::from(self.prng.chance(self.links.duplicate));
         for _ in 0..copies {
             let added = self.prng.exponential(self.links.delay_mean_ns);
-            let time = self.now + (self.links.delay_min_ns + added) as Nanos;
+            let mut time = self.now + (self.links.delay_min_ns + added) as Nanos;
+            if !self.prng.chance(self.links.reorder) {
+                let newest = &mut self.arrivals[usize::from(from)][usize::from(to)];
+                time = time.max(*newest);
+                *newest = time;
+            }
             let slot = self.store(*datagram);
             self.schedule(time, to, 0, Happening::Arrival { from, slot });
         }

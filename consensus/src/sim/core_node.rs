@@ -19,6 +19,9 @@ const WINDOW_ENTRIES: usize = 32;
 /// After so long without progress a leader sends again, and says that its log stream lives.
 const STREAM_REPEAT_NS: Nanos = 5 * MILLISECOND;
 
+/// After a gap was filled, the same one is not filled again for so long.
+const GAP_LINGER_NS: Nanos = 2 * MILLISECOND;
+
 /// Length of a NewLeadershipTerm entry.
 const TERM_ENTRY_LENGTH: Position = 96;
 
@@ -39,6 +42,8 @@ struct Stream {
     sent: usize,
     acknowledged: usize,
     repeat_at: Nanos,
+    /// Until when a gap asks for what is already under way.
+    gap_until: Nanos,
 }
 
 /// One simulated member.
@@ -181,6 +186,8 @@ impl CoreNode {
     /// Something other than a datagram happens.
     pub fn on_happening(&mut self, happening: Happening, net: &mut CoreNetwork) {
         match happening {
+            // An earlier deadline has come in between, and with it a later wake.
+            Happening::Wake if net.now < self.wake_at => return,
             Happening::Wake => {
                 self.wake_at = Nanos::MAX;
                 if let Some(module) = self.module.as_mut() {
@@ -309,7 +316,8 @@ impl CoreNode {
                 stream.acknowledged = reached;
                 stream.repeat_at = now + STREAM_REPEAT_NS;
             }
-            if is_gap {
+            if is_gap && now >= stream.gap_until {
+                stream.gap_until = now + GAP_LINGER_NS;
                 // The follower may have restarted without what it had said before.
                 stream.acknowledged = reached;
                 stream.sent = reached;
@@ -420,6 +428,7 @@ impl CoreNode {
                     sent: from,
                     acknowledged: from,
                     repeat_at: net.now,
+                    gap_until: 0,
                 });
             }
             Action::Abdicate => self.streams = [None; MEMBERS_MAX],

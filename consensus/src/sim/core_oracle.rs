@@ -137,7 +137,9 @@ impl CoreOracle {
         let entry = nodes[usize::from(id)].log.entries()[index];
         let holds = |node: &&CoreNode| {
             let held = node.log.durable_entries().get(index);
-            held.is_some_and(|held| is_same(held, &entry))
+            // What a disk lost after it was acknowledged counts: the others must make up for it.
+            let is_lost = node.is_damaged && held.is_none() && entry.end <= node.ack_mark();
+            is_lost || held.is_some_and(|held| is_same(held, &entry))
         };
         let holders = nodes.iter().filter(holds).count();
         if holders < nodes.len() / 2 + 1 {

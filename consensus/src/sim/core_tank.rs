@@ -109,6 +109,7 @@ impl FaultPlan {
         let mut maybe = |value: f64| if prng.chance(0.5) { value * prng.unit() } else { 0.0 };
         let loss = maybe(0.3);
         let duplicate = maybe(0.3);
+        let reorder = maybe(0.5);
         let failure = maybe(0.01);
         let slow_links = maybe(15e6) as u64;
         let slow_disks = maybe(10e6) as u64;
@@ -117,6 +118,7 @@ impl FaultPlan {
             links: LinkBehaviour {
                 loss,
                 duplicate,
+                reorder,
                 delay_min_ns: 20_000,
                 delay_mean_ns: 50_000 + slow_links,
             },
@@ -140,6 +142,7 @@ impl FaultPlan {
         LinkBehaviour {
             loss: 0.0,
             duplicate: 0.0,
+            reorder: 0.0,
             delay_min_ns: 20_000,
             delay_mean_ns: 50_000,
         }
@@ -243,29 +246,32 @@ impl CoreTank {
             self.heal();
         }
         let end = self.net.now + LIVENESS_BOUND_NS;
-        let goal = self.oracle.commits() + PROGRESS_ENTRIES;
+        let goal_count = self.oracle.commits() + PROGRESS_ENTRIES;
+        let mut goal = None;
         while let Some(next) = self.net.next(end) {
             self.step(next)?;
-            if self.oracle.commits() >= goal && self.is_whole() {
+            if goal.is_none() && self.oracle.commits() >= goal_count {
+                goal = Some(self.oracle.committed_end());
+            }
+            if goal.is_some_and(|goal| self.is_whole(goal)) {
                 return Ok(());
             }
         }
         Err(self.explain_stall())
     }
 
-    /// One leader, followed by everybody, and everybody knows all that is committed.
-    fn is_whole(&self) -> bool {
+    /// One leader, followed by everybody, and everybody knows of a commit of at least `goal`.
+    fn is_whole(&self, goal: Position) -> bool {
         let modules = || self.nodes.iter().filter_map(|node| node.module.as_ref());
         let is_leader = |module: &&ConsensusModule| module.role() == Role::Leader;
         let mut leaders = modules().filter(is_leader);
         let (Some(leader), None) = (leaders.next(), leaders.next()) else {
             return false;
         };
-        let end = self.oracle.committed_end();
         let agrees = |module: &ConsensusModule| {
             module.term() == leader.term()
                 && module.leader() == leader.leader()
-                && module.commit() == end
+                && module.commit() >= goal
         };
         modules().count() == self.nodes.len() && modules().all(agrees)
     }
@@ -304,10 +310,12 @@ impl CoreTank {
                 let datagram = self.net.take(slot);
                 self.nodes[index].on_datagram(from, &datagram, &mut self.net);
             }
-            happening if next.life == self.nodes[index].life => {
-                self.nodes[index].on_happening(happening, &mut self.net);
+            happening => {
+                let node = &mut self.nodes[index];
+                if next.life == node.life && node.module.is_some() {
+                    node.on_happening(happening, &mut self.net);
+                }
             }
-            _ => {}
         }
         self.fold(&next);
         for id in 0..self.nodes.len() {

@@ -268,7 +268,7 @@ impl Tank {
             if let Some(what) = client.violation() {
                 return Err(self.violation(what.to_owned()));
             }
-            if client.last_position() >= self.oracle.committed() as i64 {
+            if client.received() > 0 && client.last_position() >= self.oracle.committed() as i64 {
                 let what = format!(
                     "oracle 3: a response at {} although {} is committed",
                     client.last_position(),

@@ -10,9 +10,7 @@
 use std::io;
 
 use super::descriptor;
-use super::frame::{
-    DataHeader, FLAGS_UNFRAGMENTED, FRAME_TYPE_DATA, HEADER_LENGTH,
-};
+use super::frame::{DataHeader, FLAGS_UNFRAGMENTED, FRAME_TYPE_DATA, HEADER_LENGTH};
 use crate::concurrent::{AtomicBuffer, KernelBlock};
 use crate::position::{FRAME_ALIGNMENT, Geometry, Position, align_frame};
 
@@ -332,7 +330,10 @@ mod tests {
         assert_eq!(log.buffer.get_i32_acquire(at + 24), 1);
         assert_eq!(log.buffer.get_i64_acquire(at + 8), 8 << 32 | 64);
         assert_eq!(log.buffer.get_i32_acquire(at + 320 + 12), 5);
-        assert_eq!(log.buffer.length(), LogBuffer::required_length(TERM as usize));
+        assert_eq!(
+            log.buffer.length(),
+            LogBuffer::required_length(TERM as usize)
+        );
     }
 
     #[test]

@@ -377,5 +377,4 @@ impl Gather<'_> {
 }
 
 #[cfg(test)]
-#[path = "exclusive_appender/tests.rs"]
 mod tests;

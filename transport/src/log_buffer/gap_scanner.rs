@@ -9,8 +9,8 @@ pub const HOLE_LENGTH_MAX: usize = 64 * 1024;
 
 /// End of the contiguous frames from `from` on, at most `end`.
 ///
-/// A length no frame can have stops it: frames can only overlap when the sender contradicts
-/// itself, and such a stream stalls until it times out.
+/// A length no frame can have, or one that passes `end`, stops it: frames can only overlap when
+/// the sender contradicts itself, and such a stream stalls until it times out.
 #[must_use]
 pub fn contiguous_end(log: &LogBuffer, from: Position, end: Position) -> Position {
     let geometry = log.geometry();
@@ -21,10 +21,11 @@ pub fn contiguous_end(log: &LogBuffer, from: Position, end: Position) -> Positio
         };
         let covered = align_frame(length);
         let room = geometry.term_length() - geometry.term_offset(position);
-        if length < HEADER_LENGTH || covered > room {
+        let next = position + covered as Position;
+        if length < HEADER_LENGTH || covered > room || next > end {
             break;
         }
-        position += covered as Position;
+        position = next;
     }
     position
 }
@@ -77,11 +78,10 @@ mod tests {
 
     #[test]
     fn a_length_no_frame_can_have_stops_the_advance() {
-        for length in [-64, 31, i32::MAX] {
-            let log = log_with(&[(0, 64)]);
-            let mut log = log;
+        for length in [-64, 31, 65_504, i32::MAX] {
+            let mut log = log_with(&[(0, 64)]);
             log.write(64, &length.to_le_bytes());
-            assert_eq!(contiguous_end(&log, 0, TERM), 64);
+            assert_eq!(contiguous_end(&log, 0, 4096), 64);
             assert_eq!(hole_length(&log, 64, TERM), 0);
         }
     }

@@ -43,7 +43,10 @@ mod tests {
             let start = bytes.len();
             bytes.extend(length.abs().to_le_bytes());
             bytes.extend([0, 0xC0, u8::from(*length > 0), 0]);
-            bytes.resize(start + crate::position::align_frame(length.unsigned_abs() as usize), 0);
+            bytes.resize(
+                start + crate::position::align_frame(length.unsigned_abs() as usize),
+                0,
+            );
         }
         bytes
     }

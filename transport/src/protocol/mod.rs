@@ -148,8 +148,7 @@ impl Packet<'_> {
 /// # Errors
 /// The first thing found wrong; the datagram must not be used then.
 pub fn parse(datagram: &[u8]) -> Result<Packet<'_>, FrameError> {
-    let (header, _) =
-        FrameHeader::ref_from_prefix(datagram).map_err(|_| FrameError::Truncated)?;
+    let (header, _) = FrameHeader::ref_from_prefix(datagram).map_err(|_| FrameError::Truncated)?;
     if header.version != 0 {
         return Err(FrameError::Version);
     }

@@ -81,11 +81,7 @@ impl StatusMessage {
     pub fn send_setup(session_id: i32, stream_id: i32, receiver_id: i64) -> Self {
         Self {
             fixed: Fixed {
-                header: FrameHeader::new(
-                    FRAME_TYPE_STATUS_MESSAGE,
-                    Self::FLAG_SEND_SETUP,
-                    LENGTH,
-                ),
+                header: FrameHeader::new(FRAME_TYPE_STATUS_MESSAGE, Self::FLAG_SEND_SETUP, LENGTH),
                 session_id: session_id.into(),
                 stream_id: stream_id.into(),
                 term_id: 0.into(),

@@ -300,11 +300,7 @@ impl Image {
 
 impl Assembly {
     /// Adds a frame; returns the message when it is whole.
-    fn add<'a>(
-        &'a mut self,
-        frame: &Frame<'a>,
-        counters: &mut ImageCounters,
-    ) -> Option<&'a [u8]> {
+    fn add<'a>(&'a mut self, frame: &Frame<'a>, counters: &mut ImageCounters) -> Option<&'a [u8]> {
         if frame.is_padding() {
             return None;
         }
@@ -334,3 +330,6 @@ impl Assembly {
         self.bytes.truncate(kept);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@
 mod frame_source;
 mod image;
 mod publication;
+#[cfg(test)]
+mod recording_port;
 mod retransmission;
 mod stream_receiver;
 mod stream_sender;

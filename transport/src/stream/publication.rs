@@ -12,9 +12,6 @@ use crate::position::{Geometry, Position};
 use crate::protocol::Packet;
 use crate::time::Nanos;
 
-/// Bytes of old memory zeroed per call beyond twice what was appended since the last one.
-const CLEAN_BYTES_PER_CALL: usize = 4096;
-
 /// Parameters of a [`Publication`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicationConfig {
@@ -84,8 +81,8 @@ impl Publication {
         })
     }
 
-    /// Appends the concatenation of `parts`. At most half a term may be unsent, so that
-    /// repetition stays possible.
+    /// Appends the concatenation of `parts`. At most half a term may be unsent, and three
+    /// quarters not yet consumed: memory keeps a whole term, so repetition stays possible.
     pub fn offer(&mut self, now: Nanos, parts: &[&[u8]]) -> Offer {
         if self.is_closed {
             return Offer::Closed;
@@ -93,8 +90,9 @@ impl Publication {
         if !self.sender.is_connected(now) {
             return Offer::NotConnected;
         }
-        let half_term = self.log.geometry().term_length() / 2;
-        let limit = self.sender.position() + half_term as Position;
+        let half_term = self.log.geometry().term_length() as Position / 2;
+        let limit = (self.sender.position() + half_term)
+            .min(self.sender.consumption() + half_term + half_term / 2);
         self.appender
             .offer(&mut self.log, limit, parts, &mut PlainSeal)
     }
@@ -118,7 +116,7 @@ impl Publication {
         let grown = (end - self.cleaned_at) as usize;
         if grown > 0 {
             self.cleaned_at = end;
-            self.log.clean_ahead(end, 2 * grown + CLEAN_BYTES_PER_CALL);
+            self.log.clean_ahead(end, 2 * grown);
         }
         sent
     }

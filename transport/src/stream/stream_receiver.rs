@@ -272,11 +272,11 @@ impl StreamReceiver {
     ) -> usize {
         self.last_packet.get_or_insert(now);
         let mut sent = 0;
-        if let Some(reply) = self.rtt_reply {
-            if self.send(now, port, &reply.encode()) {
-                self.rtt_reply = None;
-                sent += 1;
-            }
+        if let Some(reply) = self.rtt_reply
+            && self.send(now, port, &reply.encode())
+        {
+            self.rtt_reply = None;
+            sent += 1;
         }
         if self.is_status_due(now, consumption) {
             sent += self.send_status(now, consumption, port);
@@ -321,8 +321,11 @@ impl StreamReceiver {
         if start < self.rebuild {
             return Placement::Duplicate;
         }
-        let most = self.overrun_limit().min(self.limit);
-        if end > most.min(log.clean_position()) {
+        // Of a PAD only the header is there, and only that counts against the window: a sender
+        // at the end of its window may pass it by what a PAD covers (A.10).
+        let placed_end = start + data.bytes().len().min(data.advance()) as Position;
+        let most = self.overrun_limit().min(log.clean_position());
+        if placed_end > most || end > self.limit {
             return Placement::Overrun;
         }
         if !rebuilder::insert(log, start, data.bytes()) {
@@ -432,3 +435,6 @@ impl StreamReceiver {
         port.send(now, self.source, datagram) != SendOutcome::BackPressured
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,9 @@ use core::net::SocketAddr;
 
 use zerocopy::FromBytes;
 
+use super::StreamIds;
 use super::frame_source::{FrameSource, SourceFrames};
 use super::retransmission::{RETRANSMIT_LENGTH_MAX, Retransmission};
-use super::StreamIds;
 use crate::datagram_port::{DatagramPort, SendOutcome};
 use crate::log_buffer::{DataHeader, HEADER_LENGTH, message_length_max};
 use crate::position::{Geometry, Position};
@@ -94,6 +94,8 @@ pub struct StreamSender {
     state: State,
     position: Position,
     limit: Position,
+    /// Highest consumption position reported.
+    consumption: Position,
     /// Time of the last status message of a live receiver.
     last_status: Option<Nanos>,
     has_been_connected: bool,
@@ -135,6 +137,7 @@ impl StreamSender {
             state: State::Active,
             position: start,
             limit: start,
+            consumption: start,
             last_status: None,
             has_been_connected: false,
             is_setup_elicited: false,
@@ -157,6 +160,12 @@ impl StreamSender {
     #[must_use]
     pub const fn limit(&self) -> Position {
         self.limit
+    }
+
+    /// How far the receiver has consumed the stream, as far as it said so.
+    #[must_use]
+    pub const fn consumption(&self) -> Position {
+        self.consumption
     }
 
     /// Session and stream.
@@ -218,9 +227,12 @@ impl StreamSender {
             return;
         }
         let half_term = self.geometry.term_length() / 2;
+        // The position may have passed the limit by a PAD, which is not the receiver's doing.
+        let lowest = self.position.min(self.limit) - half_term as Position;
+        let highest = self.position + half_term as Position;
         let position = status
             .position(self.geometry)
-            .filter(|position| (position - self.position).unsigned_abs() <= half_term as u64);
+            .filter(|position| (lowest..=highest).contains(position));
         let Some(position) = position.filter(|_| status.window() <= half_term) else {
             self.counters.status_messages_rejected += 1;
             return;
@@ -232,12 +244,14 @@ impl StreamSender {
         self.last_status = Some(now);
         self.has_been_connected = true;
         self.is_setup_elicited = false;
+        self.consumption = self.consumption.max(position);
         self.limit = self.limit.max(position + status.window() as Position);
     }
 
     /// Takes a NAK of the stream's receiver.
     pub fn on_nak(&mut self, now: Nanos, nak: &Nak) {
-        let keep = self.geometry.term_length() / 2 + message_length_max(self.geometry.term_length());
+        let keep =
+            self.geometry.term_length() / 2 + message_length_max(self.geometry.term_length());
         let lowest = self.position - keep as Position;
         let start = nak
             .position(self.geometry)
@@ -248,7 +262,9 @@ impl StreamSender {
             return;
         };
         let window = RETRANSMIT_WINDOW.min(self.geometry.term_length() / 2);
-        let length = (nak.length() as usize).min(window).min(RETRANSMIT_LENGTH_MAX);
+        let length = (nak.length() as usize)
+            .min(window)
+            .min(RETRANSMIT_LENGTH_MAX);
         let end = self.position.min(start + length as Position);
         if !self.retransmission.request(now, start, end) {
             self.counters.naks_suppressed += 1;
@@ -515,3 +531,6 @@ impl StreamSender {
         is_taken
     }
 }
+
+#[cfg(test)]
+mod tests;

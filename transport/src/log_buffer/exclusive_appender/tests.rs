@@ -97,7 +97,10 @@ fn what_does_not_fit_the_term_goes_to_the_next_behind_padding() {
     assert_eq!(pad.aligned_length(), 128);
     assert_eq!(pad.reserved_value(), 1);
     let frame = Frame::first(log.bytes(TERM as Position, 256)).unwrap();
-    assert_eq!((frame.header().term_id.get(), frame.reserved_value()), (101, 2));
+    assert_eq!(
+        (frame.header().term_id.get(), frame.reserved_value()),
+        (101, 2)
+    );
     assert_eq!(seal.seals, [(128, 0), (232, 224)]);
 }
 
@@ -156,13 +159,17 @@ fn a_burst_over_several_terms_finds_clean_memory_without_help() {
 #[test]
 fn a_claim_appears_when_committed_and_turns_to_padding_when_aborted() {
     let (mut log, mut appender) = pair(0);
-    let claim = appender.claim(&mut log, NO_LIMIT, 5, &mut PlainSeal).unwrap();
+    let claim = appender
+        .claim(&mut log, NO_LIMIT, 5, &mut PlainSeal)
+        .unwrap();
     claim.bytes_mut(&mut log).copy_from_slice(b"hello");
     assert_eq!(log.frame_length(0), 0);
     assert_eq!(appender.commit(&mut log, claim, &mut PlainSeal), 64);
     assert_eq!(Frame::first(log.bytes(0, 64)).unwrap().payload(), b"hello");
 
-    let claim = appender.claim(&mut log, NO_LIMIT, 40, &mut PlainSeal).unwrap();
+    let claim = appender
+        .claim(&mut log, NO_LIMIT, 40, &mut PlainSeal)
+        .unwrap();
     claim.bytes_mut(&mut log).fill(9);
     assert_eq!(appender.abort(&mut log, claim, &mut PlainSeal), 160);
     let pad = Frame::first(log.bytes(64, 96)).unwrap();

@@ -1,0 +1,105 @@
+//! Whole clusters through the binary: short, real sockets, real files, real kills.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn lockstep(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lockstep"))
+        .current_dir(directory)
+        .args(arguments)
+        .output()
+        .expect("the binary under test can be started")
+}
+
+fn words(output: &Output) -> String {
+    let (said, cried) = (&output.stdout, &output.stderr);
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(said),
+        String::from_utf8_lossy(cried)
+    )
+}
+
+fn bench(options: &[&str]) -> serde_json::Value {
+    let place = tempfile::tempdir().unwrap();
+    let common = [
+        "bench",
+        "cluster",
+        "--messages",
+        "300",
+        "--warmup",
+        "50ms",
+        "--json",
+        "-",
+    ];
+    let output = lockstep(place.path(), &[&common, options].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert_eq!(
+        std::fs::read_dir(place.path()).unwrap().count(),
+        0,
+        "files left behind"
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn an_embedded_cluster_answers_every_request_and_accounts_for_the_time() {
+    let result = bench(&[]);
+    assert_eq!(result["sent"], result["received"]);
+    assert_eq!(result["latency_ns"]["count"], 300);
+    assert_eq!(result["config"]["sync"], "data");
+    assert_eq!(result["config"]["responses"], "replicated");
+    assert!(result["floor"]["ratio_p50"].as_f64().unwrap() > 0.0);
+    assert!(result["budget"]["messages"].as_u64().unwrap() >= 300);
+    for (name, step) in result["steps"].as_object().unwrap() {
+        // The first step of a path has no duration of its own.
+        let is_first = ["connect.request", "request.send"].contains(&name.as_str());
+        assert_eq!(step["count"].as_u64().unwrap() == 0, is_first, "{name}");
+    }
+}
+
+#[test]
+fn processes_answer_directly_without_a_second_crossing() {
+    let result = bench(&["--processes", "--sync", "none", "--responses", "direct"]);
+    assert_eq!(result["sent"], result["received"]);
+    assert_eq!(result["steps"]["response.commit"]["count"], 0);
+    assert_eq!(result["errors"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn an_open_loop_over_lossy_links_loses_nothing() {
+    let result = bench(&["--rate", "2000", "--link-loss", "1%", "--no-floor"]);
+    assert_eq!(result["sent"], result["received"]);
+    assert!(result["floor"].is_null());
+}
+
+#[test]
+fn orders_come_out_as_in_a_replay_although_the_leader_is_killed() {
+    let place = tempfile::tempdir().unwrap();
+    let samples = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../service/examples/data/orders.csv"
+    );
+    let text = std::fs::read_to_string(samples).unwrap();
+    let lines: Vec<&str> = text.lines().take(6_000).collect();
+    std::fs::write(place.path().join("orders.csv"), lines.join("\n")).unwrap();
+    let arguments = ["orders", "--file", "orders.csv", "--kill-leader-at", "2000"];
+    let output = lockstep(place.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let said = words(&output);
+    assert!(said.contains("every report equals"), "{said}");
+    assert!(said.contains("leader killed"), "{said}");
+}
+
+#[test]
+fn killed_members_cost_no_request_and_no_byte_of_log() {
+    let place = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "failover", "--kills", "2", "--leaders-only"];
+    let output = lockstep(place.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert!(
+        words(&output).contains("2 of them leaders"),
+        "{}",
+        words(&output)
+    );
+}

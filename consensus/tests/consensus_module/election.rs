@@ -1,0 +1,215 @@
+//! Elections: E1 to E4, check-quorum.
+
+use lockstep_consensus::action::Action;
+use lockstep_consensus::consensus_module::Role;
+use lockstep_consensus::event::Event;
+use lockstep_consensus::message::MemberMessage;
+
+use crate::harness::{
+    Driven, HEARTBEAT, TIMEOUT, append_position, heartbeat, persist, persisted, pre_vote,
+    pre_vote_request, recovered, send, vote, vote_request,
+};
+
+#[test]
+fn a_vote_leaves_only_when_it_is_durable() {
+    let mut member = Driven::voter(recovered(&[], 0));
+    let asked = member.receive(1, vote_request(1, 0, 0));
+    assert_eq!(asked, [persist(1, Some(1))]);
+    let done = member.event(persisted(1, Some(1)));
+    assert_eq!(done, [send(1, vote(1, true))]);
+    let again = member.receive(1, vote_request(1, 0, 0));
+    assert_eq!(again, [send(1, vote(1, true))]);
+}
+
+#[test]
+fn a_candidate_votes_for_itself_durably_before_it_asks() {
+    let mut member = Driven::new(0, 3, recovered(&[(3, 0)], 320));
+    let request = pre_vote_request(4, 3, 320);
+    assert_eq!(member.pass_deadline(), [send(1, request), send(2, request)]);
+    assert_eq!((member.module.role(), member.module.term()), (Role::PreCandidate, 3));
+    let won = member.receive(2, pre_vote(4, true));
+    assert_eq!(won, [persist(4, Some(0))]);
+    assert_eq!(member.receive(2, vote(4, true)), []);
+    let request = vote_request(4, 3, 320);
+    let stood = member.event(persisted(4, Some(0)));
+    assert_eq!(stood, [send(1, request), send(2, request)]);
+    let elected = member.receive(2, vote(4, true));
+    let lead = Action::Lead { term: 4 };
+    let told = heartbeat(4, 0);
+    assert_eq!(elected, [lead, send(1, told), send(2, told)]);
+    assert_eq!(member.module.leader(), Some(0));
+}
+
+#[test]
+fn requests_are_repeated_every_heartbeat_interval() {
+    let mut member = Driven::new(0, 3, recovered(&[], 0));
+    member.pass_deadline();
+    let request = pre_vote_request(1, 0, 0);
+    assert_eq!(member.wait(HEARTBEAT), [send(1, request), send(2, request)]);
+    member.receive(1, pre_vote(1, true));
+    member.event(persisted(1, Some(0)));
+    let request = vote_request(1, 0, 0);
+    assert_eq!(member.wait(HEARTBEAT), [send(1, request), send(2, request)]);
+}
+
+#[test]
+fn a_lost_election_ends_in_another_pre_vote_and_the_next_term() {
+    let mut member = Driven::new(0, 3, recovered(&[], 0));
+    member.stand();
+    member.receive(1, vote(1, false));
+    while member.module.role() == Role::Candidate {
+        member.pass_deadline();
+    }
+    assert_eq!((member.module.role(), member.module.term()), (Role::PreCandidate, 1));
+    member.stand();
+    assert_eq!(member.module.term(), 2);
+}
+
+#[test]
+fn a_candidate_stands_only_with_a_durable_log() {
+    let mut member = Driven::new(0, 3, recovered(&[(1, 0)], 96));
+    follow(&mut member, 1, 1);
+    member.event(Event::Appended { position: 192 });
+    member.pass_deadline();
+    while member.module.role() != Role::PreCandidate {
+        member.pass_deadline();
+    }
+    let won = member.receive(2, pre_vote(2, true));
+    assert_eq!(won, [Action::StopPlacing]);
+    assert!(!member.module.is_placing());
+    assert_eq!(member.durable(192), [persist(2, Some(0))]);
+}
+
+#[test]
+fn no_vote_and_no_new_term_while_the_leader_is_heard() {
+    let mut member = Driven::voter(recovered(&[(1, 0)], 96));
+    member.receive(1, heartbeat(1, 96));
+    member.now += TIMEOUT - 1;
+    assert_eq!(member.receive(2, vote_request(2, 1, 960)), []);
+    let refused = member.receive(2, pre_vote_request(2, 1, 960));
+    assert_eq!(refused, [send(2, pre_vote(2, false))]);
+    assert_eq!(member.module.term(), 1);
+    member.now += 1;
+    let granted = member.receive(2, pre_vote_request(2, 1, 960));
+    assert_eq!(granted, [send(2, pre_vote(2, true))]);
+    assert_eq!(member.module.term(), 1, "a pre-vote changes nothing");
+}
+
+#[test]
+fn a_member_just_started_does_not_help_to_depose_a_leader_it_had_no_time_to_hear() {
+    let mut member = Driven::new(0, 3, recovered(&[], 0));
+    assert_eq!(member.receive(2, vote_request(1, 0, 0)), []);
+}
+
+#[test]
+fn a_leader_does_not_vote_while_a_quorum_hears_it() {
+    let mut leader = Driven::leader(3, recovered(&[], 0));
+    assert_eq!(leader.receive(2, vote_request(9, 9, 9600)), []);
+    assert_eq!(leader.module.role(), Role::Leader);
+}
+
+#[test]
+fn the_greater_log_wins() {
+    // The voter's log is of term 3 and ends at 640.
+    let cases = [
+        ((4, 0), true),
+        ((3, 672), true),
+        ((3, 640), true),
+        ((3, 608), false),
+        ((2, 6400), false),
+    ];
+    for ((log_term, position), granted) in cases {
+        let mut member = Driven::voter(recovered(&[(1, 0), (3, 320)], 640));
+        let answer = member.receive(2, pre_vote_request(9, log_term, position));
+        assert_eq!(answer, [send(2, pre_vote(9, granted))], "{log_term} {position}");
+        let asked = member.receive(2, vote_request(9, log_term, position));
+        assert_eq!(asked, [persist(9, granted.then_some(2))]);
+    }
+}
+
+#[test]
+fn what_is_placed_counts_before_it_is_durable() {
+    let mut member = Driven::new(0, 3, recovered(&[(1, 0)], 96));
+    follow(&mut member, 1, 1);
+    member.event(Event::Appended { position: 192 });
+    member.now += TIMEOUT;
+    let refused = member.receive(2, pre_vote_request(2, 1, 160));
+    assert_eq!(refused, [send(2, pre_vote(2, false))]);
+}
+
+#[test]
+fn a_damaged_member_neither_stands_nor_elects_a_log_that_lacks_what_it_acknowledged() {
+    let mut damaged = recovered(&[(1, 0)], 96);
+    damaged.term = 2;
+    damaged.ack_mark = 640;
+    let mut member = Driven::voter(damaged);
+    assert!(member.module.is_damaged());
+    for (log_term, position, granted) in [(2, 640, true), (2, 608, false), (1, 640, false)] {
+        let answer = member.receive(2, pre_vote_request(3, log_term, position));
+        assert_eq!(answer, [send(2, pre_vote(3, granted))], "{log_term} {position}");
+    }
+    for _ in 0..5 {
+        assert_eq!(member.pass_deadline(), []);
+    }
+    assert_eq!(member.module.role(), Role::Follower);
+}
+
+#[test]
+fn a_leader_that_hears_less_than_a_quorum_gives_up() {
+    let mut leader = Driven::leader(5, recovered(&[], 0));
+    leader.wait(TIMEOUT - 1);
+    leader.receive(1, append_position(1, 96));
+    leader.receive(2, append_position(1, 96));
+    leader.wait(TIMEOUT - 1);
+    assert_eq!(leader.module.role(), Role::Leader);
+    assert_eq!(leader.module.next_deadline(), leader.now + 1);
+    assert_eq!(leader.wait(1), [Action::Abdicate]);
+    assert_eq!((leader.module.role(), leader.module.leader()), (Role::Follower, None));
+}
+
+#[test]
+fn an_old_leader_learns_of_the_newer_term_and_steps_down() {
+    let mut voter = Driven::voter(recovered(&[(1, 0)], 96));
+    voter.receive(2, vote_request(2, 1, 96));
+    assert_eq!(voter.receive(1, heartbeat(1, 96)), [], "term 2 is not durable yet");
+    voter.event(persisted(2, Some(2)));
+    let told = voter.receive(1, heartbeat(1, 96));
+    assert_eq!(told, [send(1, vote(2, false))]);
+
+    let mut leader = Driven::leader(3, recovered(&[], 0));
+    let heard = leader.receive(1, vote(2, false));
+    assert_eq!(heard, [Action::Abdicate, persist(2, None)]);
+}
+
+#[test]
+fn a_failed_sync_ends_everything() {
+    let mut leader = Driven::leader(3, recovered(&[], 0));
+    let failed = leader.event(Event::StorageFailed);
+    assert!(matches!(failed[..], [Action::Abdicate, Action::Halt { .. }]));
+    assert!(leader.module.is_halted());
+    assert_eq!(leader.durable(96), []);
+    assert_eq!(leader.wait(TIMEOUT), []);
+    assert_eq!(leader.receive(1, vote_request(9, 9, 9600)), []);
+}
+
+#[test]
+fn members_that_do_not_exist_are_not_heard() {
+    let mut member = Driven::voter(recovered(&[], 0));
+    assert_eq!(member.receive(3, vote_request(1, 0, 0)), []);
+    assert_eq!(member.receive(0, vote_request(1, 0, 0)), []);
+}
+
+/// Joins the leader of `term` whose log this member's own is a prefix of.
+fn follow(member: &mut Driven, leader: u8, term: i64) {
+    use crate::harness::page;
+    member.receive(leader, heartbeat(term, 0));
+    let reply = MemberMessage::JoinReply {
+        term,
+        commit: 0,
+        end: 96,
+        page: page(&[(term, 0)]),
+    };
+    member.receive(leader, reply);
+    member.event(Event::LogHeard);
+    assert!(member.module.is_placing());
+}

@@ -1,0 +1,7 @@
+//! The consensus module as action lists: what it asks for, in which order, after which event.
+
+mod commit;
+mod election;
+mod harness;
+mod joining;
+mod regressions;

@@ -1,0 +1,205 @@
+//! What a receiver places, reports and asks for.
+
+use super::*;
+use crate::log_buffer::{ExclusiveAppender, PlainSeal};
+use crate::protocol::{Packet, parse};
+use crate::stream::recording_port::RecordingPort;
+
+const TERM: usize = 65_536;
+const MTU: usize = 1408;
+const SESSION: i32 = -77;
+const STREAM: i32 = 1001;
+const RECEIVER: i64 = 42;
+const IDS: StreamIds = StreamIds {
+    session_id: SESSION,
+    stream_id: STREAM,
+};
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn geometry() -> Geometry {
+    Geometry::new(0, TERM).unwrap()
+}
+
+/// A receiver of a fresh stream with a window of 4 KiB.
+fn receiver() -> (LogBuffer, StreamReceiver) {
+    let log = LogBuffer::allocate(geometry(), MTU).unwrap();
+    let config = ReceiverConfig {
+        window_length: 4096,
+        receiver_id: RECEIVER,
+        ..ReceiverConfig::default()
+    };
+    let receiver = StreamReceiver::new(IDS, geometry(), MTU, 0, config, address(1));
+    (log, receiver)
+}
+
+/// The frame of `length` bytes that lies at `position` of the stream.
+fn frame(position: Position, length: usize) -> Vec<u8> {
+    let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
+    log.restart(position, &[]);
+    let mut appender = ExclusiveAppender::new(geometry(), SESSION, STREAM, MTU, position);
+    let payload = vec![3; length - 32];
+    appender.offer(&mut log, Position::MAX, &[&payload], &mut PlainSeal);
+    log.bytes(position, length).to_vec()
+}
+
+fn place(receiver: &mut StreamReceiver, log: &mut LogBuffer, datagram: &[u8]) -> Placement {
+    match parse(datagram) {
+        Ok(Packet::Data(data)) => receiver.on_data(0, log, &data),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_receiver_places_only_what_is_new_and_within_its_bounds() {
+    let (mut log, mut receiver) = receiver();
+    let half_term = TERM as Position / 2;
+    let cases = [
+        (frame(64, 64), Placement::Inserted),
+        (frame(64, 64), Placement::Duplicate),
+        (frame(0, 64), Placement::Inserted),
+        (frame(0, 64), Placement::Duplicate),
+        (frame(half_term - 64, 64), Placement::Inserted),
+        (frame(half_term - 32, 64), Placement::Overrun),
+        (frame(3 * TERM as Position, 64), Placement::Overrun),
+    ];
+    for (datagram, expected) in cases {
+        assert_eq!(place(&mut receiver, &mut log, &datagram), expected);
+    }
+    receiver.set_limit(1024);
+    assert_eq!(
+        place(&mut receiver, &mut log, &frame(992, 64)),
+        Placement::Overrun
+    );
+    assert_eq!(
+        place(&mut receiver, &mut log, &frame(960, 64)),
+        Placement::Inserted
+    );
+    let mut foreign = frame(128, 64);
+    foreign[12] ^= 1;
+    assert_eq!(place(&mut receiver, &mut log, &foreign), Placement::Foreign);
+    assert_eq!(receiver.rebuild_position(), 128);
+    assert_eq!(receiver.high_water_mark(), half_term);
+}
+
+#[test]
+fn a_datagram_whose_later_frames_are_known_fills_what_is_missing_before_them() {
+    let (mut log, mut receiver) = receiver();
+    assert_eq!(
+        place(&mut receiver, &mut log, &frame(64, 64)),
+        Placement::Inserted
+    );
+    let both = [frame(0, 64), frame(64, 64), frame(128, 64)].concat();
+    assert_eq!(place(&mut receiver, &mut log, &both), Placement::Inserted);
+    assert_eq!(receiver.rebuild_position(), 192);
+    assert_eq!(log.bytes(0, 192), both);
+}
+
+#[test]
+fn status_messages_go_out_at_once_every_quarter_window_and_every_200_ms() {
+    let (log, mut receiver) = receiver();
+    let mut link = RecordingPort::default();
+    let mut work = |now, consumption| {
+        receiver.do_work(now, &log, consumption, &mut link);
+        link.take().map(|datagram| match parse(&datagram) {
+            Ok(Packet::StatusMessage(status)) => {
+                (status.position(geometry()).unwrap(), status.window())
+            }
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(work(0, 0), Some((0, 4096)));
+    assert_eq!(work(1, 1024), None);
+    assert_eq!(work(2, 1056), Some((1056, 4096)));
+    assert_eq!(work(199 * MILLISECOND, 1056), None);
+    assert_eq!(work(201 * MILLISECOND, 1088), Some((1088, 4096)));
+}
+
+#[test]
+fn the_announced_window_never_passes_the_owners_limit_and_opens_with_it() {
+    let (log, mut receiver) = receiver();
+    let mut link = RecordingPort::default();
+    let mut announced = |receiver: &mut StreamReceiver, now| {
+        receiver.do_work(now, &log, 0, &mut link);
+        link.take().map(|datagram| match parse(&datagram) {
+            Ok(Packet::StatusMessage(status)) => status.window(),
+            other => panic!("{other:?}"),
+        })
+    };
+    receiver.set_limit(1000);
+    assert_eq!(announced(&mut receiver, 0), Some(992));
+    receiver.set_limit(1100);
+    assert_eq!(announced(&mut receiver, 1), None);
+    receiver.set_limit(Position::MAX);
+    assert_eq!(announced(&mut receiver, 2), Some(4096));
+}
+
+#[test]
+fn naks_name_the_first_hole_after_the_delay_and_repeat_until_it_is_filled() {
+    let (mut log, mut receiver) = receiver();
+    let mut link = RecordingPort::default();
+    place(&mut receiver, &mut log, &frame(0, 64));
+    place(&mut receiver, &mut log, &frame(192, 64));
+    place(&mut receiver, &mut log, &frame(384, 64));
+    let mut naks = |receiver: &mut StreamReceiver, log: &LogBuffer, now| {
+        receiver.do_work(now, log, 0, &mut link);
+        let datagrams: Vec<Vec<u8>> = std::iter::from_fn(|| link.take()).collect();
+        let nak = |datagram: &Vec<u8>| match parse(datagram) {
+            Ok(Packet::Nak(nak)) => Some((nak.position(geometry()).unwrap(), nak.length())),
+            _ => None,
+        };
+        datagrams.iter().find_map(nak)
+    };
+    assert_eq!(naks(&mut receiver, &log, 0), None);
+    assert_eq!(receiver.next_deadline(), Some(MICROSECOND));
+    assert_eq!(naks(&mut receiver, &log, MICROSECOND), Some((64, 128)));
+    assert_eq!(naks(&mut receiver, &log, 50 * MICROSECOND), None);
+    assert_eq!(
+        naks(&mut receiver, &log, 101 * MICROSECOND),
+        Some((64, 128))
+    );
+    place(
+        &mut receiver,
+        &mut log,
+        &[frame(64, 64), frame(128, 64)].concat(),
+    );
+    assert_eq!(naks(&mut receiver, &log, 102 * MICROSECOND), None);
+    assert_eq!(
+        naks(&mut receiver, &log, 103 * MICROSECOND),
+        Some((256, 128))
+    );
+}
+
+#[test]
+fn reordering_within_the_configured_delay_asks_for_nothing() {
+    let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
+    let config = ReceiverConfig {
+        nak_delay_ns: 20 * MICROSECOND,
+        ..ReceiverConfig::default()
+    };
+    let mut receiver = StreamReceiver::new(IDS, geometry(), MTU, 0, config, address(1));
+    let mut link = RecordingPort::default();
+    place(&mut receiver, &mut log, &frame(64, 64));
+    receiver.do_work(0, &log, 0, &mut link);
+    receiver.do_work(19 * MICROSECOND, &log, 0, &mut link);
+    place(&mut receiver, &mut log, &frame(0, 64));
+    receiver.do_work(40 * MICROSECOND, &log, 0, &mut link);
+    assert_eq!(receiver.counters().naks_sent, 0);
+    assert_eq!(receiver.rebuild_position(), 128);
+}
+
+#[test]
+fn padding_may_pass_the_window_but_never_the_owners_limit() {
+    let (mut log, mut receiver) = receiver();
+    let half_term = TERM as Position / 2;
+    let mut pad = frame(half_term - 32, 32);
+    pad[..4].copy_from_slice(&4096_i32.to_le_bytes());
+    pad[6] = 0;
+    receiver.set_limit(half_term);
+    assert_eq!(place(&mut receiver, &mut log, &pad), Placement::Overrun);
+    receiver.set_limit(Position::MAX);
+    assert_eq!(place(&mut receiver, &mut log, &pad), Placement::Inserted);
+    assert_eq!(receiver.high_water_mark(), half_term - 32 + 4096);
+}
