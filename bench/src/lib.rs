@@ -17,5 +17,6 @@ pub mod environment;
 pub mod floor;
 pub mod histogram;
 pub mod load;
+pub mod member_summary;
 pub mod report;
 pub mod scenario;

@@ -8,6 +8,7 @@ use crate::budget::{Budget, StepBudget};
 use crate::environment::Environment;
 use crate::floor::FloorResult;
 use crate::histogram::LatencySummary;
+use crate::member_summary::MemberSummary;
 
 /// The floor beside a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,6 +67,8 @@ pub struct Report {
     pub received: u64,
     /// What went wrong, in words; empty for a good run.
     pub errors: Vec<String>,
+    /// The members at the end.
+    pub members: Vec<MemberSummary>,
     /// Latency of the measured requests.
     pub latency: LatencySummary,
     /// Where the time went, when tracing was on.
@@ -96,6 +99,7 @@ impl Report {
             "sent": self.sent,
             "received": self.received,
             "errors": self.errors,
+            "members": self.members.iter().map(MemberSummary::to_json).collect::<Vec<_>>(),
             "latency_ns": self.latency.to_json(),
             "steps": budget.map(steps_json),
             "phases": budget.map(phases_json),
@@ -158,6 +162,13 @@ impl Display for Report {
             "  sent {}, answered {}, {:.0} messages/s",
             self.sent, self.received, self.throughput_per_s
         )?;
+        for (id, member) in self.members.iter().enumerate().filter(|(_, m)| m.is_leader) {
+            let (term, commit) = (member.term, member.commit);
+            writeln!(
+                f,
+                "  leader: member {id} in term {term}, committed to {commit}"
+            )?;
+        }
         let latency = &self.latency;
         writeln!(
             f,
@@ -316,6 +327,7 @@ mod tests {
             sent: 10,
             received: 10,
             errors: Vec::new(),
+            members: Vec::new(),
             latency: LatencySummary {
                 p50: 30_000,
                 p99: 60_000,

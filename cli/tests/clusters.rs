@@ -74,6 +74,13 @@ fn an_open_loop_over_lossy_links_loses_nothing() {
 }
 
 #[test]
+fn the_matching_engine_can_be_measured_too() {
+    let result = bench(&["--service", "orderbook", "--sync", "none", "--window", "8"]);
+    assert_eq!(result["sent"], result["received"]);
+    assert_eq!(result["config"]["message_length"], 32);
+}
+
+#[test]
 fn orders_come_out_as_in_a_replay_although_the_leader_is_killed() {
     let place = tempfile::tempdir().unwrap();
     let samples = concat!(

@@ -203,8 +203,9 @@ impl ConsensusModule {
                 message,
             } => self.on_message(now, from, incarnation, message, actions),
             Event::StatePersisted { term, vote } => {
+                let was_persisted = self.vote.is_persisted();
                 self.vote.on_persisted(term, vote);
-                if self.vote.is_persisted() {
+                if !was_persisted && self.vote.is_persisted() {
                     self.on_vote_durable(now, actions);
                 }
             }

@@ -6,15 +6,12 @@ use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::config::ClusterConfig;
-use lockstep_consensus::counters::{Counter, Counters};
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now};
-use lockstep_transport::position::Position;
 use lockstep_transport::trace::{CLIENT_MEMBER, TraceRecord, Tracer};
 
 use super::bench_error::BenchError;
 use super::cluster_bench::{ClusterBench, ServiceChoice};
-use super::disk_plan::DiskPlan;
 use super::embedded::{self, EmbeddedRun};
 use super::load_client::LoadClient;
 use super::process_cluster::{self, ProcessRun};
@@ -24,6 +21,7 @@ use crate::budget::budget;
 use crate::environment::Environment;
 use crate::floor;
 use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
+use crate::member_summary::MemberSummary;
 use crate::report::{FloorReport, Report};
 
 /// Trace ring of the client: a quarter of a million records, minutes of a closed loop.
@@ -34,35 +32,6 @@ const CLIENT_MTU: usize = 1408;
 
 /// The client of a run.
 pub type BenchClient = LoadClient<NetworkPort>;
-
-/// Where a member stood at the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MemberSummary {
-    /// Whether it led.
-    pub is_leader: bool,
-    /// Its leadership term.
-    pub term: i64,
-    /// End of its log.
-    pub append: Position,
-    /// Its commit position.
-    pub commit: Position,
-    /// Elections it stood in.
-    pub elections: i64,
-}
-
-impl MemberSummary {
-    /// Reads it from the member's counters.
-    #[must_use]
-    pub fn read(counters: &Counters) -> Self {
-        Self {
-            is_leader: counters.get(Counter::IngressOpen) == 1,
-            term: counters.get(Counter::Term),
-            append: counters.get(Counter::Append),
-            commit: counters.get(Counter::Commit),
-            elections: counters.get(Counter::Elections),
-        }
-    }
-}
 
 /// What a run of either kind leaves.
 pub struct ClusterRun {
@@ -144,7 +113,7 @@ pub fn client(
 pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
     bench.check()?;
     let cluster = bench.cluster_config()?;
-    let plan = DiskPlan::new(&cluster, bench.message_length, bench.disk_budget_bytes);
+    let plan = bench.disk_plan(&cluster);
     if let LoadLimit::Messages(messages) = bench.load.limit {
         plan.check(messages)?;
     }
@@ -221,6 +190,7 @@ fn report(
         sent,
         received,
         errors,
+        members: run.members,
         latency: load
             .map(|load| load.latencies().summary())
             .unwrap_or_default(),

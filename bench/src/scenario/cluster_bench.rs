@@ -8,12 +8,14 @@ use lockstep_consensus::config::{
 use lockstep_consensus::node::NodeService;
 use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::OrderBook;
+use lockstep_service::samples::order_book::codec::REPORT_LENGTH_MAX;
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use serde_json::{Map, Value, json};
 
 use super::addresses::reserve;
 use super::bench_error::BenchError;
+use super::disk_plan::DiskPlan;
 use super::workload::Workload;
 use crate::floor::{FloorConfig, FloorLayout, FloorSizes};
 use crate::load::{LoadConfig, LoadLimit, LoadShape};
@@ -70,8 +72,6 @@ pub struct ClusterBench {
     pub responses: ResponsesMode,
     /// The service.
     pub service: ServiceChoice,
-    /// What requests say; `None`: echo messages of `message_length`.
-    pub prepared: Option<Vec<Vec<u8>>>,
     /// Members as processes of their own.
     pub is_processes: bool,
     /// Under which directory the run's own is made.
@@ -114,7 +114,6 @@ impl Default for ClusterBench {
             sync: SyncMode::Data,
             responses: ResponsesMode::Replicated,
             service: ServiceChoice::Echo,
-            prepared: None,
             is_processes: false,
             directory: PathBuf::from("lockstep-data"),
             is_kept: false,
@@ -186,12 +185,24 @@ impl ClusterBench {
     }
 
     pub(super) fn workload(&self) -> Workload {
-        match &self.prepared {
-            Some(messages) => Workload::Prepared {
-                messages: messages.clone(),
-            },
-            None => Workload::echo(self.message_length),
+        match self.service {
+            ServiceChoice::Echo => Workload::echo(self.message_length),
+            ServiceChoice::OrderBook => Workload::orders(),
         }
+    }
+
+    /// Bytes of the longest request: the matching engine's requests have a length of their own.
+    pub(super) fn request_length(&self) -> usize {
+        self.workload().length_max()
+    }
+
+    pub(super) fn disk_plan(&self, cluster: &ClusterConfig) -> DiskPlan {
+        let (longest, answers) = match self.service {
+            ServiceChoice::Echo => (self.message_length, 1),
+            // An acknowledgement, and a fill told to either side.
+            ServiceChoice::OrderBook => (REPORT_LENGTH_MAX, 3),
+        };
+        DiskPlan::new(cluster, longest, answers, self.disk_budget_bytes)
     }
 
     pub(super) fn floor_config(&self, directory: &Path) -> FloorConfig {
@@ -204,7 +215,7 @@ impl ClusterBench {
         FloorConfig {
             messages,
             warmup: messages / 10,
-            sizes: FloorSizes::of_message(self.message_length),
+            sizes: FloorSizes::of_message(self.request_length()),
             is_durable,
             crossings: match self.responses {
                 ResponsesMode::Replicated => 2,
@@ -235,7 +246,7 @@ impl ClusterBench {
             "cluster of {} ({place}), {load}, {} bytes, service {}, sync {sync}, responses \
              {responses}",
             self.nodes,
-            self.message_length,
+            self.request_length(),
             self.service.name(),
         );
         if self.sync == SyncMode::None {
@@ -263,7 +274,7 @@ impl ClusterBench {
             LoadLimit::Duration(duration) => (None, Some(duration)),
         };
         let object = json!({
-            "nodes": self.nodes, "message_length": self.message_length,
+            "nodes": self.nodes, "message_length": self.request_length(),
             "window": window, "rate": rate, "messages": messages,
             "duration_ns": duration_ns, "warmup_ns": self.load.warmup_ns,
             "sync": self.sync_name(), "responses": self.responses_name(),

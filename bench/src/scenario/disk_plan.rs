@@ -38,13 +38,13 @@ pub struct DiskPlan {
 }
 
 impl DiskPlan {
-    /// The plan for messages of `message_length` bytes that are answered in kind, with
-    /// `budget` bytes of segment files per node.
+    /// The plan for messages of `message_length` bytes, each with at most `answers` answers no
+    /// longer than itself, with `budget` bytes of segment files per node.
     #[must_use]
-    pub fn new(cluster: &ClusterConfig, message_length: usize, budget: u64) -> Self {
+    pub fn new(cluster: &ClusterConfig, message_length: usize, answers: u64, budget: u64) -> Self {
         let entry = aligned_length(ENTRY_HEADER_LENGTH + message_length, cluster.log_mtu) as u64;
         let entries = match cluster.responses {
-            ResponsesMode::Replicated => 2,
+            ResponsesMode::Replicated => 1 + answers,
             ResponsesMode::Direct => 1,
         };
         Self {
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_run_that_cannot_fit_is_refused_with_the_arithmetic() {
         let cluster = ClusterConfig::default();
-        let plan = DiskPlan::new(&cluster, 288, 2 << 30);
+        let plan = DiskPlan::new(&cluster, 288, 1, 2 << 30);
         let most = plan.messages_max();
         assert!(plan.check(most).is_ok());
         let error = plan.check(most + 1).unwrap_err();
@@ -102,7 +102,7 @@ mod tests {
             responses: ResponsesMode::Direct,
             ..ClusterConfig::default()
         };
-        let plan = DiskPlan::new(&cluster, 288, 2 << 30);
+        let plan = DiskPlan::new(&cluster, 288, 1, 2 << 30);
         assert_eq!(plan.per_message, 384);
     }
 }

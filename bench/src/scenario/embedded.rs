@@ -17,8 +17,9 @@ use lockstep_transport::time::{Nanos, SECOND};
 use lockstep_transport::trace::TraceRecord;
 
 use super::bench_error::BenchError;
-use super::cluster::{BenchClient, ClusterRun, MemberSummary};
+use super::cluster::{BenchClient, ClusterRun};
 use crate::load::LoadConfig;
+use crate::member_summary::MemberSummary;
 
 /// A cluster that has no leader after so long is not going to get one.
 const START_TIMEOUT_NS: Nanos = 20 * SECOND;

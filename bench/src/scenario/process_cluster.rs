@@ -10,10 +10,11 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::{TraceRecord, Tracer};
 
 use super::bench_error::BenchError;
-use super::cluster::{BenchClient, ClusterRun, MemberSummary, client};
+use super::cluster::{BenchClient, ClusterRun, client};
 use super::cluster_bench::ClusterBench;
 use super::node_process::{NodeExtras, NodeProcess};
 use crate::load::LoadConfig;
+use crate::member_summary::MemberSummary;
 
 /// A cluster that has no leader after so long is not going to get one.
 const START_TIMEOUT_NS: Nanos = 30 * SECOND;

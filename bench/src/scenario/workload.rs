@@ -1,7 +1,16 @@
 //! What requests say, and whether the answers are right.
 
+use lockstep_service::samples::order_book::codec::{Action, OrderRequest, Side};
+
 /// Bytes at the start of an echo message that carry its number.
 const NUMBER_LENGTH: usize = 8;
+
+/// Orders before the first is repeated: more than are ever in flight.
+const ORDERS: u64 = 8_192;
+
+/// Price and quantity of each, in the book's own units; their values do not matter.
+const ORDER_PRICE: i64 = 1_000_000;
+const ORDER_QUANTITY: u64 = 10_000;
 
 /// The requests of a run.
 #[derive(Clone, Debug)]
@@ -26,6 +35,28 @@ impl Workload {
         // Neither zeros nor a short period, so that a shifted or torn copy never looks right.
         let pattern = (0..length).map(|at| (at * 31 % 251) as u8).collect();
         Self::Echo { pattern }
+    }
+
+    /// Orders for the matching engine: a buy, then a sell that takes all of it, so that the
+    /// book neither grows nor repeats an open order's id.
+    #[must_use]
+    pub fn orders() -> Self {
+        let order = |number: u64| OrderRequest {
+            action: Action::Add,
+            side: Some(if number.is_multiple_of(2) {
+                Side::Buy
+            } else {
+                Side::Sell
+            }),
+            symbol: 0,
+            order_id: number + 1,
+            price: ORDER_PRICE,
+            quantity: ORDER_QUANTITY,
+        };
+        let messages = (0..ORDERS).map(|number| order(number).encode().to_vec());
+        Self::Prepared {
+            messages: messages.collect(),
+        }
     }
 
     /// Writes request `number` (from 1) into `message`, which keeps its room.
@@ -69,6 +100,9 @@ impl Workload {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_service::samples::order_book::OrderBook;
+    use lockstep_service::samples::order_book::codec::Report;
+
     use super::*;
 
     #[test]
@@ -85,6 +119,24 @@ mod tests {
             message[last] ^= 1;
             assert!(!workload.is_right(7, &message));
         }
+    }
+
+    #[test]
+    fn orders_are_filled_in_pairs_and_none_is_rejected() {
+        let workload = Workload::orders();
+        let mut book = OrderBook::default();
+        let (mut fills, mut rejects, mut message) = (0, 0, Vec::new());
+        for number in 1..=2 * ORDERS {
+            workload.write(number, &mut message);
+            let order = OrderRequest::decode(&message).unwrap();
+            book.apply(1, &order, &mut |_, report| match report {
+                Report::Fill { .. } => fills += 1,
+                Report::Reject { .. } => rejects += 1,
+                Report::Ack { .. } => {}
+            });
+        }
+        assert_eq!(rejects, 0);
+        assert!(fills >= ORDERS);
     }
 
     #[test]

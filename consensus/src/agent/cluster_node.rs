@@ -119,6 +119,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.fault.as_ref()
     }
 
+    /// End of the contiguous log received from the leader, while following one.
+    #[must_use]
+    pub fn followed_position(&self) -> Option<Position> {
+        self.follower.append_position()
+    }
+
     /// The parts, for tools and the simulator's oracles.
     #[must_use]
     pub const fn parts(&self) -> &NodeParts<D, P, S> {

@@ -61,9 +61,21 @@ impl FollowerLog {
         });
     }
 
-    /// Accepts nothing from now on.
-    pub fn stop(&mut self) {
-        self.stream = None;
+    /// Accepts nothing from now on. What lies above `append`, the end of the log as it was
+    /// reported, is zeroed: a frame placed out of order must not be met by the next leader's.
+    pub fn stop(&mut self, log: &mut LogBuffer, append: Position) {
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
+        let end = stream.receiver.high_water_mark();
+        let mut position = append;
+        while position < end {
+            let geometry = log.geometry();
+            let term_end = geometry.term_start(position) + geometry.term_length() as Position;
+            let length = end.min(term_end) - position;
+            log.zero(position, length as usize);
+            position += length;
+        }
     }
 
     /// End of the contiguous log, while following.

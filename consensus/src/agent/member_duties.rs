@@ -54,6 +54,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         if let Some(position) = self.parts.store.poll_truncated(now) {
             self.reported_durable = position;
+            let parts = &mut self.parts;
+            parts.replication.reset_readers();
+            parts.applier.reader_mut().reset();
+            parts.delivery.reader_mut().reset();
             let event = Event::Truncated { position };
             self.parts.module.on_event(now, event, &mut self.actions);
             work += 1;
@@ -151,13 +155,15 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         match action {
             Action::PersistState { term, vote } => parts.store.persist_state(now, term, vote),
             Action::Send { to, message } => self.send(now, to, message),
-            Action::StopPlacing => self.follower.stop(),
+            Action::StopPlacing => self.stop_following(),
             Action::Truncate { position } => {
                 parts.store.begin_truncation(now, position);
             }
             Action::Follow {
                 leader, position, ..
             } => {
+                self.stop_following();
+                let parts = &mut self.parts;
                 let address = parts.identity.members[usize::from(leader)].member;
                 let session_id = parts.identity.log_session_id;
                 let receiver_id = i64::from(parts.identity.member);
@@ -200,8 +206,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         parts.member_port.send(now, address, &bytes[..length]);
     }
 
+    fn stop_following(&mut self) {
+        let append = self.parts.store.append();
+        self.follower.stop(self.parts.store.log_mut(), append);
+    }
+
     fn lead(&mut self, now: Nanos, term: LeadershipTermId) {
-        self.follower.stop();
+        self.stop_following();
         let context = self.append_context(now);
         let parts = &mut self.parts;
         let log_time = parts.store.log_time();

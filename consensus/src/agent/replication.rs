@@ -76,6 +76,19 @@ impl Replication {
             .get_mut(usize::from(owner.checked_sub(OWNER_READER_FIRST)?))
     }
 
+    /// The sender to `member`, for tools.
+    #[must_use]
+    pub fn sender(&self, member: MemberId) -> Option<&StreamSender> {
+        self.senders.get(usize::from(member))?.as_ref()
+    }
+
+    /// The log was truncated: what the readers have read ahead is not it any more.
+    pub fn reset_readers(&mut self) {
+        for reader in &mut self.readers {
+            reader.reset();
+        }
+    }
+
     /// Sends what is new, heartbeats and retransmissions. Returns the datagrams sent.
     pub fn do_work<D: Disk>(
         &mut self,

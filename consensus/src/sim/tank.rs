@@ -123,7 +123,7 @@ pub fn run(seed: u64, options: &TankOptions) -> Result<TankReport, TankViolation
             return Err(tank.violation(what));
         }
     }
-    let settled = tank.now + SECOND;
+    let settled = tank.now + 10 * SECOND;
     while tank.now < settled {
         tank.moment(false)?;
     }
@@ -339,8 +339,10 @@ impl Tank {
         for (id, state) in states.iter().enumerate() {
             if *state != states[0] {
                 let what = format!(
-                    "oracle 6: member {id} has {state:?}, member 0 {:?}",
-                    states[0]
+                    "oracle 6: member {id} has {state:?}, member 0 {:?}; {} {}",
+                    states[0],
+                    self.members[id].describe(),
+                    self.members[0].describe()
                 );
                 return Err(self.violation(what));
             }

@@ -292,7 +292,7 @@ impl TankMember {
                 let parts = node.parts();
                 format!(
                     "member {} {:?} term {} leader {:?} commit {} append {} durable {} \
-                     applied {} open {} fault {:?}",
+                     applied {} open {} follows {:?} fault {:?}",
                     self.config.member,
                     parts.module.role(),
                     parts.module.term(),
@@ -302,6 +302,7 @@ impl TankMember {
                     parts.store.durable(),
                     parts.applier.position(),
                     parts.leadership.is_open(),
+                    node.followed_position(),
                     node.fault(),
                 )
             }

@@ -203,3 +203,17 @@ fn padding_may_pass_the_window_but_never_the_owners_limit() {
     assert_eq!(place(&mut receiver, &mut log, &pad), Placement::Inserted);
     assert_eq!(receiver.high_water_mark(), half_term - 32 + 4096);
 }
+
+#[test]
+fn what_lies_below_the_contiguous_stream_is_never_placed_even_on_recycled_memory() {
+    let join = 2 * TERM as Position + 64;
+    let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
+    log.restart(join, &[]);
+    let config = ReceiverConfig::default();
+    let mut receiver = StreamReceiver::new(IDS, geometry(), MTU, join, config, address(1));
+    for position in [0, TERM as Position, join - 64] {
+        let stale = frame(position, 64);
+        assert_eq!(place(&mut receiver, &mut log, &stale), Placement::Duplicate);
+        assert_eq!(log.frame_length(position), 0);
+    }
+}

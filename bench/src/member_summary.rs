@@ -1,0 +1,43 @@
+//! Where a member stood at the end of a run, from its counters.
+
+use lockstep_consensus::counters::{Counter, Counters};
+use lockstep_transport::position::Position;
+use serde_json::{Value, json};
+
+/// Where a member stood at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemberSummary {
+    /// Whether it led.
+    pub is_leader: bool,
+    /// Its leadership term.
+    pub term: i64,
+    /// End of its log.
+    pub append: Position,
+    /// Its commit position.
+    pub commit: Position,
+    /// Elections it stood in.
+    pub elections: i64,
+}
+
+impl MemberSummary {
+    /// Reads it from the member's counters.
+    #[must_use]
+    pub fn read(counters: &Counters) -> Self {
+        Self {
+            is_leader: counters.get(Counter::IngressOpen) == 1,
+            term: counters.get(Counter::Term),
+            append: counters.get(Counter::Append),
+            commit: counters.get(Counter::Commit),
+            elections: counters.get(Counter::Elections),
+        }
+    }
+
+    /// The summary as a JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "leader": self.is_leader, "term": self.term, "append": self.append,
+            "commit": self.commit, "elections": self.elections,
+        })
+    }
+}
