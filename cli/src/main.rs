@@ -55,3 +55,16 @@ fn main() -> ExitCode {
     };
     outcome.report()
 }
+
+#[cfg(test)]
+mod tests {
+    use lockstep_bench::allocations;
+
+    #[test]
+    fn the_binary_counts_its_allocations() {
+        let before = allocations::count();
+        let allocated = std::hint::black_box(vec![1_u8; 100]);
+        assert!(allocations::count() > before);
+        drop(allocated);
+    }
+}

@@ -39,6 +39,10 @@ pub enum HaltReason {
 
 /// An output of the consensus module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a list page is rare, and a box would allocate"
+)]
 pub enum Action {
     /// Make (term, vote) durable, then report `StatePersisted`.
     PersistState {

@@ -7,6 +7,10 @@ use crate::message::MemberMessage;
 
 /// An input of the consensus module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a list page is rare, and a box would allocate"
+)]
 pub enum Event {
     /// A datagram of another member.
     Message {

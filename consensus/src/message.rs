@@ -23,6 +23,10 @@ pub struct TermPage {
 
 /// One message between members. The sender's id and incarnation travel in its envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a list page is rare, and a box would allocate"
+)]
 pub enum MemberMessage {
     /// Would you vote for me in `term`? Changes nothing durable.
     PreVoteRequest {

@@ -15,15 +15,25 @@ use super::egress_channel::EgressChannel;
 /// Slots beyond one per session: clients that are being redirected or refused.
 const SPARE_SLOTS: usize = 64;
 
-/// Number of a channel's slot.
+/// Names one channel for ever: a slot that is used again for another client has another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(usize);
+pub struct Slot {
+    index: usize,
+    serial: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    serial: u64,
+    channel: EgressChannel,
+}
 
 /// All egress channels.
 #[derive(Debug)]
 pub struct EgressChannels {
-    slots: Vec<Option<EgressChannel>>,
+    slots: Vec<Option<Entry>>,
     capacity: usize,
+    opened: u64,
 }
 
 impl EgressChannels {
@@ -34,52 +44,64 @@ impl EgressChannels {
         Self {
             slots: Vec::with_capacity(capacity),
             capacity,
+            opened: 0,
         }
     }
 
     /// The channel that leads to this client and has not been connected yet, if there is one.
     #[must_use]
     pub fn find_fresh(&self, address: SocketAddr, stream_id: i32) -> Option<Slot> {
-        let leads = |slot: &Option<EgressChannel>| {
-            slot.as_ref()
-                .is_some_and(|channel| channel.is_fresh_for(address, stream_id))
-        };
-        self.slots.iter().position(leads).map(Slot)
+        self.position(|channel| channel.is_fresh_for(address, stream_id))
     }
 
     /// A channel that leads to this address, on whatever stream.
     #[must_use]
     pub fn find_address(&self, address: SocketAddr) -> Option<Slot> {
-        let leads = |slot: &Option<EgressChannel>| {
-            slot.as_ref()
-                .is_some_and(|channel| channel.address() == address)
-        };
-        self.slots.iter().position(leads).map(Slot)
+        self.position(|channel| channel.address() == address)
+    }
+
+    fn position(&self, matches: impl Fn(&EgressChannel) -> bool) -> Option<Slot> {
+        let is_match = |slot: &Option<Entry>| slot.as_ref().is_some_and(|e| matches(&e.channel));
+        let index = self.slots.iter().position(is_match)?;
+        let serial = self.slots[index].as_ref()?.serial;
+        Some(Slot { index, serial })
     }
 
     /// Opens a channel; `None` when all slots are taken or memory is short.
     pub fn open(&mut self, config: PublicationConfig, now: Nanos) -> Option<Slot> {
-        let channel = EgressChannel::open(config, now).ok()?;
-        if let Some(free) = self.slots.iter().position(Option::is_none) {
-            self.slots[free] = Some(channel);
-            return Some(Slot(free));
-        }
-        if self.slots.len() == self.capacity {
+        let free = self.slots.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.slots.len());
+        if index == self.capacity {
             return None;
         }
-        self.slots.push(Some(channel));
-        Some(Slot(self.slots.len() - 1))
+        let channel = EgressChannel::open(config, now).ok()?;
+        self.opened += 1;
+        let serial = self.opened;
+        if index == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[index] = Some(Entry { serial, channel });
+        Some(Slot { index, serial })
     }
 
-    /// The channel in `slot`, unless it has ended.
+    /// The channel of this name, unless it has ended.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut EgressChannel> {
-        self.slots.get_mut(slot.0)?.as_mut()
+        let entry = self.slots.get_mut(slot.index)?.as_mut()?;
+        (entry.serial == slot.serial).then_some(&mut entry.channel)
     }
 
-    /// The channel in `slot`, unless it has ended.
+    /// The channel of this name, unless it has ended.
     #[must_use]
     pub fn get(&self, slot: Slot) -> Option<&EgressChannel> {
-        self.slots.get(slot.0)?.as_ref()
+        let entry = self.slots.get(slot.index)?.as_ref()?;
+        (entry.serial == slot.serial).then_some(&entry.channel)
+    }
+
+    fn channels_mut(&mut self) -> impl Iterator<Item = &mut EgressChannel> {
+        self.slots
+            .iter_mut()
+            .flatten()
+            .map(|entry| &mut entry.channel)
     }
 
     /// Hands a control frame from `source` to the publication it concerns.
@@ -90,7 +112,7 @@ impl EgressChannels {
         session_id: i32,
         packet: &Packet<'_>,
     ) -> bool {
-        let concerned = self.slots.iter_mut().flatten().find(|channel| {
+        let concerned = self.channels_mut().find(|channel| {
             channel.transport_session_id() == session_id && channel.address() == source
         });
         concerned.is_some_and(|channel| {
@@ -103,9 +125,9 @@ impl EgressChannels {
     pub fn do_work(&mut self, now: Nanos, port: &mut impl DatagramPort) -> usize {
         let mut work = 0;
         for slot in &mut self.slots {
-            let Some(channel) = slot else { continue };
-            work += channel.do_work(now, port);
-            if channel.is_done(now) {
+            let Some(entry) = slot else { continue };
+            work += entry.channel.do_work(now, port);
+            if entry.channel.is_done(now) {
                 *slot = None;
                 work += 1;
             }
@@ -115,7 +137,7 @@ impl EgressChannels {
 
     /// Ends all streams at once: this member no longer speaks for the cluster.
     pub fn abandon_all(&mut self) {
-        for channel in self.slots.iter_mut().flatten() {
+        for channel in self.channels_mut() {
             channel.abandon();
         }
     }
@@ -129,8 +151,8 @@ impl EgressChannels {
     /// The next moment a channel has something to do by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.slots.iter().flatten().fold(None, |next, channel| {
-            earliest(next, channel.next_deadline())
+        self.slots.iter().flatten().fold(None, |next, entry| {
+            earliest(next, entry.channel.next_deadline())
         })
     }
 }

@@ -12,6 +12,7 @@ use lockstep_transport::protocol::{DataPacket, Packet};
 use lockstep_transport::stream::{ReceiverConfig, StreamIds, StreamReceiver};
 use lockstep_transport::time::Nanos;
 
+use super::identity::Identity;
 use crate::consensus_module::ConsensusModule;
 
 /// Most bytes a leader may have under way to a follower: enough for a fast disk's latency at
@@ -39,14 +40,14 @@ impl FollowerLog {
         log: &LogBuffer,
         leader: SocketAddr,
         position: Position,
-        session_id: i32,
-        receiver_id: i64,
-        mtu: usize,
+        identity: &Identity,
     ) {
         let ids = StreamIds {
-            session_id,
+            session_id: identity.log_session_id,
             stream_id: LOG_STREAM_ID,
         };
+        let receiver_id = i64::from(identity.member);
+        let mtu = identity.log_mtu;
         let window_length = WINDOW_MAX.min(log.geometry().term_length() / 2);
         let config = ReceiverConfig {
             window_length,

@@ -130,37 +130,31 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         };
         self.tracer
             .message(TracePoint::ConnectLeader, connect.correlation_id, 0);
-        if let Some(session) = self.applier.sessions().find(connect.nonce, principal_hash) {
-            let id = session.id;
+        if let Some(id) = known {
             self.resume(id, slot, connect);
             return PollAction::Continue;
         }
-        if connect.resume_session >= 0 {
-            self.answer(
-                slot,
-                connect.correlation_id,
-                EventCode::Closed,
-                b"session expired",
-            );
-            return PollAction::Continue;
-        }
-        if connect.version != PROTOCOL_VERSION {
-            self.answer(
-                slot,
-                connect.correlation_id,
-                EventCode::Error,
-                b"unsupported version",
-            );
-            return PollAction::Continue;
-        }
-        if self.applier.sessions().is_full() {
-            let text = b"concurrent session limit";
-            self.answer(slot, connect.correlation_id, EventCode::Error, text);
+        if let Some((code, text)) = self.refusal_of(connect) {
+            self.dismiss(slot, connect.correlation_id, code, text);
             return PollAction::Continue;
         }
         self.open_session(source, slot, connect, principal_hash)
     }
 
+    /// Why no session can be opened for this request, if so.
+    fn refusal_of(&self, connect: &ConnectRequest<'_>) -> Option<(EventCode, &'static [u8])> {
+        if connect.resume_session >= 0 {
+            Some((EventCode::Closed, b"session expired"))
+        } else if connect.version != PROTOCOL_VERSION {
+            Some((EventCode::Error, b"unsupported version"))
+        } else if self.applier.sessions().is_full() {
+            Some((EventCode::Error, b"concurrent session limit"))
+        } else {
+            None
+        }
+    }
+
+    /// Whether the leader has appended requests of the session that are not applied yet.
     fn has_unapplied_requests(&mut self, session: &Session) -> bool {
         let leader_session = self.leadership.sessions.get_mut(session.id);
         leader_session.is_some_and(|known| known.appended_number > session.applied_number)
@@ -222,11 +216,9 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let Some(slot) = self.channel(source, connect.response_stream_id) else {
             return;
         };
-        let endpoints = self.identity.ingress_endpoints.as_bytes();
-        self.answer(slot, connect.correlation_id, EventCode::Redirect, endpoints);
-        if let Some(channel) = self.channels.get_mut(slot) {
-            channel.close();
-        }
+        let identity = self.identity;
+        let endpoints = identity.ingress_endpoints.as_bytes();
+        self.dismiss(slot, connect.correlation_id, EventCode::Redirect, endpoints);
     }
 
     /// The client finds its session again: OK, then everything it lacks, from the log.
@@ -407,7 +399,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         }
     }
 
-    fn answer(&mut self, slot: Slot, correlation_id: i64, code: EventCode, detail: &[u8]) {
+    /// Answers a connect request that opens nothing, and ends the channel behind the answer.
+    fn dismiss(&mut self, slot: Slot, correlation_id: i64, code: EventCode, detail: &[u8]) {
         let leader = self.leader.unwrap_or(self.identity.member);
         let event = SessionEvent {
             session_id: -1,
@@ -422,6 +415,9 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             detail,
         };
         queue_event(self.channels, slot, &event);
+        if let Some(channel) = self.channels.get_mut(slot) {
+            channel.close();
+        }
     }
 
     fn refuse(

@@ -165,12 +165,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 self.stop_following();
                 let parts = &mut self.parts;
                 let address = parts.identity.members[usize::from(leader)].member;
-                let session_id = parts.identity.log_session_id;
-                let receiver_id = i64::from(parts.identity.member);
-                let mtu = parts.identity.log_mtu;
                 let log = parts.store.log();
                 self.follower
-                    .follow(log, address, position, session_id, receiver_id, mtu);
+                    .follow(log, address, position, &parts.identity);
             }
             Action::Lead { term } => self.lead(now, term),
             Action::Replicate { member, position } => {

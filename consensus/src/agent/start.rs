@@ -82,9 +82,69 @@ pub struct StartParts<D, P, S> {
 pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     cluster: &ClusterConfig,
     node: &NodeConfig,
-    mut parts: StartParts<D, P, S>,
+    parts: StartParts<D, P, S>,
 ) -> Result<ClusterNode<D, P, S>, StartError> {
     let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
+    let opened = open_store(cluster, node, geometry, parts.disk)?;
+    let OpenedStore {
+        store,
+        module,
+        incarnation,
+    } = opened;
+    let identity = Identity::new(cluster, node, incarnation);
+    let sessions_max = cluster.sessions_max;
+    let body_max = identity.body_max();
+    // Readers of one disk are numbered: the followers' senders, then apply, then egress.
+    let members = cluster.members.len() as u16;
+    let senders: Result<Vec<LogReader>, std::io::Error> = (0..members)
+        .map(|index| LogReader::new(geometry, index))
+        .collect();
+    let limits = outbox_limits(cluster, &identity);
+    let container = Container::new(parts.service, 0, limits, cluster.message_max);
+    let sessions = SessionTable::new(sessions_max);
+    let apply_reader = LogReader::new(geometry, members)?;
+    let is_direct = identity.is_direct;
+    let applier = Applier::new(container, sessions, apply_reader, body_max, is_direct);
+    let egress_reader = LogReader::new(geometry, members + 1)?;
+    let limits = ImageLimits {
+        term_length_max: INGRESS_TERM_LENGTH_MAX,
+        message_max: cluster.message_max + INGRESS_OVERHEAD,
+        window_length: INGRESS_WINDOW_LENGTH,
+    };
+    let receiver_id = (incarnation << 8 | u64::from(node.member)) as i64;
+    Ok(ClusterNode::new(NodeParts {
+        identity,
+        store,
+        module,
+        member_port: parts.member_port,
+        ingress_port: parts.ingress_port,
+        applier,
+        replication: Replication::new(senders?),
+        images: IngressImages::new(sessions_max, limits, receiver_id),
+        channels: EgressChannels::new(sessions_max),
+        delivery: Delivery::new(sessions_max, egress_reader, body_max),
+        leadership: Leadership::new(sessions_max),
+        tracer: parts.tracer,
+        counters: parts.counters,
+        wall_offset: parts.wall_offset,
+        incarnation,
+    }))
+}
+
+/// A node's log and what consensus makes of it, recovered.
+struct OpenedStore<D> {
+    store: LogStore<D>,
+    module: ConsensusModule,
+    incarnation: u64,
+}
+
+/// Opens the directory, recovers the log and counts the incarnation.
+fn open_store<D: Disk>(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    geometry: Geometry,
+    mut disk: D,
+) -> Result<OpenedStore<D>, StartError> {
     let catalog = Catalog {
         cluster: u128::from(cluster_id(&cluster.name)),
         session_id: log_session_id(&cluster.name),
@@ -94,37 +154,66 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         segment_length: cluster.segment_length,
         mtu: cluster.log_mtu,
     };
-    let mut directory = Directory::open_or_create(&mut parts.disk, &catalog)?;
+    let mut directory = Directory::open_or_create(&mut disk, &catalog)?;
     let mut log = LogBuffer::allocate(geometry, cluster.log_mtu)?;
     log.pre_touch();
     let ack_mark = directory.ack_mark.position();
-    let disk = &mut parts.disk;
-    let recovered = recover(disk, &mut log, ack_mark, &catalog, begins_leadership_term)?;
-    let incarnation = directory.node_state.begin_incarnation(&mut parts.disk)?;
-    let identity = Identity::new(cluster, node, incarnation);
-    let state = directory.node_state.state();
-    let log_time = last_log_time(&mut parts.disk, &recovered)?;
-    let terms = term_bases(&recovered);
-    let module = ConsensusModule::new(
-        ConsensusConfig {
-            member: node.member,
-            members: cluster.members.len(),
-            heartbeat_interval_ns: node.heartbeat_interval_ns,
-            election_timeout_ns: node.election_timeout_ns,
-        },
-        Recovered {
-            term: state.leadership_term,
-            vote: state.vote,
-            incarnation,
-            terms: terms.clone(),
-            durable: recovered.end,
-            log_term: recovered.last_term,
-            ack_mark,
-            damaged: recovered.damaged.is_some(),
-        },
-        node.seed ^ (incarnation << 8) ^ u64::from(node.member),
-    );
-    let recorder_config = RecorderConfig {
+    let recovered = recover(
+        &mut disk,
+        &mut log,
+        ack_mark,
+        &catalog,
+        begins_leadership_term,
+    )?;
+    let incarnation = directory.node_state.begin_incarnation(&mut disk)?;
+    let log_time = last_log_time(&mut disk, &recovered)?;
+    let found = Recovered {
+        term: directory.node_state.state().leadership_term,
+        vote: directory.node_state.state().vote,
+        incarnation,
+        terms: term_bases(&recovered),
+        durable: recovered.end,
+        log_term: recovered.last_term,
+        ack_mark,
+        damaged: recovered.damaged.is_some(),
+    };
+    let tail_term = found.terms.last().copied();
+    let module = consensus_module(cluster, node, found);
+    let config = recorder_config(node, geometry);
+    let recorder = Recorder::open(&mut disk, config, recovered.segments, recovered.end)?;
+    let recovered = RecoveredStore {
+        log,
+        recorder,
+        node_state: directory.node_state,
+        ack_mark: directory.ack_mark,
+        chain: recovered.chain,
+        log_time,
+        tail_term,
+    };
+    Ok(OpenedStore {
+        store: LogStore::new(disk, recovered),
+        module,
+        incarnation,
+    })
+}
+
+fn consensus_module(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    recovered: Recovered,
+) -> ConsensusModule {
+    let config = ConsensusConfig {
+        member: node.member,
+        members: cluster.members.len(),
+        heartbeat_interval_ns: node.heartbeat_interval_ns,
+        election_timeout_ns: node.election_timeout_ns,
+    };
+    let seed = node.seed ^ (recovered.incarnation << 8) ^ u64::from(node.member);
+    ConsensusModule::new(config, recovered, seed)
+}
+
+fn recorder_config(node: &NodeConfig, geometry: Geometry) -> RecorderConfig {
+    RecorderConfig {
         geometry,
         sync: match node.sync {
             SyncMode::Data => recorder::SyncMode::Data,
@@ -133,66 +222,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         budget: DiskBudget {
             bytes: node.disk_budget_bytes,
         },
-    };
-    let end = recovered.end;
-    let recorder = Recorder::open(&mut parts.disk, recorder_config, recovered.segments, end)?;
-    let store = LogStore::new(
-        parts.disk,
-        RecoveredStore {
-            log,
-            recorder,
-            node_state: directory.node_state,
-            ack_mark: directory.ack_mark,
-            chain: recovered.chain,
-            log_time,
-            tail_term: terms.last().copied(),
-        },
-    );
-    let sessions_max = cluster.sessions_max;
-    let body_max = identity.body_max();
-    let readers: Result<Vec<LogReader>, std::io::Error> = (0..cluster.members.len() as u16)
-        .map(|id| LogReader::new(geometry, id))
-        .collect();
-    let reader_count = cluster.members.len() as u16;
-    let applier = Applier::new(
-        Container::new(
-            parts.service,
-            0,
-            outbox_limits(cluster, &identity),
-            cluster.message_max,
-        ),
-        SessionTable::new(sessions_max),
-        LogReader::new(geometry, reader_count)?,
-        body_max,
-        identity.is_direct,
-    );
-    let limits = ImageLimits {
-        term_length_max: INGRESS_TERM_LENGTH_MAX,
-        message_max: cluster.message_max + INGRESS_OVERHEAD,
-        window_length: INGRESS_WINDOW_LENGTH,
-    };
-    let receiver_id = (incarnation << 8 | u64::from(node.member)) as i64;
-    Ok(ClusterNode::new(NodeParts {
-        store,
-        module,
-        member_port: parts.member_port,
-        ingress_port: parts.ingress_port,
-        applier,
-        replication: Replication::new(readers?),
-        images: IngressImages::new(sessions_max, limits, receiver_id),
-        channels: EgressChannels::new(sessions_max),
-        delivery: Delivery::new(
-            sessions_max,
-            LogReader::new(geometry, reader_count + 1)?,
-            body_max,
-        ),
-        leadership: Leadership::new(sessions_max),
-        tracer: parts.tracer,
-        counters: parts.counters,
-        wall_offset: parts.wall_offset,
-        incarnation,
-        identity,
-    }))
+    }
 }
 
 /// What a client's message carries besides the application's bytes, at most: the longest

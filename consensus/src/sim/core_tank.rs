@@ -35,8 +35,8 @@ const PROGRESS_ENTRIES: usize = 8;
 /// Uncommitted bytes above which a simulated leader takes no more entries.
 const UNCOMMITTED_MAX: Position = 16 * 1024;
 
-/// Mean time between entries offered to a leader.
-const OFFER_MEAN_NS: u64 = 800_000;
+/// Events a run may have: a hundred times the usual number. More is a livelock.
+const EVENTS_MAX: u64 = 4_000_000;
 
 /// What to simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,19 +86,46 @@ pub struct Violation {
     pub what: String,
 }
 
+/// What can be injected in the fault phase, besides lossy links and slow disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FaultClass {
+    /// A host stops and starts again.
+    Crash,
+    /// All hosts stop at once.
+    PowerCut,
+    /// Two sides that do not hear each other.
+    Partition,
+    /// One direction of one link.
+    OneWayCut,
+    /// A process that does not run for a while.
+    Pause,
+    /// A disk that becomes twenty times slower, or well again.
+    Stall,
+    /// All cut links are whole again.
+    Reconnect,
+}
+
+/// Classes with their probability of being part of a run.
+const FAULT_CLASSES: [(FaultClass, f64); 7] = [
+    (FaultClass::Crash, 0.5),
+    (FaultClass::PowerCut, 0.2),
+    (FaultClass::Partition, 0.5),
+    (FaultClass::OneWayCut, 0.5),
+    (FaultClass::Pause, 0.5),
+    (FaultClass::Stall, 0.5),
+    (FaultClass::Reconnect, 1.0),
+];
+
 /// Which faults a run has, and how often.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct FaultPlan {
     links: LinkBehaviour,
     disk: DiskBehaviour,
-    /// Mean time between faults of the classes below, ns.
+    classes: Vec<FaultClass>,
+    /// Mean time between injected faults, ns.
     interval_mean_ns: u64,
-    has_crashes: bool,
-    has_power_cuts: bool,
-    has_partitions: bool,
-    has_one_way_cuts: bool,
-    has_pauses: bool,
-    has_stalls: bool,
+    /// Mean time between entries offered to a leader, ns.
+    offer_mean_ns: u64,
     /// The one member whose disk may lose what it acknowledged: with a quorum of other good
     /// copies, no loss is allowed all the same.
     damaged_member: Option<MemberId>,
@@ -127,13 +154,12 @@ impl FaultPlan {
                 state_mean_ns: 150_000 + slow_disks,
                 failure,
             },
-            interval_mean_ns: 20_000_000 + prng.range(0..150_000_000),
-            has_crashes: prng.chance(0.5),
-            has_power_cuts: prng.chance(0.2),
-            has_partitions: prng.chance(0.5),
-            has_one_way_cuts: prng.chance(0.5),
-            has_pauses: prng.chance(0.5),
-            has_stalls: prng.chance(0.5),
+            classes: FAULT_CLASSES
+                .into_iter()
+                .filter_map(|(class, chance)| prng.chance(chance).then_some(class))
+                .collect(),
+            interval_mean_ns: 5_000_000 << prng.range(0..6),
+            offer_mean_ns: 400_000 << prng.range(0..5),
             damaged_member: is_damaging.then(|| prng.range(0..members as u64) as MemberId),
         }
     }
@@ -302,6 +328,9 @@ impl CoreTank {
             return Ok(());
         }
         self.events += 1;
+        if self.events > EVENTS_MAX {
+            return Err("LV1: time does not move on".to_owned());
+        }
         match next.happening {
             Happening::Offer => self.offer(),
             Happening::Fault => self.inject(),
@@ -352,7 +381,7 @@ impl CoreTank {
                 node.offer(length as Position, &mut self.net);
             }
         }
-        let time = self.net.now + self.net.prng.exponential(OFFER_MEAN_NS) as Nanos;
+        let time = self.net.now + self.net.prng.exponential(self.plan.offer_mean_ns) as Nanos;
         self.net.schedule(time, 0, 0, Happening::Offer);
     }
 
@@ -371,7 +400,7 @@ impl CoreTank {
         self.net.schedule(time, 0, 0, Happening::Fault);
     }
 
-    /// Injects one fault of an enabled class, or ends the partition.
+    /// Injects one fault of an enabled class.
     fn inject(&mut self) {
         if !self.is_faulty {
             return;
@@ -379,27 +408,28 @@ impl CoreTank {
         self.schedule_fault();
         let members = self.nodes.len() as u64;
         let victim = self.net.prng.range(0..members) as usize;
-        match self.net.prng.range(0..7) {
-            0 if self.plan.has_crashes => self.crash(victim),
-            1 if self.plan.has_power_cuts => (0..self.nodes.len()).for_each(|id| self.crash(id)),
-            2 if self.plan.has_partitions => self.partition(),
-            3 if self.plan.has_one_way_cuts => {
+        let class = self.net.prng.range(0..self.plan.classes.len() as u64) as usize;
+        match self.plan.classes[class] {
+            FaultClass::Crash => self.crash(victim),
+            FaultClass::PowerCut => (0..self.nodes.len()).for_each(|id| self.crash(id)),
+            FaultClass::Partition => self.partition(),
+            FaultClass::OneWayCut => {
                 let to = self.net.prng.range(0..members) as usize;
                 self.net.is_cut[victim][to] = true;
             }
-            4 if self.plan.has_pauses => {
+            FaultClass::Pause => {
                 let length = self.net.prng.exponential(40_000_000) as Nanos;
                 self.nodes[victim].paused_until = self.net.now + length;
             }
-            5 if self.plan.has_stalls => {
-                let is_stalled = self.nodes[victim].disk.sync_mean_ns > self.plan.disk.sync_mean_ns;
-                self.nodes[victim].disk.sync_mean_ns = if is_stalled {
-                    self.plan.disk.sync_mean_ns
+            FaultClass::Stall => {
+                let (usual, disk) = (self.plan.disk, &mut self.nodes[victim].disk);
+                if disk.sync_mean_ns == usual.sync_mean_ns {
+                    disk.sync_mean_ns *= 20;
                 } else {
-                    self.plan.disk.sync_mean_ns * 20
-                };
+                    *disk = usual;
+                }
             }
-            _ => self.net.is_cut = [[false; MEMBERS_MAX]; MEMBERS_MAX],
+            FaultClass::Reconnect => self.net.is_cut = [[false; MEMBERS_MAX]; MEMBERS_MAX],
         }
     }
 
