@@ -214,7 +214,9 @@ impl ConsensusModule {
                 position,
                 checkpoint,
             } => self.on_durable(now, position, checkpoint, actions),
-            Event::TermEntry { term, base, end } => self.on_term_entry(TermBase { term, base }, end),
+            Event::TermEntry { term, base, end } => {
+                self.on_term_entry(TermBase { term, base }, end)
+            }
             Event::LeaderCommit { term, position } => {
                 if term == self.vote.term() && self.role != Role::Leader {
                     self.learn_commit(position, actions);
@@ -403,7 +405,11 @@ impl ConsensusModule {
             }
             MemberMessage::JoinReply {
                 term, commit, page, ..
-            } => self.on_join_reply(now, from, term, commit, &page, actions),
+            } => {
+                if self.on_commit_position(now, from, term, commit, actions) {
+                    self.on_term_page(now, from, &page, actions);
+                }
+            }
             MemberMessage::JoinRequest { term, .. }
             | MemberMessage::JoinStart { term, .. }
             | MemberMessage::AppendPosition { term, .. } => {
@@ -438,7 +444,9 @@ impl ConsensusModule {
                 checkpoint,
                 checkpoint_hash,
                 ..
-            } => self.on_append_position(now, from, durable, (checkpoint, checkpoint_hash), actions),
+            } => {
+                self.on_append_position(now, from, durable, (checkpoint, checkpoint_hash), actions)
+            }
             _ => {}
         }
     }

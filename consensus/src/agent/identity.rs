@@ -41,6 +41,8 @@ pub struct Identity {
     pub session_timeout_ns: Nanos,
     /// Largest frame of the log.
     pub log_mtu: usize,
+    /// Bytes that may be under way to this node's member port without overflowing its buffer.
+    pub receive_window: usize,
     /// Whether responses leave at apply.
     pub is_direct: bool,
     /// Largest egress frame, at most what clients accept.
@@ -115,6 +117,7 @@ impl Identity {
             message_max: cluster.message_max,
             session_timeout_ns: cluster.session_timeout_ns,
             log_mtu: cluster.log_mtu,
+            receive_window: usize::MAX,
             is_direct: cluster.responses == ResponsesMode::Direct,
             egress_mtu: EGRESS_MTU,
             seed: std::cell::Cell::new(mixed.next_u64()),

@@ -73,6 +73,8 @@ pub struct StartParts<D, P, S> {
     pub counters: Counters,
     /// Wall clock minus monotonic clock, ns.
     pub wall_offset: i64,
+    /// Bytes that may be under way to the member port without overflowing its buffer.
+    pub receive_window: usize,
 }
 
 /// Starts a node: recovers what its disk holds and is a follower afterwards.
@@ -91,7 +93,8 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         module,
         incarnation,
     } = opened;
-    let identity = Identity::new(cluster, node, incarnation);
+    let mut identity = Identity::new(cluster, node, incarnation);
+    identity.receive_window = parts.receive_window.max(cluster.log_mtu);
     let sessions_max = cluster.sessions_max;
     let body_max = identity.body_max();
     // Readers of one disk are numbered: the followers' senders, then apply, then egress.

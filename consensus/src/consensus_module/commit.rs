@@ -8,7 +8,7 @@ use crate::member::MEMBERS_MAX;
 /// where the leader's own position is one of many. O(members²) on at most seven, no allocation.
 pub(super) fn quorum_position(durable: &[Position]) -> Position {
     let count = durable.len();
-    debug_assert!(count >= 1 && count <= MEMBERS_MAX);
+    debug_assert!((1..=MEMBERS_MAX).contains(&count));
     let mut sorted = [0; MEMBERS_MAX];
     let sorted = &mut sorted[..count];
     sorted.copy_from_slice(durable);

@@ -72,6 +72,7 @@ impl Following {
 }
 
 impl ConsensusModule {
+    /// Whether it came from the leader this member now follows.
     pub(super) fn on_commit_position(
         &mut self,
         now: Nanos,
@@ -79,11 +80,13 @@ impl ConsensusModule {
         term: LeadershipTermId,
         position: Position,
         actions: &mut Actions,
-    ) {
-        if self.hear(now, from, term, actions) {
+    ) -> bool {
+        let is_leader = self.hear(now, from, term, actions);
+        if is_leader {
             self.learn_commit(position, actions);
             self.try_join(now, actions);
         }
+        is_leader
     }
 
     /// `from` says that it leads `term`. Whether it is the leader this member now follows.
@@ -139,24 +142,15 @@ impl ConsensusModule {
         actions.push(Action::Send { to, message });
     }
 
-    pub(super) fn on_join_reply(
+    /// A page of the list of `leader`, which this member follows.
+    pub(super) fn on_term_page(
         &mut self,
         now: Nanos,
-        from: MemberId,
-        term: LeadershipTermId,
-        commit: Position,
+        leader: MemberId,
         page: &TermPage,
         actions: &mut Actions,
     ) {
-        if !self.hear(now, from, term, actions) {
-            return;
-        }
-        self.learn_commit(commit, actions);
-        let Joining::Requesting { page: wanted } = self.following.joining else {
-            self.try_join(now, actions);
-            return;
-        };
-        if page.page != wanted {
+        if self.following.joining != (Joining::Requesting { page: page.page }) {
             return;
         }
         if !self.take_page(page) {
@@ -164,7 +158,7 @@ impl ConsensusModule {
         } else if page.page + 1 < page.pages {
             self.request_page(now, page.page + 1, actions);
         } else if self.log.is_drained() {
-            self.finish_list(now, from, actions);
+            self.finish_list(now, leader, actions);
         } else {
             // Something placed before is only now reported: drain again.
             self.following.joining = Joining::Draining;
@@ -244,7 +238,10 @@ impl ConsensusModule {
     }
 
     fn start_placing(&mut self, now: Nanos, leader: MemberId, actions: &mut Actions) {
-        assert!(self.log.is_drained(), "L4: a log is joined when it is drained");
+        assert!(
+            self.log.is_drained(),
+            "L4: a log is joined when it is drained"
+        );
         self.following.joining = Joining::Starting;
         self.following.joins += 1;
         actions.push(Action::Follow {
@@ -278,8 +275,7 @@ impl ConsensusModule {
     /// Tells the leader what is durable, if the first entry of its term is (W2). A member that
     /// no longer hears its leader stays silent, so that the leader can notice.
     pub(super) fn report_durable(&mut self, now: Nanos, actions: &mut Actions) {
-        let (Role::Follower, Some(to), true) =
-            (self.role, self.following.leader, self.is_joined())
+        let (Role::Follower, Some(to), true) = (self.role, self.following.leader, self.is_joined())
         else {
             return;
         };

@@ -114,7 +114,12 @@ pub fn encode(envelope: &Envelope, buffer: &mut [u8]) -> usize {
     buffer.fill(0);
     let (template, block_length) = message_block::template_of(&envelope.message);
     let mut writer = BlockWriter::new(&mut buffer[FRAME_HEADER_LENGTH..]);
-    for field in [block_length, template, MEMBER_SCHEMA_ID, MEMBER_SCHEMA_VERSION] {
+    for field in [
+        block_length,
+        template,
+        MEMBER_SCHEMA_ID,
+        MEMBER_SCHEMA_VERSION,
+    ] {
         writer.put_u16(field);
     }
     writer.put_u64(envelope.cluster_id);
@@ -181,7 +186,9 @@ fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
     let incarnation = reader.u64().ok_or(malformed)?;
     let from = reader.u64().ok_or(malformed)?;
     let sender = reserved_value(datagram) >> 32;
-    if from != sender || from >= MEMBERS_MAX as u64 || session_of(datagram) != session_id(cluster_id)
+    if from != sender
+        || from >= MEMBERS_MAX as u64
+        || session_of(datagram) != session_id(cluster_id)
     {
         return Err(MemberMessageError::Field);
     }

@@ -206,7 +206,11 @@ fn fields_out_of_range_are_refused_even_with_a_good_checksum() {
         let mut datagram = heartbeat.clone();
         datagram[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
         let refused = decode_here(&resealed(datagram));
-        assert_eq!(refused, Err(MemberMessageError::Field), "{value} at {offset}");
+        assert_eq!(
+            refused,
+            Err(MemberMessageError::Field),
+            "{value} at {offset}"
+        );
     }
 }
 

@@ -16,6 +16,10 @@ use crate::message::MemberMessage;
 pub const ENTRIES_PER_DATAGRAM: usize = 4;
 
 /// What travels between members.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "kept in slots of one size, without an allocation each"
+)]
 #[derive(Clone, Copy, Debug)]
 pub enum CoreDatagram {
     /// A member message and its sender's incarnation.

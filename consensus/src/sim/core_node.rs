@@ -306,7 +306,8 @@ impl CoreNode {
         is_gap: bool,
         now: Nanos,
     ) {
-        let leads = |module: &ConsensusModule| module.role() == Role::Leader && module.term() == term;
+        let leads =
+            |module: &ConsensusModule| module.role() == Role::Leader && module.term() == term;
         if !self.module.as_ref().is_some_and(leads) || position > self.log.end() {
             return;
         }
@@ -512,7 +513,10 @@ fn log_datagram(log: &CoreLog, range: core::ops::Range<usize>) -> CoreDatagram {
     entries[..sent.len()].copy_from_slice(sent);
     let at_end = log.end();
     CoreDatagram::Log {
-        position: log.entries().get(range.start).map_or(at_end, |e| e.position),
+        position: log
+            .entries()
+            .get(range.start)
+            .map_or(at_end, |e| e.position),
         count: sent.len(),
         entries,
     }

@@ -15,6 +15,8 @@ use crate::member::{LeadershipTermId, MEMBERS_MAX, MemberId};
 #[derive(Debug, Default)]
 pub struct CoreOracle {
     committed: Vec<CoreEntry>,
+    /// The term of the member that first knew of each commit.
+    committed_in: Vec<LeadershipTermId>,
     /// Leader of each term, oldest term first.
     leaders: Vec<(LeadershipTermId, MemberId)>,
     /// What each member knows to be committed, and in which life.
@@ -60,10 +62,11 @@ impl CoreOracle {
         if module.role() == Role::Leader {
             self.observe_leader(id, module.term(), node)?;
         }
-        self.observe_commit(id, nodes, module.commit())
+        self.observe_commit(id, nodes, (module.term(), module.commit()))
     }
 
-    /// At most one leader per term, and each holds all that is committed (E1, L3).
+    /// At most one leader per term, and each holds all that was committed in older terms (E1,
+    /// L3). A candidate that slept may yet win its old term; it will commit nothing in it.
     fn observe_leader(
         &mut self,
         id: MemberId,
@@ -77,19 +80,22 @@ impl CoreOracle {
         match other {
             Some((_, leader)) if *leader == id => return Ok(()),
             Some((_, leader)) => {
-                return Err(format!("E1: members {leader} and {id} both lead term {term}"));
+                return Err(format!(
+                    "E1: members {leader} and {id} both lead term {term}"
+                ));
             }
             None => self.leaders.push((term, id)),
         }
+        let older = self.committed_in.partition_point(|other| *other < term);
         let own = node.log.entries();
-        let is_complete = own.len() >= self.committed.len()
-            && own.iter().zip(&self.committed).all(|(a, b)| is_same(a, b));
+        let pairs = own.iter().zip(&self.committed[..older]);
+        let is_complete = own.len() >= older && pairs.into_iter().all(|(a, b)| is_same(a, b));
         if is_complete {
             Ok(())
         } else {
             Err(format!(
                 "L3: member {id} leads term {term} without the log committed up to {}",
-                self.committed_end()
+                self.committed[older - 1].end
             ))
         }
     }
@@ -100,7 +106,7 @@ impl CoreOracle {
         &mut self,
         id: MemberId,
         nodes: &[CoreNode],
-        commit: Position,
+        (term, commit): (LeadershipTermId, Position),
     ) -> Result<(), String> {
         let node = &nodes[usize::from(id)];
         let known = &mut self.known[usize::from(id)];
@@ -127,7 +133,10 @@ impl CoreOracle {
                         "L1: member {id} commits {entry:?} where {agreed:?} was committed"
                     ));
                 }
-                None => self.extend(id, index, nodes)?,
+                None => {
+                    self.extend(id, index, nodes)?;
+                    self.committed_in.push(term);
+                }
             }
         }
         Ok(())

@@ -133,7 +133,13 @@ struct FaultPlan {
 
 impl FaultPlan {
     fn draw(prng: &mut Prng, members: usize) -> Self {
-        let mut maybe = |value: f64| if prng.chance(0.5) { value * prng.unit() } else { 0.0 };
+        let mut maybe = |value: f64| {
+            if prng.chance(0.5) {
+                value * prng.unit()
+            } else {
+                0.0
+            }
+        };
         let loss = maybe(0.3);
         let duplicate = maybe(0.3);
         let reorder = maybe(0.5);
@@ -303,7 +309,8 @@ impl CoreTank {
     }
 
     fn explain_stall(&self) -> String {
-        let mut text = "LV1: no leader followed by all, or no progress, after the faults:".to_owned();
+        let mut text =
+            "LV1: no leader followed by all, or no progress, after the faults:".to_owned();
         for (index, node) in self.nodes.iter().enumerate() {
             let state = node.module.as_ref().map(|module| {
                 let log = (node.log.end(), node.log.durable(), module.commit());
@@ -364,7 +371,8 @@ impl CoreTank {
             [module.term() << 2 | role, module.commit(), node.log.end()]
         });
         for value in [next.time, i64::from(next.member)].into_iter().chain(state) {
-            self.hash = (self.hash.rotate_left(5) ^ value as u64).wrapping_mul(0x517C_C1B7_2722_0A95);
+            self.hash =
+                (self.hash.rotate_left(5) ^ value as u64).wrapping_mul(0x517C_C1B7_2722_0A95);
         }
     }
 
@@ -456,7 +464,8 @@ impl CoreTank {
         }
         let wait = 100 * MICROSECOND + self.net.prng.exponential(40_000_000) as Nanos;
         let time = self.net.now + wait;
-        self.net.schedule(time, index as MemberId, 0, Happening::Restart);
+        self.net
+            .schedule(time, index as MemberId, 0, Happening::Restart);
     }
 
     fn restart(&mut self, index: usize) {

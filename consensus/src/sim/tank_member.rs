@@ -168,6 +168,7 @@ impl TankMember {
             tracer: Tracer::disabled(),
             counters: Counters::in_memory().expect("a page of memory"),
             wall_offset: self.wall_offset,
+            receive_window: 32 * 1024,
         };
         let started = start(&self.cluster, &self.config, parts);
         let node = started.unwrap_or_else(|error| panic!("at {now} ns: cannot start: {error}"));

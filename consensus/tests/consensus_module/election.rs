@@ -26,7 +26,10 @@ fn a_candidate_votes_for_itself_durably_before_it_asks() {
     let mut member = Driven::new(0, 3, recovered(&[(3, 0)], 320));
     let request = pre_vote_request(4, 3, 320);
     assert_eq!(member.pass_deadline(), [send(1, request), send(2, request)]);
-    assert_eq!((member.module.role(), member.module.term()), (Role::PreCandidate, 3));
+    assert_eq!(
+        (member.module.role(), member.module.term()),
+        (Role::PreCandidate, 3)
+    );
     let won = member.receive(2, pre_vote(4, true));
     assert_eq!(won, [persist(4, Some(0))]);
     assert_eq!(member.receive(2, vote(4, true)), []);
@@ -60,7 +63,10 @@ fn a_lost_election_ends_in_another_pre_vote_and_the_next_term() {
     while member.module.role() == Role::Candidate {
         member.pass_deadline();
     }
-    assert_eq!((member.module.role(), member.module.term()), (Role::PreCandidate, 1));
+    assert_eq!(
+        (member.module.role(), member.module.term()),
+        (Role::PreCandidate, 1)
+    );
     member.stand();
     assert_eq!(member.module.term(), 2);
 }
@@ -121,7 +127,11 @@ fn the_greater_log_wins() {
     for ((log_term, position), granted) in cases {
         let mut member = Driven::voter(recovered(&[(1, 0), (3, 320)], 640));
         let answer = member.receive(2, pre_vote_request(9, log_term, position));
-        assert_eq!(answer, [send(2, pre_vote(9, granted))], "{log_term} {position}");
+        assert_eq!(
+            answer,
+            [send(2, pre_vote(9, granted))],
+            "{log_term} {position}"
+        );
         let asked = member.receive(2, vote_request(9, log_term, position));
         assert_eq!(asked, [persist(9, granted.then_some(2))]);
     }
@@ -146,7 +156,11 @@ fn a_damaged_member_neither_stands_nor_elects_a_log_that_lacks_what_it_acknowled
     assert!(member.module.is_damaged());
     for (log_term, position, granted) in [(2, 640, true), (2, 608, false), (1, 640, false)] {
         let answer = member.receive(2, pre_vote_request(3, log_term, position));
-        assert_eq!(answer, [send(2, pre_vote(3, granted))], "{log_term} {position}");
+        assert_eq!(
+            answer,
+            [send(2, pre_vote(3, granted))],
+            "{log_term} {position}"
+        );
     }
     for _ in 0..5 {
         assert_eq!(member.pass_deadline(), []);
@@ -164,14 +178,21 @@ fn a_leader_that_hears_less_than_a_quorum_gives_up() {
     assert_eq!(leader.module.role(), Role::Leader);
     assert_eq!(leader.module.next_deadline(), leader.now + 1);
     assert_eq!(leader.wait(1), [Action::Abdicate]);
-    assert_eq!((leader.module.role(), leader.module.leader()), (Role::Follower, None));
+    assert_eq!(
+        (leader.module.role(), leader.module.leader()),
+        (Role::Follower, None)
+    );
 }
 
 #[test]
 fn an_old_leader_learns_of_the_newer_term_and_steps_down() {
     let mut voter = Driven::voter(recovered(&[(1, 0)], 96));
     voter.receive(2, vote_request(2, 1, 96));
-    assert_eq!(voter.receive(1, heartbeat(1, 96)), [], "term 2 is not durable yet");
+    assert_eq!(
+        voter.receive(1, heartbeat(1, 96)),
+        [],
+        "term 2 is not durable yet"
+    );
     voter.event(persisted(2, Some(2)));
     let told = voter.receive(1, heartbeat(1, 96));
     assert_eq!(told, [send(1, vote(2, false))]);
@@ -185,7 +206,10 @@ fn an_old_leader_learns_of_the_newer_term_and_steps_down() {
 fn a_failed_sync_ends_everything() {
     let mut leader = Driven::leader(3, recovered(&[], 0));
     let failed = leader.event(Event::StorageFailed);
-    assert!(matches!(failed[..], [Action::Abdicate, Action::Halt { .. }]));
+    assert!(matches!(
+        failed[..],
+        [Action::Abdicate, Action::Halt { .. }]
+    ));
     assert!(leader.module.is_halted());
     assert_eq!(leader.durable(96), []);
     assert_eq!(leader.wait(TIMEOUT), []);

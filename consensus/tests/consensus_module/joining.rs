@@ -61,12 +61,19 @@ fn a_follower_drains_asks_truncates_and_starts() {
     let leader_terms: Terms<'_> = &[(1, 0), (3, 480)];
     let parted = member.receive(1, join_reply(3, leader_terms));
     assert_eq!(parted, [Action::Truncate { position: 320 }]);
-    assert_eq!(member.module.leader_term_at(320), None, "nothing is placed yet");
+    assert_eq!(
+        member.module.leader_term_at(320),
+        None,
+        "nothing is placed yet"
+    );
     let cut = member.event(Event::Truncated { position: 320 });
     assert_eq!(cut, [follow(3, 320), send(1, join_start(3, 320, 1))]);
     assert_eq!(member.module.terms(), list(&[(1, 0)]));
     let term_at = |position| member.module.leader_term_at(position);
-    assert_eq!((term_at(320), term_at(448), term_at(480)), (Some(1), Some(1), Some(3)));
+    assert_eq!(
+        (term_at(320), term_at(448), term_at(480)),
+        (Some(1), Some(1), Some(3))
+    );
 }
 
 #[test]
@@ -94,7 +101,11 @@ fn nothing_is_acknowledged_before_the_first_entry_of_the_term_is_durable() {
     member.event(Event::Appended { position: 192 });
     assert_eq!(member.durable(192), []);
     place_entry(&mut member, 2, 192);
-    assert_eq!(member.receive(1, heartbeat(2, 192)), [], "C3: the log's term is still 1");
+    assert_eq!(
+        member.receive(1, heartbeat(2, 192)),
+        [],
+        "C3: the log's term is still 1"
+    );
     let commit = Action::Commit { position: 192 };
     let acknowledged = send(1, append_position(2, 288));
     assert_eq!(member.durable(288), [commit, acknowledged]);
@@ -222,7 +233,12 @@ fn a_list_of_many_terms_comes_page_by_page() {
 
 #[test]
 fn a_list_that_cannot_be_is_asked_for_again() {
-    let lists: [Terms<'_>; 4] = [&[], &[(1, 0)], &[(2, 0), (1, 96), (3, 192)], &[(1, 96), (3, 96)]];
+    let lists: [Terms<'_>; 4] = [
+        &[],
+        &[(1, 0)],
+        &[(2, 0), (1, 96), (3, 192)],
+        &[(1, 96), (3, 96)],
+    ];
     for terms in lists {
         let mut member = Driven::voter(recovered(&[], 0));
         member.receive(1, heartbeat(3, 0));

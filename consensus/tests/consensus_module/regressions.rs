@@ -15,7 +15,11 @@ fn r01_a_restarted_members_old_term_position_completes_no_quorum() {
     leader.durable(416);
     leader.restart(1);
     let told = leader.acknowledge(1, 1, 6400);
-    assert_eq!(told, [send(1, vote(2, false))], "it learns the term instead");
+    assert_eq!(
+        told,
+        [send(1, vote(2, false))],
+        "it learns the term instead"
+    );
     assert_eq!(leader.module.commit(), 0);
 }
 
@@ -70,9 +74,16 @@ fn r32_terms_never_go_back_and_votes_of_other_terms_do_not_count() {
     assert_eq!(member.module.term(), 5);
     for other in [vote(4, true), vote(6, true), pre_vote(5, true)] {
         assert_eq!(member.receive(1, other), []);
-        assert_eq!((member.module.role(), member.module.term()), (Role::Candidate, 5));
+        assert_eq!(
+            (member.module.role(), member.module.term()),
+            (Role::Candidate, 5)
+        );
     }
-    assert_eq!(member.event(persisted(4, None)), [], "an older write is reported late");
+    assert_eq!(
+        member.event(persisted(4, None)),
+        [],
+        "an older write is reported late"
+    );
     let told = member.receive(1, heartbeat(3, 0));
     assert_eq!(told, [send(1, vote(5, false))]);
     assert_eq!(member.module.term(), 5);
@@ -126,5 +137,8 @@ fn r47_a_position_of_an_older_term_commits_only_through_the_new_terms_first_entr
     assert_eq!(leader.acknowledge(2, 1, 320), [send(2, vote(2, false))]);
     assert_eq!(leader.module.commit(), 0);
     leader.durable(416);
-    assert_eq!(leader.acknowledge(1, 2, 416), [Action::Commit { position: 416 }]);
+    assert_eq!(
+        leader.acknowledge(1, 2, 416),
+        [Action::Commit { position: 416 }]
+    );
 }
