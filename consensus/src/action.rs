@@ -10,12 +10,14 @@ use crate::message::MemberMessage;
 pub enum HaltReason {
     /// Storage failed: what it holds can no longer be trusted by this process.
     #[error(
-        "a write or sync failed: restart this member, it will re-read its disk and repair from its peers"
+        "a write or sync failed: restart this member, it will re-read its disk and repair from \
+         its peers"
     )]
     StorageFailed,
     /// Joining would truncate what is committed, applied or snapshotted (L4).
     #[error(
-        "joining term {term} needs truncation to {truncation}, below what is committed ({commit}): members' logs disagree, keep all disks and investigate"
+        "joining term {term} needs truncation to {truncation}, below what is committed \
+         ({commit}): members' logs disagree, keep all disks and investigate"
     )]
     CommittedTruncation {
         /// The leader's term.
@@ -27,7 +29,8 @@ pub enum HaltReason {
     },
     /// Two logs differ below a position both claim (L1).
     #[error(
-        "member {member}'s chain hash at {position} differs from the leader's: its log is damaged, restore it from a peer"
+        "member {member}'s chain hash at {position} differs from the leader's: its log is \
+         damaged, restore it from a peer"
     )]
     ChainMismatch {
         /// The follower that differs.

@@ -13,6 +13,7 @@ mod commit;
 mod election;
 mod follower;
 mod leader;
+mod log_state;
 mod node_vote;
 
 use lockstep_transport::position::Position;
@@ -22,6 +23,7 @@ use lockstep_transport::time::Nanos;
 use self::election::Election;
 use self::follower::Following;
 use self::leader::Leading;
+use self::log_state::{LogState, LostAcks};
 use self::node_vote::NodeVote;
 use crate::action::{Action, Actions, HaltReason};
 use crate::event::Event;
@@ -76,38 +78,6 @@ pub enum Role {
     Candidate = 2,
     /// Leads its term.
     Leader = 3,
-}
-
-/// The log as the module knows it: positions and terms.
-#[derive(Debug)]
-struct LogState {
-    append: Position,
-    durable: Position,
-    history: TermHistory,
-    /// Latest chain-hash checkpoint at or below `durable`; position 0 is none.
-    checkpoint: (Position, u64),
-    /// An ordered truncation that has not been reported done.
-    truncating: Option<Position>,
-}
-
-impl LogState {
-    /// Leadership term of the last durable frame.
-    fn term(&self) -> LeadershipTermId {
-        self.history.term_below(self.durable)
-    }
-
-    fn is_drained(&self) -> bool {
-        self.truncating.is_none() && self.append == self.durable
-    }
-}
-
-/// What a damaged member may have acknowledged although its log no longer shows it (D6).
-#[derive(Clone, Copy, Debug)]
-struct LostAcks {
-    /// No acknowledgement was ever sent in a greater term (a term is durable before it is joined).
-    term_max: LeadershipTermId,
-    /// How far the log was acknowledged.
-    position: Position,
 }
 
 /// The consensus state machine of one member.
@@ -451,88 +421,6 @@ impl ConsensusModule {
         }
     }
 
-    fn on_appended(&mut self, now: Nanos, position: Position, actions: &mut Actions) {
-        if self.log.truncating.is_some() || position <= self.log.append {
-            return;
-        }
-        self.log.append = position;
-        match self.role {
-            Role::Leader => {}
-            // The log it stands with must not grow (E3).
-            Role::Candidate => self.give_up_candidacy(now),
-            Role::Follower | Role::PreCandidate => {
-                if self.following.is_placing() {
-                    let leader_term = term_at(self.following.leader_terms(), position - 1);
-                    assert_eq!(
-                        leader_term,
-                        Some(self.log.history.newest()),
-                        "E5: the log reached {position} without the entry of its term"
-                    );
-                }
-                self.adopt_commit(actions);
-            }
-        }
-    }
-
-    fn on_durable(
-        &mut self,
-        now: Nanos,
-        position: Position,
-        checkpoint: (Position, u64),
-        actions: &mut Actions,
-    ) {
-        if self.log.truncating.is_some() || position <= self.log.durable {
-            return;
-        }
-        assert!(
-            position <= self.log.append,
-            "W1: durable {position} beyond the log's end {}",
-            self.log.append
-        );
-        self.log.durable = position;
-        self.log.checkpoint = checkpoint;
-        self.heal();
-        if self.role == Role::Leader {
-            self.leading.remember_checkpoint(checkpoint);
-            self.advance_commit(now, actions);
-            return;
-        }
-        self.adopt_commit(actions);
-        self.report_durable(now, actions);
-        self.try_stand(now, actions);
-        self.try_join(now, actions);
-    }
-
-    fn on_term_entry(&mut self, entry: TermBase, end: Position) {
-        if self.log.truncating.is_some() {
-            return;
-        }
-        if self.following.is_placing() && self.role != Role::Leader {
-            assert!(
-                self.following.leader_terms().contains(&entry),
-                "L1: {entry:?} is not in the leader's list"
-            );
-        }
-        self.log.history.push(entry, end);
-        if self.role == Role::Leader && entry.term == self.vote.term() {
-            self.leading.on_own_entry(entry.base, end);
-        }
-    }
-
-    /// A damaged member is whole again once its log covers all it acknowledged, or all that was
-    /// committed by then: the first entry of a term it never acknowledged anything in lies above
-    /// every older committed entry (L3).
-    fn heal(&mut self) {
-        let Some(lost) = self.lost_acks else {
-            return;
-        };
-        let has_joined = self.log.term() == self.vote.term();
-        let covers = self.log.durable >= lost.position || self.vote.term() > lost.term_max;
-        if has_joined && covers && self.following.is_placing() {
-            self.lost_acks = None;
-        }
-    }
-
     /// Enters a greater term as a follower that knows no leader yet.
     fn enter_term(
         &mut self,
@@ -602,10 +490,5 @@ impl ConsensusModule {
 
     const fn quorum(&self) -> usize {
         commit::quorum(self.config.members)
-    }
-
-    /// Whether the log is known to be a prefix of the followed leader's (W2).
-    fn is_joined(&self) -> bool {
-        self.following.is_placing() && self.log.term() == self.vote.term()
     }
 }

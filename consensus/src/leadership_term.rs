@@ -136,7 +136,10 @@ pub fn truncation_point(own: &[TermBase], own_end: Position, leader: &[TermBase]
 mod tests {
     use super::*;
 
-    fn list(terms: &[(LeadershipTermId, Position)]) -> Vec<TermBase> {
+    /// Terms as (term, base).
+    type Terms<'a> = &'a [(LeadershipTermId, Position)];
+
+    fn list(terms: Terms<'_>) -> Vec<TermBase> {
         let entry = |&(term, base)| TermBase { term, base };
         terms.iter().map(entry).collect()
     }
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn logs_part_at_the_smaller_end_of_their_greatest_common_term() {
         let leader = list(&[(1, 0), (3, 320), (5, 960)]);
-        let cases: [(&[(LeadershipTermId, Position)], Position, Position); 8] = [
+        let cases: [(Terms<'_>, Position, Position); 8] = [
             (&[], 0, 0),
             (&[(1, 0)], 64, 64),
             (&[(1, 0)], 640, 320),

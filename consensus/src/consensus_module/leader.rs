@@ -88,7 +88,8 @@ impl Leading {
     }
 
     pub(super) fn remember_checkpoint(&mut self, checkpoint: (Position, u64)) {
-        if checkpoint.0 > 0 {
+        let newest = self.checkpoint_count.wrapping_sub(1) % CHECKPOINTS_MAX;
+        if checkpoint.0 > 0 && self.checkpoints[newest] != checkpoint {
             self.checkpoints[self.checkpoint_count % CHECKPOINTS_MAX] = checkpoint;
             self.checkpoint_count += 1;
         }

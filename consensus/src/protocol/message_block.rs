@@ -8,7 +8,7 @@
 //! | 4 | Vote | term, granted (u64, 0 or 1) |
 //! | 5 | CommitPosition | term, position |
 //! | 6 | JoinRequest | term, log term, end, page (u32), zero (u32) |
-//! | 7 | JoinReply | term, commit, end, page, pages, count, zero (u32 each); then count × (term, base) |
+//! | 7 | JoinReply | term, commit, end, page, pages, count, zero (u32 each); count × (term, base) |
 //! | 8 | JoinStart | term, position, join (u32), zero (u32) |
 //! | 9 | AppendPosition | term, durable, checkpoint, checkpoint hash (u64) |
 

@@ -8,7 +8,7 @@
 //! | 48 | 8 | digest of what all members must agree on |
 //! | 56 | 8 | incarnation of the sender |
 //! | 64 | 1 + 7 | sender, zeros |
-//! | 72 | | fields of the template, see [`message_block`] |
+//! | 72 | | fields of the template, see `message_block` |
 //!
 //! The frame's reserved value is sealed like a log frame's, with the sender in the place of the
 //! leadership term. All integers are little endian; padding is zero. Pure.

@@ -1,0 +1,131 @@
+//! This member's own log: how far it reaches, which terms it holds, what it once acknowledged
+//! (invariants E5, W1, D6).
+
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+use super::{ConsensusModule, Role};
+use crate::action::Actions;
+use crate::leadership_term::{TermHistory, term_at};
+use crate::member::{LeadershipTermId, TermBase};
+
+/// The log as the module knows it: positions and terms.
+#[derive(Debug)]
+pub(super) struct LogState {
+    pub(super) append: Position,
+    pub(super) durable: Position,
+    pub(super) history: TermHistory,
+    /// Latest chain-hash checkpoint at or below `durable`; position 0 is none.
+    pub(super) checkpoint: (Position, u64),
+    /// An ordered truncation that has not been reported done.
+    pub(super) truncating: Option<Position>,
+}
+
+impl LogState {
+    /// Leadership term of the last durable frame.
+    pub(super) fn term(&self) -> LeadershipTermId {
+        self.history.term_below(self.durable)
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.truncating.is_none() && self.append == self.durable
+    }
+}
+
+/// What a damaged member may have acknowledged although its log no longer shows it (D6).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LostAcks {
+    /// No acknowledgement was ever sent in a greater term (a term is durable before it is joined).
+    pub(super) term_max: LeadershipTermId,
+    /// How far the log was acknowledged.
+    pub(super) position: Position,
+}
+
+impl ConsensusModule {
+    pub(super) fn on_appended(&mut self, now: Nanos, position: Position, actions: &mut Actions) {
+        if self.log.truncating.is_some() || position <= self.log.append {
+            return;
+        }
+        self.log.append = position;
+        match self.role {
+            Role::Leader => {}
+            // The log it stands with must not grow (E3).
+            Role::Candidate => self.give_up_candidacy(now),
+            Role::Follower | Role::PreCandidate => {
+                if self.following.is_placing() {
+                    let leader_term = term_at(self.following.leader_terms(), position - 1);
+                    assert_eq!(
+                        leader_term,
+                        Some(self.log.history.newest()),
+                        "E5: the log reached {position} without the entry of its term"
+                    );
+                }
+                self.adopt_commit(actions);
+            }
+        }
+    }
+
+    pub(super) fn on_durable(
+        &mut self,
+        now: Nanos,
+        position: Position,
+        checkpoint: (Position, u64),
+        actions: &mut Actions,
+    ) {
+        if self.log.truncating.is_some() || position <= self.log.durable {
+            return;
+        }
+        assert!(
+            position <= self.log.append,
+            "W1: durable {position} beyond the log's end {}",
+            self.log.append
+        );
+        self.log.durable = position;
+        self.log.checkpoint = checkpoint;
+        self.heal();
+        if self.role == Role::Leader {
+            self.leading.remember_checkpoint(checkpoint);
+            self.advance_commit(now, actions);
+            return;
+        }
+        self.adopt_commit(actions);
+        self.report_durable(now, actions);
+        self.try_stand(now, actions);
+        self.try_join(now, actions);
+    }
+
+    pub(super) fn on_term_entry(&mut self, entry: TermBase, end: Position) {
+        if self.log.truncating.is_some() {
+            return;
+        }
+        if self.following.is_placing() && self.role != Role::Leader {
+            assert!(
+                self.following.leader_terms().contains(&entry),
+                "L1: {entry:?} is not in the leader's list"
+            );
+        }
+        self.log.history.push(entry, end);
+        if self.role == Role::Leader && entry.term == self.vote.term() {
+            self.leading.on_own_entry(entry.base, end);
+        }
+    }
+
+    /// A damaged member is whole again once its log covers all it acknowledged, or all that was
+    /// committed by then: the first entry of a term it never acknowledged anything in lies above
+    /// every older committed entry (L3).
+    fn heal(&mut self) {
+        let Some(lost) = self.lost_acks else {
+            return;
+        };
+        let has_joined = self.log.term() == self.vote.term();
+        let covers = self.log.durable >= lost.position || self.vote.term() > lost.term_max;
+        if has_joined && covers && self.following.is_placing() {
+            self.lost_acks = None;
+        }
+    }
+
+    /// Whether the log is known to be a prefix of the followed leader's (W2).
+    pub(super) fn is_joined(&self) -> bool {
+        self.following.is_placing() && self.log.term() == self.vote.term()
+    }
+}
