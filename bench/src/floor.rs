@@ -1,10 +1,10 @@
 //! The floor: the hops of a cluster request with nothing in them (`design.md` §15).
 //!
 //! Plain non-blocking UDP sockets, the same number of threads or processes, pinning, idle
-//! strategy (`sched_yield` on every idle poll) and datagram sizes as the cluster measured
-//! beside it; one 4 KiB durable write per node where the log would write one. What Lockstep
-//! costs is the ratio to this. It is written to be as fast as it can be: a slow floor would
-//! flatter Lockstep.
+//! strategy and datagram sizes as the cluster of three measured beside it; one 4 KiB durable
+//! write per node where the log would write one. What Lockstep costs is the ratio to this. It
+//! is written to be as fast as it can be, and the best of several attempts counts: a slow
+//! floor would flatter Lockstep.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use lockstep_transport::agent::IdleStrategy;
+use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::position::align_frame;
 use lockstep_transport::time::Nanos;
 
@@ -30,6 +32,13 @@ use participant::{
     Client, DATAGRAM_LENGTH_MAX, DATAGRAM_LENGTH_MIN, Follower, Leader, Participant,
 };
 pub use peer_process::{PeerConfig, PeerRole, run_peer};
+
+/// Times each measurement is made; the one with the smallest median counts. The kernel now and
+/// then keeps two unpinned threads on one core, which doubles their round trip.
+const ATTEMPTS: usize = 3;
+
+/// Cores from which every agent, here and in the cluster, gets a thread of its own.
+const CORES_FOR_THREADS_OF_THEIR_OWN: usize = 5;
 
 /// Round trips of the bare ping-pong: enough for a median, a few tens of milliseconds.
 const PING_PONGS: u32 = 2_000;
@@ -109,14 +118,16 @@ pub struct FloorConfig {
     pub layout: FloorLayout,
     /// Where the blocks are written: the run's directory.
     pub directory: PathBuf,
-    /// Cores to pin to, in the order client, leader, followers; empty leaves it to the kernel.
+    /// Cores to pin threads or processes to, the client's first; empty leaves it to the kernel.
     pub cores: Vec<usize>,
+    /// How threads and processes idle.
+    pub idle: IdleStrategy,
 }
 
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct FloorResult {
-    /// Latency of the whole floor.
+    /// Latency of the whole floor, in the attempt with the smallest median.
     pub latencies: LatencyHistogram,
     /// Median round trip of two bare sockets on two threads, ns.
     pub udp_rtt_ns: u64,
@@ -152,6 +163,28 @@ pub(crate) fn monotonic_now() -> Nanos {
     ORIGIN.get_or_init(Instant::now).elapsed().as_nanos() as Nanos
 }
 
+/// Whether this host has a core for each agent of a cluster of three and its client. Otherwise
+/// client and leader share a thread, and so do the followers.
+#[must_use]
+pub fn has_core_for_each_agent() -> bool {
+    cores_allowed().len() >= CORES_FOR_THREADS_OF_THEIR_OWN
+}
+
+/// The smallest of [`ATTEMPTS`] medians.
+fn best<T>(
+    mut attempt: impl FnMut() -> Result<T, FloorError>,
+    median: impl Fn(&T) -> u64,
+) -> Result<T, FloorError> {
+    let mut best = attempt()?;
+    for _ in 1..ATTEMPTS {
+        let next = attempt()?;
+        if median(&next) < median(&best) {
+            best = next;
+        }
+    }
+    Ok(best)
+}
+
 /// Measures the floor.
 ///
 /// # Errors
@@ -164,13 +197,14 @@ pub fn measure(config: &FloorConfig) -> Result<FloorResult, FloorError> {
         }
     }
     std::fs::create_dir_all(&config.directory)?;
-    let latencies = match config.layout {
-        FloorLayout::Threads => measure_threads(config)?,
-        FloorLayout::Processes => peer_process::measure(config)?,
+    let whole = || match config.layout {
+        FloorLayout::Threads => measure_threads(config),
+        FloorLayout::Processes => peer_process::measure(config),
     };
+    let round_trip = || measure_udp_rtt(sizes.request, &config.cores);
     Ok(FloorResult {
-        latencies,
-        udp_rtt_ns: measure_udp_rtt(sizes.request, &config.cores)?,
+        latencies: best(whole, |latencies| latencies.quantile(0.5))?,
+        udp_rtt_ns: best(round_trip, |median| *median)?,
         write_sync_ns: if config.is_durable {
             measure_write(&config.directory)?
         } else {
@@ -222,9 +256,8 @@ fn measure_threads(config: &FloorConfig) -> Result<LatencyHistogram, FloorError>
         warmup,
         messages,
     )?;
-    let alone = core_affinity::get_core_ids().map_or(1, |cores| cores.len()) > 4;
     let mut groups: Vec<Vec<Participant>> = Vec::new();
-    let beside = if alone {
+    let beside = if has_core_for_each_agent() {
         groups.push(vec![leader]);
         groups.extend(followers.into_iter().map(|follower| vec![follower]));
         Vec::new()
@@ -249,10 +282,10 @@ fn run_groups(
             .enumerate()
             .map(|(index, mut group)| {
                 let core = config.cores.get(index + 1).copied();
-                let stop = &stop;
+                let (stop, idle) = (&stop, config.idle.clone());
                 scope.spawn(move || {
                     pin(core);
-                    serve(&mut group, || stop.load(Ordering::Relaxed))
+                    serve(&mut group, idle, || stop.load(Ordering::Relaxed))
                 })
             })
             .collect();
@@ -260,7 +293,7 @@ fn run_groups(
         let core = config.cores.first().copied();
         let first = scope.spawn(move || {
             pin(core);
-            run_client(client, beside)
+            run_client(client, beside, config.idle.clone())
         });
         let outcome = first.join().unwrap_or_else(|_| Err(panicked().into()));
         stop.store(true, Ordering::Relaxed);
@@ -276,18 +309,20 @@ fn panicked() -> io::Error {
 }
 
 /// Polls a group until told to stop.
-pub(crate) fn serve(group: &mut [Participant], is_stopped: impl Fn() -> bool) -> io::Result<()> {
+pub(crate) fn serve(
+    group: &mut [Participant],
+    mut idle: IdleStrategy,
+    is_stopped: impl Fn() -> bool,
+) -> io::Result<()> {
     loop {
         let mut work = false;
         for participant in group.iter_mut() {
             work |= participant.poll()?;
         }
-        if !work {
-            if is_stopped() || group.iter().any(Participant::is_stopped) {
-                return Ok(());
-            }
-            std::thread::yield_now();
+        if !work && (is_stopped() || group.iter().any(Participant::is_stopped)) {
+            return Ok(());
         }
+        idle.idle(usize::from(work));
     }
 }
 
@@ -295,6 +330,7 @@ pub(crate) fn serve(group: &mut [Participant], is_stopped: impl Fn() -> bool) ->
 pub(crate) fn run_client(
     client: Client,
     mut beside: Vec<Participant>,
+    mut idle: IdleStrategy,
 ) -> Result<Client, FloorError> {
     let mut this = Participant::Client(Box::new(client));
     let mut idle_polls = 0;
@@ -304,13 +340,13 @@ pub(crate) fn run_client(
         for participant in &mut beside {
             work |= participant.poll()?;
         }
+        idle.idle(usize::from(work));
         if work {
             if this.is_stopped() {
                 break;
             }
             continue;
         }
-        std::thread::yield_now();
         idle_polls += 1;
         if idle_polls % STALL_CHECK_POLLS == 0
             && let Participant::Client(client) = &this
@@ -337,9 +373,11 @@ fn measure_udp_rtt(length: usize, cores: &[usize]) -> Result<u64, FloorError> {
     near.set_nonblocking(true)?;
     far.set_nonblocking(true)?;
     let stop = AtomicBool::new(false);
-    let core = |index: usize| cores.get(index).copied();
+    // Two threads on one core would be something else.
+    let near_core = cores.first().copied();
+    let echo_core = cores.iter().copied().find(|core| Some(*core) != near_core);
     std::thread::scope(|scope| {
-        let (echo_core, stop) = (core(1), &stop);
+        let stop = &stop;
         let echo = scope.spawn(move || {
             pin(echo_core);
             let mut buffer = vec![0; DATAGRAM_LENGTH_MAX];
@@ -350,7 +388,6 @@ fn measure_udp_rtt(length: usize, cores: &[usize]) -> Result<u64, FloorError> {
                 }
             }
         });
-        let near_core = core(0);
         let ping = scope.spawn(move || {
             pin(near_core);
             ping_pong(&near, length)
@@ -380,19 +417,29 @@ fn ping_pong(socket: &UdpSocket, length: usize) -> Result<u64, FloorError> {
     Ok(latencies.quantile(0.5))
 }
 
-/// Median of one durable 4 KiB write, alone, polled as the nodes poll it.
+/// Median of one durable 4 KiB write, alone: the smaller of waiting for it as the nodes do, with
+/// `sched_yield` between two polls, and of sleeping in the kernel until it is done. Where nothing
+/// else runs, a thread that never sleeps may keep the kernel's completion work from its core for
+/// a whole tick although it yields; the nodes have each other's system calls to be spared that.
 fn measure_write(directory: &Path) -> Result<u64, FloorError> {
     let mut writer = BlockWriter::create(&directory.join("floor-write.dat"))?;
-    let mut latencies = LatencyHistogram::default();
-    for _ in 0..BARE_WRITES {
-        let start = Instant::now();
-        writer.start()?;
-        while !writer.poll()? {
-            std::thread::yield_now();
+    let mut median = |sleeps: bool| -> Result<u64, FloorError> {
+        let mut latencies = LatencyHistogram::default();
+        for _ in 0..BARE_WRITES {
+            let start = Instant::now();
+            writer.start()?;
+            if sleeps {
+                writer.sleep_until_done()?;
+            }
+            while !writer.poll()? {
+                std::thread::yield_now();
+            }
+            latencies.record(start.elapsed().as_nanos() as Nanos);
         }
-        latencies.record(start.elapsed().as_nanos() as Nanos);
-    }
-    Ok(latencies.quantile(0.5))
+        Ok(latencies.quantile(0.5))
+    };
+    let polled = best(|| median(false), |median| *median)?;
+    Ok(polled.min(median(true)?))
 }
 
 /// Parses the address a peer process printed.
@@ -419,6 +466,7 @@ mod tests {
             layout: FloorLayout::Threads,
             directory: directory.to_owned(),
             cores: Vec::new(),
+            idle: IdleStrategy::Yield,
         }
     }
 

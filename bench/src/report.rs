@@ -55,6 +55,8 @@ impl FloorReport {
 pub struct Report {
     /// One line that names the scenario and every relaxation.
     pub title: String,
+    /// What a reader must know besides.
+    pub notes: Vec<String>,
     /// The effective configuration.
     pub config: Map<String, Value>,
     /// Where it ran.
@@ -94,6 +96,7 @@ impl Report {
         let budget = self.budget.as_ref();
         json!({
             "config": self.config,
+            "notes": self.notes,
             "environment": self.environment.to_json(),
             "throughput_per_s": self.throughput_per_s,
             "sent": self.sent,
@@ -148,6 +151,9 @@ fn micros(ns: f64) -> String {
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.title)?;
+        for note in &self.notes {
+            writeln!(f, "  {note}")?;
+        }
         let environment = &self.environment;
         writeln!(
             f,
@@ -194,7 +200,7 @@ impl Display for Report {
             )?;
         }
         if let Some(budget) = &self.budget {
-            write_budget(f, budget)?;
+            write_budget(f, budget, self.received)?;
         }
         for error in &self.errors {
             writeln!(f, "  ERROR: {error}")?;
@@ -228,11 +234,12 @@ fn write_floor(
     writeln!(f)
 }
 
-fn write_budget(f: &mut Formatter<'_>, budget: &Budget) -> fmt::Result {
+fn write_budget(f: &mut Formatter<'_>, budget: &Budget, received: u64) -> fmt::Result {
     writeln!(
         f,
-        "\n  latency budget of {} sampled messages ({} incomplete), us; middle = mean over \
-         p45-p55,\n  slowest = mean over the slowest 1 %, ~ runs beside the path and is not added",
+        "\n  latency budget of {} of the {received} messages ({} traced incompletely), us;\n  \
+         middle = mean over p45-p55, slowest = mean over the slowest 1 %,\n  \
+         ~ runs beside the path and is not added",
         budget.messages, budget.incomplete
     )?;
     let columns = ["p50", "p99", "middle", "share", "slowest"];
@@ -321,6 +328,7 @@ mod tests {
     fn report() -> Report {
         Report {
             title: "cluster, three nodes".to_owned(),
+            notes: Vec::new(),
             config: Map::new(),
             environment: Environment::read(std::path::Path::new("/")),
             throughput_per_s: 1_000.0,

@@ -28,7 +28,7 @@ fn without_faults_every_request_is_answered_once_and_all_logs_are_equal() {
 #[test]
 fn a_single_member_serves_alone() {
     let options = TankOptions {
-        members: 1,
+        members: Some(1),
         fault_phase_ns: 0,
         ..TankOptions::default()
     };

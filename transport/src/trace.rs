@@ -234,7 +234,8 @@ impl Tracer {
         self.ring.is_some()
     }
 
-    /// Whether the message (`session`, `number`) belongs to the sample.
+    /// Whether the message (`session`, `number`) belongs to the sample. Number 0, under which the
+    /// steps of a connect are recorded, always does: a session connects only once.
     #[must_use]
     pub fn is_sampled(&self, session: i64, number: i64) -> bool {
         if self.ring.is_none() {
@@ -242,7 +243,7 @@ impl Tracer {
         }
         let mixed =
             (session as u64 ^ (number as u64).rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed >> 32) & self.sample_mask == 0
+        number == 0 || (mixed >> 32) & self.sample_mask == 0
     }
 
     /// A cursor of this member moved from `from` to `to`.
@@ -360,6 +361,19 @@ mod tests {
         }
         assert_eq!(TracePoint::from_number(0), None);
         assert_eq!(TracePoint::from_number(25), None);
+    }
+
+    #[test]
+    fn one_message_in_so_many_is_sampled_and_every_connect() {
+        let ring = AtomicBuffer::allocate(4096).unwrap();
+        let tracer = Tracer::new(1, ring, || 42, 16);
+        for session in 1..100 {
+            assert!(tracer.is_sampled(session, 0));
+            let sampled = (1..1600).filter(|number| tracer.is_sampled(session, *number));
+            let count = sampled.count();
+            assert!((50..200).contains(&count), "session {session}: {count}");
+        }
+        assert!(!Tracer::disabled().is_sampled(1, 0));
     }
 
     #[test]

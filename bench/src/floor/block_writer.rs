@@ -139,6 +139,18 @@ impl BlockWriter {
         outcome
     }
 
+    /// Sleeps in the kernel until the write in flight is done; [`poll`](Self::poll) then says
+    /// how it went. With a helper thread there is nothing to sleep on: returns at once.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn sleep_until_done(&mut self) -> io::Result<()> {
+        match &mut self.engine {
+            Engine::Uring(ring) => ring.submit_and_wait(1).map(|_| ()),
+            Engine::Thread(_) => Ok(()),
+        }
+    }
+
     /// Whether a write was started that has not completed.
     #[must_use]
     pub fn is_in_flight(&self) -> bool {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use lockstep_transport::agent::IdleStrategy;
+
 use super::block_writer::BlockWriter;
 use super::participant::{Client, Follower, Leader, Participant};
 use super::{
@@ -40,6 +42,8 @@ pub struct PeerConfig {
     pub file: Option<PathBuf>,
     /// Core to pin to.
     pub core: Option<usize>,
+    /// How it idles.
+    pub idle: IdleStrategy,
 }
 
 /// Serves as a peer of the floor until told to stop, or until nobody has spoken for a while.
@@ -69,7 +73,7 @@ pub fn run_peer(config: &PeerConfig) -> Result<(), FloorError> {
     let parent = std::os::unix::process::parent_id();
     // An orphan must not spin for ever: its parent is gone when its parent's id has changed.
     let polls = std::cell::Cell::new(0_u32);
-    serve(&mut [participant], || {
+    serve(&mut [participant], config.idle.clone(), || {
         polls.set(polls.get().wrapping_add(1));
         polls.get().is_multiple_of(4_096) && std::os::unix::process::parent_id() != parent
     })?;
@@ -116,7 +120,10 @@ fn arguments(config: &FloorConfig, node: usize) -> Vec<String> {
     let sizes = config.sizes;
     let list = [sizes.request, sizes.replicate, sizes.ack, sizes.response];
     let list: Vec<String> = list.iter().map(usize::to_string).collect();
-    let mut arguments = vec![format!("--sizes={}", list.join(","))];
+    let mut arguments = vec![
+        format!("--sizes={}", list.join(",")),
+        format!("--idle={}", config.idle.name()),
+    ];
     if config.is_durable {
         let file = config.directory.join(format!("floor-{node}.dat"));
         arguments.push(format!("--file={}", file.display()));
@@ -142,7 +149,7 @@ pub(super) fn measure(config: &FloorConfig) -> Result<LatencyHistogram, FloorErr
     let outcome = std::thread::scope(|scope| {
         let run = scope.spawn(move || {
             pin(core);
-            run_client(client, Vec::new())
+            run_client(client, Vec::new(), config.idle.clone())
         });
         run.join().unwrap_or_else(|_| Err(super::panicked().into()))
     });

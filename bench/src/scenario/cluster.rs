@@ -20,7 +20,7 @@ use super::workload::Workload;
 use crate::budget::budget;
 use crate::environment::Environment;
 use crate::floor;
-use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
+use crate::load::{Load, LoadConfig, LoadLimit};
 use crate::member_summary::MemberSummary;
 use crate::report::{FloorReport, Report};
 
@@ -128,8 +128,9 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
                 problem: error.to_string(),
             })?;
     }
-    let is_closed = matches!(bench.load.shape, LoadShape::Closed { .. });
-    let floor_config = (is_closed && bench.has_floor).then(|| bench.floor_config(directory.path()));
+    let floor_config = bench
+        .has_floor()
+        .then(|| bench.floor_config(directory.path()));
     let before = floor_config.as_ref().map(floor::measure).transpose()?;
     let capped = LoadConfig {
         messages_cap: plan.messages_max(),
@@ -184,6 +185,7 @@ fn report(
     let allocations = run.client.allocations().unwrap_or(0) as i64 + run.other_allocations;
     Report {
         title: bench.title(),
+        notes: bench.notes(),
         config: bench.to_json(),
         environment,
         throughput_per_s: load.map_or(0.0, Load::throughput),

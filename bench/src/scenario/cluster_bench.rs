@@ -17,16 +17,19 @@ use super::addresses::reserve;
 use super::bench_error::BenchError;
 use super::disk_plan::DiskPlan;
 use super::workload::Workload;
-use crate::floor::{FloorConfig, FloorLayout, FloorSizes};
+use crate::floor::{FloorConfig, FloorLayout, FloorSizes, has_core_for_each_agent};
 use crate::load::{LoadConfig, LoadLimit, LoadShape};
 
-/// Election timeout of member 0, which shares its thread with the client as the leader of the
-/// floor does: it stands first. The others keep the default.
+/// Election timeout of a member 0 that stands first, see [`ClusterBench::favour`]. Everybody
+/// else, and in all other runs member 0 too, has the default.
 const FIRST_ELECTION_TIMEOUT_NS: Nanos = 200 * MILLISECOND;
 
-/// Timed round trips of each of the two floor measurements, durable and not: half a second.
-const FLOOR_MESSAGES_DURABLE: u32 = 1_000;
-const FLOOR_MESSAGES: u32 = 10_000;
+/// Timed round trips of each attempt at the floor, durable and not: a fifth of a second.
+const FLOOR_MESSAGES_DURABLE: u32 = 500;
+const FLOOR_MESSAGES: u32 = 8_000;
+
+/// Members of the floor: beside any other number of them it would measure something else.
+const FLOOR_MEMBERS: usize = 3;
 
 /// The service under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +128,6 @@ impl Default for ClusterBench {
             faults: LinkFaults::default(),
             seed: 1,
             disk_budget_bytes: 2 << 30,
-            // Everything: what is not sampled costs nearly as much as what is, and the connect
-            // phase happens only once.
             trace_every: 1,
             has_floor: true,
         }
@@ -165,7 +166,7 @@ impl ClusterBench {
             directory: directory.join(format!("node-{member}")),
             sync: self.sync,
             io: self.io,
-            election_timeout_ns: if member == 0 {
+            election_timeout_ns: if member == 0 && self.favour().is_some() {
                 FIRST_ELECTION_TIMEOUT_NS
             } else {
                 default.election_timeout_ns
@@ -182,6 +183,33 @@ impl ClusterBench {
             ..NodeConfig::default()
         };
         (0..self.nodes).map(node).collect()
+    }
+
+    /// Why member 0 stands first, where it does: only where a run means something else if
+    /// another member leads.
+    fn favour(&self) -> Option<&'static str> {
+        if self.leader_disk_delay_ns > 0 || self.follower_disk_delay_ns > 0 {
+            return Some("member 0 stands first so that the disk delays hit whom they name");
+        }
+        let shares_thread = !self.is_processes && !has_core_for_each_agent();
+        shares_thread.then_some(
+            "member 0 stands first so that leader and client share a thread as in the floor",
+        )
+    }
+
+    /// Whether the floor is measured beside this run.
+    pub(super) fn has_floor(&self) -> bool {
+        let is_closed = matches!(self.load.shape, LoadShape::Closed { .. });
+        is_closed && self.has_floor && self.nodes == FLOOR_MEMBERS
+    }
+
+    /// What a reader must know about the run besides its title.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.favour().map(str::to_owned).into_iter().collect();
+        if self.has_floor && self.nodes != FLOOR_MEMBERS {
+            notes.push(format!("no floor: it has {FLOOR_MEMBERS} members"));
+        }
+        notes
     }
 
     pub(super) fn workload(&self) -> Workload {
@@ -228,6 +256,7 @@ impl ClusterBench {
             },
             directory: directory.to_owned(),
             cores: self.cores.clone(),
+            idle: self.idle.clone(),
         }
     }
 

@@ -18,14 +18,12 @@ use lockstep_transport::trace::TraceRecord;
 
 use super::bench_error::BenchError;
 use super::cluster::{BenchClient, ClusterRun};
+use crate::floor::has_core_for_each_agent;
 use crate::load::LoadConfig;
 use crate::member_summary::MemberSummary;
 
 /// A cluster that has no leader after so long is not going to get one.
 const START_TIMEOUT_NS: Nanos = 20 * SECOND;
-
-/// Cores from which every agent gets a thread of its own.
-const CORES_FOR_THREADS_OF_THEIR_OWN: usize = 5;
 
 /// Makes the service of one member.
 pub type ServiceFactory = fn() -> NodeService;
@@ -181,8 +179,7 @@ pub fn run(
         failure: Mutex::new(None),
     };
     let members: Vec<usize> = (0..run.nodes.len()).collect();
-    let cores = lockstep_transport::media::host::cores_allowed().len();
-    let groups: Vec<Vec<usize>> = if cores >= CORES_FOR_THREADS_OF_THEIR_OWN {
+    let groups: Vec<Vec<usize>> = if has_core_for_each_agent() {
         std::iter::once(Vec::new())
             .chain(members.iter().map(|member| vec![*member]))
             .collect()

@@ -1,5 +1,6 @@
-//! Kills members under load, again and again, and proves that nothing was lost: every request
-//! answered exactly once and in order, logs equal byte for byte up to the commit position.
+//! Kills members under load, the leader every second time, and proves that nothing was lost:
+//! every request answered exactly once and in order, all members' logs equal byte for byte up
+//! to the commit position. All members have the same timeouts; nobody is meant to lead.
 #![allow(clippy::disallowed_methods, reason = "shell: reads the clock, yields")]
 
 use std::fmt::{self, Display, Formatter};
@@ -30,7 +31,8 @@ const RECOVERY_TIMEOUT_NS: Nanos = 20 * SECOND;
 pub struct FailoverConfig {
     /// Members killed, one after the other.
     pub kills: u32,
-    /// Whether only leaders are killed; otherwise members at random.
+    /// Whether only leaders are killed; otherwise every second victim is the leader, the others
+    /// are followers at random.
     pub is_leaders_only: bool,
     /// Requests in flight.
     pub window: usize,
@@ -40,7 +42,7 @@ pub struct FailoverConfig {
     pub directory: PathBuf,
     /// Whether the run's directory stays.
     pub is_kept: bool,
-    /// Seed of the choice.
+    /// Seed of the choice of followers.
     pub seed: u64,
 }
 
@@ -49,6 +51,7 @@ pub struct FailoverConfig {
 pub struct FailoverReport {
     kills: u32,
     leader_kills: LatencyHistogram,
+    members: usize,
     sent: u64,
     answered: u64,
     commit: i64,
@@ -69,21 +72,36 @@ impl Display for FailoverReport {
         let ms = |ns: u64| ns as f64 / MILLISECOND as f64;
         writeln!(
             f,
-            "{} members killed, {} of them leaders; {} requests sent, {} answered",
-            self.kills, leaders.count, self.sent, self.answered
+            "{} kills under load: {} of leaders, {} of followers",
+            self.kills,
+            leaders.count,
+            u64::from(self.kills) - leaders.count
+        )?;
+        if leaders.count > 0 {
+            writeln!(
+                f,
+                "leader killed -> first new response, ms: min {:.1}  p50 {:.1}  p99 {:.1}  \
+                 max {:.1}",
+                ms(leaders.min),
+                ms(leaders.p50),
+                ms(leaders.p99),
+                ms(leaders.max)
+            )?;
+        }
+        let once = if self.is_good() {
+            "exactly once"
+        } else {
+            "NOT exactly once"
+        };
+        writeln!(
+            f,
+            "{} requests sent, {} answered, {once} and in order",
+            self.sent, self.answered
         )?;
         writeln!(
             f,
-            "leader killed -> first new response, ms: min {:.1}  p50 {:.1}  p99 {:.1}  max {:.1}",
-            ms(leaders.min),
-            ms(leaders.p50),
-            ms(leaders.p99),
-            ms(leaders.max)
-        )?;
-        writeln!(
-            f,
-            "logs of all members equal up to commit position {}",
-            self.commit
+            "logs of all {} members equal byte for byte up to commit position {}",
+            self.members, self.commit
         )?;
         for fault in &self.faults {
             writeln!(f, "ERROR: {fault}")?;
@@ -101,6 +119,7 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
         message_length: config.message_length,
         directory: config.directory.clone(),
         seed: config.seed,
+        is_processes: true,
         trace_every: 0,
         ..ClusterBench::default()
     };
@@ -126,14 +145,13 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
     });
     let mut random = Prng::new(config.seed);
     let mut leader_kills = LatencyHistogram::default();
-    for _ in 0..config.kills {
+    for kill in 0..config.kills {
         drive_for(&mut client, PAUSE_NS);
         let leader = members.await_leader()?;
-        let count = members.members.len() as u64;
-        let victim = if config.is_leaders_only {
+        let victim = if config.is_leaders_only || kill % 2 == 0 {
             leader
         } else {
-            (random.next_u64() % count) as usize
+            follower(&mut random, leader, members.members.len())
         };
         let recovery = kill_and_restart(&mut client, &mut members, victim, leader)?;
         if victim == leader {
@@ -154,11 +172,18 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
     Ok(FailoverReport {
         kills: config.kills,
         leader_kills,
+        members: directories.len(),
         sent: client.load().map_or(0, Load::sent),
         answered: client.load().map_or(0, Load::received),
         commit,
         faults: client.faults(),
     })
+}
+
+/// Any member but `leader`, each as likely as the other.
+fn follower(random: &mut Prng, leader: usize, members: usize) -> usize {
+    let step = 1 + (random.next_u64() % (members as u64 - 1)) as usize;
+    (leader + step) % members
 }
 
 fn drive_for(client: &mut BenchClient, duration: Nanos) {
@@ -212,4 +237,20 @@ fn kill_and_restart(
         .restart()
         .map_err(BenchError::io(what))?;
     Ok(first - killed_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chosen_follower_is_never_the_leader_and_each_gets_its_turn() {
+        let mut random = Prng::new(7);
+        for leader in 0..3 {
+            let chosen: Vec<usize> = (0..50).map(|_| follower(&mut random, leader, 3)).collect();
+            for member in 0..3 {
+                assert_eq!(chosen.contains(&member), member != leader);
+            }
+        }
+    }
 }

@@ -13,4 +13,5 @@ pub mod node_process;
 pub mod orders;
 pub mod process_cluster;
 pub mod run_directory;
+pub mod trace_plan;
 pub mod workload;

@@ -174,6 +174,7 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
     let bench = ClusterBench {
         service: ServiceChoice::OrderBook,
         directory: config.directory.clone(),
+        is_processes: true,
         trace_every: 0,
         ..ClusterBench::default()
     };

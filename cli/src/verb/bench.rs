@@ -11,6 +11,7 @@ use lockstep_bench::scenario::cluster;
 use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice};
 use lockstep_bench::scenario::failover::{self, FailoverConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
+use lockstep_bench::scenario::trace_plan;
 use lockstep_consensus::config::{IoChoice, LinkFaults, ResponsesMode, SyncMode};
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::host::cores_allowed;
@@ -46,7 +47,7 @@ pub struct FailoverArguments {
     /// Members killed, one after the other.
     #[arg(long, default_value_t = 10)]
     kills: u32,
-    /// Kill leaders only; otherwise members at random.
+    /// Kill leaders only; otherwise every second one is.
     #[arg(long)]
     leaders_only: bool,
     /// Requests in flight.
@@ -61,7 +62,7 @@ pub struct FailoverArguments {
     /// Leave the run's directory behind.
     #[arg(long)]
     keep: bool,
-    /// Seed of the choice of members.
+    /// Seed of the choice of followers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -163,9 +164,10 @@ pub struct ClusterArguments {
     /// Most bytes of log per node, for example 2g.
     #[arg(long, default_value = "2g", value_parser = quantity::size)]
     disk_budget: u64,
-    /// Trace one message in so many (a power of two); 0 turns tracing off.
-    #[arg(long, default_value_t = 1)]
-    trace_every: u64,
+    /// Trace one message in so many (a power of two); 0 turns tracing off. The default is as
+    /// many as the nodes' trace rings are likely to hold: all of a default run.
+    #[arg(long)]
+    trace_every: Option<u64>,
     /// Do not measure the floor.
     #[arg(long)]
     no_floor: bool,
@@ -245,17 +247,20 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         Some(messages) => LoadLimit::Messages(messages),
         None => LoadLimit::Duration(arguments.seconds),
     };
+    let load = LoadConfig {
+        shape,
+        warmup_ns: arguments.warmup,
+        limit,
+        messages_cap: u64::MAX,
+    };
+    let (sync, responses) = (sync(arguments.sync), responses(arguments.responses));
+    let trace_every = arguments.trace_every;
     Ok(ClusterBench {
         nodes: arguments.nodes,
         message_length: usize::try_from(arguments.message_length).map_err(Outcome::usage)?,
-        load: LoadConfig {
-            shape,
-            warmup_ns: arguments.warmup,
-            limit,
-            messages_cap: u64::MAX,
-        },
-        sync: sync(arguments.sync),
-        responses: responses(arguments.responses),
+        load,
+        sync,
+        responses,
         service: match arguments.service {
             ServiceArgument::Echo => ServiceChoice::Echo,
             ServiceArgument::Orderbook => ServiceChoice::OrderBook,
@@ -280,9 +285,8 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         },
         seed: arguments.seed,
         disk_budget_bytes: arguments.disk_budget,
-        trace_every: arguments.trace_every,
+        trace_every: trace_every.unwrap_or_else(|| trace_plan::trace_every(&load, sync, responses)),
         has_floor: !arguments.no_floor,
-        ..ClusterBench::default()
     })
 }
 
@@ -363,6 +367,7 @@ fn run_floor(arguments: &FloorArguments) -> Outcome {
             },
             directory: directory.path().to_owned(),
             cores: arguments.cores.clone(),
+            idle: IdleStrategy::Yield,
         })?;
         let object = json!({
             "latency_ns": result.latencies.summary().to_json(),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lockstep_bench::floor::{FloorSizes, PeerConfig, PeerRole, run_peer};
+use lockstep_transport::agent::IdleStrategy;
+use lockstep_transport::media::host::cores_allowed;
 
 use crate::outcome::Outcome;
 
@@ -26,6 +28,9 @@ pub struct FloorPeerArguments {
     /// Core to pin to.
     #[arg(long)]
     core: Option<usize>,
+    /// How to wait.
+    #[arg(long, default_value = "yield")]
+    idle: String,
 }
 
 /// Serves until told to stop.
@@ -40,6 +45,10 @@ pub fn run(arguments: &FloorPeerArguments) -> Outcome {
         },
         _ => PeerRole::Follower,
     };
+    let idle = match IdleStrategy::checked(&arguments.idle, 1, cores_allowed().len()) {
+        Ok(idle) => idle,
+        Err(error) => return Outcome::usage(format!("--idle: {error}")),
+    };
     let config = PeerConfig {
         role,
         sizes: FloorSizes {
@@ -50,6 +59,7 @@ pub fn run(arguments: &FloorPeerArguments) -> Outcome {
         },
         file: arguments.file.clone(),
         core: arguments.core,
+        idle,
     };
     match run_peer(&config) {
         Ok(()) => Outcome::Good,

@@ -11,6 +11,7 @@ use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::EntryKind;
+use lockstep_service::outbox::{EFFECT_CHARGE_MIN, OutboxLimits};
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -55,8 +56,8 @@ pub trait AppliedHandler {
     fn on_session_opened(&mut self, session: &Session);
     /// A SessionOpen had no effect: its nonce is known, or the table is full.
     fn on_open_ignored(&mut self, open: &SessionOpen);
-    /// A session closed.
-    fn on_session_closed(&mut self, session: &Session, reason: CloseReason);
+    /// A session closed, with the entry that ends at `end`.
+    fn on_session_closed(&mut self, session: &Session, reason: CloseReason, end: Position);
     /// A response is committed and compared; `applied_number` is its session's.
     fn on_response(&mut self, entry: &Entry<'_>, applied_number: i64);
     /// An effect leaves directly.
@@ -85,10 +86,11 @@ impl<S: ClusteredService> Applier<S> {
         body_max: usize,
         is_direct: bool,
     ) -> Self {
+        let causes = CauseNumbers::new(container.outbox().limits());
         Self {
             container,
             sessions,
-            causes: CauseNumbers::default(),
+            causes,
             reader,
             assembler: EntryAssembler::new(body_max),
             position: 0,
@@ -208,23 +210,20 @@ struct CauseNumbers {
     causes: VecDeque<(Position, i64, i64)>,
 }
 
-/// Requests whose effects may wait at once; what more of them cause is told without number.
-const CAUSES_MAX: usize = 16_384;
-
-impl Default for CauseNumbers {
-    fn default() -> Self {
+impl CauseNumbers {
+    /// Room for as many causes as an outbox within `limits` can hold effects of; none in
+    /// direct mode, where effects do not wait.
+    fn new(limits: &OutboxLimits) -> Self {
+        let effects = limits.capacity_bytes / EFFECT_CHARGE_MIN;
+        let causes_max = if limits.enabled { effects } else { 0 };
         Self {
-            causes: VecDeque::with_capacity(CAUSES_MAX),
+            causes: VecDeque::with_capacity(causes_max),
         }
     }
-}
 
-impl CauseNumbers {
     /// The request at `position` was applied and has effects in the outbox.
     fn note(&mut self, position: Position, session: i64, number: i64) {
-        if self.causes.len() < CAUSES_MAX {
-            self.causes.push_back((position, session, number));
-        }
+        self.causes.push_back((position, session, number));
     }
 
     /// The oldest effect that waits is one of the entry at `front`.
@@ -322,7 +321,7 @@ impl<S: ClusteredService> Step<'_, S> {
                 self.container
                     .apply_request(header, position, end, entry.body)?;
                 handler.on_step(TracePoint::ExecuteService, position, end);
-                if self.container.outbox().len() > before {
+                if !self.is_direct && self.container.outbox().len() > before {
                     self.causes.note(position, header.session, header.number);
                 }
                 handler.on_step(TracePoint::ExecuteRespond, position, end);
@@ -387,7 +386,7 @@ impl<S: ClusteredService> Step<'_, S> {
         };
         self.container
             .apply_session_close(&entry.header, entry.position, entry.end)?;
-        handler.on_session_closed(&session, reason);
+        handler.on_session_closed(&session, reason, entry.end);
         self.deliver_direct(entry, handler);
         Ok(())
     }

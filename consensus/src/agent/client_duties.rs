@@ -13,8 +13,9 @@ use lockstep_transport::trace::TracePoint;
 
 use super::applier::{AppliedHandler, DirectEffect};
 use super::cluster_node::ClusterNode;
-use super::delivery::{Delivery, EgressContext};
+use super::delivery::{Delivery, EgressContext, Farewell};
 use super::egress_channel::EVENT_LENGTH_MAX;
+use super::egress_channels::{EgressChannels, Slot};
 use super::entry_assembler::Entry;
 use super::identity::Identity;
 use super::ingress::{Ingress, queue_event};
@@ -22,6 +23,7 @@ use super::leadership::{Leadership, blank_header};
 use super::member_duties::DATAGRAMS_PER_CYCLE;
 use crate::entry_body::{CloseReason, SessionOpen};
 use crate::event::Event;
+use crate::member::{LeadershipTermId, MemberId};
 use crate::session::Session;
 
 /// Effects appended in one round: as many as are applied in one.
@@ -223,9 +225,23 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 tracer: &mut parts.tracer,
             };
             let table = parts.applier.sessions();
-            work += parts
-                .delivery
-                .do_work(&mut context, applied, table, &mut parts.store);
+            let store = &mut parts.store;
+            match parts.delivery.do_work(&mut context, applied, table, store) {
+                Ok((served, told)) => {
+                    work += served;
+                    if let Some((slot, farewell)) = told {
+                        let teller = Teller {
+                            member: parts.identity.member,
+                            term: parts.leadership.term(),
+                        };
+                        teller.say_farewell(&mut parts.channels, slot, &farewell);
+                    }
+                }
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    return work;
+                }
+            }
         }
         work += parts.channels.do_work(now, &mut parts.ingress_port);
         work += parts.images.do_work(now, &mut parts.ingress_port);
@@ -244,8 +260,24 @@ struct LeaderHooks<'a> {
 }
 
 impl LeaderHooks<'_> {
+    const fn teller(&self) -> Teller {
+        Teller {
+            member: self.identity.member,
+            term: self.leadership.term(),
+        }
+    }
+}
+
+/// Who tells a client about its session.
+#[derive(Clone, Copy, Debug)]
+struct Teller {
+    member: MemberId,
+    term: LeadershipTermId,
+}
+
+impl Teller {
     fn event<'e>(
-        &self,
+        self,
         session: &Session,
         correlation_id: i64,
         code: EventCode,
@@ -254,14 +286,24 @@ impl LeaderHooks<'_> {
         SessionEvent {
             session_id: session.id,
             correlation_id,
-            leadership_term_id: self.leadership.term(),
+            leadership_term_id: self.term,
             applied_number: session.applied_number,
             acknowledged: session.acknowledged,
             resume_token: session.nonce,
-            leader_member_id: i32::from(self.identity.member),
+            leader_member_id: i32::from(self.member),
             code,
             version: PROTOCOL_VERSION,
             detail,
+        }
+    }
+
+    /// Says CLOSED, and ends the stream behind it.
+    fn say_farewell(self, channels: &mut EgressChannels, slot: Slot, farewell: &Farewell) {
+        let text = farewell.reason.text().as_bytes();
+        let event = self.event(&farewell.session, 0, EventCode::Closed, text);
+        queue_event(channels, slot, &event);
+        if let Some(channel) = channels.get_mut(slot) {
+            channel.close();
         }
     }
 }
@@ -291,7 +333,8 @@ impl AppliedHandler for LeaderHooks<'_> {
         self.context
             .tracer
             .message(TracePoint::ConnectCommit, pending.correlation_id, 0);
-        let event = self.event(session, pending.correlation_id, EventCode::Ok, b"");
+        let teller = self.teller();
+        let event = teller.event(session, pending.correlation_id, EventCode::Ok, b"");
         queue_event(self.context.channels, pending.channel, &event);
         if let Some(channel) = self.context.channels.get_mut(pending.channel) {
             channel.bind(session.id);
@@ -308,7 +351,7 @@ impl AppliedHandler for LeaderHooks<'_> {
             .take_connect(open.nonce, open.principal_hash);
     }
 
-    fn on_session_closed(&mut self, session: &Session, reason: CloseReason) {
+    fn on_session_closed(&mut self, session: &Session, reason: CloseReason, end: Position) {
         if !self.leadership.is_open() {
             return;
         }
@@ -316,12 +359,16 @@ impl AppliedHandler for LeaderHooks<'_> {
         let Some(slot) = self.delivery.channel(session.id) else {
             return;
         };
-        let event = self.event(session, 0, EventCode::Closed, reason.text().as_bytes());
-        queue_event(self.context.channels, slot, &event);
-        if let Some(channel) = self.context.channels.get_mut(slot) {
-            channel.close();
+        let farewell = Farewell {
+            session: *session,
+            reason,
+            end,
+        };
+        if !self.delivery.close_when_delivered(farewell) {
+            self.teller()
+                .say_farewell(self.context.channels, slot, &farewell);
+            self.delivery.unbind(session.id);
         }
-        self.delivery.unbind(session.id);
     }
 
     fn on_response(&mut self, entry: &Entry<'_>, applied_number: i64) {

@@ -146,6 +146,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         work += self.receive_clients(now);
         self.parts.module.tick(now, &mut self.actions);
         work += self.carry_out(now);
+        // Before the rounds, which take what it appends to disk and to the followers.
+        if now >= self.next_housekeeping {
+            self.next_housekeeping = now + HOUSEKEEPING_INTERVAL_NS;
+            self.keep_house(now);
+        }
         for _ in 0..ROUNDS_MAX {
             let moved = self.round(now);
             work += moved;
@@ -153,10 +158,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 break;
             }
         }
-        work += self.serve_clients(now);
-        if now >= self.next_housekeeping {
-            self.next_housekeeping = now + HOUSEKEEPING_INTERVAL_NS;
-            self.keep_house(now);
+        if self.fault.is_none() {
+            work += self.serve_clients(now);
         }
         self.cycles += 1;
         if work > 0 {

@@ -20,9 +20,11 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 use super::applier::DirectEffect;
 use super::egress_channels::{EgressChannels, Slot};
 use super::entry_assembler::{Assembled, Entry, EntryAssembler};
+use super::fault::NodeFault;
 use super::log_store::LogStore;
+use crate::entry_body::CloseReason;
 use crate::member::LeadershipTermId;
-use crate::session::SessionTable;
+use crate::session::{Session, SessionTable};
 
 /// Bytes of log scanned for sessions that are behind, per duty cycle: keeps a cycle short
 /// while a client catches up over a long log.
@@ -30,6 +32,10 @@ const SCAN_BYTES_PER_CYCLE: usize = 256 * 1024;
 
 /// Bytes taken from the log at once.
 const READ_LENGTH: usize = 64 * 1024;
+
+/// Sessions looked at per duty cycle to find one that can be served: many silent clients must
+/// neither hide a live one for long nor make a cycle long.
+const LOOKS_PER_CYCLE: usize = 16;
 
 /// What sending needs besides the message.
 #[derive(Debug)]
@@ -71,6 +77,19 @@ struct SessionEgress {
     behind: Option<Position>,
     /// Responses at or below this position are the client's already.
     after: Position,
+    /// The session is closed: what is left to deliver ends here.
+    farewell: Option<Farewell>,
+}
+
+/// A closed session whose client still lacks responses; CLOSED follows them (`log.md` 6.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Farewell {
+    /// The session as it was.
+    pub session: Session,
+    /// Why it closed.
+    pub reason: CloseReason,
+    /// End of the entry that closed it.
+    pub end: Position,
 }
 
 /// The leader's egress of all sessions.
@@ -81,6 +100,8 @@ pub struct Delivery {
     queue: VecDeque<i64>,
     reader: LogReader,
     assembler: EntryAssembler,
+    /// Where the front session's scan goes on when it ended inside an entry.
+    scanned: Option<Position>,
     term: LeadershipTermId,
     dropped: u64,
 }
@@ -94,6 +115,7 @@ impl Delivery {
             queue: VecDeque::with_capacity(sessions_max + 1),
             reader,
             assembler: EntryAssembler::new(body_max),
+            scanned: None,
             term: 0,
             dropped: 0,
         }
@@ -109,7 +131,7 @@ impl Delivery {
     pub fn clear(&mut self) {
         self.sessions.clear();
         self.queue.clear();
-        self.assembler.reset();
+        self.forget_scan();
     }
 
     /// Delivers the session's responses above `after` on `channel` from now on. `from` is a
@@ -122,6 +144,7 @@ impl Delivery {
             channel,
             behind: Some(from),
             after,
+            farewell: None,
         };
         let at = self.sessions.partition_point(|s| s.session < session);
         self.sessions.insert(at, egress);
@@ -134,9 +157,22 @@ impl Delivery {
             self.sessions.remove(index);
         }
         if self.queue.front() == Some(&session) {
-            self.assembler.reset();
+            self.forget_scan();
         }
         self.queue.retain(|queued| *queued != session);
+    }
+
+    /// The session is closed, but its client lacks responses of smaller position: they are
+    /// delivered first. The channel is returned with the farewell by
+    /// [`do_work`](Self::do_work) when that is done. Returns false when nothing is lacking.
+    pub fn close_when_delivered(&mut self, farewell: Farewell) -> bool {
+        let index = self.find(farewell.session.id);
+        let egress = index.map(|index| &mut self.sessions[index]);
+        let Some(egress) = egress.filter(|egress| egress.behind.is_some()) else {
+            return false;
+        };
+        egress.farewell = Some(farewell);
+        true
     }
 
     /// The channel a session is bound to.
@@ -216,102 +252,180 @@ impl Delivery {
         }
     }
 
-    /// Serves the session whose turn it is, up to `applied`. Returns the work done.
+    /// Serves the first session whose client can be served, up to `applied`. Returns the work
+    /// done, and the channel of a closed session that has everything now.
+    ///
+    /// # Errors
+    /// When the log cannot be read back.
     pub fn do_work<D: Disk>(
         &mut self,
         context: &mut EgressContext<'_>,
         applied: Position,
         table: &SessionTable,
         store: &mut LogStore<D>,
-    ) -> usize {
-        let Some(&session) = self.queue.front() else {
-            return 0;
-        };
-        let Some(egress) = self.find(session).map(|index| self.sessions[index]) else {
-            self.queue.pop_front();
-            return 1;
-        };
-        let Some(start) = egress.behind else {
-            self.queue.pop_front();
-            return 1;
-        };
-        if !context.is_live(egress.channel) {
-            // Not connected yet, or gone: somebody else's turn.
-            self.queue.rotate_left(1);
-            return 0;
+    ) -> Result<(usize, Option<(Slot, Farewell)>), NodeFault> {
+        for _ in 0..self.queue.len().min(LOOKS_PER_CYCLE) {
+            let Some(&session) = self.queue.front() else {
+                break;
+            };
+            let egress = self.find(session).map(|index| self.sessions[index]);
+            let Some(egress) = egress.filter(|egress| egress.behind.is_some()) else {
+                self.leave_queue();
+                continue;
+            };
+            if context.channels.get(egress.channel).is_none() {
+                // The client is gone; if it comes back it is bound to another channel.
+                if egress.farewell.is_some() {
+                    self.unbind(session);
+                } else {
+                    self.leave_queue();
+                }
+                continue;
+            }
+            if !context.is_live(egress.channel) {
+                self.next_turn();
+                continue;
+            }
+            let applied_number = table.get(session).map(|s| s.applied_number);
+            let farewell = egress.farewell;
+            let scan = Scan {
+                egress,
+                limit: farewell.map_or(applied, |farewell| farewell.end.min(applied)),
+                applied_number: applied_number
+                    .or(farewell.map(|farewell| farewell.session.applied_number))
+                    .unwrap_or(0),
+                term: self.term,
+            };
+            let work = self.serve(context, &scan, store)?;
+            let is_told = farewell.is_some() && self.is_up_to_date(session);
+            let told = farewell.filter(|_| is_told).map(|f| (egress.channel, f));
+            if told.is_some() {
+                self.unbind(session);
+            }
+            return Ok((work, told));
         }
-        let applied_number = table.get(session).map_or(0, |s| s.applied_number);
-        let scan = Scan {
-            egress,
-            applied,
-            applied_number,
-            term: self.term,
+        Ok((0, None))
+    }
+
+    /// The turn of the session at the front of the queue.
+    fn serve<D: Disk>(
+        &mut self,
+        context: &mut EgressContext<'_>,
+        scan: &Scan,
+        store: &mut LogStore<D>,
+    ) -> Result<usize, NodeFault> {
+        let start = scan.egress.behind.unwrap_or(scan.limit);
+        let from = self.scanned.unwrap_or(start);
+        let progress = Progress {
+            cursor: start,
+            position: from,
         };
-        let (cursor, is_blocked) =
-            scan.run(context, start, store, &mut self.reader, &mut self.assembler);
-        self.assembler.reset();
-        let is_current = cursor >= applied;
-        if let Some(index) = self.find(session) {
-            self.sessions[index].behind = (!is_current).then_some(cursor);
+        let (reader, assembler) = (&mut self.reader, &mut self.assembler);
+        let (progress, stop) = scan.run(context, progress, store, (reader, assembler));
+        if stop == Stop::Damaged {
+            return Err(NodeFault::DamagedLog {
+                position: progress.position,
+            });
+        }
+        let is_current = progress.cursor >= scan.limit;
+        if let Some(index) = self.find(scan.egress.session) {
+            self.sessions[index].behind = (!is_current).then_some(progress.cursor);
         }
         if is_current {
-            self.queue.pop_front();
-        } else if is_blocked {
-            self.queue.rotate_left(1);
+            self.leave_queue();
+        } else if stop == Stop::Blocked || progress.position >= scan.limit {
+            self.next_turn();
+        } else {
+            let is_unfinished = self.assembler.is_unfinished();
+            self.scanned = is_unfinished.then_some(progress.position);
         }
-        usize::from(cursor > start || is_current)
+        // What is forgotten with the turn was no progress.
+        let has_read_on = self.scanned.is_some() && progress.position > from;
+        let has_moved = progress.cursor > start || has_read_on;
+        Ok(usize::from(has_moved || is_current))
+    }
+
+    /// The front session goes to the back of the queue.
+    fn next_turn(&mut self) {
+        self.forget_scan();
+        self.queue.rotate_left(1);
+    }
+
+    fn leave_queue(&mut self) {
+        self.forget_scan();
+        self.queue.pop_front();
+    }
+
+    fn forget_scan(&mut self) {
+        self.assembler.reset();
+        self.scanned = None;
     }
 }
 
-/// One turn of one session: its responses between a cursor and the applied position.
+/// How far one turn has come.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    /// Everything below is done with.
+    cursor: Position,
+    /// Everything below has been looked at: beyond the cursor inside an entry.
+    position: Position,
+}
+
+/// Why a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// It has looked at its share, at everything, or waits for the disk.
+    Paused,
+    /// The channel has no more room.
+    Blocked,
+    /// The log cannot be read back.
+    Damaged,
+}
+
+/// One turn of one session: its responses between a cursor and a limit.
 struct Scan {
     egress: SessionEgress,
-    applied: Position,
+    limit: Position,
     applied_number: i64,
     term: LeadershipTermId,
 }
 
 impl Scan {
-    /// Returns the new cursor and whether the channel had no more room.
     fn run<D: Disk>(
         &self,
         context: &mut EgressContext<'_>,
-        start: Position,
+        mut progress: Progress,
         store: &mut LogStore<D>,
-        reader: &mut LogReader,
-        assembler: &mut EntryAssembler,
-    ) -> (Position, bool) {
-        let mut cursor = start;
-        while cursor < self.applied && cursor - start < SCAN_BYTES_PER_CYCLE as Position {
+        (reader, assembler): (&mut LogReader, &mut EntryAssembler),
+    ) -> (Progress, Stop) {
+        let end = self
+            .limit
+            .min(progress.position + SCAN_BYTES_PER_CYCLE as Position);
+        while progress.position < end {
             let span = ReadSpan {
-                position: cursor,
-                limit: self.applied,
+                position: progress.position,
+                limit: self.limit,
                 length_max: READ_LENGTH,
             };
-            let read = store.read(context.now, reader, span);
-            let LogRead::Frames { bytes, .. } = read else {
-                break;
+            let bytes = match store.read(context.now, reader, span) {
+                LogRead::Frames { advance: 0, .. } | LogRead::Pending => break,
+                LogRead::Frames { bytes, .. } => bytes,
+                LogRead::Damaged => return (progress, Stop::Damaged),
             };
-            let before = cursor;
-            let mut position = cursor;
             for frame in frames(bytes) {
-                let at = position;
-                position += frame.aligned_length() as Position;
-                if let Assembled::Entry(entry) = assembler.push(at, &frame) {
-                    if !self.send(context, &entry) {
-                        return (cursor, true);
-                    }
-                    cursor = entry.end;
+                let at = progress.position;
+                progress.position += frame.aligned_length() as Position;
+                if let Assembled::Entry(entry) = assembler.push(at, &frame)
+                    && !self.send(context, &entry)
+                {
+                    return (progress, Stop::Blocked);
+                }
+                if !assembler.is_unfinished() {
+                    progress.cursor = progress.position;
                 }
             }
-            if !assembler.is_unfinished() {
-                cursor = position;
-            }
-            if cursor == before {
-                break;
-            }
         }
-        (cursor, false)
+        (progress, Stop::Paused)
     }
 
     fn send(&self, context: &mut EgressContext<'_>, entry: &Entry<'_>) -> bool {

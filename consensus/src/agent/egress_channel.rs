@@ -40,6 +40,7 @@ pub struct EgressChannel {
     opened: Nanos,
     was_connected: bool,
     is_closing: bool,
+    is_abandoned: bool,
 }
 
 impl EgressChannel {
@@ -59,6 +60,7 @@ impl EgressChannel {
             opened: now,
             was_connected: false,
             is_closing: false,
+            is_abandoned: false,
         })
     }
 
@@ -130,7 +132,14 @@ impl EgressChannel {
     /// Ends the stream at once; what waits is dropped.
     pub fn abandon(&mut self) {
         self.events.clear();
+        self.is_abandoned = true;
         self.close();
+    }
+
+    /// Whether it only announces its end: nothing is lost with it.
+    #[must_use]
+    pub const fn is_abandoned(&self) -> bool {
+        self.is_abandoned
     }
 
     /// Hands over a status message or NAK of the client.

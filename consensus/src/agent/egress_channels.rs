@@ -15,6 +15,10 @@ use super::egress_channel::EgressChannel;
 /// Slots beyond one per session: clients that are being redirected or refused.
 const SPARE_SLOTS: usize = 64;
 
+/// Channels one address may have: a client has one, and those of its former attempts linger.
+/// Asking for ever new streams must not take the slots of others.
+const CHANNELS_PER_ADDRESS: usize = 16;
+
 /// Names one channel for ever: a slot that is used again for another client has another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -54,10 +58,10 @@ impl EgressChannels {
         self.position(|channel| channel.is_fresh_for(address, stream_id))
     }
 
-    /// A channel that leads to this address, on whatever stream.
+    /// A channel that leads to this address, on whatever stream, and can be spoken on.
     #[must_use]
-    pub fn find_address(&self, address: SocketAddr) -> Option<Slot> {
-        self.position(|channel| channel.address() == address)
+    pub fn find_live(&self, address: SocketAddr, now: Nanos) -> Option<Slot> {
+        self.position(|channel| channel.address() == address && channel.is_live(now))
     }
 
     fn position(&self, matches: impl Fn(&EgressChannel) -> bool) -> Option<Slot> {
@@ -67,12 +71,17 @@ impl EgressChannels {
         Some(Slot { index, serial })
     }
 
-    /// Opens a channel; `None` when all slots are taken or memory is short.
+    /// Opens a channel; `None` when all slots are taken, by whomever or by this address, or
+    /// memory is short. A channel that was abandoned gives way.
     pub fn open(&mut self, config: PublicationConfig, now: Nanos) -> Option<Slot> {
-        let free = self.slots.iter().position(Option::is_none);
-        let index = free.unwrap_or(self.slots.len());
-        if index == self.capacity {
+        let is_same = |channel: &&mut EgressChannel| channel.address() == config.destination;
+        if self.channels_mut().filter(is_same).count() >= CHANNELS_PER_ADDRESS {
             return None;
+        }
+        let free = self.slots.iter().position(Option::is_none);
+        let mut index = free.unwrap_or(self.slots.len());
+        if index == self.capacity {
+            index = self.position(EgressChannel::is_abandoned)?.index;
         }
         let channel = EgressChannel::open(config, now).ok()?;
         self.opened += 1;

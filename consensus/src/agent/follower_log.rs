@@ -9,7 +9,7 @@ use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::{LogBuffer, frames};
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{DataPacket, Packet};
-use lockstep_transport::stream::{ReceiverConfig, StreamIds, StreamReceiver};
+use lockstep_transport::stream::{Placement, ReceiverConfig, StreamIds, StreamReceiver};
 use lockstep_transport::time::Nanos;
 
 use super::identity::Identity;
@@ -63,21 +63,13 @@ impl FollowerLog {
         });
     }
 
-    /// Accepts nothing from now on. What lies above `append`, the end of the log as it was
-    /// reported, is zeroed: a frame placed out of order must not be met by the next leader's.
-    pub fn stop(&mut self, log: &mut LogBuffer, append: Position) {
-        let Some(stream) = self.stream.take() else {
-            return;
-        };
-        let end = stream.receiver.high_water_mark();
-        let mut position = append;
-        while position < end {
-            let geometry = log.geometry();
-            let term_end = geometry.term_start(position) + geometry.term_length() as Position;
-            let length = end.min(term_end) - position;
-            log.zero(position, length as usize);
-            position += length;
-        }
+    /// Accepts nothing from now on. Returns up to where frames may have been placed, in order
+    /// or out of it: none above the end of the log as it was reported may be met by the next
+    /// leader's.
+    #[must_use]
+    pub fn stop(&mut self) -> Option<Position> {
+        let stream = self.stream.take()?;
+        Some(stream.receiver.high_water_mark())
     }
 
     /// End of the contiguous log, while following.
@@ -94,8 +86,11 @@ impl FollowerLog {
         self.refused
     }
 
-    /// Whether the leader's stream has been heard since the last call to
-    /// [`follow`](Self::follow); true once.
+    /// Whether the leader's stream has been heard where this member joined it, since the last
+    /// call to [`follow`](Self::follow); true once.
+    ///
+    /// A cursor of an earlier join that is too far ahead does not count: its sender would
+    /// refuse what this member reports, and the request for a new one would not be repeated.
     pub fn take_heard(&mut self) -> bool {
         self.stream
             .as_mut()
@@ -125,16 +120,18 @@ impl FollowerLog {
                     self.refused += 1;
                     return;
                 }
-                stream.is_heard = true;
-                stream.receiver.on_data(now, log, data);
+                let placement = stream.receiver.on_data(now, log, data);
+                stream.is_heard |= matches!(placement, Placement::Inserted | Placement::Duplicate);
             }
-            Packet::Heartbeat(heartbeat) => {
-                stream.is_heard = true;
+            // The log never ends, whatever a damaged datagram says.
+            Packet::Heartbeat(heartbeat) if !heartbeat.is_end_of_stream() => {
+                let known = stream.receiver.counters().heartbeats_received;
                 stream.receiver.on_heartbeat(now, heartbeat);
+                stream.is_heard |= stream.receiver.counters().heartbeats_received > known;
             }
             Packet::Setup(setup) => {
-                stream.is_heard = true;
                 stream.receiver.on_setup(now, setup);
+                stream.is_heard |= setup.position() == Some(stream.receiver.rebuild_position());
             }
             _ => self.refused += 1,
         }

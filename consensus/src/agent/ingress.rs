@@ -13,6 +13,7 @@ use lockstep_client::protocol::{
 };
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_transport::position::Position;
 use lockstep_transport::stream::PollAction;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::{TracePoint, Tracer};
@@ -243,7 +244,9 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             detail: b"",
         };
         queue_event(self.channels, slot, &event);
-        let after = session.acknowledged.max(connect.last_received);
+        let after = session
+            .acknowledged
+            .max(self.credible(connect.last_received));
         let from = self.store.frame_boundary(session.open_position, after);
         self.delivery.bind(id, slot, from, after);
     }
@@ -303,7 +306,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let mut header = blank_header(EntryKind::Request);
         header.session = id;
         header.number = request.number;
-        header.acknowledged = request.acknowledged;
+        header.acknowledged = self.credible(request.acknowledged);
         let Some(appended) = self.append_cause(header, payload) else {
             return PollAction::Abort;
         };
@@ -317,17 +320,23 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             .effect(TracePoint::RequestAppend, appended.position, appended.end);
         if let Some(session) = self.leadership.sessions.get_mut(id) {
             session.appended_number = request.number;
-            session.acknowledged = session.acknowledged.max(request.acknowledged);
+            session.acknowledged = session.acknowledged.max(header.acknowledged);
         }
         PollAction::Continue
     }
 
+    /// What a client says it has received, but no more than was ever sent to anybody.
+    fn credible(&self, acknowledged: Position) -> Position {
+        acknowledged.clamp(0, self.applier.position())
+    }
+
     fn on_keep_alive(&mut self, source: SocketAddr, keep_alive: &KeepAlive) -> PollAction {
+        let acknowledged = self.credible(keep_alive.acknowledged);
         if self.is_own_session(source, keep_alive.session_id)
             && let Some(session) = self.leadership.sessions.get_mut(keep_alive.session_id)
         {
             session.activity = self.now;
-            session.acknowledged = session.acknowledged.max(keep_alive.acknowledged);
+            session.acknowledged = session.acknowledged.max(acknowledged);
         }
         PollAction::Continue
     }
@@ -434,7 +443,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             expected_number,
             reason,
         };
-        let Some(slot) = self.channels.find_address(source) else {
+        let Some(slot) = self.channels.find_live(source, self.now) else {
             return;
         };
         if let Some(channel) = self.channels.get_mut(slot) {

@@ -194,6 +194,19 @@ impl<D: Disk> LogStore<D> {
             .clean_ahead(self.append, 2 * grown + CLEAN_BYTES_PER_CYCLE);
     }
 
+    /// Zeroes the memory between the end of the log and `end`: bytes that were written there
+    /// and never became part of it, which the next leader's frames must not meet.
+    pub fn erase_unreported(&mut self, end: Position) {
+        let mut position = self.append;
+        while position < end {
+            let geometry = self.log.geometry();
+            let term_end = geometry.term_start(position) + geometry.term_length() as Position;
+            let length = end.min(term_end) - position;
+            self.log.zero(position, length as usize);
+            position += length;
+        }
+    }
+
     /// First position that is in memory.
     #[must_use]
     pub fn memory_start(&self) -> Position {
@@ -287,7 +300,7 @@ impl<D: Disk> LogStore<D> {
         }
         self.truncation = None;
         self.truncate(position);
-        Some(position)
+        (!self.failed()).then_some(position)
     }
 
     fn truncate(&mut self, position: Position) {

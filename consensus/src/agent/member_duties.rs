@@ -204,8 +204,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     }
 
     fn stop_following(&mut self) {
-        let append = self.parts.store.append();
-        self.follower.stop(self.parts.store.log_mut(), append);
+        if let Some(end) = self.follower.stop() {
+            self.parts.store.erase_unreported(end);
+        }
     }
 
     fn lead(&mut self, now: Nanos, term: LeadershipTermId) {
@@ -234,6 +235,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     fn abdicate(&mut self) {
         let parts = &mut self.parts;
+        if let Some(end) = parts.leadership.append_position() {
+            // What the module was not told of is not part of the log.
+            parts.store.erase_unreported(end);
+        }
         parts.leadership.abdicate();
         parts.replication.stop();
         parts.delivery.clear();

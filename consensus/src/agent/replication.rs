@@ -10,7 +10,7 @@ use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{SenderConfig, StreamIds, StreamSender};
-use lockstep_transport::time::{Nanos, earliest};
+use lockstep_transport::time::{Nanos, SECOND, earliest};
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use super::identity::Identity;
@@ -22,7 +22,13 @@ use crate::member::{MEMBERS_MAX, MemberId};
 pub struct Replication {
     senders: [Option<StreamSender>; MEMBERS_MAX],
     readers: Vec<LogReader>,
+    /// When a read that failed is tried again, by member.
+    retry_at: [Option<Nanos>; MEMBERS_MAX],
+    damaged_reads: u64,
 }
+
+/// Pause before the log is read again where it could not be read for a follower.
+const DAMAGE_RETRY_NS: Nanos = SECOND;
 
 impl Replication {
     /// Of a member that does not lead; `readers` is one per member of the cluster.
@@ -31,6 +37,8 @@ impl Replication {
         Self {
             senders: std::array::from_fn(|_| None),
             readers,
+            retry_at: [None; MEMBERS_MAX],
+            damaged_reads: 0,
         }
     }
 
@@ -51,11 +59,20 @@ impl Replication {
         let config = SenderConfig::default();
         let sender = StreamSender::new(ids, geometry, identity.log_mtu, position, address, config);
         self.senders[index] = Some(sender);
+        self.retry_at[index] = None;
+        self.readers[index].reset();
     }
 
     /// Sends nothing from now on.
     pub fn stop(&mut self) {
         self.senders = std::array::from_fn(|_| None);
+        self.retry_at = [None; MEMBERS_MAX];
+    }
+
+    /// How often the log could not be read for a follower: above 0, it is damaged here.
+    #[must_use]
+    pub const fn damaged_reads(&self) -> u64 {
+        self.damaged_reads
     }
 
     /// Hands a status message or NAK to the sender of `member`.
@@ -99,12 +116,23 @@ impl Replication {
         tracer: &mut Tracer,
     ) -> usize {
         let mut work = 0;
-        for (sender, reader) in self.senders.iter_mut().zip(&mut self.readers) {
+        let members = self.senders.iter_mut().zip(&mut self.readers);
+        for ((sender, reader), retry_at) in members.zip(&mut self.retry_at) {
             let Some(sender) = sender else { continue };
+            let damaged = reader.counters().damaged;
+            if retry_at.is_some_and(|at| now >= at) {
+                *retry_at = None;
+                reader.reset();
+            }
             let before = sender.position();
             let mut source = store.source(now, reader, end);
             work += sender.do_work(now, &mut source, port);
             tracer.cursor(TracePoint::RequestReplicate, before, sender.position());
+            let refused = reader.counters().damaged - damaged;
+            if refused > 0 {
+                self.damaged_reads += refused;
+                retry_at.get_or_insert(now + DAMAGE_RETRY_NS);
+            }
         }
         work
     }
@@ -117,6 +145,7 @@ impl Replication {
             .iter()
             .flatten()
             .map(StreamSender::next_deadline);
-        deadlines.fold(None, earliest)
+        let retries = self.retry_at.iter().copied();
+        deadlines.chain(retries).fold(None, earliest)
     }
 }

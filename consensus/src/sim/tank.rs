@@ -2,7 +2,8 @@
 //!
 //! Every agent is the one that runs in production, over a simulated network and simulated
 //! disks. A run has a phase with faults (loss, duplicates, reordering, partitions, crashes of
-//! processes and hosts, disk stalls) and then heals and demands that every request is answered.
+//! processes and hosts, disk stalls, damaged datagrams between members, clients that pause or
+//! leave) and then heals and demands that every request is answered.
 //! The oracles (`reliability.md` §3.5) look after every step; a violation names the seed.
 
 use core::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +15,7 @@ use lockstep_transport::sim::{LinkProfile, SimNetwork};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
 use super::PlantedFault;
-use super::tank_client::TankClient;
+use super::tank_client::{TankClient, TankClientPlan};
 use super::tank_member::TankMember;
 use super::tank_oracle::LogOracle;
 use crate::agent::identity::cluster_id;
@@ -29,8 +30,8 @@ const CYCLES_PER_MOMENT: usize = 10_000;
 /// What to simulate.
 #[derive(Clone, Copy, Debug)]
 pub struct TankOptions {
-    /// Members of the cluster.
-    pub members: usize,
+    /// Members of the cluster; `None` leaves it to the seed: 3, sometimes 1 or 5.
+    pub members: Option<usize>,
     /// Clients.
     pub clients: u64,
     /// Requests per client.
@@ -46,7 +47,7 @@ pub struct TankOptions {
 impl Default for TankOptions {
     fn default() -> Self {
         Self {
-            members: 3,
+            members: None,
             clients: 2,
             requests: 120,
             fault_phase_ns: 4 * SECOND,
@@ -65,6 +66,12 @@ pub struct TankReport {
     pub moments: u64,
     /// Responses that clients received.
     pub responses: u64,
+    /// Responses that clients will never receive, in direct mode.
+    pub lost: u64,
+    /// Sessions open at the end.
+    pub sessions: u64,
+    /// Datagrams that arrived damaged.
+    pub corrupted: u64,
     /// Bytes of log committed.
     pub committed: u64,
     /// Crashes of processes and hosts.
@@ -136,8 +143,8 @@ fn address(host: u8, port: u16) -> SocketAddr {
 }
 
 /// Every constant is small, so that terms and segments roll over every few hundred messages.
-fn cluster(options: &TankOptions) -> ClusterConfig {
-    let members = (0..options.members as u8)
+fn cluster(options: &TankOptions, members: usize) -> ClusterConfig {
+    let members = (0..members as u8)
         .map(|id| MemberEndpoints {
             ingress: address(id + 1, 1),
             member: address(id + 1, 2),
@@ -163,14 +170,21 @@ impl Tank {
     fn new(seed: u64, options: &TankOptions) -> Self {
         let mut random = Prng::new(seed);
         let is_faulty = options.fault_phase_ns > 0;
+        let member_count = options.members.unwrap_or_else(|| draw_members(&mut random));
         let profile = if is_faulty {
             draw_profile(&mut random)
         } else {
             LinkProfile::default()
         };
         let network = SimNetwork::new(random.next_u64(), profile);
-        let config = cluster(options);
-        let mut members: Vec<TankMember> = (0..options.members)
+        let config = cluster(options, member_count);
+        if is_faulty && random.chance(0.3) {
+            let corrupt = random.unit() * CORRUPT_MAX;
+            for (from, to) in member_links(&config) {
+                network.set_link(from, to, Some(LinkProfile { corrupt, ..profile }));
+            }
+        }
+        let mut members: Vec<TankMember> = (0..member_count)
             .map(|id| {
                 let planted = options.planted;
                 TankMember::new(id as u8, config.clone(), random.next_u64(), planted)
@@ -184,13 +198,23 @@ impl Tank {
                 let port = network.port(address(100 + index as u8, 1));
                 let client_config = ClientConfig {
                     members: config.members.iter().map(|m| m.ingress).collect(),
-                    first_member: random.range(0..options.members as u64) as usize,
+                    first_member: random.range(0..member_count as u64) as usize,
                     cluster_id: cluster_id(&config.name),
                     ..ClientConfig::default()
                 };
                 let client = ClusterClient::new(client_config, port, random.next_u64())
                     .expect("the tank's client configuration is valid");
-                TankClient::new(client, index, options.requests, random.fork())
+                let mut plan = TankClientPlan {
+                    index,
+                    goal: options.requests,
+                    is_direct: options.responses == ResponsesMode::Direct,
+                    leaves: false,
+                };
+                if random.chance(0.2) {
+                    plan.goal = random.range(1..options.requests as u64 + 1) as i64;
+                    plan.leaves = true;
+                }
+                TankClient::new(client, plan, random.fork())
             })
             .collect();
         Self {
@@ -199,7 +223,7 @@ impl Tank {
             next_fault: 50 * MILLISECOND,
             random,
             network,
-            oracle: LogOracle::new(options.members),
+            oracle: LogOracle::new(member_count),
             members,
             clients,
             report: TankReport::default(),
@@ -249,7 +273,7 @@ impl Tank {
             next = earliest(next, member.next_deadline(self.now));
         }
         for client in &self.clients {
-            next = earliest(next, client.next_deadline());
+            next = earliest(next, client.next_deadline(self.now));
         }
         if with_faults {
             next = earliest(next, Some(self.next_fault));
@@ -284,7 +308,7 @@ impl Tank {
     fn inject(&mut self) {
         self.next_fault = self.now + self.random.exponential(150 * MILLISECOND as u64) as Nanos;
         let id = self.random.range(0..self.members.len() as u64) as usize;
-        match self.random.range(0..10) {
+        match self.random.range(0..11) {
             0..3 => {
                 let delay = self.random.range(1..800) as Nanos * MILLISECOND;
                 let is_power_loss = self.random.chance(0.5);
@@ -321,6 +345,11 @@ impl Tank {
                 let until = self.now + self.random.range(1..900) as Nanos * MILLISECOND;
                 self.members[id].pause(until);
             }
+            9 => {
+                let until = self.now + self.random.range(1..3_000) as Nanos * MILLISECOND;
+                let index = self.random.range(0..self.clients.len() as u64) as usize;
+                self.clients[index].pause(until);
+            }
             _ => self.network.heal(),
         }
     }
@@ -328,6 +357,12 @@ impl Tank {
     fn heal(&mut self) {
         self.network.heal();
         self.network.set_profile(LinkProfile::default());
+        for (from, to) in member_links(self.members[0].cluster()) {
+            self.network.set_link(from, to, None);
+        }
+        for client in &mut self.clients {
+            client.resume();
+        }
         for member in &mut self.members {
             member.heal(self.now);
         }
@@ -358,10 +393,33 @@ impl Tank {
         self.report.event_hash = self.network.event_hash() ^ self.oracle.hash();
         self.report.committed = self.oracle.committed() as u64;
         self.report.responses = self.clients.iter().map(TankClient::received).sum();
+        self.report.lost = self.clients.iter().map(TankClient::lost).sum();
+        self.report.sessions = self.members[0].sessions() as u64;
+        self.report.corrupted = self.network.counters().corrupted;
         self.report.terms = self.members.iter().map(TankMember::term).max().unwrap_or(0);
         self.report.virtual_ns = self.now;
         self.report
     }
+}
+
+/// Most of the datagrams between members that are damaged by one bit, as a probability: UDP's
+/// checksum lets far fewer pass.
+const CORRUPT_MAX: f64 = 0.05;
+
+/// Mostly the usual three.
+fn draw_members(random: &mut Prng) -> usize {
+    match random.range(0..10) {
+        0 => 1,
+        1 => 5,
+        _ => 3,
+    }
+}
+
+/// Every link from one member to another.
+fn member_links(cluster: &ClusterConfig) -> Vec<(SocketAddr, SocketAddr)> {
+    let addresses = || cluster.members.iter().map(|endpoints| endpoints.member);
+    let pairs = addresses().flat_map(|from| addresses().map(move |to| (from, to)));
+    pairs.filter(|(from, to)| from != to).collect()
 }
 
 /// Swarm: each class of link fault is on in half of the seeds.

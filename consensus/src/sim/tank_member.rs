@@ -149,6 +149,19 @@ impl TankMember {
         self.cluster.members[usize::from(self.config.member)].member
     }
 
+    /// The cluster it belongs to.
+    #[must_use]
+    pub const fn cluster(&self) -> &ClusterConfig {
+        &self.cluster
+    }
+
+    /// Sessions open according to what it has applied.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        let node = self.node.as_ref();
+        node.map_or(0, |node| node.parts().applier.sessions().sessions().len())
+    }
+
     fn ingress(&self) -> SocketAddr {
         self.cluster.members[usize::from(self.config.member)].ingress
     }
