@@ -64,7 +64,17 @@ pub struct SlotFile {
     sequence: u64,
     block: AtomicBuffer,
     tokens: TokenSource,
-    in_flight: Option<Token>,
+    in_flight: Option<InFlight>,
+    /// The slot whose content is known to be on stable storage. It is never the one written
+    /// to: however many unflushed writes a crash tears, this one remains.
+    synced_slot: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    token: Token,
+    slot: u64,
+    is_synced: bool,
 }
 
 impl SlotFile {
@@ -139,6 +149,7 @@ impl SlotFile {
             block,
             tokens: TokenSource::new(kind.owner),
             in_flight: None,
+            synced_slot: slot_of(sequence),
         })
     }
 
@@ -148,8 +159,14 @@ impl SlotFile {
     /// The disk's; the file keeps its old or has its new content.
     pub fn write(&mut self, disk: &mut impl Disk, record: &Record) -> Result<(), DiskError> {
         assert!(self.in_flight.is_none(), "a cold write during a hot one");
-        let offset = self.encode_next(record);
-        disk.write(self.file, offset, self.block.bytes(0, BLOCK_LENGTH))
+        let slot = self.encode_next(record);
+        disk.write(
+            self.file,
+            offset_of(slot),
+            self.block.bytes(0, BLOCK_LENGTH),
+        )?;
+        self.synced_slot = slot;
+        Ok(())
     }
 
     /// Hot: starts replacing the record. One at a time.
@@ -166,29 +183,38 @@ impl SlotFile {
         if self.in_flight.is_some() {
             return Err(Busy);
         }
-        let offset = self.encode_next(record);
+        let before = self.sequence;
+        let slot = self.encode_next(record);
         let token = self.tokens.next_token();
         let operation = DiskOp::Write {
             token,
             file: self.file,
-            offset,
+            offset: offset_of(slot),
             block: self.block.kernel_block(0, BLOCK_LENGTH),
             durability,
         };
         if disk.submit(now, operation).is_err() {
-            self.sequence -= 1;
+            self.sequence = before;
             return Err(Busy);
         }
-        self.in_flight = Some(token);
+        self.in_flight = Some(InFlight {
+            token,
+            slot,
+            is_synced: durability == Durability::Synced,
+        });
         Ok(token)
     }
 
-    /// Takes the completion of the write in flight; `false` when `token` is not its.
+    /// Takes the completion of the write in flight; `false` when `token` is not its. The owner
+    /// uses the file no more after a failed one.
     pub fn on_completion(&mut self, token: Token) -> bool {
-        if self.in_flight != Some(token) {
+        let Some(write) = self.in_flight.filter(|write| write.token == token) else {
             return false;
-        }
+        };
         self.in_flight = None;
+        if write.is_synced {
+            self.synced_slot = write.slot;
+        }
         true
     }
 
@@ -198,8 +224,13 @@ impl SlotFile {
         self.in_flight.is_some()
     }
 
+    /// Encodes the record with the next sequence number that belongs to the slot that is not
+    /// the synced one, and returns that slot.
     fn encode_next(&mut self, record: &Record) -> u64 {
         self.sequence += 1;
+        if slot_of(self.sequence) == self.synced_slot {
+            self.sequence += 1;
+        }
         let sequence = self.sequence;
         let bytes = self.block.bytes_mut(0, BLOCK_LENGTH);
         bytes.fill(0);
@@ -208,8 +239,16 @@ impl SlotFile {
         bytes[RECORD_OFFSET..RECORD_OFFSET + RECORD_LENGTH].copy_from_slice(record);
         let crc = crc32c::crc32c(&bytes[..CHECKSUM_OFFSET]);
         bytes[CHECKSUM_OFFSET..].copy_from_slice(&crc.to_le_bytes());
-        (sequence % SLOTS as u64) * BLOCK_LENGTH as u64
+        slot_of(sequence)
     }
+}
+
+const fn slot_of(sequence: u64) -> u64 {
+    sequence % SLOTS as u64
+}
+
+const fn offset_of(slot: u64) -> u64 {
+    slot * BLOCK_LENGTH as u64
 }
 
 fn decode(bytes: &[u8; BLOCK_LENGTH], magic: [u8; 8]) -> Option<(u64, Record)> {

@@ -12,7 +12,7 @@ use lockstep_transport::concurrent::AtomicBuffer;
 pub const COUNTERS_FILE: &str = "counters.dat";
 
 /// Bytes of the file.
-const LENGTH: usize = 4096;
+pub const COUNTERS_LENGTH: usize = 4096;
 
 /// Marks a file written by this version.
 const MAGIC: i64 = 0x0001_5243_4B43_4F4C;
@@ -77,7 +77,7 @@ impl Counters {
     /// # Errors
     /// The operating system's, when it has no memory to give.
     pub fn in_memory() -> io::Result<Self> {
-        Ok(Self::initialise(AtomicBuffer::allocate(LENGTH)?))
+        Ok(Self::initialise(AtomicBuffer::allocate(COUNTERS_LENGTH)?))
     }
 
     /// Creates the counters file in `directory`, or starts an existing one afresh.
@@ -87,7 +87,7 @@ impl Counters {
     pub fn create(directory: &Path) -> io::Result<Self> {
         Ok(Self::initialise(AtomicBuffer::map_file(
             &directory.join(COUNTERS_FILE),
-            LENGTH,
+            COUNTERS_LENGTH,
         )?))
     }
 
@@ -100,12 +100,12 @@ impl Counters {
         if !path.exists() {
             return Ok(None);
         }
-        let buffer = AtomicBuffer::map_file(&path, LENGTH)?;
+        let buffer = AtomicBuffer::map_file(&path, COUNTERS_LENGTH)?;
         Ok((buffer.get_i64_acquire(0) == MAGIC).then_some(Self { buffer }))
     }
 
     fn initialise(mut buffer: AtomicBuffer) -> Self {
-        buffer.zero(0, LENGTH);
+        buffer.zero(0, COUNTERS_LENGTH);
         buffer.put_i64_release(
             Counter::ProcessId as usize * 8,
             i64::from(std::process::id()),

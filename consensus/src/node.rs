@@ -1,9 +1,10 @@
 //! One member as a process runs it: real ports, real disk, real clock around the agent.
 //!
 //! SHELL. [`launch`] opens everything a node needs, in the order in which a mistake costs
-//! least (configuration, directory, sockets, then recovery), and returns a [`Node`] to be
+//! least (configuration, sockets, directory, then recovery), and returns a [`Node`] to be
 //! driven by [`lockstep_transport::agent::run`] on a thread of the caller's choice.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use lockstep_archive::slow_disk::SlowDisk;
@@ -13,17 +14,17 @@ use lockstep_transport::agent::Agent;
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::fault::{Direction, Faults, FaultyPort};
 use lockstep_transport::media::{
-    self, Backend, BackendChoice, NetworkPort, PortError, SocketOptions, monotonic_now,
-    realtime_now,
+    self, Backend, BackendChoice, NetworkChoice, NetworkPort, PortError, SocketOptions,
+    monotonic_now, realtime_now,
 };
 use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::{TRACE_HEADER_LENGTH, TRACE_RECORD_LENGTH, TraceRecord, Tracer};
 
 use crate::agent::cluster_node::ClusterNode;
 use crate::agent::fault::NodeFault;
-use crate::agent::start::{StartError, StartParts, start};
+use crate::agent::start::{StartError, StartParts, check_directory, start};
 use crate::config::{ClusterConfig, ConfigError, IoChoice, LinkFaults, NodeConfig, SyncMode};
-use crate::counters::{Counter, Counters};
+use crate::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, Counters};
 
 /// Name of the trace file in a node's directory.
 pub const TRACE_FILE: &str = "trace.dat";
@@ -112,47 +113,24 @@ pub fn launch(
     service: NodeService,
 ) -> Result<Node, LaunchError> {
     node.validate(cluster)?;
-    let (disk, disk_line) = storage::open(&node.directory, io_preference(node.io))?;
-    let disk = SlowDisk::new(disk, node.disk_delay_ns);
     let choice = media::probe(match node.io {
         IoChoice::Auto => BackendChoice::Measured,
         IoChoice::Uring => BackendChoice::Told(Backend::Uring),
         IoChoice::Syscall => BackendChoice::Told(Backend::Syscall),
     });
-    let own = cluster.members[usize::from(node.member)];
-    let member_port = bind(own.member, choice.backend, node, 0)?;
-    let ingress_port = bind(own.ingress, choice.backend, node, 1)?;
-    let counters = Counters::create(&node.directory).map_err(|source| LaunchError::File {
-        file: node
-            .directory
-            .join(crate::counters::COUNTERS_FILE)
-            .display()
-            .to_string(),
+    let (member_port, ingress_port) = open_ports(cluster, node, choice.backend)?;
+    let (mut disk, disk_line) = storage::open(&node.directory, io_preference(node.io))?;
+    let refused = |source| LaunchError::Start {
+        directory: node.directory.display().to_string(),
         source,
-    })?;
+    };
+    check_directory(cluster, node, &mut disk).map_err(refused)?;
+    let disk = SlowDisk::new(disk, node.disk_delay_ns);
+    let counters_file = node.directory.join(COUNTERS_FILE);
+    occupy(&counters_file, COUNTERS_LENGTH)?;
+    let counters = Counters::create(&node.directory).map_err(file_error(&counters_file))?;
     let tracer = tracer(node)?;
-    let is_locked = media::lock_memory();
-    let start_line = format!(
-        "member {} of {} at {} (clients) and {} (members); network {}: {}; disk {}; sync {}; \
-         responses {:?}; memory {}",
-        node.member,
-        cluster.members.len(),
-        own.ingress,
-        own.member,
-        choice.backend.name(),
-        choice.reason,
-        disk_line,
-        match node.sync {
-            SyncMode::Data => "data",
-            SyncMode::None => "none: a host crash may lose acknowledged messages",
-        },
-        cluster.responses,
-        if is_locked {
-            "locked"
-        } else {
-            "not locked (RLIMIT_MEMLOCK): page faults may cost"
-        },
-    );
+    let start_line = start_line(cluster, node, &choice, &disk_line);
     let receive_window = member_port.inner().receive_buffer() / WINDOW_SHARE;
     let parts = StartParts {
         disk,
@@ -164,16 +142,81 @@ pub fn launch(
         wall_offset: realtime_now() - monotonic_now(),
         receive_window,
     };
-    let agent = start(cluster, node, parts).map_err(|source| LaunchError::Start {
-        directory: node.directory.display().to_string(),
-        source,
-    })?;
+    let agent = start(cluster, node, parts).map_err(refused)?;
     Ok(Node {
         agent,
         start_line,
         role_name: format!("node-{}", node.member),
         allocations: no_allocations,
         next_publish: 0,
+    })
+}
+
+/// Both ports of the node. A port is bound before the directory is touched, so that a mistake
+/// there changes nothing; yet where the directory is in use too, that is what was meant.
+fn open_ports(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    backend: Backend,
+) -> Result<(NodePort, NodePort), LaunchError> {
+    let own = cluster.members[usize::from(node.member)];
+    let ports = bind(own.member, backend, node, 0)
+        .and_then(|member| Ok((member, bind(own.ingress, backend, node, 1)?)));
+    ports.map_err(|error| match storage::in_use(&node.directory) {
+        Some(in_use) => LaunchError::Storage(in_use),
+        None => LaunchError::Port(error),
+    })
+}
+
+fn start_line(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    network: &NetworkChoice,
+    disk_line: &str,
+) -> String {
+    let own = cluster.members[usize::from(node.member)];
+    format!(
+        "member {} of {} at {} (clients) and {} (members); network {}: {}; {disk_line}; sync {}; \
+         responses {:?}; memory {}",
+        node.member,
+        cluster.members.len(),
+        own.ingress,
+        own.member,
+        network.backend.name(),
+        network.reason,
+        match node.sync {
+            SyncMode::Data => "data",
+            SyncMode::None => "none: a host crash may lose acknowledged messages",
+        },
+        cluster.responses,
+        memory_words(media::lock_memory()),
+    )
+}
+
+const fn memory_words(is_locked: bool) -> &'static str {
+    if is_locked {
+        "locked"
+    } else {
+        "not locked (RLIMIT_MEMLOCK, see `ulimit -l`): costs page faults when memory is short"
+    }
+}
+
+fn file_error(path: &Path) -> impl FnOnce(std::io::Error) -> LaunchError {
+    let file = path.display().to_string();
+    move |source| LaunchError::File { file, source }
+}
+
+/// Makes sure that a file about to be mapped has all its `length` bytes on the device: where
+/// it had not, the first write to a page on a full device would end the process.
+fn occupy(path: &Path, length: usize) -> Result<(), LaunchError> {
+    if std::fs::metadata(path).is_ok_and(|file| file.blocks() * 512 >= length as u64) {
+        return Ok(());
+    }
+    let zeros = vec![0; length];
+    std::fs::write(path, zeros).map_err(|error| {
+        // Best effort: what is left of it is of no use to anybody.
+        let _ = std::fs::remove_file(path);
+        file_error(path)(error)
     })
 }
 
@@ -298,10 +341,11 @@ fn tracer(node: &NodeConfig) -> Result<Tracer, LaunchError> {
         return Ok(Tracer::disabled());
     }
     let path = node.directory.join(TRACE_FILE);
-    let mut ring = map_trace(&path).map_err(|source| LaunchError::File {
-        file: path.display().to_string(),
-        source,
-    })?;
+    occupy(
+        &path,
+        TRACE_HEADER_LENGTH + TRACE_RECORDS * TRACE_RECORD_LENGTH,
+    )?;
+    let mut ring = map_trace(&path).map_err(file_error(&path))?;
     ring.zero(0, TRACE_HEADER_LENGTH);
     ring.pre_touch();
     Ok(Tracer::new(

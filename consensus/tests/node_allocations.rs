@@ -201,11 +201,11 @@ fn node(member: u8, cluster: &ClusterConfig, network: &SimNetwork) -> Node {
         ingress_port: UncountedPort(network.port(endpoints.ingress)),
         service: Echo,
         tracer: Tracer::disabled(),
-        counters: Counters::in_memory().unwrap(),
+        counters: Counters::in_memory().expect("a page of memory"),
         wall_offset: 0,
         receive_window: 128 * 1024,
     };
-    start(cluster, &config, parts).unwrap()
+    start(cluster, &config, parts).expect("the node starts")
 }
 
 /// Runs until the client has `goal` answers, with up to 16 requests under way.

@@ -346,9 +346,13 @@ impl AppliedHandler for LeaderHooks<'_> {
     fn on_open_ignored(&mut self, open: &SessionOpen) {
         // The table filled up between append and apply; the client's next attempt is answered
         // from the table as it is then.
-        let _ = self
+        let pending = self
             .leadership
             .take_connect(open.nonce, open.principal_hash);
+        let channel = pending.and_then(|pending| self.context.channels.get_mut(pending.channel));
+        if let Some(channel) = channel {
+            channel.abandon();
+        }
     }
 
     fn on_session_closed(&mut self, session: &Session, reason: CloseReason, end: Position) {

@@ -226,6 +226,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                     .cursor(TracePoint::RequestFollowerAppend, before, append);
             }
             parts.store.advance(append, &mut self.walked);
+            work += usize::from(parts.store.append() > before);
             for event in &self.walked.events {
                 parts.module.on_event(now, *event, &mut self.actions);
             }
@@ -233,7 +234,6 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             parts
                 .module
                 .on_event(now, Event::Appended { position }, &mut self.actions);
-            work += 1;
         }
         if self.follower.take_heard() {
             parts
@@ -270,17 +270,33 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 parts.module.on_log_sent(now);
             }
             work += sent;
+            self.restart_unreachable(now);
         } else {
             let limit = parts.store.append_limit();
             work += self
                 .follower
                 .do_work(now, parts.store.log(), limit, &mut parts.member_port);
         }
-        parts.member_port.flush(now);
+        self.parts.member_port.flush(now);
         work
     }
 
+    /// Goes back to what a follower is known to have, where a cursor has lost it.
+    fn restart_unreachable(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        while let Some((member, joined)) = parts.replication.take_unreachable(now) {
+            let position = parts.module.match_position(member).max(joined);
+            let geometry = parts.store.log().geometry();
+            parts
+                .replication
+                .start(member, position, &parts.identity, geometry);
+        }
+    }
+
     fn persist(&mut self, now: Nanos) -> usize {
+        if !self.parts.module.is_damaged() {
+            self.parts.store.settle_ack_mark(now);
+        }
         let work = self.parts.store.persist(now);
         if self.parts.store.failed() && self.fault.is_none() {
             self.parts

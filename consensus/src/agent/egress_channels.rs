@@ -74,13 +74,17 @@ impl EgressChannels {
     /// Opens a channel; `None` when all slots are taken, by whomever or by this address, or
     /// memory is short. A channel that was abandoned gives way.
     pub fn open(&mut self, config: PublicationConfig, now: Nanos) -> Option<Slot> {
-        let is_same = |channel: &&mut EgressChannel| channel.address() == config.destination;
-        if self.channels_mut().filter(is_same).count() >= CHANNELS_PER_ADDRESS {
-            return None;
-        }
+        let is_same = |channel: &EgressChannel| channel.address() == config.destination;
+        let same = self
+            .channels_mut()
+            .filter(|channel| is_same(channel))
+            .count();
         let free = self.slots.iter().position(Option::is_none);
         let mut index = free.unwrap_or(self.slots.len());
-        if index == self.capacity {
+        if same >= CHANNELS_PER_ADDRESS {
+            let gives_way = |channel: &EgressChannel| is_same(channel) && channel.is_abandoned();
+            index = self.position(gives_way)?.index;
+        } else if index == self.capacity {
             index = self.position(EgressChannel::is_abandoned)?.index;
         }
         let channel = EgressChannel::open(config, now).ok()?;

@@ -126,6 +126,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return PollAction::Abort;
         }
         let known = known.map(|session| session.id);
+        let refusal = self.refusal_of(connect);
+        if known.is_none() && refusal.is_none() {
+            return self.open_session(source, connect, principal_hash);
+        }
         let Some(slot) = self.channel(source, connect.response_stream_id) else {
             return PollAction::Continue;
         };
@@ -133,13 +137,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             .message(TracePoint::ConnectLeader, connect.correlation_id, 0);
         if let Some(id) = known {
             self.resume(id, slot, connect);
-            return PollAction::Continue;
-        }
-        if let Some((code, text)) = self.refusal_of(connect) {
+        } else if let Some((code, text)) = refusal {
             self.dismiss(slot, connect.correlation_id, code, text);
-            return PollAction::Continue;
         }
-        self.open_session(source, slot, connect, principal_hash)
+        PollAction::Continue
     }
 
     /// Why no session can be opened for this request, if so.
@@ -161,20 +162,21 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         leader_session.is_some_and(|known| known.appended_number > session.applied_number)
     }
 
+    /// No channel is opened before the entry is appended: a request that has to wait is looked
+    /// at in every cycle, and would open one each time.
     fn open_session(
         &mut self,
         source: SocketAddr,
-        slot: Slot,
         connect: &ConnectRequest<'_>,
         principal_hash: u64,
     ) -> PollAction {
         let correlation_id = connect.correlation_id;
-        if let Some(pending) = self
+        if self
             .leadership
             .pending_connect(connect.nonce, principal_hash)
+            .is_some()
         {
-            pending.correlation_id = correlation_id;
-            pending.channel = slot;
+            self.repeat_connect(source, connect, principal_hash);
             return PollAction::Continue;
         }
         if !self.leadership.has_room_for_connect() {
@@ -199,14 +201,44 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return PollAction::Abort;
         }
         self.tracer
+            .message(TracePoint::ConnectLeader, correlation_id, 0);
+        self.tracer
             .message(TracePoint::ConnectAppend, correlation_id, 0);
-        self.leadership.await_open(PendingConnect {
-            nonce: connect.nonce,
-            principal_hash,
-            correlation_id,
-            channel: slot,
-        });
+        // Without a channel nobody is told; the client's next attempt finds the session.
+        if let Some(channel) = self.channel(source, connect.response_stream_id) {
+            self.leadership.await_open(PendingConnect {
+                nonce: connect.nonce,
+                principal_hash,
+                correlation_id,
+                channel,
+            });
+        }
         PollAction::Continue
+    }
+
+    /// The client asks again while its SessionOpen is on its way through the log: it is
+    /// answered where it listens now.
+    fn repeat_connect(
+        &mut self,
+        source: SocketAddr,
+        connect: &ConnectRequest<'_>,
+        principal_hash: u64,
+    ) {
+        let Some(slot) = self.channel(source, connect.response_stream_id) else {
+            return;
+        };
+        let pending = self
+            .leadership
+            .pending_connect(connect.nonce, principal_hash);
+        let Some(pending) = pending else { return };
+        pending.correlation_id = connect.correlation_id;
+        let given_up = core::mem::replace(&mut pending.channel, slot);
+        if given_up != slot
+            && let Some(channel) = self.channels.get_mut(given_up)
+        {
+            // It would live as long as the client goes on hearing it.
+            channel.abandon();
+        }
     }
 
     /// A follower names the leader and every member's ingress endpoint.

@@ -352,6 +352,16 @@ impl<D: Disk> LogStore<D> {
         Ok(())
     }
 
+    /// A member that lost what it had acknowledged is whole again: its mark goes down to what
+    /// it has, or its next start would take the loss for new (D6).
+    pub fn settle_ack_mark(&mut self, now: Nanos) {
+        let durable = self.recorder.durable();
+        if self.truncation.is_none() && self.ack_mark.position() > durable && !self.failed() {
+            // Not started when a mark is being written: the next cycle asks again.
+            let _ = self.ack_mark.reset(now, durable, &mut self.disk);
+        }
+    }
+
     /// Submits whatever is due: the log's next write, the mark, a waiting state.
     pub fn persist(&mut self, now: Nanos) -> usize {
         if self.failed() {

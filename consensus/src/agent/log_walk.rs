@@ -39,7 +39,8 @@ impl Walked {
 ///
 /// `tail_term` is the leadership term of the frame before and where it begins: with its first
 /// frame, which is a PAD when the NewLeadershipTerm entry did not fit in what was left of the
-/// log's term.
+/// log's term. Such a PAD is walked together with the entry only: alone it says nothing of a
+/// term, as in recovery.
 pub fn walk(
     log: &LogBuffer,
     chain: &mut Chain,
@@ -49,7 +50,7 @@ pub fn walk(
 ) {
     walked.events.clear();
     let mut commit: Option<(LeadershipTermId, Position)> = None;
-    while chain.position() < to && walked.events.len() + 1 < WALK_EVENTS_MAX {
+    'log: while chain.position() < to && walked.events.len() + 1 < WALK_EVENTS_MAX {
         let from = chain.position();
         let geometry = log.geometry();
         let term_end = geometry.term_start(from) + geometry.term_length() as Position;
@@ -58,9 +59,13 @@ pub fn walk(
             let position = chain.position();
             let end = position + frame.aligned_length() as Position;
             let reserved = frame.reserved_value();
-            chain.fold(reserved, end);
             let term = reserved >> 32;
-            if tail_term.is_none_or(|tail| tail.term != term) {
+            let is_new = tail_term.is_none_or(|tail| tail.term != term);
+            if is_new && frame.is_padding() && to <= end {
+                break 'log;
+            }
+            chain.fold(reserved, end);
+            if is_new {
                 *tail_term = Some(TermBase {
                     term,
                     base: position,
@@ -77,7 +82,7 @@ pub fn walk(
             if header.kind == EntryKind::NewLeadershipTerm {
                 walked.events.push(Event::TermEntry {
                     term,
-                    base: position,
+                    base: tail_term.map_or(position, |tail| tail.base),
                     end,
                 });
                 if walked.events.len() + 1 == WALK_EVENTS_MAX {

@@ -10,7 +10,7 @@ use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{SenderConfig, StreamIds, StreamSender};
-use lockstep_transport::time::{Nanos, SECOND, earliest};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use super::identity::Identity;
@@ -25,7 +25,15 @@ pub struct Replication {
     /// When a read that failed is tried again, by member.
     retry_at: [Option<Nanos>; MEMBERS_MAX],
     damaged_reads: u64,
+    /// Since when only status messages out of a sender's reach have come, by member.
+    unreachable_since: [Option<Nanos>; MEMBERS_MAX],
+    /// Where each follower joined.
+    joined: [Position; MEMBERS_MAX],
 }
+
+/// A follower whose status messages have been out of its sender's reach for so long has been
+/// lost: three status intervals, so that late datagrams of an earlier join do not count.
+const UNREACHABLE_NS: Nanos = 600 * MILLISECOND;
 
 /// Pause before the log is read again where it could not be read for a follower.
 const DAMAGE_RETRY_NS: Nanos = SECOND;
@@ -39,6 +47,8 @@ impl Replication {
             readers,
             retry_at: [None; MEMBERS_MAX],
             damaged_reads: 0,
+            unreachable_since: [None; MEMBERS_MAX],
+            joined: [0; MEMBERS_MAX],
         }
     }
 
@@ -60,6 +70,8 @@ impl Replication {
         let sender = StreamSender::new(ids, geometry, identity.log_mtu, position, address, config);
         self.senders[index] = Some(sender);
         self.retry_at[index] = None;
+        self.unreachable_since[index] = None;
+        self.joined[index] = position;
         self.readers[index].reset();
     }
 
@@ -81,10 +93,29 @@ impl Replication {
             return;
         };
         match packet {
-            Packet::StatusMessage(status) => sender.on_status_message(now, status),
+            Packet::StatusMessage(status) => {
+                let refused = sender.counters().status_messages_rejected;
+                sender.on_status_message(now, status);
+                let since = &mut self.unreachable_since[usize::from(member)];
+                if sender.counters().status_messages_rejected == refused {
+                    *since = None;
+                } else {
+                    since.get_or_insert(now);
+                }
+            }
             Packet::Nak(nak) => sender.on_nak(now, nak),
             _ => {}
         }
+    }
+
+    /// The next member whose sender has lost it, with where it joined: a damaged status message
+    /// can push a sender beyond what its receiver will ever take.
+    pub fn take_unreachable(&mut self, now: Nanos) -> Option<(MemberId, Position)> {
+        let is_lost = |since: &Option<Nanos>| since.is_some_and(|at| now - at >= UNREACHABLE_NS);
+        let index = self.unreachable_since.iter().position(is_lost)?;
+        self.unreachable_since[index] = None;
+        self.senders[index].as_ref()?;
+        Some((index as MemberId, self.joined[index]))
     }
 
     /// Completions of the readers' disk reads come in here.

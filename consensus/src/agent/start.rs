@@ -1,8 +1,8 @@
 //! Cold start of a node: opens its directory, recovers its log, counts the incarnation, and
 //! puts the parts together. The shell and the simulator start nodes through this one path.
 
-use lockstep_archive::budget::DiskBudget;
-use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
+use lockstep_archive::budget::{BudgetError, DiskBudget};
+use lockstep_archive::catalog::{Catalog, CatalogContent, CatalogMismatch, LOG_STREAM_ID};
 use lockstep_archive::directory::{Directory, DirectoryError};
 use lockstep_archive::disk::{Disk, DiskError};
 use lockstep_archive::log_reader::LogReader;
@@ -39,6 +39,9 @@ const INGRESS_TERM_LENGTH_MAX: usize = 1 << 20;
 /// Window of ingress images, as Aeron's default.
 const INGRESS_WINDOW_LENGTH: usize = 128 * 1024;
 
+/// Segments a fresh directory must have room for: the first, and the one prepared ahead of it.
+const SEGMENTS_AT_FIRST: u64 = 2;
+
 /// Why a node cannot start. Nothing has been written then.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -48,6 +51,9 @@ pub enum StartError {
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// No room for the first segments of the log.
+    #[error("the log's first segments do not fit: {0}")]
+    Room(#[from] BudgetError),
     /// The log.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
@@ -75,6 +81,33 @@ pub struct StartParts<D, P, S> {
     pub wall_offset: i64,
     /// Bytes that may be under way to the member port without overflowing its buffer.
     pub receive_window: usize,
+}
+
+/// Whether the directory behind `disk` may become or is this cluster's, before anything is
+/// written: its catalog is the one expected, or there is none and room for the first segments.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn check_directory(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    disk: &mut impl Disk,
+) -> Result<(), StartError> {
+    let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
+    match Catalog::inspect(disk)? {
+        CatalogContent::Valid(found) => {
+            let matched = found.expect_equal(&expected_catalog(cluster, geometry));
+            matched.map_err(|mismatch| DirectoryError::from(mismatch).into())
+        }
+        CatalogContent::OtherVersion(found) => {
+            Err(DirectoryError::from(CatalogMismatch::Version { found }).into())
+        }
+        CatalogContent::Blank | CatalogContent::Unreadable => {
+            let needed = SEGMENTS_AT_FIRST * cluster.segment_length as u64;
+            DiskBudget::check(needed, disk.free_bytes()?, node.disk_budget_bytes)?;
+            Ok(())
+        }
+    }
 }
 
 /// Starts a node: recovers what its disk holds and is a follower afterwards.
@@ -148,15 +181,7 @@ fn open_store<D: Disk>(
     geometry: Geometry,
     mut disk: D,
 ) -> Result<OpenedStore<D>, StartError> {
-    let catalog = Catalog {
-        cluster: u128::from(cluster_id(&cluster.name)),
-        session_id: log_session_id(&cluster.name),
-        stream_id: LOG_STREAM_ID,
-        initial_term_id: geometry.initial_term_id(),
-        term_length: cluster.term_length,
-        segment_length: cluster.segment_length,
-        mtu: cluster.log_mtu,
-    };
+    let catalog = expected_catalog(cluster, geometry);
     let mut directory = Directory::open_or_create(&mut disk, &catalog)?;
     let mut log = LogBuffer::allocate(geometry, cluster.log_mtu)?;
     log.pre_touch();
@@ -198,6 +223,19 @@ fn open_store<D: Disk>(
         module,
         incarnation,
     })
+}
+
+/// What the catalog of a member of `cluster` says.
+fn expected_catalog(cluster: &ClusterConfig, geometry: Geometry) -> Catalog {
+    Catalog {
+        cluster: u128::from(cluster_id(&cluster.name)),
+        session_id: log_session_id(&cluster.name),
+        stream_id: LOG_STREAM_ID,
+        initial_term_id: geometry.initial_term_id(),
+        term_length: cluster.term_length,
+        segment_length: cluster.segment_length,
+        mtu: cluster.log_mtu,
+    }
 }
 
 fn consensus_module(

@@ -1,3 +1,5 @@
+//! Member messages: every one survives the wire, hostile bytes are refused.
+
 use super::*;
 use crate::member::TermBase;
 use crate::message::TermPage;

@@ -1,0 +1,43 @@
+//! A slot file survives a crash that tears every write since its last sync.
+#![cfg(feature = "sim")]
+
+use lockstep_archive::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::disk::{Disk, Durability};
+use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_archive::slot_file::{RECORD_LENGTH, SlotContent, SlotFile};
+
+fn write(slots: &mut SlotFile, disk: &mut SimDisk, value: u8, durability: Durability) {
+    let record = [value; RECORD_LENGTH];
+    let token = slots
+        .submit(0, disk, &record, durability)
+        .expect("one write at a time");
+    let completion = disk.poll_completion(i64::MAX).expect("the write completes");
+    assert!(slots.on_completion(token) && completion.token == token);
+}
+
+#[test]
+fn unflushed_records_torn_by_a_crash_leave_the_last_synced_one() {
+    for seed in 0..500 {
+        let mut disk = SimDisk::new(SimDiskConfig {
+            seed,
+            ..SimDiskConfig::default()
+        });
+        let first = [1; RECORD_LENGTH];
+        let mut slots = SlotFile::create(&mut disk, &ACK_MARK_FILE, &first).expect("created");
+        write(&mut slots, &mut disk, 2, Durability::Synced);
+        for value in 3..6 {
+            write(&mut slots, &mut disk, value, Durability::Unflushed);
+        }
+        disk.crash(seed);
+        disk.restart();
+        let found = SlotFile::inspect(&mut disk, &ACK_MARK_FILE).expect("readable");
+        let SlotContent::Valid { record, .. } = found else {
+            panic!("seed {seed}: no valid slot is left");
+        };
+        assert!(
+            (2..6).contains(&record[0]),
+            "seed {seed}: record {} came back",
+            record[0]
+        );
+    }
+}

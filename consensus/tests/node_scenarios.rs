@@ -1,0 +1,407 @@
+//! One real node between puppets: scenarios that random runs meet too rarely, each with the
+//! rule it proves. Members 1 and 2 are played by the test, datagram by datagram.
+#![cfg(feature = "sim")]
+
+use core::net::{Ipv4Addr, SocketAddr};
+
+use lockstep_archive::log_reader::{LogRead, ReadSpan};
+use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_archive::token::OWNER_READER_FIRST;
+use lockstep_consensus::agent::cluster_node::ClusterNode;
+use lockstep_consensus::agent::egress_channel::EgressChannel;
+use lockstep_consensus::agent::identity::{Identity, cluster_id, config_digest, log_session_id};
+use lockstep_consensus::agent::leadership::blank_header;
+use lockstep_consensus::agent::log_writer::{Appended, LogWriter};
+use lockstep_consensus::agent::start::{StartParts, start};
+use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
+use lockstep_consensus::counters::Counters;
+use lockstep_consensus::entry_body::NewLeadershipTerm;
+use lockstep_consensus::member::{LeadershipTermId, MemberId, TermBase};
+use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
+use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
+use lockstep_service::cluster::{ClientSession, Cluster};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::log_entry::{EntryKind, LOG_STREAM_ID};
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::log_buffer::LogBuffer;
+use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::protocol::{Heartbeat, Packet, StatusMessage, parse};
+use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
+use lockstep_transport::trace::Tracer;
+
+const MTU: usize = 1408;
+
+struct Silent;
+
+impl ClusteredService for Silent {
+    fn on_session_message(&mut self, _: &mut Cluster<'_>, _: ClientSession, _: &[u8]) {}
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
+fn address(host: u8, port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port))
+}
+
+fn cluster() -> ClusterConfig {
+    let endpoints = |id: u8| MemberEndpoints {
+        ingress: address(id + 1, 1),
+        member: address(id + 1, 2),
+    };
+    ClusterConfig {
+        members: (0..3).map(endpoints).collect(),
+        term_length: 64 * 1024,
+        segment_length: 128 * 1024,
+        log_mtu: MTU,
+        message_max: 4096,
+        sessions_max: 8,
+        ..ClusterConfig::default()
+    }
+}
+
+fn geometry() -> Geometry {
+    Geometry::new(0, 64 * 1024).expect("a term length")
+}
+
+/// The node under test and what it is played to.
+struct Stage {
+    cluster: ClusterConfig,
+    network: SimNetwork,
+    disk: SimDisk,
+    node: ClusterNode<SimDisk, SimPort, Silent>,
+    puppets: [SimPort; 2],
+    now: Nanos,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let cluster = cluster();
+        let network = SimNetwork::new(1, LinkProfile::default());
+        let disk = SimDisk::new(SimDiskConfig {
+            seed: 1,
+            latency_min_ns: 20 * MICROSECOND,
+            latency_max_ns: 50 * MICROSECOND,
+            capacity_bytes: 16 << 20,
+        });
+        let puppets = [1, 2].map(|id: usize| network.port(cluster.members[id].member));
+        let node = Self::start(&cluster, &network, &disk);
+        Self {
+            cluster,
+            network,
+            disk,
+            node,
+            puppets,
+            now: 0,
+        }
+    }
+
+    fn start(
+        cluster: &ClusterConfig,
+        network: &SimNetwork,
+        disk: &SimDisk,
+    ) -> ClusterNode<SimDisk, SimPort, Silent> {
+        let config = NodeConfig {
+            insecure: true,
+            disk_budget_bytes: 8 << 20,
+            ..NodeConfig::default()
+        };
+        let parts = StartParts {
+            disk: disk.clone(),
+            member_port: network.port(cluster.members[0].member),
+            ingress_port: network.port(cluster.members[0].ingress),
+            service: Silent,
+            tracer: Tracer::disabled(),
+            counters: Counters::in_memory().expect("a page of memory"),
+            wall_offset: 0,
+            receive_window: 32 * 1024,
+        };
+        start(cluster, &config, parts).expect("the node starts")
+    }
+
+    /// The node's process dies and starts again.
+    fn restart(&mut self) {
+        self.disk.kill(7);
+        self.disk.restart();
+        self.node = Self::start(&self.cluster, &self.network, &self.disk);
+    }
+
+    fn run(&mut self, duration: Nanos) {
+        let end = self.now + duration;
+        while self.now < end {
+            self.node.do_work(self.now);
+            assert_eq!(self.node.fault(), None);
+            self.now += 50 * MICROSECOND;
+        }
+    }
+
+    fn send(&mut self, from: MemberId, bytes: &[u8]) {
+        let to = self.cluster.members[0].member;
+        self.puppets[usize::from(from) - 1].send(self.now, to, bytes);
+    }
+
+    fn say(&mut self, from: MemberId, message: MemberMessage) {
+        let envelope = Envelope {
+            cluster_id: cluster_id(&self.cluster.name),
+            config_digest: config_digest(&self.cluster),
+            from,
+            incarnation: 1,
+            message,
+        };
+        let mut bytes = [0; MEMBER_MESSAGE_MAX];
+        let length = encode(&envelope, &mut bytes);
+        self.send(from, &bytes[..length]);
+        self.run(MILLISECOND);
+    }
+
+    /// `leader` leads `terms`' last term: the node joins it.
+    fn join(&mut self, leader: MemberId, terms: &[(LeadershipTermId, Position)], end: Position) {
+        let (term, _) = *terms.last().expect("a term is led");
+        self.say(leader, MemberMessage::CommitPosition { term, position: 0 });
+        let mut list = [TermBase { term: 0, base: 0 }; JOIN_PAGE_TERMS];
+        for (slot, (term, base)) in list.iter_mut().zip(terms) {
+            *slot = TermBase {
+                term: *term,
+                base: *base,
+            };
+        }
+        let page = TermPage {
+            page: 0,
+            pages: 1,
+            count: terms.len() as u32,
+            terms: list,
+        };
+        let reply = MemberMessage::JoinReply {
+            term,
+            commit: 0,
+            end,
+            page,
+        };
+        self.say(leader, reply);
+        self.run(5 * MILLISECOND);
+    }
+
+    fn heartbeat(&mut self, from: MemberId, position: Position, is_end: bool) {
+        let session = log_session_id(&self.cluster.name);
+        let beat = Heartbeat::new(session, LOG_STREAM_ID, geometry(), position, is_end);
+        self.send(from, &beat.encode());
+        self.run(MILLISECOND);
+    }
+
+    /// What the node has said to `member` since the last call.
+    fn heard(&mut self, member: MemberId) -> (Vec<MemberMessage>, Vec<StatusMessage>) {
+        let mut buffer = [0; 2048];
+        let (mut messages, mut statuses) = (Vec::new(), Vec::new());
+        let id = cluster_id(&self.cluster.name);
+        let digest = config_digest(&self.cluster);
+        let port = &mut self.puppets[usize::from(member) - 1];
+        while let Some(datagram) = port.receive(self.now, &mut buffer) {
+            let bytes = &buffer[..datagram.length];
+            if let Ok(envelope) = decode(bytes, id, digest) {
+                messages.push(envelope.message);
+            } else if let Ok(Packet::StatusMessage(status)) = parse(bytes) {
+                statuses.push(status);
+            }
+        }
+        (messages, statuses)
+    }
+}
+
+/// The log of a puppet.
+struct PuppetLog {
+    log: LogBuffer,
+    writer: LogWriter,
+}
+
+impl PuppetLog {
+    fn new(cluster: &ClusterConfig, leader: MemberId, term: LeadershipTermId) -> Self {
+        let mut log = LogBuffer::allocate(geometry(), MTU).expect("memory");
+        let session = log_session_id(&cluster.name);
+        let mut writer = LogWriter::new(&log, session, MTU, 0, term, 0);
+        let body = NewLeadershipTerm {
+            term,
+            config_digest: config_digest(cluster),
+            leader,
+        };
+        let header = blank_header(EntryKind::NewLeadershipTerm);
+        writer
+            .append(&mut log, Position::MAX, 0, header, &body.encode())
+            .expect("an empty log has room");
+        Self { log, writer }
+    }
+
+    /// Appends an entry that changes nothing, `length` bytes long in its body.
+    fn append(&mut self, length: usize) -> Appended {
+        let header = blank_header(EntryKind::SessionAck);
+        let body = vec![0; length];
+        let log = &mut self.log;
+        loop {
+            // The first try at the end of a term only pads it.
+            let appended = self.writer.append(log, Position::MAX, 0, header, &body);
+            if let Some(appended) = appended {
+                log.clean_ahead(appended.end, 64 * 1024);
+                return appended;
+            }
+        }
+    }
+
+    /// The frames between two positions of one term.
+    fn bytes(&self, from: Position, to: Position) -> Vec<u8> {
+        self.log.bytes(from, (to - from) as usize).to_vec()
+    }
+}
+
+#[test]
+fn a_restarted_node_names_its_egress_streams_anew() {
+    let (cluster, node) = (cluster(), NodeConfig::default());
+    let names = |incarnation| {
+        let identity = Identity::new(&cluster, &node, incarnation);
+        let name = || identity.egress_publication(address(100, 1), 102);
+        [0; 4].map(|_| name().session_id)
+    };
+    let (first, second) = (names(1), names(2));
+    assert_eq!(first, names(1));
+    assert!(first.iter().all(|id| !second.contains(id)));
+}
+
+#[test]
+fn frames_out_of_order_are_gone_when_a_follower_stops_following() {
+    let mut stage = Stage::new();
+    let mut puppet = PuppetLog::new(&stage.cluster, 1, 1);
+    let first = puppet.append(160);
+    let second = puppet.append(160);
+    stage.join(1, &[(1, 0)], second.end);
+    // The second entry, of which the first is missing, and the beginning of the term.
+    stage.send(1, &puppet.bytes(second.position, second.end));
+    stage.send(1, &puppet.bytes(0, first.position));
+    stage.run(5 * MILLISECOND);
+    let log = |stage: &Stage, at| stage.node.parts().store.log().frame_length(at);
+    assert_eq!(stage.node.parts().store.append(), first.position);
+    assert!(log(&stage, second.position) > 0);
+    stage.say(
+        2,
+        MemberMessage::CommitPosition {
+            term: 2,
+            position: 0,
+        },
+    );
+    assert_eq!(stage.node.followed_position(), None);
+    assert_eq!(log(&stage, second.position), 0);
+    assert!(log(&stage, 0) > 0);
+}
+
+#[test]
+fn a_cursor_out_of_reach_is_not_taken_for_the_one_asked_for() {
+    let mut stage = Stage::new();
+    let mut puppet = PuppetLog::new(&stage.cluster, 1, 1);
+    let end = puppet.append(160).end;
+    stage.join(1, &[(1, 0)], end);
+    stage.send(1, &puppet.bytes(0, end));
+    stage.run(50 * MILLISECOND);
+    assert_eq!(stage.node.parts().store.durable(), end);
+    // It holds the first entry of the term already when it joins again, and the cursor of its
+    // earlier life is more than half a term ahead.
+    stage.restart();
+    stage.join(1, &[(1, 0)], end);
+    stage.heard(1);
+    stage.heartbeat(1, 40_000, false);
+    stage.run(120 * MILLISECOND);
+    let (messages, _) = stage.heard(1);
+    let asked = messages.iter().find_map(|message| match message {
+        MemberMessage::JoinStart { position, .. } => Some(*position),
+        _ => None,
+    });
+    assert_eq!(asked, Some(end), "{messages:?}");
+}
+
+#[test]
+fn the_log_never_ends_whatever_a_heartbeat_says() {
+    let mut stage = Stage::new();
+    let mut puppet = PuppetLog::new(&stage.cluster, 1, 1);
+    let entry = puppet.append(160);
+    stage.join(1, &[(1, 0)], entry.end);
+    stage.heartbeat(1, 0, true);
+    stage.send(1, &puppet.bytes(0, entry.end));
+    stage.run(300 * MILLISECOND);
+    assert_eq!(stage.node.parts().store.append(), entry.end);
+    let (_, statuses) = stage.heard(1);
+    assert!(!statuses.is_empty());
+    assert!(statuses.iter().all(|status| !status.is_end_of_stream()));
+}
+
+#[test]
+fn an_egress_channel_that_was_connected_introduces_nobody_else() {
+    let cluster = cluster();
+    let identity = Identity::new(&cluster, &NodeConfig::default(), 1);
+    let client = address(100, 1);
+    let config = identity.egress_publication(client, 102);
+    let mut channel = EgressChannel::open(config, 0).unwrap();
+    assert!(channel.is_fresh_for(client, 102));
+    assert!(!channel.is_fresh_for(client, 103) && !channel.is_fresh_for(address(101, 1), 102));
+    let geometry = Geometry::new(config.initial_term_id, config.term_length).unwrap();
+    let status = StatusMessage::new(config.session_id, 102, 1, (geometry, 0), 64 * 1024);
+    channel.on_packet(1, &Packet::StatusMessage(status));
+    let network = SimNetwork::new(1, LinkProfile::default());
+    channel.do_work(1, &mut network.port(cluster.members[0].ingress));
+    assert!(!channel.is_fresh_for(client, 102));
+}
+
+/// Reads one run of frames at 0 from the node's disk, as the sender to member 2 would.
+fn read_start(stage: &mut Stage) -> Vec<u8> {
+    for _ in 0..100 {
+        let now = stage.now;
+        let parts = stage.node.parts_mut();
+        let reader = parts
+            .replication
+            .reader_mut(OWNER_READER_FIRST + 2)
+            .expect("a reader per member");
+        let span = ReadSpan {
+            position: 0,
+            limit: parts.store.append(),
+            length_max: 256,
+        };
+        match parts.store.read(now, reader, span) {
+            LogRead::Frames { bytes, .. } => return bytes.to_vec(),
+            LogRead::Pending => stage.run(MILLISECOND),
+            LogRead::Damaged => break,
+        }
+    }
+    panic!("the log cannot be read at 0");
+}
+
+#[test]
+fn a_reader_forgets_what_it_read_ahead_of_a_truncated_log() {
+    let mut stage = Stage::new();
+    let mut old = PuppetLog::new(&stage.cluster, 1, 1);
+    let end = old.append(160).end;
+    stage.join(1, &[(1, 0)], end);
+    stage.send(1, &old.bytes(0, end));
+    stage.run(50 * MILLISECOND);
+    assert_eq!(stage.node.parts().store.durable(), end);
+    // From here on the log of term 1 is on disk only, and read ahead.
+    stage.restart();
+    assert_eq!(read_start(&mut stage), old.bytes(0, 128));
+    // Term 2 knows nothing of it.
+    let mut new = PuppetLog::new(&stage.cluster, 2, 2);
+    stage.join(2, &[(2, 0)], 0);
+    assert_eq!(stage.node.parts().store.append(), 0);
+    let beginning = new.bytes(0, 128);
+    assert_ne!(beginning, old.bytes(0, 128));
+    stage.send(2, &beginning);
+    // Two terms of the log later memory no longer holds its beginning.
+    while stage.node.parts().store.memory_start() == 0 {
+        let from = stage.node.parts().store.append();
+        let entry = new.append(1024);
+        let pad = geometry().term_start(entry.position);
+        if entry.position == pad && from < pad {
+            stage.send(2, &new.bytes(from, from + 32));
+        }
+        let bytes = new.bytes(entry.position, entry.end);
+        stage.send(2, &bytes);
+        stage.run(MILLISECOND);
+        assert_eq!(stage.node.parts().store.append(), entry.end);
+    }
+    assert_eq!(read_start(&mut stage), beginning);
+}
