@@ -46,6 +46,28 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// Cold: the catalog of the directory behind `disk`, or `None` where it is empty or
+    /// unfinished and may be made. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`DirectoryError`].
+    pub fn inspect(
+        disk: &mut impl Disk,
+        expected: &Catalog,
+    ) -> Result<Option<Catalog>, DirectoryError> {
+        match Catalog::inspect(disk)? {
+            CatalogContent::Valid(found) => {
+                found.expect_equal(expected)?;
+                Ok(Some(found))
+            }
+            CatalogContent::OtherVersion(found) => Err(CatalogMismatch::Version { found }.into()),
+            content => {
+                Self::expect_unfinished(disk, content)?;
+                Ok(None)
+            }
+        }
+    }
+
     /// Cold: opens the directory behind `disk`, or makes it when it is empty or unfinished.
     ///
     /// # Errors
@@ -54,16 +76,9 @@ impl Directory {
         disk: &mut impl Disk,
         expected: &Catalog,
     ) -> Result<Self, DirectoryError> {
-        match Catalog::inspect(disk)? {
-            CatalogContent::Valid(found) => {
-                found.expect_equal(expected)?;
-                Self::open(disk, found)
-            }
-            CatalogContent::OtherVersion(found) => Err(CatalogMismatch::Version { found }.into()),
-            content => {
-                Self::expect_unfinished(disk, content)?;
-                Self::create(disk, expected)
-            }
+        match Self::inspect(disk, expected)? {
+            Some(found) => Self::open(disk, found),
+            None => Self::create(disk, expected),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod node_file;
 mod outcome;
+mod output_file;
 mod quantity;
 mod verb;
 

@@ -1,7 +1,6 @@
 //! `node.toml`: what was written, turned into the configuration of the crates it configures.
 //! Parsing happens here, validation in `consensus::config`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use lockstep_consensus::config::{
     ClusterConfig, ConfigError, IoChoice, LinkFaults, MemberEndpoints, NodeConfig, ResponsesMode,
     SyncMode,
 };
+use lockstep_transport::agent::IdleStrategy;
 use serde::{Deserialize, Deserializer};
 
 use crate::quantity;
@@ -69,6 +69,9 @@ pub struct NodeFile {
     /// How the thread waits: `yield`, `busy-spin`, `backoff` or `park`.
     pub idle: String,
 }
+
+/// What an unknown way to wait is answered with.
+const IDLE_REMEDY: &str = "choose busy-spin, yield, backoff or park";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,10 +192,12 @@ pub fn read(path: &Path) -> Result<NodeFile, NodeFileError> {
 fn parse(path: &Path, text: &str) -> Result<NodeFile, NodeFileError> {
     let parsed: FileText = toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
+        let line = text[..start.min(text.len())].matches('\n').count() + 1;
+        let written = text.lines().nth(line - 1).unwrap_or_default().trim();
         NodeFileError::Malformed {
             path: path.to_owned(),
-            line: text[..start.min(text.len())].matches('\n').count() + 1,
-            problem: explain(error.message()),
+            line,
+            problem: explain(error.message(), written),
         }
     })?;
     let file = NodeFile {
@@ -206,13 +211,22 @@ fn parse(path: &Path, text: &str) -> Result<NodeFile, NodeFileError> {
         cluster: cluster(parsed.cluster),
         node: node(parsed.node),
     };
-    file.node
-        .validate(&file.cluster)
-        .map_err(|problem| NodeFileError::Invalid {
-            path: path.to_owned(),
-            problem,
-        })?;
+    validate(&file).map_err(|problem| NodeFileError::Invalid {
+        path: path.to_owned(),
+        problem,
+    })?;
     Ok(file)
+}
+
+fn validate(file: &NodeFile) -> Result<(), ConfigError> {
+    if IdleStrategy::checked(&file.idle, 1, usize::MAX).is_err() {
+        return Err(ConfigError {
+            key: "idle",
+            problem: format!("\"{}\" is unknown", file.idle),
+            remedy: IDLE_REMEDY,
+        });
+    }
+    file.node.validate(&file.cluster)
 }
 
 fn bytes(size: Option<Size>, default: usize) -> usize {
@@ -292,23 +306,36 @@ fn faults(text: FaultsText) -> LinkFaults {
     }
 }
 
-/// Adds "did you mean" to the parser's sentence about an unknown key.
-fn explain(message: &str) -> String {
+/// The parser's sentence with what it does not know: the line as `written`, "did you mean", and
+/// what an address looks like.
+fn explain(message: &str, written: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    if !message.starts_with("unknown") {
-        return message.to_owned();
-    }
-    let Some(unknown) = quoted.next() else {
-        return message.to_owned();
-    };
-    let candidates: BTreeMap<usize, &str> = quoted
-        .map(|candidate| (distance(unknown, candidate), candidate))
-        .collect();
-    match candidates.first_key_value() {
-        Some((distance, candidate)) if *distance <= unknown.len() / 2 => {
-            format!("unknown key \"{unknown}\": did you mean \"{candidate}\"?")
+    let what = match message {
+        key if key.starts_with("unknown field") => "key",
+        value if value.starts_with("unknown variant") => "value",
+        missing if missing.starts_with("missing field") => {
+            let key = quoted.next().unwrap_or_default();
+            return format!("the key \"{key}\" is missing here: add it");
         }
-        _ => format!("unknown key \"{unknown}\": {message}"),
+        address if address.contains("socket address") => {
+            return format!(
+                "{message} in: {written}; use an IP address and a port, such as \
+                 \"127.0.0.1:9001\" (names are not looked up)"
+            );
+        }
+        _ => return format!("{message} in: {written}"),
+    };
+    let unknown = quoted.next().unwrap_or_default();
+    let known: Vec<&str> = quoted.collect();
+    let nearest = known.iter().min_by_key(|known| distance(unknown, known));
+    match nearest {
+        Some(nearest) if distance(unknown, nearest) <= unknown.len() / 2 => {
+            format!("unknown {what} \"{unknown}\": did you mean \"{nearest}\"?")
+        }
+        _ => format!(
+            "unknown {what} \"{unknown}\": use one of {}",
+            known.join(", ")
+        ),
     }
 }
 
@@ -392,13 +419,13 @@ faults = { loss = "0.1%" }
 
     #[test]
     fn what_the_bench_writes_for_its_nodes_is_read_back_the_same() {
-        let endpoints = MemberEndpoints {
-            ingress: "127.0.0.1:7001".parse().unwrap(),
-            member: "127.0.0.1:7002".parse().unwrap(),
+        let endpoints = |id: u16| MemberEndpoints {
+            ingress: SocketAddr::from(([127, 0, 0, 1], 7001 + 2 * id)),
+            member: SocketAddr::from(([127, 0, 0, 1], 7002 + 2 * id)),
         };
         let cluster = ClusterConfig {
             name: "round-trip".to_owned(),
-            members: vec![endpoints; 3],
+            members: (0..3).map(endpoints).collect(),
             responses: ResponsesMode::Direct,
             ..ClusterConfig::default()
         };

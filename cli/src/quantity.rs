@@ -2,6 +2,15 @@
 
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
+/// Longest duration that makes sense anywhere: it leaves room for sums of several.
+const DURATION_MAX: f64 = 365.0 * 24.0 * 3_600.0 * SECOND as f64;
+
+/// Largest size that makes sense anywhere, 256 TiB: twice it still fits everywhere.
+const SIZE_MAX: f64 = (1_u64 << 48) as f64;
+
+/// Highest rate that is taken for meant, per second: no clock tells such requests apart.
+const RATE_MAX: f64 = 1e9;
+
 /// Splits `text` into its number and its unit.
 fn split(text: &str) -> Result<(f64, &str), String> {
     let text = text.trim();
@@ -30,7 +39,33 @@ pub fn duration(text: &str) -> Result<Nanos, String> {
         "" if number == 0.0 => 1,
         _ => return Err(format!("\"{text}\" needs a unit: ns, us, ms, s or m")),
     };
-    Ok((number * scale as f64).round() as Nanos)
+    let duration = (number * scale as f64).round();
+    if duration > DURATION_MAX {
+        return Err(format!("\"{text}\" is longer than a year"));
+    }
+    Ok(duration as Nanos)
+}
+
+/// Parses a duration whose bare number means seconds.
+///
+/// # Errors
+/// A sentence saying what is wrong and what would be right.
+pub fn seconds(text: &str) -> Result<Nanos, String> {
+    let is_bare = text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if is_bare {
+        duration(&format!("{text}s"))
+    } else {
+        duration(text)
+    }
+}
+
+/// Parses a number of things of which there must be one.
+///
+/// # Errors
+/// A sentence saying what would be right.
+pub fn positive(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("\"{text}\" is not a whole number of at least 1"))
 }
 
 /// Parses a size in bytes: a number with nothing, `k`, `m` or `g` (powers of 1024).
@@ -46,7 +81,11 @@ pub fn size(text: &str) -> Result<u64, String> {
         "g" | "gb" | "gib" => 1 << 30,
         _ => return Err(format!("\"{text}\" has an unknown unit: use k, m or g")),
     };
-    Ok((number * scale as f64).round() as u64)
+    let size = (number * scale as f64).round();
+    if size > SIZE_MAX {
+        return Err(format!("\"{text}\" is more than 256 TiB"));
+    }
+    Ok(size as u64)
 }
 
 /// Parses a probability: `0.1%`, or a number from 0 to 1.
@@ -79,10 +118,11 @@ pub fn rate(text: &str) -> Result<f64, String> {
         "m" | "M" => 1e6,
         _ => return Err(format!("\"{text}\" has an unknown unit: use k or m")),
     };
-    if number > 0.0 {
-        Ok(number * scale)
+    let rate = number * scale;
+    if rate > 0.0 && rate <= RATE_MAX {
+        Ok(rate)
     } else {
-        Err("a rate must be above 0".to_owned())
+        Err("a rate must be above 0 and at most 1000m".to_owned())
     }
 }
 
@@ -121,5 +161,27 @@ mod tests {
         assert_eq!(rate("10k"), Ok(10_000.0));
         assert_eq!(rate("2500"), Ok(2_500.0));
         assert!(rate("0").is_err());
+    }
+
+    #[test]
+    fn a_bare_number_of_seconds_needs_no_unit() {
+        assert_eq!(seconds("1.5"), Ok(1_500_000_000));
+        assert_eq!(seconds("200ms"), Ok(200_000_000));
+        for nonsense in ["-1", "inf", "nan", "1e9", ""] {
+            assert!(seconds(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn what_no_number_can_hold_is_refused() {
+        let digits = "9".repeat(400);
+        assert!(duration(&format!("{digits}s")).is_err());
+        assert!(duration("366000 m").is_ok());
+        assert!(duration("600000 m").is_err());
+        assert!(size(&digits).is_err());
+        assert!(rate(&digits).is_err());
+        assert!(positive(&digits).is_err());
+        assert!(positive("0").is_err());
+        assert_eq!(positive("7"), Ok(7));
     }
 }

@@ -250,6 +250,12 @@ impl Node {
         self.agent.parts().applier.container().service().describe()
     }
 
+    /// Whether the log has no room to grow: requests wait until there is.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.agent.parts().store.is_full()
+    }
+
     /// Why it has stopped, if it has.
     #[must_use]
     pub const fn fault(&self) -> Option<&NodeFault> {

@@ -72,7 +72,10 @@ pub enum StorageError {
         detail: String,
     },
     /// Anything else the operating system says.
-    #[error("the data directory {} cannot be used: {detail}", path.display())]
+    #[error(
+        "the data directory {} cannot be used: {detail}; choose another directory",
+        path.display()
+    )]
     Other {
         /// The path.
         path: PathBuf,
@@ -237,9 +240,13 @@ impl NodeDirectory {
     pub fn takes_direct_writes(&self) -> Result<bool, StorageError> {
         let name = format!("probe{TEMPORARY_SUFFIX}");
         let failed = |error: io::Error| StorageError::from_io(&self.path, &error);
-        write_zeros(&self.path, &name, 4096).map_err(failed)?;
-        let file = OpenFile::open(&self.path, &name).map_err(failed)?;
-        std::fs::remove_file(self.path.join(&name)).map_err(failed)?;
+        let probed = write_zeros(&self.path, &name, 4096)
+            .and_then(|()| OpenFile::open(&self.path, &name))
+            .map_err(failed);
+        // Whether it could be written or not: a refused start leaves no probe behind.
+        let removed = std::fs::remove_file(self.path.join(&name));
+        let file = probed?;
+        removed.map_err(failed)?;
         Ok(file.direct.is_some())
     }
 
@@ -374,18 +381,46 @@ impl NodeDirectory {
     }
 }
 
-fn lock_directory(path: &Path) -> Result<File, StorageError> {
-    let failed = |error: io::Error| StorageError::from_io(path, &error);
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let mut file = options.open(path.join(LOCK_FILE)).map_err(failed)?;
-    let request = libc::flock {
+/// The error for a directory that another process uses at the moment; `None` when nobody does,
+/// or when there is no such directory. Changes nothing.
+#[must_use]
+pub fn in_use(path: &Path) -> Option<StorageError> {
+    let mut file = File::open(path.join(LOCK_FILE)).ok()?;
+    let mut request = whole_file_lock();
+    // SAFETY: the descriptor is open and `request` is a valid flock for the whole call.
+    let outcome = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut request) };
+    if outcome != 0 || request.l_type == libc::F_UNLCK as libc::c_short {
+        return None;
+    }
+    Some(held_by_another(path, &mut file))
+}
+
+fn held_by_another(path: &Path, lock: &mut File) -> StorageError {
+    let mut holder = String::new();
+    // The number only serves the message; whatever can be read of it will do.
+    let _ = lock.read_to_string(&mut holder);
+    StorageError::InUse {
+        path: path.to_path_buf(),
+        holder: holder.trim().to_owned(),
+    }
+}
+
+fn whole_file_lock() -> libc::flock {
+    libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: 0,
         l_len: 0,
         l_pid: 0,
-    };
+    }
+}
+
+fn lock_directory(path: &Path) -> Result<File, StorageError> {
+    let failed = |error: io::Error| StorageError::from_io(path, &error);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(path.join(LOCK_FILE)).map_err(failed)?;
+    let request = whole_file_lock();
     // SAFETY: the descriptor is open and `request` is a valid flock for the whole call.
     let outcome = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) };
     if outcome != 0 {
@@ -393,13 +428,7 @@ fn lock_directory(path: &Path) -> Result<File, StorageError> {
         if !matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) {
             return Err(failed(error));
         }
-        let mut holder = String::new();
-        // The number only serves the message; whatever can be read of it will do.
-        let _ = file.read_to_string(&mut holder);
-        return Err(StorageError::InUse {
-            path: path.to_path_buf(),
-            holder: holder.trim().to_owned(),
-        });
+        return Err(held_by_another(path, &mut file));
     }
     file.set_len(0).map_err(failed)?;
     file.rewind().map_err(failed)?;

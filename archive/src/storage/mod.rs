@@ -17,7 +17,7 @@ mod preparer;
 mod thread_disk;
 mod uring_disk;
 
-pub use directory::{NodeDirectory, StorageError};
+pub use directory::{NodeDirectory, StorageError, in_use};
 pub use node_disk::{IoPreference, NodeDisk, open};
 pub use thread_disk::ThreadDisk;
 pub use uring_disk::UringDisk;

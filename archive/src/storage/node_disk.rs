@@ -42,26 +42,40 @@ pub fn open(path: &Path, preference: IoPreference) -> Result<(NodeDisk, String),
         "buffered writes with RWF_DSYNC, as the file system knows no direct I/O (each sync \
          copies, and the page cache fills with the log)"
     };
-    if preference == IoPreference::Thread {
-        let disk = ThreadDisk::start(directory)?;
-        let sentence = format!(
-            "disk: writer thread, {direct}; costs two thread wake-ups a sync against io_uring"
-        );
-        return Ok((NodeDisk::Thread(Box::new(disk)), sentence));
-    }
-    match UringDisk::start(directory) {
+    let started = match preference {
+        IoPreference::Thread => Err((None, directory)),
+        _ => UringDisk::start(directory).map_err(|(refusal, directory)| (Some(refusal), directory)),
+    };
+    match started {
         Ok(disk) => {
             let sentence = format!("disk: io_uring, {direct}");
             Ok((NodeDisk::Uring(Box::new(disk)), sentence))
         }
-        Err((error, _)) if preference == IoPreference::Uring => Err(error),
-        Err((error, directory)) => {
-            let disk = ThreadDisk::start(directory)?;
-            let sentence =
-                format!("disk: writer thread, {direct}; {error}; costs two thread wake-ups a sync");
-            Ok((NodeDisk::Thread(Box::new(disk)), sentence))
-        }
+        Err((refusal, directory)) => fall_back(directory, direct, preference, refusal),
     }
+}
+
+/// The writer thread: as told, or because io_uring is refused and was not demanded.
+fn fall_back(
+    directory: NodeDirectory,
+    direct: &str,
+    preference: IoPreference,
+    refusal: Option<StorageError>,
+) -> Result<(NodeDisk, String), StorageError> {
+    let reason = match refusal {
+        Some(refusal) if preference == IoPreference::Uring => return Err(refusal),
+        Some(StorageError::UringRefused { detail }) => {
+            format!("io_uring is refused by this host ({detail})")
+        }
+        Some(other) => other.to_string(),
+        None => "as configured".to_owned(),
+    };
+    let disk = ThreadDisk::start(directory)?;
+    let sentence = format!(
+        "disk: writer thread, {reason}, {direct}; costs two thread wake-ups a sync against \
+         io_uring"
+    );
+    Ok((NodeDisk::Thread(Box::new(disk)), sentence))
 }
 
 macro_rules! either {
@@ -124,5 +138,33 @@ impl Disk for NodeDisk {
 
     fn flush(&mut self, now: Nanos) {
         either!(self, disk => disk.flush(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(preference: IoPreference) -> Result<(NodeDisk, String), StorageError> {
+        let place = tempfile::tempdir().unwrap();
+        let directory = NodeDirectory::open(place.path())?;
+        let refusal = StorageError::UringRefused {
+            detail: "Operation not permitted".to_owned(),
+        };
+        fall_back(directory, "direct writes", preference, Some(refusal))
+    }
+
+    #[test]
+    fn a_host_that_refuses_io_uring_gets_the_writer_thread_and_is_told_what_that_costs() {
+        let (disk, sentence) = refused(IoPreference::Auto).unwrap();
+        assert!(matches!(disk, NodeDisk::Thread(_)));
+        assert!(sentence.contains("refused by this host (Operation not permitted)"));
+        assert!(sentence.contains("costs two thread wake-ups"), "{sentence}");
+    }
+
+    #[test]
+    fn io_uring_that_was_demanded_and_is_refused_is_an_error_with_its_remedy() {
+        let error = refused(IoPreference::Uring).unwrap_err();
+        assert!(error.to_string().contains("use io = auto"), "{error}");
     }
 }

@@ -88,7 +88,11 @@ impl Outbox {
     fn send(&mut self, kind: u8, number: i64) -> io::Result<()> {
         self.datagram[0] = kind;
         self.datagram[8..16].copy_from_slice(&number.to_le_bytes());
-        self.socket.send(&self.datagram).map(|_| ())
+        match self.socket.send(&self.datagram) {
+            // A peer that has had its last answer is gone while late acknowledgements arrive.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+            outcome => outcome.map(|_| ()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why a scenario gave no report.
 
+use lockstep_consensus::config::ConfigError;
 use lockstep_transport::time::{Nanos, SECOND};
 
 use super::disk_plan::DiskPlanError;
@@ -16,6 +17,9 @@ pub enum BenchError {
         /// Why, and what to do.
         problem: String,
     },
+    /// The options make a configuration that cannot work.
+    #[error("--{}: {}; {}", .0.key.replace('_', "-"), .0.problem, .0.remedy)]
+    Config(#[from] ConfigError),
     /// The run would record too much.
     #[error(transparent)]
     Disk(#[from] DiskPlanError),
@@ -42,7 +46,11 @@ pub enum BenchError {
         waited: Nanos,
     },
     /// The client's session did not open.
-    #[error("the client has no session after {} s", waited / SECOND)]
+    #[error(
+        "the client has no session after {} s: look at the members' counters, or run it again \
+         with --keep",
+        waited / SECOND
+    )]
     NotConnected {
         /// How long was waited, ns.
         waited: Nanos,
@@ -59,6 +67,12 @@ pub enum BenchError {
 }
 
 impl BenchError {
+    /// Whether other options would do: nothing has been started then.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Option { .. } | Self::Config(_) | Self::Disk(_))
+    }
+
     /// An I/O error with what was tried.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();

@@ -120,14 +120,11 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
     if let Some(messages) = bench.load.messages_max() {
         plan.check(messages)?;
     }
+    for node in bench.node_configs(&bench.directory) {
+        node.validate(&cluster)?;
+    }
     let directory = RunDirectory::create(&bench.directory, bench.is_kept)?;
     let nodes = bench.node_configs(directory.path());
-    for node in &nodes {
-        node.validate(&cluster)
-            .map_err(|error| BenchError::Cluster {
-                problem: error.to_string(),
-            })?;
-    }
     let floor_config = bench
         .has_floor()
         .then(|| bench.floor_config(directory.path()));

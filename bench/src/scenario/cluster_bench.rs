@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use lockstep_consensus::config::{
     ClusterConfig, IoChoice, LinkFaults, NodeConfig, ResponsesMode, SyncMode,
 };
+use lockstep_consensus::member::MEMBERS_MAX;
 use lockstep_consensus::node::NodeService;
 use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::OrderBook;
@@ -136,15 +137,15 @@ impl Default for ClusterBench {
 
 impl ClusterBench {
     pub(super) fn check(&self) -> Result<(), BenchError> {
-        if self.message_length == 0 {
-            let problem = "use at least 1 byte".to_owned();
-            let option = "--message-length";
-            return Err(BenchError::Option { option, problem });
+        let refuse = |option, problem| Err(BenchError::Option { option, problem });
+        let longest = ClusterConfig::default().message_max;
+        if self.message_length == 0 || self.message_length > longest {
+            let problem = format!("use 1 to {longest} bytes");
+            return refuse("--message-length", problem);
         }
-        if self.nodes == 0 {
-            let problem = "use at least 1 member, best 3".to_owned();
-            let option = "--nodes";
-            return Err(BenchError::Option { option, problem });
+        if self.nodes == 0 || self.nodes > MEMBERS_MAX {
+            let problem = format!("use 1 to {MEMBERS_MAX} members, best 3");
+            return refuse("--nodes", problem);
         }
         Ok(())
     }

@@ -123,6 +123,7 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
         trace_every: 0,
         ..ClusterBench::default()
     };
+    bench.check()?;
     let directory = RunDirectory::create(&config.directory, config.is_kept)?;
     let cluster = bench.cluster_config()?;
     let nodes = bench.node_configs(directory.path());

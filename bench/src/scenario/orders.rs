@@ -11,7 +11,7 @@ use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::{
     OrderRequest, REPORT_LENGTH_MAX, Report, decimal_price, decimal_quantity,
 };
-use lockstep_service::samples::order_book::csv::parse_line;
+use lockstep_service::samples::order_book::csv::{HEADER, parse_line};
 use lockstep_transport::agent::{Agent, IdleStrategy};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
@@ -145,24 +145,41 @@ impl Display for OrdersReport {
     }
 }
 
-/// Reads and parses the file.
+fn refused(option: &'static str, problem: String) -> BenchError {
+    BenchError::Option { option, problem }
+}
+
+/// Reads and parses the file, and checks what is to happen on the way against its length.
 fn read_orders(config: &OrdersConfig) -> Result<Vec<OrderRequest>, BenchError> {
-    let what = format!("failed to read {}", config.file.display());
-    let text = std::fs::read_to_string(&config.file).map_err(BenchError::io(what))?;
+    let file = config.file.display();
+    let text = std::fs::read_to_string(&config.file).map_err(|error| {
+        refused(
+            "--file",
+            format!("cannot read {file}: {error}; check the path"),
+        )
+    })?;
     let mut orders = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let parsed = parse_line(index as u64 + 1, line).map_err(|error| BenchError::Option {
-            option: "--file",
-            problem: format!("{}: {error}", config.file.display()),
+        let parsed = parse_line(index as u64 + 1, line).map_err(|error| {
+            refused(
+                "--file",
+                format!("{file}: {error}; correct it, nothing has been sent"),
+            )
         })?;
         orders.extend(parsed.map(|line| line.request));
     }
     if orders.is_empty() {
-        let problem = format!("{} holds no orders", config.file.display());
-        let option = "--file";
-        return Err(BenchError::Option { option, problem });
+        let problem = format!("{file} holds no orders; a line is {HEADER}");
+        return Err(refused("--file", problem));
     }
-    Ok(orders)
+    let count = orders.len() as u64;
+    match config.kill_leader_at {
+        Some(at) if at >= count => {
+            let problem = format!("{at} is not before the end of {file}: use less than {count}");
+            Err(refused("--kill-leader-at", problem))
+        }
+        _ => Ok(orders),
+    }
 }
 
 /// Plays the file.

@@ -15,10 +15,11 @@ use lockstep_bench::scenario::trace_plan;
 use lockstep_consensus::config::{IoChoice, LinkFaults, ResponsesMode, SyncMode};
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::host::cores_allowed;
-use lockstep_transport::time::{Nanos, SECOND};
+use lockstep_transport::time::Nanos;
 use serde_json::json;
 
 use crate::outcome::Outcome;
+use crate::output_file;
 use crate::quantity;
 
 /// Options of `lockstep bench`.
@@ -45,13 +46,13 @@ enum Scenario {
 #[derive(Args, Debug)]
 pub struct FailoverArguments {
     /// Members killed, one after the other.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     kills: u32,
     /// Kill leaders only; otherwise every second one is.
     #[arg(long)]
     leaders_only: bool,
     /// Requests in flight.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value = "16", value_parser = quantity::positive)]
     window: usize,
     /// Bytes of a request.
     #[arg(long, default_value = "288", value_parser = quantity::size)]
@@ -105,16 +106,16 @@ pub struct ClusterArguments {
     #[arg(long, value_parser = quantity::rate, conflicts_with = "window")]
     rate: Option<f64>,
     /// Requests in flight (closed loop).
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value = "1", value_parser = quantity::positive)]
     window: usize,
     /// Measured requests.
-    #[arg(long, conflicts_with = "seconds")]
+    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
     /// Measured time, for example 5 or 500ms.
-    #[arg(long, default_value = "5s", value_parser = seconds)]
+    #[arg(long, default_value = "5s", value_parser = quantity::seconds)]
     seconds: Nanos,
     /// Time before the measured part, for example 1 or 200ms.
-    #[arg(long, default_value = "1s", value_parser = seconds)]
+    #[arg(long, default_value = "1s", value_parser = quantity::seconds)]
     warmup: Nanos,
     /// When the log counts as durable.
     #[arg(long, value_enum, default_value = "data")]
@@ -180,7 +181,7 @@ pub struct ClusterArguments {
 #[derive(Args, Debug)]
 pub struct FloorArguments {
     /// Timed round trips.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     messages: u32,
     /// Bytes of a request.
     #[arg(long, default_value = "288", value_parser = quantity::size)]
@@ -202,14 +203,6 @@ pub struct FloorArguments {
     cores: Vec<usize>,
 }
 
-/// A duration whose bare number means seconds.
-fn seconds(text: &str) -> Result<Nanos, String> {
-    match text.parse::<f64>() {
-        Ok(number) => Ok((number * SECOND as f64) as Nanos),
-        Err(_) => quantity::duration(text),
-    }
-}
-
 /// Runs a scenario and prints what it found.
 pub fn run(arguments: &BenchArguments) -> Outcome {
     match &arguments.scenario {
@@ -225,9 +218,15 @@ fn run_cluster(arguments: &ClusterArguments) -> Outcome {
         Ok(bench) => bench,
         Err(outcome) => return outcome,
     };
+    let json = arguments.json.as_deref();
+    if let Some(path) = json.filter(|path| path.as_os_str() != "-")
+        && let Err(problem) = output_file::check(path)
+    {
+        return Outcome::usage(format!("--json: {problem}"));
+    }
     match cluster::run(&bench) {
-        Ok(report) => print(&report, arguments.json.as_deref()),
-        Err(error @ (BenchError::Option { .. } | BenchError::Disk(_))) => Outcome::usage(error),
+        Ok(report) => print(&report, json),
+        Err(error) if error.is_usage() => Outcome::usage(error),
         Err(error) => Outcome::failed(error),
     }
 }
@@ -240,7 +239,7 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
     let shape = match arguments.rate {
         Some(rate) => LoadShape::Open { rate },
         None => LoadShape::Closed {
-            window: arguments.window.max(1),
+            window: arguments.window,
         },
     };
     let limit = match arguments.messages {
@@ -327,7 +326,7 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
     let config = FailoverConfig {
         kills: arguments.kills,
         is_leaders_only: arguments.leaders_only,
-        window: arguments.window.max(1),
+        window: arguments.window,
         message_length: arguments.message_length as usize,
         directory: arguments.dir.clone(),
         is_kept: arguments.keep,
@@ -342,7 +341,7 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
                 Outcome::failed("not every request was answered exactly once, see above")
             }
         }
-        Err(error @ BenchError::Option { .. }) => Outcome::usage(error),
+        Err(error) if error.is_usage() => Outcome::usage(error),
         Err(error) => Outcome::failed(error),
     }
 }

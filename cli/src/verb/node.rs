@@ -24,10 +24,27 @@ pub struct NodeArguments {
     config: PathBuf,
 }
 
-/// A node that ends its thread when it has halted.
+/// A node that ends its thread when it has halted, and says when its disk is full.
 struct UntilHalted {
     node: Node,
+    directory: PathBuf,
+    is_full: bool,
     stop: Arc<AtomicBool>,
+}
+
+impl UntilHalted {
+    fn say_whether_full(&mut self) {
+        self.is_full = self.node.is_full();
+        let (name, directory) = (self.node.role_name(), self.directory.display());
+        if self.is_full {
+            eprintln!(
+                "lockstep: {name} has no room for more log in {directory}: requests wait; free \
+                 some space there, or start it with a greater disk_budget"
+            );
+        } else {
+            eprintln!("lockstep: {name} has room for log in {directory} again");
+        }
+    }
 }
 
 impl Agent for UntilHalted {
@@ -37,6 +54,9 @@ impl Agent for UntilHalted {
 
     fn do_work(&mut self, now: Nanos) -> usize {
         let work = self.node.do_work(now);
+        if self.node.is_full() != self.is_full {
+            self.say_whether_full();
+        }
         if work == 0 && self.node.fault().is_some() {
             self.stop.store(true, Ordering::Relaxed);
         }
@@ -48,20 +68,52 @@ impl Agent for UntilHalted {
     }
 }
 
+/// How the node's thread runs on this host.
+#[derive(Debug)]
+struct ThreadPlan {
+    idle: IdleStrategy,
+    core: Option<usize>,
+    words: String,
+}
+
+impl ThreadPlan {
+    /// As near to what the file asks for as `cores` permit; the words say what is missing and
+    /// what that costs.
+    fn new(file: &NodeFile, cores: &[usize]) -> Self {
+        let (idle, mut words) = match IdleStrategy::checked(&file.idle, 1, cores.len()) {
+            Ok(idle) => {
+                let words = format!("thread {}", idle.name());
+                (idle, words)
+            }
+            Err(error) => (IdleStrategy::Yield, format!("thread yield: {error}")),
+        };
+        let core = file.core.filter(|core| cores.contains(core));
+        match (core, file.core) {
+            (Some(core), _) => words.push_str(&format!(" on core {core}")),
+            (None, Some(core)) => words.push_str(&format!(
+                ", not pinned: this process may not use core {core}, only {cores:?}; costs moves \
+                 between cores"
+            )),
+            (None, None) => words.push_str(", not pinned"),
+        }
+        if cores.len() < 2 {
+            words.push_str("; no core is free for other work: costs waiting for turns");
+        }
+        Self { idle, core, words }
+    }
+}
+
 /// Runs the node until it is told to stop or halts.
 pub fn run(arguments: &NodeArguments) -> Outcome {
     let file = match node_file::read(&arguments.config) {
         Ok(file) => file,
         Err(error) => return Outcome::usage(error),
     };
-    let mut idle = match IdleStrategy::checked(&file.idle, 1, cores_allowed().len()) {
-        Ok(idle) => idle,
-        Err(error) => return Outcome::usage(format!("idle: {error}")),
-    };
-    match start(&file) {
+    let mut plan = ThreadPlan::new(&file, &cores_allowed());
+    match start(&file, &plan.words) {
         Ok(mut node) => {
             let stop = Arc::clone(&node.stop);
-            run_agent(&mut node, &mut idle, file.core, &stop, monotonic_now);
+            run_agent(&mut node, &mut plan.idle, plan.core, &stop, monotonic_now);
             match node.node.fault() {
                 Some(fault) => Outcome::failed(format!("{} has halted: {fault}", node.role_name())),
                 None => Outcome::Good,
@@ -71,7 +123,7 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
     }
 }
 
-fn start(file: &NodeFile) -> Result<UntilHalted, Outcome> {
+fn start(file: &NodeFile, thread: &str) -> Result<UntilHalted, Outcome> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Outcome::failed)?;
@@ -80,12 +132,13 @@ fn start(file: &NodeFile) -> Result<UntilHalted, Outcome> {
         ServiceName::Echo => ServiceChoice::Echo,
         ServiceName::OrderBook => ServiceChoice::OrderBook,
     };
-    let directory = &file.node.directory;
-    std::fs::create_dir_all(directory).map_err(|error| {
-        Outcome::failed(format!("failed to make {}: {error}", directory.display()))
-    })?;
     let mut node = launch(&file.cluster, &file.node, service.create()).map_err(Outcome::failed)?;
     node.count_allocations_with(allocations::count);
-    println!("{}", node.start_line());
-    Ok(UntilHalted { node, stop })
+    println!("{}; {thread}", node.start_line());
+    Ok(UntilHalted {
+        node,
+        directory: file.node.directory.clone(),
+        is_full: false,
+        stop,
+    })
 }

@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lockstep_bench::scenario::bench_error::BenchError;
 use lockstep_bench::scenario::orders::{self, OrdersConfig};
 
 use crate::outcome::Outcome;
+use crate::output_file;
+use crate::quantity;
 
 /// Options of `lockstep orders`.
 #[derive(Args, Debug)]
@@ -19,7 +20,7 @@ pub struct OrdersArguments {
     #[arg(long, value_name = "N")]
     kill_leader_at: Option<u64>,
     /// Orders in flight.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value = "256", value_parser = quantity::positive)]
     window: usize,
     /// Write all fills to this file.
     #[arg(long)]
@@ -37,13 +38,18 @@ pub fn run(arguments: &OrdersArguments) -> Outcome {
     let config = OrdersConfig {
         file: arguments.file.clone(),
         kill_leader_at: arguments.kill_leader_at,
-        window: arguments.window.max(1),
+        window: arguments.window,
         directory: arguments.dir.clone(),
         is_kept: arguments.keep,
     };
+    if let Some(path) = &arguments.fills
+        && let Err(problem) = output_file::check(path)
+    {
+        return Outcome::usage(format!("--fills: {problem}"));
+    }
     let report = match orders::run(&config) {
         Ok(report) => report,
-        Err(error @ BenchError::Option { .. }) => return Outcome::usage(error),
+        Err(error) if error.is_usage() => return Outcome::usage(error),
         Err(error) => return Outcome::failed(error),
     };
     print!("{report}");

@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 #[derive(Args, Debug)]
 pub struct SimArguments {
     /// Seeds to run.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// First seed.
     #[arg(long, default_value_t = 1)]

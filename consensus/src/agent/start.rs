@@ -2,7 +2,7 @@
 //! puts the parts together. The shell and the simulator start nodes through this one path.
 
 use lockstep_archive::budget::{BudgetError, DiskBudget};
-use lockstep_archive::catalog::{Catalog, CatalogContent, CatalogMismatch, LOG_STREAM_ID};
+use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
 use lockstep_archive::directory::{Directory, DirectoryError};
 use lockstep_archive::disk::{Disk, DiskError};
 use lockstep_archive::log_reader::LogReader;
@@ -94,20 +94,12 @@ pub fn check_directory(
     disk: &mut impl Disk,
 ) -> Result<(), StartError> {
     let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
-    match Catalog::inspect(disk)? {
-        CatalogContent::Valid(found) => {
-            let matched = found.expect_equal(&expected_catalog(cluster, geometry));
-            matched.map_err(|mismatch| DirectoryError::from(mismatch).into())
-        }
-        CatalogContent::OtherVersion(found) => {
-            Err(DirectoryError::from(CatalogMismatch::Version { found }).into())
-        }
-        CatalogContent::Blank | CatalogContent::Unreadable => {
-            let needed = SEGMENTS_AT_FIRST * cluster.segment_length as u64;
-            DiskBudget::check(needed, disk.free_bytes()?, node.disk_budget_bytes)?;
-            Ok(())
-        }
+    let catalog = expected_catalog(cluster, geometry);
+    if Directory::inspect(disk, &catalog)?.is_none() {
+        let needed = SEGMENTS_AT_FIRST * cluster.segment_length as u64;
+        DiskBudget::check(needed, disk.free_bytes()?, node.disk_budget_bytes)?;
     }
+    Ok(())
 }
 
 /// Starts a node: recovers what its disk holds and is a follower afterwards.

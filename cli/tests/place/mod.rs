@@ -1,0 +1,292 @@
+//! Where the tests of the binary run it: a directory of their own, the configuration of one
+//! member in it, and what can be seen from outside.
+#![allow(
+    dead_code,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "shared by several tests, none of which needs all; processes, files and clocks"
+)]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+
+use lockstep_bench::scenario::addresses::reserve;
+use lockstep_consensus::agent::identity::stable_hash;
+use lockstep_consensus::config::MemberEndpoints;
+use tempfile::TempDir;
+
+/// The binary under test.
+pub const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep");
+
+/// Everything below a directory: relative path, and length and hash of the bytes; directories
+/// have none.
+pub type Listing = BTreeMap<PathBuf, Option<(usize, u64)>>;
+
+/// Everything below `path` but the lock: whoever tries a directory writes its own number into
+/// that file, which is what the file is for.
+pub fn listing(path: &Path) -> Listing {
+    let mut found = Listing::new();
+    let mut open = vec![path.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).expect("the directory can be read") {
+            let entry = entry.expect("the entry can be read").path();
+            let name = entry.strip_prefix(path).expect("it lies below").to_owned();
+            if entry.is_dir() {
+                found.insert(name, None);
+                open.push(entry);
+            } else if entry.file_name() != Some(OsStr::new("node.lock")) {
+                let bytes = std::fs::read(&entry).expect("the file can be read");
+                found.insert(name, Some((bytes.len(), stable_hash(&bytes))));
+            }
+        }
+    }
+    found
+}
+
+/// What a program said, on both streams.
+pub fn words(output: &Output) -> String {
+    let (said, cried) = (&output.stdout, &output.stderr);
+    let (said, cried) = (
+        String::from_utf8_lossy(said),
+        String::from_utf8_lossy(cried),
+    );
+    format!("{said}{cried}")
+}
+
+/// Demands that `output` ended with `code` and names everything in `parts` in one message.
+pub fn expect_refusal(output: &Output, code: i32, parts: &[&str]) {
+    let said = words(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "\"{part}\" is missing in: {said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// A directory with `node.toml` in it.
+pub struct Place {
+    directory: TempDir,
+    pub member: MemberEndpoints,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let members = reserve(1).expect("loopback has free ports");
+        let this = Self {
+            directory: tempfile::tempdir().expect("a directory can be made"),
+            member: members[0],
+        };
+        this.write("node.toml", &this.config());
+        this
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A configuration that works: one member, small segments, data in `data`.
+    pub fn config(&self) -> String {
+        let MemberEndpoints { ingress, member } = self.member;
+        format!(
+            r#"[cluster]
+name = "alpha"
+term_length = "64k"
+segment_length = "64k"
+message_max = "4k"
+members = [{{ ingress = "{ingress}", member = "{member}" }}]
+
+[node]
+member = 0
+directory = "data"
+sync = "data"
+disk_budget = "64m"
+"#
+        )
+    }
+
+    /// The configuration with one thing changed.
+    pub fn config_with(&self, from: &str, to: &str) -> String {
+        let config = self.config();
+        assert!(config.contains(from), "{from}");
+        config.replace(from, to)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(name), text).expect("the file can be written");
+    }
+
+    pub fn listing(&self) -> Listing {
+        listing(self.path())
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(LOCKSTEP);
+        command.current_dir(self.path());
+        command
+    }
+
+    pub fn lockstep(&self, arguments: &[&str]) -> Output {
+        let output = self.command().args(arguments).output();
+        output.expect("the binary under test can be started")
+    }
+
+    /// Starts a node that must be refused.
+    pub fn node(&self) -> Output {
+        self.lockstep(&["node", "--config", "node.toml"])
+    }
+
+    /// Starts a node that must start.
+    pub fn running(&self) -> Running {
+        Running::start(self.command().args(["node", "--config", "node.toml"]))
+    }
+}
+
+/// A node that has started. Killed when dropped.
+pub struct Running {
+    child: Child,
+    pub start_line: String,
+}
+
+impl Running {
+    /// Starts `command` and waits for the line that a node says when it has recovered.
+    pub fn start(command: &mut Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the node can be started");
+        let mut start_line = String::new();
+        let said = child.stdout.as_mut().expect("stdout is piped");
+        let mut said = BufReader::new(said);
+        said.read_line(&mut start_line).expect("it says something");
+        if !start_line.starts_with("member ") {
+            let mut cried = String::new();
+            let stderr = child.stderr.as_mut().expect("stderr is piped");
+            let _ = stderr.read_to_string(&mut cried);
+            panic!("the node did not start: {start_line}{cried}");
+        }
+        Self { child, start_line }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The process dies as in a crash, and is gone on return. What it said on stderr.
+    pub fn kill(mut self) -> String {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be awaited");
+        let mut cried = String::new();
+        let stderr = self.child.stderr.as_mut().expect("stderr is piped");
+        let _ = stderr.read_to_string(&mut cried);
+        cried
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A memory file system mounted over a directory, seen only by the processes started in here,
+/// and gone with this value.
+pub struct Mount {
+    holder: Child,
+    end: Option<ChildStdin>,
+}
+
+impl Mount {
+    /// Mounts one of `size` (as `mount` understands it) over `path`; says why not where the
+    /// host does not permit it.
+    pub fn new(path: &Path, size: &str) -> Option<Self> {
+        let script = r#"mount -t tmpfs -o "size=$2" tmpfs "$1" && echo ready && read -r end"#;
+        let mut holder = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+            .arg("sh")
+            .arg(path)
+            .arg(size)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| eprintln!("NOT TESTED: a mounted directory, because {error}"))
+            .ok()?;
+        let mut said = String::new();
+        let stdout = holder.stdout.as_mut().expect("stdout is piped");
+        let _ = BufReader::new(stdout).read_line(&mut said);
+        let end = holder.stdin.take();
+        let mut this = Self { holder, end };
+        if said.trim() == "ready" {
+            return Some(this);
+        }
+        drop(this.end.take());
+        let mut cried = String::new();
+        let stderr = this.holder.stderr.as_mut().expect("stderr is piped");
+        let _ = stderr.read_to_string(&mut cried);
+        eprintln!("NOT TESTED: a mounted directory, because {}", cried.trim());
+        None
+    }
+
+    /// `program` run where the mount is seen.
+    pub fn command(&self, directory: &Path, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--user", "--mount", "--preserve-credentials", "--target"])
+            .arg(self.holder.id().to_string())
+            .arg("env")
+            .arg("-C")
+            .arg(directory)
+            .arg(program);
+        command
+    }
+
+    /// Mounts it again without permission to write, or with.
+    pub fn set_writable(&self, path: &Path, is_writable: bool) {
+        let mode = if is_writable { "rw" } else { "ro" };
+        self.remount(path, &format!("remount,{mode}"));
+    }
+
+    /// Gives it another size.
+    pub fn grow(&self, path: &Path, size: &str) {
+        self.remount(path, &format!("remount,size={size}"));
+    }
+
+    fn remount(&self, path: &Path, options: &str) {
+        // The kernel closes a killed process's io_uring files a moment after its end.
+        let is_mounted = (0..200).any(|_| {
+            let mut command = self.command(path, "mount");
+            let output = command.args(["-o", options]).arg(path).output();
+            output.expect("mount can be started").status.success()
+        });
+        assert!(is_mounted, "mount -o {options} {}", path.display());
+    }
+
+    /// Where this process finds what the others find at `path`.
+    pub fn seen(&self, path: &Path) -> PathBuf {
+        let below = path.strip_prefix("/").expect("an absolute path");
+        Path::new("/proc")
+            .join(self.holder.id().to_string())
+            .join("root")
+            .join(below)
+    }
+
+    /// Fills what is left of the file system with a file at `path`.
+    pub fn fill(&self, path: &Path) {
+        let mut file = std::fs::File::create(self.seen(path)).expect("the file can be made");
+        let page = [0xEE; 4096];
+        while file.write_all(&page).is_ok() {}
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let _ = self.holder.wait();
+    }
+}
