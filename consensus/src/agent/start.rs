@@ -22,7 +22,7 @@ use super::applier::Applier;
 use super::cluster_node::{ClusterNode, NodeParts};
 use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
-use super::identity::{Identity, cluster_id, log_session_id};
+use super::identity::{Identity, cluster_id, log_session_id, stable_hash};
 use super::ingress_images::IngressImages;
 use super::leadership::Leadership;
 use super::log_store::{LogStore, RecoveredStore};
@@ -241,8 +241,19 @@ fn consensus_module(
         heartbeat_interval_ns: node.heartbeat_interval_ns,
         election_timeout_ns: node.election_timeout_ns,
     };
-    let seed = node.seed ^ (recovered.incarnation << 8) ^ u64::from(node.member);
+    let seed = election_seed(node, recovered.incarnation);
     ConsensusModule::new(config, recovered, seed)
+}
+
+/// Seed of a member's election timeouts. Hashed: were the parts only combined by xor, seeds that
+/// count up with the members could make all timeouts equal, and every vote a split one.
+fn election_seed(node: &NodeConfig, incarnation: u64) -> u64 {
+    let parts = [node.seed, incarnation, u64::from(node.member)];
+    let mut bytes = [0; 24];
+    for (place, part) in bytes.chunks_exact_mut(8).zip(parts) {
+        place.copy_from_slice(&part.to_le_bytes());
+    }
+    stable_hash(&bytes)
 }
 
 fn recorder_config(node: &NodeConfig, geometry: Geometry) -> RecorderConfig {
@@ -339,4 +350,24 @@ fn log_time_between(
         position += length as Position;
     }
     Ok(log_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_whose_seeds_count_up_do_not_share_their_timeouts() {
+        for first in 0..64 {
+            let seed = |member: u8| {
+                let node = NodeConfig {
+                    member,
+                    seed: first + u64::from(member),
+                    ..NodeConfig::default()
+                };
+                election_seed(&node, 1)
+            };
+            assert!(seed(0) != seed(1) && seed(1) != seed(2) && seed(0) != seed(2));
+        }
+    }
 }
