@@ -94,22 +94,20 @@ impl Report {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let budget = self.budget.as_ref();
+        let members = self.members.iter().map(MemberSummary::to_json);
+        let mut environment = self.environment.to_json();
+        environment["members"] = Value::Array(members.collect());
+        environment["notes"] = json!(self.notes);
         json!({
             "config": self.config,
-            "notes": self.notes,
-            "environment": self.environment.to_json(),
+            "environment": environment,
             "throughput_per_s": self.throughput_per_s,
             "sent": self.sent,
             "received": self.received,
             "errors": self.errors,
-            "members": self.members.iter().map(MemberSummary::to_json).collect::<Vec<_>>(),
             "latency_ns": self.latency.to_json(),
             "steps": budget.map(steps_json),
             "phases": budget.map(phases_json),
-            "budget": budget.map(|budget| json!({
-                "messages": budget.messages, "incomplete": budget.incomplete,
-                "middle_mean_ns": budget.middle_mean, "slowest_mean_ns": budget.slowest_mean,
-            })),
             "allocations_per_message": self.allocations_per_message,
             "syscalls_per_message": self.syscalls_per_message,
             "floor": self.floor.map(|floor| floor.to_json(&self.latency)),
@@ -135,7 +133,11 @@ fn phases_json(budget: &Budget) -> Value {
         object["slowest_mean"] = json!(phase.slowest_mean);
         (phase.name.to_owned(), object)
     });
-    Value::Object(phases.collect())
+    let mut total = budget.total.summary().to_json();
+    total["middle_mean"] = json!(budget.middle_mean);
+    total["slowest_mean"] = json!(budget.slowest_mean);
+    total["incomplete"] = json!(budget.incomplete);
+    Value::Object(phases.chain([("total".to_owned(), total)]).collect())
 }
 
 /// Nanoseconds as microseconds with the digits that matter.
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_object_has_every_promised_key() {
+    fn the_json_object_has_every_promised_key_and_no_other() {
         let json = report().to_json();
         for key in [
             "config",
@@ -372,6 +374,7 @@ mod tests {
         ] {
             assert!(json.get(key).is_some(), "{key}");
         }
+        assert_eq!(json.as_object().map(Map::len), Some(12));
         assert_eq!(json["steps"].as_object().map(Map::len), Some(24));
         assert_eq!(json["floor"]["ratio_p50"], 2.0);
         assert_eq!(json["floor"]["ratio_p99"], 3.0);

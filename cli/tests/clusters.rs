@@ -47,7 +47,7 @@ fn an_embedded_cluster_answers_every_request_and_accounts_for_the_time() {
     assert_eq!(result["config"]["sync"], "data");
     assert_eq!(result["config"]["responses"], "replicated");
     assert!(result["floor"]["ratio_p50"].as_f64().unwrap() > 0.0);
-    assert!(result["budget"]["messages"].as_u64().unwrap() >= 300);
+    assert!(result["phases"]["total"]["count"].as_u64().unwrap() >= 300);
     for (name, step) in result["steps"].as_object().unwrap() {
         // The first step of a path has no duration of its own.
         let is_first = ["connect.request", "request.send"].contains(&name.as_str());

@@ -13,13 +13,19 @@ use std::sync::Arc;
 
 use lockstep_transport::concurrent::AtomicBuffer;
 
-use crate::disk::{DiskError, FileId};
+use crate::ack_mark::ACK_MARK_FILE;
+use crate::catalog::CATALOG_FILE;
+use crate::disk::{DiskError, FileId, SegmentName};
+use crate::node_state::NODE_STATE_FILE;
 
 /// The file whose lock says that a process uses the directory.
 pub const LOCK_FILE: &str = "node.lock";
 
 /// Ending of files that are being made.
 const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// The file that tells whether direct writes work; it never gets a final name.
+const PROBE: &str = "probe";
 
 /// Zeros written at once when a file is made: large enough for the device's full bandwidth,
 /// small enough that a log write waits behind it for less than a millisecond (limits 5).
@@ -187,6 +193,20 @@ fn write_zeros(path: &Path, temporary: &str, length: u64) -> io::Result<()> {
     file.buffered.sync_all()
 }
 
+/// Whether `name` is one of ours that a crash kept from its final name. Other people's files may
+/// lie in the directory, and may end alike: they are left alone.
+fn is_unfinished(name: &str) -> bool {
+    name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(|name| {
+        let others = [
+            CATALOG_FILE,
+            NODE_STATE_FILE.name,
+            ACK_MARK_FILE.name,
+            PROBE,
+        ];
+        SegmentName::parse(name).is_some() || others.contains(&name)
+    })
+}
+
 fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
@@ -216,7 +236,7 @@ impl NodeDirectory {
         let lock = lock_directory(path)?;
         for entry in std::fs::read_dir(path).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            if name.to_string_lossy().ends_with(TEMPORARY_SUFFIX) {
+            if is_unfinished(&name.to_string_lossy()) {
                 std::fs::remove_file(path.join(name)).map_err(failed)?;
             }
         }
@@ -238,7 +258,7 @@ impl NodeDirectory {
     /// # Errors
     /// See [`StorageError`].
     pub fn takes_direct_writes(&self) -> Result<bool, StorageError> {
-        let name = format!("probe{TEMPORARY_SUFFIX}");
+        let name = format!("{PROBE}{TEMPORARY_SUFFIX}");
         let failed = |error: io::Error| StorageError::from_io(&self.path, &error);
         let probed = write_zeros(&self.path, &name, 4096)
             .and_then(|()| OpenFile::open(&self.path, &name))
@@ -434,4 +454,35 @@ fn lock_directory(path: &Path) -> Result<File, StorageError> {
     file.rewind().map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unfinished_files_of_a_node_are_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let ours = ["0-65536.rec.tmp", "archive.catalog.tmp", "probe.tmp"];
+        let others = ["letter.tmp", "0-x.rec.tmp", "rec.tmp", "0-0.rec"];
+        for name in ours.iter().chain(&others) {
+            std::fs::write(place.path().join(name), b"x").unwrap();
+        }
+        let directory = NodeDirectory::open(place.path()).unwrap();
+        let left = directory.list().unwrap();
+        assert!(others.iter().all(|name| left.iter().any(|l| l == name)));
+        assert!(!ours.iter().any(|name| left.iter().any(|l| l == name)));
+    }
+
+    #[test]
+    fn who_has_a_directory_is_told_without_touching_it() {
+        let place = tempfile::tempdir().unwrap();
+        assert!(in_use(place.path()).is_none());
+        let held = NodeDirectory::open(place.path()).unwrap();
+        let told = in_use(place.path()).map(|error| error.to_string());
+        let holder = format!("in use by process {}", std::process::id());
+        assert!(told.is_some_and(|told| told.contains(&holder)));
+        drop(held);
+        assert!(in_use(place.path()).is_none());
+    }
 }

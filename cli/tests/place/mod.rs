@@ -25,8 +25,9 @@ pub const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep");
 /// have none.
 pub type Listing = BTreeMap<PathBuf, Option<(usize, u64)>>;
 
-/// Everything below `path` but the lock: whoever tries a directory writes its own number into
-/// that file, which is what the file is for.
+/// Everything below `path` but two kinds of files: the lock, for whoever tries a directory writes
+/// its own number into it, and segments that a killed node had not finished making: no name, no
+/// byte of log, and removed by whoever opens the directory next.
 pub fn listing(path: &Path) -> Listing {
     let mut found = Listing::new();
     let mut open = vec![path.to_owned()];
@@ -34,10 +35,11 @@ pub fn listing(path: &Path) -> Listing {
         for entry in std::fs::read_dir(&directory).expect("the directory can be read") {
             let entry = entry.expect("the entry can be read").path();
             let name = entry.strip_prefix(path).expect("it lies below").to_owned();
+            let is_unfinished = entry.to_string_lossy().ends_with(".rec.tmp");
             if entry.is_dir() {
                 found.insert(name, None);
                 open.push(entry);
-            } else if entry.file_name() != Some(OsStr::new("node.lock")) {
+            } else if entry.file_name() != Some(OsStr::new("node.lock")) && !is_unfinished {
                 let bytes = std::fs::read(&entry).expect("the file can be read");
                 found.insert(name, Some((bytes.len(), stable_hash(&bytes))));
             }
