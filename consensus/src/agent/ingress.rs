@@ -23,7 +23,7 @@ use super::applier::Applier;
 use super::delivery::Delivery;
 use super::egress_channel::EVENT_LENGTH_MAX;
 use super::egress_channels::{EgressChannels, Slot};
-use super::identity::Identity;
+use super::identity::{Identity, stable_hash};
 use super::leadership::{AppendContext, Leadership, PendingConnect, blank_header};
 use super::log_store::LogStore;
 use crate::entry_body::{CloseReason, SessionOpen};
@@ -118,7 +118,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         if !self.leadership.is_open() {
             return PollAction::Abort;
         }
-        let principal_hash = hash_principal(connect.principal);
+        let principal_hash = stable_hash(connect.principal);
         let sessions = self.applier.sessions();
         let known = sessions.find(connect.nonce, principal_hash).copied();
         if known.is_some_and(|session| self.has_unapplied_requests(&session)) {
@@ -493,11 +493,4 @@ pub fn queue_event(channels: &mut EgressChannels, slot: Slot, event: &SessionEve
     if let Some(channel) = channels.get_mut(slot) {
         channel.queue_event(&bytes[..length]);
     }
-}
-
-/// FNV-1a: a principal is compared by hash, together with the client's 64-bit nonce.
-fn hash_principal(principal: &[u8]) -> u64 {
-    principal.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    })
 }
