@@ -7,6 +7,12 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use crate::member::{MEMBERS_MAX, MemberId};
 
+/// Smallest frame the log may be cut into: the first entry of a term lies in one.
+pub const LOG_MTU_MIN: usize = 512;
+
+/// Largest frame of the log: one datagram.
+const LOG_MTU_MAX: usize = 65_504;
+
 /// How responses reach clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponsesMode {
@@ -242,9 +248,10 @@ impl ClusterConfig {
                 "use a power of two not below term_length",
             );
         }
-        if self.log_mtu < 256 || self.log_mtu > 65_504 || !self.log_mtu.is_multiple_of(32) {
+        let is_in_range = (LOG_MTU_MIN..=LOG_MTU_MAX).contains(&self.log_mtu);
+        if !is_in_range || !self.log_mtu.is_multiple_of(32) {
             let problem = format!("{} bytes", self.log_mtu);
-            return refuse("log_mtu", problem, "use a multiple of 32 from 256 to 65504");
+            return refuse("log_mtu", problem, "use a multiple of 32 from 512 to 65504");
         }
         if self.message_max == 0 || self.message_max > self.term_length / 8 {
             let problem = format!("{} bytes", self.message_max);

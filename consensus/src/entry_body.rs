@@ -6,55 +6,119 @@
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
+use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::time::Nanos;
 
-use crate::member::{LeadershipTermId, MemberId};
+use crate::cluster_limits::ClusterLimits;
+use crate::config::LOG_MTU_MIN;
+use crate::member::{LeadershipTermId, MEMBERS_MAX, MemberId};
 
-/// First entry of a term.
+/// Version of [`NewLeadershipTerm`]'s body.
+const TERM_ENTRY_VERSION: u16 = 2;
+
+/// The act that made this cluster of these directories (`log.md` 9.2). All zeros until a cluster
+/// forms by unanimity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FormationRecord {
+    /// The cluster's uuid.
+    pub cluster: u128,
+    /// Which draw of the uuid this was.
+    pub draw: u64,
+    /// Members, 0 to [`MEMBERS_MAX`].
+    pub members: u8,
+    /// The directory of each member, by id; zero above `members`.
+    pub directories: [u128; MEMBERS_MAX],
+}
+
+/// First entry of a term. Fits one frame of the smallest log mtu.
 ///
 /// | offset | size | field |
 /// |---|---|---|
-/// | 0 | 8 | leadership term |
-/// | 8 | 8 | digest of the cluster-wide configuration |
-/// | 16 | 1 | member that leads it |
-/// | 17 | 7 | zero |
+/// | 0 | 2 | version, 2 |
+/// | 2 | 1 | member that leads it |
+/// | 3 | 1 | members of the formation record |
+/// | 4 | 4 | zeros |
+/// | 8 | 8 | leadership term |
+/// | 16 | 16 | random id of the term |
+/// | 32 | 16 | cluster uuid |
+/// | 48 | 8 | draw number |
+/// | 56 | 56 | cluster-wide limits, see [`ClusterLimits`] |
+/// | 112 | 7 × 16 | directory id of each member, zero beyond the last |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewLeadershipTerm {
     /// The term that begins.
     pub term: LeadershipTermId,
-    /// Hash of what all members must agree on.
-    pub config_digest: u64,
     /// Its leader.
     pub leader: MemberId,
+    /// Random, drawn when the entry was appended: two terms of one number are told apart by it.
+    pub id: u128,
+    /// How the cluster was formed.
+    pub formation: FormationRecord,
+    /// What the meaning of the log depends on.
+    pub limits: ClusterLimits,
 }
 
 impl NewLeadershipTerm {
     /// Bytes of the body.
-    pub const LENGTH: usize = 24;
+    pub const LENGTH: usize = DIRECTORIES_OFFSET + MEMBERS_MAX * 16;
 
     /// Encodes the body.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
-        bytes[0..8].copy_from_slice(&self.term.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.config_digest.to_le_bytes());
-        bytes[16] = self.leader;
+        bytes[0..2].copy_from_slice(&TERM_ENTRY_VERSION.to_le_bytes());
+        bytes[2] = self.leader;
+        bytes[3] = self.formation.members;
+        bytes[8..16].copy_from_slice(&self.term.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.id.to_le_bytes());
+        bytes[32..48].copy_from_slice(&self.formation.cluster.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.formation.draw.to_le_bytes());
+        bytes[LIMITS_OFFSET..DIRECTORIES_OFFSET].copy_from_slice(&self.limits.encode());
+        let places = bytes[DIRECTORIES_OFFSET..].chunks_exact_mut(16);
+        for (place, directory) in places.zip(self.formation.directories) {
+            place.copy_from_slice(&directory.to_le_bytes());
+        }
         bytes
     }
 
-    /// Decodes the body.
+    /// Decodes the body; `None` for another version, or bytes no leader writes.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != Self::LENGTH {
-            return None;
+        let bytes: &[u8; Self::LENGTH] = bytes.try_into().ok()?;
+        let mut directories = [0; MEMBERS_MAX];
+        for (index, directory) in directories.iter_mut().enumerate() {
+            *directory = u128_at(bytes, DIRECTORIES_OFFSET + index * 16)?;
         }
-        Some(Self {
-            term: i64_at(bytes, 0)?,
-            config_digest: i64_at(bytes, 8)? as u64,
-            leader: bytes[16],
-        })
+        let entry = Self {
+            term: i64_at(bytes, 8)?,
+            leader: bytes[2],
+            id: u128_at(bytes, 16)?,
+            formation: FormationRecord {
+                cluster: u128_at(bytes, 32)?,
+                draw: i64_at(bytes, 48)?.cast_unsigned(),
+                members: bytes[3],
+                directories,
+            },
+            limits: ClusterLimits::decode(bytes[LIMITS_OFFSET..].first_chunk()?)?,
+        };
+        let members = usize::from(entry.formation.members);
+        let is_plain = usize::from(entry.leader) < MEMBERS_MAX
+            && directories
+                .get(members..)
+                .is_some_and(|unused| unused.iter().all(|directory| *directory == 0));
+        (is_plain && entry.term > 0 && entry.encode() == *bytes).then_some(entry)
     }
 }
+
+const LIMITS_OFFSET: usize = 56;
+const DIRECTORIES_OFFSET: usize = LIMITS_OFFSET + ClusterLimits::LENGTH;
+
+// Recovery and the walk over the log look for the entry in one frame.
+const _: () = assert!(
+    HEADER_LENGTH + ENTRY_HEADER_LENGTH + NewLeadershipTerm::LENGTH <= LOG_MTU_MIN,
+    "the first entry of a term fits one frame"
+);
 
 /// A session opens. The session id is assigned when the entry is applied (S5).
 ///
@@ -198,6 +262,12 @@ impl SessionAcknowledgement {
     }
 }
 
+fn u128_at(bytes: &[u8], offset: usize) -> Option<u128> {
+    Some(u128::from_le_bytes(
+        bytes.get(offset..offset + 16)?.try_into().ok()?,
+    ))
+}
+
 fn i64_at(bytes: &[u8], offset: usize) -> Option<i64> {
     Some(i64::from_le_bytes(
         bytes.get(offset..offset + 8)?.try_into().ok()?,
@@ -207,16 +277,61 @@ fn i64_at(bytes: &[u8], offset: usize) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ClusterConfig;
+
+    fn term_entry() -> NewLeadershipTerm {
+        let mut directories = [0; MEMBERS_MAX];
+        directories[..3].copy_from_slice(&[1 << 100, 2 << 100, 3 << 100]);
+        NewLeadershipTerm {
+            term: 9,
+            leader: 2,
+            id: u128::MAX - 7,
+            formation: FormationRecord {
+                cluster: 5 << 90,
+                draw: u64::MAX,
+                members: 3,
+                directories,
+            },
+            limits: ClusterLimits::of(&ClusterConfig::default()),
+        }
+    }
+
+    #[test]
+    fn the_first_entry_of_a_term_survives_encoding_and_every_byte_counts() {
+        let term = term_entry();
+        let bytes = term.encode();
+        assert_eq!(NewLeadershipTerm::decode(&bytes), Some(term));
+        assert_eq!(NewLeadershipTerm::decode(&bytes[..bytes.len() - 1]), None);
+        for index in 0..bytes.len() {
+            let mut other = bytes;
+            other[index] ^= 1;
+            assert_ne!(
+                NewLeadershipTerm::decode(&other),
+                Some(term),
+                "byte {index}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_term_entry_of_another_version_or_with_strange_members_is_refused() {
+        let bytes = term_entry().encode();
+        for (index, value) in [(0, 1), (2, 7), (3, 8), (3, 2), (4, 1), (15, 0x80)] {
+            let mut other = bytes;
+            other[index] = value;
+            assert_eq!(
+                NewLeadershipTerm::decode(&other),
+                None,
+                "byte {index} = {value}"
+            );
+        }
+        let mut nothing = bytes;
+        nothing[8] = 0;
+        assert_eq!(NewLeadershipTerm::decode(&nothing), None, "term 0");
+    }
 
     #[test]
     fn bodies_survive_encoding_and_refuse_other_lengths() {
-        let term = NewLeadershipTerm {
-            term: 9,
-            config_digest: u64::MAX,
-            leader: 2,
-        };
-        assert_eq!(NewLeadershipTerm::decode(&term.encode()), Some(term));
-        assert_eq!(NewLeadershipTerm::decode(&term.encode()[..23]), None);
         for address in ["127.0.0.1:9", "[::1]:65535"] {
             let open = SessionOpen {
                 nonce: 7,

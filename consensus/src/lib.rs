@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod agent;
+pub mod cluster_limits;
 pub mod config;
 pub mod consensus_module;
 pub mod counters;
@@ -21,3 +22,4 @@ pub mod protocol;
 pub mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod stable_hash;

@@ -71,6 +71,9 @@ pub enum LaunchError {
         /// What is wrong with it.
         source: StartError,
     },
+    /// The operating system has no randomness to give.
+    #[error("no randomness for the node's ids: {0}; check that getrandom(2) is permitted here")]
+    Randomness(std::io::Error),
     /// The counters or trace file.
     #[error("{file}: {source}; check that the directory is writable and not full")]
     File {
@@ -141,6 +144,7 @@ pub fn launch(
         counters,
         wall_offset: realtime_now() - monotonic_now(),
         receive_window,
+        randomness: media::randomness().map_err(LaunchError::Randomness)?,
     };
     let agent = start(cluster, node, parts).map_err(refused)?;
     Ok(Node {

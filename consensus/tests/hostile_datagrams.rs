@@ -175,6 +175,7 @@ impl Siege {
                 counters: Counters::in_memory().expect("a page of memory"),
                 wall_offset: 0,
                 receive_window: 32 * 1024,
+                randomness: Prng::new(1),
             };
             start(&cluster, &config, parts).expect("the node starts")
         };

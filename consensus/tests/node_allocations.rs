@@ -20,6 +20,7 @@ use lockstep_consensus::counters::Counters;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
+use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
 use lockstep_transport::trace::Tracer;
@@ -204,6 +205,7 @@ fn node(member: u8, cluster: &ClusterConfig, network: &SimNetwork) -> Node {
         counters: Counters::in_memory().expect("a page of memory"),
         wall_offset: 0,
         receive_window: 128 * 1024,
+        randomness: Prng::new(1),
     };
     start(cluster, &config, parts).expect("the node starts")
 }

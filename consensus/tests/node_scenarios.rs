@@ -13,18 +13,20 @@ use lockstep_consensus::agent::identity::{Identity, cluster_id, config_digest, l
 use lockstep_consensus::agent::leadership::blank_header;
 use lockstep_consensus::agent::log_writer::{Appended, LogWriter};
 use lockstep_consensus::agent::start::{StartParts, start};
+use lockstep_consensus::cluster_limits::ClusterLimits;
 use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 use lockstep_consensus::counters::Counters;
-use lockstep_consensus::entry_body::NewLeadershipTerm;
+use lockstep_consensus::entry_body::{FormationRecord, NewLeadershipTerm};
 use lockstep_consensus::member::{LeadershipTermId, MemberId, TermBase};
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::{EntryKind, LOG_STREAM_ID};
+use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind, LOG_STREAM_ID};
 use lockstep_transport::datagram_port::DatagramPort;
-use lockstep_transport::log_buffer::LogBuffer;
-use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
+use lockstep_transport::position::{Geometry, Position, align_frame};
+use lockstep_transport::prng::Prng;
 use lockstep_transport::protocol::{Heartbeat, Packet, StatusMessage, parse};
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
@@ -117,6 +119,7 @@ impl Stage {
             counters: Counters::in_memory().expect("a page of memory"),
             wall_offset: 0,
             receive_window: 32 * 1024,
+            randomness: Prng::new(1),
         };
         start(cluster, &config, parts).expect("the node starts")
     }
@@ -222,8 +225,10 @@ impl PuppetLog {
         let mut writer = LogWriter::new(&log, session, MTU, 0, term, 0);
         let body = NewLeadershipTerm {
             term,
-            config_digest: config_digest(cluster),
             leader,
+            id: 1 + u128::from(leader),
+            formation: FormationRecord::default(),
+            limits: ClusterLimits::of(cluster),
         };
         let header = blank_header(EntryKind::NewLeadershipTerm);
         writer
@@ -348,6 +353,10 @@ fn an_egress_channel_that_was_connected_introduces_nobody_else() {
     assert!(!channel.is_fresh_for(client, 102));
 }
 
+/// Length of the frame of a term's first entry.
+const FIRST: Position =
+    align_frame(HEADER_LENGTH + ENTRY_HEADER_LENGTH + NewLeadershipTerm::LENGTH) as Position;
+
 /// Reads one run of frames at 0 from the node's disk, as the sender to member 2 would.
 fn read_start(stage: &mut Stage) -> Vec<u8> {
     for _ in 0..100 {
@@ -360,7 +369,7 @@ fn read_start(stage: &mut Stage) -> Vec<u8> {
         let span = ReadSpan {
             position: 0,
             limit: parts.store.append(),
-            length_max: 256,
+            length_max: 512,
         };
         match parts.store.read(now, reader, span) {
             LogRead::Frames { bytes, .. } => return bytes.to_vec(),
@@ -382,13 +391,13 @@ fn a_reader_forgets_what_it_read_ahead_of_a_truncated_log() {
     assert_eq!(stage.node.parts().store.durable(), end);
     // From here on the log of term 1 is on disk only, and read ahead.
     stage.restart();
-    assert_eq!(read_start(&mut stage), old.bytes(0, 128));
+    assert_eq!(read_start(&mut stage), old.bytes(0, FIRST));
     // Term 2 knows nothing of it.
     let mut new = PuppetLog::new(&stage.cluster, 2, 2);
     stage.join(2, &[(2, 0)], 0);
     assert_eq!(stage.node.parts().store.append(), 0);
-    let beginning = new.bytes(0, 128);
-    assert_ne!(beginning, old.bytes(0, 128));
+    let beginning = new.bytes(0, FIRST);
+    assert_ne!(beginning, old.bytes(0, FIRST));
     stage.send(2, &beginning);
     // Two terms of the log later memory no longer holds its beginning.
     while stage.node.parts().store.memory_start() == 0 {

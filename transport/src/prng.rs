@@ -31,6 +31,22 @@ impl Prng {
         }
     }
 
+    /// Starts a stream that only who knows all of `entropy` can repeat; for ids that must be
+    /// unique, from the operating system's randomness.
+    #[must_use]
+    pub fn from_entropy(entropy: [u64; 4]) -> Self {
+        // The one state that yields only zeros.
+        if entropy == [0; 4] {
+            return Self::new(0);
+        }
+        Self { state: entropy }
+    }
+
+    /// The next 128 random bits.
+    pub fn next_u128(&mut self) -> u128 {
+        u128::from(self.next_u64()) << 64 | u128::from(self.next_u64())
+    }
+
     /// The next 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         let [a, b, c, d] = self.state;

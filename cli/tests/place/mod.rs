@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 use lockstep_bench::scenario::addresses::reserve;
-use lockstep_consensus::agent::identity::stable_hash;
 use lockstep_consensus::config::MemberEndpoints;
+use lockstep_consensus::stable_hash::stable_hash;
 use tempfile::TempDir;
 
 /// The binary under test.

@@ -9,6 +9,7 @@ use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::position::Position;
+use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::{TracePoint, Tracer};
 
@@ -69,6 +70,8 @@ pub struct NodeParts<D, P, S> {
     pub wall_offset: i64,
     /// Names this process among the incarnations of its member.
     pub incarnation: u64,
+    /// Where random ids come from.
+    pub randomness: Prng,
 }
 
 /// A member of the cluster. See the module.

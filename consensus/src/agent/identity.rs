@@ -7,8 +7,10 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::stream::PublicationConfig;
 use lockstep_transport::time::Nanos;
 
+use crate::cluster_limits::ClusterLimits;
 use crate::config::{ClusterConfig, MemberEndpoints, NodeConfig, ResponsesMode};
 use crate::member::MemberId;
+use crate::stable_hash::stable_hash;
 
 /// Term length of egress publications: room for half of it in flight to one client.
 const EGRESS_TERM_LENGTH: usize = 1 << 20;
@@ -31,6 +33,8 @@ pub struct Identity {
     pub cluster_id: u64,
     /// Hash of what all members must agree on.
     pub config_digest: u64,
+    /// The limits of this node's configuration, as the log carries them.
+    pub limits: ClusterLimits,
     /// Transport session id of the log stream, derived from the cluster's name.
     pub log_session_id: i32,
     /// All ingress endpoints as clients are told them: `0=host:port,1=host:port`.
@@ -48,14 +52,6 @@ pub struct Identity {
     /// Largest egress frame, at most what clients accept.
     egress_mtu: usize,
     seed: std::cell::Cell<u64>,
-}
-
-/// FNV-1a over bytes: stable across machines and versions.
-#[must_use]
-pub fn stable_hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    })
 }
 
 /// The id that all members and clients of a cluster of this name share.
@@ -112,6 +108,7 @@ impl Identity {
             members: cluster.members.clone(),
             cluster_id: id,
             config_digest: config_digest(cluster),
+            limits: ClusterLimits::of(cluster),
             log_session_id: log_session_id(&cluster.name),
             ingress_endpoints: endpoints.join(","),
             message_max: cluster.message_max,

@@ -23,12 +23,13 @@ use super::applier::Applier;
 use super::delivery::Delivery;
 use super::egress_channel::EVENT_LENGTH_MAX;
 use super::egress_channels::{EgressChannels, Slot};
-use super::identity::{Identity, stable_hash};
+use super::identity::Identity;
 use super::leadership::{AppendContext, Leadership, PendingConnect, blank_header};
 use super::log_store::LogStore;
 use crate::entry_body::{CloseReason, SessionOpen};
 use crate::member::{LeadershipTermId, MemberId};
 use crate::session::Session;
+use crate::stable_hash::stable_hash;
 
 /// Shortest and longest session timeout a client may ask for.
 const TIMEOUT_MIN_NS: Nanos = 10 * MILLISECOND;

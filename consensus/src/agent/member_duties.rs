@@ -14,7 +14,7 @@ use super::fault::NodeFault;
 use super::log_store::StoreEvent;
 use super::log_writer::LogWriter;
 use crate::action::Action;
-use crate::entry_body::NewLeadershipTerm;
+use crate::entry_body::{FormationRecord, NewLeadershipTerm};
 use crate::event::Event;
 use crate::member::{LeadershipTermId, MemberId};
 use crate::message::MemberMessage;
@@ -222,8 +222,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         parts.leadership.begin(term, writer);
         let entry = NewLeadershipTerm {
             term,
-            config_digest: identity.config_digest,
             leader: identity.member,
+            id: parts.randomness.next_u128(),
+            formation: FormationRecord::default(),
+            limits: identity.limits,
         };
         let log = parts.store.log_mut();
         let appended = parts.leadership.append_own_entry(log, &context, &entry);

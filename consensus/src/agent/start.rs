@@ -15,6 +15,7 @@ use lockstep_service::outbox::OutboxLimits;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::{LogBuffer, frames};
 use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::prng::Prng;
 use lockstep_transport::stream::ImageLimits;
 use lockstep_transport::trace::Tracer;
 
@@ -22,7 +23,7 @@ use super::applier::Applier;
 use super::cluster_node::{ClusterNode, NodeParts};
 use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
-use super::identity::{Identity, cluster_id, log_session_id, stable_hash};
+use super::identity::{Identity, cluster_id, log_session_id};
 use super::ingress_images::IngressImages;
 use super::leadership::Leadership;
 use super::log_store::{LogStore, RecoveredStore};
@@ -32,6 +33,7 @@ use crate::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
 use crate::counters::Counters;
 use crate::member::TermBase;
 use crate::session::SessionTable;
+use crate::stable_hash::stable_hash;
 
 /// Longest term of an ingress stream that is accepted: bounds what one image may take.
 const INGRESS_TERM_LENGTH_MAX: usize = 1 << 20;
@@ -81,6 +83,9 @@ pub struct StartParts<D, P, S> {
     pub wall_offset: i64,
     /// Bytes that may be under way to the member port without overflowing its buffer.
     pub receive_window: usize,
+    /// Where the random ids of this node come from: filled by the operating system, or by the
+    /// simulator's seed.
+    pub randomness: Prng,
 }
 
 /// Whether the directory behind `disk` may become or is this cluster's, before anything is
@@ -156,6 +161,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         counters: parts.counters,
         wall_offset: parts.wall_offset,
         incarnation,
+        randomness: parts.randomness,
     }))
 }
 

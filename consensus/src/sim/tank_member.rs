@@ -7,6 +7,7 @@ use lockstep_archive::disk::SegmentName;
 use lockstep_archive::disk::{Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId};
 use lockstep_archive::segment::LOG_RECORDING_ID;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::Tracer;
@@ -108,6 +109,7 @@ pub struct TankMember {
     paused_until: Nanos,
     planted: Option<PlantedFault>,
     wall_offset: i64,
+    randomness: Prng,
 }
 
 impl TankMember {
@@ -140,6 +142,7 @@ impl TankMember {
             paused_until: 0,
             planted,
             wall_offset,
+            randomness: Prng::new(seed),
         }
     }
 
@@ -182,6 +185,7 @@ impl TankMember {
             counters: Counters::in_memory().expect("a page of memory"),
             wall_offset: self.wall_offset,
             receive_window: 32 * 1024,
+            randomness: self.randomness.fork(),
         };
         let started = start(&self.cluster, &self.config, parts);
         let node = started.unwrap_or_else(|error| panic!("at {now} ns: cannot start: {error}"));
