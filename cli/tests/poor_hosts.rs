@@ -222,7 +222,7 @@ fn a_device_that_fills_up_holds_requests_back_until_it_has_room_and_loses_none()
     );
     assert!(node.is_running());
     let cried = node.kill();
-    let full = "node-0 has no room for more log in data: requests wait; free some space";
-    let again = "node-0 has room for log in data again";
+    let full = "node-0: no room for more log in data: requests wait; free some space";
+    let again = "node-0: has room for log in data again";
     assert!(cried.contains(full) && cried.contains(again), "{cried}");
 }

@@ -9,7 +9,10 @@
 //! Connecting makes and drops stream buffers; while a leader serves the session, neither
 //! `offer` nor `poll_egress` nor `do_work` allocates.
 
+use core::net::SocketAddr;
+
 use lockstep_transport::datagram_port::{DATAGRAM_LENGTH_MAX, DatagramPort};
+use lockstep_transport::notices::{Detail, Notice};
 use lockstep_transport::protocol::{Packet, STATUS_MESSAGE_LENGTH_MAX, parse};
 use lockstep_transport::stream::{ImageLimits, PollAction, PublicationConfig};
 use lockstep_transport::time::{Nanos, earliest};
@@ -21,6 +24,7 @@ use crate::counters::ClientCounters;
 use crate::egress::{Admitted, EgressImages};
 use crate::event::{EgressEvent, OfferResult};
 use crate::ingress::IngressStreams;
+use crate::notice::ClientNotice;
 use crate::protocol::{ConnectRequest, INGRESS_STREAM_ID};
 use crate::session::SessionState;
 
@@ -128,6 +132,12 @@ impl<P: DatagramPort> ClusterClient<P> {
     #[must_use]
     pub const fn counters(&self) -> &ClientCounters {
         self.conversation.counters()
+    }
+
+    /// The oldest of what this client has to tell about datagrams and messages it refused; print
+    /// it as a [`Line`](crate::notice::Line).
+    pub fn take_notice(&mut self) -> Option<Notice<ClientNotice>> {
+        self.conversation.refusals_mut().take()
     }
 
     /// The configuration.
@@ -248,17 +258,16 @@ impl<P: DatagramPort> ClusterClient<P> {
             let endpoints = self.conversation.session().endpoints();
             let member = endpoints.member_at(received.source);
             let image = self.conversation.image();
-            let counters = self.conversation.counters_mut();
-            counters.datagrams_received += 1;
+            let source = received.source;
+            self.conversation.counters_mut().datagrams_received += 1;
             let Some(member) = member else {
-                counters.datagrams_unexpected += 1;
+                self.refuse(now, source, ClientNotice::UnknownSource);
                 continue;
             };
             let Ok(packet) = parse(&self.buffer[..received.length]) else {
-                counters.datagrams_invalid += 1;
+                self.refuse(now, source, ClientNotice::DamagedDatagram);
                 continue;
             };
-            let source = received.source;
             let admitted = match packet {
                 Packet::Setup(_) | Packet::Data(_) | Packet::Heartbeat(_) => {
                     let from = (source, member);
@@ -273,11 +282,22 @@ impl<P: DatagramPort> ClusterClient<P> {
                     let mut bytes = [0; STATUS_MESSAGE_LENGTH_MAX];
                     self.port.send(now, source, request.encode(&mut bytes));
                 }
-                Admitted::Unexpected => counters.datagrams_unexpected += 1,
-                Admitted::Refused => counters.images_refused += 1,
+                Admitted::Unexpected => self.refuse(now, source, ClientNotice::UnknownStream),
+                Admitted::Refused => self.refuse(now, source, ClientNotice::EgressRefused),
             }
         }
         count
+    }
+
+    fn refuse(&mut self, now: Nanos, source: SocketAddr, kind: ClientNotice) {
+        let counters = self.conversation.counters_mut();
+        match kind {
+            ClientNotice::DamagedDatagram => counters.datagrams_invalid += 1,
+            ClientNotice::EgressRefused => counters.images_refused += 1,
+            _ => counters.datagrams_unexpected += 1,
+        }
+        let refusals = self.conversation.refusals_mut();
+        refusals.note(now, kind, Detail::at(source));
     }
 
     /// While no leader serves the session its events are taken at once; responses wait for the

@@ -12,6 +12,7 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 use crate::config::{ClientConfig, ResumePoint};
 use crate::counters::ClientCounters;
 use crate::event::{Notices, OfferResult};
+use crate::notice::ClientNotices;
 use crate::protocol::{CloseRequest, ConnectRequest, KeepAlive, RequestHeader};
 use crate::sequence::{RequestSequence, ResponseCursor};
 use crate::session::{CloseReason, Session};
@@ -57,6 +58,7 @@ pub struct Conversation {
     image: Option<u64>,
     notices: Notices,
     counters: ClientCounters,
+    refusals: ClientNotices,
     tracer: Tracer,
     connected_at: Nanos,
     progress_at: Nanos,
@@ -86,6 +88,7 @@ impl Conversation {
             image: None,
             notices: Notices::default(),
             counters: ClientCounters::default(),
+            refusals: ClientNotices::new(),
             tracer: Tracer::disabled(),
             connected_at: 0,
             progress_at: 0,
@@ -143,6 +146,11 @@ impl Conversation {
     /// Counts, to add to.
     pub const fn counters_mut(&mut self) -> &mut ClientCounters {
         &mut self.counters
+    }
+
+    /// What was refused, counted and to be told.
+    pub const fn refusals_mut(&mut self) -> &mut ClientNotices {
+        &mut self.refusals
     }
 
     /// The trace.

@@ -12,6 +12,7 @@ pub mod counters;
 mod egress;
 pub mod event;
 mod ingress;
+pub mod notice;
 pub mod protocol;
 pub mod sequence;
 pub mod session;

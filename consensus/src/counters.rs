@@ -7,12 +7,20 @@ use std::io;
 use std::path::Path;
 
 use lockstep_transport::concurrent::AtomicBuffer;
+use lockstep_transport::notices::NoticeKind;
+
+use crate::notice::NodeNotice;
 
 /// Name of the file in a node's directory.
 pub const COUNTERS_FILE: &str = "counters.dat";
 
 /// Bytes of the file.
 pub const COUNTERS_LENGTH: usize = 4096;
+
+/// Slot of the first kind of [`NodeNotice`]; each kind has the slot of its number above it.
+pub const NOTICE_SLOT_FIRST: usize = 256;
+
+const _: () = assert!((NOTICE_SLOT_FIRST + NodeNotice::COUNT) * 8 <= COUNTERS_LENGTH);
 
 /// Marks a file written by this version.
 const MAGIC: i64 = 0x0001_5243_4B43_4F4C;
@@ -49,10 +57,9 @@ pub enum Counter {
     Cycles = 13,
     /// Open sessions.
     Sessions = 14,
-    /// Datagrams and frames refused as malformed or foreign.
+    /// Everything that was refused or amiss: the sum of the counts by cause, each of which has a
+    /// slot of its own from [`NOTICE_SLOT_FIRST`] on.
     Refused = 15,
-    /// Requests refused with a reason.
-    RequestsRefused = 16,
     /// 1 once the node has halted on an error.
     Halted = 17,
     /// Elections this node stood in.
@@ -123,6 +130,21 @@ impl Counters {
     /// Adds to a counter that this process owns.
     pub fn add(&mut self, counter: Counter, value: i64) {
         self.set(counter, self.get(counter) + value);
+    }
+
+    /// Sets the counts of all notices, by the index of their kind.
+    pub fn set_notices(&mut self, counts: &[u64]) {
+        let slots = (NOTICE_SLOT_FIRST * 8..COUNTERS_LENGTH).step_by(8);
+        for (offset, count) in slots.zip(counts) {
+            self.buffer.put_i64_release(offset, *count as i64);
+        }
+    }
+
+    /// Reads the count of one kind of notice.
+    #[must_use]
+    pub fn notice(&self, kind: NodeNotice) -> i64 {
+        let slot = NOTICE_SLOT_FIRST + kind.index();
+        self.buffer.get_i64_acquire(slot * 8)
     }
 
     /// Reads a counter.

@@ -18,6 +18,8 @@ pub mod leadership_term;
 pub mod member;
 pub mod message;
 pub mod node;
+pub mod notice;
+pub mod notice_printer;
 pub mod protocol;
 pub mod session;
 #[cfg(feature = "sim")]

@@ -17,6 +17,7 @@ use lockstep_transport::media::{
     self, Backend, BackendChoice, NetworkChoice, NetworkPort, PortError, SocketOptions,
     monotonic_now, realtime_now,
 };
+use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::{TRACE_HEADER_LENGTH, TRACE_RECORD_LENGTH, TraceRecord, Tracer};
 
@@ -25,6 +26,8 @@ use crate::agent::fault::NodeFault;
 use crate::agent::start::{StartError, StartParts, check_directory, start};
 use crate::config::{ClusterConfig, ConfigError, IoChoice, LinkFaults, NodeConfig, SyncMode};
 use crate::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, Counters};
+use crate::notice::{Line, NodeNotice, Place};
+use crate::notice_printer::{NoticePrinter, NoticeSink};
 
 /// Name of the trace file in a node's directory.
 pub const TRACE_FILE: &str = "trace.dat";
@@ -34,6 +37,10 @@ const TRACE_RECORDS: usize = 1 << 20;
 
 /// Interval at which counters that need a look elsewhere are written.
 const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
+
+/// Notices handed to the printer per interval: a handful of causes at once is much, and each
+/// of them is said only once a minute.
+const NOTICES_PER_PUBLISH: usize = 4;
 
 /// Socket buffers: what fits between two looks of a busy thread at full rate.
 const SOCKET_BUFFER_LENGTH: usize = 4 << 20;
@@ -91,6 +98,9 @@ pub struct Node {
     role_name: String,
     allocations: fn() -> u64,
     next_publish: Nanos,
+    place: Place,
+    sink: Option<NoticeSink>,
+    unsaid: Option<Notice<NodeNotice>>,
 }
 
 impl std::fmt::Debug for Node {
@@ -153,6 +163,9 @@ pub fn launch(
         role_name: format!("node-{}", node.member),
         allocations: no_allocations,
         next_publish: 0,
+        place: Place::new(cluster, node),
+        sink: None,
+        unsaid: None,
     })
 }
 
@@ -277,6 +290,32 @@ impl Node {
         port.set_faults(None, Direction::Send, convert(faults));
     }
 
+    /// Has `printer` print what this node has to say about itself, from now on.
+    pub fn print_notices(&mut self, printer: &NoticePrinter) {
+        self.sink = Some(printer.sink(self.place.clone()));
+    }
+
+    /// The next thing that this node has to say about itself, as a line; for shells that do not
+    /// have a printer.
+    pub fn take_notice(&mut self) -> Option<String> {
+        let notice = self.unsaid.take().or_else(|| self.agent.take_notice())?;
+        let place = &self.place;
+        Some(Line { notice, place }.to_string())
+    }
+
+    /// Hands the printer what it has room for; the rest stays here until the next time.
+    pub fn say_notices(&mut self) {
+        let Some(sink) = &self.sink else { return };
+        for _ in 0..NOTICES_PER_PUBLISH {
+            let notice = self.unsaid.take().or_else(|| self.agent.take_notice());
+            let Some(notice) = notice else { break };
+            if !sink.offer(notice) {
+                self.unsaid = Some(notice);
+                break;
+            }
+        }
+    }
+
     fn publish(&mut self, now: Nanos) {
         self.next_publish = now + PUBLISH_INTERVAL_NS;
         let allocations = (self.allocations)() as i64;
@@ -284,6 +323,7 @@ impl Node {
         let calls = system_calls(&parts.member_port) + system_calls(&parts.ingress_port);
         parts.counters.set(Counter::Allocations, allocations);
         parts.counters.set(Counter::SystemCalls, calls as i64);
+        self.say_notices();
     }
 }
 

@@ -24,6 +24,7 @@ pub mod fault;
 pub mod log_buffer;
 #[allow(unsafe_code, reason = "unsafe fence: system calls")]
 pub mod media;
+pub mod notices;
 pub mod position;
 pub mod prng;
 pub mod protocol;

@@ -8,6 +8,7 @@ use clap::Args;
 use lockstep_bench::allocations;
 use lockstep_bench::scenario::cluster_bench::ServiceChoice;
 use lockstep_consensus::node::{Node, launch};
+use lockstep_consensus::notice_printer::NoticePrinter;
 use lockstep_transport::agent::{Agent, IdleStrategy, run as run_agent};
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::media::monotonic_now;
@@ -24,27 +25,10 @@ pub struct NodeArguments {
     config: PathBuf,
 }
 
-/// A node that ends its thread when it has halted, and says when its disk is full.
+/// A node that ends its thread when it has halted.
 struct UntilHalted {
     node: Node,
-    directory: PathBuf,
-    is_full: bool,
     stop: Arc<AtomicBool>,
-}
-
-impl UntilHalted {
-    fn say_whether_full(&mut self) {
-        self.is_full = self.node.is_full();
-        let (name, directory) = (self.node.role_name(), self.directory.display());
-        if self.is_full {
-            eprintln!(
-                "lockstep: {name} has no room for more log in {directory}: requests wait; free \
-                 some space there, or start it with a greater disk_budget"
-            );
-        } else {
-            eprintln!("lockstep: {name} has room for log in {directory} again");
-        }
-    }
 }
 
 impl Agent for UntilHalted {
@@ -54,9 +38,6 @@ impl Agent for UntilHalted {
 
     fn do_work(&mut self, now: Nanos) -> usize {
         let work = self.node.do_work(now);
-        if self.node.is_full() != self.is_full {
-            self.say_whether_full();
-        }
         if work == 0 && self.node.fault().is_some() {
             self.stop.store(true, Ordering::Relaxed);
         }
@@ -113,11 +94,20 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
     match start(&file, &plan.words) {
         Ok(mut node) => {
             let stop = Arc::clone(&node.stop);
+            let printer = match NoticePrinter::start() {
+                Ok(printer) => printer,
+                Err(error) => return Outcome::failed(error),
+            };
+            node.node.print_notices(&printer);
             run_agent(&mut node, &mut plan.idle, plan.core, &stop, monotonic_now);
-            match node.node.fault() {
+            node.node.say_notices();
+            let outcome = match node.node.fault() {
                 Some(fault) => Outcome::failed(format!("{} has halted: {fault}", node.role_name())),
                 None => Outcome::Good,
-            }
+            };
+            drop(node);
+            printer.finish();
+            outcome
         }
         Err(outcome) => outcome,
     }
@@ -135,10 +125,5 @@ fn start(file: &NodeFile, thread: &str) -> Result<UntilHalted, Outcome> {
     let mut node = launch(&file.cluster, &file.node, service.create()).map_err(Outcome::failed)?;
     node.count_allocations_with(allocations::count);
     println!("{}; {thread}", node.start_line());
-    Ok(UntilHalted {
-        node,
-        directory: file.node.directory.clone(),
-        is_full: false,
-        stop,
-    })
+    Ok(UntilHalted { node, stop })
 }

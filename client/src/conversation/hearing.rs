@@ -3,11 +3,13 @@
 //! Messages about the session itself may come from any member; everything else counts only on
 //! the image on which the present leader introduced itself, and only for this session.
 
+use lockstep_transport::notices::Detail;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::TracePoint;
 
 use super::{Conversation, Origin};
 use crate::event::EgressEvent;
+use crate::notice::ClientNotice;
 use crate::protocol::{
     ClusterMessage, EventCode, RefusalReason, Refused, ResponseHeader, SessionEvent,
 };
@@ -33,7 +35,7 @@ impl Conversation {
                 self.on_change(now, origin, change, b"");
             }
             Ok(_) => return false,
-            Err(_) => self.counters.messages_invalid += 1,
+            Err(_) => self.on_damaged(now, origin),
         }
         true
     }
@@ -49,7 +51,7 @@ impl Conversation {
         let message = match ClusterMessage::decode(bytes) {
             Ok(message) => message,
             Err(_) => {
-                self.counters.messages_invalid += 1;
+                self.on_damaged(now, origin);
                 return;
             }
         };
@@ -61,7 +63,7 @@ impl Conversation {
                 || self.session.id() != Some(message.session_id())
                 || self.session.is_closed() =>
             {
-                self.counters.messages_unexpected += 1;
+                self.on_unexpected(now, origin);
             }
             ClusterMessage::Response { header, payload } => {
                 self.on_response(now, &header, payload, handler);
@@ -70,6 +72,20 @@ impl Conversation {
             ClusterMessage::Progress(progress) => self.on_applied(now, progress.applied_number),
         }
         self.notices.deliver(handler);
+    }
+
+    fn on_damaged(&mut self, now: Nanos, origin: Origin) {
+        self.counters.messages_invalid += 1;
+        let detail = Detail::of(origin.member as u8);
+        self.refusals
+            .note(now, ClientNotice::DamagedMessage, detail);
+    }
+
+    fn on_unexpected(&mut self, now: Nanos, origin: Origin) {
+        self.counters.messages_unexpected += 1;
+        let detail = Detail::of(origin.member as u8);
+        self.refusals
+            .note(now, ClientNotice::UnexpectedMessage, detail);
     }
 
     fn on_session_event(&mut self, now: Nanos, origin: Origin, event: &SessionEvent<'_>) {
@@ -93,7 +109,7 @@ impl Conversation {
 
     fn on_change(&mut self, now: Nanos, origin: Origin, change: SessionChange, detail: &[u8]) {
         match change {
-            SessionChange::None => self.counters.messages_unexpected += 1,
+            SessionChange::None => self.on_unexpected(now, origin),
             SessionChange::Moved => {}
             SessionChange::Closed(reason) => self.end(reason, detail),
             SessionChange::Opened { applied_number } => {

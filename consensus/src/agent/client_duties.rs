@@ -6,6 +6,7 @@ use lockstep_client::protocol::{EventCode, NewLeaderEvent, PROTOCOL_VERSION, Ses
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::EntryKind;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{Packet, parse};
 use lockstep_transport::time::Nanos;
@@ -24,6 +25,7 @@ use super::member_duties::DATAGRAMS_PER_CYCLE;
 use crate::entry_body::{CloseReason, SessionOpen};
 use crate::event::Event;
 use crate::member::{LeadershipTermId, MemberId};
+use crate::notice::NodeNotice;
 use crate::session::Session;
 
 /// Effects appended in one round: as many as are applied in one.
@@ -39,22 +41,24 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 break;
             };
             received += 1;
-            let Ok(packet) = parse(&self.buffer[..datagram.length]) else {
-                self.refused += 1;
-                continue;
-            };
-            let Some(session_id) = packet.session_id() else {
-                self.refused += 1;
-                continue;
-            };
             let source = datagram.source;
-            match packet {
-                Packet::StatusMessage(_) | Packet::Nak(_) => {
-                    if !parts.channels.on_packet(now, source, session_id, &packet) {
-                        self.refused += 1;
-                    }
+            let packet = parse(&self.buffer[..datagram.length]).ok();
+            let packet = packet.and_then(|packet| Some((packet.session_id()?, packet)));
+            let taken = match packet {
+                None => Err(NodeNotice::DamagedClientDatagram),
+                Some((session_id, packet @ (Packet::StatusMessage(_) | Packet::Nak(_)))) => {
+                    let channels = &mut parts.channels;
+                    let is_known = channels.on_packet(now, source, session_id, &packet);
+                    is_known
+                        .then_some(())
+                        .ok_or(NodeNotice::UnknownEgressStream)
                 }
-                _ => parts.images.on_packet(now, source, session_id, &packet),
+                Some((session_id, packet)) => {
+                    parts.images.on_packet(now, source, session_id, &packet)
+                }
+            };
+            if let Err(kind) = taken {
+                parts.notices.note(now, kind, Detail::at(source));
             }
         }
         received
@@ -123,7 +127,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             delivery: &mut parts.delivery,
             channels: &mut parts.channels,
             tracer: &mut parts.tracer,
-            counters: &mut self.ingress_counters,
+            notices: &mut parts.notices,
         }
     }
 

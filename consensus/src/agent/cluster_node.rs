@@ -8,6 +8,7 @@
 use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::notices::Notice;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
@@ -19,16 +20,17 @@ use super::egress_channels::EgressChannels;
 use super::fault::NodeFault;
 use super::follower_log::FollowerLog;
 use super::identity::Identity;
-use super::ingress::IngressCounters;
 use super::ingress_images::IngressImages;
 use super::leadership::{AppendContext, Leadership};
 use super::log_store::LogStore;
 use super::log_walk::Walked;
 use super::replication::Replication;
+use super::watch::Watch;
 use crate::action::Actions;
 use crate::consensus_module::ConsensusModule;
 use crate::counters::Counters;
 use crate::event::Event;
+use crate::notice::{NodeNotice, NodeNotices};
 
 /// Rounds of apply, append and send in one duty cycle: enough for a request, its response and
 /// what they set off at this node; more would keep the network waiting.
@@ -66,6 +68,8 @@ pub struct NodeParts<D, P, S> {
     pub tracer: Tracer,
     /// Counters.
     pub counters: Counters,
+    /// What is refused or amiss, counted and to be told.
+    pub notices: NodeNotices,
     /// Wall clock minus monotonic clock at start, ns.
     pub wall_offset: i64,
     /// Names this process among the incarnations of its member.
@@ -82,11 +86,11 @@ pub struct ClusterNode<D, P, S> {
     pub(super) actions: Actions,
     pub(super) walked: Walked,
     pub(super) buffer: Vec<u8>,
-    pub(super) ingress_counters: IngressCounters,
-    pub(super) refused: u64,
     pub(super) reported_durable: Position,
     pub(super) reported_applied: Position,
     pub(super) reported_commit: Position,
+    pub(super) watch: Watch,
+    pub(super) published_notices: u64,
     pub(super) next_housekeeping: Nanos,
     pub(super) next_acknowledgement: Nanos,
     pub(super) cycles: i64,
@@ -104,11 +108,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             actions: Actions::default(),
             walked: Walked::new(),
             buffer: vec![0; lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX],
-            ingress_counters: IngressCounters::default(),
-            refused: 0,
             reported_durable: durable,
             reported_applied: 0,
             reported_commit: 0,
+            watch: Watch::default(),
+            published_notices: 0,
             next_housekeeping: 0,
             next_acknowledgement: 0,
             cycles: 0,
@@ -120,6 +124,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     #[must_use]
     pub const fn fault(&self) -> Option<&NodeFault> {
         self.fault.as_ref()
+    }
+
+    /// The oldest notice that waits to be told, for the shell to print.
+    pub fn take_notice(&mut self) -> Option<Notice<NodeNotice>> {
+        self.parts.notices.take()
     }
 
     /// End of the contiguous log received from the leader, while following one.

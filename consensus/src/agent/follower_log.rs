@@ -14,6 +14,7 @@ use lockstep_transport::time::Nanos;
 
 use super::identity::Identity;
 use crate::consensus_module::ConsensusModule;
+use crate::notice::NodeNotice;
 
 /// Most bytes a leader may have under way to a follower: enough for a fast disk's latency at
 /// line rate. Half a term and the socket's buffer bound it too.
@@ -23,7 +24,27 @@ const WINDOW_MAX: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub struct FollowerLog {
     stream: Option<Followed>,
-    refused: u64,
+}
+
+/// Why a packet was not taken, with what its frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRefusal {
+    /// The cause.
+    pub kind: NodeNotice,
+    /// Where the frame belongs, 0 where it does not say.
+    pub position: Position,
+    /// Its leadership term, 0 where it does not say.
+    pub term: i64,
+}
+
+impl LogRefusal {
+    const fn new(kind: NodeNotice) -> Self {
+        Self {
+            kind,
+            position: 0,
+            term: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -80,12 +101,6 @@ impl FollowerLog {
             .map(|stream| stream.receiver.rebuild_position())
     }
 
-    /// Datagrams refused: not from the leader, or with a frame that does not belong.
-    #[must_use]
-    pub const fn refused(&self) -> u64 {
-        self.refused
-    }
-
     /// Whether the leader's stream has been heard where this member joined it, since the last
     /// call to [`follow`](Self::follow); true once.
     ///
@@ -98,6 +113,9 @@ impl FollowerLog {
     }
 
     /// Takes a packet of the log stream that came from `source`.
+    ///
+    /// # Errors
+    /// Why it was not taken.
     pub fn on_packet(
         &mut self,
         now: Nanos,
@@ -105,21 +123,17 @@ impl FollowerLog {
         packet: &Packet<'_>,
         log: &mut LogBuffer,
         module: &ConsensusModule,
-    ) {
+    ) -> Result<(), LogRefusal> {
         let Some(stream) = self
             .stream
             .as_mut()
             .filter(|stream| stream.leader == source)
         else {
-            self.refused += 1;
-            return;
+            return Err(LogRefusal::new(NodeNotice::LogNotFollowed));
         };
         match packet {
             Packet::Data(data) => {
-                if !belongs(log, data, module) {
-                    self.refused += 1;
-                    return;
-                }
+                check(log, data, module)?;
                 let placement = stream.receiver.on_data(now, log, data);
                 stream.is_heard |= matches!(placement, Placement::Inserted | Placement::Duplicate);
             }
@@ -133,8 +147,9 @@ impl FollowerLog {
                 stream.receiver.on_setup(now, setup);
                 stream.is_heard |= setup.position() == Some(stream.receiver.rebuild_position());
             }
-            _ => self.refused += 1,
+            _ => return Err(LogRefusal::new(NodeNotice::LogPacketUnexpected)),
         }
+        Ok(())
     }
 
     /// Sends status messages and NAKs. Nothing is accepted above `limit`.
@@ -162,22 +177,33 @@ impl FollowerLog {
     }
 }
 
-/// Whether every frame carries a good checksum and the term that the leader's list gives its
+/// Every frame must carry a good checksum and the term that the leader's list gives its
 /// position. One bad frame, and none of the datagram is used (T6).
-fn belongs(log: &LogBuffer, data: &DataPacket<'_>, module: &ConsensusModule) -> bool {
-    let Some(mut position) = log.geometry().position(data.term_id(), data.term_offset()) else {
-        return false;
-    };
-    let mut is_any = false;
+fn check(
+    log: &LogBuffer,
+    data: &DataPacket<'_>,
+    module: &ConsensusModule,
+) -> Result<(), LogRefusal> {
+    let misplaced = LogRefusal::new(NodeNotice::LogFrameMisplaced);
+    let position = log.geometry().position(data.term_id(), data.term_offset());
+    let first = position.ok_or(misplaced)?;
+    let mut position = first;
     for frame in frames(data.bytes()) {
-        let Ok(term) = verify(frame.bytes()) else {
-            return false;
+        let refusal = |kind, term| LogRefusal {
+            kind,
+            position,
+            term,
         };
-        if module.leader_term_at(position) != Some(i64::from(term)) {
-            return false;
+        let verified = verify(frame.bytes());
+        let term = verified.map_err(|_| refusal(NodeNotice::LogFrameDamaged, 0))?;
+        let term = i64::from(term);
+        if module.leader_term_at(position) != Some(term) {
+            return Err(refusal(NodeNotice::LogFrameOfOtherTerm, term));
         }
         position += frame.aligned_length() as Position;
-        is_any = true;
     }
-    is_any
+    if position == first {
+        return Err(misplaced);
+    }
+    Ok(())
 }

@@ -31,8 +31,19 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 self.append_acknowledgements(now);
             }
         }
+        self.watch(now);
         self.publish_hashes();
         self.publish_counters();
+        self.publish_notice_counts();
+    }
+
+    /// Writes the counts of all notices, where there are new ones.
+    fn publish_notice_counts(&mut self) {
+        let parts = &mut self.parts;
+        if parts.notices.total() > self.published_notices {
+            self.published_notices = parts.notices.total();
+            parts.counters.set_notices(parts.notices.counts());
+        }
     }
 
     fn close_silent_sessions(&mut self, now: Nanos) {
@@ -158,15 +169,6 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             Counter::Sessions,
             parts.applier.sessions().sessions().len() as i64,
         );
-        let refused = self.refused
-            + parts.images.refused()
-            + self.follower.refused()
-            + self.ingress_counters.malformed
-            + self.ingress_counters.foreign;
-        counters.set(Counter::Refused, refused as i64);
-        counters.set(
-            Counter::RequestsRefused,
-            self.ingress_counters.refused as i64,
-        );
+        counters.set(Counter::Refused, parts.notices.total() as i64);
     }
 }

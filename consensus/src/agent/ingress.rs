@@ -13,6 +13,7 @@ use lockstep_client::protocol::{
 };
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::stream::PollAction;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -28,24 +29,12 @@ use super::leadership::{AppendContext, Leadership, PendingConnect, blank_header}
 use super::log_store::LogStore;
 use crate::entry_body::{CloseReason, SessionOpen};
 use crate::member::{LeadershipTermId, MemberId};
+use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::Session;
 use crate::stable_hash::stable_hash;
 
 /// Shortest and longest session timeout a client may ask for.
 const TIMEOUT_MIN_NS: Nanos = 10 * MILLISECOND;
-
-/// Counts of what was not taken.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct IngressCounters {
-    /// Messages that do not decode.
-    pub malformed: u64,
-    /// Messages of sessions from an address that is not theirs.
-    pub foreign: u64,
-    /// Requests refused with a reason.
-    pub refused: u64,
-    /// Requests appended before.
-    pub duplicates: u64,
-}
 
 /// One cycle's view of everything that taking a client's message may touch.
 #[derive(Debug)]
@@ -72,15 +61,17 @@ pub struct Ingress<'a, S, D> {
     pub channels: &'a mut EgressChannels,
     /// Trace points.
     pub tracer: &'a mut Tracer,
-    /// Counts.
-    pub counters: &'a mut IngressCounters,
+    /// What is not taken.
+    pub notices: &'a mut NodeNotices,
 }
 
 impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     /// Takes one message that came from `source`, or leaves it for later.
     pub fn on_message(&mut self, source: SocketAddr, bytes: &[u8]) -> PollAction {
         let Ok(message) = ClientMessage::decode(bytes) else {
-            self.counters.malformed += 1;
+            let detail = Detail::at(source);
+            self.notices
+                .note(self.now, NodeNotice::DamagedClientMessage, detail);
             return PollAction::Continue;
         };
         if let ClientMessage::ConnectRequest(connect) = &message {
@@ -109,7 +100,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
 
     fn on_connect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) -> PollAction {
         if connect.cluster_id != self.identity.cluster_id {
-            self.counters.foreign += 1;
+            let ids = [self.identity.cluster_id, connect.cluster_id].map(|id| id as i64);
+            let detail = Detail::at(source).with_values([ids[0], ids[1], 0, 0]);
+            self.notices
+                .note(self.now, NodeNotice::ClientOfOtherCluster, detail);
             return PollAction::Continue;
         }
         if !self.leadership.is_leading() {
@@ -311,7 +305,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         match self.leadership.sessions.admit(id, request.number, self.now) {
             Admission::Append => self.append_request(source, request, payload),
             Admission::Duplicate => {
-                self.counters.duplicates += 1;
+                self.notices.tally(NodeNotice::RequestDuplicate);
                 PollAction::Continue
             }
             Admission::OutOfOrder { expected } => {
@@ -426,7 +420,9 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             .and_then(|slot| self.channels.get(slot));
         let is_own = channel.is_some_and(|channel| channel.address() == source);
         if !is_own {
-            self.counters.foreign += 1;
+            let detail = Detail::at(source).with_values([id, 0, 0, 0]);
+            self.notices
+                .note(self.now, NodeNotice::ForeignSession, detail);
         }
         is_own
     }
@@ -469,7 +465,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         reason: RefusalReason,
         expected_number: i64,
     ) {
-        self.counters.refused += 1;
+        // The client is told, whose error it is: a count is enough here.
+        self.notices.tally(NodeNotice::of_refusal(reason));
         let refused = Refused {
             session_id: request.session_id,
             number: request.number,

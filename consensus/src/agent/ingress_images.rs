@@ -12,6 +12,8 @@ use lockstep_transport::protocol::{Packet, Setup};
 use lockstep_transport::stream::{Image, ImageLimits, Message, PollAction};
 use lockstep_transport::time::{Nanos, earliest};
 
+use crate::notice::NodeNotice;
+
 /// Images one source address may have: a client that reconnects leaves its old image behind
 /// until that times out.
 const IMAGES_PER_SOURCE: usize = 16;
@@ -29,7 +31,6 @@ pub struct IngressImages {
     capacity: usize,
     limits: ImageLimits,
     receiver_id: i64,
-    refused: u64,
 }
 
 impl IngressImages {
@@ -43,50 +44,56 @@ impl IngressImages {
             capacity,
             limits,
             receiver_id,
-            refused: 0,
         }
     }
 
-    /// Images refused for their parameters or for want of room, and packets of no image.
-    #[must_use]
-    pub const fn refused(&self) -> u64 {
-        self.refused
-    }
-
     /// Takes a SETUP, data frame or heartbeat from `source`.
+    ///
+    /// # Errors
+    /// Why it was not taken.
     pub fn on_packet(
         &mut self,
         now: Nanos,
         source: SocketAddr,
         session_id: i32,
         packet: &Packet<'_>,
-    ) {
+    ) -> Result<(), NodeNotice> {
         let known = self
             .images
             .iter_mut()
             .find(|image| image.session_id() == session_id && image.source() == source);
         match (known, packet) {
-            (Some(image), _) => image.on_packet(now, packet),
+            (Some(image), _) => {
+                image.on_packet(now, packet);
+                Ok(())
+            }
             (None, Packet::Setup(setup)) => self.on_setup(now, source, setup),
-            (None, _) => self.refused += 1,
+            (None, _) => Err(NodeNotice::UnknownIngressStream),
         }
     }
 
-    fn on_setup(&mut self, now: Nanos, source: SocketAddr, setup: &Setup) {
+    fn on_setup(
+        &mut self,
+        now: Nanos,
+        source: SocketAddr,
+        setup: &Setup,
+    ) -> Result<(), NodeNotice> {
+        if setup.stream_id() != INGRESS_STREAM_ID {
+            return Err(NodeNotice::IngressParameters);
+        }
         let same_source = self
             .images
             .iter()
             .filter(|image| image.source() == source)
             .count();
         let has_room = self.images.len() < self.capacity && same_source < IMAGES_PER_SOURCE;
-        if !has_room || setup.stream_id() != INGRESS_STREAM_ID {
-            self.refused += 1;
-            return;
+        if !has_room {
+            return Err(NodeNotice::IngressImagesFull);
         }
-        match Image::from_setup(now, setup, source, self.receiver_id, &self.limits) {
-            Ok(image) => self.images.push(image),
-            Err(_) => self.refused += 1,
-        }
+        let image = Image::from_setup(now, setup, source, self.receiver_id, &self.limits);
+        self.images
+            .push(image.map_err(|_| NodeNotice::IngressParameters)?);
+        Ok(())
     }
 
     /// Hands waiting messages to `handler`, which may refuse to take one now.

@@ -5,6 +5,7 @@ use lockstep_archive::disk::{Completion, Disk};
 use lockstep_archive::token::owner;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::notices::Detail;
 use lockstep_transport::protocol::{Packet, parse};
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::TracePoint;
@@ -18,7 +19,8 @@ use crate::entry_body::{FormationRecord, NewLeadershipTerm};
 use crate::event::Event;
 use crate::member::{LeadershipTermId, MemberId};
 use crate::message::MemberMessage;
-use crate::protocol::{Envelope, MEMBER_STREAM_ID, decode, encode};
+use crate::notice::NodeNotice;
+use crate::protocol::{Envelope, MEMBER_STREAM_ID, MemberMessageError, decode, encode};
 
 /// Datagrams taken from one port per cycle, so that a flood cannot keep a cycle from ending.
 pub(super) const DATAGRAMS_PER_CYCLE: usize = 64;
@@ -74,8 +76,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 break;
             };
             received += 1;
-            let Some(member) = self.parts.identity.member_at(datagram.source) else {
-                self.refused += 1;
+            let parts = &mut self.parts;
+            let Some(member) = parts.identity.member_at(datagram.source) else {
+                let detail = Detail::at(datagram.source);
+                parts
+                    .notices
+                    .note(now, NodeNotice::UnknownMemberAddress, detail);
                 continue;
             };
             self.on_member_datagram(now, member, &buffer[..datagram.length]);
@@ -89,13 +95,17 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             self.on_member_message(now, member, bytes);
             return;
         }
+        let parts = &mut self.parts;
+        let source = parts.identity.members[usize::from(member)].member;
+        let detail = Detail::of(member).with_source(source);
         let Ok(packet) = parse(bytes) else {
-            self.refused += 1;
+            parts
+                .notices
+                .note(now, NodeNotice::DamagedLogDatagram, detail);
             return;
         };
-        let parts = &mut self.parts;
         if packet.session_id() != Some(parts.identity.log_session_id) {
-            self.refused += 1;
+            parts.notices.note(now, NodeNotice::OtherLogStream, detail);
             return;
         }
         match packet {
@@ -103,24 +113,27 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 parts.replication.on_packet(now, member, &packet);
             }
             _ => {
-                let leader = parts.identity.members[usize::from(member)].member;
                 let log = parts.store.log_mut();
-                self.follower
-                    .on_packet(now, leader, &packet, log, &parts.module);
+                let follower = &mut self.follower;
+                let taken = follower.on_packet(now, source, &packet, log, &parts.module);
+                if let Err(refusal) = taken {
+                    let detail = detail.with_values([refusal.position, refusal.term, 0, 0]);
+                    parts.notices.note(now, refusal.kind, detail);
+                }
             }
         }
     }
 
     fn on_member_message(&mut self, now: Nanos, member: MemberId, bytes: &[u8]) {
         let parts = &mut self.parts;
-        let envelope = match decode(
-            bytes,
-            parts.identity.cluster_id,
-            parts.identity.config_digest,
-        ) {
+        let (cluster_id, digest) = (parts.identity.cluster_id, parts.identity.config_digest);
+        let envelope = match decode(bytes, cluster_id, digest) {
             Ok(envelope) if envelope.from == member => envelope,
-            _ => {
-                self.refused += 1;
+            refused => {
+                let (kind, values) = refusal(&refused, cluster_id, digest);
+                let source = parts.identity.members[usize::from(member)].member;
+                let detail = Detail::of(member).with_source(source).with_values(values);
+                parts.notices.note(now, kind, detail);
                 return;
             }
         };
@@ -250,6 +263,44 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             .container_mut()
             .outbox_mut()
             .clear_append_cursor();
+    }
+}
+
+/// Why a message is refused, with the numbers that its text names. What decodes is refused for
+/// where it came from.
+fn refusal(
+    decoded: &Result<Envelope, MemberMessageError>,
+    cluster_id: u64,
+    digest: u64,
+) -> (NodeNotice, [i64; 4]) {
+    match *decoded {
+        Ok(envelope) => {
+            let values = [i64::from(envelope.from), 0, 0, 0];
+            (NodeNotice::MisplacedMember, values)
+        }
+        Err(
+            MemberMessageError::Malformed
+            | MemberMessageError::Checksum
+            | MemberMessageError::Field,
+        ) => (NodeNotice::DamagedMemberMessage, [0; 4]),
+        Err(MemberMessageError::Unknown {
+            schema,
+            template,
+            version,
+        }) => {
+            let values = [schema, version, template, 0].map(i64::from);
+            (NodeNotice::UnknownMemberMessage, values)
+        }
+        Err(MemberMessageError::OtherCluster {
+            cluster_id: other, ..
+        }) => {
+            let values = [cluster_id as i64, other as i64, 0, 0];
+            (NodeNotice::OtherCluster, values)
+        }
+        Err(MemberMessageError::OtherConfig { config_digest, .. }) => {
+            let values = [digest as i64, config_digest as i64, 0, 0];
+            (NodeNotice::OtherConfiguration, values)
+        }
     }
 }
 

@@ -32,6 +32,7 @@ use crate::config::{ClusterConfig, NodeConfig, SyncMode};
 use crate::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
 use crate::counters::Counters;
 use crate::member::TermBase;
+use crate::notice::NodeNotices;
 use crate::session::SessionTable;
 use crate::stable_hash::stable_hash;
 
@@ -159,6 +160,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         leadership: Leadership::new(sessions_max),
         tracer: parts.tracer,
         counters: parts.counters,
+        notices: NodeNotices::new(),
         wall_offset: parts.wall_offset,
         incarnation,
         randomness: parts.randomness,

@@ -10,6 +10,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
+use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
@@ -20,6 +21,7 @@ use super::tank_member::TankMember;
 use super::tank_oracle::LogOracle;
 use crate::agent::identity::cluster_id;
 use crate::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
+use crate::notice::NodeNotice;
 
 /// Virtual time a run may take from the end of its faults until every request is answered.
 const LIVENESS_BOUND_NS: Nanos = 30 * SECOND;
@@ -82,6 +84,9 @@ pub struct TankReport {
     pub virtual_ns: Nanos,
 }
 
+/// What a member said about itself, in order.
+pub type MemberNotices = Vec<Notice<NodeNotice>>;
+
 /// A rule that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("seed {seed} at {time} ns: {what}")]
@@ -111,6 +116,17 @@ struct Tank {
 /// # Errors
 /// The first violation.
 pub fn run(seed: u64, options: &TankOptions) -> Result<TankReport, TankViolation> {
+    run_and_hear(seed, options).map(|(report, _)| report)
+}
+
+/// Runs one seed. Also returns what each member said about itself.
+///
+/// # Errors
+/// The first violation.
+pub fn run_and_hear(
+    seed: u64,
+    options: &TankOptions,
+) -> Result<(TankReport, Vec<MemberNotices>), TankViolation> {
     let mut tank = Tank::new(seed, options);
     let fault_end = options.fault_phase_ns;
     while tank.now < fault_end {
@@ -135,7 +151,9 @@ pub fn run(seed: u64, options: &TankOptions) -> Result<TankReport, TankViolation
         tank.moment(false)?;
     }
     tank.audit()?;
-    Ok(tank.finish())
+    let members = tank.members.iter();
+    let notices = members.map(|member| member.notices().to_vec()).collect();
+    Ok((tank.finish(), notices))
 }
 
 fn address(host: u8, port: u16) -> SocketAddr {

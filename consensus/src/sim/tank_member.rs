@@ -7,6 +7,7 @@ use lockstep_archive::disk::SegmentName;
 use lockstep_archive::disk::{Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId};
 use lockstep_archive::segment::LOG_RECORDING_ID;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
@@ -18,6 +19,10 @@ use crate::agent::cluster_node::ClusterNode;
 use crate::agent::start::{StartParts, start};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::counters::Counters;
+use crate::notice::NodeNotice;
+
+/// Notices kept of one member.
+const NOTICES_MAX: usize = 1_000;
 
 /// The node as the tank runs it.
 pub type TankNode = ClusterNode<TankDisk, SimPort, TankService>;
@@ -110,6 +115,7 @@ pub struct TankMember {
     planted: Option<PlantedFault>,
     wall_offset: i64,
     randomness: Prng,
+    notices: Vec<Notice<NodeNotice>>,
 }
 
 impl TankMember {
@@ -143,6 +149,7 @@ impl TankMember {
             planted,
             wall_offset,
             randomness: Prng::new(seed),
+            notices: Vec::new(),
         }
     }
 
@@ -243,7 +250,19 @@ impl TankMember {
         if self.planted == Some(PlantedFault::AppendBeforeOwnFirstEntryApplied) {
             node.open_leadership_early(now);
         }
-        node.do_work(now)
+        let work = node.do_work(now);
+        while let Some(notice) = node.take_notice() {
+            if self.notices.len() < NOTICES_MAX {
+                self.notices.push(notice);
+            }
+        }
+        work
+    }
+
+    /// What it has said about itself, in all its lives; the first thousand.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice<NodeNotice>] {
+        &self.notices
     }
 
     /// When it has something to do by itself.

@@ -1,0 +1,126 @@
+//! What a client says about what it refuses: one kind per cause, with its text.
+//!
+//! The conversation and the client note a kind and its numbers; whoever takes a notice from
+//! [`ClusterClient::take_notice`](crate::cluster_client::ClusterClient::take_notice) prints it
+//! as a [`Line`]. To add a cause: a variant at the end, numbered on, and its two texts.
+
+use core::fmt::{Display, Formatter, Result};
+
+use lockstep_transport::notices::{Notice, NoticeKind, Notices};
+
+/// What a client counts and tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ClientNotice {
+    /// A datagram came from an address that is no member's.
+    UnknownSource = 0,
+    /// A member's datagram is no frame of the protocol.
+    DamagedDatagram = 1,
+    /// A member's frame belongs to no stream of this client.
+    UnknownStream = 2,
+    /// An egress stream could not be accepted: parameters, room or memory.
+    EgressRefused = 3,
+    /// A message on egress does not decode.
+    DamagedMessage = 4,
+    /// A message on egress of another session, or from a member that does not serve this one.
+    UnexpectedMessage = 5,
+}
+
+impl NoticeKind for ClientNotice {
+    const COUNT: usize = 32;
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl ClientNotice {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::UnknownSource,
+        Self::DamagedDatagram,
+        Self::UnknownStream,
+        Self::EgressRefused,
+        Self::DamagedMessage,
+        Self::UnexpectedMessage,
+    ];
+
+    /// What happened.
+    const fn text(self) -> &'static str {
+        match self {
+            Self::UnknownSource => "a datagram came from an address that is no member's",
+            Self::DamagedDatagram => "a member sent a datagram that is no frame of the protocol",
+            Self::UnknownStream => "a member sent on a stream that this client does not have",
+            Self::EgressRefused => "a member's egress stream could not be accepted",
+            Self::DamagedMessage => "a member sent a message that does not decode",
+            Self::UnexpectedMessage => "a member sent a message that is not for this session",
+        }
+    }
+
+    /// What to do about it.
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::UnknownSource => {
+                "give the client all members' addresses, as the members themselves name them"
+            }
+            Self::EgressRefused => {
+                "raise the client's egress_term_length_max and response_length_max to what the \
+                 cluster uses"
+            }
+            Self::DamagedDatagram | Self::DamagedMessage => {
+                "run a client of the same version of lockstep as the cluster"
+            }
+            Self::UnknownStream | Self::UnexpectedMessage => {
+                "some are late after a change of leader; if it goes on, give every client an \
+                 address of its own"
+            }
+        }
+    }
+}
+
+/// A client's counts and what it has to tell.
+pub type ClientNotices = Notices<ClientNotice>;
+
+/// A notice as a line: `text (address); remedy (n more since)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Line(pub Notice<ClientNotice>);
+
+impl Display for Line {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
+        let notice = &self.0;
+        formatter.write_str(notice.kind.text())?;
+        if let Some(source) = notice.detail.source {
+            write!(formatter, " ({source})")?;
+        }
+        write!(formatter, "; {}", notice.kind.remedy())?;
+        match notice.suppressed {
+            0 => Ok(()),
+            more => write!(formatter, " ({more} more since)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_transport::notices::Detail;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_numbered_in_order_and_makes_a_line_of_its_own() {
+        let mut lines = std::collections::BTreeSet::new();
+        for (index, kind) in ClientNotice::ALL.into_iter().enumerate() {
+            assert_eq!(kind.index(), index);
+            let notice = Notice {
+                kind,
+                detail: Detail::at("10.0.0.1:9000".parse().unwrap()),
+                suppressed: 2,
+                at: 0,
+            };
+            let line = Line(notice).to_string();
+            assert!(line.contains("(10.0.0.1:9000); "), "{line}");
+            assert!(line.ends_with(" (2 more since)"), "{line}");
+            assert!(lines.insert(line));
+        }
+    }
+}

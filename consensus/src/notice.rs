@@ -1,0 +1,276 @@
+//! What a node says about itself: one kind per cause, with its text and its counter.
+//!
+//! Agents note a kind and its numbers ([`Notices`]); words are made here, by whoever prints
+//! them. To add a cause: a variant at the end of its group below, numbered on from the last, and
+//! a row at the end of its group's table in `notice/`. A kind's counter is slot
+//! `NOTICE_SLOT_FIRST` + its number in `counters.dat`, so numbers never change meaning.
+//! A remedy is safe to follow: none asks for a directory of a formed cluster to be emptied,
+//! copied or put back.
+
+mod clients;
+mod directories;
+mod disk;
+mod divergence;
+mod log_stream;
+mod members;
+mod recovery;
+mod sessions;
+
+use core::fmt::{Display, Formatter, Result};
+use core::net::SocketAddr;
+
+use lockstep_transport::notices::{Detail, Notice, NoticeKind, Notices};
+
+use crate::config::{ClusterConfig, MemberEndpoints, NodeConfig};
+use crate::member::MemberId;
+
+/// Kinds of one group at most; each group's numbers begin at a multiple of it.
+pub const GROUP_MAX: usize = 32;
+
+/// All tables, in the order of their groups.
+const GROUPS: [&[Row]; 8] = [
+    members::ROWS,
+    log_stream::ROWS,
+    directories::ROWS,
+    recovery::ROWS,
+    disk::ROWS,
+    divergence::ROWS,
+    clients::ROWS,
+    sessions::ROWS,
+];
+
+/// What a node counts and tells. See the module for how to add to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NodeNotice {
+    // Members: messages, addresses, the network between them.
+    /// A datagram came to the member address from an address that is no member's.
+    UnknownMemberAddress = 0,
+    /// A member's message is no whole message, or is damaged.
+    DamagedMemberMessage = 1,
+    /// A member's message is of another version.
+    UnknownMemberMessage = 2,
+    /// Whoever has a member's address belongs to another cluster.
+    OtherCluster = 3,
+    /// A member has other cluster-wide settings.
+    OtherConfiguration = 4,
+    /// A message says that it is one member's and came from the address of another.
+    MisplacedMember = 5,
+
+    // Log stream: frames from the leader, status messages and NAKs to it.
+    /// A datagram of a member is no frame of the protocol.
+    DamagedLogDatagram = 32,
+    /// A frame of another log stream.
+    OtherLogStream = 33,
+    /// A frame of the log from a member that this one does not follow.
+    LogNotFollowed = 34,
+    /// A frame of the log at a position outside the log's terms.
+    LogFrameMisplaced = 35,
+    /// A frame of the log whose checksum does not hold.
+    LogFrameDamaged = 36,
+    /// A frame of the log of another leadership term than the leader's list gives its position.
+    LogFrameOfOtherTerm = 37,
+    /// A packet that has no place in the log's stream.
+    LogPacketUnexpected = 38,
+
+    // Directories: identity and formation.
+
+    // Recovery: the log's truth, damage, joining.
+
+    // Disk: room, failures, probes, stalls.
+    /// The log has no room to grow.
+    LogFull = 128,
+    /// The log has room to grow again.
+    LogHasRoom = 129,
+
+    // Divergence: outputs, cluster-wide limits, log time.
+
+    // Clients: datagrams, images, connects.
+    /// A datagram of a client is no frame of the protocol.
+    DamagedClientDatagram = 192,
+    /// A status message or NAK for an egress stream that this node does not have.
+    UnknownEgressStream = 193,
+    /// A data frame or heartbeat of an ingress stream that this node does not have.
+    UnknownIngressStream = 194,
+    /// An ingress stream was refused for want of room.
+    IngressImagesFull = 195,
+    /// An ingress stream was refused for its parameters.
+    IngressParameters = 196,
+    /// A client's message does not decode.
+    DamagedClientMessage = 197,
+    /// A client of another cluster asked to connect.
+    ClientOfOtherCluster = 198,
+
+    // Sessions: requests, acknowledgements, egress.
+    /// A message of a session came from an address that is not its client's.
+    ForeignSession = 224,
+    /// A request was refused: this member does not lead. The client is told.
+    RequestNotLeader = 225,
+    /// A request was refused: its session is not open here. The client is told.
+    RequestOfUnknownSession = 226,
+    /// A request was refused: numbers were skipped. The client is told.
+    RequestOutOfOrder = 227,
+    /// A request was refused: it is longer than `message_max`. The client is told.
+    RequestTooLong = 228,
+    /// A request that was appended before.
+    RequestDuplicate = 229,
+    /// A request was refused: no room at the moment. The client is told, and tries again.
+    RequestBackPressured = 230,
+    /// A request was refused: applied before, in direct mode. The client is told.
+    RequestAlreadyApplied = 231,
+    /// A request was refused: it is of another leadership term. The client is told.
+    RequestOfOtherTerm = 232,
+    /// A request was refused: the leader is handing over. The client is told.
+    RequestWhileDraining = 233,
+}
+
+/// What a text may name besides the numbers of its notice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The member that speaks.
+    pub member: MemberId,
+    /// Its directory.
+    pub directory: String,
+    /// Its cluster's name.
+    pub cluster: String,
+    /// Addresses of all members, by id.
+    pub members: Vec<MemberEndpoints>,
+}
+
+impl Place {
+    /// Where `node` of `cluster` speaks.
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig, node: &NodeConfig) -> Self {
+        Self {
+            member: node.member,
+            directory: node.directory.display().to_string(),
+            cluster: cluster.name.clone(),
+            members: cluster.members.clone(),
+        }
+    }
+
+    /// The address at which other members hear `member`, where there is such a member.
+    #[must_use]
+    pub fn member_address(&self, member: u8) -> Option<SocketAddr> {
+        let endpoints = self.members.get(usize::from(member))?;
+        Some(endpoints.member)
+    }
+}
+
+/// How one kind is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The kind.
+    pub kind: NodeNotice,
+    /// What happened, where: the beginning of the line.
+    pub text: fn(&Detail, &Place, &mut Formatter<'_>) -> Result,
+    /// What to do about it: the end of the line.
+    pub remedy: &'static str,
+}
+
+impl NoticeKind for NodeNotice {
+    const COUNT: usize = GROUP_MAX * GROUPS.len();
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl NodeNotice {
+    /// Every kind's row, in the order of their numbers.
+    pub fn rows() -> impl Iterator<Item = &'static Row> {
+        GROUPS.into_iter().flatten()
+    }
+}
+
+/// A notice as a line: `text; remedy (n more since)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// What is told.
+    pub notice: Notice<NodeNotice>,
+    /// Where.
+    pub place: &'a Place,
+}
+
+impl Display for Line<'_> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
+        let kind = self.notice.kind;
+        let group = GROUPS[kind.index() / GROUP_MAX];
+        let row = group.iter().find(|row| row.kind == kind);
+        let row = row.expect("a test holds that every kind has its row");
+        (row.text)(&self.notice.detail, self.place, formatter)?;
+        if !row.remedy.is_empty() {
+            write!(formatter, "; {}", row.remedy)?;
+        }
+        match self.notice.suppressed {
+            0 => Ok(()),
+            more => write!(formatter, " ({more} more since)"),
+        }
+    }
+}
+
+/// A node's counts and what it has to tell.
+pub type NodeNotices = Notices<NodeNotice>;
+
+/// The address a text names, or words for none.
+pub(crate) struct Source(pub(crate) Option<SocketAddr>);
+
+impl Display for Source {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
+        match self.0 {
+            Some(address) => address.fmt(formatter),
+            None => formatter.write_str("an unknown address"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names and numbers of the variants, as they stand in this file.
+    fn variants() -> Vec<(String, usize)> {
+        let source = include_str!("notice.rs");
+        let (_, rest) = source.split_once("pub enum NodeNotice {").unwrap();
+        let (body, _) = rest.split_once("\n}").unwrap();
+        body.lines()
+            .filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = "))
+            .map(|(name, number)| (name.to_owned(), number.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn every_kind_has_one_row_in_the_table_of_its_group() {
+        let variants = variants();
+        let rows: Vec<_> = NodeNotice::rows()
+            .map(|row| (format!("{:?}", row.kind), row.kind.index()))
+            .collect();
+        assert_eq!(rows, variants);
+        for (group, rows) in GROUPS.iter().enumerate() {
+            let first = group * GROUP_MAX;
+            let own = first..first + GROUP_MAX;
+            assert!(rows.iter().all(|row| own.contains(&row.kind.index())));
+        }
+    }
+
+    #[test]
+    fn every_kind_makes_a_line_of_its_own_that_ends_in_a_safe_remedy() {
+        let place = Place::default();
+        let mut lines = std::collections::BTreeSet::new();
+        for row in NodeNotice::rows() {
+            let notice = Notice {
+                kind: row.kind,
+                detail: Detail::default(),
+                suppressed: 3,
+                at: 0,
+            };
+            let place = &place;
+            let line = Line { notice, place }.to_string();
+            assert!(line.ends_with(" (3 more since)"), "{line}");
+            for unsafe_word in ["empty", "copy", "restore", "delete", "remove"] {
+                assert!(!row.remedy.contains(unsafe_word), "{line}");
+            }
+            assert!(lines.insert(line), "{:?}", row.kind);
+        }
+    }
+}

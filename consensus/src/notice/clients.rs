@@ -1,0 +1,95 @@
+//! What a node says about clients' datagrams, streams and connects.
+
+use super::{NodeNotice, Row, Source};
+
+/// What to do about datagrams that no client sends.
+const STRANGER: &str = "no client is affected; if it goes on, find out what runs at that address, \
+                        or keep it out by a firewall";
+
+/// What to do about packets of streams that have ended.
+const LATE: &str = "some are late after a client left or reconnected; if it goes on, find out \
+                    what runs at that address";
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        kind: NodeNotice::DamagedClientDatagram,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "{source} sent a datagram that is no frame of the protocol"
+            )
+        },
+        remedy: STRANGER,
+    },
+    Row {
+        kind: NodeNotice::UnknownEgressStream,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "{source} reports on an egress stream that this member does not send"
+            )
+        },
+        remedy: LATE,
+    },
+    Row {
+        kind: NodeNotice::UnknownIngressStream,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "{source} sends on an ingress stream that this member does not receive"
+            )
+        },
+        remedy: LATE,
+    },
+    Row {
+        kind: NodeNotice::IngressImagesFull,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "no room for an ingress stream of {source}: the client cannot connect yet"
+            )
+        },
+        remedy: "raise `sessions_max` on all members if so many clients are meant to connect, or \
+                 stop the ones that connect over and over",
+    },
+    Row {
+        kind: NodeNotice::IngressParameters,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "{source} wants an ingress stream of parameters that are not accepted here"
+            )
+        },
+        remedy: "run a client of the same version of lockstep, with terms no longer than 1 MiB",
+    },
+    Row {
+        kind: NodeNotice::DamagedClientMessage,
+        text: |detail, _, f| {
+            write!(
+                f,
+                "{} sent a message that does not decode",
+                Source(detail.source)
+            )
+        },
+        remedy: "run a client of the same version of lockstep",
+    },
+    Row {
+        kind: NodeNotice::ClientOfOtherCluster,
+        text: |detail, place, f| {
+            let (own, other) = (detail.values[0], detail.values[1]);
+            let source = Source(detail.source);
+            write!(
+                f,
+                "the client at {source} wants another cluster: {other:#018x}, not \"{}\" \
+                 ({own:#018x})",
+                place.cluster
+            )
+        },
+        remedy: "correct the cluster name or the addresses that the client is given",
+    },
+];

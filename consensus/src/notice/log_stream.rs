@@ -1,0 +1,72 @@
+//! What a node says about the stream of the log.
+
+use core::fmt::{Formatter, Result};
+
+use lockstep_transport::notices::Detail;
+
+use super::{NodeNotice, Row, Source};
+
+/// What to do about frames that are not what the leader sent.
+const ALTERED: &str = "it was dropped and will be asked for again; if it goes on, look for \
+                       a network that alters datagrams";
+
+/// What to do about frames that were on their way while leadership changed.
+const LATE: &str = "it was dropped; right after a change of leader some are late, if it goes on \
+                    look for two processes with one member's address";
+
+fn frame(detail: &Detail, what: &str, f: &mut Formatter<'_>) -> Result {
+    let (member, source) = (detail.subject, Source(detail.source));
+    write!(f, "member {member} at {source} sent {what}")
+}
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        kind: NodeNotice::DamagedLogDatagram,
+        text: |detail, _, f| frame(detail, "a datagram that is no frame of the protocol", f),
+        remedy: ALTERED,
+    },
+    Row {
+        kind: NodeNotice::OtherLogStream,
+        text: |detail, place, f| {
+            frame(detail, "a frame of another cluster's log", f)?;
+            write!(f, ", not of \"{}\"", place.cluster)
+        },
+        remedy: "make the cluster names in both configuration files equal, or correct the address \
+                 of that member",
+    },
+    Row {
+        kind: NodeNotice::LogNotFollowed,
+        text: |detail, _, f| frame(detail, "the log although it is not followed here", f),
+        remedy: LATE,
+    },
+    Row {
+        kind: NodeNotice::LogFrameMisplaced,
+        text: |detail, _, f| frame(detail, "a frame of the log at no place of the log", f),
+        remedy: ALTERED,
+    },
+    Row {
+        kind: NodeNotice::LogFrameDamaged,
+        text: |detail, _, f| {
+            frame(detail, "a damaged frame of the log", f)?;
+            write!(f, " for position {}", detail.values[0])
+        },
+        remedy: ALTERED,
+    },
+    Row {
+        kind: NodeNotice::LogFrameOfOtherTerm,
+        text: |detail, _, f| {
+            let [position, term, ..] = detail.values;
+            frame(detail, "a frame of the log", f)?;
+            write!(
+                f,
+                " of term {term} for position {position}, which is of another term"
+            )
+        },
+        remedy: LATE,
+    },
+    Row {
+        kind: NodeNotice::LogPacketUnexpected,
+        text: |detail, _, f| frame(detail, "a packet that has no place in the log's stream", f),
+        remedy: ALTERED,
+    },
+];
