@@ -70,6 +70,8 @@ pub enum Counter {
     HashRequest = 20,
     /// `Applied` at which `StateHash` and `OutputHash` were taken.
     HashPosition = 21,
+    /// Log time minus this member's wall clock, ns; 0 until the log is heard live.
+    LogTimeOffset = 40,
 }
 
 /// A node's counters, mapped.

@@ -15,6 +15,7 @@ pub mod counters;
 pub mod entry_body;
 pub mod event;
 pub mod leadership_term;
+pub mod log_clock;
 pub mod member;
 pub mod message;
 pub mod node;

@@ -319,6 +319,7 @@ impl Node {
     fn publish(&mut self, now: Nanos) {
         self.next_publish = now + PUBLISH_INTERVAL_NS;
         let allocations = (self.allocations)() as i64;
+        self.agent.set_wall_offset(realtime_now() - monotonic_now());
         let parts = self.agent.parts_mut();
         let calls = system_calls(&parts.member_port) + system_calls(&parts.ingress_port);
         parts.counters.set(Counter::Allocations, allocations);

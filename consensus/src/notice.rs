@@ -84,6 +84,8 @@ pub enum NodeNotice {
     LogHasRoom = 129,
 
     // Divergence: outputs, cluster-wide limits, log time.
+    /// Log time is far from this member's wall clock.
+    LogTimeOffset = 160,
 
     // Clients: datagrams, images, connects.
     /// A datagram of a client is no frame of the protocol.

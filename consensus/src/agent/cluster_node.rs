@@ -30,6 +30,7 @@ use crate::action::Actions;
 use crate::consensus_module::ConsensusModule;
 use crate::counters::Counters;
 use crate::event::Event;
+use crate::log_clock::LogClock;
 use crate::notice::{NodeNotice, NodeNotices};
 
 /// Rounds of apply, append and send in one duty cycle: enough for a request, its response and
@@ -70,7 +71,7 @@ pub struct NodeParts<D, P, S> {
     pub counters: Counters,
     /// What is refused or amiss, counted and to be told.
     pub notices: NodeNotices,
-    /// Wall clock minus monotonic clock at start, ns.
+    /// Wall clock minus monotonic clock, ns.
     pub wall_offset: i64,
     /// Names this process among the incarnations of its member.
     pub incarnation: u64,
@@ -86,6 +87,9 @@ pub struct ClusterNode<D, P, S> {
     pub(super) actions: Actions,
     pub(super) walked: Walked,
     pub(super) buffer: Vec<u8>,
+    pub(super) log_clock: LogClock,
+    /// End of the leader's log when this member joined it: what follows is heard live.
+    pub(super) joined_end: Position,
     pub(super) reported_durable: Position,
     pub(super) reported_applied: Position,
     pub(super) reported_commit: Position,
@@ -102,12 +106,15 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     #[must_use]
     pub fn new(parts: NodeParts<D, P, S>) -> Self {
         let durable = parts.store.durable();
+        let log_clock = LogClock::recovered(parts.store.log_time());
         Self {
             parts,
             follower: FollowerLog::default(),
             actions: Actions::default(),
             walked: Walked::new(),
             buffer: vec![0; lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX],
+            log_clock,
+            joined_end: Position::MAX,
             reported_durable: durable,
             reported_applied: 0,
             reported_commit: 0,
@@ -135,6 +142,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     #[must_use]
     pub fn followed_position(&self) -> Option<Position> {
         self.follower.append_position()
+    }
+
+    /// Wall clock minus monotonic clock as they are now, ns: the shell tells it again and again,
+    /// because wall clocks are set while nodes run.
+    pub const fn set_wall_offset(&mut self, wall_offset: i64) {
+        self.parts.wall_offset = wall_offset;
     }
 
     /// The parts, for tools and the simulator's oracles.
@@ -239,6 +252,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             }
             parts.store.advance(append, &mut self.walked);
             work += usize::from(parts.store.append() > before);
+            if let Some(log_time) = self.walked.log_time.filter(|_| leading.is_none()) {
+                let is_live = before >= self.joined_end;
+                self.log_clock.observe(now, log_time, is_live);
+            }
             for event in &self.walked.events {
                 parts.module.on_event(now, *event, &mut self.actions);
             }
@@ -320,10 +337,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     }
 
     /// What an append would be bounded by and stamped with now.
-    pub(super) fn append_context(&self, now: Nanos) -> AppendContext {
+    pub(super) fn append_context(&mut self, now: Nanos) -> AppendContext {
         AppendContext {
             limit: self.parts.store.append_limit(),
-            wall_time: now + self.parts.wall_offset,
+            log_time: self.log_clock.read(now, now + self.parts.wall_offset),
             commit: self.parts.module.commit(),
         }
     }

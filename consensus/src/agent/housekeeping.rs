@@ -6,16 +6,22 @@ use lockstep_client::protocol::Progress;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::EntryKind;
 use lockstep_transport::datagram_port::DatagramPort;
-use lockstep_transport::time::{Nanos, SECOND};
+use lockstep_transport::notices::Detail;
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::cluster_node::ClusterNode;
 use super::leadership::blank_header;
 use crate::consensus_module::Role;
 use crate::counters::Counter;
 use crate::entry_body::{CloseReason, SessionAcknowledgement};
+use crate::notice::NodeNotice;
 
 /// Acknowledgements in one SessionAck entry: one frame at the smallest log MTU in use.
 const ACKS_PER_ENTRY: usize = 64;
+
+/// Log time that is further than this from the own clock is told: clocks that are kept in step
+/// are apart by milliseconds.
+const CLOCK_OFFSET_TOLD_NS: i64 = SECOND;
 
 /// Interval of SessionAck entries: acknowledgements usually ride on requests.
 const ACK_INTERVAL_NS: Nanos = SECOND;
@@ -34,6 +40,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.watch(now);
         self.publish_hashes();
         self.publish_counters();
+        self.watch_clock(now);
         self.publish_notice_counts();
     }
 
@@ -143,6 +150,19 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             .counters
             .set(Counter::HashPosition, parts.applier.position());
         parts.counters.set(Counter::HashRequest, 0);
+    }
+
+    /// Publishes how far the log's time is from this member's clock.
+    fn watch_clock(&mut self, now: Nanos) {
+        let wall = now + self.parts.wall_offset;
+        let offset = self.log_clock.offset(now, wall).unwrap_or(0);
+        self.parts.counters.set(Counter::LogTimeOffset, offset);
+        if offset.abs() > CLOCK_OFFSET_TOLD_NS {
+            let detail = Detail::default().with_values([offset / MILLISECOND, 0, 0, 0]);
+            self.parts
+                .notices
+                .note(now, NodeNotice::LogTimeOffset, detail);
+        }
     }
 
     /// Writes what changes with every cycle.

@@ -37,8 +37,8 @@ pub struct PendingConnect {
 pub struct AppendContext {
     /// No entry may end above this position.
     pub limit: Position,
-    /// The leader's wall clock, ns.
-    pub wall_time: i64,
+    /// The log's clock, ns.
+    pub log_time: i64,
     /// The leader's commit position.
     pub commit: Position,
 }
@@ -151,7 +151,7 @@ impl Leadership {
     ) -> Option<Appended> {
         header.leader_commit = context.commit;
         let writer = self.writer.as_mut()?;
-        let appended = writer.append(log, context.limit, context.wall_time, header, body)?;
+        let appended = writer.append(log, context.limit, context.log_time, header, body)?;
         if is_causing(header.kind) {
             self.unapplied_causes += 1;
         }

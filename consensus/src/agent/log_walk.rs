@@ -49,6 +49,7 @@ pub fn walk(
     walked: &mut Walked,
 ) {
     walked.events.clear();
+    walked.log_time = None;
     let mut commit: Option<(LeadershipTermId, Position)> = None;
     'log: while chain.position() < to && walked.events.len() + 1 < WALK_EVENTS_MAX {
         let from = chain.position();

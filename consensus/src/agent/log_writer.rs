@@ -64,17 +64,17 @@ impl LogWriter {
         self.log_time
     }
 
-    /// Appends an entry if it fits below `limit`; stamps its log time from `wall_time`, never
-    /// earlier than the entry before.
+    /// Appends an entry if it fits below `limit`; stamps it with `log_time`, never earlier
+    /// than the entry before.
     pub fn append(
         &mut self,
         log: &mut LogBuffer,
         limit: Position,
-        wall_time: i64,
+        log_time: i64,
         mut header: EntryHeader,
         body: &[u8],
     ) -> Option<Appended> {
-        header.log_time = self.log_time.max(wall_time);
+        header.log_time = self.log_time.max(log_time);
         let encoded = header.encode();
         match self
             .appender

@@ -143,6 +143,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 .tracer
                 .cursor(TracePoint::RequestFollowerAck, before, durable);
         }
+        if let MemberMessage::JoinReply { end, .. } = envelope.message {
+            self.joined_end = end;
+        }
         let event = Event::Message {
             from: member,
             incarnation: envelope.incarnation,

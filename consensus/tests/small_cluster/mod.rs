@@ -1,0 +1,367 @@
+//! A few real nodes and clients in virtual time, driven step by step by a test: each scenario
+//! says when what happens, and looks at whatever it wants.
+#![allow(
+    dead_code,
+    reason = "each test file uses the part of the harness that its scenarios need"
+)]
+
+use core::net::{Ipv4Addr, SocketAddr};
+
+use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_client::cluster_client::ClusterClient;
+use lockstep_client::config::ClientConfig;
+use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_client::protocol::RefusalReason;
+use lockstep_consensus::agent::cluster_node::ClusterNode;
+use lockstep_consensus::agent::fault::NodeFault;
+use lockstep_consensus::agent::identity::cluster_id;
+use lockstep_consensus::agent::start::{StartError, StartParts, start};
+use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
+use lockstep_consensus::counters::{Counter, Counters};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::prng::Prng;
+use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
+use lockstep_transport::trace::Tracer;
+
+/// Virtual time between two looks at everything.
+const STEP: Nanos = 50 * MICROSECOND;
+
+/// What a test decides about a cluster.
+pub struct Setup {
+    pub cluster: ClusterConfig,
+    pub node: NodeConfig,
+}
+
+impl Setup {
+    /// Three members with small buffers and the default timeouts.
+    pub fn new() -> Self {
+        let endpoints = |id: u8| MemberEndpoints {
+            ingress: address(id + 1, 1),
+            member: address(id + 1, 2),
+        };
+        Self {
+            cluster: ClusterConfig {
+                name: "small".to_owned(),
+                members: (0..3).map(endpoints).collect(),
+                term_length: 64 * 1024,
+                segment_length: 128 * 1024,
+                log_mtu: 1408,
+                message_max: 4096,
+                effects_per_cause: 8,
+                effect_bytes_per_cause: 16 * 1024,
+                outbox_bytes: 256 * 1024,
+                sessions_max: 8,
+                ..ClusterConfig::default()
+            },
+            node: NodeConfig {
+                insecure: true,
+                disk_budget_bytes: 32 << 20,
+                ..NodeConfig::default()
+            },
+        }
+    }
+}
+
+fn address(host: u8, port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port))
+}
+
+/// One member's host.
+struct Host<S> {
+    disk: SimDisk,
+    node: Option<ClusterNode<SimDisk, SimPort, S>>,
+    wall_offset: i64,
+    busy_until: Nanos,
+}
+
+/// What a client was told, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Response {
+        number: i64,
+        log_time: i64,
+        payload: Vec<u8>,
+    },
+    Refused(i64, RefusalReason),
+    Other(String),
+}
+
+pub struct Client {
+    pub client: ClusterClient<SimPort>,
+    pub told: Vec<Told>,
+}
+
+impl Client {
+    /// The payloads of the responses so far.
+    pub fn responses(&self) -> Vec<&[u8]> {
+        let payload = |told: &'_ Told| match told {
+            Told::Response { payload, .. } => Some(payload.clone()),
+            _ => None,
+        };
+        let _ = payload;
+        self.told
+            .iter()
+            .filter_map(|told| match told {
+                Told::Response { payload, .. } => Some(payload.as_slice()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// Nodes, clients and the network between them.
+pub struct SmallCluster<S> {
+    pub setup: Setup,
+    pub network: SimNetwork,
+    pub clients: Vec<Client>,
+    pub now: Nanos,
+    hosts: Vec<Host<S>>,
+    service: Box<dyn Fn(usize) -> S>,
+}
+
+impl<S: ClusteredService> SmallCluster<S> {
+    /// Hosts whose nodes have not been started; `service` makes the service of a member.
+    pub fn new(setup: Setup, service: impl Fn(usize) -> S + 'static) -> Self {
+        let profile = LinkProfile {
+            delay_ns: 30 * MICROSECOND,
+            ..LinkProfile::default()
+        };
+        let network = SimNetwork::new(1, profile);
+        let hosts = (0..setup.cluster.members.len()).map(|id| Host {
+            disk: SimDisk::new(SimDiskConfig {
+                seed: id as u64,
+                latency_min_ns: 20 * MICROSECOND,
+                latency_max_ns: 60 * MICROSECOND,
+                capacity_bytes: 32 << 20,
+            }),
+            node: None,
+            wall_offset: 1_700_000_000 * SECOND,
+            busy_until: 0,
+        });
+        Self {
+            hosts: hosts.collect(),
+            setup,
+            network,
+            clients: Vec::new(),
+            now: 0,
+            service: Box::new(service),
+        }
+    }
+
+    /// Starts all members, `first` so much sooner that it leads.
+    pub fn start_all(&mut self, first: usize) {
+        self.start(first);
+        for id in 0..self.hosts.len() {
+            if id != first {
+                self.start(id);
+            }
+        }
+        self.lead_first(first);
+    }
+
+    /// Runs until some member leads; the others pause so that it is `first`.
+    fn lead_first(&mut self, first: usize) {
+        for _ in 0..40 {
+            self.run(100 * MILLISECOND);
+            match self.leader() {
+                Some(leader) if leader == first => return,
+                Some(leader) => {
+                    // It hears nobody and nobody it, for a while: another is elected.
+                    self.isolate(leader);
+                    self.run(2 * SECOND);
+                    self.network.heal();
+                    self.run(SECOND);
+                }
+                None => {}
+            }
+        }
+        panic!("member {first} was never elected");
+    }
+
+    /// Starts a member on what its disk holds.
+    pub fn start(&mut self, id: usize) {
+        self.try_start(id)
+            .unwrap_or_else(|error| panic!("member {id} does not start: {error}"));
+    }
+
+    /// Starts a member unless it refuses.
+    pub fn try_start(&mut self, id: usize) -> Result<(), StartError> {
+        let members = self.setup.cluster.members[id];
+        let host = &mut self.hosts[id];
+        let config = NodeConfig {
+            member: id as u8,
+            seed: 40 + id as u64,
+            ..self.setup.node.clone()
+        };
+        host.disk.restart();
+        let parts = StartParts {
+            disk: host.disk.clone(),
+            member_port: self.network.port(members.member),
+            ingress_port: self.network.port(members.ingress),
+            service: (self.service)(id),
+            tracer: Tracer::disabled(),
+            counters: Counters::in_memory().expect("a page of memory"),
+            wall_offset: host.wall_offset,
+            receive_window: 32 * 1024,
+            randomness: Prng::new(1 + id as u64 + self.now as u64 * 8),
+        };
+        match start(&self.setup.cluster, &config, parts) {
+            Ok(node) => {
+                host.node = Some(node);
+                Ok(())
+            }
+            Err(error) => {
+                self.network.close(members.member);
+                self.network.close(members.ingress);
+                Err(error)
+            }
+        }
+    }
+
+    /// The member's process dies.
+    pub fn kill(&mut self, id: usize) {
+        let members = self.setup.cluster.members[id];
+        let host = &mut self.hosts[id];
+        host.node = None;
+        host.disk.kill(9);
+        self.network.close(members.member);
+        self.network.close(members.ingress);
+    }
+
+    /// Nothing passes between the member and the others.
+    pub fn isolate(&mut self, id: usize) {
+        let members = &self.setup.cluster.members;
+        for other in 0..members.len() {
+            if other != id {
+                let (from, to) = (members[id].member, members[other].member);
+                self.network.partition_both(from, to);
+            }
+        }
+    }
+
+    /// The member's wall clock is `ahead` of the true time from now on.
+    pub fn set_clock(&mut self, id: usize, ahead: i64) {
+        let host = &mut self.hosts[id];
+        host.wall_offset = 1_700_000_000 * SECOND + ahead;
+        if let Some(node) = host.node.as_mut() {
+            node.set_wall_offset(host.wall_offset);
+        }
+    }
+
+    /// The true time, as log times are compared with it.
+    pub fn wall(&self) -> i64 {
+        self.now + 1_700_000_000 * SECOND
+    }
+
+    pub fn node(&self, id: usize) -> &ClusterNode<SimDisk, SimPort, S> {
+        self.hosts[id].node.as_ref().expect("the member runs")
+    }
+
+    pub fn node_mut(&mut self, id: usize) -> &mut ClusterNode<SimDisk, SimPort, S> {
+        self.hosts[id].node.as_mut().expect("the member runs")
+    }
+
+    pub fn fault(&self, id: usize) -> Option<&NodeFault> {
+        self.hosts[id].node.as_ref().and_then(ClusterNode::fault)
+    }
+
+    pub fn counter(&self, id: usize, counter: Counter) -> i64 {
+        self.node(id).parts().counters.get(counter)
+    }
+
+    /// The member whose leadership is open.
+    pub fn leader(&self) -> Option<usize> {
+        let leads = |host: &Host<S>| {
+            let node = host.node.as_ref().filter(|node| node.fault().is_none());
+            node.is_some_and(|node| node.parts().leadership.is_open())
+        };
+        self.hosts.iter().position(leads)
+    }
+
+    /// The greatest term that a running member knows.
+    pub fn term(&self) -> i64 {
+        let nodes = self.hosts.iter().filter_map(|host| host.node.as_ref());
+        let terms = nodes.map(|node| node.parts().module.term());
+        terms.max().unwrap_or(0)
+    }
+
+    /// Adds a client that connects.
+    pub fn connect(&mut self, change: impl FnOnce(&mut ClientConfig)) -> usize {
+        let index = self.clients.len();
+        let port = self.network.port(address(100 + index as u8, 1));
+        let mut config = ClientConfig {
+            members: self
+                .setup
+                .cluster
+                .members
+                .iter()
+                .map(|m| m.ingress)
+                .collect(),
+            cluster_id: cluster_id(&self.setup.cluster.name),
+            ..ClientConfig::default()
+        };
+        change(&mut config);
+        let client = ClusterClient::new(config, port, 77 + index as u64).expect("a valid client");
+        self.clients.push(Client {
+            client,
+            told: Vec::new(),
+        });
+        for _ in 0..100 {
+            self.run(50 * MILLISECOND);
+            if self.clients[index].client.is_connected() {
+                return index;
+            }
+        }
+        panic!("the client is not connected");
+    }
+
+    /// Offers a request as soon as it is taken, and returns its number.
+    pub fn offer(&mut self, client: usize, payload: &[u8]) -> i64 {
+        for _ in 0..1_000 {
+            match self.clients[client].client.offer(self.now, payload) {
+                OfferResult::Accepted(number) => return number,
+                OfferResult::BackPressured | OfferResult::NotConnected => self.run(MILLISECOND),
+                refused => panic!("the offer is refused: {refused:?}"),
+            }
+        }
+        panic!("the offer is not taken");
+    }
+
+    /// Runs everything for so long.
+    pub fn run(&mut self, duration: Nanos) {
+        let end = self.now + duration;
+        while self.now < end {
+            for host in &mut self.hosts {
+                if let Some(node) = host.node.as_mut().filter(|_| self.now >= host.busy_until) {
+                    node.do_work(self.now);
+                }
+            }
+            for client in &mut self.clients {
+                client.client.do_work(self.now);
+                let told = &mut client.told;
+                client
+                    .client
+                    .poll_egress(self.now, 64, &mut |event| told.push(told_of(&event)));
+            }
+            self.now += STEP;
+        }
+    }
+}
+
+fn told_of(event: &EgressEvent<'_>) -> Told {
+    match event {
+        EgressEvent::Response {
+            number,
+            log_time,
+            payload,
+            ..
+        } => Told::Response {
+            number: *number,
+            log_time: *log_time,
+            payload: payload.to_vec(),
+        },
+        EgressEvent::Refused { number, reason } => Told::Refused(*number, *reason),
+        other => Told::Other(format!("{other:?}")),
+    }
+}
