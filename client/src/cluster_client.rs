@@ -13,6 +13,7 @@ use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::{DATAGRAM_LENGTH_MAX, DatagramPort};
 use lockstep_transport::notices::{Detail, Notice};
+use lockstep_transport::port_trouble::TroubleKind;
 use lockstep_transport::protocol::{Packet, STATUS_MESSAGE_LENGTH_MAX, parse};
 use lockstep_transport::stream::{ImageLimits, PollAction, PublicationConfig};
 use lockstep_transport::time::{Nanos, earliest};
@@ -186,6 +187,7 @@ impl<P: DatagramPort> ClusterClient<P> {
         work += self.ingress.do_work(now, &mut self.port);
         work += self.egress.do_work(now, &mut self.port);
         self.port.flush(now);
+        self.hear_port(now);
         work
     }
 
@@ -287,6 +289,22 @@ impl<P: DatagramPort> ClusterClient<P> {
             }
         }
         count
+    }
+
+    fn hear_port(&mut self, now: Nanos) {
+        while let Some(trouble) = self.port.take_trouble() {
+            let kind = match trouble.kind {
+                TroubleKind::SendRefused => ClientNotice::SendRefused,
+                _ => ClientNotice::PortTrouble,
+            };
+            let detail = Detail {
+                subject: trouble.kind as u8,
+                source: trouble.peer,
+                values: [i64::from(trouble.errno), 0, 0, 0],
+            };
+            let refusals = self.conversation.refusals_mut();
+            refusals.note_many(now, kind, detail, trouble.count);
+        }
     }
 
     fn refuse(&mut self, now: Nanos, source: SocketAddr, kind: ClientNotice) {

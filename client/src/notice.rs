@@ -24,6 +24,10 @@ pub enum ClientNotice {
     DamagedMessage = 4,
     /// A message on egress of another session, or from a member that does not serve this one.
     UnexpectedMessage = 5,
+    /// The operating system refused to send a datagram to a member.
+    SendRefused = 6,
+    /// The client's socket or ring reported an error.
+    PortTrouble = 7,
 }
 
 impl NoticeKind for ClientNotice {
@@ -36,13 +40,15 @@ impl NoticeKind for ClientNotice {
 
 impl ClientNotice {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::UnknownSource,
         Self::DamagedDatagram,
         Self::UnknownStream,
         Self::EgressRefused,
         Self::DamagedMessage,
         Self::UnexpectedMessage,
+        Self::SendRefused,
+        Self::PortTrouble,
     ];
 
     /// What happened.
@@ -54,6 +60,8 @@ impl ClientNotice {
             Self::EgressRefused => "a member's egress stream could not be accepted",
             Self::DamagedMessage => "a member sent a message that does not decode",
             Self::UnexpectedMessage => "a member sent a message that is not for this session",
+            Self::SendRefused => "cannot send to a member",
+            Self::PortTrouble => "receiving failed",
         }
     }
 
@@ -69,6 +77,9 @@ impl ClientNotice {
             }
             Self::DamagedDatagram | Self::DamagedMessage => {
                 "run a client of the same version of lockstep as the cluster"
+            }
+            Self::SendRefused | Self::PortTrouble => {
+                "check the member's address, and this host's routes and firewall"
             }
             Self::UnknownStream | Self::UnexpectedMessage => {
                 "some are late after a change of leader; if it goes on, give every client an \
@@ -91,6 +102,12 @@ impl Display for Line {
         formatter.write_str(notice.kind.text())?;
         if let Some(source) = notice.detail.source {
             write!(formatter, " ({source})")?;
+        }
+        let errno = notice.detail.values[0];
+        if let (ClientNotice::SendRefused | ClientNotice::PortTrouble, Ok(errno @ 1..)) =
+            (notice.kind, i32::try_from(errno))
+        {
+            write!(formatter, ": {}", std::io::Error::from_raw_os_error(errno))?;
         }
         write!(formatter, "; {}", notice.kind.remedy())?;
         match notice.suppressed {

@@ -56,6 +56,22 @@ pub enum NodeNotice {
     OtherConfiguration = 4,
     /// A message says that it is one member's and came from the address of another.
     MisplacedMember = 5,
+    /// The operating system refused to send a datagram to a member.
+    SendToMemberRefused = 6,
+    /// The operating system reported an error instead of a datagram.
+    PortReceiveFailed = 7,
+    /// A datagram was longer than any that a member or client sends.
+    PortDatagramTooLong = 8,
+    /// A datagram came from no IP address.
+    PortUnknownSource = 9,
+    /// The ring that receives datagrams failed; system calls do it now.
+    PortRingFailed = 10,
+    /// The leader does not hear a member.
+    MemberSilent = 11,
+    /// There is no leader: which members are missing, and why.
+    NoLeader = 12,
+    /// The leader does not count a member whose log differs from its own.
+    MemberExcluded = 13,
 
     // Log stream: frames from the leader, status messages and NAKs to it.
     /// A datagram of a member is no frame of the protocol.
@@ -72,10 +88,18 @@ pub enum NodeNotice {
     LogFrameOfOtherTerm = 37,
     /// A packet that has no place in the log's stream.
     LogPacketUnexpected = 38,
+    /// The leader cannot read its own log back for a follower.
+    LogUnreadable = 39,
+    /// A follower receives nothing although its leader's log goes on.
+    LogStuck = 40,
 
     // Directories: identity and formation.
 
     // Recovery: the log's truth, damage, joining.
+    /// Part of what this member acknowledged is missing from its log.
+    LogDamaged = 96,
+    /// The log has all that this member acknowledged again.
+    LogRepaired = 97,
 
     // Disk: room, failures, probes, stalls.
     /// The log has no room to grow.
@@ -102,6 +126,8 @@ pub enum NodeNotice {
     DamagedClientMessage = 197,
     /// A client of another cluster asked to connect.
     ClientOfOtherCluster = 198,
+    /// The operating system refused to send a datagram to a client.
+    SendToClientRefused = 199,
 
     // Sessions: requests, acknowledgements, egress.
     /// A message of a session came from an address that is not its client's.
@@ -224,6 +250,11 @@ impl Display for Source {
             None => formatter.write_str("an unknown address"),
         }
     }
+}
+
+/// The operating system's words for an error number.
+pub(crate) fn system_error(number: i64) -> std::io::Error {
+    std::io::Error::from_raw_os_error(i32::try_from(number).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use core::net::SocketAddr;
 
+use crate::port_trouble::PortTrouble;
 use crate::time::Nanos;
 
 /// Largest datagram that a port sends or receives, in bytes.
@@ -46,6 +47,11 @@ pub trait DatagramPort {
 
     /// Pushes out whatever [`send`](Self::send) queued. Called at the end of each send phase.
     fn flush(&mut self, _now: Nanos) {}
+
+    /// What the port could not do since it was last asked, one kind at a time.
+    fn take_trouble(&mut self) -> Option<PortTrouble> {
+        None
+    }
 
     /// When this port wants to be polled even if nothing else happens (delayed datagrams).
     fn next_deadline(&self) -> Option<Nanos> {

@@ -10,6 +10,7 @@ use core::net::SocketAddr;
 use std::collections::BinaryHeap;
 
 use crate::datagram_port::{DATAGRAM_LENGTH_MAX, DatagramPort, Received, SendOutcome};
+use crate::port_trouble::PortTrouble;
 use crate::prng::Prng;
 use crate::time::{MICROSECOND, Nanos, earliest};
 
@@ -461,6 +462,10 @@ impl<P: DatagramPort> DatagramPort for FaultyPort<P> {
             injector.send_due(now, &mut self.port);
         }
         self.port.flush(now);
+    }
+
+    fn take_trouble(&mut self) -> Option<PortTrouble> {
+        self.port.take_trouble()
     }
 
     fn next_deadline(&self) -> Option<Nanos> {

@@ -25,6 +25,7 @@ pub mod log_buffer;
 #[allow(unsafe_code, reason = "unsafe fence: system calls")]
 pub mod media;
 pub mod notices;
+pub mod port_trouble;
 pub mod position;
 pub mod prng;
 pub mod protocol;

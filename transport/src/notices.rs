@@ -127,18 +127,25 @@ impl<K: NoticeKind> Notices<K> {
     /// Counts an occurrence, and has it told unless this kind and subject were within a minute.
     #[cold]
     pub fn note(&mut self, now: Nanos, kind: K, detail: Detail) {
-        self.tally(kind);
+        self.note_many(now, kind, detail, 1);
+    }
+
+    /// The same for `count` occurrences, at least one, of which `detail` is the newest.
+    #[cold]
+    pub fn note_many(&mut self, now: Nanos, kind: K, detail: Detail, count: u64) {
+        self.counts[kind.index()] += count;
+        self.total += count;
         let subject = usize::from(detail.subject).min(SUBJECTS_MAX - 1);
         let told = &mut self.told[kind.index() * SUBJECTS_MAX + subject];
         let is_due = told.at.is_none_or(|at| now - at >= NOTICE_INTERVAL_NS);
         if !is_due || self.pending.len() == PENDING_MAX {
-            told.untold += 1;
+            told.untold += count;
             return;
         }
         self.pending.push_back(Notice {
             kind,
             detail,
-            suppressed: told.untold,
+            suppressed: told.untold + count.saturating_sub(1),
             at: now,
         });
         *told = Told {

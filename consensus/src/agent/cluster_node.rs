@@ -8,7 +8,7 @@
 use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
-use lockstep_transport::notices::Notice;
+use lockstep_transport::notices::{Detail, Notice};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
@@ -299,6 +299,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 parts.module.on_log_sent(now);
             }
             work += sent;
+            if let Some((member, position)) = parts.replication.take_unreadable() {
+                let address = parts.identity.members[usize::from(member)].member;
+                let detail = Detail::of(member)
+                    .with_source(address)
+                    .with_values([position, 0, 0, 0]);
+                parts.notices.note(now, NodeNotice::LogUnreadable, detail);
+            }
             self.restart_unreachable(now);
         } else {
             let limit = parts.store.append_limit();

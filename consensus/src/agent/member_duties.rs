@@ -134,9 +134,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 let source = parts.identity.members[usize::from(member)].member;
                 let detail = Detail::of(member).with_source(source).with_values(values);
                 parts.notices.note(now, kind, detail);
+                self.watch.on_refused(now, member, kind);
                 return;
             }
         };
+        self.watch.on_message(now, member, &envelope.message);
         if let MemberMessage::AppendPosition { durable, .. } = envelope.message {
             let before = parts.module.match_position(member);
             parts

@@ -21,4 +21,4 @@ pub mod log_writer;
 mod member_duties;
 pub mod replication;
 pub mod start;
-mod watch;
+pub mod watch;

@@ -25,6 +25,8 @@ pub struct Replication {
     /// When a read that failed is tried again, by member.
     retry_at: [Option<Nanos>; MEMBERS_MAX],
     damaged_reads: u64,
+    /// Where the log could last not be read for a follower, until it was told.
+    unreadable: Option<(MemberId, Position)>,
     /// Since when only status messages out of a sender's reach have come, by member.
     unreachable_since: [Option<Nanos>; MEMBERS_MAX],
     /// Where each follower joined.
@@ -47,6 +49,7 @@ impl Replication {
             readers,
             retry_at: [None; MEMBERS_MAX],
             damaged_reads: 0,
+            unreadable: None,
             unreachable_since: [None; MEMBERS_MAX],
             joined: [0; MEMBERS_MAX],
         }
@@ -85,6 +88,11 @@ impl Replication {
     #[must_use]
     pub const fn damaged_reads(&self) -> u64 {
         self.damaged_reads
+    }
+
+    /// The follower for which the log could not be read, and where, since the last call.
+    pub const fn take_unreadable(&mut self) -> Option<(MemberId, Position)> {
+        self.unreadable.take()
     }
 
     /// Hands a status message or NAK to the sender of `member`.
@@ -148,7 +156,8 @@ impl Replication {
     ) -> usize {
         let mut work = 0;
         let members = self.senders.iter_mut().zip(&mut self.readers);
-        for ((sender, reader), retry_at) in members.zip(&mut self.retry_at) {
+        let members = members.zip(&mut self.retry_at).enumerate();
+        for (member, ((sender, reader), retry_at)) in members {
             let Some(sender) = sender else { continue };
             let damaged = reader.counters().damaged;
             if retry_at.is_some_and(|at| now >= at) {
@@ -162,6 +171,7 @@ impl Replication {
             let refused = reader.counters().damaged - damaged;
             if refused > 0 {
                 self.damaged_reads += refused;
+                self.unreadable = Some((member as MemberId, sender.position()));
                 retry_at.get_or_insert(now + DAMAGE_RETRY_NS);
             }
         }

@@ -59,6 +59,12 @@ impl Election {
 }
 
 impl ConsensusModule {
+    /// Silence after which an election begins, ns.
+    #[must_use]
+    pub const fn election_timeout(&self) -> Nanos {
+        self.config.election_timeout_ns
+    }
+
     pub(super) fn reset_election_deadline(&mut self, now: Nanos) {
         let timeout = self.config.election_timeout_ns;
         let jitter = self.prng.range(0..timeout as u64) as Nanos;

@@ -72,6 +72,12 @@ impl Following {
 }
 
 impl ConsensusModule {
+    /// The greatest commit position heard from the leader followed; 0 before any.
+    #[must_use]
+    pub const fn leader_commit(&self) -> Position {
+        self.following.leader_commit
+    }
+
     /// Whether it came from the leader this member now follows.
     pub(super) fn on_commit_position(
         &mut self,

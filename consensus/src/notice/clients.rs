@@ -1,6 +1,6 @@
 //! What a node says about clients' datagrams, streams and connects.
 
-use super::{NodeNotice, Row, Source};
+use super::{NodeNotice, Row, Source, system_error};
 
 /// What to do about datagrams that no client sends.
 const STRANGER: &str = "no client is affected; if it goes on, find out what runs at that address, \
@@ -91,5 +91,14 @@ pub(super) const ROWS: &[Row] = &[
             )
         },
         remedy: "correct the cluster name or the addresses that the client is given",
+    },
+    Row {
+        kind: NodeNotice::SendToClientRefused,
+        text: |detail, _, f| {
+            let (client, error) = (Source(detail.source), system_error(detail.values[0]));
+            write!(f, "cannot send to the client at {client}: {error}")
+        },
+        remedy: "check this host's routes and firewall, and that the node's addresses reach that \
+                 client",
     },
 ];

@@ -69,4 +69,32 @@ pub(super) const ROWS: &[Row] = &[
         text: |detail, _, f| frame(detail, "a packet that has no place in the log's stream", f),
         remedy: ALTERED,
     },
+    Row {
+        kind: NodeNotice::LogUnreadable,
+        text: |detail, place, f| {
+            let (member, to) = (detail.subject, Source(detail.source));
+            let (directory, position) = (&place.directory, detail.values[0]);
+            write!(
+                f,
+                "the log in {directory} cannot be read back at {position}, so that member \
+                 {member} at {to} does not get it"
+            )
+        },
+        remedy: "check the disk; with all other members running, restart this one: another leads, \
+                 and this one's log is filled up from its peers",
+    },
+    Row {
+        kind: NodeNotice::LogStuck,
+        text: |detail, _, f| {
+            let (member, leader) = (detail.subject, Source(detail.source));
+            let [end, commit, seconds, _] = detail.values;
+            write!(
+                f,
+                "the log ends at {end} here and is committed up to {commit}, but nothing has come \
+                 from the leader, member {member} at {leader}, for {seconds} s"
+            )
+        },
+        remedy: "see what the leader says: it may not be able to read its log, or to reach this \
+                 member",
+    },
 ];

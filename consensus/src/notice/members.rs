@@ -1,6 +1,11 @@
 //! What a node says about other members' messages and the network between them.
 
-use super::{NodeNotice, Row, Source};
+use core::fmt::{Formatter, Result};
+
+use lockstep_transport::notices::{Detail, NoticeKind};
+
+use super::{NodeNotice, Place, Row, Source, system_error};
+use crate::agent::watch::Absence;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -84,4 +89,123 @@ pub(super) const ROWS: &[Row] = &[
         remedy: "give every member the same list of `members`, in the same order, and its own \
                  place in it",
     },
+    Row {
+        kind: NodeNotice::SendToMemberRefused,
+        text: |detail, _, f| {
+            let (to, error) = (Source(detail.source), system_error(detail.values[0]));
+            match detail.subject {
+                7.. => write!(f, "cannot send to {to}: {error}"),
+                member => write!(f, "cannot send to member {member} at {to}: {error}"),
+            }
+        },
+        remedy: "check that member's address in the configuration file, and this host's routes and \
+                 firewall",
+    },
+    Row {
+        kind: NodeNotice::PortReceiveFailed,
+        text: |detail, _, f| {
+            let error = system_error(detail.values[0]);
+            write!(f, "receiving a datagram failed: {error}")
+        },
+        remedy: "the node goes on; if it goes on too, check this host's network",
+    },
+    Row {
+        kind: NodeNotice::PortDatagramTooLong,
+        text: |_, _, f| f.write_str("a datagram longer than any that members or clients send came"),
+        remedy: "find out who else sends to this node's addresses",
+    },
+    Row {
+        kind: NodeNotice::PortUnknownSource,
+        text: |_, _, f| f.write_str("a datagram came from no IP address"),
+        remedy: "find out who else sends to this node's addresses",
+    },
+    Row {
+        kind: NodeNotice::PortRingFailed,
+        text: |detail, _, f| {
+            let error = system_error(detail.values[0]);
+            write!(f, "the ring that receives datagrams failed: {error}")
+        },
+        remedy: "the node goes on by system calls; restart it to try the ring again, or set \
+                 io = \"syscall\"",
+    },
+    Row {
+        kind: NodeNotice::MemberSilent,
+        text: |detail, _, f| {
+            let (member, source) = (detail.subject, Source(detail.source));
+            match detail.values {
+                [seconds, 0, ..] => write!(
+                    f,
+                    "member {member} at {source} has not been heard since start, for {seconds} s"
+                ),
+                [seconds, ..] => write!(
+                    f,
+                    "member {member} at {source} has not been heard for {seconds} s"
+                ),
+            }
+        },
+        remedy: "start it, or check the network and the firewalls between the members: until then \
+                 fewer failures are survived",
+    },
+    Row {
+        kind: NodeNotice::NoLeader,
+        text: no_leader,
+        remedy: "a majority of the members must run, reach each other and agree on the \
+                 configuration: see what the others say",
+    },
+    Row {
+        kind: NodeNotice::MemberExcluded,
+        text: |detail, _, f| {
+            let (member, source) = (detail.subject, Source(detail.source));
+            let position = detail.values[0];
+            write!(
+                f,
+                "the log of member {member} at {source} differs from the leader's at or below \
+                 {position}: it is sent the log but does not count"
+            )
+        },
+        remedy: "keep all directories as they are, check both disks, and restart that member, so \
+                 that it reads its log back",
+    },
 ];
+
+fn no_leader(detail: &Detail, place: &Place, f: &mut Formatter<'_>) -> Result {
+    let [seconds, absences, kinds, is_damaged] = detail.values;
+    write!(f, "no leader for {seconds} s")?;
+    let bytes = absences.to_le_bytes().into_iter().zip(kinds.to_le_bytes());
+    let mut separator = ": ";
+    for (member, (absence, kind)) in bytes.enumerate() {
+        let why = match Absence::from_number(absence) {
+            Absence::None => continue,
+            Absence::NeverHeard => "has not been heard since start",
+            Absence::Silent => "is not heard any more",
+            Absence::Refused => refusal(kind),
+            Absence::VoteDenied => "is heard but refuses its vote",
+        };
+        let address = Source(place.member_address(member as u8));
+        write!(f, "{separator}member {member} at {address} {why}")?;
+        separator = ", ";
+    }
+    if is_damaged != 0 {
+        write!(
+            f,
+            "{separator}this member does not stand, its log is damaged"
+        )?;
+    }
+    Ok(())
+}
+
+/// Why the messages of a member are refused, by the number of the notice's kind.
+fn refusal(kind: u8) -> &'static str {
+    let is = |other: NodeNotice| usize::from(kind) == other.index();
+    if is(NodeNotice::OtherCluster) {
+        "belongs to another cluster"
+    } else if is(NodeNotice::OtherConfiguration) {
+        "has other cluster-wide settings"
+    } else if is(NodeNotice::MisplacedMember) {
+        "says it is another member"
+    } else if is(NodeNotice::UnknownMemberMessage) {
+        "runs another version"
+    } else {
+        "sends messages that are refused"
+    }
+}

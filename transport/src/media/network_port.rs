@@ -6,6 +6,7 @@ use super::error::PortError;
 use super::syscall_port::{PortCounters, SocketOptions, SyscallPort};
 use super::uring_port::UringPort;
 use crate::datagram_port::{DatagramPort, Received, SendOutcome};
+use crate::port_trouble::PortTrouble;
 use crate::time::Nanos;
 
 /// A way to reach the network.
@@ -97,6 +98,13 @@ impl DatagramPort for NetworkPort {
         match self {
             Self::Syscall(port) => port.receive(now, buffer),
             Self::Uring(port) => port.receive(now, buffer),
+        }
+    }
+
+    fn take_trouble(&mut self) -> Option<PortTrouble> {
+        match self {
+            Self::Syscall(port) => port.take_trouble(),
+            Self::Uring(port) => port.take_trouble(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The fastest way through the loopback interface and on few cores (`limits.md` 3). Owned by
 //! the thread that polls it; holds no buffers of its own. Loss is normal here: what the kernel
-//! refuses is counted, never reported as an error.
+//! refuses is counted and kept until [`DatagramPort::take_trouble`], never reported as an error.
 
 use core::net::SocketAddr;
 use std::io;
@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::error::PortError;
 use super::socket_address::SocketAddress;
 use crate::datagram_port::{DATAGRAM_LENGTH_MAX, DatagramPort, Received, SendOutcome};
+use crate::port_trouble::{PortTrouble, PortTroubles, TroubleKind};
 use crate::time::Nanos;
 
 /// System calls one `receive` or `send` makes at most. Errors left behind by earlier datagrams
@@ -74,6 +75,7 @@ pub struct SyscallPort {
     socket: Socket,
     local: SocketAddr,
     counters: PortCounters,
+    troubles: PortTroubles,
 }
 
 impl SyscallPort {
@@ -109,6 +111,7 @@ impl SyscallPort {
             socket,
             local,
             counters: PortCounters::default(),
+            troubles: PortTroubles::default(),
         })
     }
 
@@ -137,8 +140,8 @@ impl SyscallPort {
         match last_error() {
             libc::EAGAIN => ReceiveError::Empty,
             libc::EINTR => ReceiveError::Passing,
-            _ => {
-                self.counters.receive_errors += 1;
+            errno => {
+                self.on_receive_failed(errno);
                 ReceiveError::Passing
             }
         }
@@ -146,7 +149,7 @@ impl SyscallPort {
 
     #[cold]
     #[inline(never)]
-    fn on_send_error(&mut self) -> Option<SendOutcome> {
+    fn on_send_error(&mut self, to: SocketAddr) -> Option<SendOutcome> {
         match last_error() {
             libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => {
                 self.counters.back_pressured += 1;
@@ -154,13 +157,35 @@ impl SyscallPort {
             }
             // The report of an earlier datagram that found no listener; this one was not tried.
             libc::EINTR | libc::ECONNREFUSED => None,
-            _ => Some(self.refuse()),
+            errno => Some(self.refuse(errno, to)),
         }
     }
 
-    const fn refuse(&mut self) -> SendOutcome {
+    const fn refuse(&mut self, errno: libc::c_int, to: SocketAddr) -> SendOutcome {
         self.counters.refused += 1;
+        self.troubles
+            .note(TroubleKind::SendRefused, errno, Some(to));
         SendOutcome::Refused
+    }
+
+    pub(super) const fn on_receive_failed(&mut self, errno: libc::c_int) {
+        self.counters.receive_errors += 1;
+        self.troubles.note(TroubleKind::ReceiveFailed, errno, None);
+    }
+
+    pub(super) const fn on_too_long(&mut self) {
+        self.counters.too_long += 1;
+        self.troubles.note(TroubleKind::TooLong, 0, None);
+    }
+
+    pub(super) const fn on_unknown_source(&mut self) {
+        self.counters.bad_source += 1;
+        self.troubles.note(TroubleKind::UnknownSource, 0, None);
+    }
+
+    pub(super) const fn on_ring_failed(&mut self, errno: libc::c_int) {
+        self.counters.ring_failures += 1;
+        self.troubles.note(TroubleKind::RingFailed, errno, None);
     }
 }
 
@@ -227,22 +252,26 @@ impl DatagramPort for SyscallPort {
                 }
             };
             if length > buffer.len() {
-                self.counters.too_long += 1;
+                self.on_too_long();
                 continue;
             }
             match source.decode() {
                 Some(source) => return Some(Received { source, length }),
-                None => self.counters.bad_source += 1,
+                None => self.on_unknown_source(),
             }
         }
         None
     }
 
+    fn take_trouble(&mut self) -> Option<PortTrouble> {
+        self.troubles.take()
+    }
+
     fn send(&mut self, _now: Nanos, to: SocketAddr, datagram: &[u8]) -> SendOutcome {
         if datagram.len() > DATAGRAM_LENGTH_MAX {
-            return self.refuse();
+            return self.refuse(libc::EMSGSIZE, to);
         }
-        let to = SocketAddress::encode(to);
+        let peer = SocketAddress::encode(to);
         for _ in 0..ATTEMPTS_MAX {
             self.counters.system_calls += 1;
             // SAFETY: the datagram and the address are live and as long as said.
@@ -252,17 +281,17 @@ impl DatagramPort for SyscallPort {
                     datagram.as_ptr().cast(),
                     datagram.len(),
                     libc::MSG_NOSIGNAL,
-                    to.as_ptr(),
-                    to.length(),
+                    peer.as_ptr(),
+                    peer.length(),
                 )
             };
             if result >= 0 {
                 return SendOutcome::Sent;
             }
-            if let Some(outcome) = self.on_send_error() {
+            if let Some(outcome) = self.on_send_error(to) {
                 return outcome;
             }
         }
-        self.refuse()
+        self.refuse(libc::ECONNREFUSED, to)
     }
 }

@@ -119,8 +119,9 @@ pub(super) enum Completion {
     },
     /// Every buffer was in use; the receive has ended and must be armed again.
     Exhausted,
-    /// The receive met an error, which says nothing about later datagrams.
-    Error,
+    /// The receive met an error, which says nothing about later datagrams: its number, or 0
+    /// where the kernel said what makes no sense.
+    Error(i32),
 }
 
 /// What a filled buffer holds.
@@ -231,7 +232,7 @@ impl ReceiveRing {
                 Completion::Filled { id, length }
             }
             (Err(_), _) if completion.result() == -libc::ENOBUFS => Completion::Exhausted,
-            _ => Completion::Error,
+            _ => Completion::Error(completion.result().min(0).saturating_neg()),
         })
     }
 
@@ -338,7 +339,7 @@ mod tests {
                     ring.release(id);
                 }
                 Some(Completion::Exhausted) => exhausted += 1,
-                Some(Completion::Error) => panic!("an error on an undisturbed socket"),
+                Some(Completion::Error(_)) => panic!("an error on an undisturbed socket"),
                 None if ring.is_armed() => ring.take_over().unwrap(),
                 None => ring.arm().unwrap(),
             }

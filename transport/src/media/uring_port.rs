@@ -14,6 +14,7 @@ use super::socket_address;
 use super::syscall_port::{PortCounters, SocketOptions, SyscallPort};
 use super::uring::{Completion, ReceiveRing};
 use crate::datagram_port::{DatagramPort, Received, SendOutcome};
+use crate::port_trouble::PortTrouble;
 use crate::time::Nanos;
 
 /// Completions and system calls that one `receive` gets through at most before it gives up:
@@ -58,10 +59,10 @@ impl UringPort {
 
     /// Copies out and gives back a filled buffer; `None` when its datagram was dropped.
     fn take(&mut self, id: u16, length: usize, buffer: &mut [u8]) -> Option<Received> {
-        let counters = self.socket.counters_mut();
+        let socket = &mut self.socket;
         let received = match self.ring.message(id, length) {
             None => {
-                counters.receive_errors += 1;
+                socket.on_receive_failed(0);
                 None
             }
             Some(message) => match (message.payload, socket_address::decode(message.source)) {
@@ -71,11 +72,11 @@ impl UringPort {
                     Some(Received { source, length })
                 }
                 (_, None) => {
-                    counters.bad_source += 1;
+                    socket.on_unknown_source();
                     None
                 }
                 _ => {
-                    counters.too_long += 1;
+                    socket.on_too_long();
                     None
                 }
             },
@@ -110,7 +111,8 @@ impl UringPort {
         );
         if !passing {
             self.failed = true;
-            self.socket.counters_mut().ring_failures += 1;
+            self.socket
+                .on_ring_failed(error.raw_os_error().unwrap_or(0));
         }
         passing
     }
@@ -131,7 +133,7 @@ impl DatagramPort for UringPort {
                     }
                 }
                 Some(Completion::Exhausted) => self.socket.counters_mut().ring_exhausted += 1,
-                Some(Completion::Error) => self.socket.counters_mut().receive_errors += 1,
+                Some(Completion::Error(errno)) => self.socket.on_receive_failed(errno),
                 None if self.failed => return self.socket.receive(now, buffer),
                 None => {
                     if !self.replenish() && !self.failed {
@@ -141,6 +143,10 @@ impl DatagramPort for UringPort {
             }
         }
         None
+    }
+
+    fn take_trouble(&mut self) -> Option<PortTrouble> {
+        self.socket.take_trouble()
     }
 
     fn send(&mut self, now: Nanos, to: SocketAddr, datagram: &[u8]) -> SendOutcome {
