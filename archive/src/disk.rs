@@ -87,6 +87,17 @@ pub struct Completion {
     pub result: Result<FileId, DiskError>,
 }
 
+/// Where a file lies: what a copy of it does not share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FilePlace {
+    /// Its inode number.
+    pub inode: u64,
+    /// When it was made, ns; 0 where the file system does not keep that.
+    pub birth_ns: u64,
+    /// Names its file system.
+    pub file_system: u64,
+}
+
 /// Why storage could not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiskError {
@@ -152,6 +163,12 @@ pub trait Disk {
     /// # Errors
     /// The operating system's.
     fn length(&mut self, file: FileId) -> Result<u64, DiskError>;
+
+    /// Cold: where a file lies.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError>;
 
     /// Cold: fills `target` from `offset`; short files are an error.
     ///

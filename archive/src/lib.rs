@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod checksum;
 pub mod directory;
 pub mod disk;
+pub mod identity_file;
 pub mod log_reader;
 pub mod log_view;
 pub mod node_state;

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use lockstep_transport::time::{Nanos, earliest};
 
-use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId};
-use crate::token::{OWNER_ACK_MARK, OWNER_NODE_STATE, OWNER_RECORDER, owner};
+use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
+use crate::token::{OWNER_ACK_MARK, OWNER_IDENTITY, OWNER_NODE_STATE, OWNER_RECORDER, owner};
 
 /// Completions held back at once: more than the writers of one node can have in flight (one
 /// each of recorder, node state and ack mark).
@@ -62,7 +62,7 @@ const fn is_write(completion: &Completion) -> bool {
     // delay changes nothing.
     matches!(
         owner(completion.token),
-        OWNER_RECORDER | OWNER_NODE_STATE | OWNER_ACK_MARK
+        OWNER_RECORDER | OWNER_NODE_STATE | OWNER_ACK_MARK | OWNER_IDENTITY
     )
 }
 
@@ -81,6 +81,10 @@ impl<D: Disk> Disk for SlowDisk<D> {
 
     fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
         self.disk.length(file)
+    }
+
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
+        self.disk.place(file)
     }
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {

@@ -15,6 +15,8 @@ pub const OWNER_RECORDER: Owner = 1;
 pub const OWNER_NODE_STATE: Owner = 2;
 /// The file with the ack mark.
 pub const OWNER_ACK_MARK: Owner = 3;
+/// The file that says which directory this is.
+pub const OWNER_IDENTITY: Owner = 4;
 /// The first log reader; reader `n` is this plus `n`.
 pub const OWNER_READER_FIRST: Owner = 16;
 

@@ -12,24 +12,11 @@ use lockstep_transport::time::Nanos;
 
 use crate::cluster_limits::ClusterLimits;
 use crate::config::LOG_MTU_MIN;
+use crate::formation::FormationRecord;
 use crate::member::{LeadershipTermId, MEMBERS_MAX, MemberId};
 
 /// Version of [`NewLeadershipTerm`]'s body.
 const TERM_ENTRY_VERSION: u16 = 2;
-
-/// The act that made this cluster of these directories (`log.md` 9.2). All zeros until a cluster
-/// forms by unanimity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FormationRecord {
-    /// The cluster's uuid.
-    pub cluster: u128,
-    /// Which draw of the uuid this was.
-    pub draw: u64,
-    /// Members, 0 to [`MEMBERS_MAX`].
-    pub members: u8,
-    /// The directory of each member, by id; zero above `members`.
-    pub directories: [u128; MEMBERS_MAX],
-}
 
 /// First entry of a term. Fits one frame of the smallest log mtu.
 ///

@@ -7,7 +7,7 @@ use core::cell::Cell;
 use core::net::{Ipv4Addr, SocketAddr};
 use std::alloc::{GlobalAlloc, Layout, System};
 
-use lockstep_archive::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId};
+use lockstep_archive::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
@@ -109,6 +109,10 @@ impl Disk for UncountedDisk {
 
     fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
         self.0.length(file)
+    }
+
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
+        self.0.place(file)
     }
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {

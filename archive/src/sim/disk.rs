@@ -12,7 +12,7 @@ use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use super::image::{Dice, FileImage, WriteStage};
 use crate::disk::{
-    BLOCK_LENGTH, Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, Token,
+    BLOCK_LENGTH, Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace, Token,
 };
 
 /// Operations in flight; as for the real disks.
@@ -72,6 +72,7 @@ struct Image {
     config: SimDiskConfig,
     dice: Dice,
     files: Vec<FileImage>,
+    inodes: u64,
     in_flight: Vec<InFlight>,
     next_ticket: u64,
     crashed: bool,
@@ -80,6 +81,12 @@ struct Image {
     failing_writes: u32,
     failing_reads: u32,
     stalled_until: Nanos,
+}
+
+/// All files of a directory at one moment, as a backup tool finds them.
+#[derive(Clone, Debug)]
+pub struct SimBackup {
+    files: Vec<FileImage>,
 }
 
 /// Handle onto a simulated disk. See the module.
@@ -97,6 +104,7 @@ impl SimDisk {
                 config,
                 dice: Dice::new(config.seed),
                 files: Vec::new(),
+                inodes: 0,
                 in_flight: Vec::new(),
                 next_ticket: 0,
                 crashed: false,
@@ -138,6 +146,32 @@ impl SimDisk {
         for file in &mut self.image.borrow_mut().files {
             file.exists = false;
         }
+    }
+
+    /// What a backup tool would take with it now.
+    #[must_use]
+    pub fn backup(&self) -> SimBackup {
+        let image = self.image.borrow();
+        let files = image.files.iter().filter(|file| file.exists).cloned();
+        SimBackup {
+            files: files.collect(),
+        }
+    }
+
+    /// Replaces all files by those of `backup`, as new files: an operator's copy.
+    pub fn copy_from(&self, backup: &SimBackup) {
+        let mut image = self.image.borrow_mut();
+        image.files.clone_from(&backup.files);
+        for index in 0..image.files.len() {
+            image.inodes += 1;
+            image.files[index].inode = image.inodes;
+        }
+    }
+
+    /// Writes the bytes of an own older `backup` back into the same files, as
+    /// `rsync --inplace` does: nothing on the file system tells.
+    pub fn restore_in_place(&self, backup: &SimBackup) {
+        self.image.borrow_mut().files.clone_from(&backup.files);
     }
 
     /// Changing cold operations (create, write, remove) so far.
@@ -266,7 +300,9 @@ impl Image {
                 needed: length,
             });
         }
-        self.files.push(FileImage::zeros(name, length as usize));
+        self.inodes += 1;
+        let file = FileImage::zeros(name, length as usize, self.inodes);
+        self.files.push(file);
         Ok(FileId(self.files.len() as u32 - 1))
     }
 
@@ -406,6 +442,17 @@ impl Disk for SimDisk {
         let mut image = self.image.borrow_mut();
         image.check_up()?;
         Ok(image.file(file).length() as u64)
+    }
+
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
+        let mut image = self.image.borrow_mut();
+        image.check_up()?;
+        let inode = image.file(file).inode;
+        Ok(FilePlace {
+            inode,
+            birth_ns: inode,
+            file_system: image.config.seed,
+        })
     }
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {

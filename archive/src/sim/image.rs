@@ -53,6 +53,8 @@ struct Unsynced {
 pub(super) struct FileImage {
     pub(super) name: String,
     pub(super) exists: bool,
+    /// Its number on the file system; a copy gets another one.
+    pub(super) inode: u64,
     current: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Unsynced>,
@@ -63,10 +65,11 @@ fn apply(target: &mut [u8], offset: usize, bytes: &[u8]) {
 }
 
 impl FileImage {
-    pub(super) fn zeros(name: &str, length: usize) -> Self {
+    pub(super) fn zeros(name: &str, length: usize, inode: u64) -> Self {
         Self {
             name: name.to_owned(),
             exists: true,
+            inode,
             current: vec![0; length],
             durable: vec![0; length],
             unsynced: Vec::new(),

@@ -3,4 +3,4 @@
 mod disk;
 mod image;
 
-pub use disk::{SimDisk, SimDiskConfig};
+pub use disk::{SimBackup, SimDisk, SimDiskConfig};

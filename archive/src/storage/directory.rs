@@ -15,7 +15,8 @@ use lockstep_transport::concurrent::AtomicBuffer;
 
 use crate::ack_mark::ACK_MARK_FILE;
 use crate::catalog::CATALOG_FILE;
-use crate::disk::{DiskError, FileId, SegmentName};
+use crate::disk::{DiskError, FileId, FilePlace, SegmentName};
+use crate::identity_file::IDENTITY_FILE;
 use crate::node_state::NODE_STATE_FILE;
 
 /// The file whose lock says that a process uses the directory.
@@ -201,6 +202,7 @@ fn is_unfinished(name: &str) -> bool {
             CATALOG_FILE,
             NODE_STATE_FILE.name,
             ACK_MARK_FILE.name,
+            IDENTITY_FILE,
             PROBE,
         ];
         SegmentName::parse(name).is_some() || others.contains(&name)
@@ -340,6 +342,19 @@ impl NodeDirectory {
         metadata
             .map(|metadata| metadata.len())
             .map_err(|error| disk_error("length", &file.name, 0, &error))
+    }
+
+    pub(super) fn place(&self, file: FileId) -> Result<FilePlace, DiskError> {
+        let file = self.file(file);
+        let failed = |error: io::Error| disk_error("place", &file.name, 0, &error);
+        let metadata = file.buffered.metadata().map_err(failed)?;
+        let birth = metadata.created().ok();
+        let since = birth.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        Ok(FilePlace {
+            inode: metadata.ino(),
+            birth_ns: since.map_or(0, |since| since.as_nanos() as u64),
+            file_system: metadata.dev(),
+        })
     }
 
     pub(super) fn read(

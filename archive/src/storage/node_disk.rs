@@ -7,7 +7,7 @@ use lockstep_transport::time::Nanos;
 use super::directory::{NodeDirectory, StorageError};
 use super::thread_disk::ThreadDisk;
 use super::uring_disk::UringDisk;
-use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId};
+use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
 
 /// What the operator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +110,10 @@ impl Disk for NodeDisk {
 
     fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
         either!(self, disk => disk.length(file))
+    }
+
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
+        either!(self, disk => disk.place(file))
     }
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {

@@ -14,7 +14,7 @@ use super::QUEUE_LENGTH;
 use super::directory::{NodeDirectory, StorageError};
 use super::operation::{Operation, Transfer};
 use super::preparer::Preparer;
-use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId};
+use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
 
 /// See the module.
 #[derive(Debug)]
@@ -120,6 +120,10 @@ impl Disk for ThreadDisk {
 
     fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
         self.directory.length(file)
+    }
+
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
+        self.directory.place(file)
     }
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {

@@ -15,7 +15,9 @@ use super::QUEUE_LENGTH;
 use super::directory::{NodeDirectory, StorageError};
 use super::operation::{Operation, Progress, Transfer};
 use super::preparer::Preparer;
-use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, Token};
+use crate::disk::{
+    Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace, Token,
+};
 
 /// See the module.
 pub struct UringDisk {
@@ -259,6 +261,10 @@ impl Disk for UringDisk {
 
     fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
         self.directory.length(file)
+    }
+
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
+        self.directory.place(file)
     }
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {

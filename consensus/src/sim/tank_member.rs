@@ -4,7 +4,9 @@ use core::net::SocketAddr;
 use std::path::PathBuf;
 
 use lockstep_archive::disk::SegmentName;
-use lockstep_archive::disk::{Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId};
+use lockstep_archive::disk::{
+    Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace,
+};
 use lockstep_archive::segment::LOG_RECORDING_ID;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::notices::Notice;
@@ -49,6 +51,10 @@ impl Disk for TankDisk {
 
     fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
         self.disk.length(file)
+    }
+
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
+        self.disk.place(file)
     }
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {

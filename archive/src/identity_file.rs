@@ -1,0 +1,411 @@
+//! `identity.dat`: which directory this is, whose, and where it was made (`log.md` 9.1).
+//!
+//! A directory has a random id for ever. The file remembers its own place on the file system: a
+//! file that finds itself elsewhere lies in a copy, and a copy must not speak for the original.
+//! Besides, it keeps `notes` for its owner: what a member durably knows of its cluster.
+//!
+//! Two slots of 4 KiB; each change is written to one, then to the other, and is durable when
+//! both are: whichever of them rots later, the other one has the newest content.
+//!
+//! | offset | size | field of a slot |
+//! |---|---|---|
+//! | 0 | 8 | magic `LSIDENTI` |
+//! | 8 | 8 | sequence, from 1 |
+//! | 16 | 4 | version, 1 |
+//! | 20 | 1, 1, 2 | member, length of the cluster's name, zeros |
+//! | 24 | 16 | directory id |
+//! | 40 | 8, 8, 8 | inode, birth time (ns), file system of the file itself |
+//! | 64 | 64 | the cluster's name, cut to 64 bytes |
+//! | 128 | 1024 | notes |
+//! | 1152 | 2940 | zeros |
+//! | 4092 | 4 | crc32c of everything before |
+
+use lockstep_transport::concurrent::AtomicBuffer;
+use lockstep_transport::time::Nanos;
+
+use crate::disk::{
+    BLOCK_LENGTH, Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace, Token,
+};
+use crate::token::{OWNER_IDENTITY, TokenSource};
+
+/// The file's name.
+pub const IDENTITY_FILE: &str = "identity.dat";
+
+/// Bytes of the owner's notes.
+pub const NOTES_LENGTH: usize = 1024;
+
+/// The owner's notes.
+pub type Notes = [u8; NOTES_LENGTH];
+
+const MAGIC: [u8; 8] = *b"LSIDENTI";
+const VERSION: u32 = 1;
+const SLOTS: usize = 2;
+const NAME_OFFSET: usize = 64;
+const NAME_MAX: usize = 64;
+const NOTES_OFFSET: usize = 128;
+const NOTES_END: usize = NOTES_OFFSET + NOTES_LENGTH;
+const CHECKSUM_OFFSET: usize = BLOCK_LENGTH - 4;
+
+/// Who a directory is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryIdentity {
+    /// Its random id.
+    pub directory: u128,
+    /// The member it was made for.
+    pub member: u8,
+    /// The name of the cluster it was made for, cut to 64 bytes.
+    pub cluster: Vec<u8>,
+    /// Where the file lay when the id was drawn.
+    pub place: FilePlace,
+    /// What its owner wrote down.
+    pub notes: Notes,
+}
+
+/// What the file was found to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentityContent {
+    /// No such file, or one that was created but never written.
+    Blank,
+    /// An identity, and its sequence.
+    Valid(Box<DirectoryIdentity>, u64),
+    /// Bytes, but no valid slot among them.
+    Unreadable,
+}
+
+/// A change on its way to both slots.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    token: Token,
+    slot: usize,
+}
+
+/// The open file with its newest submitted content.
+#[derive(Debug)]
+pub struct IdentityFile {
+    file: FileId,
+    identity: DirectoryIdentity,
+    sequence: u64,
+    block: AtomicBuffer,
+    tokens: TokenSource,
+    in_flight: Option<InFlight>,
+    /// The first slot holds the newest content and the second must follow.
+    is_second_due: bool,
+}
+
+impl DirectoryIdentity {
+    /// A new directory of `member`, without notes.
+    #[must_use]
+    pub fn new(directory: u128, member: u8, cluster: &str, place: FilePlace) -> Self {
+        let name = cluster.as_bytes();
+        Self {
+            directory,
+            member,
+            cluster: name[..name.len().min(NAME_MAX)].to_vec(),
+            place,
+            notes: [0; NOTES_LENGTH],
+        }
+    }
+
+    /// Whether it was made for the cluster of this name.
+    #[must_use]
+    pub fn is_of_cluster(&self, name: &str) -> bool {
+        let name = name.as_bytes();
+        self.cluster == name[..name.len().min(NAME_MAX)]
+    }
+
+    fn encode(&self, sequence: u64, block: &mut [u8]) {
+        block.fill(0);
+        block[0..8].copy_from_slice(&MAGIC);
+        block[8..16].copy_from_slice(&sequence.to_le_bytes());
+        block[16..20].copy_from_slice(&VERSION.to_le_bytes());
+        block[20] = self.member;
+        block[21] = self.cluster.len() as u8;
+        block[24..40].copy_from_slice(&self.directory.to_le_bytes());
+        let FilePlace {
+            inode,
+            birth_ns,
+            file_system,
+        } = self.place;
+        for (index, value) in [inode, birth_ns, file_system].into_iter().enumerate() {
+            let offset = 40 + index * 8;
+            block[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        block[NAME_OFFSET..NAME_OFFSET + self.cluster.len()].copy_from_slice(&self.cluster);
+        block[NOTES_OFFSET..NOTES_END].copy_from_slice(&self.notes);
+        let crc = crc32c::crc32c(&block[..CHECKSUM_OFFSET]);
+        block[CHECKSUM_OFFSET..BLOCK_LENGTH].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    fn decode(block: &[u8; BLOCK_LENGTH]) -> Option<(Self, u64)> {
+        let number = |offset: usize| -> Option<u64> {
+            Some(u64::from_le_bytes(*block[offset..].first_chunk()?))
+        };
+        let sequence = number(8)?;
+        let name_length = usize::from(block[21]);
+        let identity = Self {
+            directory: u128::from_le_bytes(*block[24..].first_chunk()?),
+            member: block[20],
+            cluster: block
+                .get(NAME_OFFSET..NAME_OFFSET + name_length.min(NAME_MAX))?
+                .to_vec(),
+            place: FilePlace {
+                inode: number(40)?,
+                birth_ns: number(48)?,
+                file_system: number(56)?,
+            },
+            notes: *block[NOTES_OFFSET..].first_chunk()?,
+        };
+        let mut again = [0; BLOCK_LENGTH];
+        identity.encode(sequence, &mut again);
+        (again == *block).then_some((identity, sequence))
+    }
+}
+
+impl IdentityFile {
+    /// Cold: what the file holds, without changing anything.
+    ///
+    /// # Errors
+    /// The disk's, other than for a missing file.
+    pub fn inspect(disk: &mut impl Disk) -> Result<IdentityContent, DiskError> {
+        let file = match disk.open(IDENTITY_FILE) {
+            Ok(file) => file,
+            Err(DiskError::Missing { .. }) => return Ok(IdentityContent::Blank),
+            Err(error) => return Err(error),
+        };
+        let length = disk.length(file)?;
+        let mut newest = None;
+        let mut is_blank = true;
+        for slot in 0..SLOTS {
+            let offset = (slot * BLOCK_LENGTH) as u64;
+            if length < offset + BLOCK_LENGTH as u64 {
+                break;
+            }
+            let mut block = [0; BLOCK_LENGTH];
+            disk.read(file, offset, &mut block)?;
+            is_blank &= block.iter().all(|byte| *byte == 0);
+            let Some((identity, sequence)) = DirectoryIdentity::decode(&block) else {
+                continue;
+            };
+            if newest.as_ref().is_none_or(|(_, known)| sequence > *known) {
+                newest = Some((identity, sequence));
+            }
+        }
+        Ok(match newest {
+            Some((identity, sequence)) => IdentityContent::Valid(Box::new(identity), sequence),
+            None if is_blank => IdentityContent::Blank,
+            None => IdentityContent::Unreadable,
+        })
+    }
+
+    /// Cold: makes the file, or reuses one that was never finished: `directory` is the id of a
+    /// new directory of `member`, durable on return.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn create(
+        disk: &mut impl Disk,
+        directory: u128,
+        member: u8,
+        cluster: &str,
+    ) -> Result<Self, DiskError> {
+        let file = disk.create(IDENTITY_FILE, (SLOTS * BLOCK_LENGTH) as u64)?;
+        let place = disk.place(file)?;
+        let identity = DirectoryIdentity::new(directory, member, cluster, place);
+        let mut this = Self::over(file, identity, 0)?;
+        this.write(disk)?;
+        Ok(this)
+    }
+
+    /// Cold: opens the file that was found to hold `identity` with `sequence`.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn open(
+        disk: &mut impl Disk,
+        identity: DirectoryIdentity,
+        sequence: u64,
+    ) -> Result<Self, DiskError> {
+        let file = disk.open(IDENTITY_FILE)?;
+        Self::over(file, identity, sequence)
+    }
+
+    fn over(file: FileId, identity: DirectoryIdentity, sequence: u64) -> Result<Self, DiskError> {
+        let block = AtomicBuffer::allocate(BLOCK_LENGTH).map_err(|error| DiskError::Io {
+            operation: "allocation of a buffer",
+            name: IDENTITY_FILE.to_owned(),
+            detail: error.to_string(),
+        })?;
+        Ok(Self {
+            file,
+            identity,
+            sequence,
+            block,
+            tokens: TokenSource::new(OWNER_IDENTITY),
+            in_flight: None,
+            is_second_due: false,
+        })
+    }
+
+    /// Who the directory is, with the newest notes, durable or on their way.
+    #[must_use]
+    pub const fn identity(&self) -> &DirectoryIdentity {
+        &self.identity
+    }
+
+    /// Cold: whether the file lies elsewhere than where it was made: a copy, or a backup put
+    /// back. Where the file system keeps birth times, inode and birth time decide; a device
+    /// that got another number at boot makes no copy.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn is_copy(&self, disk: &mut impl Disk) -> Result<bool, DiskError> {
+        let (made, found) = (self.identity.place, disk.place(self.file)?);
+        let has_birth = made.birth_ns != 0 && found.birth_ns != 0;
+        let is_same_file = (made.inode, made.birth_ns) == (found.inode, found.birth_ns);
+        Ok(!is_same_file || (!has_birth && made.file_system != found.file_system))
+    }
+
+    /// Cold: the directory is another one from now on, with `notes`, durable on return.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn rename(
+        &mut self,
+        disk: &mut impl Disk,
+        directory: u128,
+        notes: &Notes,
+    ) -> Result<(), DiskError> {
+        self.identity.directory = directory;
+        self.identity.place = disk.place(self.file)?;
+        self.identity.notes = *notes;
+        self.write(disk)
+    }
+
+    /// Cold: replaces the notes, durable on return.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write_notes(&mut self, disk: &mut impl Disk, notes: &Notes) -> Result<(), DiskError> {
+        self.identity.notes = *notes;
+        self.write(disk)
+    }
+
+    fn write(&mut self, disk: &mut impl Disk) -> Result<(), DiskError> {
+        assert!(!self.is_writing(), "a cold write during a hot one");
+        self.encode();
+        for slot in 0..SLOTS {
+            let bytes = self.block.bytes(0, BLOCK_LENGTH);
+            disk.write(self.file, offset_of(slot), bytes)?;
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self) {
+        self.sequence += 1;
+        let block = self.block.bytes_mut(0, BLOCK_LENGTH);
+        self.identity.encode(self.sequence, block);
+    }
+
+    /// Hot: starts replacing id and notes. One change at a time;
+    /// [`on_completion`](Self::on_completion) tells when it is durable.
+    ///
+    /// # Errors
+    /// [`Busy`] while the disk's queue is full or the previous change is on its way.
+    pub fn submit(
+        &mut self,
+        now: Nanos,
+        disk: &mut impl Disk,
+        directory: u128,
+        notes: &Notes,
+    ) -> Result<(), Busy> {
+        if self.is_writing() {
+            return Err(Busy);
+        }
+        self.identity.directory = directory;
+        self.identity.notes = *notes;
+        self.encode();
+        self.submit_slot(now, disk, 0)
+    }
+
+    fn submit_slot(&mut self, now: Nanos, disk: &mut impl Disk, slot: usize) -> Result<(), Busy> {
+        let token = self.tokens.next_token();
+        let operation = DiskOp::Write {
+            token,
+            file: self.file,
+            offset: offset_of(slot),
+            block: self.block.kernel_block(0, BLOCK_LENGTH),
+            durability: Durability::Synced,
+        };
+        disk.submit(now, operation)?;
+        self.in_flight = Some(InFlight { token, slot });
+        Ok(())
+    }
+
+    /// Hot: goes on with a change whose first slot is written.
+    pub fn do_work(&mut self, now: Nanos, disk: &mut impl Disk) {
+        if self.is_second_due && self.submit_slot(now, disk, 1).is_ok() {
+            self.is_second_due = false;
+        }
+    }
+
+    /// Takes a completion: `None` when it is not of this file; otherwise whether the change is
+    /// durable now, or the error after which the file must not be trusted.
+    pub fn on_completion(&mut self, completion: &Completion) -> Option<Result<bool, DiskError>> {
+        let write = self
+            .in_flight
+            .filter(|write| write.token == completion.token)?;
+        self.in_flight = None;
+        if let Err(error) = &completion.result {
+            return Some(Err(error.clone()));
+        }
+        self.is_second_due = write.slot == 0;
+        Some(Ok(!self.is_second_due))
+    }
+
+    /// Whether a change is not durable yet.
+    #[must_use]
+    pub const fn is_writing(&self) -> bool {
+        self.in_flight.is_some() || self.is_second_due
+    }
+}
+
+const fn offset_of(slot: usize) -> u64 {
+    (slot * BLOCK_LENGTH) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> DirectoryIdentity {
+        let place = FilePlace {
+            inode: 7,
+            birth_ns: 8,
+            file_system: 9,
+        };
+        let mut identity = DirectoryIdentity::new(5 << 100, 2, "alpha", place);
+        identity.notes[NOTES_LENGTH - 1] = 0xAB;
+        identity
+    }
+
+    #[test]
+    fn an_identity_survives_encoding_and_any_flipped_bit_is_noticed() {
+        let mut block = [0; BLOCK_LENGTH];
+        identity().encode(3, &mut block);
+        let decoded = DirectoryIdentity::decode(&block);
+        assert_eq!(decoded, Some((identity(), 3)));
+        for bit in 0..BLOCK_LENGTH * 8 {
+            block[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(DirectoryIdentity::decode(&block), None, "bit {bit}");
+            block[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn a_long_cluster_name_is_recognised_by_what_was_kept_of_it() {
+        let name = "x".repeat(100);
+        let identity = DirectoryIdentity::new(1, 0, &name, FilePlace::default());
+        assert!(identity.is_of_cluster(&name));
+        assert!(!identity.is_of_cluster("x"));
+    }
+}
