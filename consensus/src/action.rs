@@ -27,6 +27,19 @@ pub enum HaltReason {
         /// What this member knows to be committed or has applied.
         commit: Position,
     },
+    /// This member's service does not do what the majority's do (`log.md` 5.8).
+    #[error(
+        "this member's service diverged: a majority of the members answers the entry at position \
+         {cause} otherwise (equal up to {agreed}); a restart executes the log again and stops at \
+         the same entry if the service is the cause: run the same build of it on all members, and \
+         see that it depends on nothing but the log"
+    )]
+    Diverged {
+        /// The entry that the majority answers otherwise.
+        cause: Position,
+        /// The last entry up to which outputs are known to have been equal.
+        agreed: Position,
+    },
     /// Two logs differ below a position both claim (L1).
     #[error(
         "member {member}'s chain hash at {position} differs from the leader's: its log is \

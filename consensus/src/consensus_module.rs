@@ -198,6 +198,9 @@ impl ConsensusModule {
                 assert!(position <= self.commit, "C4: applied {position}");
                 self.applied = self.applied.max(position);
             }
+            Event::Diverged { cause, agreed } => {
+                self.halt(HaltReason::Diverged { cause, agreed }, actions);
+            }
             Event::StorageFailed => self.halt(HaltReason::StorageFailed, actions),
         }
     }
@@ -228,6 +231,12 @@ impl ConsensusModule {
         } else {
             self.election_deadline().min(self.follower_deadline())
         }
+    }
+
+    /// Silence after which a member counts as gone.
+    #[must_use]
+    pub const fn election_timeout_ns(&self) -> Nanos {
+        self.config.election_timeout_ns
     }
 
     /// What this member is.
@@ -380,6 +389,8 @@ impl ConsensusModule {
                     self.on_term_page(now, from, &page, actions);
                 }
             }
+            // Not of the log: the agent's.
+            MemberMessage::Output(_) => {}
             MemberMessage::JoinRequest { term, .. }
             | MemberMessage::JoinStart { term, .. }
             | MemberMessage::AppendPosition { term, .. } => {

@@ -69,6 +69,14 @@ pub enum Event {
         /// Smallest applied position.
         position: Position,
     },
+    /// A majority of the members' services answered the entry at `cause`, or one after
+    /// `agreed`, otherwise than this member's. Final.
+    Diverged {
+        /// The entry.
+        cause: Position,
+        /// The last entry up to which outputs are known to have been equal.
+        agreed: Position,
+    },
     /// A write or sync of the log or of the node state failed. Final.
     StorageFailed,
 }

@@ -23,8 +23,10 @@ pub mod message;
 pub mod node;
 pub mod notice;
 pub mod notice_printer;
+pub mod output_agreement;
 pub mod protocol;
 pub mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod stable_hash;
+pub mod void_responses;

@@ -4,6 +4,7 @@
 use lockstep_transport::position::Position;
 
 use crate::member::{LeadershipTermId, TermBase};
+use crate::output_agreement::OutputMessage;
 
 /// Terms in one [`MemberMessage::JoinReply`] page.
 pub const JOIN_PAGE_TERMS: usize = 32;
@@ -109,4 +110,6 @@ pub enum MemberMessage {
         /// The chain hash there.
         checkpoint_hash: u64,
     },
+    /// Whether the services agree.
+    Output(OutputMessage),
 }

@@ -110,6 +110,12 @@ pub enum NodeNotice {
     // Divergence: outputs, cluster-wide limits, log time.
     /// Log time is far from this member's wall clock.
     LogTimeOffset = 160,
+    /// A member's service differs from the majority's.
+    MemberDiverged = 161,
+    /// It is not known whose answers are right: answers wait.
+    OutputContested = 162,
+    /// A Response in the log that a majority's services did not say was passed over.
+    VoidResponse = 163,
 
     // Clients: datagrams, images, connects.
     /// A datagram of a client is no frame of the protocol.
@@ -150,6 +156,8 @@ pub enum NodeNotice {
     RequestOfOtherTerm = 232,
     /// A request was refused: the leader is handing over. The client is told.
     RequestWhileDraining = 233,
+    /// A request was refused: it is not known whose answers are right. The client is told.
+    RequestWhileContested = 244,
 }
 
 /// What a text may name besides the numbers of its notice.

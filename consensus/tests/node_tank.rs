@@ -106,6 +106,20 @@ fn the_same_seed_gives_the_same_run() {
     assert_ne!(first.event_hash, other.event_hash);
 }
 
+#[test]
+fn a_member_whose_service_diverges_stops_and_no_client_sees_its_answer() {
+    let options = TankOptions {
+        members: Some(3),
+        fault_phase_ns: 0,
+        diverging: true,
+        ..TankOptions::default()
+    };
+    let reports = (500..530).map(|seed| run(seed, &options).expect("the seed is clean"));
+    let diverged: u64 = reports.map(|report| report.diverged).sum();
+    // Some first clients leave before the request that is answered wrongly.
+    assert!((15..=30).contains(&diverged), "{diverged} members stopped");
+}
+
 fn expect_found(planted: PlantedFault, seeds: u64) {
     let options = TankOptions {
         planted: Some(planted),

@@ -182,6 +182,39 @@ impl<S: ClusteredService> Container<S> {
         self.leave(position, end, outcome)
     }
 
+    /// Whether the Response is what this node's service said; those of other services are not
+    /// its to judge. Changes nothing.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check_response(&self, header: &EntryHeader, payload: &[u8]) -> Result<(), Divergence> {
+        if header.service != self.service_id {
+            return Ok(());
+        }
+        let name = EffectName {
+            cause: header.number,
+            service: header.service,
+            ordinal: header.ordinal,
+        };
+        self.outbox.check_response(name, header.session, payload)
+    }
+
+    /// Passes over a Response that a majority's services did not say (`log.md` 5.8): the effect
+    /// it names stays in the outbox.
+    ///
+    /// # Errors
+    /// As [`apply_request`](Self::apply_request).
+    pub fn pass_void_response(
+        &mut self,
+        header: &EntryHeader,
+        position: Position,
+        end: Position,
+    ) -> Result<(), ServiceFault> {
+        self.enter(header, position, end)?;
+        self.applied = end;
+        Ok(())
+    }
+
     /// Applies a Response: one of this service is compared with its own output and popped.
     ///
     /// # Errors

@@ -87,6 +87,8 @@ pub enum EmitError {
 /// In what an applied Response differs from what this node's service emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
+    /// The name was answered before by what this node's service said then.
+    AnsweredBefore,
     /// This node emitted nothing of that name at this place of the FIFO.
     Name,
     /// For another session.
@@ -381,6 +383,35 @@ impl Outbox {
     #[must_use]
     pub const fn output_hash(&self) -> u64 {
         self.output.value()
+    }
+
+    /// Whether the Response entry `name` is what this node's service said and the log lacks:
+    /// the front of the FIFO, byte for byte. Changes nothing.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check_response(
+        &self,
+        name: EffectName,
+        session: i64,
+        payload: &[u8],
+    ) -> Result<(), Divergence> {
+        let front = self.front();
+        let own = front.map(|effect| effect.name);
+        let is_popped = self.last_popped.is_some_and(|last| name <= last);
+        let difference = match front {
+            _ if is_popped => Some(Difference::AnsweredBefore),
+            Some(effect) if effect.name == name => difference(&effect, session, payload),
+            _ => Some(Difference::Name),
+        };
+        match difference {
+            None => Ok(()),
+            Some(difference) => Err(Divergence {
+                logged: name,
+                own,
+                difference,
+            }),
+        }
     }
 
     /// Compares the Response entry `name` with the front of the FIFO and pops it (5.3).

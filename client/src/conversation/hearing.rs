@@ -202,7 +202,7 @@ impl Conversation {
             number > self.requests.applied_number() && number < self.requests.next_number();
         match refused.reason {
             RefusalReason::OutOfOrder => self.rewind(now, refused.expected_number),
-            RefusalReason::BackPressured => {
+            RefusalReason::BackPressured | RefusalReason::Contested => {
                 self.hold_until = now + BACK_PRESSURE_PAUSE_NS;
                 self.rewind(now, number);
             }

@@ -269,6 +269,8 @@ pub enum RefusalReason {
     WrongTerm = 7,
     /// The leader is handing over: ask the next one.
     Draining = 8,
+    /// The members' services do not agree whose answers are right: try again later.
+    Contested = 10,
 }
 
 impl RefusalReason {
@@ -284,6 +286,7 @@ impl RefusalReason {
             6 => Self::TooLong,
             7 => Self::WrongTerm,
             8 => Self::Draining,
+            10 => Self::Contested,
             _ => return None,
         })
     }

@@ -11,7 +11,7 @@ use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::EntryKind;
-use lockstep_service::outbox::{EFFECT_CHARGE_MIN, OutboxLimits};
+use lockstep_service::outbox::{Divergence, EFFECT_CHARGE_MIN, OutboxLimits};
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -19,9 +19,13 @@ use lockstep_transport::trace::TracePoint;
 
 use super::entry_assembler::{Assembled, Entry, EntryAssembler};
 use super::fault::NodeFault;
+use super::leadership::is_causing;
 use super::log_store::LogStore;
 use crate::entry_body::{CloseReason, NewLeadershipTerm, SessionAcknowledgement, SessionOpen};
+use crate::member::LeadershipTermId;
+use crate::output_agreement::OutputAt;
 use crate::session::{RequestVerdict, Session, SessionTable};
+use crate::void_responses::VoidResponses;
 
 /// Entries applied in one call at most: keeps a duty cycle short while a backlog is worked off.
 const ENTRIES_PER_CALL: usize = 64;
@@ -46,8 +50,26 @@ pub struct DirectEffect<'a> {
     pub payload: &'a [u8],
 }
 
+/// A Response in the log that is not what this node's service said (`log.md` 5.8): nothing from
+/// it on is applied until the members have agreed on whose answer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldResponse {
+    /// Its position.
+    pub position: Position,
+    /// The entry that it answers.
+    pub cause: Position,
+    /// In what it differs.
+    pub divergence: Divergence,
+}
+
 /// What a leader does when entries are applied. Called in log order.
 pub trait AppliedHandler {
+    /// Whether the answers to the entry at `cause` may be applied, and so reach clients, now.
+    fn may_answer(&mut self, cause: Position) -> bool;
+    /// The service executed the entry at the position; the hash is of all its output.
+    fn on_executed(&mut self, output: OutputAt);
+    /// The Response at the position was passed over: a majority's services did not say it.
+    fn on_void_response(&mut self, position: Position);
     /// The entry at `position`, which ends at `end`, reached a trace point.
     fn on_step(&mut self, point: TracePoint, position: Position, end: Position);
     /// A causing entry (request, session open or close) was applied or ignored.
@@ -75,6 +97,12 @@ pub struct Applier<S> {
     position: Position,
     log_time: i64,
     is_direct: bool,
+    /// Leadership term of the entries being applied.
+    term: LeadershipTermId,
+    void: VoidResponses,
+    held: Option<HeldResponse>,
+    /// The answer at the position waits for its cause to be agreed on.
+    waiting: Option<Position>,
 }
 
 impl<S: ClusteredService> Applier<S> {
@@ -96,6 +124,10 @@ impl<S: ClusteredService> Applier<S> {
             position: 0,
             log_time: 0,
             is_direct,
+            term: 0,
+            void: VoidResponses::default(),
+            held: None,
+            waiting: None,
         }
     }
 
@@ -130,6 +162,47 @@ impl<S: ClusteredService> Applier<S> {
         self.causes.number(cause, session)
     }
 
+    /// The Response at which nothing goes on until the members have agreed.
+    #[must_use]
+    pub const fn held(&self) -> Option<&HeldResponse> {
+        self.held.as_ref()
+    }
+
+    /// Responses that are passed over.
+    #[must_use]
+    pub const fn void_responses(&self) -> &VoidResponses {
+        &self.void
+    }
+
+    /// Whether the Response at `position` was what this node's service said; `None` while that
+    /// is not known.
+    #[must_use]
+    pub fn has_matched(&self, position: Position) -> Option<bool> {
+        let is_held = self.held.is_some_and(|held| held.position == position);
+        if is_held || self.void.contains(position) && position < self.position {
+            return Some(false);
+        }
+        (position < self.position).then_some(true)
+    }
+
+    /// The held Response is void: a majority's output at its cause has this hash. It and what
+    /// follows of its leadership term are passed over.
+    ///
+    /// # Errors
+    /// When there were too many of them.
+    pub fn pass_held(&mut self, hash: u64) -> Result<(), NodeFault> {
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        if self.void.begin(held.position, self.term, held.cause, hash) {
+            Ok(())
+        } else {
+            Err(NodeFault::TooManyVoidResponses {
+                position: held.position,
+            })
+        }
+    }
+
     /// The container, for the leader's cursor over the outbox.
     pub const fn container_mut(&mut self) -> &mut Container<S> {
         &mut self.container
@@ -152,13 +225,18 @@ impl<S: ClusteredService> Applier<S> {
         handler: &mut impl AppliedHandler,
     ) -> Result<usize, NodeFault> {
         let mut passed = 0;
-        while self.position < commit && passed < ENTRIES_PER_CALL {
+        if self.held.is_some() || self.waiting.is_some_and(|cause| !handler.may_answer(cause)) {
+            return Ok(0);
+        }
+        self.waiting = None;
+        'calls: while self.position < commit && passed < ENTRIES_PER_CALL {
             let Self {
                 reader,
                 container,
                 sessions,
                 causes,
                 assembler,
+                void,
                 ..
             } = self;
             let span = ReadSpan {
@@ -190,9 +268,24 @@ impl<S: ClusteredService> Applier<S> {
                     container,
                     sessions,
                     causes,
+                    void,
+                    term: &mut self.term,
                     is_direct: self.is_direct,
                 };
-                step.apply(&entry, handler)?;
+                match step.apply(&entry, handler)? {
+                    Stepped::Applied => {}
+                    stopped => {
+                        // Looked at again from its first frame.
+                        self.position = entry.position;
+                        assembler.reset();
+                        match stopped {
+                            Stepped::Held(held) => self.held = Some(held),
+                            Stepped::Waiting(cause) => self.waiting = Some(cause),
+                            Stepped::Applied => {}
+                        }
+                        break 'calls;
+                    }
+                }
             }
             assert!(
                 self.position > from,
@@ -241,16 +334,51 @@ impl CauseNumbers {
     }
 }
 
+/// What became of an entry.
+enum Stepped {
+    Applied,
+    /// It is a Response that differs from the service's own.
+    Held(HeldResponse),
+    /// It waits for the members to agree on this cause.
+    Waiting(Position),
+}
+
 /// One entry's way through the replicated state.
 struct Step<'a, S> {
     container: &'a mut Container<S>,
     sessions: &'a mut SessionTable,
     causes: &'a mut CauseNumbers,
+    void: &'a mut VoidResponses,
+    term: &'a mut LeadershipTermId,
     is_direct: bool,
 }
 
 impl<S: ClusteredService> Step<'_, S> {
+    /// Applies the entry, unless it has to wait.
     fn apply(
+        &mut self,
+        entry: &Entry<'_>,
+        handler: &mut impl AppliedHandler,
+    ) -> Result<Stepped, NodeFault> {
+        let header = &entry.header;
+        if header.kind == EntryKind::Response {
+            return self.response(entry, handler);
+        }
+        let is_cause = is_causing(header.kind);
+        if is_cause && self.is_direct && !handler.may_answer(entry.position) {
+            return Ok(Stepped::Waiting(entry.position));
+        }
+        self.execute(entry, handler)?;
+        if is_cause {
+            handler.on_executed(OutputAt {
+                position: entry.position,
+                hash: self.container.output_hash(),
+            });
+        }
+        Ok(Stepped::Applied)
+    }
+
+    fn execute(
         &mut self,
         entry: &Entry<'_>,
         handler: &mut impl AppliedHandler,
@@ -260,7 +388,6 @@ impl<S: ClusteredService> Step<'_, S> {
         };
         match entry.header.kind {
             EntryKind::Request => self.request(entry, handler),
-            EntryKind::Response => self.response(entry, handler),
             EntryKind::NewLeadershipTerm => {
                 let term = NewLeadershipTerm::decode(entry.body).ok_or_else(malformed)?;
                 let Entry { position, end, .. } = *entry;
@@ -270,6 +397,8 @@ impl<S: ClusteredService> Step<'_, S> {
                     end,
                     term.term,
                 )?;
+                *self.term = term.term;
+                self.void.on_new_term(position);
                 Ok(())
             }
             EntryKind::SessionOpen => {
@@ -294,7 +423,8 @@ impl<S: ClusteredService> Step<'_, S> {
                 self.container.advance(entry.end);
                 Ok(())
             }
-            EntryKind::Topic
+            EntryKind::Response
+            | EntryKind::Topic
             | EntryKind::ServiceMessage
             | EntryKind::Timer
             | EntryKind::Action
@@ -336,8 +466,25 @@ impl<S: ClusteredService> Step<'_, S> {
         &mut self,
         entry: &Entry<'_>,
         handler: &mut impl AppliedHandler,
-    ) -> Result<(), NodeFault> {
+    ) -> Result<Stepped, NodeFault> {
         let Entry { position, end, .. } = *entry;
+        if self.void.is_open(*self.term) {
+            self.container
+                .pass_void_response(&entry.header, position, end)?;
+            handler.on_void_response(position);
+            return Ok(Stepped::Applied);
+        }
+        let cause = entry.header.number;
+        if let Err(divergence) = self.container.check_response(&entry.header, entry.body) {
+            return Ok(Stepped::Held(HeldResponse {
+                position,
+                cause,
+                divergence,
+            }));
+        }
+        if !handler.may_answer(cause) {
+            return Ok(Stepped::Waiting(cause));
+        }
         self.container
             .apply_response(&entry.header, position, end, entry.body)?;
         let front = self.container.outbox().front();
@@ -348,7 +495,7 @@ impl<S: ClusteredService> Step<'_, S> {
             .get(entry.header.session)
             .map_or(0, |s| s.applied_number);
         handler.on_response(entry, applied);
-        Ok(())
+        Ok(Stepped::Applied)
     }
 
     fn open(

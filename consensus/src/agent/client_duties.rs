@@ -25,7 +25,8 @@ use super::member_duties::DATAGRAMS_PER_CYCLE;
 use crate::entry_body::{CloseReason, SessionOpen};
 use crate::event::Event;
 use crate::member::{LeadershipTermId, MemberId};
-use crate::notice::NodeNotice;
+use crate::notice::{NodeNotice, NodeNotices};
+use crate::output_agreement::{OutputAgreement, OutputAt};
 use crate::session::Session;
 
 /// Effects appended in one round: as many as are applied in one.
@@ -73,6 +74,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         let mut hooks = LeaderHooks {
             now,
+            agreement: &mut self.agreement,
+            notices: &mut parts.notices,
             identity: &parts.identity,
             leadership: &mut parts.leadership,
             delivery: &mut parts.delivery,
@@ -114,10 +117,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// This cycle's view of what a client's message may touch.
     pub(super) fn ingress(&mut self, now: Nanos) -> Ingress<'_, S, D> {
         let append = self.append_context(now);
+        let is_contested = self.agreement.is_contested(now);
         let parts = &mut self.parts;
         Ingress {
             now,
             append,
+            is_contested,
             leader: parts.module.leader(),
             term: parts.module.term(),
             identity: &parts.identity,
@@ -168,7 +173,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let parts = &mut self.parts;
         parts.leadership.open(parts.applier.sessions(), now);
         let term = parts.leadership.term();
-        parts.delivery.open(term);
+        parts.delivery.open(term, parts.applier.void_responses());
         if !parts.identity.is_direct {
             parts
                 .applier
@@ -257,6 +262,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 /// What this member does, while it leads, when entries are applied.
 struct LeaderHooks<'a> {
     now: Nanos,
+    agreement: &'a mut OutputAgreement,
+    notices: &'a mut NodeNotices,
     identity: &'a Identity,
     leadership: &'a mut Leadership,
     delivery: &'a mut Delivery,
@@ -313,6 +320,26 @@ impl Teller {
 }
 
 impl AppliedHandler for LeaderHooks<'_> {
+    fn may_answer(&mut self, cause: Position) -> bool {
+        if !self.leadership.is_open() {
+            return true;
+        }
+        if self.identity.is_direct {
+            return !self.agreement.is_asking();
+        }
+        self.agreement.may_deliver(self.now, cause)
+    }
+
+    fn on_executed(&mut self, output: OutputAt) {
+        self.agreement.record(self.now, output);
+    }
+
+    fn on_void_response(&mut self, position: Position) {
+        let detail = Detail::default().with_values([position, 0, 0, 0]);
+        self.notices
+            .note(self.now, NodeNotice::VoidResponse, detail);
+    }
+
     fn on_step(&mut self, point: TracePoint, position: Position, end: Position) {
         if self.leadership.is_leading() {
             self.context.tracer.effect(point, position, end);

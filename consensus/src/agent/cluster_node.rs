@@ -32,6 +32,7 @@ use crate::counters::Counters;
 use crate::event::Event;
 use crate::log_clock::LogClock;
 use crate::notice::{NodeNotice, NodeNotices};
+use crate::output_agreement::OutputAgreement;
 
 /// Rounds of apply, append and send in one duty cycle: enough for a request, its response and
 /// what they set off at this node; more would keep the network waiting.
@@ -88,6 +89,7 @@ pub struct ClusterNode<D, P, S> {
     pub(super) walked: Walked,
     pub(super) buffer: Vec<u8>,
     pub(super) log_clock: LogClock,
+    pub(super) agreement: OutputAgreement,
     /// End of the leader's log when this member joined it: what follows is heard live.
     pub(super) joined_end: Position,
     pub(super) reported_durable: Position,
@@ -106,6 +108,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     #[must_use]
     pub fn new(parts: NodeParts<D, P, S>) -> Self {
         let durable = parts.store.durable();
+        let identity = &parts.identity;
+        let patience = parts.module.election_timeout_ns();
+        let agreement = OutputAgreement::new(identity.member, identity.members.len(), patience);
         let log_clock = LogClock::recovered(parts.store.log_time());
         Self {
             parts,
@@ -114,6 +119,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             walked: Walked::new(),
             buffer: vec![0; lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX],
             log_clock,
+            agreement,
             joined_end: Position::MAX,
             reported_durable: durable,
             reported_applied: 0,
@@ -184,6 +190,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             }
         }
         if self.fault.is_none() {
+            work += self.agree_on_output(now);
+        }
+        if self.fault.is_none() {
             work += self.serve_clients(now);
         }
         self.cycles += 1;
@@ -207,6 +216,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             parts.member_port.next_deadline(),
             parts.ingress_port.next_deadline(),
             self.follower.next_deadline(),
+            self.agreement_deadline(),
             parts.replication.next_deadline(),
             parts.images.next_deadline(),
             parts.channels.next_deadline(),

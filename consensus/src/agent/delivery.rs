@@ -25,6 +25,7 @@ use super::log_store::LogStore;
 use crate::entry_body::CloseReason;
 use crate::member::LeadershipTermId;
 use crate::session::{Session, SessionTable};
+use crate::void_responses::VoidResponses;
 
 /// Bytes of log scanned for sessions that are behind, per duty cycle: keeps a cycle short
 /// while a client catches up over a long log.
@@ -103,6 +104,8 @@ pub struct Delivery {
     /// Where the front session's scan goes on when it ended inside an entry.
     scanned: Option<Position>,
     term: LeadershipTermId,
+    /// Responses in the log that no client may see (`log.md` 5.8).
+    void: VoidResponses,
     dropped: u64,
 }
 
@@ -117,14 +120,16 @@ impl Delivery {
             assembler: EntryAssembler::new(body_max),
             scanned: None,
             term: 0,
+            void: VoidResponses::default(),
             dropped: 0,
         }
     }
 
-    /// Starts delivering in `term`, to nobody yet.
-    pub fn open(&mut self, term: LeadershipTermId) {
+    /// Starts delivering in `term`, to nobody yet, and never what is `void`.
+    pub fn open(&mut self, term: LeadershipTermId, void: &VoidResponses) {
         self.clear();
         self.term = term;
+        self.void.copy_from(void);
     }
 
     /// Forgets all egress: leadership is lost (C5).
@@ -321,7 +326,8 @@ impl Delivery {
             position: from,
         };
         let (reader, assembler) = (&mut self.reader, &mut self.assembler);
-        let (progress, stop) = scan.run(context, progress, store, (reader, assembler));
+        let tools = (reader, assembler, &self.void);
+        let (progress, stop) = scan.run(context, progress, store, tools);
         if stop == Stop::Damaged {
             return Err(NodeFault::DamagedLog {
                 position: progress.position,
@@ -396,7 +402,7 @@ impl Scan {
         context: &mut EgressContext<'_>,
         mut progress: Progress,
         store: &mut LogStore<D>,
-        (reader, assembler): (&mut LogReader, &mut EntryAssembler),
+        (reader, assembler, void): (&mut LogReader, &mut EntryAssembler, &VoidResponses),
     ) -> (Progress, Stop) {
         let end = self
             .limit
@@ -416,6 +422,7 @@ impl Scan {
                 let at = progress.position;
                 progress.position += frame.aligned_length() as Position;
                 if let Assembled::Entry(entry) = assembler.push(at, &frame)
+                    && !void.contains(entry.position)
                     && !self.send(context, &entry)
                 {
                     return (progress, Stop::Blocked);

@@ -23,6 +23,15 @@ pub enum NodeFault {
         /// Where.
         position: Position,
     },
+    /// More leaders diverged than are remembered.
+    #[error(
+        "the Response at {position} would be that of one more leader whose service diverged than \
+         is remembered: the service is not deterministic, run one that is"
+    )]
+    TooManyVoidResponses {
+        /// Where.
+        position: Position,
+    },
     /// Committed bytes cannot be read back.
     #[error(
         "the log at {position} cannot be read back from disk: \

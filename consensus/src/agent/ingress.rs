@@ -43,6 +43,8 @@ pub struct Ingress<'a, S, D> {
     pub now: Nanos,
     /// Where the log stands.
     pub append: AppendContext,
+    /// It is not known whose answers are right: nothing new is taken.
+    pub is_contested: bool,
     /// The leader of the current term, if known.
     pub leader: Option<MemberId>,
     /// The current term.
@@ -326,6 +328,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         payload: &[u8],
     ) -> PollAction {
         let id = request.session_id;
+        if self.is_contested {
+            self.refuse(source, request, RefusalReason::Contested, request.number);
+            return PollAction::Continue;
+        }
         if payload.len() > self.identity.message_max {
             self.refuse(source, request, RefusalReason::TooLong, request.number);
             return PollAction::Continue;

@@ -146,6 +146,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 .tracer
                 .cursor(TracePoint::RequestFollowerAck, before, durable);
         }
+        if let MemberMessage::Output(message) = &envelope.message {
+            self.on_output_message(now, member, message);
+            return;
+        }
         if let MemberMessage::JoinReply { end, .. } = envelope.message {
             self.joined_end = end;
         }
@@ -173,7 +177,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let parts = &mut self.parts;
         match action {
             Action::PersistState { term, vote } => parts.store.persist_state(now, term, vote),
-            Action::Send { to, message } => self.send(now, to, message),
+            Action::Send { to, message } => {
+                if matches!(message, MemberMessage::AppendPosition { .. }) {
+                    // First, so that no answer is committed by it before it can be judged.
+                    self.report_output(now);
+                }
+                self.send(now, to, message);
+            }
             Action::StopPlacing => self.stop_following(),
             Action::Truncate { position } => {
                 parts.store.begin_truncation(now, position);
@@ -182,6 +192,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 leader, position, ..
             } => {
                 self.stop_following();
+                self.agreement.begin_term();
                 let parts = &mut self.parts;
                 let address = parts.identity.members[usize::from(leader)].member;
                 let log = parts.store.log();
@@ -207,7 +218,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
     }
 
-    fn send(&mut self, now: Nanos, to: MemberId, message: MemberMessage) {
+    pub(super) fn send(&mut self, now: Nanos, to: MemberId, message: MemberMessage) {
         let parts = &mut self.parts;
         let envelope = Envelope {
             cluster_id: parts.identity.cluster_id,
@@ -230,6 +241,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     fn lead(&mut self, now: Nanos, term: LeadershipTermId) {
         self.stop_following();
+        self.agreement.begin_term();
         let context = self.append_context(now);
         let parts = &mut self.parts;
         let log_time = parts.store.log_time();

@@ -19,6 +19,7 @@ pub mod log_store;
 pub mod log_walk;
 pub mod log_writer;
 mod member_duties;
+mod output_duties;
 pub mod replication;
 pub mod start;
 pub mod watch;

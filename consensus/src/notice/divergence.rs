@@ -2,17 +2,57 @@
 
 use super::{NodeNotice, Row};
 
-pub(super) const ROWS: &[Row] = &[Row {
-    kind: NodeNotice::LogTimeOffset,
-    text: |detail, _, f| {
-        let offset = detail.values[0];
-        let side = if offset < 0 { "behind" } else { "ahead of" };
-        let offset = offset.unsigned_abs();
-        write!(
-            f,
-            "log time is {offset} ms {side} this member's clock and approaches its leader's \
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        kind: NodeNotice::LogTimeOffset,
+        text: |detail, _, f| {
+            let offset = detail.values[0];
+            let side = if offset < 0 { "behind" } else { "ahead of" };
+            let offset = offset.unsigned_abs();
+            write!(
+                f,
+                "log time is {offset} ms {side} this member's clock and approaches its leader's \
              clock at half of real time"
-        )
+            )
+        },
+        remedy: "synchronise the clocks of all members (NTP or PTP)",
     },
-    remedy: "synchronise the clocks of all members (NTP or PTP)",
-}];
+    Row {
+        kind: NodeNotice::MemberDiverged,
+        text: |detail, _, f| {
+            let (member, cause) = (detail.subject, detail.values[0]);
+            write!(
+                f,
+                "the service of member {member} diverged: up to the entry at {cause} it answered \
+                 otherwise than a majority"
+            )
+        },
+        remedy: "that member stops and names the entry; run the same build of the service on all \
+                 members",
+    },
+    Row {
+        kind: NodeNotice::OutputContested,
+        text: |detail, _, f| {
+            let [cause, agreed, ..] = detail.values;
+            write!(
+                f,
+                "no majority of the members is known to answer alike at the entry at {cause} \
+                 (equal up to {agreed}): answers wait and clients are refused"
+            )
+        },
+        remedy: "start the members that are down; if all differ, the service is not \
+                 deterministic: run one build that is on all members",
+    },
+    Row {
+        kind: NodeNotice::VoidResponse,
+        text: |detail, _, f| {
+            let position = detail.values[0];
+            write!(
+                f,
+                "the Response at {position} is not what a majority's services said: it is passed \
+                 over, and the majority's is appended instead"
+            )
+        },
+        remedy: "look at the member that led then: its service diverged",
+    },
+];

@@ -31,6 +31,7 @@ impl NodeNotice {
             RefusalReason::TooLong => Self::RequestTooLong,
             RefusalReason::WrongTerm => Self::RequestOfOtherTerm,
             RefusalReason::Draining => Self::RequestWhileDraining,
+            RefusalReason::Contested => Self::RequestWhileContested,
         }
     }
 }
@@ -91,6 +92,11 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::RequestWhileDraining,
         text: |detail, _, f| request(detail, "the leader is handing over", f),
+        remedy: TOLD,
+    },
+    Row {
+        kind: NodeNotice::RequestWhileContested,
+        text: |detail, _, f| request(detail, "the members' services do not agree", f),
         remedy: TOLD,
     },
 ];

@@ -11,11 +11,13 @@
 //! | 7 | JoinReply | term, commit, end, page, pages, count, zero (u32 each); count × (term, base) |
 //! | 8 | JoinStart | term, position, join (u32), zero (u32) |
 //! | 9 | AppendPosition | term, durable, checkpoint, checkpoint hash (u64) |
+//! | 40 to 42 | Output | see `output_block` |
 
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
 use super::MemberMessageError;
 use super::block::{BlockReader, BlockWriter};
+use super::output_block;
 use crate::leadership_term::TERM_MAX;
 use crate::member::{LeadershipTermId, TermBase};
 use crate::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
@@ -40,7 +42,7 @@ pub(super) const fn block_length(template: u16) -> Option<usize> {
         PRE_VOTE_REQUEST | VOTE_REQUEST | JOIN_START => 24,
         JOIN_REQUEST | APPEND_POSITION => 32,
         JOIN_REPLY => BLOCK_LENGTH_MAX,
-        _ => return None,
+        _ => return output_block::block_length(template),
     })
 }
 
@@ -56,6 +58,7 @@ pub(super) const fn template_of(message: &MemberMessage) -> (u16, u16) {
         MemberMessage::JoinReply { .. } => (JOIN_REPLY, BLOCK_LENGTH_MAX as u16),
         MemberMessage::JoinStart { .. } => (JOIN_START, 24),
         MemberMessage::AppendPosition { .. } => (APPEND_POSITION, 32),
+        MemberMessage::Output(message) => output_block::template_of(message),
     }
 }
 
@@ -111,6 +114,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
             put_all(writer, &[term, durable, checkpoint]);
             writer.put_u64(checkpoint_hash);
         }
+        MemberMessage::Output(message) => output_block::write(&message, writer),
     }
 }
 
@@ -196,7 +200,7 @@ impl Fields<'_, '_> {
                 checkpoint: self.position()?,
                 checkpoint_hash: self.block.u64()?,
             },
-            _ => return None,
+            _ => MemberMessage::Output(output_block::read(template, self.block)?),
         })
     }
 

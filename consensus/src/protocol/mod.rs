@@ -15,6 +15,7 @@
 
 mod block;
 mod message_block;
+mod output_block;
 #[cfg(test)]
 mod tests;
 

@@ -42,6 +42,8 @@ pub struct TankOptions {
     pub fault_phase_ns: Nanos,
     /// How responses reach clients.
     pub responses: ResponsesMode,
+    /// One member's service answers one request otherwise than the others'.
+    pub diverging: bool,
     /// A fault planted on purpose, that the oracles must find.
     pub planted: Option<PlantedFault>,
 }
@@ -54,6 +56,7 @@ impl Default for TankOptions {
             requests: 120,
             fault_phase_ns: 4 * SECOND,
             responses: ResponsesMode::Replicated,
+            diverging: false,
             planted: None,
         }
     }
@@ -78,6 +81,8 @@ pub struct TankReport {
     pub committed: u64,
     /// Crashes of processes and hosts.
     pub crashes: u64,
+    /// Members that stopped because their service diverged.
+    pub diverged: u64,
     /// Greatest leadership term reached.
     pub terms: i64,
     /// Virtual time, ns.
@@ -208,6 +213,10 @@ impl Tank {
                 TankMember::new(id as u8, config.clone(), random.next_u64(), planted)
             })
             .collect();
+        if options.diverging {
+            let id = random.range(0..member_count as u64) as usize;
+            members[id].diverge_at(random.range(1..options.requests as u64) as i64 | 1);
+        }
         for member in &mut members {
             member.start(0, &network);
         }
@@ -388,7 +397,8 @@ impl Tank {
 
     /// After a second of quiet everybody has applied the same log to the same effect.
     fn audit(&mut self) -> Result<(), TankViolation> {
-        let states: Vec<_> = self.members.iter().map(TankMember::applied_state).collect();
+        let sound = || self.members.iter().filter(|member| !member.has_diverged());
+        let states: Vec<_> = sound().map(TankMember::applied_state).collect();
         for (id, state) in states.iter().enumerate() {
             if *state != states[0] {
                 let what = format!(
@@ -412,7 +422,9 @@ impl Tank {
         self.report.committed = self.oracle.committed() as u64;
         self.report.responses = self.clients.iter().map(TankClient::received).sum();
         self.report.lost = self.clients.iter().map(TankClient::lost).sum();
-        self.report.sessions = self.members[0].sessions() as u64;
+        self.report.diverged = self.members.iter().filter(|m| m.has_diverged()).count() as u64;
+        let sound = self.members.iter().find(|member| !member.has_diverged());
+        self.report.sessions = sound.map_or(0, TankMember::sessions) as u64;
         self.report.corrupted = self.network.counters().corrupted;
         self.report.terms = self.members.iter().map(TankMember::term).max().unwrap_or(0);
         self.report.virtual_ns = self.now;

@@ -17,7 +17,9 @@ use lockstep_transport::trace::Tracer;
 
 use super::PlantedFault;
 use super::tank_service::TankService;
+use crate::action::HaltReason;
 use crate::agent::cluster_node::ClusterNode;
+use crate::agent::fault::NodeFault;
 use crate::agent::start::{StartParts, start};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::counters::Counters;
@@ -120,6 +122,7 @@ pub struct TankMember {
     paused_until: Nanos,
     planted: Option<PlantedFault>,
     wall_offset: i64,
+    diverges_at: i64,
     randomness: Prng,
     notices: Vec<Notice<NodeNotice>>,
 }
@@ -160,9 +163,23 @@ impl TankMember {
             paused_until: 0,
             planted,
             wall_offset,
+            diverges_at: 0,
             randomness: Prng::new(seed),
             notices: Vec::new(),
         }
+    }
+
+    /// Its service answers this request of the first client otherwise than all others.
+    pub fn diverge_at(&mut self, number: i64) {
+        self.diverges_at = number;
+    }
+
+    /// Whether its service was made to diverge and it has stopped for that.
+    #[must_use]
+    pub fn has_diverged(&self) -> bool {
+        let fault = self.node.as_ref().and_then(ClusterNode::fault);
+        let is_told = matches!(fault, Some(NodeFault::Halted(HaltReason::Diverged { .. })));
+        self.diverges_at > 0 && is_told
     }
 
     /// The address other members send to.
@@ -199,7 +216,7 @@ impl TankMember {
             },
             member_port: network.port(self.member()),
             ingress_port: network.port(self.ingress()),
-            service: TankService::default(),
+            service: TankService::diverging_at(self.diverges_at),
             tracer: Tracer::disabled(),
             counters: Counters::in_memory().expect("a page of memory"),
             wall_offset: self.wall_offset,

@@ -58,6 +58,9 @@ impl LogOracle {
         let Some(node) = member.node() else {
             return Ok(());
         };
+        if member.has_diverged() {
+            return Ok(());
+        }
         if let Some(fault) = node.fault() {
             return Err(format!("member {id} stopped: {fault}"));
         }

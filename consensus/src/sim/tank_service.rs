@@ -76,9 +76,20 @@ impl Response {
 pub struct TankService {
     hash: u64,
     requests: u64,
+    /// Of the first client, the request that is answered wrongly; 0 for none.
+    diverges_at: i64,
 }
 
 impl TankService {
+    /// A service that answers this request of the first client otherwise than all others.
+    #[must_use]
+    pub fn diverging_at(number: i64) -> Self {
+        Self {
+            diverges_at: number,
+            ..Self::default()
+        }
+    }
+
     fn note(&mut self, value: u64) {
         self.hash = (self.hash ^ value)
             .wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -109,7 +120,10 @@ impl ClusteredService for TankService {
         };
         self.note(request.client << 32 ^ request.number as u64 ^ message.len() as u64);
         for ordinal in 0..response_count(request.number) {
-            let Request { client, number } = request;
+            let Request { client, mut number } = request;
+            if client == 0 && number == self.diverges_at {
+                number += 1;
+            }
             let response = Response {
                 client,
                 number,

@@ -1,0 +1,290 @@
+//! A service that answers one entry otherwise on some members (`log.md` 5.8): whose answer
+//! reaches the client, who stops, and what a restart changes.
+#![cfg(feature = "sim")]
+
+mod small_cluster;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use lockstep_consensus::action::HaltReason;
+use lockstep_consensus::agent::fault::NodeFault;
+use lockstep_consensus::config::ResponsesMode;
+use lockstep_consensus::notice::NodeNotice;
+use lockstep_service::cluster::{ClientSession, Cluster};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::notices::NoticeKind;
+use lockstep_transport::time::{MILLISECOND, SECOND};
+use small_cluster::{Setup, SmallCluster};
+
+/// How a member's service answers the message "odd"; everything else is echoed everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Right,
+    Wrong(u8),
+    Silent,
+}
+
+/// The ways of the members' services; a test may change them while members are down.
+type Ways = Rc<Cell<[Way; 3]>>;
+
+struct Odd {
+    way: Way,
+    position: Rc<Cell<i64>>,
+}
+
+impl ClusteredService for Odd {
+    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, bytes: &[u8]) {
+        let wrong;
+        let answer = match self.way {
+            _ if bytes != b"odd" => bytes,
+            Way::Right => b"right".as_slice(),
+            Way::Wrong(which) => {
+                wrong = [b'w', which];
+                wrong.as_slice()
+            }
+            Way::Silent => return,
+        };
+        if bytes == b"odd" {
+            self.position.set(cluster.position());
+        }
+        cluster.respond(from, answer).expect("a short answer");
+    }
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
+struct Stage {
+    cluster: SmallCluster<Odd>,
+    ways: Ways,
+    /// Where the odd message is in the log.
+    position: Rc<Cell<i64>>,
+}
+
+/// Three members of which 0 leads, and a client.
+fn stage(ways: [Way; 3], responses: ResponsesMode) -> Stage {
+    let ways = Rc::new(Cell::new(ways));
+    let position = Rc::new(Cell::new(0));
+    let mut setup = Setup::new();
+    setup.cluster.responses = responses;
+    let (theirs, place) = (ways.clone(), position.clone());
+    let mut cluster = SmallCluster::new(setup, move |id| Odd {
+        way: theirs.get()[id],
+        position: place.clone(),
+    });
+    cluster.start_all(0);
+    cluster.connect(|_| {});
+    Stage {
+        cluster,
+        ways,
+        position,
+    }
+}
+
+impl Stage {
+    /// Asks before, the odd thing, and after it.
+    fn ask(&mut self) {
+        self.cluster.offer(0, b"before");
+        self.cluster.run(10 * MILLISECOND);
+        self.cluster.offer(0, b"odd");
+        self.cluster.offer(0, b"after");
+        self.cluster.run(50 * MILLISECOND);
+    }
+
+    fn answers(&self) -> Vec<&[u8]> {
+        self.cluster.clients[0].responses()
+    }
+
+    fn has_diverged(&self, id: usize) -> bool {
+        match self.cluster.fault(id) {
+            Some(NodeFault::Halted(HaltReason::Diverged { cause, .. })) => {
+                assert_eq!(*cause, self.position.get(), "the fault names the entry");
+                true
+            }
+            Some(other) => panic!("member {id} stopped for another reason: {other}"),
+            None => false,
+        }
+    }
+
+    fn stopped(&self) -> Vec<usize> {
+        (0..3).filter(|id| self.has_diverged(*id)).collect()
+    }
+
+    fn noted(&self, id: usize, kind: NodeNotice) -> u64 {
+        self.cluster.node(id).parts().notices.counts()[kind.index()]
+    }
+}
+
+const RIGHT: [&[u8]; 3] = [b"before", b"right", b"after"];
+
+#[test]
+fn a_leader_that_differs_alone_stops_before_its_answer_leaves() {
+    let ways = [Way::Wrong(1), Way::Right, Way::Right];
+    let mut stage = stage(ways, ResponsesMode::Replicated);
+    stage.ask();
+    assert_eq!(stage.stopped(), [0]);
+    assert_eq!(stage.answers(), [b"before"]);
+    stage.cluster.run(4 * SECOND);
+    assert_eq!(stage.answers(), RIGHT, "the majority's answer, once");
+    assert_eq!(stage.stopped(), [0]);
+    let next = stage.cluster.leader().expect("a healthy member leads");
+    assert!(stage.noted(next, NodeNotice::VoidResponse) > 0);
+}
+
+#[test]
+fn a_leader_whose_service_says_nothing_where_the_others_answer_stops() {
+    let ways = [Way::Silent, Way::Right, Way::Right];
+    let mut stage = stage(ways, ResponsesMode::Replicated);
+    stage.ask();
+    stage.cluster.run(4 * SECOND);
+    assert!(stage.cluster.fault(0).is_some() && stage.cluster.fault(1).is_none());
+    assert_eq!(stage.answers(), RIGHT);
+}
+
+#[test]
+fn a_leader_whose_service_answers_where_the_others_say_nothing_stops() {
+    let ways = [Way::Right, Way::Silent, Way::Silent];
+    let mut stage = stage(ways, ResponsesMode::Replicated);
+    stage.ask();
+    stage.cluster.run(4 * SECOND);
+    assert!(stage.cluster.fault(0).is_some());
+    assert_eq!(stage.answers(), [b"before".as_slice(), b"after"]);
+}
+
+#[test]
+fn a_follower_that_differs_alone_stops_and_nobody_else_notices() {
+    let ways = [Way::Right, Way::Right, Way::Wrong(1)];
+    let mut stage = stage(ways, ResponsesMode::Replicated);
+    stage.ask();
+    assert_eq!(stage.answers(), RIGHT);
+    stage.cluster.run(SECOND);
+    assert_eq!(stage.stopped(), [2]);
+    assert_eq!(stage.cluster.leader(), Some(0));
+    assert!(stage.noted(0, NodeNotice::MemberDiverged) > 0);
+    stage.cluster.offer(0, b"more");
+    stage.cluster.run(50 * MILLISECOND);
+    assert_eq!(stage.answers().last(), Some(&b"more".as_slice()));
+}
+
+#[test]
+fn where_all_three_differ_ingress_closes_and_says_so() {
+    let ways = [Way::Wrong(1), Way::Wrong(2), Way::Right];
+    let mut stage = stage(ways, ResponsesMode::Replicated);
+    stage.ask();
+    stage.cluster.run(SECOND);
+    assert_eq!(stage.stopped(), [0; 0]);
+    assert_eq!(stage.answers(), [b"before"]);
+    assert!(stage.noted(0, NodeNotice::OutputContested) > 0);
+    stage.cluster.offer(0, b"more");
+    stage.cluster.run(200 * MILLISECOND);
+    assert!(stage.noted(0, NodeNotice::RequestWhileContested) > 0);
+    assert!(stage.cluster.clients[0].client.counters().refusals > 0);
+    assert_eq!(stage.answers(), [b"before"]);
+    // One of them is given the service that another one has: now there is a majority.
+    let ways = [Way::Wrong(1), Way::Right, Way::Right];
+    stage.ways.set(ways);
+    stage.cluster.kill(1);
+    stage.cluster.start(1);
+    stage.cluster.run(5 * SECOND);
+    assert_eq!(stage.stopped(), [0]);
+    let all = [b"before".as_slice(), b"right", b"after", b"more"];
+    assert_eq!(stage.answers(), all);
+}
+
+#[test]
+fn with_one_member_down_two_that_differ_wait_for_it_and_clients_are_told() {
+    let ways = [Way::Wrong(1), Way::Right, Way::Right];
+    let mut stage = stage(ways, ResponsesMode::Replicated);
+    stage.cluster.kill(2);
+    stage.ask();
+    stage.cluster.run(SECOND);
+    assert_eq!(stage.answers(), [b"before"]);
+    assert!(stage.noted(0, NodeNotice::OutputContested) > 0);
+    stage.cluster.start(2);
+    stage.cluster.run(5 * SECOND);
+    assert_eq!(stage.stopped(), [0]);
+    assert_eq!(stage.answers(), RIGHT);
+}
+
+#[test]
+fn a_diverged_leader_that_is_restarted_stops_again_at_the_same_entry() {
+    let ways = [Way::Wrong(1), Way::Right, Way::Right];
+    let mut stage = stage(ways, ResponsesMode::Replicated);
+    stage.ask();
+    stage.cluster.run(4 * SECOND);
+    assert_eq!(stage.answers(), RIGHT);
+    for _ in 0..2 {
+        stage.cluster.kill(0);
+        stage.cluster.start(0);
+        stage.cluster.run(2 * SECOND);
+        assert_eq!(stage.stopped(), [0]);
+    }
+    // With the right service it is a member again.
+    stage.ways.set([Way::Right; 3]);
+    stage.cluster.kill(0);
+    stage.cluster.start(0);
+    stage.cluster.run(2 * SECOND);
+    assert_eq!(stage.stopped(), [0; 0]);
+    let applied = |stage: &Stage, id| stage.cluster.node(id).parts().applier.position();
+    assert_eq!(applied(&stage, 0), applied(&stage, 1));
+}
+
+#[test]
+fn a_diverged_follower_that_is_restarted_stops_again_at_the_same_entry() {
+    let ways = [Way::Right, Way::Right, Way::Wrong(1)];
+    let mut stage = stage(ways, ResponsesMode::Replicated);
+    stage.ask();
+    stage.cluster.run(SECOND);
+    stage.cluster.kill(2);
+    stage.cluster.start(2);
+    stage.cluster.run(2 * SECOND);
+    assert_eq!(stage.stopped(), [2]);
+}
+
+#[test]
+fn members_that_all_restart_pass_over_the_void_answer_again() {
+    let ways = [Way::Wrong(1), Way::Right, Way::Right];
+    let mut stage = stage(ways, ResponsesMode::Replicated);
+    stage.ask();
+    stage.cluster.run(4 * SECOND);
+    for id in 0..3 {
+        stage.cluster.kill(id);
+    }
+    for id in 1..3 {
+        stage.cluster.start(id);
+    }
+    stage.cluster.run(6 * SECOND);
+    assert_eq!(stage.stopped(), [0; 0]);
+    assert!(stage.cluster.leader().is_some());
+    stage.cluster.offer(0, b"more");
+    stage.cluster.run(SECOND);
+    let all = [b"before".as_slice(), b"right", b"after", b"more"];
+    assert_eq!(stage.answers(), all);
+}
+
+#[test]
+fn with_direct_responses_a_leader_that_differs_alone_stops_after_one_answer() {
+    let ways = [Way::Wrong(1), Way::Right, Way::Right];
+    let mut stage = stage(ways, ResponsesMode::Direct);
+    stage.cluster.offer(0, b"odd");
+    stage.cluster.run(20 * MILLISECOND);
+    assert!(stage.cluster.fault(0).is_some());
+    stage.cluster.run(4 * SECOND);
+    assert!(stage.cluster.leader().is_some_and(|leader| leader != 0));
+    stage.cluster.offer(0, b"more");
+    stage.cluster.run(SECOND);
+    assert_eq!(stage.answers().last(), Some(&b"more".as_slice()));
+}
+
+#[test]
+fn with_direct_responses_a_follower_that_differs_alone_stops() {
+    let ways = [Way::Right, Way::Right, Way::Wrong(1)];
+    let mut stage = stage(ways, ResponsesMode::Direct);
+    stage.cluster.offer(0, b"odd");
+    stage.cluster.run(SECOND);
+    assert!(stage.cluster.fault(2).is_some());
+    assert_eq!(stage.cluster.leader(), Some(0));
+    assert_eq!(stage.answers(), [b"right"]);
+}
