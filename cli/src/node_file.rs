@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use lockstep_bench::scenario::cluster_bench::ServiceChoice;
 use lockstep_consensus::config::{
     ClusterConfig, ConfigError, IoChoice, LinkFaults, MemberEndpoints, NodeConfig, ResponsesMode,
     SyncMode,
@@ -68,6 +69,17 @@ pub struct NodeFile {
     pub core: Option<usize>,
     /// How the thread waits: `yield`, `busy-spin`, `backoff` or `park`.
     pub idle: String,
+}
+
+impl ServiceName {
+    /// The service of that name.
+    #[must_use]
+    pub const fn choice(self) -> ServiceChoice {
+        match self {
+            Self::Echo => ServiceChoice::Echo,
+            Self::OrderBook => ServiceChoice::OrderBook,
+        }
+    }
 }
 
 /// What an unknown way to wait is answered with.
@@ -226,7 +238,8 @@ fn validate(file: &NodeFile) -> Result<(), ConfigError> {
             remedy: IDLE_REMEDY,
         });
     }
-    file.node.validate(&file.cluster)
+    file.node.validate(&file.cluster)?;
+    file.service.choice().validate(&file.cluster)
 }
 
 fn bytes(size: Option<Size>, default: usize) -> usize {

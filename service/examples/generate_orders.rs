@@ -27,6 +27,10 @@ const TICK: i64 = 100;
 /// Session under which the book is run along.
 const SESSION: i64 = 1;
 
+/// Open orders from which on orders are cancelled rather than added: a little below the most
+/// that one session may have.
+const OPEN_MAX: u32 = 1_900;
+
 /// SplitMix64: small, seeded, the same everywhere.
 struct Random(u64);
 
@@ -74,6 +78,7 @@ impl Flow {
             0..34 => self.rejected(),
             34..250 => self.cancel(),
             250..420 => self.replace(),
+            _ if self.book.open_orders() >= OPEN_MAX => self.cancel(),
             _ => self.add(),
         };
         self.book.apply(SESSION, &request, &mut |_, _| {});
@@ -149,22 +154,23 @@ impl Flow {
         let Some((order_id, symbol)) = self.open() else {
             return self.add();
         };
-        let (side, price, quantity) = self.book.open_order(order_id).expect("it is open");
+        let open = self.book.open_order(order_id).expect("it is open");
         let keeps_price = self.random.below(2) == 0;
         let step = (self.random.below(9) as i64 - 4) * TICK;
         OrderRequest {
             action: Action::Replace,
-            side: Some(side),
+            side: Some(open.side),
             symbol,
             order_id,
             price: if keeps_price {
-                price
+                open.price
             } else {
-                (price + step).max(TICK)
+                (open.price + step).max(TICK)
             },
+            // The total, sometimes less than what has traded.
             quantity: match self.random.below(3) {
                 0 => self.quantity(),
-                _ => quantity.div_ceil(2),
+                _ => open.filled + open.remaining.div_ceil(2),
             },
         }
     }
@@ -187,14 +193,14 @@ impl Flow {
         let Some((order_id, symbol)) = self.open() else {
             return OrderRequest { quantity: 0, ..new };
         };
-        let (side, price, quantity) = self.book.open_order(order_id).expect("it is open");
+        let open = self.book.open_order(order_id).expect("it is open");
         let known = OrderRequest {
             action: Action::Replace,
-            side: Some(side),
+            side: Some(open.side),
             symbol,
             order_id,
-            price,
-            quantity,
+            price: open.price,
+            quantity: open.filled + open.remaining,
         };
         match kind {
             4 => OrderRequest {
@@ -206,7 +212,7 @@ impl Flow {
                 ..known
             },
             6 => OrderRequest {
-                side: Some(side.opposite()),
+                side: Some(open.side.opposite()),
                 ..known
             },
             7 => OrderRequest {

@@ -10,6 +10,7 @@ use lockstep_service::outbox::OutboxLimits;
 use lockstep_service::samples::counter::Counter;
 use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::OrderBook;
+use lockstep_service::samples::order_book::codec::{Action, OrderRequest, Side};
 use lockstep_service::samples::order_book::csv::parse_line;
 
 thread_local! {
@@ -48,17 +49,17 @@ impl<S: ClusteredService> Node<S> {
     fn new(service: S, enabled: bool) -> Self {
         let limits = OutboxLimits {
             effects_per_cause: 64,
-            effect_bytes_per_cause: 16 * 1024,
+            effect_bytes_per_cause: 64 * 1024,
             capacity_bytes: 256 * 1024,
             enabled,
             service: 0,
         };
-        let mut container = Container::new(service, 0, limits, 1024);
+        let mut container = Container::new(service, 0, limits, 4096);
         container.outbox_mut().start_append_cursor();
         Self {
             container,
             position: 0,
-            response: Vec::with_capacity(1024),
+            response: Vec::with_capacity(4096),
         }
     }
 
@@ -147,6 +148,33 @@ fn echo_and_counter_allocate_nothing_per_message() {
 }
 
 #[test]
+fn the_largest_trade_and_a_closing_session_allocate_nothing() {
+    let add = |id: u64, side: Side, price: i64, lots: u64| OrderRequest {
+        action: Action::Add,
+        side: Some(side),
+        symbol: 0,
+        order_id: id,
+        price,
+        quantity: lots * 1_000_000,
+    };
+    let makers = (1..=600).map(|id| add(id, Side::Sell, 100 + id as i64 % 7, 1));
+    let takers = (601..=603).map(|id| add(id, Side::Buy, 200, 190));
+    let requests: Vec<_> = makers.chain(takers).map(|order| order.encode()).collect();
+    let mut node = Node::new(OrderBook::default(), true);
+    let messages = requests.iter().map(|request| &request[..]);
+    assert_eq!(count(&mut node, messages), 0);
+    assert_eq!(node.container.service().totals().fills, 570);
+    let header = Node::<OrderBook>::header(EntryKind::SessionClose, 0, 0);
+    let before = ALLOCATIONS.get();
+    let closed = node
+        .container
+        .apply_session_close(&header, node.position, node.position + 128);
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    closed.expect("the entry is in order");
+    assert_eq!(node.container.service().totals().orphans, 30);
+}
+
+#[test]
 fn the_order_book_allocates_nothing_per_message() {
     let text = include_str!("../examples/data/orders.csv");
     let lines = (1..).zip(text.lines());
@@ -159,5 +187,5 @@ fn the_order_book_allocates_nothing_per_message() {
     let messages = requests.iter().map(|request| &request[..]).chain(malformed);
     assert_eq!(count(&mut node, messages), 0);
     assert!(node.container.service().totals().fills > 10_000);
-    assert_eq!(node.container.service().totals().reports_lost, 0);
+    assert_eq!(node.container.service().totals().messages_lost, 0);
 }

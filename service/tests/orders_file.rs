@@ -26,7 +26,7 @@ fn the_file_is_what_the_generator_writes() {
 #[test]
 fn the_file_fills_the_book_with_every_kind_of_outcome() {
     let mut book = OrderBook::default();
-    let (mut requests, mut fills) = (0_u64, 0_u64);
+    let (mut requests, mut fills, mut ended) = (0_u64, 0_u64, 0_u64);
     let mut acks = [0_u64; 3];
     let mut rejects = BTreeMap::new();
     for (number, line) in (1..).zip(ORDERS.lines()) {
@@ -46,8 +46,13 @@ fn the_file_fills_the_book_with_every_kind_of_outcome() {
             } => acks[1] += 1,
             Report::Ack {
                 kind: AckKind::Replaced,
+                remaining,
                 ..
-            } => acks[2] += 1,
+            } => {
+                acks[2] += 1;
+                ended += u64::from(*remaining == 0);
+            }
+            Report::Cancelled { .. } => panic!("one session meets no limit: {report:?}"),
             Report::Reject { reason, .. } => *rejects.entry(*reason).or_insert(0) += 1,
             Report::Fill { .. } => fills += 1,
         });
@@ -55,6 +60,7 @@ fn the_file_fills_the_book_with_every_kind_of_outcome() {
     assert!(requests >= 100_000 && ORDERS.len() < 5_000_000);
     assert!(acks.iter().all(|count| *count > 10_000), "{acks:?}");
     assert!(fills > 10_000, "{fills} fills");
+    assert!(ended > 10, "{ended} replaces ended their order");
     let expected = [
         RejectReason::DuplicateOrder,
         RejectReason::UnknownOrder,
@@ -64,7 +70,7 @@ fn the_file_fills_the_book_with_every_kind_of_outcome() {
         RejectReason::SideMismatch,
         RejectReason::SymbolMismatch,
         RejectReason::UnknownSymbol,
-        RejectReason::TooManyFills,
+        RejectReason::BelowMinimum,
     ];
     for reason in expected {
         assert!(
@@ -73,7 +79,7 @@ fn the_file_fills_the_book_with_every_kind_of_outcome() {
         );
     }
     assert!(
-        (500..60_000).contains(&book.open_orders()),
+        (500..2_000).contains(&book.open_orders()),
         "{} open",
         book.open_orders()
     );

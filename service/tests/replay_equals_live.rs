@@ -10,11 +10,11 @@ use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::csv::parse_line;
 
-const MESSAGE_MAX: usize = 1024;
+const MESSAGE_MAX: usize = 4096;
 const LIMITS: OutboxLimits = OutboxLimits {
     effects_per_cause: 64,
-    effect_bytes_per_cause: 8 * 1024,
-    capacity_bytes: 64 * 1024,
+    effect_bytes_per_cause: 64 * 1024,
+    capacity_bytes: 256 * 1024,
     enabled: true,
     service: 0,
 };

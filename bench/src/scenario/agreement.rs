@@ -75,12 +75,17 @@ pub fn await_caught_up_while(
     Ok(commit)
 }
 
-/// Asks every member for the hash of its service's state, once all have applied the same log.
+/// Asks every member for the hash of its service's state, once all have applied the same log;
+/// `meanwhile` is called over and over with the time, to keep a client's session alive whose
+/// end would change the state.
 ///
 /// # Errors
 /// When a member does not answer, or the hashes differ.
-pub fn state_hash(cluster: &mut ProcessCluster) -> Result<u64, BenchError> {
-    let commit = await_caught_up(cluster)?;
+pub fn state_hash_while(
+    cluster: &mut ProcessCluster,
+    mut meanwhile: impl FnMut(Nanos) -> usize,
+) -> Result<u64, BenchError> {
+    let commit = await_caught_up_while(cluster, &mut meanwhile)?;
     for member in &mut cluster.members {
         if let Some(counters) = member.counters() {
             counters.set(Counter::HashRequest, 1);
@@ -89,7 +94,7 @@ pub fn state_hash(cluster: &mut ProcessCluster) -> Result<u64, BenchError> {
     let has_told = |member: &mut NodeProcess| {
         member.counter(Counter::HashRequest) == 0 && member.counter(Counter::HashPosition) >= commit
     };
-    await_all(cluster, "told their state's hash", has_told, |_| 0)?;
+    await_all(cluster, "told their state's hash", has_told, meanwhile)?;
     let mut hashes = cluster.members.iter_mut().map(|member| {
         let hash = member.counter(Counter::StateHash) as u64;
         (hash, member.counter(Counter::OutputHash) as u64)
@@ -101,6 +106,14 @@ pub fn state_hash(cluster: &mut ProcessCluster) -> Result<u64, BenchError> {
         return Err(disagreement(problem));
     }
     Ok(first.0)
+}
+
+/// The same, without anything to do meanwhile.
+///
+/// # Errors
+/// When a member does not answer, or the hashes differ.
+pub fn state_hash(cluster: &mut ProcessCluster) -> Result<u64, BenchError> {
+    state_hash_while(cluster, |_| 0)
 }
 
 /// Compares the recorded logs of all members byte by byte below `commit`.

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use lockstep_consensus::config::{
-    ClusterConfig, IoChoice, LinkFaults, NodeConfig, ResponsesMode, SyncMode,
+    ClusterConfig, ConfigError, IoChoice, LinkFaults, NodeConfig, ResponsesMode, SyncMode,
 };
 use lockstep_consensus::member::MEMBERS_MAX;
 use lockstep_consensus::node::NodeService;
 use lockstep_service::samples::echo::Echo;
-use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::REPORT_LENGTH_MAX;
+use lockstep_service::samples::order_book::reports::MESSAGE_LENGTH_MAX;
+use lockstep_service::samples::order_book::{BookLimits, OrderBook};
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use serde_json::{Map, Value, json};
@@ -49,6 +50,33 @@ impl ServiceChoice {
             Self::Echo => "echo",
             Self::OrderBook => "orderbook",
         }
+    }
+
+    /// Checks that the cluster carries everything that the service may answer.
+    ///
+    /// # Errors
+    /// The limit that is too small, and what the service needs.
+    pub fn validate(self, cluster: &ClusterConfig) -> Result<(), ConfigError> {
+        if self == Self::Echo {
+            return Ok(());
+        }
+        let limits = BookLimits::default();
+        let (effects, messages) = (cluster.effects_per_cause, limits.messages_max());
+        let (bytes, needed) = (cluster.effect_bytes_per_cause, limits.message_bytes_max());
+        for (key, has, needs) in [
+            ("effects_per_cause", effects as usize, messages as usize),
+            ("effect_bytes_per_cause", bytes, needed),
+            ("message_max", cluster.message_max, MESSAGE_LENGTH_MAX),
+        ] {
+            if has < needs {
+                return Err(ConfigError {
+                    key,
+                    problem: format!("{has}, and the service orderbook needs {needs}"),
+                    remedy: "raise it, or leave it at its default",
+                });
+            }
+        }
+        Ok(())
     }
 
     /// A fresh instance.
@@ -228,8 +256,8 @@ impl ClusterBench {
     pub(super) fn disk_plan(&self, cluster: &ClusterConfig) -> DiskPlan {
         let (longest, answers) = match self.service {
             ServiceChoice::Echo => (self.message_length, 1),
-            // An acknowledgement, and a fill told to either side.
-            ServiceChoice::OrderBook => (REPORT_LENGTH_MAX, 3),
+            // Each order is answered with one message: that it was taken, and its one trade.
+            ServiceChoice::OrderBook => (2 * REPORT_LENGTH_MAX, 1),
         };
         DiskPlan::new(cluster, longest, answers, self.disk_budget_bytes)
     }
@@ -335,5 +363,30 @@ impl ClusterBench {
             ResponsesMode::Replicated => "replicated",
             ResponsesMode::Direct => "direct",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_could_not_carry_the_answers_of_its_service_is_refused() {
+        let cluster = ClusterConfig::default();
+        let book = ServiceChoice::OrderBook;
+        assert_eq!(book.validate(&cluster), Ok(()));
+        let small = ClusterConfig {
+            effects_per_cause: 31,
+            ..cluster.clone()
+        };
+        let error = book.validate(&small).unwrap_err().to_string();
+        assert!(error.contains("effects_per_cause: 31"), "{error}");
+        assert!(error.contains("raise it"), "{error}");
+        assert_eq!(ServiceChoice::Echo.validate(&small), Ok(()));
+        let short = ClusterConfig {
+            message_max: 1_024,
+            ..cluster
+        };
+        assert_eq!(book.validate(&short).unwrap_err().key, "message_max");
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use lockstep_service::clustered_service::ClusteredService as _;
 use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::{
-    OrderRequest, REPORT_LENGTH_MAX, Report, decimal_price, decimal_quantity,
+    OrderRequest, Report, decimal_price, decimal_quantity,
 };
 use lockstep_service::samples::order_book::csv::{HEADER, parse_line};
 use lockstep_transport::agent::{Agent, IdleStrategy};
@@ -50,7 +50,7 @@ pub struct OrdersConfig {
 #[derive(Clone, Debug)]
 pub struct OrdersReport {
     requests: u64,
-    reports: Vec<(u64, Report)>,
+    reports: Vec<Report>,
     book: String,
     state_hash: u64,
     elapsed_ns: Nanos,
@@ -66,8 +66,8 @@ impl OrdersReport {
     }
 
     fn fills(&self) -> impl DoubleEndedIterator<Item = &Report> {
-        let reports = self.reports.iter().map(|(_, report)| report);
-        reports.filter(|report| matches!(report, Report::Fill { .. }))
+        let is_fill = |report: &&Report| matches!(report, Report::Fill { .. });
+        self.reports.iter().filter(is_fill)
     }
 
     /// All fills, one per line.
@@ -100,10 +100,8 @@ fn fill_line(fill: &Report) -> String {
 impl Display for OrdersReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let count = |wanted: fn(&Report) -> bool| {
-            self.reports
-                .iter()
-                .filter(|(_, report)| wanted(report))
-                .count()
+            let reports = self.reports.iter();
+            reports.filter(|report| wanted(report)).count()
         };
         let acks = count(|report| matches!(report, Report::Ack { .. }));
         let rejects = count(|report| matches!(report, Report::Reject { .. }));
@@ -229,7 +227,7 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
     let failover_ns = play(config, &mut client, &mut members)?;
     let elapsed_ns = monotonic_now() - started;
     settle(&mut client, &collected);
-    let state_hash = agreement::state_hash(&mut members)?;
+    let state_hash = agreement::state_hash_while(&mut members, |now| client.do_work(now))?;
     let received = collected
         .lock()
         .map(|list| list.clone())
@@ -316,31 +314,27 @@ fn compare(
     state_hash: u64,
 ) -> OrdersReport {
     let mut book = OrderBook::default();
-    let mut expected: Vec<(u64, Report)> = Vec::new();
-    for (index, order) in orders.iter().enumerate() {
-        let number = index as u64 + 1;
-        book.apply(session, order, &mut |_, report| {
-            expected.push((number, *report))
+    let mut expected: Vec<Response> = Vec::new();
+    for (number, order) in (1..).zip(orders) {
+        book.answer(session, &order.encode(), &mut |_, message: &[u8]| {
+            expected.push((number, message.to_vec()))
         });
     }
     let mut differences = Vec::new();
-    let mut bytes = [0; REPORT_LENGTH_MAX];
-    let first_difference = expected.iter().zip(received).position(|(want, have)| {
-        want.0 != have.0 || want.1.encode(&mut bytes) != have.1.as_slice()
-    });
-    if let Some(at) = first_difference {
-        let (number, report) = &expected[at];
-        let (answered, bytes) = &received[at];
+    let is_other = |(want, have): (&Response, &Response)| want != have;
+    if let Some(at) = expected.iter().zip(received).position(is_other) {
+        let ((number, want), (answered, have)) = (&expected[at], &received[at]);
         differences.push(format!(
-            "report {at}: a replay gives {report:?} for order {number}, the cluster gave {:?} \
-             for order {answered}",
-            Report::decode(bytes)
+            "message {at}: a replay gives {:?} for order {number}, the cluster gave {:?} for \
+             order {answered}",
+            reports(want),
+            reports(have)
         ));
     }
     if expected.len() != received.len() {
         let (want, have) = (expected.len(), received.len());
         differences.push(format!(
-            "a replay gives {want} reports, the cluster gave {have}"
+            "a replay gives {want} messages, the cluster gave {have}"
         ));
     }
     if book.state_hash() != state_hash {
@@ -351,11 +345,22 @@ fn compare(
     }
     OrdersReport {
         requests: orders.len() as u64,
-        reports: expected,
+        reports: expected.iter().flat_map(|(_, m)| reports(m)).collect(),
         book: book.describe(),
         state_hash,
         elapsed_ns: 0,
         failover_ns: None,
         differences,
     }
+}
+
+/// The reports that a message holds, up to the first that is none.
+fn reports(message: &[u8]) -> Vec<Report> {
+    let mut rest = message;
+    let next = || {
+        let (report, after) = Report::split_first(rest)?;
+        rest = after;
+        Some(report)
+    };
+    std::iter::from_fn(next).collect()
 }

@@ -132,7 +132,7 @@ mod tests {
             book.apply(1, &order, &mut |_, report| match report {
                 Report::Fill { .. } => fills += 1,
                 Report::Reject { .. } => rejects += 1,
-                Report::Ack { .. } => {}
+                Report::Ack { .. } | Report::Cancelled { .. } => {}
             });
         }
         assert_eq!(rejects, 0);

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use lockstep_bench::allocations;
-use lockstep_bench::scenario::cluster_bench::ServiceChoice;
 use lockstep_consensus::node::{Node, launch};
 use lockstep_consensus::notice_printer::NoticePrinter;
 use lockstep_transport::agent::{Agent, IdleStrategy, run as run_agent};
@@ -14,7 +13,7 @@ use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::Nanos;
 
-use crate::node_file::{self, NodeFile, ServiceName};
+use crate::node_file::{self, NodeFile};
 use crate::outcome::Outcome;
 
 /// Options of `lockstep node`.
@@ -118,11 +117,8 @@ fn start(file: &NodeFile, thread: &str) -> Result<UntilHalted, Outcome> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Outcome::failed)?;
     }
-    let service = match file.service {
-        ServiceName::Echo => ServiceChoice::Echo,
-        ServiceName::OrderBook => ServiceChoice::OrderBook,
-    };
-    let mut node = launch(&file.cluster, &file.node, service.create()).map_err(Outcome::failed)?;
+    let service = file.service.choice().create();
+    let mut node = launch(&file.cluster, &file.node, service).map_err(Outcome::failed)?;
     node.count_allocations_with(allocations::count);
     println!("{}; {thread}", node.start_line());
     Ok(UntilHalted { node, stop })

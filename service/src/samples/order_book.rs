@@ -1,61 +1,100 @@
 //! A limit order book: add, cancel, replace; matched by price, then by time.
 //!
-//! One book per symbol, price and quantity in fixed point ([`codec`]). Per request exactly one
-//! Ack or Reject goes to its session, first; then one Fill per maker met, to the session and,
-//! where it is another one, to the maker's. A request is carried out whole or rejected whole.
+//! One book per symbol, price and quantity in fixed point ([`codec`]). What an exchange would
+//! decide where one client could harm the others is at [`OrderBook`].
 //!
-//! Rules: an id is a duplicate while its order is open; only the session that added an order may
-//! cancel or replace it; a replace keeps its place in the queue only at the same price and a
-//! quantity not larger, otherwise it is as new (and may trade); a session may trade with itself;
-//! orders stay when their session closes; an order that would meet more makers than
-//! [`BookLimits::fills_max`] is rejected, because one entry's effects are limited.
-//!
-//! Everything is reserved at construction; nothing is allocated per message.
+//! Everything is reserved at construction; nothing is allocated per message. The work of a
+//! request is bounded by [`BookLimits`], that of a closing session by its open orders.
 
 pub mod codec;
 pub mod csv;
 mod levels;
+mod matching;
 mod orders;
-
-use std::fmt::Write as _;
+mod owners;
+pub mod reports;
+mod service;
+mod slot_index;
 
 use self::codec::{
-    AckKind, Action, OrderRequest, PRICE_MAX, QUANTITY_MAX, REPORT_LENGTH_MAX, RejectReason,
-    Report, Side, decimal_price, decimal_quantity,
+    AckKind, Action, OrderRequest, PRICE_MAX, QUANTITY_MAX, RejectReason, Report, Side,
 };
 use self::levels::Levels;
-use self::orders::{NO_ORDER, Order, Orders};
-use crate::cluster::{ClientSession, Cluster};
-use crate::clustered_service::ClusteredService;
+use self::matching::Taker;
+use self::orders::{NO_ORDER, Orders};
+use self::owners::Owners;
+use self::reports::Outgoing;
 use crate::state_hash::StateHash;
 
-/// Sizes of the order book, fixed at construction and equal on every node.
+/// Sizes and rules of the order book, fixed at construction and equal on every node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BookLimits {
     /// Symbols 0 to this, exclusive; each has its book.
     pub symbols_max: u32,
-    /// Most open orders over all symbols; at most 2^20.
-    pub orders_max: u32,
-    /// Most distinct prices per symbol and side.
-    pub levels_max: u32,
-    /// Most makers one request may trade with. Each costs up to two effects and the request one
-    /// more, so 31 fits the cluster's default of 64 effects per entry.
+    /// Most open orders of one side of one symbol; at most 2^20.
+    pub side_orders_max: u32,
+    /// Most open orders of one session, over all symbols; less than a side holds, so that no
+    /// session fills one alone. They are all cancelled in one step when it closes.
+    pub session_orders_max: u32,
+    /// Most sessions with open orders.
+    pub sessions_max: u32,
+    /// Least price times quantity of an order, in units of both, 10^-7.
+    pub notional_min: u64,
+    /// Most makers one request trades with.
     pub fills_max: u32,
+    /// Most other sessions one request trades with: each is sent a message.
+    pub counterparties_max: u32,
 }
 
 impl Default for BookLimits {
     fn default() -> Self {
         Self {
             symbols_max: 16,
-            orders_max: 65_536,
-            levels_max: 4_096,
-            fills_max: 31,
+            side_orders_max: 4_096,
+            session_orders_max: 2_048,
+            // As many as a cluster may have.
+            sessions_max: 65_536,
+            // 1.00
+            notional_min: 10_000_000,
+            fills_max: 256,
+            counterparties_max: 48,
         }
     }
 }
 
-/// Largest `orders_max`: so many orders of the largest quantity still add up in 64 bits.
-pub const ORDERS_LIMIT: u32 = 1 << 20;
+impl BookLimits {
+    /// Most messages one request is answered with, what a cluster must permit as effects of one
+    /// cause: those to the taker, one to each counterparty and another for each whose reports
+    /// need more than one, and one to whom is cancelled for a better price.
+    #[must_use]
+    pub const fn messages_max(&self) -> u32 {
+        let further = self.fills_max / reports::FILLS_PER_MESSAGE;
+        (further + 2) + (self.counterparties_max + further) + 1
+    }
+
+    /// Most bytes of these messages.
+    #[must_use]
+    pub const fn message_bytes_max(&self) -> usize {
+        let reports = self.reports_max() as usize * codec::REPORT_LENGTH_MAX;
+        reports + self.messages_max() as usize * crate::outbox::EFFECT_CHARGE_MIN
+    }
+
+    /// Most reports of one request: the answer, a fill to either side, a cancelled order.
+    const fn reports_max(&self) -> u32 {
+        2 + 2 * self.fills_max
+    }
+
+    /// Most open orders over all symbols.
+    const fn orders_max(&self) -> u64 {
+        self.symbols_max as u64 * 2 * self.side_orders_max as u64
+    }
+}
+
+/// Largest `side_orders_max`: so many orders of the largest quantity still add up in 64 bits.
+pub const SIDE_ORDERS_LIMIT: u32 = 1 << 20;
+
+/// Most orders over all symbols that a book can be made for: about 2 GiB.
+pub const ORDERS_LIMIT: u64 = 1 << 24;
 
 /// What the books did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,36 +109,70 @@ pub struct BookTotals {
     pub quantity: u128,
     /// Sum over all trades of price times quantity.
     pub notional: u128,
-    /// Reports the cluster refused to carry: 0 unless its effect limits are below `fills_max`.
-    pub reports_lost: u64,
+    /// Orders the book cancelled unasked, for whatever [`codec::CancelReason`].
+    pub cancelled: u64,
+    /// Orders cancelled because their session closed.
+    pub orphans: u64,
+    /// Messages the cluster refused to carry: 0 unless its effect limits are below what
+    /// [`BookLimits`] says that the book needs.
+    pub messages_lost: u64,
 }
 
-/// What an order would meet on the other side.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    matched: u64,
-    makers: u32,
-}
-
-/// An incoming order, after validation.
-#[derive(Clone, Copy, Debug)]
-struct Taker {
-    id: u64,
-    owner: i64,
-    symbol: u32,
-    side: Side,
-    price: i64,
-    quantity: u64,
+/// An open order, to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOrder {
+    /// Its side.
+    pub side: Side,
+    /// Its price, in units of [`codec::PRICE_DECIMALS`].
+    pub price: i64,
+    /// What is open, in units of [`codec::QUANTITY_DECIMALS`].
+    pub remaining: u64,
+    /// What has traded.
+    pub filled: u64,
 }
 
 /// The order books of all symbols.
+///
+/// # Answers
+/// A request gets one Ack or Reject, then a Fill per maker met; the owner of the maker gets the
+/// Fill too. All reports that one request has for a session are one message ([`reports`]).
+///
+/// # Changing orders
+/// Only the session that added an order may change it; an id is a duplicate while its order is
+/// open. The quantity of a replace is the *total*, as in FIX: what was filled counts, so a replace
+/// that races a fill trades no more than it says. A total not above what was filled ends the
+/// order (`remaining` 0); an order that was filled whole is unknown: too late. The place in the
+/// queue is kept only at the same price with a total not larger, otherwise the order is as new
+/// and may trade. A trade with oneself is a trade.
+///
+/// # A full side
+/// A side of a symbol holds [`BookLimits::side_orders_max`] orders, of as many prices. When one
+/// more would rest, the order that would trade last is cancelled
+/// ([`BetterPrice`](codec::CancelReason::BetterPrice)) if its price is worse, otherwise the new
+/// one is rejected. So worthless prices keep nobody out, and other symbols and the other side
+/// have room of their own. One session has fewer open orders than a side holds.
+///
+/// # Dust, and takers of very many makers
+/// An order below [`BookLimits::notional_min`] is rejected; what is left of one may be less. A
+/// request trades with [`BookLimits::fills_max`] orders, of [`BookLimits::counterparties_max`]
+/// other sessions, because one entry's effects are limited. What it has not traded then cannot
+/// rest in a crossed book: it is cancelled ([`MatchLimit`](codec::CancelReason::MatchLimit)) and
+/// can be sent again.
+///
+/// # Closing sessions
+/// The orders of a session that closed, for whatever reason, are cancelled with it: nobody could
+/// cancel them any more, and nobody is left to be told.
 #[derive(Debug)]
 pub struct OrderBook {
     limits: BookLimits,
     orders: Orders,
+    owners: Owners,
     /// Bids of symbol s at 2 s, asks at 2 s + 1.
     sides: Vec<Levels>,
     totals: BookTotals,
+    /// Plans made so far; tells sessions that a plan has counted from others.
+    plans: u64,
+    outgoing: Outgoing,
 }
 
 impl Default for OrderBook {
@@ -112,25 +185,35 @@ impl OrderBook {
     /// Empty books.
     ///
     /// # Panics
-    /// When a limit is 0 or `orders_max` exceeds [`ORDERS_LIMIT`].
+    /// When a limit is 0, `session_orders_max` is not below `side_orders_max`, or there would be
+    /// more than [`SIDE_ORDERS_LIMIT`] orders per side or [`ORDERS_LIMIT`] in all.
     #[must_use]
     pub fn new(limits: BookLimits) -> Self {
         assert!(
-            limits.symbols_max > 0 && limits.levels_max > 0 && limits.fills_max > 0,
+            limits.symbols_max > 0 && limits.sessions_max > 0 && limits.session_orders_max > 0,
             "empty order book: {limits:?}"
         );
         assert!(
-            limits.orders_max > 0 && limits.orders_max <= ORDERS_LIMIT,
-            "orders_max out of range: {limits:?}"
+            limits.fills_max > 0 && limits.counterparties_max > 0,
+            "a book without trades: {limits:?}"
         );
-        let side = |side| Levels::new(side, limits.levels_max as usize);
+        assert!(
+            limits.session_orders_max < limits.side_orders_max
+                && limits.side_orders_max <= SIDE_ORDERS_LIMIT
+                && limits.orders_max() <= ORDERS_LIMIT,
+            "orders out of range: {limits:?}"
+        );
+        let side = |side| Levels::new(side, limits.side_orders_max);
         Self {
             limits,
-            orders: Orders::new(limits.orders_max),
+            orders: Orders::new(limits.orders_max() as u32),
+            owners: Owners::new(limits.sessions_max),
             sides: (0..limits.symbols_max)
                 .flat_map(|_| [side(Side::Buy), side(Side::Sell)])
                 .collect(),
             totals: BookTotals::default(),
+            plans: 0,
+            outgoing: Outgoing::new(limits.reports_max() as usize),
         }
     }
 
@@ -176,15 +259,28 @@ impl OrderBook {
         report: &mut impl FnMut(i64, &Report),
     ) -> Result<(), RejectReason> {
         let taker = self.taker(session, request)?;
+        self.check_notional(request)?;
         if self.orders.find(request.order_id).is_some() {
             return Err(RejectReason::DuplicateOrder);
         }
-        let plan = self.plan(&taker)?;
-        let rests = plan.matched < taker.quantity;
-        if rests && (self.orders.is_full() || !self.side(&taker).accepts(taker.price)) {
-            return Err(RejectReason::BookFull);
+        let plan = self.plan(&taker);
+        if plan.rests(&taker) > 0 {
+            self.check_room(&taker)?;
         }
         self.execute(taker, plan, AckKind::Accepted, report);
+        Ok(())
+    }
+
+    /// Whether one more order of this session and price may rest. Judged before anything trades.
+    fn check_room(&self, taker: &Taker) -> Result<(), RejectReason> {
+        let own = self.owners.orders_of(taker.session);
+        if own.ok_or(RejectReason::BookFull)? >= self.limits.session_orders_max {
+            return Err(RejectReason::TooManyOrders);
+        }
+        let side = self.side(taker);
+        if side.is_full() && side.last_behind(taker.price).is_none() {
+            return Err(RejectReason::BookFull);
+        }
         Ok(())
     }
 
@@ -195,13 +291,14 @@ impl OrderBook {
         report: &mut impl FnMut(i64, &Report),
     ) -> Result<(), RejectReason> {
         let slot = self.own_order(session, request)?;
-        let remaining = self.orders.get(slot).quantity;
+        let order = *self.orders.get(slot);
         self.remove(slot);
         let ack = Report::Ack {
             kind: AckKind::Cancelled,
             symbol: request.symbol,
             order_id: request.order_id,
-            remaining,
+            remaining: order.quantity,
+            filled: order.filled,
         };
         report(session, &ack);
         Ok(())
@@ -213,38 +310,47 @@ impl OrderBook {
         request: &OrderRequest,
         report: &mut impl FnMut(i64, &Report),
     ) -> Result<(), RejectReason> {
-        let taker = self.taker(session, request)?;
+        let mut taker = self.taker(session, request)?;
         let slot = self.own_order(session, request)?;
         let order = *self.orders.get(slot);
         if order.side != taker.side {
             return Err(RejectReason::SideMismatch);
         }
-        if order.price == taker.price && taker.quantity <= order.quantity {
-            let book = &mut self.sides[taker.side.index(taker.symbol)];
-            book.reduce(slot, order.quantity - taker.quantity, &mut self.orders);
-            let ack = Report::Ack {
-                kind: AckKind::Replaced,
-                symbol: taker.symbol,
-                order_id: taker.id,
-                remaining: taker.quantity,
-            };
-            report(session, &ack);
+        // The total counts what has traded: a fill that the client did not know of when it sent
+        // the request leaves less to trade, not more. It may even leave nothing.
+        taker.filled = order.filled;
+        taker.quantity = request.quantity.saturating_sub(order.filled);
+        let is_done = taker.quantity == 0;
+        if !is_done {
+            self.check_notional(request)?;
+        }
+        let keeps_place = order.price == taker.price && taker.quantity <= order.quantity;
+        if !is_done && !keeps_place {
+            let plan = self.plan(&taker);
+            // The order leaves first, so that there is room for it on its side.
+            self.remove(slot);
+            self.execute(taker, plan, AckKind::Replaced, report);
             return Ok(());
         }
-        let plan = self.plan(&taker)?;
-        let own_side = self.side(&taker);
-        // The order leaves first: its slot is free then, and its level if it was alone there.
-        let has_level = own_side.accepts(taker.price) || own_side.orders_at(order.price) == 1;
-        if plan.matched < taker.quantity && !has_level {
-            return Err(RejectReason::BookFull);
+        if is_done {
+            self.remove(slot);
+        } else {
+            let book = &mut self.sides[taker.side.index(taker.symbol)];
+            book.reduce(slot, order.quantity - taker.quantity, &mut self.orders);
         }
-        self.remove(slot);
-        self.execute(taker, plan, AckKind::Replaced, report);
+        let ack = Report::Ack {
+            kind: AckKind::Replaced,
+            symbol: taker.symbol,
+            order_id: taker.id,
+            remaining: taker.quantity,
+            filled: taker.filled,
+        };
+        report(session, &ack);
         Ok(())
     }
 
     /// Checks what an order to be placed states about itself.
-    fn taker(&self, owner: i64, request: &OrderRequest) -> Result<Taker, RejectReason> {
+    fn taker(&self, session: i64, request: &OrderRequest) -> Result<Taker, RejectReason> {
         if request.symbol >= self.limits.symbols_max {
             return Err(RejectReason::UnknownSymbol);
         }
@@ -259,12 +365,22 @@ impl OrderBook {
         }
         Ok(Taker {
             id: request.order_id,
-            owner,
+            session,
             symbol: request.symbol,
             side: request.side.ok_or(RejectReason::Malformed)?,
             price: request.price,
             quantity: request.quantity,
+            filled: 0,
         })
+    }
+
+    /// Checks that the whole order is worth its place.
+    fn check_notional(&self, request: &OrderRequest) -> Result<(), RejectReason> {
+        let notional = i128::from(request.price) * i128::from(request.quantity);
+        if notional < i128::from(self.limits.notional_min) {
+            return Err(RejectReason::BelowMinimum);
+        }
+        Ok(())
     }
 
     /// The open order that `session` wants to change.
@@ -272,7 +388,7 @@ impl OrderBook {
         let slot = self.orders.find(request.order_id);
         let slot = slot.ok_or(RejectReason::UnknownOrder)?;
         let order = self.orders.get(slot);
-        if order.owner != session {
+        if self.owners.get(order.owner).session != session {
             return Err(RejectReason::NotOwner);
         }
         if order.symbol != request.symbol {
@@ -285,103 +401,35 @@ impl OrderBook {
         &self.sides[taker.side.index(taker.symbol)]
     }
 
-    /// What `taker` would trade, without trading; walks at most `fills_max` + 1 makers.
-    fn plan(&self, taker: &Taker) -> Result<Plan, RejectReason> {
-        let makers = &self.sides[taker.side.opposite().index(taker.symbol)];
-        let mut plan = Plan {
-            matched: 0,
-            makers: 0,
-        };
-        for level in makers.best_first() {
-            if !taker.side.reaches(taker.price, level.price) {
-                break;
-            }
-            let mut slot = level.head;
-            while slot != NO_ORDER && plan.matched < taker.quantity {
-                if plan.makers == self.limits.fills_max {
-                    return Err(RejectReason::TooManyFills);
-                }
-                let maker = self.orders.get(slot);
-                plan.matched += maker.quantity.min(taker.quantity - plan.matched);
-                plan.makers += 1;
-                slot = maker.next;
-            }
-            if plan.matched == taker.quantity {
-                break;
-            }
-        }
-        Ok(plan)
-    }
-
-    /// Acknowledges, trades as planned and rests what remains.
-    fn execute(
-        &mut self,
-        mut taker: Taker,
-        plan: Plan,
-        kind: AckKind,
-        report: &mut impl FnMut(i64, &Report),
-    ) {
-        let ack = Report::Ack {
-            kind,
-            symbol: taker.symbol,
-            order_id: taker.id,
-            remaining: taker.quantity - plan.matched,
-        };
-        report(taker.owner, &ack);
-        for _ in 0..plan.makers {
-            self.fill(&mut taker, report);
-        }
-        if taker.quantity > 0 {
-            let order = Order {
-                id: taker.id,
-                owner: taker.owner,
-                price: taker.price,
-                quantity: taker.quantity,
-                symbol: taker.symbol,
-                side: taker.side,
-                next: NO_ORDER,
-                previous: NO_ORDER,
-            };
-            let slot = self.orders.insert(order);
-            self.sides[taker.side.index(taker.symbol)].push(slot, &mut self.orders);
-        }
-    }
-
-    /// One trade of `taker` with the first maker in the queue.
-    fn fill(&mut self, taker: &mut Taker, report: &mut impl FnMut(i64, &Report)) {
-        let makers = &mut self.sides[taker.side.opposite().index(taker.symbol)];
-        let slot = makers.first().expect("the plan counted this maker");
-        let maker = *self.orders.get(slot);
-        let quantity = maker.quantity.min(taker.quantity);
-        taker.quantity -= quantity;
-        if quantity == maker.quantity {
-            self.remove(slot);
-        } else {
-            makers.reduce(slot, quantity, &mut self.orders);
-        }
-        self.totals.fills += 1;
-        self.totals.quantity += u128::from(quantity);
-        self.totals.notional += maker.price as u128 * u128::from(quantity);
-        let fill = Report::Fill {
-            taker_side: taker.side,
-            symbol: taker.symbol,
-            maker_id: maker.id,
-            taker_id: taker.id,
-            price: maker.price,
-            quantity,
-            maker_remaining: maker.quantity - quantity,
-            taker_remaining: taker.quantity,
-        };
-        report(taker.owner, &fill);
-        if maker.owner != taker.owner {
-            report(maker.owner, &fill);
-        }
-    }
-
     fn remove(&mut self, slot: u32) {
         let order = *self.orders.get(slot);
         self.sides[order.side.index(order.symbol)].unlink(slot, &mut self.orders);
+        self.forget(slot);
+    }
+
+    /// Takes an order that is in no queue any more from its owner and from the index.
+    fn forget(&mut self, slot: u32) {
+        self.owners.unlink(slot, &mut self.orders);
         self.orders.remove(slot);
+    }
+
+    /// Cancels every open order of `session`, which has closed and can be told nothing. Walks
+    /// its orders once, and the levels once.
+    pub fn close_session(&mut self, session: i64) {
+        let Some(owner) = self.owners.find(session) else {
+            return;
+        };
+        let mut slot = self.owners.get(owner).newest;
+        while slot != NO_ORDER {
+            let order = *self.orders.get(slot);
+            self.sides[order.side.index(order.symbol)].detach(slot, &mut self.orders);
+            self.forget(slot);
+            self.totals.orphans += 1;
+            slot = order.older;
+        }
+        for levels in &mut self.sides {
+            levels.drop_empty();
+        }
     }
 
     /// What the books did so far.
@@ -396,11 +444,16 @@ impl OrderBook {
         self.orders.len()
     }
 
-    /// Side, price and open quantity of an order; `None` when it is not open.
+    /// An order that is open; `None` when it is not.
     #[must_use]
-    pub fn open_order(&self, order_id: u64) -> Option<(Side, i64, u64)> {
+    pub fn open_order(&self, order_id: u64) -> Option<OpenOrder> {
         let order = self.orders.get(self.orders.find(order_id)?);
-        Some((order.side, order.price, order.quantity))
+        Some(OpenOrder {
+            side: order.side,
+            price: order.price,
+            remaining: order.quantity,
+            filled: order.filled,
+        })
     }
 
     /// Best price and total quantity there, of one side of a symbol's book.
@@ -429,9 +482,10 @@ impl OrderBook {
             hash.word(levels.len() as u64);
             for order in levels.queue(&self.orders) {
                 hash.word(order.id);
-                hash.word(order.owner as u64);
+                hash.word(self.owners.get(order.owner).session as u64);
                 hash.word(order.price as u64);
                 hash.word(order.quantity);
+                hash.word(order.filled);
             }
         }
         let totals = &self.totals;
@@ -439,7 +493,9 @@ impl OrderBook {
             totals.acks,
             totals.rejects,
             totals.fills,
-            totals.reports_lost,
+            totals.cancelled,
+            totals.orphans,
+            totals.messages_lost,
         ] {
             hash.word(word);
         }
@@ -448,72 +504,6 @@ impl OrderBook {
             hash.word((wide >> 64) as u64);
         }
         hash.value()
-    }
-}
-
-impl ClusteredService for OrderBook {
-    fn on_session_message(
-        &mut self,
-        cluster: &mut Cluster<'_>,
-        session: ClientSession,
-        message: &[u8],
-    ) {
-        let mut lost = 0;
-        let mut bytes = [0; REPORT_LENGTH_MAX];
-        let mut respond = |owner: i64, report: &Report| {
-            let encoded = report.encode(&mut bytes);
-            if cluster
-                .respond(ClientSession { id: owner }, encoded)
-                .is_err()
-            {
-                lost += 1;
-            }
-        };
-        match OrderRequest::decode(message) {
-            Some(request) => self.apply(session.id, &request, &mut respond),
-            None => {
-                self.totals.rejects += 1;
-                let rejected = Report::Reject {
-                    reason: RejectReason::Malformed,
-                    symbol: 0,
-                    order_id: 0,
-                };
-                respond(session.id, &rejected);
-            }
-        }
-        self.totals.reports_lost += lost;
-    }
-
-    fn state_hash(&self) -> u64 {
-        self.hash()
-    }
-
-    fn describe(&self) -> String {
-        let mut text = format!("order book: {} open orders\n", self.open_orders());
-        for symbol in 0..self.limits.symbols_max {
-            let best = [Side::Buy, Side::Sell].map(|side| self.best(symbol, side));
-            if best == [None, None] {
-                continue;
-            }
-            let [bid, ask] = best.map(|level| {
-                level.map_or("-".to_owned(), |(price, quantity)| {
-                    format!("{} x {}", decimal_quantity(quantity), decimal_price(price))
-                })
-            });
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "symbol {symbol}: best bid {bid}, best ask {ask}");
-        }
-        let totals = &self.totals;
-        let _ = write!(
-            text,
-            "{} acknowledged, {} rejected, {} fills of {} in all\nhash {:016x}",
-            totals.acks,
-            totals.rejects,
-            totals.fills,
-            decimal_quantity(u64::try_from(totals.quantity).unwrap_or(u64::MAX)),
-            self.hash()
-        );
-        text
     }
 }
 

@@ -1,17 +1,18 @@
 //! Messages of the order book: fixed layouts, little-endian, exact lengths, reserved bytes 0.
+//! A request is a message; a message of the book holds one or more reports, end to end.
 //!
-//! | request (32 B) | | Ack (24 B) | | Reject (16 B) | | Fill (56 B) | |
-//! |---|---|---|---|---|---|---|---|
-//! | 0 | action u8 | 0 | 1 | 0 | 2 | 0 | 3 |
-//! | 1 | side u8, cancel: 0 | 1 | kind u8 | 1 | reason u8 | 1 | taker's side u8 |
-//! | 2 | reserved u16 | 2 | reserved u16 | 2 | reserved u16 | 2 | reserved u16 |
-//! | 4 | symbol u32 | 4 | symbol u32 | 4 | symbol u32 | 4 | symbol u32 |
-//! | 8 | order id u64 | 8 | order id u64 | 8 | order id u64 | 8 | maker id u64 |
-//! | 16 | price i64, cancel: 0 | 16 | remaining u64 | | | 16 | taker id u64 |
-//! | 24 | quantity u64, cancel: 0 | | | | | 24 | price i64 |
-//! | | | | | | | 32 | quantity u64 |
-//! | | | | | | | 40 | maker's remaining u64 |
-//! | | | | | | | 48 | taker's remaining u64 |
+//! | | request (32 B) | Ack (32 B) | Reject (16 B) | Fill (56 B) | Cancelled (32 B) |
+//! |---|---|---|---|---|---|
+//! | 0 | action u8 | 1 | 2 | 3 | 4 |
+//! | 1 | side u8, cancel: 0 | kind u8 | reason u8 | taker's side u8 | reason u8 |
+//! | 2 | reserved u16 | reserved u16 | reserved u16 | reserved u16 | reserved u16 |
+//! | 4 | symbol u32 | symbol u32 | symbol u32 | symbol u32 | symbol u32 |
+//! | 8 | order id u64 | order id u64 | order id u64 | maker id u64 | order id u64 |
+//! | 16 | price i64, cancel: 0 | remaining u64 | | taker id u64 | quantity u64 |
+//! | 24 | quantity u64, cancel: 0 | filled u64 | | price i64 | filled u64 |
+//! | 32 | | | | quantity u64 | |
+//! | 40 | | | | maker's remaining u64 | |
+//! | 48 | | | | taker's remaining u64 | |
 
 /// Decimals of a price: the integer 1 means 0.0001.
 pub const PRICE_DECIMALS: u32 = 4;
@@ -31,13 +32,15 @@ pub const REQUEST_LENGTH: usize = 32;
 /// Bytes of the longest report.
 pub const REPORT_LENGTH_MAX: usize = 56;
 
-const ACK_LENGTH: usize = 24;
+const ACK_LENGTH: usize = 32;
 const REJECT_LENGTH: usize = 16;
 const FILL_LENGTH: usize = 56;
+const CANCELLED_LENGTH: usize = 32;
 
 const ACK: u8 = 1;
 const REJECT: u8 = 2;
 const FILL: u8 = 3;
+const CANCELLED: u8 = 4;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +50,7 @@ pub enum Action {
     Add = 1,
     /// Take an open order out.
     Cancel = 2,
-    /// Give an open order another price or quantity (what is to remain open).
+    /// Give an open order another price or total quantity, what was filled included.
     Replace = 3,
 }
 
@@ -106,7 +109,8 @@ pub struct OrderRequest {
     pub order_id: u64,
     /// Limit price in units of [`PRICE_DECIMALS`]; 0 for a cancel.
     pub price: i64,
-    /// Quantity in units of [`QUANTITY_DECIMALS`]; 0 for a cancel.
+    /// Quantity in units of [`QUANTITY_DECIMALS`]; 0 for a cancel. The whole order's, also in a
+    /// replace: what was filled counts towards it.
     pub quantity: u64,
 }
 
@@ -118,7 +122,7 @@ pub enum AckKind {
     Accepted = 1,
     /// An order was cancelled; `remaining` had been open.
     Cancelled = 2,
-    /// An order was replaced; `remaining` rests in the book.
+    /// An order was replaced; `remaining` rests in the book, and 0 means that it is done.
     Replaced = 3,
 }
 
@@ -130,7 +134,7 @@ pub enum RejectReason {
     Malformed = 1,
     /// An order of that id is open.
     DuplicateOrder = 2,
-    /// No order of that id is open.
+    /// No order of that id is open: it never was, or it is too late and it is filled or cancelled.
     UnknownOrder = 3,
     /// The quantity is 0.
     ZeroQuantity = 4,
@@ -146,10 +150,13 @@ pub enum RejectReason {
     SymbolMismatch = 9,
     /// There is no such symbol.
     UnknownSymbol = 10,
-    /// No room for another order or another price.
+    /// The side is full of orders with prices at least as good.
     BookFull = 11,
-    /// It would trade with more makers than one request may.
-    TooManyFills = 12,
+    // 12 was once an order that would meet too many makers; see [`CancelReason::MatchLimit`].
+    /// The session has as many open orders as it may have.
+    TooManyOrders = 13,
+    /// Price times quantity is below the least that may be ordered.
+    BelowMinimum = 14,
 }
 
 impl RejectReason {
@@ -166,7 +173,29 @@ impl RejectReason {
             9 => Self::SymbolMismatch,
             10 => Self::UnknownSymbol,
             11 => Self::BookFull,
-            12 => Self::TooManyFills,
+            13 => Self::TooManyOrders,
+            14 => Self::BelowMinimum,
+            _ => return None,
+        })
+    }
+}
+
+/// Why the book cancelled what nobody asked it to cancel. Numbers are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum CancelReason {
+    /// The request met as many orders, or sessions, as one request may trade with: what it had
+    /// not traded yet is cancelled, and can be sent again.
+    MatchLimit = 1,
+    /// The side was full and a better price came: the order with the worst price had to go.
+    BetterPrice = 2,
+}
+
+impl CancelReason {
+    const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::MatchLimit,
+            2 => Self::BetterPrice,
             _ => return None,
         })
     }
@@ -185,6 +214,8 @@ pub enum Report {
         order_id: u64,
         /// Quantity that rests after the request, or was open before a cancel.
         remaining: u64,
+        /// Quantity of the order that has traded in all, the trades of this request included.
+        filled: u64,
     },
     /// The request was not carried out; nothing changed.
     Reject {
@@ -214,6 +245,19 @@ pub enum Report {
         /// What is left of the taker.
         taker_remaining: u64,
     },
+    /// The book cancelled what was left of an order, unasked.
+    Cancelled {
+        /// Why.
+        reason: CancelReason,
+        /// The instrument.
+        symbol: u32,
+        /// The order.
+        order_id: u64,
+        /// Quantity that was left.
+        quantity: u64,
+        /// Quantity of the order that has traded in all.
+        filled: u64,
+    },
 }
 
 /// Writes the common beginning of every message.
@@ -223,6 +267,13 @@ fn put_head(bytes: &mut [u8], kind: u8, detail: u8, symbol: u32, id: u64) {
     bytes[2..4].fill(0);
     bytes[4..8].copy_from_slice(&symbol.to_le_bytes());
     bytes[8..16].copy_from_slice(&id.to_le_bytes());
+}
+
+/// Writes what follows the common beginning.
+fn put_words<const COUNT: usize>(bytes: &mut [u8], words: [u64; COUNT]) {
+    for (word, bytes) in words.iter().zip(bytes[16..].chunks_exact_mut(8)) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
 }
 
 fn u64_at(bytes: &[u8], offset: usize) -> u64 {
@@ -291,9 +342,10 @@ impl Report {
                 symbol,
                 order_id,
                 remaining,
+                filled,
             } => {
                 put_head(bytes, ACK, kind as u8, symbol, order_id);
-                bytes[16..24].copy_from_slice(&remaining.to_le_bytes());
+                put_words(bytes, [remaining, filled]);
                 ACK_LENGTH
             }
             Self::Reject {
@@ -315,12 +367,23 @@ impl Report {
                 taker_remaining,
             } => {
                 put_head(bytes, FILL, taker_side as u8, symbol, maker_id);
-                bytes[16..24].copy_from_slice(&taker_id.to_le_bytes());
-                bytes[24..32].copy_from_slice(&price.to_le_bytes());
-                bytes[32..40].copy_from_slice(&quantity.to_le_bytes());
-                bytes[40..48].copy_from_slice(&maker_remaining.to_le_bytes());
-                bytes[48..56].copy_from_slice(&taker_remaining.to_le_bytes());
+                let price = price as u64;
+                put_words(
+                    bytes,
+                    [taker_id, price, quantity, maker_remaining, taker_remaining],
+                );
                 FILL_LENGTH
+            }
+            Self::Cancelled {
+                reason,
+                symbol,
+                order_id,
+                quantity,
+                filled,
+            } => {
+                put_head(bytes, CANCELLED, reason as u8, symbol, order_id);
+                put_words(bytes, [quantity, filled]);
+                CANCELLED_LENGTH
             }
         };
         &bytes[..length]
@@ -329,17 +392,27 @@ impl Report {
     /// Decodes a report; `None` when the bytes are not exactly one.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (report, rest) = Self::split_first(bytes)?;
+        rest.is_empty().then_some(report)
+    }
+
+    /// Decodes the first report of a message and returns what follows it; `None` when the bytes
+    /// do not begin with a report.
+    #[must_use]
+    pub fn split_first(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let length = match *bytes.first()? {
             ACK => ACK_LENGTH,
             REJECT => REJECT_LENGTH,
             FILL => FILL_LENGTH,
+            CANCELLED => CANCELLED_LENGTH,
             _ => return None,
         };
-        if bytes.len() != length || bytes[2..4] != [0, 0] {
+        let (bytes, rest) = bytes.split_at_checked(length)?;
+        if bytes[2..4] != [0, 0] {
             return None;
         }
         let (symbol, order_id) = (symbol_of(bytes), u64_at(bytes, 8));
-        Some(match bytes[0] {
+        let report = match bytes[0] {
             ACK => Self::Ack {
                 kind: match bytes[1] {
                     1 => AckKind::Accepted,
@@ -350,11 +423,19 @@ impl Report {
                 symbol,
                 order_id,
                 remaining: u64_at(bytes, 16),
+                filled: u64_at(bytes, 24),
             },
             REJECT => Self::Reject {
                 reason: RejectReason::from_number(bytes[1])?,
                 symbol,
                 order_id,
+            },
+            CANCELLED => Self::Cancelled {
+                reason: CancelReason::from_number(bytes[1])?,
+                symbol,
+                order_id,
+                quantity: u64_at(bytes, 16),
+                filled: u64_at(bytes, 24),
             },
             _ => Self::Fill {
                 taker_side: Side::from_number(bytes[1])?,
@@ -366,7 +447,8 @@ impl Report {
                 maker_remaining: u64_at(bytes, 40),
                 taker_remaining: u64_at(bytes, 48),
             },
-        })
+        };
+        Some((report, rest))
     }
 }
 

@@ -23,20 +23,29 @@ pub(super) struct Level {
 pub(super) struct Levels {
     side: Side,
     levels: Vec<Level>,
-    capacity: usize,
+    orders: u32,
+    capacity: u32,
 }
 
 impl Levels {
-    pub(super) fn new(side: Side, capacity: usize) -> Self {
+    /// Room for `capacity` orders, and for a price of its own for each: prices are never what is
+    /// scarce.
+    pub(super) fn new(side: Side, capacity: u32) -> Self {
         Self {
             side,
-            levels: Vec::with_capacity(capacity),
+            levels: Vec::with_capacity(capacity as usize),
+            orders: 0,
             capacity,
         }
     }
 
+    /// Distinct prices.
     pub(super) fn len(&self) -> usize {
         self.levels.len()
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.orders == self.capacity
     }
 
     /// Where the level of `price` is, or where it would be inserted.
@@ -51,14 +60,14 @@ impl Levels {
         }
     }
 
-    /// Whether an order of `price` finds or may open a level.
-    pub(super) fn accepts(&self, price: i64) -> bool {
-        self.levels.len() < self.capacity || self.search(price).is_ok()
-    }
-
-    /// Number of orders of `price`.
-    pub(super) fn orders_at(&self, price: i64) -> u32 {
-        self.search(price).map_or(0, |at| self.levels[at].orders)
+    /// The order that trades last, if an order of `price` would trade before it by its price.
+    pub(super) fn last_behind(&self, price: i64) -> Option<u32> {
+        let worst = self.levels.first()?;
+        let is_better = match self.side {
+            Side::Buy => price > worst.price,
+            Side::Sell => price < worst.price,
+        };
+        is_better.then_some(worst.tail)
     }
 
     /// The levels from the best price to the worst.
@@ -82,6 +91,8 @@ impl Levels {
     /// Appends an order to the queue of its price.
     pub(super) fn push(&mut self, slot: u32, orders: &mut Orders) {
         let (price, quantity) = (orders.get(slot).price, orders.get(slot).quantity);
+        assert!(!self.is_full(), "the caller made room");
+        self.orders += 1;
         match self.search(price) {
             Ok(at) => {
                 let level = &mut self.levels[at];
@@ -92,10 +103,6 @@ impl Levels {
                 level.quantity += quantity;
             }
             Err(at) => {
-                assert!(
-                    self.levels.len() < self.capacity,
-                    "the caller checked for room"
-                );
                 let level = Level {
                     price,
                     quantity,
@@ -118,15 +125,21 @@ impl Levels {
 
     /// Takes an order out of its queue, and its level away with the last one.
     pub(super) fn unlink(&mut self, slot: u32, orders: &mut Orders) {
+        let at = self.detach(slot, orders);
+        if self.levels[at].orders == 0 {
+            self.levels.remove(at);
+        }
+    }
+
+    /// Takes an order out of its queue and returns where its level is, which may be empty now:
+    /// [`drop_empty`](Self::drop_empty) must follow before anything else is done.
+    pub(super) fn detach(&mut self, slot: u32, orders: &mut Orders) -> usize {
         let order = *orders.get(slot);
         let at = self.search(order.price).expect("an open order has a level");
         let level = &mut self.levels[at];
+        self.orders -= 1;
         level.orders -= 1;
         level.quantity -= order.quantity;
-        if level.orders == 0 {
-            self.levels.remove(at);
-            return;
-        }
         if order.previous == NO_ORDER {
             level.head = order.next;
         } else {
@@ -137,5 +150,11 @@ impl Levels {
         } else {
             orders.get_mut(order.next).previous = order.previous;
         }
+        at
+    }
+
+    /// Takes away all levels without orders, in one pass however many they are.
+    pub(super) fn drop_empty(&mut self) {
+        self.levels.retain(|level| level.orders > 0);
     }
 }

@@ -1,36 +1,42 @@
-//! Open orders in a fixed slab, found by id through an index with a fixed hash.
+//! Open orders in a fixed slab, found by id.
 //!
-//! Owned by the book. Linear probing with backward-shift deletion keeps the index free of
-//! tombstones; it is at most half full. It does not know queues: the links belong to `levels`.
+//! Owned by the book. It does not know queues or owners: the links belong to `levels` and
+//! `owners`.
 
 use super::codec::Side;
+use super::slot_index::SlotIndex;
 
 /// The link of an order that has no neighbour.
 pub(super) const NO_ORDER: u32 = u32::MAX;
-
-/// An index cell that holds nothing.
-const EMPTY: u32 = u32::MAX;
 
 /// An open order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
     pub(super) id: u64,
-    pub(super) owner: i64,
     pub(super) price: i64,
+    /// What is open.
     pub(super) quantity: u64,
+    /// What has traded.
+    pub(super) filled: u64,
+    /// Slot of its session among the owners.
+    pub(super) owner: u32,
     pub(super) symbol: u32,
     pub(super) side: Side,
     /// The order behind this one at the same price; in a free slot, the next free slot.
     pub(super) next: u32,
     /// The order before this one at the same price.
     pub(super) previous: u32,
+    /// The same session's order that was linked before this one.
+    pub(super) older: u32,
+    /// The same session's order that was linked after this one.
+    pub(super) newer: u32,
 }
 
 /// All open orders.
 #[derive(Debug)]
 pub(super) struct Orders {
     slots: Vec<Order>,
-    index: Vec<u32>,
+    index: SlotIndex,
     capacity: u32,
     free: u32,
     len: u32,
@@ -40,7 +46,7 @@ impl Orders {
     pub(super) fn new(capacity: u32) -> Self {
         Self {
             slots: Vec::with_capacity(capacity as usize),
-            index: vec![EMPTY; (capacity as usize * 2).next_power_of_two()],
+            index: SlotIndex::new(capacity),
             capacity,
             free: NO_ORDER,
             len: 0,
@@ -51,10 +57,6 @@ impl Orders {
         self.len
     }
 
-    pub(super) const fn is_full(&self) -> bool {
-        self.len == self.capacity
-    }
-
     pub(super) fn get(&self, slot: u32) -> &Order {
         &self.slots[slot as usize]
     }
@@ -63,34 +65,16 @@ impl Orders {
         &mut self.slots[slot as usize]
     }
 
-    /// Where the probe for `id` begins.
-    fn home(&self, id: u64) -> usize {
-        let mixed = (id ^ (id >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed >> 32) as usize & (self.index.len() - 1)
-    }
-
-    fn following(&self, cell: usize) -> usize {
-        (cell + 1) & (self.index.len() - 1)
-    }
-
-    /// The cell that holds `id`, or the empty one where its probe ends.
-    fn cell(&self, id: u64) -> usize {
-        let mut cell = self.home(id);
-        while self.index[cell] != EMPTY && self.get(self.index[cell]).id != id {
-            cell = self.following(cell);
-        }
-        cell
-    }
-
     pub(super) fn find(&self, id: u64) -> Option<u32> {
-        let slot = self.index[self.cell(id)];
-        (slot != EMPTY).then_some(slot)
+        self.index.find(id, |slot| self.get(slot).id)
     }
 
     /// Stores an order whose id is not there; the caller checked that there is room.
     pub(super) fn insert(&mut self, order: Order) -> u32 {
-        assert!(!self.is_full(), "the caller checked that there is room");
-        let cell = self.cell(order.id);
+        assert!(
+            self.len < self.capacity,
+            "the caller checked that there is room"
+        );
         let slot = if self.free == NO_ORDER {
             self.slots.push(order);
             (self.slots.len() - 1) as u32
@@ -100,28 +84,18 @@ impl Orders {
             *self.get_mut(slot) = order;
             slot
         };
-        self.index[cell] = slot;
+        let slots = &self.slots;
+        self.index
+            .insert(order.id, slot, |slot| slots[slot as usize].id);
         self.len += 1;
         slot
     }
 
-    /// Frees a slot whose order is in no queue any more.
+    /// Frees a slot whose order is linked to no other any more.
     pub(super) fn remove(&mut self, slot: u32) {
-        let mut hole = self.cell(self.get(slot).id);
-        let mut cell = self.following(hole);
-        while self.index[cell] != EMPTY {
-            let home = self.home(self.get(self.index[cell]).id);
-            // The entry may move back to the hole unless its home lies after the hole.
-            let mask = self.index.len() - 1;
-            let from_home = cell.wrapping_sub(home) & mask;
-            let from_hole = cell.wrapping_sub(hole) & mask;
-            if from_home >= from_hole {
-                self.index[hole] = self.index[cell];
-                hole = cell;
-            }
-            cell = self.following(cell);
-        }
-        self.index[hole] = EMPTY;
+        let slots = &self.slots;
+        let id = |slot: u32| slots[slot as usize].id;
+        self.index.remove(id(slot), id);
         let free = self.free;
         self.get_mut(slot).next = free;
         self.free = slot;
@@ -138,13 +112,16 @@ mod tests {
     fn order(id: u64) -> Order {
         Order {
             id,
-            owner: 0,
             price: 1,
             quantity: 1,
+            filled: 0,
+            owner: 0,
             symbol: 0,
             side: Side::Buy,
             next: NO_ORDER,
             previous: NO_ORDER,
+            older: NO_ORDER,
+            newer: NO_ORDER,
         }
     }
 
@@ -163,7 +140,7 @@ mod tests {
                     assert_eq!(model.remove(&id), Some(slot));
                     orders.remove(slot);
                 }
-                None if orders.is_full() => assert!(!model.contains_key(&id)),
+                None if orders.len() == 64 => assert!(!model.contains_key(&id)),
                 None => {
                     assert_eq!(model.insert(id, orders.insert(order(id))), None);
                 }

@@ -2,13 +2,19 @@
 
 use proptest::prelude::*;
 
+use super::codec::CancelReason;
 use super::*;
+use crate::clustered_service::ClusteredService as _;
 
+/// Small enough that random flows meet every limit.
 const LIMITS: BookLimits = BookLimits {
     symbols_max: 2,
-    orders_max: 12,
-    levels_max: 5,
+    side_orders_max: 6,
+    session_orders_max: 5,
+    sessions_max: 3,
+    notional_min: 300,
     fills_max: 4,
+    counterparties_max: 2,
 };
 
 /// An order of the model; the vector's order is the order of arrival.
@@ -20,6 +26,7 @@ struct ModelOrder {
     side: Side,
     price: i64,
     quantity: u64,
+    filled: u64,
 }
 
 /// The specification, slow and obvious: orders in the order of arrival, searched linearly.
@@ -50,28 +57,27 @@ impl Model {
             .map(|(at, _)| at)
     }
 
-    fn levels(&self, order: &ModelOrder) -> std::collections::BTreeSet<i64> {
-        let same = |o: &&ModelOrder| o.symbol == order.symbol && o.side == order.side;
-        self.orders.iter().filter(same).map(|o| o.price).collect()
-    }
-
-    /// Trades and rests `order`, or says why not; leaves nothing changed then.
-    fn place(
-        &mut self,
-        mut order: ModelOrder,
-        kind: AckKind,
-        reports: &mut Reports,
-    ) -> Result<(), RejectReason> {
-        let mut after = self.clone();
-        let mut fills = Vec::new();
+    /// Trades `order` with whom it meets, as far as one request may; what it met goes to `fills`.
+    /// Whether it was cut short.
+    fn trade(&mut self, order: &mut ModelOrder, fills: &mut Reports) -> bool {
+        let (mut makers, mut others) = (0, std::collections::BTreeSet::new());
         while order.quantity > 0 {
-            let Some(at) = after.best_maker(&order) else {
+            let Some(at) = self.best_maker(order) else {
                 break;
             };
-            let maker = &mut after.orders[at];
+            let maker = &mut self.orders[at];
+            if maker.owner != order.owner {
+                others.insert(maker.owner);
+            }
+            makers += 1;
+            if makers > LIMITS.fills_max || others.len() > LIMITS.counterparties_max as usize {
+                return true;
+            }
             let quantity = maker.quantity.min(order.quantity);
             maker.quantity -= quantity;
+            maker.filled += quantity;
             order.quantity -= quantity;
+            order.filled += quantity;
             let fill = Report::Fill {
                 taker_side: order.side,
                 symbol: order.symbol,
@@ -87,34 +93,68 @@ impl Model {
                 fills.push((maker.owner, fill));
             }
             if maker.quantity == 0 {
-                after.orders.remove(at);
+                self.orders.remove(at);
             }
         }
-        let makers = fills
-            .iter()
-            .filter(|(owner, _)| *owner == order.owner)
-            .count();
-        if makers > LIMITS.fills_max as usize {
-            return Err(RejectReason::TooManyFills);
+        false
+    }
+
+    /// What must be cancelled to let `order` rest, or why it may not.
+    fn room(&self, order: &ModelOrder) -> Result<Option<u64>, RejectReason> {
+        let owners: std::collections::BTreeSet<i64> = self.orders.iter().map(|o| o.owner).collect();
+        if !owners.contains(&order.owner) && owners.len() == LIMITS.sessions_max as usize {
+            return Err(RejectReason::BookFull);
         }
-        if order.quantity > 0 {
-            let mut levels = self.levels(&order);
-            levels.insert(order.price);
-            let full = self.orders.len() == LIMITS.orders_max as usize;
-            if full || levels.len() > LIMITS.levels_max as usize {
-                return Err(RejectReason::BookFull);
-            }
-            after.orders.push(order);
+        let own = self.orders.iter().filter(|o| o.owner == order.owner);
+        if own.count() == LIMITS.session_orders_max as usize {
+            return Err(RejectReason::TooManyOrders);
         }
-        *self = after;
+        let queue = self.queue(order.symbol, order.side);
+        if queue.len() < LIMITS.side_orders_max as usize {
+            return Ok(None);
+        }
+        let (last, price, _) = queue[queue.len() - 1];
+        let is_better = match order.side {
+            Side::Buy => order.price > price,
+            Side::Sell => order.price < price,
+        };
+        is_better
+            .then_some(Some(last))
+            .ok_or(RejectReason::BookFull)
+    }
+
+    /// Trades and rests `order`, or says why not; leaves nothing changed then.
+    fn place(
+        &mut self,
+        mut order: ModelOrder,
+        kind: AckKind,
+        reports: &mut Reports,
+    ) -> Result<(), RejectReason> {
+        let (mut after, mut fills) = (self.clone(), Vec::new());
+        let is_cut = after.trade(&mut order, &mut fills);
+        let rests = order.quantity > 0 && !is_cut;
+        let evicted = if rests { self.room(&order)? } else { None };
         let ack = Report::Ack {
             kind,
             symbol: order.symbol,
             order_id: order.id,
-            remaining: order.quantity,
+            remaining: if rests { order.quantity } else { 0 },
+            filled: order.filled,
         };
         reports.push((order.owner, ack));
         reports.extend(fills);
+        if is_cut {
+            reports.push(cancelled(CancelReason::MatchLimit, &order));
+        }
+        if let Some(id) = evicted {
+            let at = after.orders.iter().position(|o| o.id == id).unwrap();
+            reports.push(cancelled(CancelReason::BetterPrice, &after.orders[at]));
+            after.orders.remove(at);
+        }
+        if rests {
+            after.orders.push(order);
+        }
+        *self = after;
         Ok(())
     }
 
@@ -128,17 +168,7 @@ impl Model {
             .orders
             .iter()
             .position(|order| order.id == request.order_id);
-        if request.action != Action::Cancel {
-            if request.symbol >= LIMITS.symbols_max {
-                return Err(RejectReason::UnknownSymbol);
-            } else if request.quantity == 0 {
-                return Err(RejectReason::ZeroQuantity);
-            } else if request.quantity > QUANTITY_MAX {
-                return Err(RejectReason::QuantityTooLarge);
-            } else if !(1..=PRICE_MAX).contains(&request.price) {
-                return Err(RejectReason::BadPrice);
-            }
-        }
+        check(request)?;
         let order = ModelOrder {
             id: request.order_id,
             owner: session,
@@ -146,8 +176,12 @@ impl Model {
             side: request.side.unwrap_or(Side::Buy),
             price: request.price,
             quantity: request.quantity,
+            filled: 0,
         };
         if request.action == Action::Add {
+            if is_dust(request) {
+                return Err(RejectReason::BelowMinimum);
+            }
             if open.is_some() {
                 return Err(RejectReason::DuplicateOrder);
             }
@@ -160,23 +194,58 @@ impl Model {
         } else if own.symbol != request.symbol {
             return Err(RejectReason::SymbolMismatch);
         }
-        let ack = |kind, remaining| Report::Ack {
-            kind,
-            symbol: own.symbol,
-            order_id: own.id,
-            remaining,
-        };
         if request.action == Action::Cancel {
             self.orders.remove(at);
-            reports.push((session, ack(AckKind::Cancelled, own.quantity)));
+            let ack = Report::Ack {
+                kind: AckKind::Cancelled,
+                symbol: own.symbol,
+                order_id: own.id,
+                remaining: own.quantity,
+                filled: own.filled,
+            };
+            reports.push((session, ack));
             return Ok(());
         }
+        self.replace(at, request, order, reports)
+    }
+
+    /// Replaces the order at `at` by `order`, which states the total.
+    fn replace(
+        &mut self,
+        at: usize,
+        request: &OrderRequest,
+        order: ModelOrder,
+        reports: &mut Reports,
+    ) -> Result<(), RejectReason> {
+        let own = self.orders[at];
+        let replaced = |remaining| {
+            let ack = Report::Ack {
+                kind: AckKind::Replaced,
+                symbol: own.symbol,
+                order_id: own.id,
+                remaining,
+                filled: own.filled,
+            };
+            (own.owner, ack)
+        };
         if own.side != order.side {
             return Err(RejectReason::SideMismatch);
         }
+        if request.quantity <= own.filled {
+            self.orders.remove(at);
+            reports.push(replaced(0));
+            return Ok(());
+        } else if is_dust(request) {
+            return Err(RejectReason::BelowMinimum);
+        }
+        let order = ModelOrder {
+            quantity: request.quantity - own.filled,
+            filled: own.filled,
+            ..order
+        };
         if own.price == order.price && order.quantity <= own.quantity {
             self.orders[at].quantity = order.quantity;
-            reports.push((session, ack(AckKind::Replaced, order.quantity)));
+            reports.push(replaced(order.quantity));
             return Ok(());
         }
         let mut without = self.clone();
@@ -210,6 +279,39 @@ impl Model {
     }
 }
 
+/// What is wrong with a request whatever the book holds.
+fn check(request: &OrderRequest) -> Result<(), RejectReason> {
+    if request.action == Action::Cancel {
+        Ok(())
+    } else if request.symbol >= LIMITS.symbols_max {
+        Err(RejectReason::UnknownSymbol)
+    } else if request.quantity == 0 {
+        Err(RejectReason::ZeroQuantity)
+    } else if request.quantity > QUANTITY_MAX {
+        Err(RejectReason::QuantityTooLarge)
+    } else if !(1..=PRICE_MAX).contains(&request.price) {
+        Err(RejectReason::BadPrice)
+    } else {
+        Ok(())
+    }
+}
+
+fn is_dust(request: &OrderRequest) -> bool {
+    let notional = i128::from(request.price) * i128::from(request.quantity);
+    notional < i128::from(LIMITS.notional_min)
+}
+
+fn cancelled(reason: CancelReason, order: &ModelOrder) -> (i64, Report) {
+    let report = Report::Cancelled {
+        reason,
+        symbol: order.symbol,
+        order_id: order.id,
+        quantity: order.quantity,
+        filled: order.filled,
+    };
+    (order.owner, report)
+}
+
 fn apply(book: &mut OrderBook, session: i64, request: &OrderRequest) -> Reports {
     let mut reports = Vec::new();
     book.apply(session, request, &mut |owner, report| {
@@ -232,10 +334,10 @@ fn any_request() -> impl Strategy<Value = (i64, OrderRequest)> {
         action,
         any::<bool>(),
         symbol,
-        0_u64..24,
+        0_u64..32,
         price,
         quantity,
-        1_i64..3,
+        1_i64..5,
     )
         .prop_map(
             |(action, buy, symbol, order_id, price, quantity, session)| {
@@ -263,34 +365,40 @@ fn resting(book: &OrderBook) -> u128 {
         .sum()
 }
 
-/// What a request's reports say it did to the resting quantity.
+/// Whether the resting quantity is what the reports make of what it was before.
 fn reported_change(book: &OrderBook, before: u128, reports: &Reports) -> bool {
     let mut after = before as i128;
     let mut seen = Vec::new();
     for (_, report) in reports {
-        match report {
+        after += match *report {
             Report::Fill { quantity, .. } if !seen.contains(report) => {
-                after -= i128::from(*quantity);
                 seen.push(*report);
+                -i128::from(quantity)
             }
             Report::Ack {
-                kind: AckKind::Accepted,
-                remaining,
+                kind, remaining, ..
+            } => match kind {
+                AckKind::Accepted => i128::from(remaining),
+                AckKind::Cancelled => -i128::from(remaining),
+                AckKind::Replaced => 0,
+            },
+            Report::Cancelled {
+                reason: CancelReason::BetterPrice,
+                quantity,
                 ..
-            } => {
-                after += i128::from(*remaining);
-            }
-            Report::Ack {
-                kind: AckKind::Cancelled,
-                remaining,
-                ..
-            } => {
-                after -= i128::from(*remaining);
-            }
-            _ => {}
-        }
+            } => -i128::from(quantity),
+            _ => 0,
+        };
     }
     after == resting(book) as i128
+}
+
+/// A session that closes now and then, between its requests.
+fn any_step() -> impl Strategy<Value = (i64, Option<OrderRequest>)> {
+    prop_oneof![
+        40 => any_request().prop_map(|(session, request)| (session, Some(request))),
+        1 => (1_i64..5).prop_map(|session| (session, None)),
+    ]
 }
 
 proptest! {
@@ -299,16 +407,22 @@ proptest! {
 
     #[test]
     fn random_flows_match_the_model_report_by_report(
-        flow in proptest::collection::vec(any_request(), 1..250)
+        flow in proptest::collection::vec(any_step(), 1..250)
     ) {
         let mut book = OrderBook::new(LIMITS);
         let mut model = Model::default();
         for (session, request) in &flow {
             let before = resting(&book);
-            let replaced = request.action == Action::Replace;
-            let reports = apply(&mut book, *session, request);
-            prop_assert_eq!(&reports, &model.apply(*session, request));
-            prop_assert!(replaced || reported_change(&book, before, &reports));
+            if let Some(request) = request {
+                let replaced = request.action == Action::Replace;
+                let reports = apply(&mut book, *session, request);
+                prop_assert_eq!(&reports, &model.apply(*session, request));
+                prop_assert!(replaced || reported_change(&book, before, &reports));
+                prop_assert!(reports.len() <= LIMITS.reports_max() as usize);
+            } else {
+                book.close_session(*session);
+                model.orders.retain(|order| order.owner != *session);
+            }
             prop_assert_eq!(book.open_orders() as usize, model.orders.len());
             for symbol in 0..LIMITS.symbols_max {
                 for side in [Side::Buy, Side::Sell] {
@@ -380,12 +494,12 @@ fn replace_keeps_its_place_only_for_less_at_the_same_price() {
     apply(
         &mut book,
         1,
-        &request(Action::Replace, 3, Side::Buy, 101, 1),
+        &request(Action::Replace, 3, Side::Buy, 101, 4),
     );
     apply(
         &mut book,
         1,
-        &request(Action::Replace, 3, Side::Buy, 100, 1),
+        &request(Action::Replace, 3, Side::Buy, 100, 4),
     );
     assert_eq!(ids(&book, Side::Buy), [2, 1, 3]);
 }
@@ -402,64 +516,140 @@ fn orders_of_different_places_in_the_queue_hash_differently() {
     assert_ne!(hash([1, 2]), hash([2, 1]));
 }
 
+fn only_reject(reports: &Reports) -> Option<RejectReason> {
+    match reports[..] {
+        [(_, Report::Reject { reason, .. })] => Some(reason),
+        _ => None,
+    }
+}
+
 #[test]
-fn an_order_meets_as_many_makers_as_allowed_and_not_one_more() {
+fn what_exceeds_the_makers_of_one_request_is_cancelled_and_told() {
     let mut book = OrderBook::new(LIMITS);
     for id in 1..=5 {
         apply(&mut book, 1, &request(Action::Add, id, Side::Sell, 100, 10));
     }
-    let before = book.queue(0, Side::Sell).count();
-    let reports = apply(&mut book, 1, &request(Action::Add, 9, Side::Buy, 100, 41));
-    let rejected = Report::Reject {
-        reason: RejectReason::TooManyFills,
+    let reports = apply(&mut book, 1, &request(Action::Add, 9, Side::Buy, 100, 47));
+    assert_eq!(reports.len(), 6);
+    let rest = ModelOrder {
+        id: 9,
+        owner: 1,
         symbol: 0,
-        order_id: 9,
+        side: Side::Buy,
+        price: 100,
+        quantity: 7,
+        filled: 40,
     };
-    assert_eq!(reports, [(1, rejected)]);
-    assert_eq!(
-        book.queue(0, Side::Sell).count(),
-        before,
-        "nothing was traded"
-    );
-    let reports = apply(&mut book, 1, &request(Action::Add, 9, Side::Buy, 100, 40));
-    assert_eq!((reports.len(), ids(&book, Side::Sell)), (5, vec![5]));
+    assert_eq!(reports[5], cancelled(CancelReason::MatchLimit, &rest));
+    assert_eq!(ids(&book, Side::Sell), [5]);
+    assert_eq!(ids(&book, Side::Buy), []);
+    assert_eq!(book.totals().cancelled, 1);
 }
 
 #[test]
-fn a_full_book_still_trades_cancels_and_replaces() {
+fn a_request_trades_with_so_many_other_sessions_and_with_its_own_besides() {
+    let mut book = OrderBook::new(BookLimits {
+        sessions_max: 8,
+        ..LIMITS
+    });
+    for (id, owner) in [(1, 1), (2, 9), (3, 2), (4, 3)] {
+        apply(
+            &mut book,
+            owner,
+            &request(Action::Add, id, Side::Sell, 100, 10),
+        );
+    }
+    apply(&mut book, 9, &request(Action::Add, 9, Side::Buy, 100, 40));
+    assert_eq!(ids(&book, Side::Sell), [4]);
+}
+
+#[test]
+fn a_full_side_gives_way_to_a_better_price_and_to_no_other() {
     let mut book = OrderBook::new(LIMITS);
-    for id in 1..=12 {
+    for id in 1..=6 {
+        let price = if id <= 2 { 101 } else { 100 };
+        let owner = 1 + id as i64 % 2;
+        apply(
+            &mut book,
+            owner,
+            &request(Action::Add, id, Side::Sell, price, 10),
+        );
+    }
+    for price in [101, 102] {
+        let late = request(Action::Add, 7, Side::Sell, price, 10);
+        assert_eq!(
+            only_reject(&apply(&mut book, 3, &late)),
+            Some(RejectReason::BookFull)
+        );
+    }
+    let reports = apply(&mut book, 3, &request(Action::Add, 7, Side::Sell, 99, 10));
+    let last = ModelOrder {
+        id: 2,
+        owner: 1,
+        symbol: 0,
+        side: Side::Sell,
+        price: 101,
+        quantity: 10,
+        filled: 0,
+    };
+    assert_eq!(reports[1..], [cancelled(CancelReason::BetterPrice, &last)]);
+    assert_eq!(ids(&book, Side::Sell), [7, 3, 4, 5, 6, 1]);
+    // The other side and the other symbol have room of their own, and all of it trades.
+    assert_eq!(
+        apply(&mut book, 4, &request(Action::Add, 8, Side::Buy, 99, 4)).len(),
+        3
+    );
+    let moved = request(Action::Replace, 1, Side::Sell, 102, 10);
+    assert_eq!(only_reject(&apply(&mut book, 2, &moved)), None);
+    let elsewhere = OrderRequest {
+        symbol: 1,
+        ..request(Action::Add, 20, Side::Sell, 200, 10)
+    };
+    assert_eq!(only_reject(&apply(&mut book, 2, &elsewhere)), None);
+}
+
+#[test]
+fn one_session_alone_fills_no_side() {
+    let mut book = OrderBook::new(LIMITS);
+    for id in 1..=5 {
         apply(&mut book, 1, &request(Action::Add, id, Side::Sell, 100, 10));
     }
-    let full = |reports: Reports| {
-        let reason = RejectReason::BookFull;
-        matches!(reports[..], [(1, Report::Reject { reason: found, .. })] if found == reason)
+    let more = request(Action::Add, 6, Side::Buy, 90, 10);
+    let refused = only_reject(&apply(&mut book, 1, &more));
+    assert_eq!(refused, Some(RejectReason::TooManyOrders));
+    assert_eq!(only_reject(&apply(&mut book, 2, &more)), None);
+    // It may still trade, replace and cancel, and then add again.
+    apply(&mut book, 1, &request(Action::Add, 7, Side::Sell, 90, 10));
+    assert_eq!(book.totals().fills, 1);
+    let moved = request(Action::Replace, 5, Side::Sell, 101, 10);
+    assert_eq!(only_reject(&apply(&mut book, 1, &moved)), None);
+    let cancel = OrderRequest {
+        side: None,
+        ..request(Action::Cancel, 5, Side::Sell, 0, 0)
     };
-    assert!(full(apply(
-        &mut book,
-        1,
-        &request(Action::Add, 13, Side::Sell, 100, 1)
-    )));
-    let fill = apply(&mut book, 1, &request(Action::Add, 13, Side::Buy, 100, 4));
-    assert_eq!(fill.len(), 2);
-    let moved = apply(
-        &mut book,
-        1,
-        &request(Action::Replace, 12, Side::Sell, 101, 10),
-    );
-    assert!(matches!(
-        moved[0].1,
-        Report::Ack {
-            kind: AckKind::Replaced,
-            ..
-        }
-    ));
-    apply(&mut book, 1, &request(Action::Cancel, 12, Side::Sell, 0, 0));
-    assert!(!full(apply(
-        &mut book,
-        1,
-        &request(Action::Add, 14, Side::Sell, 100, 1)
-    )));
+    apply(&mut book, 1, &cancel);
+    let again = request(Action::Add, 8, Side::Sell, 100, 10);
+    assert_eq!(only_reject(&apply(&mut book, 1, &again)), None);
+}
+
+#[test]
+fn a_replace_below_the_minimum_is_rejected_unless_it_ends_the_order() {
+    let mut book = OrderBook::new(LIMITS);
+    apply(&mut book, 1, &request(Action::Add, 1, Side::Sell, 100, 10));
+    let dust = request(Action::Replace, 1, Side::Sell, 100, 2);
+    let refused = only_reject(&apply(&mut book, 1, &dust));
+    assert_eq!(refused, Some(RejectReason::BelowMinimum));
+    apply(&mut book, 2, &request(Action::Add, 2, Side::Buy, 100, 4));
+    let reports = apply(&mut book, 1, &dust);
+    let done = Report::Ack {
+        kind: AckKind::Replaced,
+        symbol: 0,
+        order_id: 1,
+        remaining: 0,
+        filled: 4,
+    };
+    assert_eq!(reports, [(1, done)]);
+    assert_eq!(book.open_orders(), 0);
 }
 
 #[test]
@@ -471,6 +661,13 @@ fn both_sessions_of_a_trade_are_told() {
     assert_eq!(owners, [2, 2, 1]);
     assert_eq!(reports[1].1, reports[2].1);
     assert_eq!(book.totals().notional, 300);
+}
+
+#[test]
+fn a_default_book_fits_a_default_cluster() {
+    let limits = BookLimits::default();
+    assert!(limits.messages_max() <= 64, "{}", limits.messages_max());
+    assert!(limits.message_bytes_max() <= 64 * 1024);
 }
 
 #[test]

@@ -25,16 +25,17 @@ fn requests() -> [OrderRequest; 3] {
     [add, replace, cancel]
 }
 
-fn reports() -> [Report; 3] {
+fn reports() -> [Report; 4] {
     [
         Report::Ack {
             kind: AckKind::Replaced,
             symbol: 5,
             order_id: 6,
             remaining: 7,
+            filled: 8,
         },
         Report::Reject {
-            reason: RejectReason::TooManyFills,
+            reason: RejectReason::TooManyOrders,
             symbol: 5,
             order_id: 6,
         },
@@ -47,6 +48,13 @@ fn reports() -> [Report; 3] {
             quantity: 5,
             maker_remaining: 6,
             taker_remaining: 7,
+        },
+        Report::Cancelled {
+            reason: CancelReason::BetterPrice,
+            symbol: 5,
+            order_id: 6,
+            quantity: 7,
+            filled: 8,
         },
     ]
 }
@@ -64,17 +72,18 @@ fn a_request_has_these_bytes() {
 #[test]
 fn reports_have_these_bytes() {
     let mut bytes = [0xFF; REPORT_LENGTH_MAX];
-    let [ack, reject, fill] = reports();
-    let golden = [
-        1, 3, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0,
-    ];
+    let [ack, reject, fill, cancelled] = reports();
+    let words = |head: [u8; 8], words: std::ops::RangeInclusive<u64>| {
+        let words = words.flat_map(u64::to_le_bytes);
+        head.into_iter().chain(words).collect::<Vec<u8>>()
+    };
+    let golden = words([1, 3, 0, 0, 5, 0, 0, 0], 6..=8);
     assert_eq!(ack.encode(&mut bytes), golden);
-    let golden = [2, 12, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0];
+    let golden = words([4, 2, 0, 0, 5, 0, 0, 0], 6..=8);
+    assert_eq!(cancelled.encode(&mut bytes), golden);
+    let golden = [2, 13, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(reject.encode(&mut bytes), golden);
-    let mut golden = vec![3, 1, 0, 0, 1, 0, 0, 0];
-    for word in 2_u64..=7 {
-        golden.extend(word.to_le_bytes());
-    }
+    let golden = words([3, 1, 0, 0, 1, 0, 0, 0], 2..=7);
     assert_eq!(fill.encode(&mut bytes), golden);
 }
 
@@ -97,6 +106,23 @@ fn messages_survive_encoding_and_only_whole_ones_decode() {
         }
         assert_eq!(Report::decode(&[bytes, &[0]].concat()), None);
     }
+}
+
+#[test]
+fn a_message_is_split_into_the_reports_it_holds() {
+    let mut message = Vec::new();
+    let mut buffer = [0; REPORT_LENGTH_MAX];
+    for report in reports() {
+        message.extend_from_slice(report.encode(&mut buffer));
+    }
+    let mut rest = &message[..];
+    for report in reports() {
+        let (found, after) = Report::split_first(rest).unwrap();
+        assert_eq!(found, report);
+        assert_eq!(Report::decode(rest), after.is_empty().then_some(report));
+        rest = after;
+    }
+    assert_eq!(Report::split_first(rest), None);
 }
 
 #[test]
