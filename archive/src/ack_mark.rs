@@ -1,11 +1,13 @@
-//! `ack-mark.dat`: how far this member has ever acknowledged the log (`reliability.md` W2).
+//! `ack-mark.dat`: how far this member has ever acknowledged the log (`reliability.md` W2), and
+//! how far it knew the log to be committed (`log.md` 9.3).
 //!
-//! Recovery tells a torn tail from damage by it: the first bad frame at or above the mark is
-//! the end of the log, one below it is damage. The mark is at most [`STALE_MAX_NS`] old, costs
+//! Recovery tells a torn tail from damage by it. The mark is at most [`STALE_MAX_NS`] old, costs
 //! no sync while the log is busy (its write rides on the log's next flush) and one once the
 //! log goes idle. It covers durable positions only and never goes down except by
-//! [`AckMark::reset`]. Owned by whoever sends acknowledgements. Where a device honours
-//! forced unit access the shell syncs each mark (see `storage`).
+//! [`AckMark::begin_truncation`]. A mark whose newest slot has rotted is
+//! an older one: recovery does not rely on it alone, it looks above the end of the log too.
+//! Owned by whoever sends acknowledgements. Where a device honours forced unit access the shell
+//! syncs each mark (see `storage`).
 
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -25,18 +27,108 @@ pub const ACK_MARK_FILE: SlotFileKind = SlotFileKind {
 /// this time) could hide, against one small write per so much time.
 pub const STALE_MAX_NS: Nanos = 10 * MILLISECOND;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-pub(crate) fn encode(position: Position) -> Record {
+/// What a member acknowledged although its log no longer shows it (`reliability.md` D6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostAcks {
+    /// How far.
+    pub position: Position,
+    /// None of it is of a greater leadership term.
+    pub term: i64,
+}
+
+impl LostAcks {
+    /// What covers both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            position: self.position.max(other.position),
+            term: self.term.max(other.term),
+        }
+    }
+
+    /// Whether a log whose last frame is of `term` and ends at `end` has it all: bytes of one
+    /// term at one position are written once (W1), and a log that a later leader's term begins in
+    /// holds everything committed before (L3).
+    #[must_use]
+    pub fn is_covered_by(&self, term: i64, end: Position) -> bool {
+        (term, end) >= (self.term, self.position)
+    }
+}
+
+/// What the file holds.
+///
+/// | offset | size | field of the record |
+/// |---|---|---|
+/// | 0 | 4 | version, 2 |
+/// | 4 | 4 | leadership term |
+/// | 8 | 8 | position |
+/// | 16 | 8 | commit |
+/// | 24 | 8 | end of the truncated bytes, 0 for none |
+/// | 32 | 8 | position of what is lost, 0 for nothing |
+/// | 40 | 16 | boot id, 0 for none |
+/// | 56 | 4 | leadership term of what is lost |
+/// | 60 | 4 | zeros |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AckRecord {
+    /// How far the log was acknowledged.
+    pub position: Position,
+    /// No frame below `position` is of a greater leadership term.
+    pub term: i64,
+    /// How far the log was known to be committed.
+    pub commit: Position,
+    /// A truncation to `position` is on its way: what lies above it, up to here, is no part of
+    /// the log. 0 when none is.
+    pub truncated_end: Position,
+    /// What was acknowledged and had gone when the member started.
+    pub lost: Option<LostAcks>,
+    /// The run of the host in which the record was written, see
+    /// [`Disk::boot_id`](crate::disk::Disk::boot_id).
+    pub boot_id: Option<u128>,
+}
+
+pub(crate) fn encode(mark: &AckRecord) -> Record {
     let mut record = [0; RECORD_LENGTH];
+    let lost = mark.lost.unwrap_or(LostAcks {
+        position: 0,
+        term: 0,
+    });
+    // Leadership terms fit 31 bits, as log frames carry them.
     record[0..4].copy_from_slice(&VERSION.to_le_bytes());
-    record[8..16].copy_from_slice(&position.to_le_bytes());
+    record[4..8].copy_from_slice(&(mark.term as u32).to_le_bytes());
+    let fields = [
+        mark.position,
+        mark.commit,
+        mark.truncated_end,
+        lost.position,
+    ];
+    for (place, field) in record[8..40].chunks_exact_mut(8).zip(fields) {
+        place.copy_from_slice(&field.to_le_bytes());
+    }
+    record[40..56].copy_from_slice(&mark.boot_id.unwrap_or(0).to_le_bytes());
+    record[56..60].copy_from_slice(&(lost.term as u32).to_le_bytes());
     record
 }
 
-pub(crate) fn decode(record: &Record) -> Option<Position> {
-    let position = Position::from_le_bytes(*record[8..].first_chunk()?);
-    (encode(position) == *record && position >= 0).then_some(position)
+pub(crate) fn decode(record: &Record) -> Option<AckRecord> {
+    let field = |offset: usize| Some(i64::from_le_bytes(*record[offset..].first_chunk()?));
+    let term = |offset: usize| Some(u32::from_le_bytes(*record[offset..].first_chunk()?).into());
+    let lost = LostAcks {
+        position: field(32)?,
+        term: term(56)?,
+    };
+    let mark = AckRecord {
+        position: field(8)?,
+        term: term(4)?,
+        commit: field(16)?,
+        truncated_end: field(24)?,
+        lost: (lost.position > 0).then_some(lost),
+        boot_id: Some(u128::from_le_bytes(*record[40..].first_chunk()?)).filter(|id| *id != 0),
+    };
+    let fields = [mark.position, mark.commit, mark.truncated_end];
+    let is_plain = fields.iter().all(|field| *field >= 0);
+    (is_plain && encode(&mark) == *record).then_some(mark)
 }
 
 /// How the newest submitted mark was written.
@@ -52,18 +144,18 @@ enum Written {
 #[derive(Debug)]
 pub struct AckMark {
     slots: SlotFile,
-    /// Newest submitted position.
-    mark: Position,
+    /// Newest submitted record.
+    mark: AckRecord,
     written: Written,
     submitted_at: Option<Nanos>,
-    /// Since when the acknowledged position has been above `mark`.
+    /// Since when there has been more to say than `mark` says.
     stale_since: Option<Nanos>,
     next_deadline: Option<Nanos>,
     failed: Option<DiskError>,
 }
 
 impl AckMark {
-    pub(crate) const fn new(slots: SlotFile, mark: Position) -> Self {
+    pub(crate) const fn new(slots: SlotFile, mark: AckRecord) -> Self {
         Self {
             slots,
             mark,
@@ -78,7 +170,24 @@ impl AckMark {
     /// Newest mark, on disk or on its way there.
     #[must_use]
     pub const fn position(&self) -> Position {
+        self.mark.position
+    }
+
+    /// Newest record, on disk or on its way there.
+    #[must_use]
+    pub const fn record(&self) -> AckRecord {
         self.mark
+    }
+
+    /// Cold: replaces the record in both slots, durable on return. At each start, before
+    /// anything is said: raised to what recovery found, and of this run of the host.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write(&mut self, disk: &mut impl Disk, record: AckRecord) -> Result<(), DiskError> {
+        self.slots.write(disk, &encode(&record))?;
+        self.mark = record;
+        Ok(())
     }
 
     /// The error that ended this file's use, if any (`reliability.md` D4).
@@ -110,7 +219,7 @@ impl AckMark {
         if self.failed.is_some() || self.slots.is_writing() {
             return 0;
         }
-        if acked.position > self.mark {
+        if acked.position > self.mark.position || acked.commit > self.mark.commit {
             self.stale_since.get_or_insert(now);
         }
         let Some((due, durability)) = self.next_write(log_idle_since) else {
@@ -120,8 +229,13 @@ impl AckMark {
             self.next_deadline = Some(due);
             return 0;
         }
-        let position = self.mark.max(acked.position);
-        usize::from(self.submit(now, position, durability, disk))
+        let record = AckRecord {
+            position: self.mark.position.max(acked.position),
+            term: self.mark.term.max(acked.term),
+            commit: self.mark.commit.max(acked.commit),
+            ..self.mark
+        };
+        usize::from(self.submit(now, record, durability, disk))
     }
 
     /// When the next write is due, and how it is to be made.
@@ -139,15 +253,15 @@ impl AckMark {
     fn submit(
         &mut self,
         now: Nanos,
-        position: Position,
+        record: AckRecord,
         durability: Durability,
         disk: &mut impl Disk,
     ) -> bool {
-        let record = encode(position);
-        if self.slots.submit(now, disk, &record, durability).is_err() {
+        let bytes = encode(&record);
+        if self.slots.submit(now, disk, &bytes, durability).is_err() {
             return false;
         }
-        self.mark = position;
+        self.mark = record;
         self.submitted_at = Some(now);
         self.stale_since = None;
         self.written = match durability {
@@ -157,13 +271,51 @@ impl AckMark {
         true
     }
 
-    /// Lowers (or sets) the mark to `position` before the log is truncated there. The
-    /// truncation may go ahead once [`is_settled`](Self::is_settled). Returns whether the
-    /// write was started; if not, ask again in a later cycle.
-    pub fn reset(&mut self, now: Nanos, position: Position, disk: &mut impl Disk) -> bool {
+    /// Says that the log, which reaches up to `end`, is being cut at `position`: a start that
+    /// finds this cuts it there. The truncation may go ahead once
+    /// [`is_settled`](Self::is_settled). Returns whether the write was started; if not, ask
+    /// again in a later cycle.
+    pub fn begin_truncation(
+        &mut self,
+        now: Nanos,
+        position: Position,
+        end: Position,
+        disk: &mut impl Disk,
+    ) -> bool {
+        let record = AckRecord {
+            position,
+            truncated_end: end,
+            ..self.mark
+        };
+        self.replace(now, record, disk)
+    }
+
+    /// The truncation to `position` is complete: no truncated bytes are left above it. Returns
+    /// whether the write was started.
+    pub fn end_truncation(&mut self, now: Nanos, position: Position, disk: &mut impl Disk) -> bool {
+        let record = AckRecord {
+            position,
+            truncated_end: 0,
+            ..self.mark
+        };
+        self.replace(now, record, disk)
+    }
+
+    /// The log, durable up to `position`, has again what this member had lost. Returns whether
+    /// the write was started.
+    pub fn forget_loss(&mut self, now: Nanos, position: Position, disk: &mut impl Disk) -> bool {
+        let record = AckRecord {
+            position,
+            lost: None,
+            ..self.mark
+        };
+        self.replace(now, record, disk)
+    }
+
+    fn replace(&mut self, now: Nanos, record: AckRecord, disk: &mut impl Disk) -> bool {
         self.failed.is_none()
             && !self.slots.is_writing()
-            && self.submit(now, position, Durability::Synced, disk)
+            && self.submit(now, record, Durability::Synced, disk)
     }
 
     /// Whether the newest mark is on stable storage.
@@ -174,7 +326,7 @@ impl AckMark {
 
     /// Takes a completion; `false` when it is not the mark's. An error is final.
     pub fn on_completion(&mut self, completion: &Completion) -> bool {
-        if !self.slots.on_completion(completion.token) {
+        if self.slots.on_completion(completion.token).is_none() {
             return false;
         }
         if let Err(error) = &completion.result {
@@ -195,6 +347,10 @@ impl AckMark {
 pub struct AckedPosition {
     /// Greatest position ever acknowledged to a leader (or counted by the leader itself).
     pub position: Position,
+    /// No frame below it is of a greater leadership term.
+    pub term: i64,
+    /// How far the log is known to be committed.
+    pub commit: Position,
     /// Durable end of the log.
     pub durable: Position,
 }

@@ -1,9 +1,9 @@
 //! `archive.catalog`: what a directory holds, fixed when it was made (`reliability.md` O6).
 //!
-//! One 4 KiB block. Whoever opens a directory says what it expects to find; every difference
-//! is refused by name, with its remedy, before anything is written. The catalog is written last
-//! when a directory is made ([`crate::directory`]), so one that verifies stands for a complete
-//! directory.
+//! Two equal 4 KiB blocks, so that the rot of one leaves the other. Whoever opens a directory says
+//! what it expects to find; every difference is refused by name, with its remedy, before anything
+//! is written. The catalog is written last when a directory is made ([`crate::directory`]), so
+//! one that verifies stands for a complete directory.
 
 use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
 
@@ -14,6 +14,9 @@ const MAGIC: [u8; 8] = *b"LSARCHIV";
 const VERSION: u32 = 1;
 /// Everything lies in one sector, which the device replaces whole (`design.md` 10).
 const CHECKSUM_OFFSET: usize = 68;
+
+/// Blocks that hold it.
+const COPIES: u64 = 2;
 
 /// Stream id of the cluster's log.
 pub const LOG_STREAM_ID: i32 = 100;
@@ -112,12 +115,26 @@ impl Catalog {
             Err(DiskError::Missing { .. }) => return Ok(CatalogContent::Blank),
             Err(error) => return Err(error),
         };
-        if disk.length(file)? < BLOCK_LENGTH as u64 {
-            return Ok(CatalogContent::Unreadable);
+        let length = disk.length(file)?;
+        let mut is_blank = true;
+        for copy in 0..COPIES {
+            let offset = copy * BLOCK_LENGTH as u64;
+            if length < offset + BLOCK_LENGTH as u64 {
+                return Ok(CatalogContent::Unreadable);
+            }
+            let mut block = [0; BLOCK_LENGTH];
+            disk.read(file, offset, &mut block)?;
+            match Self::decode(&block) {
+                CatalogContent::Blank => {}
+                CatalogContent::Unreadable => is_blank = false,
+                content => return Ok(content),
+            }
         }
-        let mut block = [0; BLOCK_LENGTH];
-        disk.read(file, 0, &mut block)?;
-        Ok(Self::decode(&block))
+        Ok(if is_blank {
+            CatalogContent::Blank
+        } else {
+            CatalogContent::Unreadable
+        })
     }
 
     /// Cold: makes this the directory's catalog, durable on return.
@@ -125,8 +142,30 @@ impl Catalog {
     /// # Errors
     /// The disk's.
     pub fn write(&self, disk: &mut impl Disk) -> Result<(), DiskError> {
-        let file = disk.create(CATALOG_FILE, BLOCK_LENGTH as u64)?;
-        disk.write(file, 0, &self.encode())
+        let file = disk.create(CATALOG_FILE, COPIES * BLOCK_LENGTH as u64)?;
+        let block = self.encode();
+        for copy in 0..COPIES {
+            disk.write(file, copy * BLOCK_LENGTH as u64, &block)?;
+        }
+        Ok(())
+    }
+
+    /// Cold: writes again what does not hold this catalog any more of its file, which exists.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn repair(&self, disk: &mut impl Disk) -> Result<(), DiskError> {
+        let file = disk.open(CATALOG_FILE)?;
+        let block = self.encode();
+        for copy in 0..COPIES {
+            let offset = copy * BLOCK_LENGTH as u64;
+            let mut found = [0; BLOCK_LENGTH];
+            disk.read(file, offset, &mut found)?;
+            if found != block {
+                disk.write(file, offset, &block)?;
+            }
+        }
+        Ok(())
     }
 
     /// Compares with what the configuration expects.

@@ -5,7 +5,7 @@
 //! recognised as unfinished and made again. A finished directory that lost a part is never
 //! taken for a fresh one: an amnesiac member could vote twice (`reliability.md` D15).
 
-use crate::ack_mark::{self, ACK_MARK_FILE, AckMark};
+use crate::ack_mark::{self, ACK_MARK_FILE, AckMark, AckRecord};
 use crate::catalog::{CATALOG_FILE, Catalog, CatalogContent, CatalogMismatch};
 use crate::disk::{Disk, DiskError, SegmentName};
 use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile};
@@ -95,6 +95,7 @@ impl Directory {
         }
         let (mark_slots, mark) = open_slots(disk, &ACK_MARK_FILE, ack_mark::decode)?
             .ok_or(damaged(ACK_MARK_FILE.name))?;
+        catalog.repair(disk)?;
         Ok(Self {
             catalog,
             node_state: NodeStateFile::new(slots, state),
@@ -130,12 +131,16 @@ impl Directory {
     fn create(disk: &mut impl Disk, catalog: &Catalog) -> Result<Self, DirectoryError> {
         let state = NodeState::fresh(catalog.cluster);
         let node_state = SlotFile::create(disk, &NODE_STATE_FILE, &state.encode())?;
-        let ack_mark = SlotFile::create(disk, &ACK_MARK_FILE, &ack_mark::encode(0))?;
+        let ack_mark = SlotFile::create(
+            disk,
+            &ACK_MARK_FILE,
+            &ack_mark::encode(&AckRecord::default()),
+        )?;
         catalog.write(disk)?;
         Ok(Self {
             catalog: *catalog,
             node_state: NodeStateFile::new(node_state, state),
-            ack_mark: AckMark::new(ack_mark, 0),
+            ack_mark: AckMark::new(ack_mark, AckRecord::default()),
             is_new: true,
         })
     }
@@ -146,11 +151,16 @@ fn open_slots<T>(
     kind: &SlotFileKind,
     decode: impl Fn(&crate::slot_file::Record) -> Option<T>,
 ) -> Result<Option<(SlotFile, T)>, DiskError> {
-    let SlotContent::Valid { sequence, record } = SlotFile::inspect(disk, kind)? else {
+    let SlotContent::Valid {
+        slot,
+        sequence,
+        record,
+    } = SlotFile::inspect(disk, kind)?
+    else {
         return Ok(None);
     };
     match decode(&record) {
-        Some(value) => Ok(Some((SlotFile::open(disk, kind, sequence)?, value))),
+        Some(value) => Ok(Some((SlotFile::open(disk, kind, slot, sequence)?, value))),
         None => Ok(None),
     }
 }

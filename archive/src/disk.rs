@@ -194,6 +194,13 @@ pub trait Disk {
     /// The operating system's.
     fn free_bytes(&mut self) -> Result<u64, DiskError>;
 
+    /// Cold: names the present run of the host. While it is the same, every write that was
+    /// handed to the system is whole and there: only the process has died. `None` where that
+    /// cannot be known, which counts as another run each time.
+    fn boot_id(&mut self) -> Option<u128> {
+        None
+    }
+
     /// Hot: starts an operation.
     ///
     /// # Errors

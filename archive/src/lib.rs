@@ -29,4 +29,5 @@ pub mod slot_file;
 pub mod slow_disk;
 #[allow(unsafe_code, reason = "unsafe fence: system calls and io_uring")]
 pub mod storage;
+mod survey;
 pub mod token;

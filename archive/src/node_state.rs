@@ -6,7 +6,7 @@
 
 use lockstep_transport::time::Nanos;
 
-use crate::disk::{Busy, Completion, Disk, DiskError, Durability, Token};
+use crate::disk::{Busy, Completion, Disk, DiskError};
 use crate::slot_file::{RECORD_LENGTH, Record, SlotFile, SlotFileKind};
 use crate::token::OWNER_NODE_STATE;
 
@@ -121,8 +121,9 @@ impl NodeStateFile {
         Ok(next.incarnation)
     }
 
-    /// Hot: starts making `leadership_term` and `vote` durable; they are when the completion
-    /// with the returned token came back without error. One at a time.
+    /// Hot: starts making `leadership_term` and `vote` durable, in both slots; they are when
+    /// [`on_completion`](Self::on_completion) says so. One at a time; call
+    /// [`do_work`](Self::do_work) meanwhile.
     ///
     /// # Errors
     /// [`Busy`]: ask again in a later cycle.
@@ -135,7 +136,7 @@ impl NodeStateFile {
         disk: &mut impl Disk,
         leadership_term: i64,
         vote: Option<u8>,
-    ) -> Result<Token, Busy> {
+    ) -> Result<(), Busy> {
         let old = self.state;
         assert!(
             leadership_term >= old.leadership_term,
@@ -151,23 +152,24 @@ impl NodeStateFile {
             vote,
             ..old
         };
-        let token = self
-            .slots
-            .submit(now, disk, &next.encode(), Durability::Synced)?;
+        self.slots.submit_both(now, disk, &next.encode())?;
         self.state = next;
-        Ok(token)
+        Ok(())
     }
 
-    /// Takes the completion of [`submit_state`](Self::submit_state): `None` when it
-    /// is not its, otherwise the outcome. An error is final: the file must not be trusted.
-    pub fn on_completion(&mut self, completion: &Completion) -> Option<Result<(), DiskError>> {
-        self.slots.on_completion(completion.token).then(|| {
-            completion
-                .result
-                .as_ref()
-                .map(|_| ())
-                .map_err(DiskError::clone)
-        })
+    /// Hot: goes on with what [`submit_state`](Self::submit_state) began. Returns the number of
+    /// writes started.
+    pub fn do_work(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
+        self.slots.do_work(now, disk)
+    }
+
+    /// Takes a completion of [`submit_state`](Self::submit_state)'s writes: `None` when it is
+    /// not one, otherwise whether the state is durable now. An error is final: the file must not
+    /// be trusted.
+    pub fn on_completion(&mut self, completion: &Completion) -> Option<Result<bool, DiskError>> {
+        let is_complete = self.slots.on_completion(completion.token)?;
+        let result = completion.result.as_ref();
+        Some(result.map(|_| is_complete).map_err(DiskError::clone))
     }
 
     /// Whether a submitted state has not completed yet.

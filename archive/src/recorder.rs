@@ -94,6 +94,8 @@ pub struct Recorder {
     idle_since: Option<Nanos>,
     /// Truncated bytes lie in the files up to here; at or below `written`: none do.
     stale_end: Position,
+    /// They stay until something is to be written.
+    is_stale_held: bool,
     /// The block that holds `written` still has truncated bytes behind it.
     is_tail_stale: bool,
     zeros: AtomicBuffer,
@@ -106,7 +108,8 @@ pub struct Recorder {
 
 impl Recorder {
     /// Cold: a recorder that goes on at `end`, the durable end of the log. Makes the segment
-    /// of `end` if there is none.
+    /// of `end` if there is none. What lies above, up to `stale_end`, stays as it is until
+    /// something is to be written; then it is erased first.
     ///
     /// # Errors
     /// The disk's; [`DiskError::Full`] also when the budget has no room for that segment.
@@ -115,6 +118,7 @@ impl Recorder {
         config: RecorderConfig,
         mut segments: SegmentTable,
         end: Position,
+        stale_end: Position,
     ) -> Result<Self, DiskError> {
         let segment_length = segments.segment_length();
         assert!(
@@ -148,7 +152,8 @@ impl Recorder {
             durable: end,
             in_flight: None,
             idle_since: None,
-            stale_end: end,
+            stale_end: stale_end.max(end),
+            is_stale_held: stale_end > end,
             is_tail_stale: false,
             zeros,
             preparing: None,
@@ -182,6 +187,12 @@ impl Recorder {
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.prepare_refused
+    }
+
+    /// End of what may lie in the files and is no part of the log.
+    #[must_use]
+    pub const fn stale_end(&self) -> Position {
+        self.stale_end
     }
 
     /// The open segments.
@@ -224,6 +235,7 @@ impl Recorder {
         if self.failed.is_some() {
             return 0;
         }
+        self.is_stale_held &= append == self.written;
         let mut work = 0;
         if self.in_flight.is_none() {
             work += if self.is_erasing() {
@@ -315,7 +327,8 @@ impl Recorder {
             self.failed = Some(error.clone());
             return Err(error);
         }
-        self.stale_end = self.written;
+        self.stale_end = self.stale_end.max(self.written);
+        self.is_stale_held = false;
         self.is_tail_stale = position < self.written
             && self.config.sync == SyncMode::Data
             && !(position as usize).is_multiple_of(BLOCK_LENGTH);
@@ -333,7 +346,7 @@ impl Recorder {
     }
 
     fn is_erasing(&self) -> bool {
-        self.stale_end > self.erase_floor()
+        !self.is_stale_held && self.stale_end > self.erase_floor()
     }
 
     fn erase(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
@@ -345,6 +358,11 @@ impl Recorder {
         let start = (end - ERASE_LENGTH_MAX as Position)
             .max(self.erase_floor())
             .max(base);
+        if self.segments.locate(start).is_none() {
+            // Of a segment that is missing nothing is left.
+            self.stale_end = start;
+            return 1;
+        }
         let length = (end - start) as usize;
         let block = self.zeros.kernel_block(0, length);
         self.submit(now, start, block, WriteKind::Erase { start }, disk)

@@ -2,28 +2,27 @@
 //!
 //! Cold, while a node starts. Scans the segments from the start of the log and accepts the
 //! frame at q iff its checksum is good, it says (term id, offset) = q, and its leadership term
-//! is the previous frame's or a greater one that a NewLeadershipTerm entry begins. The first
-//! failure at or above the ack mark is the end of the log; below the mark it is damage, which
-//! is reported and never cut. What was accepted is synced once more, and what a torn write
-//! left behind the end is erased, so that nothing of it can ever be taken for a continuation.
-
-use std::ops::Range;
+//! is the previous frame's or a greater one that a NewLeadershipTerm entry begins. What lies
+//! above the first failure, and the ack mark, tell what the failure is ([`crate::survey`]): the
+//! end of the log, or damage of what may have been acknowledged. Damage is reported and never
+//! cut: what lies above it is the member's evidence until its log is repaired. At the end of the
+//! log what was accepted is synced once more, and what a torn write left behind it is erased, so
+//! that nothing of it can ever be taken for a continuation. A truncation that a crash
+//! interrupted is completed.
 
 use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
 use lockstep_transport::position::{Geometry, Position};
 
+use crate::ack_mark::{AckRecord, LostAcks};
 use crate::catalog::Catalog;
 use crate::checksum::{Chain, FramePlace, verify};
 use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
 use crate::recorder::WRITE_LENGTH_MAX;
 use crate::segment::{SegmentTable, length_in_segment};
+use crate::survey::{Survey, survey};
 
 /// Bytes read at once while scanning.
 const SCAN_LENGTH: usize = 1 << 20;
-
-/// So many zero bytes behind the end prove that no torn write reaches further: one write of at
-/// most [`WRITE_LENGTH_MAX`] was in flight, and it began in the end's block or before.
-const ZERO_RUN_LENGTH: usize = 2 * WRITE_LENGTH_MAX;
 
 /// Why a log cannot be recovered at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,77 +35,195 @@ pub enum RecoveryError {
     Geometry,
 }
 
+/// What the owner of the log's entries sees in a whole frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameMeaning {
+    /// The id of the leadership term that it begins, if it is a NewLeadershipTerm entry.
+    pub term_id: Option<u128>,
+    /// The commit position of the leader that appended it, 0 if it does not say.
+    pub leader_commit: Position,
+}
+
+/// A leadership term as the log shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredTerm {
+    /// Its number.
+    pub term: i64,
+    /// Position of its first frame.
+    pub base: Position,
+    /// The random id in its first entry.
+    pub id: u128,
+    /// Hash of the log below `base`.
+    pub chain: u64,
+}
+
+/// What a member knows besides its log.
+#[derive(Clone, Copy, Debug)]
+pub struct Acknowledged {
+    /// What the ack mark's file holds.
+    pub mark: AckRecord,
+    /// It has acknowledged nothing of a greater leadership term: that of its node state.
+    pub term_max: i64,
+}
+
 /// The log as recovery found it.
 #[derive(Debug)]
 pub struct RecoveredLog {
     /// Durable end: a frame boundary.
     pub end: Position,
-    /// Leadership terms and the positions of their first frames, in order.
-    pub terms: Vec<(i64, Position)>,
+    /// Leadership terms, oldest first.
+    pub terms: Vec<RecoveredTerm>,
     /// Leadership term of the last frame, 0 for an empty log.
     pub last_term: i64,
-    /// Acknowledged positions that can no longer be read.
-    pub damaged: Option<Range<Position>>,
+    /// Greatest commit position that a leader wrote into these frames.
+    pub commit: Position,
+    /// What is missing between `end` and what was acknowledged.
+    pub lost: Option<LostAcks>,
+    /// End of what lies above `end` and is no part of the log; it has to be erased before
+    /// anything is written there.
+    pub stale_end: Position,
     /// Hash over everything below `end`.
     pub chain: Chain,
     /// The open segments.
     pub segments: SegmentTable,
 }
 
+impl RecoveredLog {
+    /// The mark to be made durable before anything is said: all that may have been acknowledged,
+    /// and of this run of the host.
+    #[must_use]
+    pub fn raised_mark(&self, mark: &AckRecord, boot_id: Option<u128>) -> AckRecord {
+        AckRecord {
+            position: self.end,
+            term: self.last_term,
+            commit: mark.commit.max(self.commit),
+            truncated_end: 0,
+            lost: self.lost,
+            boot_id,
+        }
+    }
+}
+
 /// Recovers the log of the directory behind `disk`, leaving `log` ready to be appended to at
-/// the end: zeros, and the bytes of the end's block below it. `is_new_leadership_term` says
-/// whether a whole frame begins a NewLeadershipTerm entry.
+/// the end: zeros, and the bytes of the end's block below it. `meaning_of` looks into a whole
+/// frame.
 ///
 /// # Errors
 /// The disk's. Damage is not an error, it is reported in the result.
 pub fn recover(
     disk: &mut impl Disk,
     log: &mut LogBuffer,
-    ack_mark: Position,
+    known: &Acknowledged,
     catalog: &Catalog,
-    is_new_leadership_term: impl Fn(&[u8]) -> bool,
+    meaning_of: impl Fn(&[u8]) -> FrameMeaning,
 ) -> Result<RecoveredLog, RecoveryError> {
     let geometry = Geometry::new(catalog.initial_term_id, catalog.term_length)
         .filter(|_| catalog.segment_length.is_power_of_two())
         .filter(|_| catalog.segment_length >= catalog.term_length)
         .ok_or(RecoveryError::Geometry)?;
     let segments = SegmentTable::open_all(disk, catalog.segment_length)?;
+    let mark = &known.mark;
+    let is_cut = mark.truncated_end > mark.position;
     let mut scan = Scan {
         window: ScanWindow::new(segments.clone(), geometry, catalog),
         chain: Chain::new(),
         terms: Vec::new(),
         last_term: 0,
+        commit: 0,
+        limit: if is_cut { mark.position } else { Position::MAX },
     };
-    scan.accept_frames(disk, &is_new_leadership_term)?;
-    let end = scan.chain.position();
-    let damaged = (end < ack_mark).then_some(end..ack_mark);
-    if damaged.is_none() {
+    scan.accept_frames(disk, &meaning_of)?;
+    let (end, last_term) = (scan.chain.position(), scan.last_term);
+    let above = if is_cut {
+        erase_behind(disk, &segments, end.max(mark.position), mark.truncated_end)?;
+        Survey::default()
+    } else {
+        survey(
+            disk,
+            &mut scan.window,
+            (end, mark.position),
+            last_term,
+            &meaning_of,
+        )?
+    };
+    let is_same_boot = mark.boot_id.is_some() && mark.boot_id == disk.boot_id();
+    let found = lost_acks(known, end, is_same_boot, &above);
+    // Leadership terms do not decrease along the log.
+    let found = found.map(|lost| LostAcks {
+        term: lost.term.max(last_term),
+        ..lost
+    });
+    let lost = [mark.lost, found].into_iter().flatten();
+    let lost = lost.reduce(LostAcks::union);
+    let lost = lost.filter(|lost| !lost.is_covered_by(last_term, end));
+    let stale_end = above.extent.max(mark.position).max(end);
+    if lost.is_none() {
         sync_again(disk, &segments, end)?;
-        erase_behind(disk, &segments, end)?;
+        erase_behind(disk, &segments, end, stale_end)?;
     }
     restore_tail(disk, log, &segments, end)?;
     Ok(RecoveredLog {
         end,
         terms: scan.terms,
-        last_term: scan.last_term,
-        damaged,
+        last_term,
+        commit: scan.commit,
+        lost,
+        stale_end: if lost.is_some() { stale_end } else { end },
         chain: scan.chain,
         segments,
+    })
+}
+
+/// What was acknowledged above `end`, where the log was found to end.
+///
+/// The mark alone is not enough, it may be 10 ms old. Where only the process died, every write
+/// is whole: bytes above the end are damage, and all of them may have been acknowledged. Where
+/// the host died, the one write in flight may be torn: what lies within its reach is a torn tail,
+/// unless a leader says there that it was committed.
+fn lost_acks(
+    known: &Acknowledged,
+    end: Position,
+    is_same_boot: bool,
+    above: &Survey,
+) -> Option<LostAcks> {
+    let mark = &known.mark;
+    let (intact, intact_term) = above.last_intact.unwrap_or((0, 0));
+    let out_of_reach = end + (WRITE_LENGTH_MAX + BLOCK_LENGTH) as Position;
+    let is_damage = (is_same_boot && above.extent > end && !above.is_cut_frame)
+        || intact > out_of_reach
+        || above.commit > end;
+    if !is_damage && mark.position <= end {
+        return None;
+    }
+    let position = if is_damage { above.extent } else { intact };
+    // What lies above the last whole frame is of a term that cannot be read.
+    let is_known = position <= intact.max(mark.position);
+    let term = intact_term.max(mark.term);
+    Some(LostAcks {
+        position: position.max(mark.position),
+        term: if is_known {
+            term
+        } else {
+            known.term_max.max(term)
+        },
     })
 }
 
 struct Scan {
     window: ScanWindow,
     chain: Chain,
-    terms: Vec<(i64, Position)>,
+    terms: Vec<RecoveredTerm>,
     last_term: i64,
+    commit: Position,
+    /// Nothing above is accepted.
+    limit: Position,
 }
 
 impl Scan {
     fn accept_frames(
         &mut self,
         disk: &mut impl Disk,
-        is_new_leadership_term: &impl Fn(&[u8]) -> bool,
+        meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
     ) -> Result<(), DiskError> {
         // A new leader whose first entry does not fit in the term pads it first: the PAD is of
         // the new leadership term and counts only together with the entry that follows.
@@ -119,7 +236,7 @@ impl Scan {
             let leadership_term = i64::from(place.leadership_term());
             let next = end + place.aligned_length as Position;
             let expected = pad.map_or(self.last_term, |(pad, _)| pad.leadership_term().into());
-            if leadership_term < expected || leadership_term == 0 {
+            if leadership_term < expected || leadership_term == 0 || next > self.limit {
                 return Ok(());
             }
             let begins_term = leadership_term > self.last_term;
@@ -127,26 +244,37 @@ impl Scan {
                 pad = Some((place, next));
                 continue;
             }
-            if begins_term && (place.is_pad || !is_new_leadership_term(frame)) {
-                return Ok(());
-            }
-            if let Some((pad_place, pad_end)) = pad.take() {
-                if leadership_term != i64::from(pad_place.leadership_term()) {
+            let meaning = if place.is_pad {
+                FrameMeaning::default()
+            } else {
+                meaning_of(frame)
+            };
+            if begins_term {
+                let Some(id) = meaning.term_id else {
+                    return Ok(());
+                };
+                if pad.is_some_and(|(pad, _)| i64::from(pad.leadership_term()) != leadership_term) {
                     return Ok(());
                 }
-                self.terms.push((leadership_term, self.chain.position()));
+                self.terms.push(RecoveredTerm {
+                    term: leadership_term,
+                    base: self.chain.position(),
+                    id,
+                    chain: self.chain.hash(),
+                });
+            }
+            if let Some((pad_place, pad_end)) = pad.take() {
                 self.chain.fold(pad_place.reserved, pad_end);
-            } else if begins_term {
-                self.terms.push((leadership_term, end));
             }
             self.last_term = leadership_term;
+            self.commit = self.commit.max(meaning.leader_commit.min(end));
             self.chain.fold(place.reserved, next);
         }
     }
 }
 
 /// A sliding window over the segments.
-struct ScanWindow {
+pub(crate) struct ScanWindow {
     segments: SegmentTable,
     geometry: Geometry,
     session_id: i32,
@@ -169,8 +297,35 @@ impl ScanWindow {
         }
     }
 
+    /// Bytes from `position` on that can be looked at in one piece, at most `length`; `None` when
+    /// no segment holds any.
+    pub(crate) fn readable(&self, position: Position, length: usize) -> Option<usize> {
+        self.segments.locate(position)?;
+        let segment_length = self.segments.segment_length();
+        Some(length_in_segment(position, length, segment_length))
+    }
+
+    /// End of the newest segment.
+    pub(crate) fn end(&self) -> Position {
+        self.segments.end().unwrap_or(0)
+    }
+
+    /// Whether the header in `bytes` is of a frame that the log may have at `position`, as far as
+    /// a header tells.
+    pub(crate) fn in_place(&self, bytes: &[u8], position: Position) -> Option<FramePlace> {
+        let geometry = self.geometry;
+        let place = FramePlace::read(bytes).ok()?;
+        let is_ours = place.session_id == self.session_id && place.stream_id == self.stream_id;
+        let offset = geometry.term_offset(position);
+        let is_in_place = is_ours
+            && place.term_id == geometry.term_id(position)
+            && usize::try_from(place.term_offset) == Ok(offset)
+            && place.aligned_length <= geometry.term_length() - offset;
+        is_in_place.then_some(place)
+    }
+
     /// `length` bytes at `position`; `None` when no segment holds them, or they cannot be read.
-    fn bytes(
+    pub(crate) fn bytes(
         &mut self,
         disk: &mut impl Disk,
         position: Position,
@@ -203,26 +358,19 @@ impl ScanWindow {
     }
 
     /// The frame at `position`, if there is a good one (leadership terms not looked at).
-    fn frame(
+    pub(crate) fn frame(
         &mut self,
         disk: &mut impl Disk,
         position: Position,
     ) -> Result<Option<(FramePlace, &[u8])>, DiskError> {
-        let geometry = self.geometry;
         let Some(header) = self.bytes(disk, position, HEADER_LENGTH)? else {
             return Ok(None);
         };
-        let Ok(place) = FramePlace::read(header) else {
+        let mut copy = [0; HEADER_LENGTH];
+        copy.copy_from_slice(header);
+        let Some(place) = self.in_place(&copy, position) else {
             return Ok(None);
         };
-        let is_ours = place.session_id == self.session_id && place.stream_id == self.stream_id;
-        let is_in_place = is_ours
-            && place.term_id == geometry.term_id(position)
-            && place.term_offset as usize == geometry.term_offset(position)
-            && place.aligned_length <= geometry.term_length() - geometry.term_offset(position);
-        if !is_in_place {
-            return Ok(None);
-        }
         let Some(frame) = self.bytes(disk, position, place.aligned_length)? else {
             return Ok(None);
         };
@@ -231,7 +379,7 @@ impl ScanWindow {
     }
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
@@ -257,29 +405,27 @@ fn sync_again(
     Ok(())
 }
 
-/// Overwrites with zeros what lies behind the end, from the top down, so that a crash on the
-/// way leaves the same log.
+/// Overwrites with zeros what lies behind the end, up to `stale_end`, from the top down, so that
+/// a crash on the way leaves the same log.
 fn erase_behind(
     disk: &mut impl Disk,
     segments: &SegmentTable,
     end: Position,
+    stale_end: Position,
 ) -> Result<(), DiskError> {
     let mut dirty: Vec<(Position, usize)> = Vec::new();
     let mut buffer = vec![0; WRITE_LENGTH_MAX];
-    let mut zero_run = 0;
     let mut position = end;
-    while zero_run < ZERO_RUN_LENGTH {
-        let Some((file, offset)) = segments.locate(position) else {
-            break;
-        };
+    while position < stale_end {
         let to_alignment = WRITE_LENGTH_MAX - position as usize % WRITE_LENGTH_MAX;
         let length = length_in_segment(position, to_alignment, segments.segment_length());
-        disk.read(file, offset, &mut buffer[..length])?;
-        if is_zero(&buffer[..length]) {
-            zero_run += length;
-        } else {
-            zero_run = 0;
-            dirty.push((position, length));
+        if let Some((file, offset)) = segments.locate(position) {
+            match disk.read(file, offset, &mut buffer[..length]) {
+                Ok(()) if is_zero(&buffer[..length]) => {}
+                Err(DiskError::Crashed) => return Err(DiskError::Crashed),
+                // What cannot be read may be anything.
+                _ => dirty.push((position, length)),
+            }
         }
         position += length as Position;
     }

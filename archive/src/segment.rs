@@ -147,6 +147,13 @@ impl SegmentTable {
         ))
     }
 
+    /// End of the newest open segment.
+    #[must_use]
+    pub fn end(&self) -> Option<Position> {
+        let newest = self.open.last()?;
+        Some(newest.0 + self.segment_length as Position)
+    }
+
     /// First position of the oldest open segment.
     #[must_use]
     pub fn start(&self) -> Option<Position> {

@@ -1,8 +1,14 @@
-//! A small record that survives a crash at any point of its update (`reliability.md` D12).
+//! A small record that survives a crash at any point of its update (`reliability.md` D12), and
+//! the rot of either of its slots.
 //!
-//! Two 4 KiB slots are written alternately, each with a sequence number and a checksum; the
-//! newest valid slot is the record. A write that tears spoils only the older slot. Owned by
-//! whoever owns the record; [`crate::node_state`] and [`crate::ack_mark`] give it meaning.
+//! Two 4 KiB slots, each with a sequence number and a checksum; the newest valid one is the
+//! record. What must never be forgotten is written to *both*, one after the other
+//! ([`SlotFile::write`] cold, [`SlotFile::submit_both`] hot), and counts only then: a torn write
+//! spoils one slot and nothing was promised by it, and rot of either slot leaves the newest
+//! record in the other. [`SlotFile::submit`] writes one slot: only for a record of which an
+//! older one is good enough, like the ack mark. Whoever opens a file writes it before it
+//! promises anything, so that it always starts from two good slots. Owned by whoever owns the
+//! record; [`crate::node_state`] and [`crate::ack_mark`] give it meaning.
 //!
 //! | offset | size | field of a slot |
 //! |---|---|---|
@@ -21,7 +27,7 @@ use crate::token::{Owner, TokenSource};
 /// Bytes of the record.
 pub const RECORD_LENGTH: usize = 64;
 
-const SLOTS: usize = 2;
+const SLOTS: u64 = 2;
 const SEQUENCE_OFFSET: usize = 8;
 const RECORD_OFFSET: usize = 16;
 const CHECKSUM_OFFSET: usize = BLOCK_LENGTH - 4;
@@ -45,8 +51,10 @@ pub struct SlotFileKind {
 pub enum SlotContent {
     /// No such file, or one that was created but never written.
     Blank,
-    /// The newest valid record and its sequence.
+    /// The newest valid record.
     Valid {
+        /// The slot that holds it.
+        slot: u64,
         /// Of the slot.
         sequence: u64,
         /// The record.
@@ -65,6 +73,8 @@ pub struct SlotFile {
     block: AtomicBuffer,
     tokens: TokenSource,
     in_flight: Option<InFlight>,
+    /// The other slot still has to get the record that was written last.
+    is_half: bool,
     /// The slot whose content is known to be on stable storage. It is never the one written
     /// to: however many unflushed writes a crash tears, this one remains.
     synced_slot: u64,
@@ -92,7 +102,7 @@ impl SlotFile {
         let mut is_blank = true;
         let length = disk.length(file)?;
         for slot in 0..SLOTS {
-            let offset = (slot * BLOCK_LENGTH) as u64;
+            let offset = offset_of(slot);
             if length < offset + BLOCK_LENGTH as u64 {
                 break;
             }
@@ -102,7 +112,11 @@ impl SlotFile {
             if let Some((sequence, record)) = decode(&bytes, kind.magic)
                 && !matches!(newest, SlotContent::Valid { sequence: other, .. } if other > sequence)
             {
-                newest = SlotContent::Valid { sequence, record };
+                newest = SlotContent::Valid {
+                    slot,
+                    sequence,
+                    record,
+                };
             }
         }
         Ok(if is_blank { SlotContent::Blank } else { newest })
@@ -117,26 +131,33 @@ impl SlotFile {
         kind: &SlotFileKind,
         record: &Record,
     ) -> Result<Self, DiskError> {
-        let file = disk.create(kind.name, (SLOTS * BLOCK_LENGTH) as u64)?;
-        let mut slots = Self::over(file, kind, 0)?;
+        let file = disk.create(kind.name, SLOTS * BLOCK_LENGTH as u64)?;
+        let mut slots = Self::over(file, kind, 0, 0)?;
         slots.write(disk, record)?;
         Ok(slots)
     }
 
-    /// Cold: opens the file whose newest slot has `sequence`.
+    /// Cold: opens the file whose newest record is in `slot`, with `sequence`. The owner writes
+    /// it before it promises anything: the other slot may be torn or rotten.
     ///
     /// # Errors
     /// The disk's.
     pub fn open(
         disk: &mut impl Disk,
         kind: &SlotFileKind,
+        slot: u64,
         sequence: u64,
     ) -> Result<Self, DiskError> {
         let file = disk.open(kind.name)?;
-        Self::over(file, kind, sequence)
+        Self::over(file, kind, slot, sequence)
     }
 
-    fn over(file: FileId, kind: &SlotFileKind, sequence: u64) -> Result<Self, DiskError> {
+    fn over(
+        file: FileId,
+        kind: &SlotFileKind,
+        slot: u64,
+        sequence: u64,
+    ) -> Result<Self, DiskError> {
         let block = AtomicBuffer::allocate(BLOCK_LENGTH).map_err(|error| DiskError::Io {
             operation: "allocation of a buffer",
             name: kind.name.to_owned(),
@@ -149,27 +170,55 @@ impl SlotFile {
             block,
             tokens: TokenSource::new(kind.owner),
             in_flight: None,
-            synced_slot: slot_of(sequence),
+            is_half: false,
+            synced_slot: slot,
         })
     }
 
-    /// Cold: replaces the record, durable on return.
+    /// Cold: replaces the record in both slots, durable on return.
     ///
     /// # Errors
     /// The disk's; the file keeps its old or has its new content.
     pub fn write(&mut self, disk: &mut impl Disk, record: &Record) -> Result<(), DiskError> {
-        assert!(self.in_flight.is_none(), "a cold write during a hot one");
-        let slot = self.encode_next(record);
-        disk.write(
-            self.file,
-            offset_of(slot),
-            self.block.bytes(0, BLOCK_LENGTH),
-        )?;
-        self.synced_slot = slot;
+        assert!(!self.is_writing(), "a cold write during a hot one");
+        self.encode_next(record);
+        for slot in [other_slot(self.synced_slot), self.synced_slot] {
+            let bytes = self.block.bytes(0, BLOCK_LENGTH);
+            disk.write(self.file, offset_of(slot), bytes)?;
+            self.synced_slot = slot;
+        }
         Ok(())
     }
 
-    /// Hot: starts replacing the record. One at a time.
+    /// Hot: starts replacing the record in both slots. One at a time; call
+    /// [`do_work`](Self::do_work) until [`on_completion`](Self::on_completion) says that it is
+    /// complete.
+    ///
+    /// # Errors
+    /// [`Busy`] while the disk's queue is full or the previous write is not complete.
+    pub fn submit_both(
+        &mut self,
+        now: Nanos,
+        disk: &mut impl Disk,
+        record: &Record,
+    ) -> Result<(), Busy> {
+        self.submit(now, disk, record, Durability::Synced)?;
+        self.is_half = true;
+        Ok(())
+    }
+
+    /// Hot: starts the second write of a record that goes to both slots, when it is due.
+    pub fn do_work(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
+        if !self.is_half || self.in_flight.is_some() {
+            return 0;
+        }
+        let slot = other_slot(self.synced_slot);
+        let started = self.submit_slot(now, disk, slot, Durability::Synced);
+        self.is_half = started.is_err();
+        usize::from(started.is_ok())
+    }
+
+    /// Hot: starts replacing the record in one slot. One at a time.
     ///
     /// # Errors
     /// [`Busy`] while the disk's queue is full or the previous write is in flight.
@@ -180,11 +229,26 @@ impl SlotFile {
         record: &Record,
         durability: Durability,
     ) -> Result<Token, Busy> {
-        if self.in_flight.is_some() {
+        if self.is_writing() {
             return Err(Busy);
         }
         let before = self.sequence;
-        let slot = self.encode_next(record);
+        let slot = other_slot(self.synced_slot);
+        self.encode_next(record);
+        let submitted = self.submit_slot(now, disk, slot, durability);
+        if submitted.is_err() {
+            self.sequence = before;
+        }
+        submitted
+    }
+
+    fn submit_slot(
+        &mut self,
+        now: Nanos,
+        disk: &mut impl Disk,
+        slot: u64,
+        durability: Durability,
+    ) -> Result<Token, Busy> {
         let token = self.tokens.next_token();
         let operation = DiskOp::Write {
             token,
@@ -193,10 +257,7 @@ impl SlotFile {
             block: self.block.kernel_block(0, BLOCK_LENGTH),
             durability,
         };
-        if disk.submit(now, operation).is_err() {
-            self.sequence = before;
-            return Err(Busy);
-        }
+        disk.submit(now, operation)?;
         self.in_flight = Some(InFlight {
             token,
             slot,
@@ -205,32 +266,26 @@ impl SlotFile {
         Ok(token)
     }
 
-    /// Takes the completion of the write in flight; `false` when `token` is not its. The owner
-    /// uses the file no more after a failed one.
-    pub fn on_completion(&mut self, token: Token) -> bool {
-        let Some(write) = self.in_flight.filter(|write| write.token == token) else {
-            return false;
-        };
+    /// Takes the completion of the write in flight: `None` when `token` is not its, else whether
+    /// the record is where it was to go. The owner uses the file no more after a failed one.
+    pub fn on_completion(&mut self, token: Token) -> Option<bool> {
+        let write = self.in_flight.filter(|write| write.token == token)?;
         self.in_flight = None;
         if write.is_synced {
             self.synced_slot = write.slot;
         }
-        true
+        Some(!self.is_half)
     }
 
-    /// Whether a hot write has not completed yet.
+    /// Whether a hot write is not complete yet.
     #[must_use]
     pub const fn is_writing(&self) -> bool {
-        self.in_flight.is_some()
+        self.in_flight.is_some() || self.is_half
     }
 
-    /// Encodes the record with the next sequence number that belongs to the slot that is not
-    /// the synced one, and returns that slot.
-    fn encode_next(&mut self, record: &Record) -> u64 {
+    /// Encodes the record with the next sequence number.
+    fn encode_next(&mut self, record: &Record) {
         self.sequence += 1;
-        if slot_of(self.sequence) == self.synced_slot {
-            self.sequence += 1;
-        }
         let sequence = self.sequence;
         let bytes = self.block.bytes_mut(0, BLOCK_LENGTH);
         bytes.fill(0);
@@ -239,12 +294,11 @@ impl SlotFile {
         bytes[RECORD_OFFSET..RECORD_OFFSET + RECORD_LENGTH].copy_from_slice(record);
         let crc = crc32c::crc32c(&bytes[..CHECKSUM_OFFSET]);
         bytes[CHECKSUM_OFFSET..].copy_from_slice(&crc.to_le_bytes());
-        slot_of(sequence)
     }
 }
 
-const fn slot_of(sequence: u64) -> u64 {
-    sequence % SLOTS as u64
+const fn other_slot(slot: u64) -> u64 {
+    (slot + 1) % SLOTS
 }
 
 const fn offset_of(slot: u64) -> u64 {

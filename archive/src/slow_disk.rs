@@ -103,6 +103,10 @@ impl<D: Disk> Disk for SlowDisk<D> {
         self.disk.free_bytes()
     }
 
+    fn boot_id(&mut self) -> Option<u128> {
+        self.disk.boot_id()
+    }
+
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
         self.disk.submit(now, operation)
     }

@@ -86,7 +86,7 @@ fn a_write_cut_within_a_frame_reports_the_frames_before_it() {
         sync: SyncMode::Data,
         budget: DiskBudget { bytes: BUDGET },
     };
-    let mut recorder = Recorder::open(&mut disk, config, SegmentTable::new(1 << 20), 0).unwrap();
+    let mut recorder = Recorder::open(&mut disk, config, SegmentTable::new(1 << 20), 0, 0).unwrap();
     let mut appender = ExclusiveAppender::new(geometry, 1, 100, 1408, 0);
     let entry = 1056;
     while appender.position() < 700_000 {
@@ -175,6 +175,8 @@ fn the_ack_mark_is_written_at_most_once_per_interval_and_synced_when_idle() {
         let durable = (step + 1) * 32;
         let acked = AckedPosition {
             position: durable,
+            term: 1,
+            commit: 0,
             durable,
         };
         writes += mark.do_work(now, acked, None, &mut handle);
@@ -186,6 +188,8 @@ fn the_ack_mark_is_written_at_most_once_per_interval_and_synced_when_idle() {
     let idle_since = 100_000_000;
     let acked = AckedPosition {
         position: 32_000,
+        term: 1,
+        commit: 0,
         durable: 32_000,
     };
     let mut now = idle_since;
@@ -211,6 +215,8 @@ fn acknowledging_what_is_not_durable_is_a_bug() {
     let mut directory = Directory::open_or_create(&mut disk, &catalog()).unwrap();
     let acked = AckedPosition {
         position: 64,
+        term: 1,
+        commit: 0,
         durable: 32,
     };
     directory.ack_mark.do_work(0, acked, None, &mut disk);

@@ -12,7 +12,8 @@ fn write(slots: &mut SlotFile, disk: &mut SimDisk, value: u8, durability: Durabi
         .submit(0, disk, &record, durability)
         .expect("one write at a time");
     let completion = disk.poll_completion(i64::MAX).expect("the write completes");
-    assert!(slots.on_completion(token) && completion.token == token);
+    assert_eq!(completion.token, token);
+    assert_eq!(slots.on_completion(token), Some(true));
 }
 
 #[test]

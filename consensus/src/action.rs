@@ -16,8 +16,10 @@ pub enum HaltReason {
     StorageFailed,
     /// Joining would truncate what is committed, applied or snapshotted (L4).
     #[error(
-        "joining term {term} needs truncation to {truncation}, below what is committed \
-         ({commit}): members' logs disagree, keep all disks and investigate"
+        "the leader of term {term} has another log from {truncation} on, but this member's log, \
+         which ends at {end}, was committed up to {commit}: nothing was changed; keep the \
+         directories of all members as they are, stop the members that were started with an \
+         emptied, copied or older directory, and start this one again with a majority of the rest"
     )]
     CommittedTruncation {
         /// The leader's term.
@@ -26,6 +28,8 @@ pub enum HaltReason {
         truncation: Position,
         /// What this member knows to be committed or has applied.
         commit: Position,
+        /// Where its log ends.
+        end: Position,
     },
     /// This member's service does not do what the majority's do (`log.md` 5.8).
     #[error(

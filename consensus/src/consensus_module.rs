@@ -16,6 +16,7 @@ mod leader;
 mod log_state;
 mod node_vote;
 
+use lockstep_archive::ack_mark::LostAcks;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::Nanos;
@@ -23,7 +24,7 @@ use lockstep_transport::time::Nanos;
 use self::election::Election;
 use self::follower::Following;
 use self::leader::Leading;
-use self::log_state::{LogState, LostAcks};
+use self::log_state::LogState;
 use self::node_vote::NodeVote;
 use crate::action::{Action, Actions, HaltReason};
 use crate::event::Event;
@@ -58,12 +59,10 @@ pub struct Recovered {
     pub terms: Vec<TermBase>,
     /// End of the log, all of it durable.
     pub durable: Position,
-    /// Leadership term of the last durable frame; of a damaged log, the greatest one known.
-    pub log_term: LeadershipTermId,
-    /// How far this member ever acknowledged.
-    pub ack_mark: Position,
-    /// Whether part of what was acknowledged cannot be read back.
-    pub damaged: bool,
+    /// What it acknowledged although its log no longer shows it.
+    pub lost: Option<LostAcks>,
+    /// How far its log was known to be committed (`log.md` 9.3).
+    pub commit_floor: Position,
 }
 
 /// What a member is at the moment. The number is its counter value.
@@ -86,7 +85,8 @@ pub struct ConsensusModule {
     config: ConsensusConfig,
     vote: NodeVote,
     log: LogState,
-    lost_acks: Option<LostAcks>,
+    lost: Option<LostAcks>,
+    commit_floor: Position,
     commit: Position,
     applied: Position,
     role: Role,
@@ -122,11 +122,6 @@ impl ConsensusModule {
             "E5: a log of {} bytes whose newest term is {newest:?}",
             recovered.durable
         );
-        let is_lossy = recovered.damaged || recovered.ack_mark > recovered.durable;
-        let lost_acks = is_lossy.then(|| LostAcks {
-            term_max: recovered.term.max(recovered.log_term),
-            position: recovered.ack_mark,
-        });
         // The log may be of a term that node state never heard of only if that term's vote was
         // not this member's (it is persisted before it leaves): no vote is lost.
         let vote = if history.newest() > recovered.term {
@@ -146,7 +141,8 @@ impl ConsensusModule {
                 checkpoint: (0, 0),
                 truncating: None,
             },
-            lost_acks,
+            lost: recovered.lost,
+            commit_floor: recovered.commit_floor,
             commit: 0,
             applied: 0,
             role: Role::Follower,
@@ -322,11 +318,17 @@ impl ConsensusModule {
         self.is_halted
     }
 
+    /// What this member acknowledged and its log does not show, until that is repaired.
+    #[must_use]
+    pub const fn lost(&self) -> Option<LostAcks> {
+        self.lost
+    }
+
     /// Whether something that this member acknowledged is missing from its log; such a member
     /// does not stand for election.
     #[must_use]
     pub const fn is_damaged(&self) -> bool {
-        self.lost_acks.is_some()
+        self.lost.is_some()
     }
 
     /// The first call tells the time: a member just started waits for a leader to be heard, and

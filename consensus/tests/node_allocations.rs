@@ -131,6 +131,10 @@ impl Disk for UncountedDisk {
         self.0.free_bytes()
     }
 
+    fn boot_id(&mut self) -> Option<u128> {
+        self.0.boot_id()
+    }
+
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
         counting(false, || self.0.submit(now, operation))
     }

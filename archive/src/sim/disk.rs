@@ -78,9 +78,11 @@ struct Image {
     crashed: bool,
     cold_operations: u64,
     crash_at_cold: Option<u64>,
+    kill_at_cold: Option<u64>,
     failing_writes: u32,
     failing_reads: u32,
     stalled_until: Nanos,
+    boots: u64,
 }
 
 /// All files of a directory at one moment, as a backup tool finds them.
@@ -110,9 +112,11 @@ impl SimDisk {
                 crashed: false,
                 cold_operations: 0,
                 crash_at_cold: None,
+                kill_at_cold: None,
                 failing_writes: 0,
                 failing_reads: 0,
                 stalled_until: Nanos::MIN,
+                boots: 1,
             })),
         }
     }
@@ -138,7 +142,25 @@ impl SimDisk {
         let mut image = self.image.borrow_mut();
         image.crashed = false;
         image.crash_at_cold = None;
+        image.kill_at_cold = None;
         image.stalled_until = Nanos::MIN;
+    }
+
+    /// A disk of its own with the same files, for another future. Nothing may be in flight.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let image = self.image.borrow();
+        assert!(image.in_flight.is_empty(), "a fork during a write");
+        let fork = Self::new(image.config);
+        {
+            let mut other = fork.image.borrow_mut();
+            other.files.clone_from(&image.files);
+            other.dice = image.dice.clone();
+            other.cold_operations = image.cold_operations;
+            other.boots = image.boots;
+            other.crashed = image.crashed;
+        }
+        fork
     }
 
     /// Forgets every file, as a wiped directory.
@@ -184,6 +206,12 @@ impl SimDisk {
     /// the disk's life is 0); some of it may have happened.
     pub fn crash_at_cold_operation(&self, operation: u64) {
         self.image.borrow_mut().crash_at_cold = Some(operation);
+    }
+
+    /// The process dies in the changing cold operation with this number, before or after it
+    /// happens; everything fails until [`restart`](Self::restart), nothing cached is lost.
+    pub fn kill_at_cold_operation(&self, operation: u64) {
+        self.image.borrow_mut().kill_at_cold = Some(operation);
     }
 
     /// The next `count` hot writes fail, their data is lost, and later ones "succeed" (D4).
@@ -280,14 +308,24 @@ impl Image {
         }
         self.in_flight.clear();
         self.crashed = true;
+        self.boots += 1;
     }
 
     /// Counts a changing cold operation; `true` when the host crashes in it.
     fn begin_cold(&mut self) -> Result<bool, DiskError> {
         self.check_up()?;
         let crashes = self.crash_at_cold == Some(self.cold_operations);
+        self.crashed = self.kill_at_cold == Some(self.cold_operations);
         self.cold_operations += 1;
+        if self.crashed && self.dice.below(2) == 0 {
+            return Err(DiskError::Crashed);
+        }
         Ok(crashes)
+    }
+
+    /// The end of a changing cold operation that has happened.
+    fn end_cold<T>(&self, value: T) -> Result<T, DiskError> {
+        self.check_up().map(|()| value)
     }
 
     fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
@@ -435,7 +473,8 @@ impl Disk for SimDisk {
             image.crash(seed);
             return Err(DiskError::Crashed);
         }
-        image.create(name, length)
+        let file = image.create(name, length)?;
+        image.end_cold(file)
     }
 
     fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
@@ -482,7 +521,7 @@ impl Disk for SimDisk {
             return Err(DiskError::Crashed);
         }
         image.file(file).sync_all();
-        Ok(())
+        image.end_cold(())
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
@@ -502,13 +541,17 @@ impl Disk for SimDisk {
             image.crash(seed);
             return Err(DiskError::Crashed);
         }
-        Ok(())
+        image.end_cold(())
     }
 
     fn free_bytes(&mut self) -> Result<u64, DiskError> {
         let image = self.image.borrow();
         image.check_up()?;
         Ok(image.config.capacity_bytes.saturating_sub(image.used()))
+    }
+
+    fn boot_id(&mut self) -> Option<u128> {
+        Some(self.image.borrow().boots.into())
     }
 
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {

@@ -10,6 +10,7 @@
     reason = "shell: files and threads live here"
 )]
 
+mod boot_id;
 pub mod directory;
 mod node_disk;
 mod operation;

@@ -132,6 +132,10 @@ impl Disk for NodeDisk {
         either!(self, disk => disk.free_bytes())
     }
 
+    fn boot_id(&mut self) -> Option<u128> {
+        super::boot_id::boot_id()
+    }
+
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
         either!(self, disk => disk.submit(now, operation))
     }

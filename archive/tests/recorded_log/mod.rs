@@ -2,7 +2,7 @@
 //! it should contain.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use lockstep_archive::ack_mark::AckedPosition;
+use lockstep_archive::ack_mark::{AckRecord, AckedPosition};
 use lockstep_archive::budget::DiskBudget;
 use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
 use lockstep_archive::checksum::FrameSeal;
@@ -10,7 +10,9 @@ use lockstep_archive::directory::Directory;
 use lockstep_archive::disk::{Completion, Disk, DiskError};
 use lockstep_archive::log_view::{LogView, MemoryWindow};
 use lockstep_archive::recorder::{Recorder, RecorderConfig, SyncMode};
-use lockstep_archive::recovery::{RecoveredLog, RecoveryError, recover};
+use lockstep_archive::recovery::{
+    Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
+};
 use lockstep_archive::sim::SimDisk;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
 use lockstep_transport::position::{Geometry, Position};
@@ -20,6 +22,9 @@ pub const TERM_LENGTH: usize = 64 * 1024;
 pub const SEGMENT_LENGTH: usize = 128 * 1024;
 pub const MTU: usize = 1408;
 pub const SESSION_ID: i32 = 77;
+
+/// No member of these tests has heard of a greater leadership term.
+pub const TERM_MAX: i64 = 1000;
 
 /// First payload byte of an entry that begins a leadership term.
 pub const NEW_LEADERSHIP_TERM: u8 = 1;
@@ -43,8 +48,12 @@ pub fn geometry() -> Geometry {
     Geometry::new(9, TERM_LENGTH).unwrap()
 }
 
-pub fn is_new_leadership_term(frame: &[u8]) -> bool {
-    frame[5] & 0x80 != 0 && frame.get(32) == Some(&NEW_LEADERSHIP_TERM)
+pub fn meaning_of(frame: &[u8]) -> FrameMeaning {
+    let is_first = frame[5] & 0x80 != 0 && frame.get(32) == Some(&NEW_LEADERSHIP_TERM);
+    FrameMeaning {
+        term_id: is_first.then_some(1),
+        leader_commit: 0,
+    }
 }
 
 /// splitmix64.
@@ -75,12 +84,28 @@ pub fn stored_bytes(disk: &SimDisk, end: Position) -> Vec<u8> {
     bytes
 }
 
+/// Recovers after a crash of the host, with a mark at `ack_mark`.
 pub fn recover_log(
     disk: &mut SimDisk,
     ack_mark: Position,
 ) -> Result<(LogBuffer, RecoveredLog), RecoveryError> {
+    let mark = AckRecord {
+        position: ack_mark,
+        ..AckRecord::default()
+    };
+    recover_with(disk, &mark)
+}
+
+pub fn recover_with(
+    disk: &mut SimDisk,
+    mark: &AckRecord,
+) -> Result<(LogBuffer, RecoveredLog), RecoveryError> {
     let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
-    let recovered = recover(disk, &mut log, ack_mark, &catalog(), is_new_leadership_term)?;
+    let known = Acknowledged {
+        mark: *mark,
+        term_max: TERM_MAX,
+    };
+    let recovered = recover(disk, &mut log, &known, &catalog(), meaning_of)?;
     Ok((log, recovered))
 }
 
@@ -118,20 +143,29 @@ impl RecordedLog {
         };
         let mut directory = Directory::open_or_create(&mut disk, &catalog()).map_err(disk_only)?;
         directory.node_state.begin_incarnation(&mut disk)?;
-        let ack_mark = directory.ack_mark.position();
-        let (log, recovered) = match recover_log(&mut disk, ack_mark) {
+        let mark = directory.ack_mark.record();
+        let (log, recovered) = match recover_with(&mut disk, &mark) {
             Ok(found) => found,
             Err(RecoveryError::Disk(error)) => return Err(error),
             Err(other) => panic!("{other}"),
         };
         let end = recovered.end;
+        let boot_id = disk.boot_id();
+        let raised = recovered.raised_mark(&mark, boot_id);
+        directory.ack_mark.write(&mut disk, raised)?;
         model.truncate(end as usize);
         let config = RecorderConfig {
             geometry: geometry(),
             sync,
             budget: DiskBudget { bytes: budget },
         };
-        let recorder = Recorder::open(&mut disk, config, recovered.segments.clone(), end)?;
+        let recorder = Recorder::open(
+            &mut disk,
+            config,
+            recovered.segments.clone(),
+            end,
+            recovered.stale_end,
+        )?;
         Ok(Self {
             disk,
             now,
@@ -213,6 +247,8 @@ impl RecordedLog {
         let durable = self.recorder.durable();
         let acked = AckedPosition {
             position: durable,
+            term: self.leadership_term.into(),
+            commit: 0,
             durable,
         };
         let idle = self.recorder.log_idle_since();
@@ -242,23 +278,18 @@ impl RecordedLog {
         panic!("the recorder never drained: {:?}", self.recorder);
     }
 
-    /// Lowers the ack mark and cuts the log. The recorder still has the old bytes to erase.
+    /// Cuts the log, on disk too.
     pub fn truncate(&mut self, position: Position) {
+        assert!(self.truncate_in(position, usize::MAX));
+    }
+
+    /// Cuts the log, but stops after `steps` completed operations. Whether it came to its end.
+    pub fn truncate_in(&mut self, position: Position, steps: usize) -> bool {
         self.drain();
-        for _ in 0..10_000 {
-            let mark = &self.directory.ack_mark;
-            if mark.position() <= position && mark.is_settled() {
-                break;
-            }
-            self.directory
-                .ack_mark
-                .reset(self.now, position, &mut self.disk);
-            self.now += 300_000;
-            while let Some(completion) = self.disk.poll_completion(self.now) {
-                let taken = self.recorder.on_completion(&completion)
-                    || self.directory.ack_mark.on_completion(&completion);
-                assert!(taken, "a completion of nobody: {completion:?}");
-            }
+        let end = self.append_position();
+        let mut steps = steps;
+        if !self.mark_truncation(position, Some(end), &mut steps) {
+            return false;
         }
         self.recorder
             .truncate(position, &mut self.log, &mut self.disk)
@@ -267,6 +298,57 @@ impl RecordedLog {
         self.boundaries.retain(|boundary| *boundary <= position);
         self.restart = position;
         self.appender = new_appender(position);
+        while !self.recorder.is_drained(position) {
+            self.recorder
+                .do_work(self.now, &self.log, position, &mut self.disk);
+            if !self.recorder.is_drained(position) && !self.step(&mut steps) {
+                return false;
+            }
+        }
+        self.mark_truncation(position, None, &mut steps)
+    }
+
+    /// Says durably that the log is being cut, down from `end`, or that it is.
+    fn mark_truncation(
+        &mut self,
+        position: Position,
+        end: Option<Position>,
+        steps: &mut usize,
+    ) -> bool {
+        let (now, disk) = (self.now, &mut self.disk.clone());
+        let mut mark = |node: &mut Self| {
+            let mark = &mut node.directory.ack_mark;
+            match end {
+                Some(end) => mark.begin_truncation(now, position, end, disk),
+                None => mark.end_truncation(now, position, disk),
+            }
+        };
+        while !mark(self) {
+            if !self.step(steps) {
+                return false;
+            }
+        }
+        while !self.directory.ack_mark.is_settled() {
+            if !self.step(steps) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes the next completion, unless no step is left.
+    fn step(&mut self, steps: &mut usize) -> bool {
+        if *steps == 0 {
+            return false;
+        }
+        *steps -= 1;
+        self.now = self.disk.next_deadline().unwrap_or(self.now).max(self.now);
+        if let Some(completion) = self.disk.poll_completion(self.now) {
+            let taken = self.recorder.on_completion(&completion)
+                || self.directory.ack_mark.on_completion(&completion);
+            assert!(taken, "a completion of nobody: {completion:?}");
+        }
+        true
     }
 }
 

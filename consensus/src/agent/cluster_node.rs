@@ -341,9 +341,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     fn persist(&mut self, now: Nanos) -> usize {
         if !self.parts.module.is_damaged() {
-            self.parts.store.settle_ack_mark(now);
+            self.parts.store.forget_loss(now);
         }
-        let work = self.parts.store.persist(now);
+        let commit = self.parts.module.commit();
+        let work = self.parts.store.persist(now, commit);
         if self.parts.store.failed() && self.fault.is_none() {
             self.parts
                 .module

@@ -69,17 +69,32 @@ pub struct LogStore<D> {
     restart: Position,
     log_time: i64,
     tail_term: Option<TermBase>,
+    /// No frame that was ever in this log is of a greater leadership term.
+    term_max: LeadershipTermId,
     wanted_state: Option<(LeadershipTermId, Option<MemberId>)>,
     written_state: Option<(LeadershipTermId, Option<MemberId>)>,
     truncation: Option<Truncation>,
     has_failed: bool,
 }
 
-/// A truncation in progress: first the ack mark goes down, durably, then the log.
+/// A truncation in progress. A crash before `Cutting` leaves the log as it was; after that, what
+/// lies above `position` is no part of it, however much of it is still on disk.
 #[derive(Clone, Copy, Debug)]
 struct Truncation {
     position: Position,
-    is_mark_submitted: bool,
+    step: TruncationStep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TruncationStep {
+    /// The mark has to say so.
+    Beginning,
+    /// The mark that says so becomes durable, the recorder drains.
+    Marking,
+    /// The recorder overwrites what was cut off.
+    Cutting,
+    /// The mark that says that this is done becomes durable.
+    Ending,
 }
 
 impl<D: Disk> LogStore<D> {
@@ -102,6 +117,7 @@ impl<D: Disk> LogStore<D> {
             append,
             restart: append,
             log_time: recovered.log_time,
+            term_max: recovered.tail_term.map_or(0, |tail| tail.term),
             tail_term: recovered.tail_term,
             wanted_state: None,
             written_state: None,
@@ -186,6 +202,8 @@ impl<D: Disk> LogStore<D> {
         walk(&self.log, &mut self.chain, &mut self.tail_term, to, walked);
         let before = self.append;
         self.append = self.chain.position();
+        let tail_term = self.tail_term.map_or(0, |tail| tail.term);
+        self.term_max = self.term_max.max(tail_term);
         if let Some(log_time) = walked.log_time {
             self.log_time = log_time;
         }
@@ -273,7 +291,7 @@ impl<D: Disk> LogStore<D> {
 
     /// Orders the log cut back to `position`, which must be drained. [`Self::poll_truncated`]
     /// tells when it is done.
-    pub fn begin_truncation(&mut self, now: Nanos, position: Position) {
+    pub fn begin_truncation(&mut self, position: Position) {
         assert!(
             position <= self.append,
             "truncation to {position} of {}",
@@ -281,26 +299,49 @@ impl<D: Disk> LogStore<D> {
         );
         self.truncation = Some(Truncation {
             position,
-            is_mark_submitted: false,
+            step: TruncationStep::Beginning,
         });
-        self.persist(now);
     }
 
     /// The position of a truncation that is complete, once.
     pub fn poll_truncated(&mut self, now: Nanos) -> Option<Position> {
-        let truncation = self.truncation.as_mut()?;
-        let position = truncation.position;
-        if position < self.ack_mark.position() && !truncation.is_mark_submitted {
-            truncation.is_mark_submitted = self.ack_mark.reset(now, position, &mut self.disk);
-            return None;
+        let position = self.truncation?.position;
+        while let Some(step) = self.next_truncation_step(now) {
+            self.truncation = Some(Truncation { position, step });
         }
-        let mark_pending = truncation.is_mark_submitted && !self.ack_mark.is_settled();
-        if mark_pending || !self.recorder.is_drained(self.append) {
-            return None;
+        let is_done = self.truncation?.step == TruncationStep::Ending
+            && self.ack_mark.is_settled()
+            && !self.failed();
+        is_done.then(|| {
+            self.truncation = None;
+            position
+        })
+    }
+
+    /// The step that a truncation in progress may go on to now.
+    fn next_truncation_step(&mut self, now: Nanos) -> Option<TruncationStep> {
+        let Truncation { position, step } = self.truncation?;
+        match step {
+            TruncationStep::Beginning => {
+                let end = self.recorder.stale_end().max(self.append);
+                let mark = &mut self.ack_mark;
+                let is_begun = mark.begin_truncation(now, position, end, &mut self.disk);
+                is_begun.then_some(TruncationStep::Marking)
+            }
+            TruncationStep::Marking => {
+                let is_ready = self.ack_mark.is_settled() && self.recorder.is_drained(self.append);
+                is_ready.then(|| {
+                    self.truncate(position);
+                    TruncationStep::Cutting
+                })
+            }
+            TruncationStep::Cutting => {
+                let is_ended = self.recorder.is_drained(position)
+                    && self.ack_mark.end_truncation(now, position, &mut self.disk);
+                is_ended.then_some(TruncationStep::Ending)
+            }
+            TruncationStep::Ending => None,
         }
-        self.truncation = None;
-        self.truncate(position);
-        (!self.failed()).then_some(position)
     }
 
     fn truncate(&mut self, position: Position) {
@@ -352,18 +393,20 @@ impl<D: Disk> LogStore<D> {
         Ok(())
     }
 
-    /// A member that lost what it had acknowledged is whole again: its mark goes down to what
-    /// it has, or its next start would take the loss for new (D6).
-    pub fn settle_ack_mark(&mut self, now: Nanos) {
-        let durable = self.recorder.durable();
-        if self.truncation.is_none() && self.ack_mark.position() > durable && !self.failed() {
+    /// A member that lost what it had acknowledged is whole again: its mark forgets the loss, or
+    /// its next start would take it for new (D6).
+    pub fn forget_loss(&mut self, now: Nanos) {
+        let is_due = self.truncation.is_none() && self.ack_mark.record().lost.is_some();
+        if is_due && !self.failed() {
+            let durable = self.recorder.durable();
             // Not started when a mark is being written: the next cycle asks again.
-            let _ = self.ack_mark.reset(now, durable, &mut self.disk);
+            let _ = self.ack_mark.forget_loss(now, durable, &mut self.disk);
         }
     }
 
-    /// Submits whatever is due: the log's next write, the mark, a waiting state.
-    pub fn persist(&mut self, now: Nanos) -> usize {
+    /// Submits whatever is due: the log's next write, the mark, a waiting state. `commit` is how
+    /// far the log is known to be committed.
+    pub fn persist(&mut self, now: Nanos, commit: Position) -> usize {
         if self.failed() {
             return 0;
         }
@@ -371,10 +414,13 @@ impl<D: Disk> LogStore<D> {
             .recorder
             .do_work(now, &self.log, self.append, &mut self.disk);
         self.submit_state(now);
+        work += self.node_state.do_work(now, &mut self.disk);
         if self.truncation.is_none() {
             let durable = self.recorder.durable();
             let acked = AckedPosition {
                 position: durable,
+                term: self.term_max,
+                commit,
                 durable,
             };
             let idle = self.recorder.log_idle_since();
@@ -399,13 +445,17 @@ impl<D: Disk> LogStore<D> {
             return Some(StoreEvent::Done);
         }
         match self.node_state.on_completion(&completion) {
-            Some(Ok(())) => {
+            Some(Ok(true)) => {
                 let (term, vote) = self
                     .written_state
                     .take()
                     .expect("only written states complete");
                 self.submit_state(now);
                 Some(StoreEvent::StatePersisted { term, vote })
+            }
+            Some(Ok(false)) => {
+                self.node_state.do_work(now, &mut self.disk);
+                Some(StoreEvent::Done)
             }
             Some(Err(_)) => {
                 self.has_failed = true;

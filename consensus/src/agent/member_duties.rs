@@ -186,7 +186,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             }
             Action::StopPlacing => self.stop_following(),
             Action::Truncate { position } => {
-                parts.store.begin_truncation(now, position);
+                parts.store.begin_truncation(position);
             }
             Action::Follow {
                 leader, position, ..

@@ -7,13 +7,15 @@ use lockstep_archive::directory::{Directory, DirectoryError};
 use lockstep_archive::disk::{Disk, DiskError};
 use lockstep_archive::log_reader::LogReader;
 use lockstep_archive::recorder::{self, Recorder, RecorderConfig};
-use lockstep_archive::recovery::{RecoveredLog, RecoveryError, recover};
+use lockstep_archive::recovery::{
+    Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
+};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
-use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
 use lockstep_service::outbox::OutboxLimits;
 use lockstep_transport::datagram_port::DatagramPort;
-use lockstep_transport::log_buffer::{LogBuffer, frames};
+use lockstep_transport::log_buffer::{Frame, LogBuffer, frames};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::stream::ImageLimits;
@@ -31,6 +33,7 @@ use super::replication::Replication;
 use crate::config::{ClusterConfig, NodeConfig, SyncMode};
 use crate::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
 use crate::counters::Counters;
+use crate::entry_body::NewLeadershipTerm;
 use crate::member::TermBase;
 use crate::notice::NodeNotices;
 use crate::session::SessionTable;
@@ -185,14 +188,15 @@ fn open_store<D: Disk>(
     let mut directory = Directory::open_or_create(&mut disk, &catalog)?;
     let mut log = LogBuffer::allocate(geometry, cluster.log_mtu)?;
     log.pre_touch();
-    let ack_mark = directory.ack_mark.position();
-    let recovered = recover(
-        &mut disk,
-        &mut log,
-        ack_mark,
-        &catalog,
-        begins_leadership_term,
-    )?;
+    let known = Acknowledged {
+        mark: directory.ack_mark.record(),
+        term_max: directory.node_state.state().leadership_term,
+    };
+    let recovered = recover(&mut disk, &mut log, &known, &catalog, frame_meaning)?;
+    // What may have been acknowledged is known for good before anything is said.
+    let boot_id = disk.boot_id();
+    let raised = recovered.raised_mark(&known.mark, boot_id);
+    directory.ack_mark.write(&mut disk, raised)?;
     let incarnation = directory.node_state.begin_incarnation(&mut disk)?;
     let log_time = last_log_time(&mut disk, &recovered)?;
     let found = Recovered {
@@ -201,14 +205,19 @@ fn open_store<D: Disk>(
         incarnation,
         terms: term_bases(&recovered),
         durable: recovered.end,
-        log_term: recovered.last_term,
-        ack_mark,
-        damaged: recovered.damaged.is_some(),
+        lost: recovered.lost,
+        commit_floor: raised.commit,
     };
     let tail_term = found.terms.last().copied();
     let module = consensus_module(cluster, node, found);
     let config = recorder_config(node, geometry);
-    let recorder = Recorder::open(&mut disk, config, recovered.segments, recovered.end)?;
+    let recorder = Recorder::open(
+        &mut disk,
+        config,
+        recovered.segments,
+        recovered.end,
+        recovered.stale_end,
+    )?;
     let recovered = RecoveredStore {
         log,
         recorder,
@@ -295,18 +304,32 @@ fn term_bases(recovered: &RecoveredLog) -> Vec<TermBase> {
     recovered
         .terms
         .iter()
-        .map(|&(term, base)| TermBase { term, base })
+        .map(|found| TermBase {
+            term: found.term,
+            base: found.base,
+        })
         .collect()
 }
 
-/// Whether a whole frame begins a NewLeadershipTerm entry.
-fn begins_leadership_term(frame: &[u8]) -> bool {
-    frames(frame).next().is_some_and(|frame| {
-        frame.is_begin()
-            && !frame.is_padding()
-            && EntryHeader::decode(frame.payload())
-                .is_some_and(|header| header.kind == EntryKind::NewLeadershipTerm)
-    })
+/// What recovery wants to know of a whole frame. The first entry of a term that does not decode
+/// is one all the same: applying it will name the cause.
+fn frame_meaning(frame: &[u8]) -> FrameMeaning {
+    let begins = |frame: &Frame<'_>| frame.is_begin() && !frame.is_padding();
+    let Some(frame) = frames(frame).next().filter(begins) else {
+        return FrameMeaning::default();
+    };
+    let Some(header) = EntryHeader::decode(frame.payload()) else {
+        return FrameMeaning::default();
+    };
+    let is_first = header.kind == EntryKind::NewLeadershipTerm;
+    let term_id = is_first.then(|| {
+        let body = &frame.payload()[ENTRY_HEADER_LENGTH..];
+        NewLeadershipTerm::decode(body).map_or(0, |entry| entry.id)
+    });
+    FrameMeaning {
+        term_id,
+        leader_commit: header.leader_commit,
+    }
 }
 
 /// Log time of the last entry that begins in the log: read back from the newest checkpoint of

@@ -178,7 +178,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         };
         if is_damaged != was_damaged || (is_damaged && is_due) {
             let end = self.parts.store.durable();
-            let detail = Detail::default().with_values([end, 0, 0, 0]);
+            let lost = self.parts.module.lost().map_or(0, |lost| lost.position);
+            let detail = Detail::default().with_values([end, lost, 0, 0]);
             self.parts.notices.note(now, kind, detail);
         }
     }

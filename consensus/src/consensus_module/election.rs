@@ -1,5 +1,6 @@
 //! Pre-vote, votes and candidacies (invariants E1 to E4).
 
+use lockstep_archive::ack_mark::LostAcks;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
@@ -96,7 +97,7 @@ impl ConsensusModule {
     /// A member that stands leaves its own log as it is for ever; one whose log misses what it
     /// acknowledged must not (D6).
     fn may_stand(&self) -> bool {
-        self.lost_acks.is_none() && self.vote.term() < TERM_MAX
+        self.lost.is_none() && self.vote.term() < TERM_MAX
     }
 
     fn begin_pre_vote(&mut self, now: Nanos, actions: &mut Actions) {
@@ -321,12 +322,11 @@ impl ConsensusModule {
                 .is_some_and(|heard| now - heard < timeout)
     }
 
-    /// Whether a candidate's log has all that this member holds or may have acknowledged (E3).
+    /// Whether a candidate's log has all that this member holds or may have acknowledged (E3): as
+    /// ever, the greater of two terms wins, and of one term the longer log.
     fn is_up_to_date(&self, candidate: LogEnd) -> bool {
         let (log_term, position) = candidate;
-        let covers_lost = self
-            .lost_acks
-            .is_none_or(|lost| log_term >= lost.term_max && position >= lost.position);
-        covers_lost && candidate >= (self.log.term(), self.log.append)
+        let covers_lost = |lost: LostAcks| lost.is_covered_by(log_term, position);
+        self.lost.is_none_or(covers_lost) && candidate >= (self.log.term(), self.log.append)
     }
 }

@@ -200,12 +200,14 @@ impl ConsensusModule {
     fn finish_list(&mut self, now: Nanos, leader: MemberId, actions: &mut Actions) {
         let own = self.log.history.terms();
         let point = truncation_point(own, self.log.append, &self.following.leader_terms);
-        let stable = self.commit.max(self.applied);
-        if point < stable {
+        let stable = self.commit.max(self.applied).max(self.commit_floor);
+        // What is missing at the end of a damaged log is not cut off: it has gone.
+        if point < stable.min(self.log.append) {
             let reason = HaltReason::CommittedTruncation {
                 term: self.vote.term(),
                 truncation: point,
                 commit: stable,
+                end: self.log.append,
             };
             self.halt(reason, actions);
         } else if point < self.log.append {

@@ -122,7 +122,7 @@ impl ConsensusModule {
     pub(super) fn lead(&mut self, now: Nanos, actions: &mut Actions) {
         assert!(self.log.is_drained(), "E3: a term begins at a durable end");
         assert!(
-            self.commit <= self.log.append && self.lost_acks.is_none(),
+            self.commit <= self.log.append && self.lost.is_none(),
             "L3: the leader holds all that it knows to be committed"
         );
         assert!(

@@ -32,15 +32,6 @@ impl LogState {
     }
 }
 
-/// What a damaged member may have acknowledged although its log no longer shows it (D6).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LostAcks {
-    /// No acknowledgement was ever sent in a greater term (a term is durable before it is joined).
-    pub(super) term_max: LeadershipTermId,
-    /// How far the log was acknowledged.
-    pub(super) position: Position,
-}
-
 impl ConsensusModule {
     pub(super) fn on_appended(&mut self, now: Nanos, position: Position, actions: &mut Actions) {
         if self.log.truncating.is_some() || position <= self.log.append {
@@ -114,14 +105,8 @@ impl ConsensusModule {
     /// committed by then: the first entry of a term it never acknowledged anything in lies above
     /// every older committed entry (L3).
     fn heal(&mut self) {
-        let Some(lost) = self.lost_acks else {
-            return;
-        };
-        let has_joined = self.log.term() == self.vote.term();
-        let covers = self.log.durable >= lost.position || self.vote.term() > lost.term_max;
-        if has_joined && covers && self.following.is_placing() {
-            self.lost_acks = None;
-        }
+        let (term, durable) = (self.log.term(), self.log.durable);
+        self.lost = self.lost.filter(|lost| !lost.is_covered_by(term, durable));
     }
 
     /// Whether the log is known to be a prefix of the followed leader's (W2).

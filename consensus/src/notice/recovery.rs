@@ -6,11 +6,11 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::LogDamaged,
         text: |detail, place, f| {
-            let (directory, end) = (&place.directory, detail.values[0]);
+            let (directory, [end, lost, ..]) = (&place.directory, detail.values);
             write!(
                 f,
-                "the log in {directory} ends at {end}, before what this member acknowledged: it \
-                 does not stand for leader until its peers have filled it up"
+                "the log in {directory} ends at {end}, before what this member acknowledged \
+                 ({lost}): it does not stand for leader until its peers have filled it up"
             )
         },
         remedy: "keep the directory as it is, keep the other members running, and check the disk",

@@ -78,10 +78,18 @@ impl CoreLog {
         firsts.map(base_of).collect()
     }
 
-    /// Term of the last entry.
+    /// Term of the entry that ends at or above `position`, 0 for none.
     #[must_use]
-    pub fn last_term(&self) -> LeadershipTermId {
-        self.entries.last().map_or(0, |entry| entry.term)
+    pub fn term_at(&self, position: Position) -> LeadershipTermId {
+        let above = self.entries.partition_point(|e| e.end < position);
+        self.entries.get(above).map_or(0, |entry| entry.term)
+    }
+
+    /// Greatest commit position that a leader wrote into the entries.
+    #[must_use]
+    pub fn leader_commit(&self) -> Position {
+        let commits = self.entries.iter().map(|entry| entry.leader_commit);
+        commits.max().unwrap_or(0)
     }
 
     /// Index of the first entry at or above `position`.

@@ -1,7 +1,9 @@
 //! One simulated member: a real [`ConsensusModule`] in a small shell with a log of positions, a
 //! disk that takes time and may fail, and streams that carry entries.
 
+use lockstep_archive::ack_mark::LostAcks;
 use lockstep_transport::position::Position;
+use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::PlantedFault;
@@ -62,14 +64,15 @@ pub struct CoreNode {
     pub paused_until: Nanos,
     /// Why it halted, until it is restarted.
     pub halted: Option<HaltReason>,
-    /// Whether the disk has damaged something it acknowledged.
-    pub is_damaged: bool,
+    /// What it acknowledged and its disk has lost.
+    pub lost: Option<LostAcks>,
     /// How its disk behaves.
     pub disk: DiskBehaviour,
     actions: Actions,
     state: (LeadershipTermId, Option<MemberId>),
     pending_states: Vec<(LeadershipTermId, Option<MemberId>)>,
     ack_mark: Position,
+    commit_mark: Position,
     is_syncing: bool,
     truncating: Option<Position>,
     placing: Option<MemberId>,
@@ -91,12 +94,13 @@ impl CoreNode {
             life: 0,
             paused_until: 0,
             halted: None,
-            is_damaged: false,
+            lost: None,
             disk: DiskBehaviour::default(),
             actions: Actions::default(),
             state: (0, None),
             pending_states: Vec::new(),
             ack_mark: 0,
+            commit_mark: 0,
             is_syncing: false,
             truncating: None,
             placing: None,
@@ -106,10 +110,15 @@ impl CoreNode {
         }
     }
 
-    /// How far it ever acknowledged, durably known.
-    #[must_use]
-    pub const fn ack_mark(&self) -> Position {
-        self.ack_mark
+    /// The disk loses some of what was acknowledged, and recovery finds out.
+    pub fn rot(&mut self, prng: &mut Prng) {
+        let mark = LostAcks {
+            position: self.ack_mark,
+            term: self.log.term_at(self.ack_mark),
+        };
+        if self.log.damage(self.ack_mark, prng) {
+            self.lost = Some(self.lost.map_or(mark, |lost| lost.union(mark)));
+        }
     }
 
     /// Starts, or restarts after a crash.
@@ -119,15 +128,15 @@ impl CoreNode {
         if self.planted == Some(PlantedFault::ForgetVoteOnRestart) {
             self.state = (0, None);
         }
+        self.ack_mark = self.ack_mark.min(self.log.end());
         let recovered = Recovered {
             term: self.state.0,
             vote: self.state.1,
             incarnation: self.life,
             terms: self.log.terms(),
             durable: self.log.end(),
-            log_term: self.log.last_term(),
-            ack_mark: self.ack_mark,
-            damaged: self.is_damaged,
+            lost: self.lost,
+            commit_floor: self.commit_mark.max(self.log.leader_commit()),
         };
         let seed = network.prng.next_u64();
         self.module = Some(ConsensusModule::new(self.config, recovered, seed));
@@ -333,6 +342,8 @@ impl CoreNode {
             return;
         }
         self.log.on_synced(count);
+        let commit = self.module.as_ref().map_or(0, ConsensusModule::commit);
+        self.commit_mark = self.commit_mark.max(commit);
         let position = self.log.durable();
         let checkpoint = self.log.checkpoint();
         let event = Event::Durable {
@@ -379,9 +390,8 @@ impl CoreNode {
         }
         self.actions.clear();
         let is_whole = |module: &ConsensusModule| !module.is_damaged();
-        if self.is_damaged && self.module.as_ref().is_some_and(is_whole) {
-            self.is_damaged = false;
-            self.ack_mark = self.ack_mark.min(self.log.durable());
+        if self.module.as_ref().is_some_and(is_whole) {
+            self.lost = None;
         }
         if self.module.is_none() || self.halted.is_some() {
             return;

@@ -147,7 +147,8 @@ impl CoreOracle {
         let holds = |node: &&CoreNode| {
             let held = node.log.durable_entries().get(index);
             // What a disk lost after it was acknowledged counts: the others must make up for it.
-            let is_lost = node.is_damaged && held.is_none() && entry.end <= node.ack_mark();
+            let is_lost =
+                held.is_none() && node.lost.is_some_and(|lost| entry.end <= lost.position);
             is_lost || held.is_some_and(|held| is_same(held, &entry))
         };
         let holders = nodes.iter().filter(holds).count();

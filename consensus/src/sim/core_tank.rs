@@ -459,8 +459,7 @@ impl CoreTank {
         node.crash(&mut self.net);
         let is_victim = self.plan.damaged_member == Some(index as MemberId);
         if is_victim && self.is_faulty && self.net.prng.chance(0.5) {
-            let mark = node.ack_mark();
-            node.is_damaged |= node.log.damage(mark, &mut self.net.prng);
+            node.rot(&mut self.net.prng);
         }
         let wait = 100 * MICROSECOND + self.net.prng.exponential(40_000_000) as Nanos;
         let time = self.net.now + wait;

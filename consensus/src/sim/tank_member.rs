@@ -75,6 +75,10 @@ impl Disk for TankDisk {
         self.disk.free_bytes()
     }
 
+    fn boot_id(&mut self) -> Option<u128> {
+        self.disk.boot_id()
+    }
+
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
         let operation = match operation {
             DiskOp::Write {

@@ -1,5 +1,6 @@
 //! Elections: E1 to E4, check-quorum.
 
+use lockstep_archive::ack_mark::LostAcks;
 use lockstep_consensus::action::Action;
 use lockstep_consensus::consensus_module::Role;
 use lockstep_consensus::event::Event;
@@ -151,7 +152,10 @@ fn what_is_placed_counts_before_it_is_durable() {
 fn a_damaged_member_neither_stands_nor_elects_a_log_that_lacks_what_it_acknowledged() {
     let mut damaged = recovered(&[(1, 0)], 96);
     damaged.term = 2;
-    damaged.ack_mark = 640;
+    damaged.lost = Some(LostAcks {
+        position: 640,
+        term: 2,
+    });
     let mut member = Driven::voter(damaged);
     assert!(member.module.is_damaged());
     for (log_term, position, granted) in [(2, 640, true), (2, 608, false), (1, 640, false)] {

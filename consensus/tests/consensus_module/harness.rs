@@ -35,9 +35,8 @@ pub fn recovered(terms: Terms<'_>, durable: Position) -> Recovered {
         incarnation: 1,
         terms: list(terms),
         durable,
-        log_term,
-        ack_mark: durable,
-        damaged: false,
+        lost: None,
+        commit_floor: 0,
     }
 }
 
@@ -247,5 +246,14 @@ pub fn pre_vote_request(
         term,
         log_term,
         position,
+    }
+}
+
+pub fn join_reply(term: i64, terms: Terms<'_>) -> MemberMessage {
+    MemberMessage::JoinReply {
+        term,
+        commit: 0,
+        end: 1 << 20,
+        page: page(terms),
     }
 }

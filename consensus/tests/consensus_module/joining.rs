@@ -1,13 +1,14 @@
 //! Joining a leader, truncation, acknowledgements of a follower: W2, C3, L4.
 
+use lockstep_archive::ack_mark::LostAcks;
 use lockstep_consensus::action::{Action, HaltReason};
 use lockstep_consensus::event::Event;
 use lockstep_consensus::member::TermBase;
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage};
 
 use crate::harness::{
-    Driven, ENTRY, HEARTBEAT, Terms, append_position, heartbeat, list, page, persist, persisted,
-    recovered, send,
+    Driven, ENTRY, HEARTBEAT, Terms, append_position, heartbeat, join_reply, list, page, persist,
+    persisted, recovered, send,
 };
 
 fn join_request(term: i64, log_term: i64, end: i64, page: u32) -> MemberMessage {
@@ -16,15 +17,6 @@ fn join_request(term: i64, log_term: i64, end: i64, page: u32) -> MemberMessage 
         log_term,
         end,
         page,
-    }
-}
-
-fn join_reply(term: i64, terms: Terms<'_>) -> MemberMessage {
-    MemberMessage::JoinReply {
-        term,
-        commit: 0,
-        end: 1 << 20,
-        page: page(terms),
     }
 }
 
@@ -193,6 +185,7 @@ fn what_is_committed_is_never_truncated() {
         term: 3,
         truncation: 96,
         commit: 192,
+        end: 192,
     };
     assert_eq!(halted, [Action::Halt { reason }]);
 }
@@ -251,7 +244,10 @@ fn a_list_that_cannot_be_is_asked_for_again() {
 #[test]
 fn a_damaged_member_is_whole_once_it_holds_what_it_acknowledged() {
     let mut damaged = recovered(&[(1, 0)], 96);
-    damaged.ack_mark = 192;
+    damaged.lost = Some(LostAcks {
+        position: 192,
+        term: 1,
+    });
     let mut member = Driven::voter(damaged);
     member.receive(1, heartbeat(1, 0));
     member.receive(1, join_reply(1, &[(1, 0)]));

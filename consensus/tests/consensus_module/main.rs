@@ -4,4 +4,5 @@ mod commit;
 mod election;
 mod harness;
 mod joining;
+mod log_truth;
 mod regressions;

@@ -1,0 +1,122 @@
+//! What lies above the place where the scan of a log failed.
+//!
+//! A frame boundary is unknown there, so every multiple of the frame alignment is a candidate;
+//! one is believed only if its header names this log and this very position, its checksum is
+//! good, and its leadership term is not below the last one accepted. Cold; changes nothing.
+
+use lockstep_transport::log_buffer::HEADER_LENGTH;
+use lockstep_transport::position::{FRAME_ALIGNMENT, Position, align, align_frame};
+
+use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
+use crate::recorder::WRITE_LENGTH_MAX;
+use crate::recovery::{FrameMeaning, ScanWindow, is_zero};
+
+/// So many zero bytes, above the end and above the ack mark, prove that nothing more comes: one
+/// write of at most [`WRITE_LENGTH_MAX`] was in flight, and it began in the end's block or before.
+const ZERO_RUN_LENGTH: usize = 2 * WRITE_LENGTH_MAX;
+
+/// Bytes looked at in one step.
+const STEP_LENGTH: usize = 64 * 1024;
+
+/// What was found above the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Survey {
+    /// End of the last byte that is not zero, rounded up to a frame boundary; at or below the
+    /// end when all are zero.
+    pub(crate) extent: Position,
+    /// End and leadership term of the last whole frame.
+    pub(crate) last_intact: Option<(Position, i64)>,
+    /// Greatest commit position that a leader wrote into these frames.
+    pub(crate) commit: Position,
+    /// All there is above the end is the beginning of one frame, cut where a block ends: a long
+    /// write goes up to a whole block, its last frame is whole only with the next one.
+    pub(crate) is_cut_frame: bool,
+}
+
+/// Looks at everything above `end`, and above `mark`, until nothing more can come.
+pub(crate) fn survey(
+    disk: &mut impl Disk,
+    window: &mut ScanWindow,
+    (end, mark): (Position, Position),
+    last_term: i64,
+    meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
+) -> Result<Survey, DiskError> {
+    let mut found = Survey::default();
+    measure(disk, window, (end, mark), &mut found)?;
+    let mut position = end;
+    let mut term = last_term;
+    while position < found.extent {
+        let next = match window.frame(disk, position)? {
+            Some((place, frame)) if i64::from(place.leadership_term()) >= term.max(1) => {
+                let next = position + place.aligned_length as Position;
+                term = place.leadership_term().into();
+                found.last_intact = Some((next, term));
+                if !place.is_pad {
+                    found.commit = found.commit.max(meaning_of(frame).leader_commit);
+                }
+                next
+            }
+            _ => position + FRAME_ALIGNMENT as Position,
+        };
+        position = next;
+    }
+    // A whole frame may end in zeros.
+    let intact = found.last_intact.map_or(0, |(intact, _)| intact);
+    found.extent = found.extent.max(intact);
+    found.is_cut_frame = is_cut_frame(disk, window, end, &found)?;
+    Ok(found)
+}
+
+/// Finds the last byte that is not zero.
+fn measure(
+    disk: &mut impl Disk,
+    window: &mut ScanWindow,
+    (end, mark): (Position, Position),
+    found: &mut Survey,
+) -> Result<(), DiskError> {
+    let mut position = end;
+    let mut zero_run = 0;
+    while zero_run < ZERO_RUN_LENGTH || position < mark {
+        let step = STEP_LENGTH - position as usize % STEP_LENGTH;
+        let Some(length) = window.readable(position, step) else {
+            if position >= mark.min(window.end()) {
+                break;
+            }
+            // A segment that is missing is damage too: go on behind it.
+            position += step as Position;
+            continue;
+        };
+        let last = match window.bytes(disk, position, length)? {
+            Some(bytes) => bytes.iter().rposition(|byte| *byte != 0),
+            // What cannot be read may have been anything.
+            None => Some(length - 1),
+        };
+        if let Some(last) = last {
+            found.extent = position + align_frame(last + 1) as Position;
+            zero_run = 0;
+        } else {
+            zero_run += length;
+        }
+        position += length as Position;
+    }
+    Ok(())
+}
+
+fn is_cut_frame(
+    disk: &mut impl Disk,
+    window: &mut ScanWindow,
+    end: Position,
+    found: &Survey,
+) -> Result<bool, DiskError> {
+    if found.last_intact.is_some() || found.extent <= end {
+        return Ok(false);
+    }
+    let Some(header) = window.bytes(disk, end, HEADER_LENGTH)? else {
+        return Ok(false);
+    };
+    let mut copy = [0; HEADER_LENGTH];
+    copy.copy_from_slice(header);
+    let cut = align(found.extent as usize, BLOCK_LENGTH) as Position;
+    let place = window.in_place(&copy, end);
+    Ok(!is_zero(&copy) && place.is_some_and(|place| end + place.aligned_length as Position > cut))
+}

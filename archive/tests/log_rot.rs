@@ -1,0 +1,325 @@
+//! A bit that flips in a member's log or in one of its small files, and the crash of its process:
+//! whatever was acknowledged is either still in the log or known to be lost (`reliability.md`
+//! D6, D7, W2).
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod recorded_log;
+
+use lockstep_archive::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::catalog::CATALOG_FILE;
+use lockstep_archive::directory::Directory;
+use lockstep_archive::disk::{Disk, DiskError};
+use lockstep_archive::node_state::{NODE_STATE_FILE, NodeState};
+use lockstep_archive::recorder::SyncMode;
+use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::position::Position;
+use recorded_log::{REQUEST, RecordedLog, catalog, recover_log};
+
+const BUDGET: u64 = 64 << 20;
+
+fn start(disk: &SimDisk) -> Result<RecordedLog, DiskError> {
+    RecordedLog::start(disk, 0, SyncMode::Data, BUDGET, Vec::new())
+}
+
+/// A log of which the last `fresh` entries are durable, and may have been acknowledged, although
+/// the mark on disk does not cover them: the process dies within 10 ms. Returns where they begin
+/// and end.
+fn killed_with_a_stale_mark(seed: u64, fresh: usize) -> (SimDisk, Position, Position) {
+    let disk = SimDisk::new(SimDiskConfig {
+        seed,
+        ..SimDiskConfig::default()
+    });
+    let mut node = start(&disk).unwrap();
+    assert!(node.begin_leadership_term());
+    for _ in 0..3 {
+        assert!(node.append(REQUEST, 700, 0x5A));
+    }
+    node.drain();
+    for _ in 0..8 {
+        node.now += 5_000_000;
+        node.cycle();
+    }
+    let marked = node.directory.ack_mark.position();
+    assert_eq!(marked, node.append_position());
+    for _ in 0..fresh {
+        assert!(node.append(REQUEST, 700, 0xA5));
+        node.drain();
+    }
+    assert_eq!(node.directory.ack_mark.position(), marked);
+    let acknowledged = node.recorder.durable();
+    disk.kill(seed);
+    (disk, marked, acknowledged)
+}
+
+/// What was acknowledged is in the log, or the member knows that it is not.
+fn covers(node: &RecordedLog, acknowledged: Position) -> bool {
+    let lost = node.recovered.lost.map_or(0, |lost| lost.position);
+    node.recovered.end.max(lost) >= acknowledged
+        && node.directory.ack_mark.record().lost == node.recovered.lost
+}
+
+/// One bit in each place that the log may treat differently: all of every header, and some of
+/// every block of payload.
+fn places(end: Position) -> impl Iterator<Item = (usize, u32)> {
+    let length = end as usize;
+    let is_sampled = |at: &usize| at % 736 < 40 || at.is_multiple_of(97);
+    (0..length)
+        .filter(is_sampled)
+        .map(|at| (at, (at % 8) as u32))
+}
+
+#[test]
+fn a_flipped_bit_anywhere_and_a_crash_of_the_process_forget_no_acknowledgement() {
+    for fresh in [1, 4, 12] {
+        let (disk, _, acknowledged) = killed_with_a_stale_mark(1, fresh);
+        for (at, bit) in places(acknowledged) {
+            let copy = disk.fork();
+            assert!(copy.flip_bit("0-0.rec", at, bit));
+            let node = start(&copy).unwrap();
+            assert!(node.recovered.end <= at as Position);
+            assert!(
+                covers(&node, acknowledged),
+                "{fresh} fresh, byte {at} bit {bit}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_crash_of_the_process_at_any_step_of_the_start_forgets_nothing_either() {
+    let (disk, marked, acknowledged) = killed_with_a_stale_mark(2, 6);
+    for at in [100, marked as usize + 4, acknowledged as usize - 64] {
+        for step in 0..32 {
+            let copy = disk.fork();
+            assert!(copy.flip_bit("0-0.rec", at, 3));
+            copy.kill_at_cold_operation(copy.cold_operations() + step);
+            let _ = start(&copy);
+            copy.restart();
+            let node = start(&copy).unwrap();
+            assert!(covers(&node, acknowledged), "byte {at}, step {step}");
+        }
+    }
+}
+
+#[test]
+fn once_the_raised_mark_is_durable_a_power_cut_forgets_nothing_either() {
+    let (disk, marked, acknowledged) = killed_with_a_stale_mark(3, 6);
+    assert!(disk.flip_bit("0-0.rec", marked as usize + 40, 1));
+    drop(start(&disk).unwrap());
+    for seed in 0..20 {
+        let copy = disk.fork();
+        copy.crash(seed);
+        copy.restart();
+        let node = start(&copy).unwrap();
+        assert!(covers(&node, acknowledged), "seed {seed}");
+        assert!(node.recovered.lost.is_some());
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_the_repair_leaves_the_member_knowing_its_loss() {
+    let (disk, marked, acknowledged) = killed_with_a_stale_mark(4, 12);
+    assert!(disk.flip_bit("0-0.rec", marked as usize + 40, 1));
+    for steps in 0..40 {
+        let copy = disk.fork();
+        let mut node = start(&copy).unwrap();
+        assert_eq!(node.recovered.end, marked);
+        node.model = recorded_log::stored_bytes(&copy, marked);
+        // A leader of a later term sends what is missing, entry by entry.
+        assert!(node.begin_leadership_term());
+        for _ in 0..3 {
+            assert!(node.append(REQUEST, 700, 0xC3));
+        }
+        for _ in 0..steps {
+            let append = node.append_position();
+            let (now, mut handle) = (node.now, node.disk.clone());
+            node.recorder.do_work(now, &node.log, append, &mut handle);
+            node.now = copy.next_deadline().unwrap_or(node.now);
+            while let Some(completion) = handle.poll_completion(node.now) {
+                assert!(node.recorder.on_completion(&completion));
+            }
+        }
+        let model = node.model.clone();
+        if steps % 2 == 0 {
+            copy.kill(steps);
+        } else {
+            copy.crash(steps);
+        }
+        copy.restart();
+        let again = start(&copy).unwrap();
+        // With the first entry of the later leader it has all that was ever committed (L3).
+        let is_joined = again.recovered.last_term == 2;
+        assert!(
+            is_joined || covers(&again, acknowledged),
+            "after {steps} steps"
+        );
+        let end = again.recovered.end;
+        let stored = recorded_log::stored_bytes(&copy, end);
+        assert!(model.starts_with(&stored), "after {steps} steps: a splice");
+    }
+}
+
+#[test]
+fn a_zero_page_or_a_missing_segment_above_a_stale_mark_is_damage_after_a_process_crash() {
+    let (disk, marked, acknowledged) = killed_with_a_stale_mark(5, 12);
+    let block = (marked as usize + 4096) & !4095;
+    assert!(block + 4096 < acknowledged as usize);
+    assert!(disk.overwrite("0-0.rec", block, &[0; 4096]));
+    let node = start(&disk).unwrap();
+    assert!(node.recovered.end <= block as Position && covers(&node, acknowledged));
+}
+
+#[test]
+fn a_power_cut_that_tears_the_write_in_flight_is_no_damage() {
+    for seed in 0..300 {
+        let disk = SimDisk::new(SimDiskConfig {
+            seed,
+            ..SimDiskConfig::default()
+        });
+        let mut node = start(&disk).unwrap();
+        assert!(node.begin_leadership_term());
+        node.drain();
+        for _ in 0..40 {
+            assert!(node.append(REQUEST, 900, 0x77));
+        }
+        node.cycle();
+        disk.crash(seed);
+        disk.restart();
+        let node = start(&disk).unwrap();
+        assert_eq!(node.recovered.lost, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_truncation_interrupted_at_any_step_is_not_begun_or_completed() {
+    for kill in [false, true] {
+        for steps in 0..16 {
+            let disk = SimDisk::new(SimDiskConfig {
+                seed: steps,
+                ..SimDiskConfig::default()
+            });
+            let mut node = start(&disk).unwrap();
+            assert!(node.begin_leadership_term());
+            assert!(node.append(REQUEST, 1000, 1));
+            let cut = node.append_position();
+            for _ in 0..120 {
+                assert!(node.append(REQUEST, 1000, 2));
+                node.wait();
+            }
+            node.drain();
+            let whole = node.append_position();
+            let is_done = node.truncate_in(cut, steps as usize);
+            if kill {
+                disk.kill(steps);
+            } else {
+                disk.crash(steps);
+            }
+            disk.restart();
+            let again = start(&disk).unwrap();
+            let end = again.recovered.end;
+            assert!(
+                end == cut || (end == whole && !is_done),
+                "{steps} steps: {end}"
+            );
+            assert_eq!(again.recovered.lost, None, "{steps} steps");
+            assert_eq!(again.directory.ack_mark.record().truncated_end, 0);
+        }
+    }
+}
+
+/// Both slots of a file, or both copies of the catalog, one after the other, spoiled in turn.
+fn spoil(disk: &SimDisk, name: &str, slot: usize) -> SimDisk {
+    let copy = disk.fork();
+    assert!(copy.overwrite(name, slot * 4096, &[0x3C; 4096]));
+    copy
+}
+
+#[test]
+fn the_rot_of_either_slot_of_node_state_leaves_the_newest_term_and_vote() {
+    for seed in 0..4 {
+        let disk = SimDisk::new(SimDiskConfig {
+            seed,
+            ..SimDiskConfig::default()
+        });
+        let mut handle = disk.clone();
+        let mut directory = Directory::open_or_create(&mut handle, &catalog()).unwrap();
+        for term in 1..=5 {
+            let state = &mut directory.node_state;
+            let vote = Some((term % 3) as u8);
+            state.submit_state(0, &mut handle, term, vote).unwrap();
+            while state.is_writing() {
+                state.do_work(0, &mut handle);
+                let completion = handle.poll_completion(1 << 40).unwrap();
+                assert!(state.on_completion(&completion).unwrap().is_ok());
+            }
+        }
+        for slot in 0..2 {
+            let copy = spoil(&disk, NODE_STATE_FILE.name, slot);
+            let mut found = Directory::open_or_create(&mut copy.clone(), &catalog()).unwrap();
+            let NodeState {
+                leadership_term,
+                vote,
+                ..
+            } = found.node_state.state();
+            assert_eq!((leadership_term, vote), (5, Some(2)), "slot {slot}");
+            // Counting a start mends the file: the other slot may rot next.
+            found
+                .node_state
+                .begin_incarnation(&mut copy.clone())
+                .unwrap();
+            let copy = spoil(&copy, NODE_STATE_FILE.name, 1 - slot);
+            let found = Directory::open_or_create(&mut copy.clone(), &catalog()).unwrap();
+            assert_eq!(found.node_state.state().leadership_term, 5);
+        }
+    }
+}
+
+#[test]
+fn the_rot_of_either_copy_of_the_catalog_is_mended_and_of_both_is_refused() {
+    let (disk, ..) = killed_with_a_stale_mark(6, 1);
+    for copy in 0..2 {
+        let rotten = spoil(&disk, CATALOG_FILE, copy);
+        start(&rotten).unwrap();
+        start(&spoil(&rotten, CATALOG_FILE, 1 - copy)).unwrap();
+        let dead = spoil(&spoil(&disk, CATALOG_FILE, copy), CATALOG_FILE, 1 - copy);
+        let error = Directory::open_or_create(&mut dead.clone(), &catalog()).unwrap_err();
+        assert!(error.to_string().contains(CATALOG_FILE), "{error}");
+    }
+}
+
+#[test]
+fn the_rot_of_either_slot_of_the_ack_mark_forgets_no_acknowledgement() {
+    let (disk, marked, acknowledged) = killed_with_a_stale_mark(7, 6);
+    for slot in 0..2 {
+        let rotten = spoil(&disk, ACK_MARK_FILE.name, slot);
+        let node = start(&rotten.fork()).unwrap();
+        assert_eq!(node.recovered.lost, None);
+        assert!(covers(&node, acknowledged), "slot {slot}");
+        // And the log rots as well.
+        assert!(rotten.flip_bit("0-0.rec", marked as usize - 100, 2));
+        let node = start(&rotten).unwrap();
+        assert!(covers(&node, acknowledged), "slot {slot}");
+    }
+}
+
+#[test]
+fn intact_frames_out_of_reach_of_one_write_are_damage_even_after_a_power_cut() {
+    let disk = SimDisk::new(SimDiskConfig::default());
+    let mut node = start(&disk).unwrap();
+    assert!(node.begin_leadership_term());
+    for _ in 0..400 {
+        while !node.append(REQUEST, 1000, 9) {
+            node.wait();
+        }
+        node.wait();
+    }
+    node.drain();
+    let end = node.append_position();
+    assert!(disk.flip_bit("0-0.rec", 5000, 0));
+    disk.crash(1);
+    disk.restart();
+    let (_, recovered) = recover_log(&mut disk.clone(), 0).unwrap();
+    let lost = recovered.lost.expect("damage");
+    assert_eq!((lost.position, lost.term), (end, 1));
+}
