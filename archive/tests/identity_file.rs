@@ -1,5 +1,6 @@
 //! The identity file on simulated and real disks: what a copy is, and what a crash leaves.
 #![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use lockstep_archive::disk::{Completion, Disk};
 use lockstep_archive::identity_file::{
