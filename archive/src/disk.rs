@@ -133,6 +133,19 @@ pub enum DiskError {
     Crashed,
 }
 
+impl DiskError {
+    /// The operating system's error number, where its words end in one.
+    #[must_use]
+    pub fn os_error(&self) -> Option<i32> {
+        let Self::Io { detail, .. } = self else {
+            return None;
+        };
+        let (_, number) = detail.rsplit_once("(os error ")?;
+        // No number, no error number: the words are told elsewhere.
+        number.strip_suffix(')')?.parse().ok()
+    }
+}
+
 /// [`Disk::submit`] has no room: nothing was taken, try again in a later cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;

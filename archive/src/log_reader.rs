@@ -12,7 +12,7 @@ use lockstep_transport::stream::{FrameSource, SourceFrames};
 use lockstep_transport::time::Nanos;
 
 use crate::checksum::{FramePlace, verify};
-use crate::disk::{BLOCK_LENGTH, Completion, Disk, DiskOp, Token};
+use crate::disk::{BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, Token};
 use crate::log_view::LogView;
 use crate::segment::length_in_segment;
 use crate::token::{OWNER_READER_FIRST, TokenSource};
@@ -80,6 +80,7 @@ pub struct LogReader {
     cached_end: Position,
     pending: Option<PendingRead>,
     damaged_at: Option<Position>,
+    error: Option<DiskError>,
     counters: LogReaderCounters,
 }
 
@@ -99,6 +100,7 @@ impl LogReader {
             cached_end: 0,
             pending: None,
             damaged_at: None,
+            error: None,
             counters: LogReaderCounters::default(),
         })
     }
@@ -224,6 +226,7 @@ impl LogReader {
         }
         match verify(bytes) {
             Ok(_) => Frame::Good { place },
+            // What is wrong with it, nobody can tell: its position says which one it is.
             Err(_) => Frame::Damaged,
         }
     }
@@ -274,6 +277,11 @@ impl LogReader {
         self.counters.damaged += 1;
     }
 
+    /// Why the disk could not be read, where that is what damaged the log, since the last call.
+    pub const fn take_error(&mut self) -> Option<DiskError> {
+        self.error.take()
+    }
+
     /// Takes a completion; `false` when it is not this reader's.
     pub fn on_completion(&mut self, completion: &Completion) -> bool {
         let Some(pending) = self
@@ -287,7 +295,10 @@ impl LogReader {
         match &completion.result {
             _ if pending.is_stale => {}
             Ok(_) => (self.cached_start, self.cached_end) = (pending.start, pending.end),
-            Err(_) => self.damage(pending.wanted),
+            Err(error) => {
+                self.error = Some(error.clone());
+                self.damage(pending.wanted);
+            }
         }
         true
     }

@@ -384,6 +384,7 @@ fn measure_udp_rtt(length: usize, cores: &[usize]) -> Result<u64, FloorError> {
             while !stop.load(Ordering::Relaxed) {
                 match far.recv(&mut buffer) {
                     Ok(received) => drop(far.send(&buffer[..received])),
+                    // Nothing has come yet.
                     Err(_) => std::thread::yield_now(),
                 }
             }

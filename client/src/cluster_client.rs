@@ -309,6 +309,7 @@ impl<P: DatagramPort> ClusterClient<P> {
 
     fn refuse(&mut self, now: Nanos, source: SocketAddr, kind: ClientNotice) {
         let counters = self.conversation.counters_mut();
+        // Each is noted with its cause below.
         match kind {
             ClientNotice::DamagedDatagram => counters.datagrams_invalid += 1,
             ClientNotice::EgressRefused => counters.images_refused += 1,

@@ -20,12 +20,16 @@ use core::fmt::{Display, Formatter, Result};
 use core::net::SocketAddr;
 
 use lockstep_transport::notices::{Detail, Notice, NoticeKind, Notices};
+use lockstep_transport::time::{Nanos, SECOND};
 
 use crate::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 use crate::member::MemberId;
 
 /// Kinds of one group at most; each group's numbers begin at a multiple of it.
 pub const GROUP_MAX: usize = 32;
+
+/// What is late after a change of leader or of a client's stream has come after so long.
+const LATE_NS: Nanos = 3 * SECOND;
 
 /// All tables, in the order of their groups.
 const GROUPS: [&[Row]; 8] = [
@@ -92,6 +96,10 @@ pub enum NodeNotice {
     LogUnreadable = 39,
     /// A follower receives nothing although its leader's log goes on.
     LogStuck = 40,
+    /// A status message or NAK for a log that this member does not send, or not there.
+    LogStatusUnexpected = 41,
+    /// A follower's status messages were out of its sender's reach, which begins anew.
+    LogReceiverLost = 42,
 
     // Directories: identity and formation.
 
@@ -156,6 +164,8 @@ pub enum NodeNotice {
     RequestOfOtherTerm = 232,
     /// A request was refused: the leader is handing over. The client is told.
     RequestWhileDraining = 233,
+    /// In direct mode, a response found no room in its client's stream and is lost.
+    DirectResponseLost = 234,
     /// A request was refused: it is not known whose answers are right. The client is told.
     RequestWhileContested = 244,
 }
@@ -209,6 +219,18 @@ impl NoticeKind for NodeNotice {
 
     fn index(self) -> usize {
         self as usize
+    }
+
+    fn patience_ns(self) -> Nanos {
+        match self {
+            Self::LogNotFollowed
+            | Self::LogFrameOfOtherTerm
+            | Self::LogStatusUnexpected
+            | Self::UnknownEgressStream
+            | Self::UnknownIngressStream
+            | Self::ForeignSession => LATE_NS,
+            _ => 0,
+        }
     }
 }
 

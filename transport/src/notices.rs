@@ -18,6 +18,9 @@ pub const SUBJECTS_MAX: usize = 8;
 /// Between two lines of one kind about one subject.
 pub const NOTICE_INTERVAL_NS: Nanos = 60 * SECOND;
 
+/// What has not happened for so long has ended; the next occurrence is the first again.
+const PAUSE_NS: Nanos = 2 * SECOND;
+
 /// Notices waiting to be taken. What finds no room is told by its next occurrence.
 const PENDING_MAX: usize = 32;
 
@@ -28,6 +31,12 @@ pub trait NoticeKind: Copy + 'static {
 
     /// The place of this cause among the counts; it never changes.
     fn index(self) -> usize;
+
+    /// How long it must go on before it is told: 0 tells the first occurrence. For what is
+    /// normal for a moment, such as late datagrams, and amiss when it does not end.
+    fn patience_ns(self) -> Nanos {
+        0
+    }
 }
 
 /// What one occurrence was about. Plain numbers only: words are made where they are printed.
@@ -95,6 +104,21 @@ pub struct Notice<K> {
 struct Told {
     at: Option<Nanos>,
     untold: u64,
+    /// The newest occurrence, and the first of those that followed each other without a pause.
+    newest: Nanos,
+    first: Nanos,
+}
+
+impl Told {
+    /// Whether an occurrence at `now` is to be told; it has gone on for `patience` then.
+    fn is_due(&mut self, now: Nanos, patience: Nanos) -> bool {
+        if self.untold == 0 || now - self.newest > patience.max(PAUSE_NS) {
+            self.first = now;
+        }
+        self.newest = now;
+        let is_last_long_ago = self.at.is_none_or(|at| now - at >= NOTICE_INTERVAL_NS);
+        is_last_long_ago && now - self.first >= patience
+    }
 }
 
 /// Counts per kind, and the notices that wait to be told. See the module.
@@ -137,8 +161,7 @@ impl<K: NoticeKind> Notices<K> {
         self.total += count;
         let subject = usize::from(detail.subject).min(SUBJECTS_MAX - 1);
         let told = &mut self.told[kind.index() * SUBJECTS_MAX + subject];
-        let is_due = told.at.is_none_or(|at| now - at >= NOTICE_INTERVAL_NS);
-        if !is_due || self.pending.len() == PENDING_MAX {
+        if !told.is_due(now, kind.patience_ns()) || self.pending.len() == PENDING_MAX {
             told.untold += count;
             return;
         }
@@ -148,10 +171,8 @@ impl<K: NoticeKind> Notices<K> {
             suppressed: told.untold + count.saturating_sub(1),
             at: now,
         });
-        *told = Told {
-            at: Some(now),
-            untold: 0,
-        };
+        told.at = Some(now);
+        told.untold = 0;
     }
 
     /// Counts an occurrence that needs no line here: whoever can mend it was told otherwise.
@@ -193,14 +214,32 @@ mod tests {
     enum Kind {
         Lost,
         Found,
+        Late,
     }
 
     impl NoticeKind for Kind {
-        const COUNT: usize = 2;
+        const COUNT: usize = 3;
 
         fn index(self) -> usize {
             self as usize
         }
+
+        fn patience_ns(self) -> Nanos {
+            if self == Self::Late { 3 * SECOND } else { 0 }
+        }
+    }
+
+    #[test]
+    fn what_is_normal_for_a_moment_is_told_when_it_does_not_end() {
+        let mut notices = Notices::new();
+        for second in [0, 1, 2, 10, 11, 12, 20, 21, 22, 23, 24] {
+            notices.note(second * SECOND, Kind::Late, Detail::default());
+        }
+        let told: Vec<_> = std::iter::from_fn(|| notices.take())
+            .map(|notice| (notice.at / SECOND, notice.suppressed))
+            .collect();
+        assert_eq!(told, [(23, 9)]);
+        assert_eq!(notices.count(Kind::Late), 11);
     }
 
     #[test]
@@ -234,7 +273,7 @@ mod tests {
             (Kind::Found, 0),
         ];
         assert_eq!(told, expected);
-        assert_eq!(notices.counts(), [6, 2]);
+        assert_eq!(notices.counts(), [6, 2, 0]);
     }
 
     #[test]

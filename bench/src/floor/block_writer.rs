@@ -77,6 +77,7 @@ impl BlockWriter {
         let direct = |extra| open(libc::O_DIRECT | extra).or_else(|_| open(extra));
         let (engine, file) = match IoUring::builder().setup_coop_taskrun().build(RING_ENTRIES) {
             Ok(ring) => (Engine::Uring(Box::new(ring)), direct(0)?),
+            // The same fallback as a node's, and as loud: the report names the backend.
             Err(_) => {
                 let file = direct(libc::O_DSYNC)?;
                 let helper = HelperThread::start(file.try_clone()?)?;
@@ -183,11 +184,13 @@ impl Drop for BlockWriter {
             Engine::Uring(ring) => {
                 // The kernel may still read the block of an unfinished write: wait for it.
                 if self.is_in_flight && ring.completion().is_empty() {
+                    // Where waiting fails, closing the ring waits.
                     let _ = ring.submit_and_wait(1);
                 }
             }
             Engine::Thread(helper) => helper.stop(),
         }
+        // The run's directory goes with all that is in it.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -215,6 +218,7 @@ impl HelperThread {
         self.state.is_stopped.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
+            // A panic was reported by the thread's own hook.
             let _ = thread.join();
         }
     }

@@ -101,6 +101,7 @@ impl Peer {
         match parse_ready(&line) {
             Some(address) => Ok(Self { child, address }),
             None => {
+                // It is of no use to anybody; whether it has ended by itself is no matter.
                 let _ = child.kill();
                 let _ = child.wait();
                 Err(io::Error::other("a floor process did not start"))
@@ -111,6 +112,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
+        // Fails only where it has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

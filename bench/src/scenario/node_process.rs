@@ -212,6 +212,7 @@ impl NodeProcess {
 
 impl Drop for NodeProcess {
     fn drop(&mut self) {
+        // Fails only where it has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -45,6 +45,7 @@ impl RunDirectory {
 impl Drop for RunDirectory {
     fn drop(&mut self) {
         if !self.is_kept {
+            // What is left behind is in the way of nobody: the next run has another name.
             let _ = std::fs::remove_dir_all(&self.path);
             // The parent goes too when nothing else is in it.
             let _ = std::fs::remove_dir(&self.parent);

@@ -35,6 +35,7 @@ impl Conversation {
                 self.on_change(now, origin, change, b"");
             }
             Ok(_) => return false,
+            // Noted there: a member says what this client does not understand.
             Err(_) => self.on_damaged(now, origin),
         }
         true
@@ -50,6 +51,7 @@ impl Conversation {
     ) {
         let message = match ClusterMessage::decode(bytes) {
             Ok(message) => message,
+            // Noted there, as above.
             Err(_) => {
                 self.on_damaged(now, origin);
                 return;
@@ -182,6 +184,7 @@ impl Conversation {
             Err(_) if self.may_skip_to(number) => {
                 self.requests.skip_to(number);
             }
+            // The application is told by the reason.
             Err(_) => self.end(CloseReason::SequenceGap, b""),
         }
     }

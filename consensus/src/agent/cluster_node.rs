@@ -309,11 +309,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 parts.module.on_log_sent(now);
             }
             work += sent;
-            if let Some((member, position)) = parts.replication.take_unreadable() {
-                let address = parts.identity.members[usize::from(member)].member;
-                let detail = Detail::of(member)
+            if let Some(unreadable) = parts.replication.take_unreadable() {
+                let member = usize::from(unreadable.member);
+                let address = parts.identity.members[member].member;
+                let error = i64::from(unreadable.error);
+                let detail = Detail::of(unreadable.member)
                     .with_source(address)
-                    .with_values([position, 0, 0, 0]);
+                    .with_values([unreadable.position, error, 0, 0]);
                 parts.notices.note(now, NodeNotice::LogUnreadable, detail);
             }
             self.restart_unreachable(now);
@@ -332,6 +334,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let parts = &mut self.parts;
         while let Some((member, joined)) = parts.replication.take_unreachable(now) {
             let position = parts.module.match_position(member).max(joined);
+            let address = parts.identity.members[usize::from(member)].member;
+            let detail = Detail::of(member)
+                .with_source(address)
+                .with_values([position, 0, 0, 0]);
+            parts.notices.note(now, NodeNotice::LogReceiverLost, detail);
             let geometry = parts.store.log().geometry();
             parts
                 .replication

@@ -253,6 +253,7 @@ impl Delivery {
             flags: 0,
         };
         if !context.offer(self.sessions[index].channel, &header, effect.payload) {
+            // Told by `watch`: at most once is what direct mode promises.
             self.dropped += 1;
         }
     }

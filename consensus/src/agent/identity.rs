@@ -71,8 +71,10 @@ pub fn log_session_id(name: &str) -> i32 {
 pub fn config_digest(cluster: &ClusterConfig) -> u64 {
     let mut text = String::new();
     for member in &cluster.members {
+        // Writing to a string cannot fail.
         let _ = write!(text, "{}/{};", member.ingress, member.member);
     }
+    // As above.
     let _ = write!(
         text,
         "{}|{}|{}|{}|{}|{}|{}|{}|{:?}|{}",

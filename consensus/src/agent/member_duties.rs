@@ -111,7 +111,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         match packet {
             Packet::StatusMessage(_) | Packet::Nak(_) => {
-                parts.replication.on_packet(now, member, &packet);
+                if let Err(kind) = parts.replication.on_packet(now, member, &packet) {
+                    parts.notices.note(now, kind, detail);
+                }
             }
             _ => {
                 let log = parts.store.log_mut();

@@ -16,6 +16,7 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 use super::identity::Identity;
 use super::log_store::LogStore;
 use crate::member::{MEMBERS_MAX, MemberId};
+use crate::notice::NodeNotice;
 
 /// The senders of a leader, by member.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub struct Replication {
     retry_at: [Option<Nanos>; MEMBERS_MAX],
     damaged_reads: u64,
     /// Where the log could last not be read for a follower, until it was told.
-    unreadable: Option<(MemberId, Position)>,
+    unreadable: Option<Unreadable>,
     /// Since when only status messages out of a sender's reach have come, by member.
     unreachable_since: [Option<Nanos>; MEMBERS_MAX],
     /// Where each follower joined.
@@ -39,6 +40,17 @@ const UNREACHABLE_NS: Nanos = 600 * MILLISECOND;
 
 /// Pause before the log is read again where it could not be read for a follower.
 const DAMAGE_RETRY_NS: Nanos = SECOND;
+
+/// A place of the log that cannot be read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The follower that does not get it.
+    pub member: MemberId,
+    /// Where.
+    pub position: Position,
+    /// The operating system's error number; 0 where it read bytes that are not the log's.
+    pub error: i32,
+}
 
 impl Replication {
     /// Of a member that does not lead; `readers` is one per member of the cluster.
@@ -90,30 +102,42 @@ impl Replication {
         self.damaged_reads
     }
 
-    /// The follower for which the log could not be read, and where, since the last call.
-    pub const fn take_unreadable(&mut self) -> Option<(MemberId, Position)> {
+    /// Where the log could not be read for a follower, since the last call.
+    pub const fn take_unreadable(&mut self) -> Option<Unreadable> {
         self.unreadable.take()
     }
 
     /// Hands a status message or NAK to the sender of `member`.
-    pub fn on_packet(&mut self, now: Nanos, member: MemberId, packet: &Packet<'_>) {
-        let Some(sender) = self.senders[usize::from(member)].as_mut() else {
-            return;
-        };
+    ///
+    /// # Errors
+    /// [`NodeNotice::LogStatusUnexpected`] when there is no such sender, or it is elsewhere.
+    pub fn on_packet(
+        &mut self,
+        now: Nanos,
+        member: MemberId,
+        packet: &Packet<'_>,
+    ) -> Result<(), NodeNotice> {
+        let unexpected = NodeNotice::LogStatusUnexpected;
+        let sender = self.senders[usize::from(member)].as_mut();
+        let sender = sender.ok_or(unexpected)?;
+        let rejected = sender.counters().status_messages_rejected;
+        let naks_rejected = sender.counters().naks_rejected;
         match packet {
             Packet::StatusMessage(status) => {
-                let refused = sender.counters().status_messages_rejected;
                 sender.on_status_message(now, status);
                 let since = &mut self.unreachable_since[usize::from(member)];
-                if sender.counters().status_messages_rejected == refused {
+                if sender.counters().status_messages_rejected == rejected {
                     *since = None;
                 } else {
                     since.get_or_insert(now);
+                    return Err(unexpected);
                 }
             }
             Packet::Nak(nak) => sender.on_nak(now, nak),
-            _ => {}
+            _ => return Err(unexpected),
         }
+        let is_taken = sender.counters().naks_rejected == naks_rejected;
+        is_taken.then_some(()).ok_or(unexpected)
     }
 
     /// The next member whose sender has lost it, with where it joined: a damaged status message
@@ -171,7 +195,12 @@ impl Replication {
             let refused = reader.counters().damaged - damaged;
             if refused > 0 {
                 self.damaged_reads += refused;
-                self.unreadable = Some((member as MemberId, sender.position()));
+                let error = reader.take_error().and_then(|error| error.os_error());
+                self.unreadable = Some(Unreadable {
+                    member: member as MemberId,
+                    position: sender.position(),
+                    error: error.unwrap_or(0),
+                });
                 retry_at.get_or_insert(now + DAMAGE_RETRY_NS);
             }
         }

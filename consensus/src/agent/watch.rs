@@ -77,6 +77,7 @@ pub struct Watch {
     /// When a leader was last known, and since when this member leads.
     leader_known: Nanos,
     leading_since: Option<Nanos>,
+    responses_lost: u64,
     is_full: bool,
     was_damaged: bool,
     /// End of the log, and when it last moved or had no reason to.
@@ -128,6 +129,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         self.watch_ports(now);
         self.watch_room(now, is_due);
+        self.watch_responses(now);
         self.watch_own_log(now, is_due);
         self.watch_leader(now, is_due);
         if is_due {
@@ -165,6 +167,16 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         };
         if is_full != was_full || (is_full && is_due) {
             self.parts.notices.note(now, kind, Detail::default());
+        }
+    }
+
+    fn watch_responses(&mut self, now: Nanos) {
+        let lost = self.parts.delivery.dropped();
+        let before = std::mem::replace(&mut self.watch.responses_lost, lost);
+        if lost > before {
+            let kind = NodeNotice::DirectResponseLost;
+            let notices = &mut self.parts.notices;
+            notices.note_many(now, kind, Detail::default(), lost - before);
         }
     }
 

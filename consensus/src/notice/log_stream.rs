@@ -4,7 +4,7 @@ use core::fmt::{Formatter, Result};
 
 use lockstep_transport::notices::Detail;
 
-use super::{NodeNotice, Row, Source};
+use super::{NodeNotice, Row, Source, system_error};
 
 /// What to do about frames that are not what the leader sent.
 const ALTERED: &str = "it was dropped and will be asked for again; if it goes on, look for \
@@ -73,12 +73,15 @@ pub(super) const ROWS: &[Row] = &[
         kind: NodeNotice::LogUnreadable,
         text: |detail, place, f| {
             let (member, to) = (detail.subject, Source(detail.source));
-            let (directory, position) = (&place.directory, detail.values[0]);
+            let (directory, [position, error, ..]) = (&place.directory, detail.values);
             write!(
                 f,
-                "the log in {directory} cannot be read back at {position}, so that member \
-                 {member} at {to} does not get it"
-            )
+                "the log in {directory} cannot be read back at {position}"
+            )?;
+            if error != 0 {
+                write!(f, " ({})", system_error(error))?;
+            }
+            write!(f, ", so that member {member} at {to} does not get it")
         },
         remedy: "check the disk; with all other members running, restart this one: another leads, \
                  and this one's log is filled up from its peers",
@@ -96,5 +99,29 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: "see what the leader says: it may not be able to read its log, or to reach this \
                  member",
+    },
+    Row {
+        kind: NodeNotice::LogStatusUnexpected,
+        text: |detail, _, f| {
+            frame(
+                detail,
+                "reports on a log that is not sent to it from here",
+                f,
+            )
+        },
+        remedy: LATE,
+    },
+    Row {
+        kind: NodeNotice::LogReceiverLost,
+        text: |detail, _, f| {
+            let (member, source) = (detail.subject, Source(detail.source));
+            write!(
+                f,
+                "what member {member} at {source} reports does not fit the log sent to it: it is \
+                 sent again from {}",
+                detail.values[0]
+            )
+        },
+        remedy: ALTERED,
     },
 ];

@@ -95,6 +95,14 @@ pub(super) const ROWS: &[Row] = &[
         remedy: TOLD,
     },
     Row {
+        kind: NodeNotice::DirectResponseLost,
+        text: |_, _, f| {
+            f.write_str("a response found no room in its client's stream and is lost (direct mode)")
+        },
+        remedy: "have the client take its responses faster or have fewer requests under way, or \
+                 choose responses = \"replicated\"",
+    },
+    Row {
         kind: NodeNotice::RequestWhileContested,
         text: |detail, _, f| request(detail, "the members' services do not agree", f),
         remedy: TOLD,

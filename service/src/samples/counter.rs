@@ -46,6 +46,7 @@ impl ClusteredService for Counter {
         } else {
             cluster.respond(session, &[])
         };
+        // As a function of the log: it shows in the state's hash and description.
         if answered.is_err() {
             self.refused += 1;
         }

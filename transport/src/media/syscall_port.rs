@@ -162,6 +162,7 @@ impl SyscallPort {
     }
 
     const fn refuse(&mut self, errno: libc::c_int, to: SocketAddr) -> SendOutcome {
+        // Kept with its number until the node asks for it.
         self.counters.refused += 1;
         self.troubles
             .note(TroubleKind::SendRefused, errno, Some(to));

@@ -309,6 +309,7 @@ impl Assembly {
             self.bytes.clear();
             self.is_begun = true;
         } else if !self.is_begun {
+            // The rest of a message that began before this image did, or was too long.
             counters.fragments_dropped += 1;
             return None;
         }

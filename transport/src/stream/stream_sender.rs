@@ -219,6 +219,7 @@ impl StreamSender {
     /// Takes a status message of the stream's receiver.
     pub fn on_status_message(&mut self, now: Nanos, status: &StatusMessage) {
         if !self.is_ours(status.session_id(), status.stream_id()) {
+            // Whoever sends notes it: see `counters`.
             self.counters.status_messages_rejected += 1;
             return;
         }
@@ -234,6 +235,7 @@ impl StreamSender {
             .position(self.geometry)
             .filter(|position| (lowest..=highest).contains(position));
         let Some(position) = position.filter(|_| status.window() <= half_term) else {
+            // As above.
             self.counters.status_messages_rejected += 1;
             return;
         };
@@ -258,6 +260,7 @@ impl StreamSender {
             .filter(|start| self.is_ours(nak.session_id(), nak.stream_id()) && *start >= lowest)
             .filter(|start| *start < self.position);
         let Some(start) = start else {
+            // As above.
             self.counters.naks_rejected += 1;
             return;
         };
@@ -429,6 +432,7 @@ impl StreamSender {
                     return (sent, !self.retransmission.on_not_yet(now));
                 }
                 SourceFrames::Ready { .. } | SourceFrames::Gone => {
+                    // The receiver asks again where it still misses it.
                     self.counters.naks_rejected += 1;
                     self.retransmission.abandon();
                 }
