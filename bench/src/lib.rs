@@ -20,3 +20,4 @@ pub mod load;
 pub mod member_summary;
 pub mod report;
 pub mod scenario;
+pub mod shortfall;

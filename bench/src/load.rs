@@ -11,6 +11,10 @@ use crate::histogram::LatencyHistogram;
 /// Requests whose intended time is remembered; above any client's in-flight limit (4,096).
 const PENDING_MAX: usize = 16_384;
 
+/// How long after the end of its schedule an open loop still sends what was due before: longer
+/// than a hiccup of a busy machine. What is unsent then has not been done.
+const DRAIN_NS: Nanos = 2 * SECOND;
+
 /// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LoadShape {
@@ -49,9 +53,9 @@ pub struct LoadConfig {
 }
 
 impl LoadConfig {
-    /// Most requests this load sends, or `None` when only the cluster's speed limits it.
+    /// Requests that this load has scheduled, or `None` when only the cluster's speed limits it.
     #[must_use]
-    pub fn messages_max(&self) -> Option<u64> {
+    pub fn scheduled(&self) -> Option<u64> {
         let LoadShape::Open { rate } = self.shape else {
             return None;
         };
@@ -60,6 +64,11 @@ impl LoadConfig {
             LoadLimit::Messages(messages) => sent_in(self.warmup_ns) + messages,
             LoadLimit::Duration(duration) => sent_in(self.warmup_ns + duration),
         })
+    }
+
+    /// When request `number` of an open loop should leave, in ns after the start.
+    fn offset(rate: f64, number: u64) -> Nanos {
+        ((number - 1) as f64 * SECOND as f64 / rate) as Nanos
     }
 }
 
@@ -84,6 +93,8 @@ pub struct Load {
     received: u64,
     measured_from: Option<(u64, Nanos)>,
     last_received: Nanos,
+    last_sent: Nanos,
+    in_flight_peak: u64,
     stop_after: Option<u64>,
     latencies: LatencyHistogram,
 }
@@ -100,6 +111,8 @@ impl Load {
             received: 0,
             measured_from: None,
             last_received: now,
+            last_sent: now,
+            in_flight_peak: 0,
             stop_after: None,
             latencies: LatencyHistogram::default(),
         }
@@ -114,9 +127,7 @@ impl Load {
     fn intended_time(&self, number: u64, now: Nanos) -> Nanos {
         match self.config.shape {
             LoadShape::Closed { .. } => now,
-            LoadShape::Open { rate } => {
-                self.started + ((number - 1) as f64 * SECOND as f64 / rate) as Nanos
-            }
+            LoadShape::Open { rate } => self.started + LoadConfig::offset(rate, number),
         }
     }
 
@@ -138,6 +149,8 @@ impl Load {
     /// The request that was due has been taken.
     pub fn on_sent(&mut self, now: Nanos) {
         self.sent += 1;
+        self.last_sent = now;
+        self.in_flight_peak = self.in_flight_peak.max(self.sent - self.received);
         let intended = self.intended_time(self.sent, now);
         self.intended[self.sent as usize % PENDING_MAX] = intended;
         if self.measured_from.is_none() && intended >= self.started + self.config.warmup_ns {
@@ -173,12 +186,25 @@ impl Load {
         if self.stop_after.is_some() || self.sent >= self.config.messages_cap {
             return true;
         }
+        if let Some(scheduled) = self.config.scheduled() {
+            return self.sent >= scheduled || now >= self.schedule_end() + DRAIN_NS;
+        }
         let Some((first, since)) = self.measured_from else {
             return false;
         };
         match self.config.limit {
             LoadLimit::Messages(messages) => self.sent + 1 - first >= messages,
             LoadLimit::Duration(duration) => now >= since + duration,
+        }
+    }
+
+    /// When the last scheduled request of an open loop was due; the start of a closed one.
+    fn schedule_end(&self) -> Nanos {
+        match (self.config.shape, self.config.scheduled()) {
+            (LoadShape::Open { rate }, Some(scheduled)) if scheduled > 0 => {
+                self.started + LoadConfig::offset(rate, scheduled)
+            }
+            _ => self.started,
         }
     }
 
@@ -206,10 +232,71 @@ impl Load {
         self.measured_from.map(|(first, _)| first)
     }
 
-    /// Latencies of the measured requests.
+    /// Latencies of the measured requests that were answered.
     #[must_use]
     pub const fn latencies(&self) -> &LatencyHistogram {
         &self.latencies
+    }
+
+    /// Latencies of all measured requests. One that was due and never sent counts with the time
+    /// it had waited at the end: it took at least as long.
+    #[must_use]
+    pub fn latencies_of_all_due(&self) -> LatencyHistogram {
+        let mut all = self.latencies.clone();
+        let LoadShape::Open { rate } = self.config.shape else {
+            return all;
+        };
+        let end = self.last_received.max(self.schedule_end());
+        let unsent = self.sent + 1..=self.sent + self.unsent();
+        for offset in unsent.map(|number| LoadConfig::offset(rate, number)) {
+            if offset >= self.config.warmup_ns {
+                all.record(end - self.started - offset);
+            }
+        }
+        all
+    }
+
+    /// Requests of an open loop that were scheduled and never sent.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        let scheduled = self.config.scheduled().unwrap_or(self.sent);
+        scheduled.saturating_sub(self.sent)
+    }
+
+    /// How long after it was due the last request left that an open loop sent, ns.
+    #[must_use]
+    pub fn lateness(&self) -> Nanos {
+        match self.config.shape {
+            LoadShape::Open { rate } if self.sent > 0 => {
+                self.last_sent - self.started - LoadConfig::offset(rate, self.sent)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Time from the start to the last send, ns.
+    #[must_use]
+    pub const fn sending_time(&self) -> Nanos {
+        self.last_sent - self.started
+    }
+
+    /// Time from the first measured send to the last one, ns.
+    #[must_use]
+    pub fn measured_time(&self) -> Nanos {
+        let since = self.measured_from.map(|(_, since)| since);
+        since.map_or(0, |since| self.last_sent - since)
+    }
+
+    /// Most requests that were in flight at once.
+    #[must_use]
+    pub const fn in_flight_peak(&self) -> u64 {
+        self.in_flight_peak
+    }
+
+    /// Whether [`stop`](Self::stop) cut the run short.
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
+        self.stop_after.is_some()
     }
 
     /// Measured answers per second, from the first measured send to the last answer.
@@ -225,6 +312,8 @@ impl Load {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_transport::time::MILLISECOND;
+
     use super::*;
 
     fn closed(window: usize, messages: u64) -> LoadConfig {
@@ -271,6 +360,48 @@ mod tests {
         load.on_response(11_000, 1);
         load.on_response(11_000, 2);
         assert_eq!(load.latencies().summary().min, 10_000);
+    }
+
+    #[test]
+    fn an_open_loop_that_cannot_keep_up_counts_what_it_never_sent() {
+        let config = LoadConfig {
+            shape: LoadShape::Open { rate: 1e3 },
+            warmup_ns: 0,
+            limit: LoadLimit::Duration(SECOND),
+            messages_cap: u64::MAX,
+        };
+        assert_eq!(config.scheduled(), Some(1_000));
+        let mut load = Load::new(config, 0);
+        load.on_sent(0);
+        load.on_response(MILLISECOND, 1);
+        // The sender comes back when the second is over: all the others are still due.
+        assert_eq!(load.due(SECOND), Some(2));
+        assert!(!load.is_all_sent(SECOND + DRAIN_NS - 2 * MILLISECOND));
+        assert!(load.is_all_sent(SECOND + DRAIN_NS) && load.is_done(SECOND + DRAIN_NS));
+        assert_eq!(load.unsent(), 999);
+        let all = load.latencies_of_all_due().summary();
+        assert_eq!(all.count, 1_000);
+        assert!((450 * MILLISECOND as u64..550 * MILLISECOND as u64).contains(&all.p50));
+    }
+
+    #[test]
+    fn an_open_loop_that_catches_up_has_sent_everything() {
+        let config = LoadConfig {
+            shape: LoadShape::Open { rate: 100.0 },
+            warmup_ns: 100 * MILLISECOND,
+            limit: LoadLimit::Duration(SECOND),
+            messages_cap: u64::MAX,
+        };
+        let mut load = Load::new(config, 0);
+        let late = SECOND + 200 * MILLISECOND;
+        while let Some(number) = load.due(late) {
+            load.on_sent(late);
+            load.on_response(late + MILLISECOND, number);
+        }
+        assert!(load.is_done(late));
+        assert_eq!((load.sent(), load.unsent()), (110, 0));
+        assert_eq!(load.latencies().count(), 100);
+        assert_eq!(load.lateness(), 110 * MILLISECOND);
     }
 
     #[test]

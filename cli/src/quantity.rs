@@ -59,6 +59,17 @@ pub fn seconds(text: &str) -> Result<Nanos, String> {
     }
 }
 
+/// Parses a duration whose bare number means seconds, and which must not be 0.
+///
+/// # Errors
+/// A sentence saying what is wrong and what would be right.
+pub fn some_seconds(text: &str) -> Result<Nanos, String> {
+    match seconds(text)? {
+        0 => Err(format!("\"{text}\" is no time at all: use more than 0")),
+        duration => Ok(duration),
+    }
+}
+
 /// Parses a number of things of which there must be one.
 ///
 /// # Errors
@@ -170,6 +181,15 @@ mod tests {
         for nonsense in ["-1", "inf", "nan", "1e9", ""] {
             assert!(seconds(nonsense).is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn no_time_at_all_is_refused_where_something_is_to_happen() {
+        for nothing in ["0", "0s", "0.0", "0.1ns"] {
+            assert!(some_seconds(nothing).is_err(), "{nothing}");
+        }
+        assert_eq!(some_seconds("1ns"), Ok(1));
+        assert_eq!(seconds("0"), Ok(0));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::floor;
 use crate::load::{Load, LoadConfig, LoadLimit};
 use crate::member_summary::MemberSummary;
 use crate::report::{FloorReport, Report};
+use crate::shortfall::shortfalls;
 
 /// Trace ring of the client: a quarter of a million records, minutes of a closed loop.
 const CLIENT_TRACE_LENGTH: usize = 10 << 20;
@@ -117,7 +118,7 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
     if let LoadLimit::Messages(messages) = bench.load.limit {
         plan.check(messages)?;
     }
-    if let Some(messages) = bench.load.messages_max() {
+    if let Some(messages) = bench.load.scheduled() {
         plan.check(messages)?;
     }
     for node in bench.node_configs(&bench.directory) {
@@ -174,8 +175,9 @@ fn report(
     let load = run.client.load();
     let sent = load.map_or(0, Load::sent);
     let received = load.map_or(0, Load::received);
-    if load.is_none() {
-        errors.push("the load never started".to_owned());
+    match load {
+        Some(load) => errors.extend(shortfalls(load)),
+        None => errors.push("the load never started".to_owned()),
     }
     let measured = load.map_or(0, |load| load.latencies().count());
     let per_message = |count: i64| (measured > 0).then(|| count as f64 / measured as f64);
@@ -191,7 +193,7 @@ fn report(
         errors,
         members: run.members,
         latency: load
-            .map(|load| load.latencies().summary())
+            .map(|load| load.latencies_of_all_due().summary())
             .unwrap_or_default(),
         budget: (bench.trace_every > 0).then(|| budget(&run.trace)),
         allocations_per_message: per_message(allocations),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lockstep_client::config::ClientConfig;
 use lockstep_consensus::config::{
     ClusterConfig, ConfigError, IoChoice, LinkFaults, NodeConfig, ResponsesMode, SyncMode,
 };
@@ -12,6 +13,7 @@ use lockstep_service::samples::order_book::codec::REPORT_LENGTH_MAX;
 use lockstep_service::samples::order_book::reports::MESSAGE_LENGTH_MAX;
 use lockstep_service::samples::order_book::{BookLimits, OrderBook};
 use lockstep_transport::agent::IdleStrategy;
+use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use serde_json::{Map, Value, json};
 
@@ -32,6 +34,36 @@ const FLOOR_MESSAGES: u32 = 8_000;
 
 /// Members of the floor: beside any other number of them it would measure something else.
 const FLOOR_MEMBERS: usize = 3;
+
+/// Checks that a client can have so many requests in flight.
+///
+/// # Errors
+/// What it can have.
+pub(super) fn check_window(window: usize) -> Result<(), BenchError> {
+    let most = ClientConfig::default().in_flight_max;
+    if window == 0 || window > most {
+        let problem = format!("{window}: a client has 1 to {most} requests in flight");
+        let option = "--window";
+        return Err(BenchError::Option { option, problem });
+    }
+    Ok(())
+}
+
+/// Checks that this process may use the cores that threads are to be pinned to.
+///
+/// # Errors
+/// The core that it may not use, and those that it may.
+pub fn check_cores(cores: &[usize]) -> Result<(), BenchError> {
+    let allowed = cores_allowed();
+    match cores.iter().find(|core| !allowed.contains(core)) {
+        None => Ok(()),
+        Some(core) => {
+            let problem = format!("this process may not use core {core}; choose of {allowed:?}");
+            let option = "--cores";
+            Err(BenchError::Option { option, problem })
+        }
+    }
+}
 
 /// The service under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +206,35 @@ impl ClusterBench {
         if self.nodes == 0 || self.nodes > MEMBERS_MAX {
             let problem = format!("use 1 to {MEMBERS_MAX} members, best 3");
             return refuse("--nodes", problem);
+        }
+        if let LoadShape::Closed { window } = self.load.shape {
+            check_window(window)?;
+        }
+        check_cores(&self.cores)?;
+        self.check_faults()
+    }
+
+    /// Checks that every fault asked for hits something.
+    fn check_faults(&self) -> Result<(), BenchError> {
+        let refuse = |option, problem: &str| {
+            let problem = problem.to_owned();
+            Err(BenchError::Option { option, problem })
+        };
+        let has_delay = self.follower_disk_delay_ns > 0 || self.leader_disk_delay_ns > 0;
+        if has_delay && self.sync == SyncMode::None {
+            let problem = "nobody waits for the disk with --sync none; leave one of them out";
+            return refuse("--follower-disk-delay or --leader-disk-delay", problem);
+        }
+        if self.nodes > 1 {
+            return Ok(());
+        }
+        if self.faults != LinkFaults::default() {
+            let problem = "one member has no links; use --nodes 3";
+            return refuse("--link-delay, --link-jitter or --link-loss", problem);
+        }
+        if self.follower_disk_delay_ns > 0 {
+            let problem = "one member has no followers; use --nodes 3";
+            return refuse("--follower-disk-delay", problem);
         }
         Ok(())
     }
@@ -369,6 +430,39 @@ impl ClusterBench {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refused(change: impl FnOnce(&mut ClusterBench)) -> String {
+        let mut bench = ClusterBench::default();
+        assert!(bench.check().is_ok());
+        change(&mut bench);
+        let error = bench.check().unwrap_err();
+        assert!(error.is_usage());
+        error.to_string()
+    }
+
+    #[test]
+    fn what_a_run_could_not_do_is_refused_before_it_starts() {
+        let window = |window| LoadShape::Closed { window };
+        let said = refused(|bench| bench.load.shape = window(4_097));
+        assert!(said.contains("--window: 4097"), "{said}");
+        let said = refused(|bench| bench.cores = vec![99_999]);
+        assert!(said.contains("core 99999"), "{said}");
+        let said = refused(|bench| {
+            bench.sync = SyncMode::None;
+            bench.leader_disk_delay_ns = 1;
+        });
+        assert!(said.contains("nobody waits"), "{said}");
+        let said = refused(|bench| {
+            bench.nodes = 1;
+            bench.faults.loss = 0.1;
+        });
+        assert!(said.contains("no links"), "{said}");
+        let said = refused(|bench| {
+            bench.nodes = 1;
+            bench.follower_disk_delay_ns = 1;
+        });
+        assert!(said.contains("no followers"), "{said}");
+    }
 
     #[test]
     fn a_cluster_that_could_not_carry_the_answers_of_its_service_is_refused() {

@@ -14,7 +14,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use super::agreement;
 use super::bench_error::BenchError;
 use super::cluster::{BenchClient, client};
-use super::cluster_bench::ClusterBench;
+use super::cluster_bench::{ClusterBench, check_window};
 use super::process_cluster::{ProcessCluster, ProcessRun, connect};
 use super::run_directory::RunDirectory;
 use crate::histogram::LatencyHistogram;
@@ -62,7 +62,7 @@ impl FailoverReport {
     /// Whether nothing was lost, repeated or reordered.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.faults.is_empty() && self.sent == self.answered
+        self.faults.is_empty() && self.sent == self.answered && self.sent > 0
     }
 }
 
@@ -124,6 +124,7 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
         ..ClusterBench::default()
     };
     bench.check()?;
+    check_window(config.window)?;
     let directory = RunDirectory::create(&config.directory, config.is_kept)?;
     let cluster = bench.cluster_config()?;
     let nodes = bench.node_configs(directory.path());

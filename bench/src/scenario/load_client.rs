@@ -320,13 +320,17 @@ impl<P: DatagramPort> LoadClient<P> {
             return;
         };
         let in_flight = load.sent() - load.received();
-        if in_flight == 0 {
+        // A request that is due and cannot be sent waits as well: no session may be the reason.
+        if in_flight == 0 && load.due(now).is_none() {
             self.account.last_moved = now;
         } else if now - self.account.last_moved > STALL_NS {
             let seconds = STALL_NS / SECOND;
             self.account.last_moved = now;
-            self.account
-                .fail(format!("{in_flight} requests unanswered for {seconds} s"));
+            self.account.fail(if in_flight == 0 {
+                format!("a request that was due could not be sent for {seconds} s")
+            } else {
+                format!("{in_flight} requests unanswered for {seconds} s")
+            });
         }
     }
 }

@@ -19,7 +19,7 @@ use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
 use super::agreement;
 use super::bench_error::BenchError;
 use super::cluster::{BenchClient, client};
-use super::cluster_bench::{ClusterBench, ServiceChoice};
+use super::cluster_bench::{ClusterBench, ServiceChoice, check_window};
 use super::process_cluster::{ProcessCluster, ProcessRun, connect};
 use super::run_directory::RunDirectory;
 use super::workload::Workload;
@@ -185,6 +185,7 @@ fn read_orders(config: &OrdersConfig) -> Result<Vec<OrderRequest>, BenchError> {
 /// # Errors
 /// When it cannot be played; a wrong outcome is a report with differences.
 pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
+    check_window(config.window)?;
     let orders = read_orders(config)?;
     let bench = ClusterBench {
         service: ServiceChoice::OrderBook,
@@ -204,7 +205,8 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
     let mut members = ProcessCluster::start(&run)?;
     let leader = members.await_leader()?;
     let messages = orders.iter().map(|order| order.encode().to_vec()).collect();
-    let workload = Workload::Prepared { messages };
+    let answers = Vec::new();
+    let workload = Workload::Prepared { messages, answers };
     let mut client = client(&cluster, workload, leader, bench.seed, 0)?;
     let collected = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&collected);
@@ -236,6 +238,12 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
     report.elapsed_ns = elapsed_ns;
     report.failover_ns = failover_ns;
     report.differences.extend(client.faults());
+    if let (Some(at), None) = (config.kill_leader_at, failover_ns) {
+        report.differences.push(format!(
+            "the leader was to be killed at {at} answers and another one to answer before the \
+             end of the file, which was too near: use a smaller number"
+        ));
+    }
     Ok(report)
 }
 
@@ -345,7 +353,8 @@ fn compare(
     }
     OrdersReport {
         requests: orders.len() as u64,
-        reports: expected.iter().flat_map(|(_, m)| reports(m)).collect(),
+        // What the cluster said, right or wrong.
+        reports: received.iter().flat_map(|(_, m)| reports(m)).collect(),
         book: book.describe(),
         state_hash,
         elapsed_ns: 0,

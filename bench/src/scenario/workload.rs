@@ -1,5 +1,6 @@
 //! What requests say, and whether the answers are right.
 
+use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::{Action, OrderRequest, Side};
 
 /// Bytes at the start of an echo message that carry its number.
@@ -20,11 +21,12 @@ pub enum Workload {
         /// The message; its first bytes are replaced by the number.
         pattern: Vec<u8>,
     },
-    /// Prepared messages, sent one after the other and then again from the first; what comes
-    /// back is checked by whoever prepared them.
+    /// Prepared messages, sent one after the other and then again from the first.
     Prepared {
         /// The messages.
         messages: Vec<Vec<u8>>,
+        /// The answer to each; empty when whoever prepared them checks what comes back.
+        answers: Vec<Vec<u8>>,
     },
 }
 
@@ -53,10 +55,17 @@ impl Workload {
             price: ORDER_PRICE,
             quantity: ORDER_QUANTITY,
         };
-        let messages = (0..ORDERS).map(|number| order(number).encode().to_vec());
-        Self::Prepared {
-            messages: messages.collect(),
+        let mut book = OrderBook::default();
+        let (mut messages, mut answers) = (Vec::new(), Vec::new());
+        for number in 0..ORDERS {
+            let message = order(number).encode().to_vec();
+            // One session has one answer to each, which fits one message.
+            book.answer(1, &message, &mut |_, answer: &[u8]| {
+                answers.push(answer.to_vec())
+            });
+            messages.push(message);
         }
+        Self::Prepared { messages, answers }
     }
 
     /// Writes request `number` (from 1) into `message`, which keeps its room.
@@ -68,7 +77,7 @@ impl Workload {
                 let prefix = NUMBER_LENGTH.min(message.len());
                 message[..prefix].copy_from_slice(&number.to_le_bytes()[..prefix]);
             }
-            Self::Prepared { messages } => {
+            Self::Prepared { messages, .. } => {
                 let index = (number - 1) as usize % messages.len();
                 message.extend_from_slice(&messages[index]);
             }
@@ -79,8 +88,13 @@ impl Workload {
     /// from the two alone.
     #[must_use]
     pub fn is_right(&self, number: u64, response: &[u8]) -> bool {
-        let Self::Echo { pattern } = self else {
-            return true;
+        let pattern = match self {
+            Self::Echo { pattern } => pattern,
+            Self::Prepared { answers, .. } if answers.is_empty() => return true,
+            Self::Prepared { answers, .. } => {
+                let index = (number.max(1) - 1) as usize % answers.len();
+                return response == answers[index];
+            }
         };
         let prefix = NUMBER_LENGTH.min(pattern.len());
         response.len() == pattern.len()
@@ -93,14 +107,13 @@ impl Workload {
     pub fn length_max(&self) -> usize {
         match self {
             Self::Echo { pattern } => pattern.len(),
-            Self::Prepared { messages } => messages.iter().map(Vec::len).max().unwrap_or(0),
+            Self::Prepared { messages, .. } => messages.iter().map(Vec::len).max().unwrap_or(0),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use lockstep_service::samples::order_book::OrderBook;
     use lockstep_service::samples::order_book::codec::Report;
 
     use super::*;
@@ -125,10 +138,18 @@ mod tests {
     fn orders_are_filled_in_pairs_and_none_is_rejected() {
         let workload = Workload::orders();
         let mut book = OrderBook::default();
+        let mut twin = OrderBook::default();
         let (mut fills, mut rejects, mut message) = (0, 0, Vec::new());
         for number in 1..=2 * ORDERS {
             workload.write(number, &mut message);
             let order = OrderRequest::decode(&message).unwrap();
+            let mut answer = Vec::new();
+            twin.answer(1, &message, &mut |_, bytes: &[u8]| {
+                answer.extend_from_slice(bytes)
+            });
+            assert!(workload.is_right(number, &answer), "{number}");
+            assert!(!workload.is_right(number + 1, &answer), "{number}");
+            assert!(!workload.is_right(number, &answer[1..]), "{number}");
             book.apply(1, &order, &mut |_, report| match report {
                 Report::Fill { .. } => fills += 1,
                 Report::Reject { .. } => rejects += 1,
@@ -142,7 +163,8 @@ mod tests {
     #[test]
     fn prepared_messages_repeat_from_the_first() {
         let messages = vec![vec![1], vec![2, 2]];
-        let workload = Workload::Prepared { messages };
+        let answers = Vec::new();
+        let workload = Workload::Prepared { messages, answers };
         let mut message = Vec::new();
         workload.write(3, &mut message);
         assert_eq!(message, [1]);

@@ -8,7 +8,7 @@ use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::report::Report;
 use lockstep_bench::scenario::bench_error::BenchError;
 use lockstep_bench::scenario::cluster;
-use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice};
+use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice, check_cores};
 use lockstep_bench::scenario::failover::{self, FailoverConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
 use lockstep_bench::scenario::trace_plan;
@@ -99,9 +99,9 @@ pub struct ClusterArguments {
     /// Members of the cluster.
     #[arg(long, default_value_t = 3)]
     nodes: usize,
-    /// Bytes of a request, for example 288 or 4k.
-    #[arg(long, default_value = "288", value_parser = quantity::size)]
-    message_length: u64,
+    /// Bytes of a request, for example 288 (the default) or 4k; for the service echo only.
+    #[arg(long, value_parser = quantity::size)]
+    message_length: Option<u64>,
     /// Requests per second (open loop), for example 10k.
     #[arg(long, value_parser = quantity::rate, conflicts_with = "window")]
     rate: Option<f64>,
@@ -112,7 +112,7 @@ pub struct ClusterArguments {
     #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
     /// Measured time, for example 5 or 500ms.
-    #[arg(long, default_value = "5s", value_parser = quantity::seconds)]
+    #[arg(long, default_value = "5s", value_parser = quantity::some_seconds)]
     seconds: Nanos,
     /// Time before the measured part, for example 1 or 200ms.
     #[arg(long, default_value = "1s", value_parser = quantity::seconds)]
@@ -256,7 +256,7 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
     let trace_every = arguments.trace_every;
     Ok(ClusterBench {
         nodes: arguments.nodes,
-        message_length: usize::try_from(arguments.message_length).map_err(Outcome::usage)?,
+        message_length: message_length(arguments)?,
         load,
         sync,
         responses,
@@ -289,6 +289,18 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
     })
 }
 
+/// What was asked for or the default; the requests of the matching engine have their own.
+fn message_length(arguments: &ClusterArguments) -> Result<usize, Outcome> {
+    let default = ClusterBench::default().message_length;
+    match (arguments.message_length, arguments.service) {
+        (None, _) => Ok(default),
+        (Some(length), ServiceArgument::Echo) => usize::try_from(length).map_err(Outcome::usage),
+        (Some(_), ServiceArgument::Orderbook) => Err(Outcome::usage(
+            "--message-length: orders have a length of their own; leave it out",
+        )),
+    }
+}
+
 const fn sync(argument: SyncArgument) -> SyncMode {
     match argument {
         SyncArgument::Data => SyncMode::Data,
@@ -318,7 +330,7 @@ fn print(report: &Report, json: Option<&std::path::Path>) -> Outcome {
     if report.is_good() {
         Outcome::Good
     } else {
-        Outcome::failed("not every message came back right, see above")
+        Outcome::failed("the run did not do all that was asked, or not right: see ERROR above")
     }
 }
 
@@ -348,6 +360,7 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
 
 fn run_floor(arguments: &FloorArguments) -> Outcome {
     let run = || -> Result<String, BenchError> {
+        check_cores(&arguments.cores)?;
         let directory = RunDirectory::create(&arguments.dir, false)?;
         let length = arguments.message_length as usize;
         let result = floor::measure(&FloorConfig {
@@ -379,6 +392,7 @@ fn run_floor(arguments: &FloorArguments) -> Outcome {
             println!("{text}");
             Outcome::Good
         }
+        Err(error) if error.is_usage() => Outcome::usage(error),
         Err(error) => Outcome::failed(error),
     }
 }

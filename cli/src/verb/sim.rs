@@ -6,6 +6,7 @@
     reason = "shell: tells how fast the seeds ran"
 )]
 
+use std::ops::Range;
 use std::panic::catch_unwind;
 use std::time::Instant;
 
@@ -126,24 +127,25 @@ impl TankArgument {
 
 /// Runs the seeds.
 pub fn run(arguments: &SimArguments) -> Outcome {
+    let Some(end) = arguments.from.checked_add(arguments.seeds) else {
+        let (seeds, from) = (arguments.seeds, arguments.from);
+        return Outcome::usage(format!("--from: there are no {seeds} seeds from {from} on"));
+    };
+    let seeds = arguments.from..end;
     // A violation that is an assertion is reported as one, with its seed; the panic's own
     // words in between would only hide it.
     std::panic::set_hook(Box::new(|_| {}));
     match &arguments.planted {
-        None => run_seeds(arguments),
-        Some(PlantedFaults(faults)) => find_all(arguments, faults),
+        None => run_seeds(arguments, seeds),
+        Some(PlantedFaults(faults)) => find_all(arguments, seeds, faults),
     }
 }
 
-fn seeds(arguments: &SimArguments) -> std::ops::Range<u64> {
-    arguments.from..arguments.from.saturating_add(arguments.seeds)
-}
-
-fn run_seeds(arguments: &SimArguments) -> Outcome {
+fn run_seeds(arguments: &SimArguments, seeds: Range<u64>) -> Outcome {
     for tank in arguments.tank.tanks() {
         let started = Instant::now();
         let mut rolling = 0_u64;
-        for seed in seeds(arguments) {
+        for seed in seeds.clone() {
             match tank.run(seed, None) {
                 Ok(hash) => {
                     rolling = (rolling.rotate_left(5) ^ hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -171,12 +173,12 @@ fn run_seeds(arguments: &SimArguments) -> Outcome {
 
 /// Every fault must be found by at least one simulator within the seeds given, on a seed that
 /// is clean without it.
-fn find_all(arguments: &SimArguments, faults: &[PlantedFault]) -> Outcome {
+fn find_all(arguments: &SimArguments, seeds: Range<u64>, faults: &[PlantedFault]) -> Outcome {
     let mut missed = Vec::new();
     for fault in faults {
         let tanks = arguments.tank.tanks().iter().filter(|t| t.can_find(*fault));
         let tanks: Vec<&Tank> = tanks.collect();
-        let found = seeds(arguments).find_map(|seed| {
+        let found = seeds.clone().find_map(|seed| {
             tanks.iter().find_map(|tank| {
                 let violation = tank.run(seed, Some(*fault)).err()?;
                 tank.run(seed, None).is_ok().then_some((seed, violation))

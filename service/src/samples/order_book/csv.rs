@@ -13,7 +13,7 @@
 //! | quantity | decimal with at most 3 decimals; empty for a cancel |
 //! | symbol | u32 |
 //!
-//! Empty lines, lines that begin with `#` and a first line that begins with `seq` are skipped.
+//! Empty lines, lines that begin with `#` and a first line that is exactly [`HEADER`] are skipped.
 
 use super::codec::{Action, OrderRequest, PRICE_DECIMALS, QUANTITY_DECIMALS, Side};
 
@@ -116,7 +116,7 @@ pub struct CsvError {
 /// the book would reject is not malformed.
 pub fn parse_line(number: u64, line: &str) -> Result<Option<OrderLine>, CsvError> {
     let line = line.trim_end_matches(['\r', '\n']);
-    if line.is_empty() || line.starts_with('#') || (number == 1 && line.starts_with("seq")) {
+    if line.is_empty() || line.starts_with('#') || (number == 1 && line == HEADER) {
         return Ok(None);
     }
     let fields = Fields::split(number, line)?;
@@ -338,6 +338,20 @@ mod tests {
         let error = parse_line(12, "1,add,7,buy,x,1,0").unwrap_err();
         let text = "line 12, column 13: price is not a number it can hold";
         assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn a_first_line_is_a_header_only_if_it_is_the_header() {
+        assert_eq!(parse_line(1, &format!("{HEADER}\r\n")), Ok(None));
+        for line in [
+            "seq1,add,1001,buy,99.5,10,0",
+            "seq",
+            "seq,action,order_id,side,price,quantity,symbol,more",
+            "seq,add,1001,buy,99.5,10,0",
+        ] {
+            let error = parse_line(1, line).unwrap_err();
+            assert_eq!(error.line, 1, "{line}");
+        }
     }
 
     #[test]
