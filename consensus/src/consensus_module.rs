@@ -189,6 +189,7 @@ impl ConsensusModule {
                 }
             }
             Event::LogHeard => self.on_log_heard(now, actions),
+            Event::LogRefused => self.on_log_refused(actions),
             Event::Truncated { position } => self.on_truncated(now, position, actions),
             Event::Applied { position } => {
                 assert!(position <= self.commit, "C4: applied {position}");
@@ -279,6 +280,12 @@ impl ConsensusModule {
     #[must_use]
     pub fn terms(&self) -> &[TermBase] {
         self.log.history.terms()
+    }
+
+    /// The list of the followed leader, whose frames must fit it.
+    #[must_use]
+    pub fn followed_terms(&self) -> &[TermBase] {
+        self.following.leader_terms()
     }
 
     /// The term that a frame at `position` must carry, while frames are accepted at all.

@@ -59,6 +59,8 @@ pub enum Event {
     },
     /// The log stream of the followed leader was heard at the joined position.
     LogHeard,
+    /// What the followed leader sent contradicts itself: nothing of it was taken into the log.
+    LogRefused,
     /// An ordered `Truncate` is done: append = written = durable = `position`.
     Truncated {
         /// New end of the log.

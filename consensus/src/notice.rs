@@ -100,6 +100,8 @@ pub enum NodeNotice {
     LogStatusUnexpected = 41,
     /// A follower's status messages were out of its sender's reach, which begins anew.
     LogReceiverLost = 42,
+    /// A frame of the leader's log that contradicts its place, its term or the leader's list.
+    LogFrameContradicts = 43,
 
     // Directories: identity and formation.
 

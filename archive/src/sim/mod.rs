@@ -1,5 +1,6 @@
 //! The archive's simulated twins (feature `sim`): a disk that forgets what was not synced.
 
+mod controls;
 mod disk;
 mod image;
 

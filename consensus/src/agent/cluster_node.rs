@@ -23,7 +23,7 @@ use super::identity::Identity;
 use super::ingress_images::IngressImages;
 use super::leadership::{AppendContext, Leadership};
 use super::log_store::LogStore;
-use super::log_walk::Walked;
+use super::log_walk::{Expected, Walked};
 use super::replication::Replication;
 use super::watch::Watch;
 use crate::action::Actions;
@@ -260,7 +260,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                     .tracer
                     .cursor(TracePoint::RequestFollowerAppend, before, append);
             }
-            parts.store.advance(append, &mut self.walked);
+            let expected = match leading {
+                Some(_) => Expected::Own,
+                None => Expected::Leader(parts.module.followed_terms()),
+            };
+            parts.store.advance(append, expected, &mut self.walked);
             work += usize::from(parts.store.append() > before);
             if let Some(log_time) = self.walked.log_time.filter(|_| leading.is_none()) {
                 let is_live = before >= self.joined_end;
@@ -273,6 +277,15 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             parts
                 .module
                 .on_event(now, Event::Appended { position }, &mut self.actions);
+            if let Some(position) = self.walked.refused {
+                assert!(leading.is_none(), "W1: an own frame at {position}");
+                let detail = Detail::default().with_values([position, 0, 0, 0]);
+                let kind = NodeNotice::LogFrameContradicts;
+                parts.notices.note(now, kind, detail);
+                parts
+                    .module
+                    .on_event(now, Event::LogRefused, &mut self.actions);
+            }
         }
         if self.follower.take_heard() {
             parts

@@ -16,7 +16,7 @@ use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{Nanos, earliest};
 
-use super::log_walk::{Walked, walk};
+use super::log_walk::{Expected, Walked, walk};
 use crate::member::{LeadershipTermId, MemberId, TermBase};
 
 /// Bytes of the next term zeroed per cycle beyond what was appended: a term is clean long
@@ -193,13 +193,15 @@ impl<D: Disk> LogStore<D> {
         known.map_or(floor, |checkpoint| checkpoint.position.max(floor))
     }
 
-    /// The log is contiguous up to `to` now: looks at what is new.
-    pub fn advance(&mut self, to: Position, walked: &mut Walked) {
+    /// The log is contiguous up to `to` now: looks at what is new, and takes it as far as it is
+    /// what is expected.
+    pub fn advance(&mut self, to: Position, expected: Expected<'_>, walked: &mut Walked) {
         assert!(
             self.truncation.is_none(),
             "the log grew while it was being truncated"
         );
-        walk(&self.log, &mut self.chain, &mut self.tail_term, to, walked);
+        let (chain, tail_term) = (&mut self.chain, &mut self.tail_term);
+        walk(&self.log, chain, tail_term, to, expected, walked);
         let before = self.append;
         self.append = self.chain.position();
         let tail_term = self.tail_term.map_or(0, |tail| tail.term);
@@ -355,7 +357,11 @@ impl<D: Disk> LogStore<D> {
         }
         self.append = position;
         self.restart = position;
-        self.tail_term = self.tail_term.filter(|term| term.base < position);
+    }
+
+    /// After a truncation: the leadership term of what is now the last frame.
+    pub const fn set_tail_term(&mut self, tail_term: Option<TermBase>) {
+        self.tail_term = tail_term;
     }
 
     /// Takes the chain hash back to `position`: to a checkpoint, and forward from there over

@@ -62,7 +62,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             parts.applier.reader_mut().reset();
             parts.delivery.reader_mut().reset();
             let event = Event::Truncated { position };
-            self.parts.module.on_event(now, event, &mut self.actions);
+            let parts = &mut self.parts;
+            parts.module.on_event(now, event, &mut self.actions);
+            let tail_term = parts.module.terms().last().copied();
+            parts.store.set_tail_term(tail_term);
             work += 1;
         }
         work + self.carry_out(now)

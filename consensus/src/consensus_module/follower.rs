@@ -280,6 +280,15 @@ impl ConsensusModule {
         }
     }
 
+    /// Stops placing, and joins afresh when the leader is next heard: what it sends then may be
+    /// whole.
+    pub(super) fn on_log_refused(&mut self, actions: &mut Actions) {
+        if self.following.is_placing() {
+            actions.push(Action::StopPlacing);
+            self.following.joining = Joining::Draining;
+        }
+    }
+
     /// Tells the leader what is durable, if the first entry of its term is (W2). A member that
     /// no longer hears its leader stays silent, so that the leader can notice.
     pub(super) fn report_durable(&mut self, now: Nanos, actions: &mut Actions) {

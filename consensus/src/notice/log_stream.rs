@@ -124,4 +124,16 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: ALTERED,
     },
+    Row {
+        kind: NodeNotice::LogFrameContradicts,
+        text: |detail, _, f| {
+            let position = detail.values[0];
+            write!(
+                f,
+                "what the leader sends of its log at {position} contradicts its own list of \
+                 leadership terms, with a good checksum: nothing of it was taken"
+            )
+        },
+        remedy: "run the same version of lockstep on all members, and check the leader's memory",
+    },
 ];

@@ -1,0 +1,161 @@
+//! What a test or the simulator does to a [`SimDisk`] behind its node's back: crashes, failures,
+//! rot, and a look at what is stored.
+
+use lockstep_transport::time::Nanos;
+
+use super::disk::{SimBackup, SimDisk};
+use super::image::Dice;
+
+impl SimDisk {
+    /// The host loses power: what was not synced is kept, dropped or torn by sectors; nothing
+    /// in flight completes. Everything fails until [`restart`](Self::restart).
+    pub fn crash(&self, seed: u64) {
+        self.image.borrow_mut().crash(seed);
+    }
+
+    /// The process dies and the host lives: nothing cached is lost.
+    pub fn kill(&self, seed: u64) {
+        let mut image = self.image.borrow_mut();
+        let mut dice = Dice::new(seed);
+        for file in &mut image.files {
+            file.kill(&mut dice);
+        }
+        image.in_flight.clear();
+    }
+
+    /// The host is up again; files are what the crash left.
+    pub fn restart(&self) {
+        let mut image = self.image.borrow_mut();
+        image.crashed = false;
+        image.crash_at_cold = None;
+        image.kill_at_cold = None;
+        image.stalled_until = Nanos::MIN;
+    }
+
+    /// A disk of its own with the same files, for another future. Nothing may be in flight.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let image = self.image.borrow();
+        assert!(image.in_flight.is_empty(), "a fork during a write");
+        let fork = Self::new(image.config);
+        {
+            let mut other = fork.image.borrow_mut();
+            other.files.clone_from(&image.files);
+            other.dice = image.dice.clone();
+            other.cold_operations = image.cold_operations;
+            other.boots = image.boots;
+            other.crashed = image.crashed;
+        }
+        fork
+    }
+
+    /// Forgets every file, as a wiped directory.
+    pub fn wipe(&self) {
+        for file in &mut self.image.borrow_mut().files {
+            file.exists = false;
+        }
+    }
+
+    /// What a backup tool would take with it now.
+    #[must_use]
+    pub fn backup(&self) -> SimBackup {
+        let image = self.image.borrow();
+        let files = image.files.iter().filter(|file| file.exists).cloned();
+        SimBackup {
+            files: files.collect(),
+        }
+    }
+
+    /// Replaces all files by those of `backup`, as new files: an operator's copy.
+    pub fn copy_from(&self, backup: &SimBackup) {
+        let mut image = self.image.borrow_mut();
+        image.files.clone_from(&backup.files);
+        for index in 0..image.files.len() {
+            image.inodes += 1;
+            image.files[index].inode = image.inodes;
+        }
+    }
+
+    /// Writes the bytes of an own older `backup` back into the same files, as
+    /// `rsync --inplace` does: nothing on the file system tells.
+    pub fn restore_in_place(&self, backup: &SimBackup) {
+        self.image.borrow_mut().files.clone_from(&backup.files);
+    }
+
+    /// Changing cold operations (create, write, remove) so far.
+    #[must_use]
+    pub fn cold_operations(&self) -> u64 {
+        self.image.borrow().cold_operations
+    }
+
+    /// Crashes in the middle of the changing cold operation number `operation` (the first of
+    /// the disk's life is 0); some of it may have happened.
+    pub fn crash_at_cold_operation(&self, operation: u64) {
+        self.image.borrow_mut().crash_at_cold = Some(operation);
+    }
+
+    /// The process dies in the changing cold operation with this number, before or after it
+    /// happens; everything fails until [`restart`](Self::restart), nothing cached is lost.
+    pub fn kill_at_cold_operation(&self, operation: u64) {
+        self.image.borrow_mut().kill_at_cold = Some(operation);
+    }
+
+    /// The next `count` hot writes fail, their data is lost, and later ones "succeed" (D4).
+    pub fn fail_writes(&self, count: u32) {
+        self.image.borrow_mut().failing_writes = count;
+    }
+
+    /// The next `count` hot reads fail.
+    pub fn fail_reads(&self, count: u32) {
+        self.image.borrow_mut().failing_reads = count;
+    }
+
+    /// Nothing completes before `until`.
+    pub fn stall_until(&self, until: Nanos) {
+        self.image.borrow_mut().stalled_until = until;
+    }
+
+    /// Changes the device's size.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.image.borrow_mut().config.capacity_bytes = bytes;
+    }
+
+    /// Flips a stored bit. `false` when there is no such file or byte.
+    #[must_use]
+    pub fn flip_bit(&self, name: &str, offset: usize, bit: u32) -> bool {
+        let mut image = self.image.borrow_mut();
+        let Some(index) = image.find(name) else {
+            return false;
+        };
+        let file = &mut image.files[index];
+        if offset >= file.length() {
+            return false;
+        }
+        file.flip_bit(offset, bit % 8);
+        true
+    }
+
+    /// Replaces stored bytes behind everybody's back: rot, a lost or a misdirected write.
+    /// `false` when there is no such file or range.
+    #[must_use]
+    pub fn overwrite(&self, name: &str, offset: usize, bytes: &[u8]) -> bool {
+        let mut image = self.image.borrow_mut();
+        let Some(index) = image.find(name) else {
+            return false;
+        };
+        let file = &mut image.files[index];
+        if file.range(offset, bytes.len()).is_none() {
+            return false;
+        }
+        file.overwrite(offset, bytes);
+        true
+    }
+
+    /// What the file holds, as a read would see it.
+    #[must_use]
+    pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
+        let image = self.image.borrow();
+        let file = &image.files[image.find(name)?];
+        file.range(0, file.length()).map(<[u8]>::to_vec)
+    }
+}

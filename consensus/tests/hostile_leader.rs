@@ -1,0 +1,384 @@
+//! A leader whose frames have good checksums and hostile content: whatever it sends, the follower
+//! refuses with a counter of its own, never by an assertion, and follows a good leader afterwards.
+#![cfg(feature = "sim")]
+
+use core::net::{Ipv4Addr, SocketAddr};
+
+use lockstep_archive::checksum::FrameSeal;
+use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_consensus::agent::cluster_node::ClusterNode;
+use lockstep_consensus::agent::fault::NodeFault;
+use lockstep_consensus::agent::identity::{cluster_id, config_digest, log_session_id};
+use lockstep_consensus::agent::leadership::blank_header;
+use lockstep_consensus::agent::start::{StartParts, start};
+use lockstep_consensus::cluster_limits::ClusterLimits;
+use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
+use lockstep_consensus::counters::Counters;
+use lockstep_consensus::entry_body::NewLeadershipTerm;
+use lockstep_consensus::formation::FormationRecord;
+use lockstep_consensus::member::TermBase;
+use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
+use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, encode};
+use lockstep_service::cluster::{ClientSession, Cluster};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::log_entry::{EntryKind, LOG_STREAM_ID};
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::log_buffer::Seal;
+use lockstep_transport::position::{Geometry, Position, align_frame};
+use lockstep_transport::prng::Prng;
+use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
+use lockstep_transport::trace::Tracer;
+use proptest::prelude::*;
+
+/// The leader's list: its own term begins after an older one.
+const LIST: [(i64, Position); 2] = [(1, 0), (3, 640)];
+
+struct Silent;
+
+impl ClusteredService for Silent {
+    fn on_session_message(&mut self, _: &mut Cluster<'_>, _: ClientSession, _: &[u8]) {}
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
+fn address(host: u8, port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port))
+}
+
+fn cluster() -> ClusterConfig {
+    let endpoints = |id: u8| MemberEndpoints {
+        ingress: address(id + 1, 1),
+        member: address(id + 1, 2),
+    };
+    ClusterConfig {
+        members: (0..3).map(endpoints).collect(),
+        term_length: 64 * 1024,
+        segment_length: 128 * 1024,
+        log_mtu: 1408,
+        message_max: 4096,
+        sessions_max: 8,
+        ..ClusterConfig::default()
+    }
+}
+
+fn geometry() -> Geometry {
+    Geometry::new(0, 64 * 1024).expect("a term length")
+}
+
+/// A frame as a hostile leader writes it: everything is chosen, the checksum is good.
+#[derive(Clone, Debug)]
+struct HostileFrame {
+    position: Position,
+    term: u32,
+    is_pad: bool,
+    flags: u8,
+    payload: Vec<u8>,
+}
+
+impl HostileFrame {
+    fn bytes(&self, session_id: i32) -> Vec<u8> {
+        let length = 32 + self.payload.len();
+        let mut header = [0; 32];
+        header[0..4].copy_from_slice(&(length as i32).to_le_bytes());
+        header[5] = self.flags;
+        header[6] = u8::from(!self.is_pad);
+        let offset = geometry().term_offset(self.position) as i32;
+        header[8..12].copy_from_slice(&offset.to_le_bytes());
+        header[12..16].copy_from_slice(&session_id.to_le_bytes());
+        header[16..20].copy_from_slice(&LOG_STREAM_ID.to_le_bytes());
+        let term_id = geometry().term_id(self.position);
+        header[20..24].copy_from_slice(&term_id.to_le_bytes());
+        let mut body = self.payload.clone();
+        body.resize(align_frame(length) - 32, 0);
+        let sealed: &[u8] = if self.is_pad { &[] } else { &body };
+        let reserved = FrameSeal::new(self.term).reserved_value(&header, sealed);
+        header[24..32].copy_from_slice(&reserved.to_le_bytes());
+        let mut bytes = header.to_vec();
+        if !self.is_pad {
+            bytes.extend(body);
+        }
+        bytes
+    }
+}
+
+fn term_entry(term: i64) -> Vec<u8> {
+    let body = NewLeadershipTerm {
+        term,
+        leader: 1,
+        id: term as u128,
+        formation: FormationRecord::default(),
+        limits: ClusterLimits::of(&cluster()),
+    };
+    let header = blank_header(EntryKind::NewLeadershipTerm).encode();
+    [&header[..], &body.encode()[..]].concat()
+}
+
+fn entry(kind: EntryKind, length: usize, fill: u8) -> Vec<u8> {
+    let header = blank_header(kind).encode();
+    [&header[..], &vec![fill; length][..]].concat()
+}
+
+/// The leader's true first frames: its list is what they say.
+fn honest() -> Vec<HostileFrame> {
+    let frame = |position, term, payload| HostileFrame {
+        position,
+        term,
+        is_pad: false,
+        flags: 0xC0,
+        payload,
+    };
+    vec![
+        frame(0, 1, term_entry(1)),
+        frame(320, 1, entry(EntryKind::SessionAck, 240, 0)),
+        frame(640, 3, term_entry(3)),
+        frame(960, 3, entry(EntryKind::SessionAck, 160, 0)),
+    ]
+}
+
+struct Stage {
+    cluster: ClusterConfig,
+    node: ClusterNode<SimDisk, SimPort, Silent>,
+    leader: SimPort,
+    now: Nanos,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let cluster = cluster();
+        let network = SimNetwork::new(1, LinkProfile::default());
+        let disk = SimDisk::new(SimDiskConfig {
+            seed: 1,
+            latency_min_ns: 20 * MICROSECOND,
+            latency_max_ns: 50 * MICROSECOND,
+            capacity_bytes: 16 << 20,
+        });
+        let config = NodeConfig {
+            insecure: true,
+            disk_budget_bytes: 8 << 20,
+            ..NodeConfig::default()
+        };
+        let parts = StartParts {
+            disk,
+            member_port: network.port(cluster.members[0].member),
+            ingress_port: network.port(cluster.members[0].ingress),
+            service: Silent,
+            tracer: Tracer::disabled(),
+            counters: Counters::in_memory().expect("a page of memory"),
+            wall_offset: 0,
+            receive_window: 32 * 1024,
+            randomness: Prng::new(1),
+        };
+        let node = start(&cluster, &config, parts).expect("the node starts");
+        let leader = network.port(cluster.members[1].member);
+        Self {
+            cluster,
+            node,
+            leader,
+            now: 0,
+        }
+    }
+
+    fn run(&mut self, duration: Nanos) {
+        let end = self.now + duration;
+        while self.now < end {
+            self.node.do_work(self.now);
+            // An entry that nobody can apply stops the node by name, once it is committed.
+            let fault = self.node.fault();
+            let is_named = matches!(fault, None | Some(NodeFault::MalformedEntry { .. }));
+            assert!(is_named, "{fault:?}");
+            self.now += 50 * MICROSECOND;
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let to = self.cluster.members[0].member;
+        self.leader.send(self.now, to, bytes);
+        self.run(200 * MICROSECOND);
+    }
+
+    fn say(&mut self, message: MemberMessage) {
+        let envelope = Envelope {
+            cluster_id: cluster_id(&self.cluster.name),
+            config_digest: config_digest(&self.cluster),
+            from: 1,
+            incarnation: 1,
+            message,
+        };
+        let mut bytes = [0; MEMBER_MESSAGE_MAX];
+        let length = encode(&envelope, &mut bytes);
+        self.send(&bytes[..length]);
+    }
+
+    /// Member 1 leads term 3, and the node asks it for its list.
+    fn join(&mut self) {
+        let term = 3;
+        self.say(MemberMessage::CommitPosition { term, position: 0 });
+        self.run(MILLISECOND);
+        let mut terms = [TermBase { term: 0, base: 0 }; JOIN_PAGE_TERMS];
+        for (slot, (term, base)) in terms.iter_mut().zip(LIST) {
+            *slot = TermBase { term, base };
+        }
+        let page = TermPage {
+            page: 0,
+            pages: 1,
+            count: LIST.len() as u32,
+            terms,
+        };
+        let (commit, end) = (0, 1 << 20);
+        self.say(MemberMessage::JoinReply {
+            term,
+            commit,
+            end,
+            page,
+        });
+        self.run(MILLISECOND);
+    }
+
+    fn append(&self) -> Position {
+        self.node.parts().store.append()
+    }
+
+    fn refusals(&self) -> u64 {
+        self.node
+            .parts()
+            .notices
+            .count(NodeNotice::LogFrameContradicts)
+    }
+
+    fn play(&mut self, frame: &HostileFrame) {
+        let session_id = log_session_id(&self.cluster.name);
+        self.send(&frame.bytes(session_id));
+    }
+}
+
+#[test]
+fn an_honest_leader_is_followed() {
+    let mut stage = Stage::new();
+    stage.join();
+    for frame in honest() {
+        stage.play(&frame);
+    }
+    assert_eq!((stage.append(), stage.refusals()), (1216, 0));
+}
+
+#[test]
+fn frames_that_contradict_the_leaders_list_are_refused_and_counted() {
+    let cases: Vec<(&str, usize, HostileFrame)> = {
+        let honest = honest();
+        let change = |index: usize, payload: Vec<u8>| {
+            let mut frame = honest[index].clone();
+            frame.payload = payload;
+            frame
+        };
+        let mut pad = honest[2].clone();
+        pad.is_pad = true;
+        pad.payload = vec![0; 65_536 - 640 - 32];
+        let mut middle = honest[2].clone();
+        middle.flags = 0;
+        vec![
+            (
+                "a term that begins with another entry",
+                2,
+                change(2, entry(EntryKind::SessionAck, 240, 0)),
+            ),
+            ("a term entry within a term", 1, change(1, term_entry(1))),
+            ("a term entry of another term", 2, change(2, term_entry(2))),
+            (
+                "a term entry that does not decode",
+                2,
+                change(2, entry(EntryKind::NewLeadershipTerm, 224, 9)),
+            ),
+            ("an entry without a header", 1, change(1, vec![0xFF; 272])),
+            ("a term that begins within an entry", 2, middle),
+            ("a term that begins with a pad and another entry", 2, pad),
+        ]
+    };
+    for (name, index, frame) in cases {
+        let mut stage = Stage::new();
+        stage.join();
+        for frame in &honest()[..index] {
+            stage.play(frame);
+        }
+        let before = stage.append();
+        assert_eq!(before, frame.position, "{name}");
+        stage.play(&frame);
+        if frame.is_pad {
+            let mut next = honest()[1].clone();
+            (next.position, next.term) = (65_536, 3);
+            stage.play(&next);
+        }
+        assert_eq!(stage.append(), before, "{name}");
+        assert!(stage.refusals() > 0, "{name}");
+        // The leader was wrong once; what it sends after the next join is taken.
+        stage.join();
+        for frame in &honest()[index..] {
+            stage.play(frame);
+        }
+        assert_eq!(stage.append(), 1216, "{name}");
+    }
+}
+
+fn any_payload() -> impl Strategy<Value = Vec<u8>> {
+    let kinds = prop_oneof![
+        Just(EntryKind::SessionAck),
+        Just(EntryKind::Request),
+        Just(EntryKind::NewLeadershipTerm),
+        Just(EntryKind::SessionOpen),
+    ];
+    prop_oneof![
+        (0_i64..5).prop_map(term_entry),
+        (kinds, 0_usize..600, any::<u8>())
+            .prop_map(|(kind, length, fill)| entry(kind, length, fill)),
+        proptest::collection::vec(any::<u8>(), 0..700),
+    ]
+}
+
+fn any_frame() -> impl Strategy<Value = HostileFrame> {
+    let positions = prop_oneof![0_i64..64, 2000_i64..2100];
+    let flags = prop_oneof![4 => Just(0xC0), 1 => Just(0x80), 1 => Just(0x40), 1 => Just(0)];
+    (positions, 0_u32..5, any_payload(), flags, 0_u8..12).prop_map(
+        |(place, term, payload, flags, pad)| HostileFrame {
+            position: place * 32,
+            term,
+            is_pad: pad == 0,
+            flags,
+            payload,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(96)
+    })]
+
+    #[test]
+    fn no_frame_with_a_good_checksum_reaches_an_assertion(
+        frames in proptest::collection::vec((any_frame(), 0_usize..4), 1..40),
+    ) {
+        let mut stage = Stage::new();
+        stage.join();
+        for (index, (frame, luck)) in frames.iter().enumerate() {
+            // Often just where the log goes on, in a term that fits.
+            let mut frame = frame.clone();
+            if *luck > 0 {
+                frame.position = stage.append();
+                frame.term = if frame.position < 640 { 1 } else { 3 };
+            }
+            if *luck == 3 {
+                let honest = honest();
+                let next = honest.iter().find(|frame| frame.position == stage.append());
+                frame = next.cloned().unwrap_or(frame);
+            }
+            stage.play(&frame);
+            if index % 5 == 4 {
+                stage.join();
+            }
+        }
+    }
+}
