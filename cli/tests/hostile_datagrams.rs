@@ -19,6 +19,7 @@ use lockstep_bench::scenario::process_cluster::ProcessCluster;
 use lockstep_bench::scenario::workload::Workload;
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
+use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::agent::identity::{cluster_id, config_digest, log_session_id};
 use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::counters::Counter;
@@ -253,7 +254,8 @@ fn tapped_client(cluster: &ClusterConfig, models: Models) -> LoadClient<TappedPo
         cluster_id: cluster_id(&cluster.name),
         ..ClientConfig::default()
     };
-    let client = ClusterClient::new(config, port, 7).expect("a valid configuration");
+    let client = ClusterClient::new(config, port, ClientIdentity::of_seed(7))
+        .expect("a valid configuration");
     LoadClient::new(client, Workload::echo(288), monotonic_now, |_| 0)
 }
 

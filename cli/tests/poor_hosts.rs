@@ -167,7 +167,7 @@ fn loaded_client(place: &Place) -> LoadClient<NetworkPort> {
         ..ClusterConfig::default()
     };
     let workload = Workload::echo(1024);
-    let mut client = client(&cluster, workload, 0, 1, 0).expect("a client can be made");
+    let mut client = client(&cluster, workload, 0, 0).expect("a client can be made");
     let give_up = monotonic_now() + 20 * SECOND;
     while !client.is_connected() {
         client.do_work(monotonic_now());

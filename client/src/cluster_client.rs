@@ -24,6 +24,7 @@ use crate::conversation::{Conversation, LeaderHealth};
 use crate::counters::ClientCounters;
 use crate::egress::{Admitted, EgressImages};
 use crate::event::{EgressEvent, OfferResult};
+use crate::identity::ClientIdentity;
 use crate::ingress::IngressStreams;
 use crate::notice::ClientNotice;
 use crate::protocol::{ConnectRequest, INGRESS_STREAM_ID};
@@ -53,12 +54,16 @@ pub struct ClusterClient<P> {
 }
 
 impl<P: DatagramPort> ClusterClient<P> {
-    /// A client that connects from its first [`do_work`](Self::do_work) on. `seed` decides ids
-    /// and jitter, and the nonce that proves whose session it is: it must not be guessable.
+    /// A client that connects from its first [`do_work`](Self::do_work) on. `identity` is its
+    /// alone, and not to be guessed: it proves whose session it is.
     ///
     /// # Errors
     /// When `config` has a value that cannot work.
-    pub fn new(config: ClientConfig, port: P, seed: u64) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: ClientConfig,
+        port: P,
+        identity: ClientIdentity,
+    ) -> Result<Self, ConfigError> {
         config.validate()?;
         let limits = ImageLimits {
             term_length_max: config.egress_term_length_max,
@@ -66,7 +71,7 @@ impl<P: DatagramPort> ClusterClient<P> {
             window_length: config.window_length,
         };
         let stream_id = config.response_stream_id;
-        let mut conversation = Conversation::new(config, seed);
+        let mut conversation = Conversation::new(config, &identity);
         let receiver_id = i64::from(conversation.session_mut().next_stream_id());
         Ok(Self {
             conversation,

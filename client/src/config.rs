@@ -31,6 +31,11 @@ pub struct ResumePoint {
     pub last_received: Position,
     /// Ordinal of that response.
     pub last_received_ordinal: u32,
+    /// The connect epoch of the process that wrote this down: whoever continues asks for a
+    /// greater one, and that process is fenced.
+    pub connect_epoch: i64,
+    /// The greatest leadership term it knew: leaders of older ones are not believed.
+    pub leadership_term_id: i64,
 }
 
 /// Configuration of a [`ClusterClient`](crate::cluster_client::ClusterClient).
@@ -69,8 +74,8 @@ pub struct ClientConfig {
     /// A leader silent for so long (heartbeats come every 100 ms) is taken for lost.
     /// Default 1 s.
     pub leader_timeout_ns: Nanos,
-    /// Longest pause between messages to the leader. Default 1 s; at most a quarter of
-    /// `session_timeout_ms` is used.
+    /// Longest pause between messages to the leader. Default 1 s; at most a quarter of the
+    /// session's timeout is used, which the cluster tells when it opens the session.
     pub keepalive_interval_ns: Nanos,
     /// Silence after which the cluster closes the session, in ms; 0 takes the cluster's own.
     /// Default 0.
@@ -151,12 +156,12 @@ impl ClientConfig {
         self.term_length / MESSAGES_PER_TERM - RequestHeader::LENGTH
     }
 
-    /// The pause after which a keepalive is due, in ns.
+    /// The pause after which a keepalive is due in a session of this timeout, in ns; a timeout
+    /// of 0 is not known yet.
     #[must_use]
-    pub fn keepalive_ns(&self) -> Nanos {
-        let timeout = Nanos::from(self.session_timeout_ms) * MILLISECOND;
-        if timeout > 0 {
-            self.keepalive_interval_ns.min(timeout / 4)
+    pub fn keepalive_ns(&self, session_timeout_ns: Nanos) -> Nanos {
+        if session_timeout_ns > 0 {
+            self.keepalive_interval_ns.min(session_timeout_ns / 4)
         } else {
             self.keepalive_interval_ns
         }
@@ -283,9 +288,9 @@ mod tests {
 
     #[test]
     fn keepalives_come_at_least_four_times_per_session_timeout() {
-        let mut config = config();
-        assert_eq!(config.keepalive_ns(), SECOND);
-        config.session_timeout_ms = 200;
-        assert_eq!(config.keepalive_ns(), 50 * MILLISECOND);
+        let config = config();
+        assert_eq!(config.keepalive_ns(0), SECOND);
+        assert_eq!(config.keepalive_ns(10 * SECOND), SECOND);
+        assert_eq!(config.keepalive_ns(200 * MILLISECOND), 50 * MILLISECOND);
     }
 }

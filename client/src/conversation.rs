@@ -12,6 +12,7 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 use crate::config::{ClientConfig, ResumePoint};
 use crate::counters::ClientCounters;
 use crate::event::{Notices, OfferResult};
+use crate::identity::ClientIdentity;
 use crate::notice::ClientNotices;
 use crate::protocol::{CloseRequest, ConnectRequest, KeepAlive, RequestHeader};
 use crate::sequence::{RequestSequence, ResponseCursor};
@@ -74,7 +75,7 @@ pub struct Conversation {
 impl Conversation {
     /// A conversation that has not begun. `config` must be valid.
     #[must_use]
-    pub fn new(config: ClientConfig, seed: u64) -> Self {
+    pub fn new(config: ClientConfig, identity: &ClientIdentity) -> Self {
         let received = config
             .resume
             .map_or_else(ResponseCursor::default, |resume| ResponseCursor {
@@ -82,7 +83,7 @@ impl Conversation {
                 ordinal: resume.last_received_ordinal,
             });
         Self {
-            session: Session::new(&config, seed),
+            session: Session::new(&config, identity),
             requests: RequestSequence::new(config.in_flight_max, config.in_flight_bytes_max),
             received,
             image: None,
@@ -212,6 +213,7 @@ impl Conversation {
             session_id: self.session.id()?,
             number,
             acknowledged: self.received.position,
+            connect_epoch: self.session.connect_epoch(),
         };
         Some((header.encode(), payload))
     }
@@ -226,15 +228,20 @@ impl Conversation {
     /// The keepalive that is due, if one is.
     #[must_use]
     pub fn keep_alive(&self, now: Nanos) -> Option<[u8; KeepAlive::LENGTH]> {
-        if !self.session.is_connected() || now - self.spoken_at < self.config.keepalive_ns() {
+        if !self.session.is_connected() || now - self.spoken_at < self.keepalive_ns() {
             return None;
         }
         let keep_alive = KeepAlive {
             leadership_term_id: self.session.leadership_term_id(),
             session_id: self.session.id()?,
             acknowledged: self.received.position,
+            connect_epoch: self.session.connect_epoch(),
         };
         Some(keep_alive.encode())
+    }
+
+    fn keepalive_ns(&self) -> Nanos {
+        self.config.keepalive_ns(self.session.timeout_ns())
     }
 
     /// The keepalive is on the wire.
@@ -272,6 +279,7 @@ impl Conversation {
             .map(|session_id| CloseRequest {
                 leadership_term_id: self.session.leadership_term_id(),
                 session_id,
+                connect_epoch: self.session.connect_epoch(),
             });
         self.end(CloseReason::ByClient, b"");
         close.map(|close| close.encode())
@@ -321,7 +329,7 @@ impl Conversation {
             return self.session.deadline();
         }
         let leader = last_heard.max(self.connected_at) + self.config.leader_timeout_ns + 1;
-        let mut next = leader.min(self.spoken_at + self.config.keepalive_ns());
+        let mut next = leader.min(self.spoken_at + self.keepalive_ns());
         if self.requests.in_flight() > 0 {
             next = next.min(self.stall_deadline());
         }

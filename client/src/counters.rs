@@ -13,6 +13,10 @@ pub struct ClientCounters {
     pub messages_invalid: u64,
     /// Messages on egress of another session, or from a member that does not serve this one.
     pub messages_unexpected: u64,
+    /// Messages of an older leadership term than known: their sender does not lead any more.
+    pub messages_stale: u64,
+    /// Messages for another process that has, had or asks for this session.
+    pub messages_of_other_processes: u64,
     /// Egress streams that could not be accepted: parameters, room or memory.
     pub images_refused: u64,
     /// Connect requests sent.
@@ -35,6 +39,8 @@ pub struct ClientCounters {
     pub responses_duplicate: u64,
     /// Refusals received.
     pub refusals: u64,
+    /// Refusals of requests that were not in flight any more.
+    pub refusals_late: u64,
     /// Keepalives sent.
     pub keepalives: u64,
 }

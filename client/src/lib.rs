@@ -11,6 +11,7 @@ pub mod conversation;
 pub mod counters;
 mod egress;
 pub mod event;
+pub mod identity;
 mod ingress;
 pub mod notice;
 pub mod protocol;

@@ -11,13 +11,14 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use crate::config::{ClientConfig, ResumePoint};
+use crate::identity::ClientIdentity;
 use crate::protocol::{
     ConnectRequest, Endpoints, EventCode, NewLeaderEvent, PROTOCOL_VERSION, SessionEvent,
 };
 use crate::sequence::ResponseCursor;
 
-/// Redirects followed without a pause. Two members that point at each other during an election
-/// would otherwise be asked for ever (K6).
+/// Redirects followed, and greater connect epochs asked for, without a pause. Two members that
+/// point at each other during an election would otherwise be asked for ever (K6).
 const REDIRECTS_MAX: u32 = 3;
 
 /// Attempts and pauses grow up to `1 << GROWTH_MAX` times their first length.
@@ -41,6 +42,8 @@ pub enum CloseReason {
     Rejected,
     /// Authentication failed.
     AuthenticationRejected,
+    /// Another process continued it: its requests and answers are that process's from now on.
+    Fenced,
     /// The cluster closed it for another reason; the detail says which.
     ByCluster,
 }
@@ -102,12 +105,20 @@ pub enum SessionState {
 pub enum SessionChange {
     /// Nothing: it was late, repeated or not for this session.
     None,
+    /// Nothing but perhaps another member to ask: it was of an older leadership term than known.
+    Stale,
+    /// Nothing: it was for another process of this session.
+    NotForThisProcess,
     /// Another member, or a pause.
     Moved,
     /// The session is open at the sender, which applied requests up to this number.
     Opened {
         /// Number of the last request applied.
         applied_number: i64,
+        /// For the first time in this process.
+        is_first: bool,
+        /// The sender leads a greater term than the leader before it.
+        is_new_leader: bool,
     },
     /// The session is over.
     Closed(CloseReason),
@@ -123,6 +134,13 @@ pub struct Session {
     id: Option<i64>,
     nonce: u64,
     resume_token: u64,
+    incarnation: u64,
+    /// The connect epoch that this process has, or asks for until it is granted.
+    connect_epoch: i64,
+    is_granted: bool,
+    is_resumed: bool,
+    timeout_ns: Nanos,
+    endpoints_invalid: u64,
     leadership_term_id: i64,
     correlation_id: i64,
     epoch: u32,
@@ -131,9 +149,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that begins by asking the first member; `seed` decides nonce and jitter.
+    /// A session that begins by asking the first member.
     #[must_use]
-    pub fn new(config: &ClientConfig, seed: u64) -> Self {
+    pub fn new(config: &ClientConfig, identity: &ClientIdentity) -> Self {
         let mut session = Self {
             state: SessionState::Connecting {
                 member: config.first_member,
@@ -143,20 +161,27 @@ impl Session {
             connect_timeout_ns: config.connect_timeout_ns,
             endpoints: Endpoints::new(&config.members),
             id: None,
-            nonce: 0,
+            nonce: identity.nonce,
             resume_token: 0,
+            incarnation: identity.incarnation,
+            connect_epoch: 1,
+            is_granted: false,
+            is_resumed: config.resume.is_some(),
+            timeout_ns: Nanos::from(config.session_timeout_ms) * MILLISECOND,
+            endpoints_invalid: 0,
             leadership_term_id: -1,
             correlation_id: 0,
             epoch: 1,
             redirects: 0,
-            random: Prng::new(seed),
+            random: Prng::new(identity.seed),
         };
-        session.nonce = session.random.next_u64();
         session.correlation_id = (session.random.next_u64() >> 2) as i64;
         if let Some(resume) = config.resume {
             session.id = Some(resume.session_id);
             session.nonce = resume.nonce;
             session.resume_token = resume.resume_token;
+            session.connect_epoch = resume.connect_epoch.saturating_add(1);
+            session.leadership_term_id = resume.leadership_term_id;
         }
         session
     }
@@ -177,6 +202,24 @@ impl Session {
     #[must_use]
     pub const fn leadership_term_id(&self) -> i64 {
         self.leadership_term_id
+    }
+
+    /// The connect epoch that this process has, or asks for.
+    #[must_use]
+    pub const fn connect_epoch(&self) -> i64 {
+        self.connect_epoch
+    }
+
+    /// Lists of members' addresses that could not be read.
+    #[must_use]
+    pub const fn endpoints_invalid(&self) -> u64 {
+        self.endpoints_invalid
+    }
+
+    /// Silence after which the cluster closes the session, as far as known; else 0.
+    #[must_use]
+    pub const fn timeout_ns(&self) -> Nanos {
+        self.timeout_ns
     }
 
     /// Correlation id of the current attempt.
@@ -254,6 +297,8 @@ impl Session {
             resume_token: self.resume_token,
             last_received: received.position,
             last_received_ordinal: received.ordinal,
+            connect_epoch: self.connect_epoch,
+            leadership_term_id: self.leadership_term_id,
         })
     }
 
@@ -275,6 +320,8 @@ impl Session {
             response_stream_id: config.response_stream_id,
             version: PROTOCOL_VERSION,
             session_timeout_ms: config.session_timeout_ms,
+            connect_epoch: self.connect_epoch,
+            incarnation: self.incarnation,
             principal: &config.principal,
         }
     }
@@ -321,8 +368,18 @@ impl Session {
         let is_answer = matches!(self.state, SessionState::AwaitingOk { .. })
             && event.correlation_id == self.correlation_id;
         let is_own = self.id == Some(event.session_id);
+        if self.is_closed() || !(is_answer || is_own) {
+            return SessionChange::None;
+        }
+        if event.leadership_term_id < self.leadership_term_id {
+            if is_answer {
+                // A leader of the past that does not know it yet, or who follows one.
+                self.pause(now, self.member_after(sender), self.attempt());
+            }
+            return SessionChange::Stale;
+        }
         match event.code {
-            EventCode::Ok if is_answer => self.on_ok(now, sender, event),
+            EventCode::Ok if is_answer => self.on_ok(sender, event),
             EventCode::Redirect if is_answer => self.on_redirect(now, event),
             EventCode::Redirect if is_own && self.is_connected() => self.on_redirect(now, event),
             EventCode::Error | EventCode::Closed if is_answer && self.id.is_some() => {
@@ -332,35 +389,65 @@ impl Session {
             EventCode::AuthenticationRejected if is_answer => {
                 self.end(CloseReason::AuthenticationRejected)
             }
-            EventCode::Closed if (is_own || is_answer) && !self.is_closed() => {
-                self.end(CloseReason::from_detail(event.detail))
-            }
+            EventCode::Closed => self.end(CloseReason::from_detail(event.detail)),
+            EventCode::Fenced => self.on_fenced(now, is_answer, event.connect_epoch),
             _ => SessionChange::None,
         }
     }
 
-    fn on_ok(&mut self, now: Nanos, sender: usize, event: &SessionEvent<'_>) -> SessionChange {
-        if event.leadership_term_id < self.leadership_term_id {
-            // A leader of the past that does not know it yet.
-            return self.pause(now, self.member_after(sender), self.attempt());
+    /// Another process has a connect epoch at or above the one this process has or asks for. A
+    /// process that starts again asks for a greater one; whoever had its turn has to stop.
+    fn on_fenced(&mut self, now: Nanos, is_answer: bool, ruling: i64) -> SessionChange {
+        if self.is_granted && ruling > self.connect_epoch {
+            return self.end(CloseReason::Fenced);
+        }
+        if !is_answer || ruling < self.connect_epoch {
+            return SessionChange::NotForThisProcess;
+        }
+        if self.is_granted || !self.is_resumed {
+            return self.end(CloseReason::Fenced);
+        }
+        self.connect_epoch = ruling.saturating_add(1);
+        let (member, attempt) = (self.member().unwrap_or_default(), self.attempt());
+        if self.redirects < REDIRECTS_MAX {
+            self.redirects += 1;
+            self.connect(now, member, attempt);
+            return SessionChange::Moved;
+        }
+        self.pause(now, member, attempt.saturating_add(1))
+    }
+
+    fn on_ok(&mut self, sender: usize, event: &SessionEvent<'_>) -> SessionChange {
+        if event.connect_epoch != self.connect_epoch {
+            return SessionChange::NotForThisProcess;
         }
         if self.id.is_some_and(|id| id != event.session_id) || event.session_id < 0 {
             return self.end(CloseReason::Expired);
         }
         self.id = Some(event.session_id);
         self.resume_token = event.resume_token;
-        self.leadership_term_id = event.leadership_term_id;
+        if event.session_timeout_ms > 0 {
+            self.timeout_ns = Nanos::from(event.session_timeout_ms) * MILLISECOND;
+        }
+        self.on_served(sender, event.leadership_term_id, event.applied_number)
+    }
+
+    fn on_served(&mut self, leader: usize, term: i64, applied_number: i64) -> SessionChange {
+        let is_first = !self.is_granted;
+        let is_new_leader = !is_first && term > self.leadership_term_id;
+        self.is_granted = true;
+        self.leadership_term_id = term;
         self.redirects = 0;
-        self.state = SessionState::Connected { leader: sender };
+        self.state = SessionState::Connected { leader };
         SessionChange::Opened {
-            applied_number: event.applied_number,
+            applied_number,
+            is_first,
+            is_new_leader,
         }
     }
 
     fn on_redirect(&mut self, now: Nanos, event: &SessionEvent<'_>) -> SessionChange {
-        if let Ok(endpoints) = Endpoints::decode(event.detail) {
-            self.endpoints.learn(&endpoints);
-        }
+        self.learn(event.detail);
         let attempt = self.attempt();
         let leader = usize::try_from(event.leader_member_id)
             .ok()
@@ -382,22 +469,29 @@ impl Session {
 
     /// `sender` says that it leads now and has taken over the session.
     pub fn on_new_leader(&mut self, sender: usize, event: &NewLeaderEvent<'_>) -> SessionChange {
-        let is_news = !self.is_closed()
+        let is_own = !self.is_closed()
             && self.id == Some(event.session_id)
-            && event.leadership_term_id > self.leadership_term_id
             && usize::try_from(event.leader_member_id) == Ok(sender);
-        if !is_news {
+        if !is_own {
             return SessionChange::None;
         }
-        if let Ok(endpoints) = Endpoints::decode(event.endpoints) {
-            self.endpoints.learn(&endpoints);
+        if !self.is_granted || event.connect_epoch != self.connect_epoch {
+            return SessionChange::NotForThisProcess;
         }
-        self.leadership_term_id = event.leadership_term_id;
-        self.redirects = 0;
+        if event.leadership_term_id <= self.leadership_term_id {
+            return SessionChange::Stale;
+        }
+        self.learn(event.endpoints);
         self.epoch = self.epoch.wrapping_add(1);
-        self.state = SessionState::Connected { leader: sender };
-        SessionChange::Opened {
-            applied_number: event.applied_number,
+        self.on_served(sender, event.leadership_term_id, event.applied_number)
+    }
+
+    /// Takes over addresses of members that are not known yet.
+    fn learn(&mut self, text: &[u8]) {
+        match Endpoints::decode(text) {
+            Ok(endpoints) => self.endpoints.learn(&endpoints),
+            Err(_) if text.is_empty() => {}
+            Err(_) => self.endpoints_invalid += 1,
         }
     }
 

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_client::identity::ClientIdentity;
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use support::fake_cluster::{FakeCluster, member_address};
@@ -54,7 +55,7 @@ fn a_connected_client_does_not_allocate() {
         ..ClientConfig::default()
     };
     let port = network.port("127.0.0.1:100".parse().unwrap());
-    let mut client = ClusterClient::new(config, port, 1).unwrap();
+    let mut client = ClusterClient::new(config, port, ClientIdentity::of_seed(1)).unwrap();
     let mut now: Nanos = 0;
     let payload = [7; 288];
     let (mut allocations, mut accepted, mut responses) = (0, 0, 0);

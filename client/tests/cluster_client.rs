@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_client::identity::ClientIdentity;
 use lockstep_client::protocol::RefusalReason;
 use lockstep_client::session::CloseReason;
 use lockstep_transport::concurrent::AtomicBuffer;
@@ -49,7 +50,12 @@ impl World {
     fn new(seed: u64, leader: usize, config: ClientConfig) -> Self {
         let network = Network::new(seed);
         let cluster = FakeCluster::new(&network, 3, leader);
-        let client = ClusterClient::new(config, network.port(address(100)), seed).unwrap();
+        let client = ClusterClient::new(
+            config,
+            network.port(address(100)),
+            ClientIdentity::of_seed(seed),
+        )
+        .unwrap();
         Self {
             network,
             cluster,
@@ -351,7 +357,12 @@ fn k1_a_restarted_client_resumes_its_session_and_sees_only_what_it_lacks() {
         resume: Some(resume),
         ..config()
     };
-    world.client = ClusterClient::new(config, world.network.port(address(101)), 999).unwrap();
+    world.client = ClusterClient::new(
+        config,
+        world.network.port(address(101)),
+        ClientIdentity::of_seed(999),
+    )
+    .unwrap();
     world.run_until(5 * SECOND, |world| world.responses.len() == 25);
     world.check(25);
     assert_eq!(world.connected, [1, 1]);
@@ -369,7 +380,12 @@ fn a_client_that_restarts_at_its_old_address_finds_its_old_stream() {
         resume: world.client.resume_point(),
         ..config()
     };
-    world.client = ClusterClient::new(config, world.network.port(address(100)), 999).unwrap();
+    world.client = ClusterClient::new(
+        config,
+        world.network.port(address(100)),
+        ClientIdentity::of_seed(999),
+    )
+    .unwrap();
     world.run_until(5 * SECOND, |world| world.client.is_connected());
     assert_eq!(world.connected, [1, 1]);
     let next = world.client.offer(world.now, &payload(21));
@@ -388,7 +404,12 @@ fn closing_reaches_the_leader_and_then_nothing_is_left_to_do() {
         resume: world.client.resume_point(),
         ..config()
     };
-    world.client = ClusterClient::new(config, world.network.port(address(101)), 1).unwrap();
+    world.client = ClusterClient::new(
+        config,
+        world.network.port(address(101)),
+        ClientIdentity::of_seed(1),
+    )
+    .unwrap();
     world.run_until(5 * SECOND, |world| world.closed.len() == 2);
     assert_eq!(world.closed[1], CloseReason::Expired);
 }

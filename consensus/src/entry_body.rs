@@ -107,7 +107,8 @@ const _: () = assert!(
     "the first entry of a term fits one frame"
 );
 
-/// A session opens. The session id is assigned when the entry is applied (S5).
+/// A session opens, or another process or address continues one. The session id is assigned
+/// when the entry is applied (S5).
 ///
 /// | offset | size | field |
 /// |---|---|---|
@@ -119,6 +120,9 @@ const _: () = assert!(
 /// | 35 | 1 | zero |
 /// | 36 | 4 | response stream id |
 /// | 40 | 8 | hash of the principal |
+/// | 48 | 8 | connect epoch |
+/// | 56 | 8 | incarnation of the client's process |
+/// | 64 | 8 | session to continue, -1 to open one |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionOpen {
     /// Chosen by the client; finds the session again on a repeated connect, and is its secret.
@@ -131,6 +135,12 @@ pub struct SessionOpen {
     pub response_stream_id: i32,
     /// Hash of who opened it; a nonce counts only together with its principal.
     pub principal_hash: u64,
+    /// The connect epoch asked for; granted to one incarnation, and only above those before it.
+    pub connect_epoch: i64,
+    /// The process that asks.
+    pub incarnation: u64,
+    /// The session to continue, or -1: one that is gone is not opened again.
+    pub resume_session: i64,
 }
 
 /// The only session kind so far; Aeron clients will be 2.
@@ -138,7 +148,7 @@ const KIND_LOCKSTEP: u8 = 1;
 
 impl SessionOpen {
     /// Bytes of the body.
-    pub const LENGTH: usize = 48;
+    pub const LENGTH: usize = 72;
 
     /// Encodes the body.
     #[must_use]
@@ -155,6 +165,9 @@ impl SessionOpen {
         bytes[34] = KIND_LOCKSTEP;
         bytes[36..40].copy_from_slice(&self.response_stream_id.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.principal_hash.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.connect_epoch.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.incarnation.to_le_bytes());
+        bytes[64..72].copy_from_slice(&self.resume_session.to_le_bytes());
         bytes
     }
 
@@ -176,6 +189,9 @@ impl SessionOpen {
             response_address: SocketAddr::new(ip, port),
             response_stream_id: i32::from_le_bytes(bytes[36..40].try_into().ok()?),
             principal_hash: i64_at(bytes, 40)? as u64,
+            connect_epoch: i64_at(bytes, 48)?,
+            incarnation: i64_at(bytes, 56)? as u64,
+            resume_session: i64_at(bytes, 64)?,
         })
     }
 }
@@ -326,10 +342,13 @@ mod tests {
                 response_address: address.parse().unwrap(),
                 response_stream_id: 102,
                 principal_hash: 3,
+                connect_epoch: 4,
+                incarnation: 5,
+                resume_session: -1,
             };
             assert_eq!(SessionOpen::decode(&open.encode()), Some(open));
         }
-        assert_eq!(SessionOpen::decode(&[0; 48]), None);
+        assert_eq!(SessionOpen::decode(&[0; SessionOpen::LENGTH]), None);
         let ack = SessionAcknowledgement {
             session: 4,
             position: 64,

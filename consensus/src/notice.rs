@@ -168,6 +168,10 @@ pub enum NodeNotice {
     RequestWhileDraining = 233,
     /// In direct mode, a response found no room in its client's stream and is lost.
     DirectResponseLost = 234,
+    /// A request was refused: another process has continued its session. The client is told.
+    RequestFenced = 235,
+    /// A process spoke for a session that another one has continued.
+    SessionFenced = 236,
     /// A request was refused: it is not known whose answers are right. The client is told.
     RequestWhileContested = 244,
 }

@@ -20,11 +20,16 @@ pub struct Session {
     pub nonce: u64,
     /// Hash of who opened it.
     pub principal_hash: u64,
-    /// Where the client listened when it opened the session.
+    /// Where the client listens: as the last SessionOpen of the session said.
     pub response_address: SocketAddr,
     /// Stream it listens on.
     pub response_stream_id: i32,
-    /// Position of its SessionOpen entry.
+    /// The connect epoch granted last: messages of an older one are of a process that another
+    /// one has replaced.
+    pub connect_epoch: i64,
+    /// The process it was granted to.
+    pub incarnation: u64,
+    /// Position of its first SessionOpen entry.
     pub open_position: Position,
     /// Number of the last request applied.
     pub applied_number: i64,
@@ -32,6 +37,51 @@ pub struct Session {
     pub acknowledged: Position,
     /// Silence after which the leader closes it.
     pub timeout_ns: Nanos,
+}
+
+impl Session {
+    /// Whether this connect epoch was granted to this process.
+    #[must_use]
+    pub const fn is_granted(&self, connect_epoch: i64, incarnation: u64) -> bool {
+        self.connect_epoch == connect_epoch && self.incarnation == incarnation
+    }
+
+    /// A greater epoch takes the session over; the present one may move to another address.
+    fn apply_open(&mut self, open: &SessionOpen) -> OpenVerdict {
+        let is_takeover = open.connect_epoch > self.connect_epoch;
+        if !is_takeover && !self.is_granted(open.connect_epoch, open.incarnation) {
+            return OpenVerdict::Fenced;
+        }
+        self.connect_epoch = open.connect_epoch;
+        self.incarnation = open.incarnation;
+        self.response_address = open.response_address;
+        self.response_stream_id = open.response_stream_id;
+        self.timeout_ns = open.timeout_ns;
+        OpenVerdict::Continued {
+            session: *self,
+            is_takeover,
+        }
+    }
+}
+
+/// What applying a SessionOpen did to the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenVerdict {
+    /// A new session.
+    Opened(Session),
+    /// The session of this nonce is continued, from where the entry says.
+    Continued {
+        /// The session as it is now.
+        session: Session,
+        /// By another process than before, which is fenced from now on.
+        is_takeover: bool,
+    },
+    /// Nothing: the connect epoch was granted before, to another process.
+    Fenced,
+    /// Nothing: the session to continue is gone.
+    Gone,
+    /// Nothing: no further session fits.
+    Full,
 }
 
 /// What applying a request to the table means for the service.
@@ -94,11 +144,19 @@ impl SessionTable {
         self.sessions.binary_search_by_key(&id, |s| s.id).ok()
     }
 
-    /// Applies a SessionOpen. Returns the new session, or `None` when its nonce is known (6.2)
-    /// or the table is full: both are functions of the log, so every node does the same.
-    pub fn apply_open(&mut self, open: &SessionOpen, position: Position) -> Option<Session> {
-        if self.find(open.nonce, open.principal_hash).is_some() || self.is_full() {
-            return None;
+    /// Applies a SessionOpen. All that it depends on is a function of the log, so every node
+    /// does the same.
+    pub fn apply_open(&mut self, open: &SessionOpen, position: Position) -> OpenVerdict {
+        let is_known =
+            |s: &Session| s.nonce == open.nonce && s.principal_hash == open.principal_hash;
+        if let Some(session) = self.sessions.iter_mut().find(|s| is_known(s)) {
+            return session.apply_open(open);
+        }
+        if open.resume_session >= 0 {
+            return OpenVerdict::Gone;
+        }
+        if self.is_full() {
+            return OpenVerdict::Full;
         }
         let session = Session {
             id: self.next_id,
@@ -106,6 +164,8 @@ impl SessionTable {
             principal_hash: open.principal_hash,
             response_address: open.response_address,
             response_stream_id: open.response_stream_id,
+            connect_epoch: open.connect_epoch,
+            incarnation: open.incarnation,
             open_position: position,
             applied_number: 0,
             acknowledged: 0,
@@ -113,7 +173,7 @@ impl SessionTable {
         };
         self.next_id += 1;
         self.sessions.push(session);
-        Some(session)
+        OpenVerdict::Opened(session)
     }
 
     /// Applies a SessionClose. Returns the session that was open until now.
@@ -159,6 +219,10 @@ impl SessionTable {
             for field in [
                 session.id,
                 session.nonce as i64,
+                session.connect_epoch,
+                session.incarnation as i64,
+                i64::from(session.response_address.port()),
+                session.timeout_ns,
                 session.open_position,
                 session.applied_number,
                 session.acknowledged,
@@ -183,18 +247,88 @@ mod tests {
             response_address: "127.0.0.1:1".parse().unwrap(),
             response_stream_id: 102,
             principal_hash: 0,
+            connect_epoch: 1,
+            incarnation: nonce,
+            resume_session: -1,
+        }
+    }
+
+    fn opened(verdict: OpenVerdict) -> i64 {
+        match verdict {
+            OpenVerdict::Opened(session) => session.id,
+            other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn ids_are_assigned_at_apply_and_never_reused() {
         let mut table = SessionTable::new(2);
-        assert_eq!(table.apply_open(&open(1), 32).map(|s| s.id), Some(1));
-        assert_eq!(table.apply_open(&open(1), 64), None);
-        assert_eq!(table.apply_open(&open(2), 96).map(|s| s.id), Some(2));
-        assert_eq!(table.apply_open(&open(3), 128), None);
+        assert_eq!(opened(table.apply_open(&open(1), 32)), 1);
+        assert_eq!(opened(table.apply_open(&open(2), 96)), 2);
+        assert_eq!(table.apply_open(&open(3), 128), OpenVerdict::Full);
         assert_eq!(table.apply_close(1).map(|s| s.id), Some(1));
-        assert_eq!(table.apply_open(&open(3), 160).map(|s| s.id), Some(3));
+        assert_eq!(opened(table.apply_open(&open(3), 160)), 3);
+    }
+
+    #[test]
+    fn a_session_is_continued_by_its_own_process_or_under_a_greater_epoch() {
+        let mut table = SessionTable::new(2);
+        let first = open(1);
+        table.apply_open(&first, 32);
+        let continued = |verdict| match verdict {
+            OpenVerdict::Continued { is_takeover, .. } => Some(is_takeover),
+            _ => None,
+        };
+        // Its own process, from another address.
+        let moved = SessionOpen {
+            response_address: "127.0.0.1:2".parse().unwrap(),
+            ..first
+        };
+        assert_eq!(continued(table.apply_open(&moved, 64)), Some(false));
+        let next = SessionOpen {
+            connect_epoch: 2,
+            incarnation: 9,
+            resume_session: 1,
+            response_address: "127.0.0.1:3".parse().unwrap(),
+            ..first
+        };
+        assert_eq!(continued(table.apply_open(&next, 96)), Some(true));
+        // The old process, and one that asks for the same epoch.
+        assert_eq!(table.apply_open(&first, 128), OpenVerdict::Fenced);
+        let same = SessionOpen {
+            incarnation: 10,
+            ..next
+        };
+        assert_eq!(table.apply_open(&same, 160), OpenVerdict::Fenced);
+        let session = table.get(1).unwrap();
+        assert_eq!(session.response_address, next.response_address);
+        assert!(session.is_granted(2, 9));
+        assert_eq!(session.open_position, 32);
+    }
+
+    #[test]
+    fn a_session_that_is_gone_is_not_opened_by_whoever_wants_to_continue_it() {
+        let mut table = SessionTable::new(2);
+        let resume = SessionOpen {
+            resume_session: 1,
+            ..open(1)
+        };
+        assert_eq!(table.apply_open(&resume, 32), OpenVerdict::Gone);
+    }
+
+    #[test]
+    fn what_a_continued_session_is_like_is_in_the_hash() {
+        let hash = |epoch| {
+            let mut table = SessionTable::new(2);
+            table.apply_open(&open(1), 32);
+            let next = SessionOpen {
+                connect_epoch: epoch,
+                ..open(1)
+            };
+            table.apply_open(&next, 64);
+            table.state_hash()
+        };
+        assert_ne!(hash(1), hash(2));
     }
 
     #[test]

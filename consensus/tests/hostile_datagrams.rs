@@ -14,6 +14,7 @@ use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::agent::start::{StartParts, start};
@@ -186,7 +187,7 @@ impl Siege {
             ..ClientConfig::default()
         };
         let port = tap(address(100, 1), false);
-        let client = ClusterClient::new(config, port, random.next_u64());
+        let client = ClusterClient::new(config, port, ClientIdentity::of_seed(random.next_u64()));
         Self {
             now: 0,
             strangers: (0..4)

@@ -12,6 +12,7 @@ use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::agent::start::{StartParts, start};
@@ -259,7 +260,7 @@ fn a_duty_cycle_in_steady_state_allocates_nothing() {
         ..ClientConfig::default()
     };
     let port = network.port(address(100, 1));
-    let mut client = ClusterClient::new(config, port, 5).unwrap();
+    let mut client = ClusterClient::new(config, port, ClientIdentity::of_seed(5)).unwrap();
     let (mut now, mut received, mut offered) = (0, 0, 0);
     let mut run_to = |goal: u64| {
         run_until(

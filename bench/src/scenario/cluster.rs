@@ -4,10 +4,11 @@ use std::path::Path;
 
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
+use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::config::ClusterConfig;
 use lockstep_transport::concurrent::AtomicBuffer;
-use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now};
+use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now, randomness};
 use lockstep_transport::trace::{CLIENT_MEMBER, TraceRecord, Tracer};
 
 use super::bench_error::BenchError;
@@ -71,7 +72,6 @@ pub fn client(
     cluster: &ClusterConfig,
     workload: Workload,
     leader: usize,
-    seed: u64,
     trace_every: u64,
 ) -> Result<BenchClient, BenchError> {
     let unusable = |problem: String| BenchError::Cluster { problem };
@@ -91,8 +91,10 @@ pub fn client(
         let option = "--message-length";
         return Err(BenchError::Option { option, problem });
     }
+    let what = "the operating system has no randomness for the client's identity";
+    let identity = ClientIdentity::draw(&mut randomness().map_err(BenchError::io(what))?);
     let mut client =
-        ClusterClient::new(config, port, seed).map_err(|error| unusable(error.to_string()))?;
+        ClusterClient::new(config, port, identity).map_err(|error| unusable(error.to_string()))?;
     if trace_every > 0 {
         let what = "failed to allocate the client's trace";
         let ring = AtomicBuffer::allocate(CLIENT_TRACE_LENGTH).map_err(BenchError::io(what))?;
@@ -153,7 +155,7 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
             idle: bench.idle.clone(),
             cores: &bench.cores,
         };
-        let open = || client(&cluster, bench.workload(), 0, bench.seed, bench.trace_every);
+        let open = || client(&cluster, bench.workload(), 0, bench.trace_every);
         embedded::run(&run, open, capped)?
     };
     let after = floor_config.as_ref().map(floor::measure).transpose()?;

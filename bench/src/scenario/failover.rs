@@ -135,7 +135,7 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
     };
     let mut members = ProcessCluster::start(&run)?;
     let leader = members.await_leader()?;
-    let mut client = client(&cluster, bench.workload(), leader, bench.seed, 0)?;
+    let mut client = client(&cluster, bench.workload(), leader, 0)?;
     connect(&mut client, &mut members)?;
     client.start(LoadConfig {
         shape: LoadShape::Closed {

@@ -207,7 +207,7 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
     let messages = orders.iter().map(|order| order.encode().to_vec()).collect();
     let answers = Vec::new();
     let workload = Workload::Prepared { messages, answers };
-    let mut client = client(&cluster, workload, leader, bench.seed, 0)?;
+    let mut client = client(&cluster, workload, leader, 0)?;
     let collected = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&collected);
     client.set_sink(Box::new(move |number, bytes| {

@@ -152,7 +152,7 @@ pub fn run(run: &ProcessRun<'_>, load: LoadConfig) -> Result<ClusterRun, BenchEr
     let leader = members.await_leader()?;
     let bench = run.bench;
     let workload = bench.workload();
-    let mut client = client(run.cluster, workload, leader, bench.seed, bench.trace_every)?;
+    let mut client = client(run.cluster, workload, leader, bench.trace_every)?;
     // On a thread of its own, so that pinning ends with the run.
     let usage = std::thread::scope(|scope| {
         let drive = scope.spawn(|| {

@@ -67,6 +67,10 @@ impl Conversation {
             {
                 self.on_unexpected(now, origin);
             }
+            // All that comes on an image is of one term.
+            _ if message.leadership_term_id() < self.session.leadership_term_id() => {
+                self.counters.messages_stale += 1;
+            }
             ClusterMessage::Response { header, payload } => {
                 self.on_response(now, &header, payload, handler);
             }
@@ -112,11 +116,32 @@ impl Conversation {
     fn on_change(&mut self, now: Nanos, origin: Origin, change: SessionChange, detail: &[u8]) {
         match change {
             SessionChange::None => self.on_unexpected(now, origin),
+            SessionChange::Stale => self.counters.messages_stale += 1,
+            SessionChange::NotForThisProcess => self.counters.messages_of_other_processes += 1,
             SessionChange::Moved => {}
             SessionChange::Closed(reason) => self.end(reason, detail),
-            SessionChange::Opened { applied_number } => {
+            SessionChange::Opened {
+                applied_number,
+                is_first,
+                is_new_leader,
+            } => {
                 self.on_opened(now, origin, applied_number);
+                self.tell_opened(origin.member, is_first, is_new_leader);
             }
+        }
+    }
+
+    /// A leader of the same term that serves the session again is no news: nothing changed.
+    fn tell_opened(&mut self, leader: usize, is_first: bool, is_new_leader: bool) {
+        if self.session.is_closed() {
+            return;
+        }
+        if is_first {
+            self.notices.connected(self.session.id().unwrap_or(-1));
+        } else if is_new_leader {
+            let term = self.session.leadership_term_id();
+            self.notices.new_leader(leader, term);
+            self.counters.leader_changes += 1;
         }
     }
 
@@ -124,13 +149,6 @@ impl Conversation {
         if self.requests.synchronise(applied_number).is_err() {
             self.end(CloseReason::SequenceGap, b"");
             return;
-        }
-        if self.image.is_none() {
-            self.notices.connected(self.session.id().unwrap_or(-1));
-        } else {
-            let term = self.session.leadership_term_id();
-            self.notices.new_leader(origin.member, term);
-            self.counters.leader_changes += 1;
         }
         self.image = Some(origin.image);
         self.connected_at = now;
@@ -180,17 +198,9 @@ impl Conversation {
                 self.stalls = 0;
             }
             Ok(false) => {}
-            // A request that this session's client sent before its restart was still under way.
-            Err(_) if self.may_skip_to(number) => {
-                self.requests.skip_to(number);
-            }
             // The application is told by the reason.
             Err(_) => self.end(CloseReason::SequenceGap, b""),
         }
-    }
-
-    fn may_skip_to(&self, number: i64) -> bool {
-        self.config.resume.is_some() && self.requests.in_flight() == 0 && number < i64::MAX
     }
 
     fn on_refused(
@@ -199,6 +209,10 @@ impl Conversation {
         refused: &Refused,
         handler: &mut impl FnMut(EgressEvent<'_>),
     ) {
+        if refused.connect_epoch != self.session.connect_epoch() {
+            self.counters.messages_of_other_processes += 1;
+            return;
+        }
         self.counters.refusals += 1;
         let number = refused.number;
         let is_in_flight =
@@ -221,8 +235,11 @@ impl Conversation {
                     reason: refused.reason,
                 });
             }
+            RefusalReason::Fenced => self.end(CloseReason::Fenced, b""),
             RefusalReason::TooLong if is_in_flight => self.on_too_long(number, handler),
-            RefusalReason::AlreadyApplied | RefusalReason::TooLong => {}
+            RefusalReason::AlreadyApplied | RefusalReason::TooLong => {
+                self.counters.refusals_late += 1;
+            }
         }
     }
 

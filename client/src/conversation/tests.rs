@@ -76,6 +76,8 @@ fn answer(
         leader_member_id: origin.member as i32,
         code,
         version: 1,
+        session_timeout_ms: 0,
+        connect_epoch: conversation.session().connect_epoch(),
         detail: b"a detail",
     };
     let mut buffer = [0; 256];
@@ -84,7 +86,7 @@ fn answer(
 }
 
 fn connected_with(config: ClientConfig) -> Conversation {
-    let mut conversation = Conversation::new(config, 1);
+    let mut conversation = Conversation::new(config, &ClientIdentity::of_seed(1));
     conversation.tick(0, HEALTHY);
     assert!(conversation.connect_request().is_some());
     conversation.on_connect_request_sent(0);
@@ -117,8 +119,12 @@ fn offer_and_send(conversation: &mut Conversation, count: i64) {
 }
 
 fn response(position: i64, number: i64) -> Vec<u8> {
+    response_in(3, position, number)
+}
+
+fn response_in(term: i64, position: i64, number: i64) -> Vec<u8> {
     ResponseHeader {
-        leadership_term_id: 3,
+        leadership_term_id: term,
         session_id: 7,
         position,
         cause: position - 32,
@@ -138,6 +144,8 @@ fn refused(number: i64, reason: RefusalReason, expected_number: i64) -> [u8; Ref
         number,
         expected_number,
         reason,
+        leadership_term_id: 3,
+        connect_epoch: 1,
     }
     .encode()
 }
@@ -148,6 +156,7 @@ fn new_leader(term: i64, applied_number: i64) -> Vec<u8> {
         session_id: 7,
         applied_number,
         leader_member_id: 2,
+        connect_epoch: 1,
         endpoints: b"",
     };
     let mut buffer = [0; 128];
@@ -157,7 +166,7 @@ fn new_leader(term: i64, applied_number: i64) -> Vec<u8> {
 
 #[test]
 fn nothing_can_be_offered_before_a_leader_serves_the_session() {
-    let mut conversation = Conversation::new(config(), 1);
+    let mut conversation = Conversation::new(config(), &ClientIdentity::of_seed(1));
     assert_eq!(conversation.offer(0, b"x"), OfferResult::NotConnected);
 }
 
@@ -194,8 +203,11 @@ fn k2_a_new_leader_gets_what_was_not_applied_and_its_repeats_are_dropped() {
     let events = say(&mut conversation, 2, NEXT_LEADER, &new_leader(4, 2));
     assert_eq!(events, [Heard::NewLeader(2, 4)]);
     assert_eq!(send_all(&mut conversation, 2), [3, 4]);
-    assert_eq!(say(&mut conversation, 3, NEXT_LEADER, &response(64, 1)), []);
-    let events = say(&mut conversation, 3, NEXT_LEADER, &response(96, 2));
+    assert_eq!(
+        say(&mut conversation, 3, NEXT_LEADER, &response_in(4, 64, 1)),
+        []
+    );
+    let events = say(&mut conversation, 3, NEXT_LEADER, &response_in(4, 96, 2));
     assert_eq!(events, [Heard::Response(2, 96)]);
     // The old leader is not listened to any more.
     assert_eq!(say(&mut conversation, 3, LEADER, &response(128, 3)), []);
@@ -222,7 +234,7 @@ fn a_silent_leader_is_given_up_and_the_session_resumed_elsewhere() {
     assert_eq!((request.resume_session, request.resume_token), (7, 5));
     conversation.on_connect_request_sent(2 * SECOND);
     let events = answer(&mut conversation, 2 * SECOND, NEXT_LEADER, EventCode::Ok, 1);
-    assert_eq!(events, [Heard::NewLeader(2, 3)]);
+    assert_eq!(events, [], "the term is the same: nobody was elected");
     assert_eq!(send_all(&mut conversation, 2 * SECOND), [2]);
 }
 
@@ -338,6 +350,7 @@ fn progress_releases_requests_that_have_no_response() {
         session_id: 7,
         applied_number: 3,
         acknowledged: 0,
+        leadership_term_id: 3,
     };
     say(&mut conversation, 1, LEADER, &progress.encode());
     assert_eq!(conversation.requests().in_flight(), 0);
@@ -383,16 +396,17 @@ fn k1_a_restarted_client_gets_only_what_it_had_not_acknowledged() {
             resume_token: 5,
             last_received: 96,
             last_received_ordinal: 0,
+            connect_epoch: 1,
+            leadership_term_id: 3,
         }),
         ..config()
     };
-    let mut conversation = Conversation::new(config, 1);
+    let mut conversation = Conversation::new(config, &ClientIdentity::of_seed(1));
     conversation.tick(0, HEALTHY);
     conversation.on_connect_request_sent(0);
-    let events = answer(&mut conversation, 0, LEADER, EventCode::Ok, 5);
+    let events = answer(&mut conversation, 0, LEADER, EventCode::Ok, 6);
     assert_eq!(events, [Heard::Connected(7)]);
     assert_eq!(say(&mut conversation, 1, LEADER, &response(96, 3)), []);
-    // A request of its former life is applied only now.
     let events = say(&mut conversation, 1, LEADER, &response(128, 6));
     assert_eq!(events, [Heard::Response(6, 128)]);
     assert_eq!(conversation.offer(2, b"x"), OfferResult::Accepted(7));
@@ -400,7 +414,7 @@ fn k1_a_restarted_client_gets_only_what_it_had_not_acknowledged() {
 
 #[test]
 fn a_refused_connection_says_why() {
-    let mut conversation = Conversation::new(config(), 1);
+    let mut conversation = Conversation::new(config(), &ClientIdentity::of_seed(1));
     conversation.tick(0, HEALTHY);
     conversation.on_connect_request_sent(0);
     let events = answer(&mut conversation, 0, LEADER, EventCode::Error, 0);
@@ -438,4 +452,54 @@ fn control_messages_wait_for_nobody_and_responses_for_the_application() {
     let mut events = Vec::new();
     conversation.deliver_notices(&mut |event| events.push(heard(event)));
     assert_eq!(events, [Heard::NewLeader(2, 4)]);
+}
+
+#[test]
+fn a_refusal_of_another_process_concerns_nobody_and_its_own_as_fenced_ends_the_session() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 2);
+    let mut other = Refused {
+        session_id: 7,
+        number: 1,
+        expected_number: 0,
+        reason: RefusalReason::TooLong,
+        leadership_term_id: 3,
+        connect_epoch: 0,
+    };
+    for reason in [RefusalReason::TooLong, RefusalReason::Fenced] {
+        other.reason = reason;
+        assert_eq!(say(&mut conversation, 1, LEADER, &other.encode()), []);
+    }
+    assert_eq!(conversation.counters().messages_of_other_processes, 2);
+    assert_eq!(conversation.requests().in_flight(), 2);
+    other.connect_epoch = 1;
+    let events = say(&mut conversation, 1, LEADER, &other.encode());
+    assert_eq!(events, [Heard::Closed(CloseReason::Fenced)]);
+}
+
+#[test]
+fn whatever_is_of_an_older_term_is_counted_and_ignored() {
+    let mut conversation = connected();
+    say(&mut conversation, 1, NEXT_LEADER, &new_leader(4, 0));
+    offer_and_send(&mut conversation, 2);
+    let progress = Progress {
+        session_id: 7,
+        applied_number: 2,
+        acknowledged: 0,
+        leadership_term_id: 3,
+    };
+    // On the image of the present leader, as a leader that was deposed in between would.
+    assert_eq!(
+        say(&mut conversation, 1, NEXT_LEADER, &progress.encode()),
+        []
+    );
+    assert_eq!(say(&mut conversation, 1, NEXT_LEADER, &response(64, 1)), []);
+    let refusal = refused(1, RefusalReason::TooLong, 0);
+    assert_eq!(say(&mut conversation, 1, NEXT_LEADER, &refusal), []);
+    assert_eq!(
+        say(&mut conversation, 1, NEXT_LEADER, &new_leader(4, 2)),
+        []
+    );
+    assert_eq!(conversation.counters().messages_stale, 4);
+    assert_eq!(conversation.requests().in_flight(), 2);
 }

@@ -22,6 +22,9 @@ pub enum EventCode {
     AuthenticationRejected = 3,
     /// The session is closed; the detail says why.
     Closed = 4,
+    /// Another process has continued the session, under the connect epoch given: it is not the
+    /// receiver's any more.
+    Fenced = 5,
 }
 
 impl EventCode {
@@ -34,12 +37,13 @@ impl EventCode {
             2 => Self::Redirect,
             3 => Self::AuthenticationRejected,
             4 => Self::Closed,
+            5 => Self::Fenced,
             _ => return None,
         })
     }
 }
 
-/// An answer to a connect request, or news about a session. Template 2, block 64, then
+/// An answer to a connect request, or news about a session. Template 2, block 72, then
 /// `detail`.
 ///
 /// | offset | size | field |
@@ -53,7 +57,8 @@ impl EventCode {
 /// | 48 | 4 | leader member id, negative unknown |
 /// | 52 | 4 | code |
 /// | 56 | 4 | protocol version of the cluster |
-/// | 60 | 4 | zero |
+/// | 60 | 4 | session timeout in milliseconds, 0 unknown |
+/// | 64 | 8 | connect epoch of the session |
 /// | – | 4+n | detail |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionEvent<'a> {
@@ -75,17 +80,21 @@ pub struct SessionEvent<'a> {
     pub code: EventCode,
     /// Protocol version of the cluster.
     pub version: i32,
+    /// Silence after which the cluster closes the session, in ms; 0 when it is about none.
+    pub session_timeout_ms: u32,
+    /// The session's connect epoch: of OK the one granted, of FENCED the one that rules.
+    pub connect_epoch: i64,
     /// Redirect: endpoints, see [`Endpoints`](super::Endpoints). Otherwise: text.
     pub detail: &'a [u8],
 }
 
 impl<'a> SessionEvent<'a> {
     /// Bytes of header and block.
-    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 64;
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 72;
 
     /// Encodes into `buffer` and returns the length, or `None` when it does not fit.
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
-        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 64 }>::new(Template::SessionEvent)
+        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 72 }>::new(Template::SessionEvent)
             .i64(self.session_id)
             .i64(self.correlation_id)
             .i64(self.leadership_term_id)
@@ -95,13 +104,14 @@ impl<'a> SessionEvent<'a> {
             .i32(self.leader_member_id)
             .i32(self.code as i32)
             .i32(self.version)
-            .u32(0)
+            .u32(self.session_timeout_ms)
+            .i64(self.connect_epoch)
             .finish();
         write_with_var_data(&fixed, self.detail, buffer)
     }
 
     fn read(mut message: Message<'a>) -> Result<Self, ProtocolError> {
-        let block = message.block::<64>()?;
+        let block = message.block::<72>()?;
         let detail = message.var_data()?;
         message.finish()?;
         let code = i32_at(block, 52);
@@ -115,12 +125,14 @@ impl<'a> SessionEvent<'a> {
             leader_member_id: i32_at(block, 48),
             code: EventCode::from_number(code).ok_or(ProtocolError::UnknownCode(code))?,
             version: i32_at(block, 56),
+            session_timeout_ms: u32_at(block, 60),
+            connect_epoch: i64_at(block, 64),
             detail,
         })
     }
 }
 
-/// The session has a new leader: the sender. Template 6, block 32, then `endpoints`.
+/// The session has a new leader: the sender. Template 6, block 40, then `endpoints`.
 ///
 /// | offset | size | field |
 /// |---|---|---|
@@ -129,6 +141,7 @@ impl<'a> SessionEvent<'a> {
 /// | 16 | 8 | applied number |
 /// | 24 | 4 | leader member id |
 /// | 28 | 4 | zero |
+/// | 32 | 8 | connect epoch of the session |
 /// | – | 4+n | endpoints |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewLeaderEvent<'a> {
@@ -140,28 +153,31 @@ pub struct NewLeaderEvent<'a> {
     pub applied_number: i64,
     /// The new leader.
     pub leader_member_id: i32,
+    /// The session's connect epoch: the event is for the process that has it.
+    pub connect_epoch: i64,
     /// Ingress endpoints of all members, see [`Endpoints`](super::Endpoints).
     pub endpoints: &'a [u8],
 }
 
 impl<'a> NewLeaderEvent<'a> {
     /// Bytes of header and block.
-    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 32;
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 40;
 
     /// Encodes into `buffer` and returns the length, or `None` when it does not fit.
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
-        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 32 }>::new(Template::NewLeaderEvent)
+        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 40 }>::new(Template::NewLeaderEvent)
             .i64(self.leadership_term_id)
             .i64(self.session_id)
             .i64(self.applied_number)
             .i32(self.leader_member_id)
             .u32(0)
+            .i64(self.connect_epoch)
             .finish();
         write_with_var_data(&fixed, self.endpoints, buffer)
     }
 
     fn read(mut message: Message<'a>) -> Result<Self, ProtocolError> {
-        let block = message.block::<32>()?;
+        let block = message.block::<40>()?;
         let endpoints = message.var_data()?;
         message.finish()?;
         Ok(Self {
@@ -169,6 +185,7 @@ impl<'a> NewLeaderEvent<'a> {
             session_id: i64_at(block, 8),
             applied_number: i64_at(block, 16),
             leader_member_id: i32_at(block, 24),
+            connect_epoch: i64_at(block, 32),
             endpoints,
         })
     }
@@ -269,6 +286,8 @@ pub enum RefusalReason {
     WrongTerm = 7,
     /// The leader is handing over: ask the next one.
     Draining = 8,
+    /// The connect epoch is an older one: another process has continued the session.
+    Fenced = 9,
     /// The members' services do not agree whose answers are right: try again later.
     Contested = 10,
 }
@@ -286,13 +305,14 @@ impl RefusalReason {
             6 => Self::TooLong,
             7 => Self::WrongTerm,
             8 => Self::Draining,
+            9 => Self::Fenced,
             10 => Self::Contested,
             _ => return None,
         })
     }
 }
 
-/// A request was not accepted. Template 41, block 32.
+/// A request was not accepted. Template 41, block 48.
 ///
 /// | offset | size | field |
 /// |---|---|---|
@@ -301,6 +321,8 @@ impl RefusalReason {
 /// | 16 | 8 | number expected next |
 /// | 24 | 4 | reason |
 /// | 28 | 4 | zero |
+/// | 32 | 8 | leadership term id |
+/// | 40 | 8 | connect epoch of the request |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The session.
@@ -311,11 +333,15 @@ pub struct Refused {
     pub expected_number: i64,
     /// Why.
     pub reason: RefusalReason,
+    /// The leadership term of the member that refuses.
+    pub leadership_term_id: i64,
+    /// Connect epoch that the request came with: the refusal is for the process that has it.
+    pub connect_epoch: i64,
 }
 
 impl Refused {
     /// Bytes of the message.
-    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 32;
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 48;
 
     /// Encodes the message.
     #[must_use]
@@ -326,11 +352,13 @@ impl Refused {
             .i64(self.expected_number)
             .i32(self.reason as i32)
             .u32(0)
+            .i64(self.leadership_term_id)
+            .i64(self.connect_epoch)
             .finish()
     }
 
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
-        let block = message.block::<32>()?;
+        let block = message.block::<48>()?;
         message.finish()?;
         let reason = i32_at(block, 24);
         Ok(Self {
@@ -338,17 +366,20 @@ impl Refused {
             number: i64_at(block, 8),
             expected_number: i64_at(block, 16),
             reason: RefusalReason::from_number(reason).ok_or(ProtocolError::UnknownCode(reason))?,
+            leadership_term_id: i64_at(block, 32),
+            connect_epoch: i64_at(block, 40),
         })
     }
 }
 
-/// How far a session's requests are applied, when no response said so. Template 42, block 24.
+/// How far a session's requests are applied, when no response said so. Template 42, block 32.
 ///
 /// | offset | size | field |
 /// |---|---|---|
 /// | 0 | 8 | session id |
 /// | 8 | 8 | applied number |
 /// | 16 | 8 | acknowledged position |
+/// | 24 | 8 | leadership term id |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The session.
@@ -357,11 +388,13 @@ pub struct Progress {
     pub applied_number: i64,
     /// Position up to which the cluster knows responses to be received.
     pub acknowledged: Position,
+    /// The leader's term.
+    pub leadership_term_id: i64,
 }
 
 impl Progress {
     /// Bytes of the message.
-    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 24;
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 32;
 
     /// Encodes the message.
     #[must_use]
@@ -370,16 +403,18 @@ impl Progress {
             .i64(self.session_id)
             .i64(self.applied_number)
             .i64(self.acknowledged)
+            .i64(self.leadership_term_id)
             .finish()
     }
 
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
-        let block = message.block::<24>()?;
+        let block = message.block::<32>()?;
         message.finish()?;
         Ok(Self {
             session_id: i64_at(block, 0),
             applied_number: i64_at(block, 8),
             acknowledged: i64_at(block, 16),
+            leadership_term_id: i64_at(block, 24),
         })
     }
 }
@@ -433,6 +468,18 @@ impl<'a> ClusterMessage<'a> {
             Self::Response { header, .. } => header.session_id,
             Self::Refused(refused) => refused.session_id,
             Self::Progress(progress) => progress.session_id,
+        }
+    }
+
+    /// The leadership term in which it was said.
+    #[must_use]
+    pub const fn leadership_term_id(&self) -> i64 {
+        match self {
+            Self::SessionEvent(event) => event.leadership_term_id,
+            Self::NewLeaderEvent(event) => event.leadership_term_id,
+            Self::Response { header, .. } => header.leadership_term_id,
+            Self::Refused(refused) => refused.leadership_term_id,
+            Self::Progress(progress) => progress.leadership_term_id,
         }
     }
 }

@@ -7,7 +7,7 @@ use lockstep_transport::position::Position;
 use super::block::{BlockWriter, Message, i32_at, i64_at, u32_at, u64_at, write_with_var_data};
 use super::{MESSAGE_HEADER_LENGTH, ProtocolError, Template};
 
-/// Opens a session, or resumes one. Template 3, block 64, then `principal`.
+/// Opens a session, or resumes one. Template 3, block 80, then `principal`.
 ///
 /// | offset | size | field |
 /// |---|---|---|
@@ -21,6 +21,8 @@ use super::{MESSAGE_HEADER_LENGTH, ProtocolError, Template};
 /// | 52 | 4 | response stream id |
 /// | 56 | 4 | client protocol version |
 /// | 60 | 4 | session timeout in milliseconds, 0 = the cluster's |
+/// | 64 | 8 | connect epoch asked for |
+/// | 72 | 8 | incarnation |
 /// | – | 4+n | principal |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectRequest<'a> {
@@ -44,17 +46,23 @@ pub struct ConnectRequest<'a> {
     pub version: i32,
     /// Silence after which the cluster may close the session, in ms; 0 takes the cluster's.
     pub session_timeout_ms: u32,
+    /// The connect epoch that this process asks for: 1 opens, a resume asks for a greater one
+    /// than the session has. Granted at most once, to one incarnation.
+    pub connect_epoch: i64,
+    /// Drawn once by each process: tells its repeats from another process that asks for the
+    /// same epoch.
+    pub incarnation: u64,
     /// Who connects; opaque to the protocol.
     pub principal: &'a [u8],
 }
 
 impl<'a> ConnectRequest<'a> {
     /// Bytes of header and block.
-    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 64;
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 80;
 
     /// Encodes into `buffer` and returns the length, or `None` when it does not fit.
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
-        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 64 }>::new(Template::ConnectRequest)
+        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 80 }>::new(Template::ConnectRequest)
             .i64(self.correlation_id)
             .u64(self.cluster_id)
             .u64(self.nonce)
@@ -65,12 +73,14 @@ impl<'a> ConnectRequest<'a> {
             .i32(self.response_stream_id)
             .i32(self.version)
             .u32(self.session_timeout_ms)
+            .i64(self.connect_epoch)
+            .u64(self.incarnation)
             .finish();
         write_with_var_data(&fixed, self.principal, buffer)
     }
 
     fn read(mut message: Message<'a>) -> Result<Self, ProtocolError> {
-        let block = message.block::<64>()?;
+        let block = message.block::<80>()?;
         let principal = message.var_data()?;
         message.finish()?;
         Ok(Self {
@@ -84,12 +94,14 @@ impl<'a> ConnectRequest<'a> {
             response_stream_id: i32_at(block, 52),
             version: i32_at(block, 56),
             session_timeout_ms: u32_at(block, 60),
+            connect_epoch: i64_at(block, 64),
+            incarnation: u64_at(block, 72),
             principal,
         })
     }
 }
 
-/// What precedes the payload of a request. Template 1, block 32.
+/// What precedes the payload of a request. Template 1, block 40.
 ///
 /// | offset | size | field |
 /// |---|---|---|
@@ -97,7 +109,8 @@ impl<'a> ConnectRequest<'a> {
 /// | 8 | 8 | session id |
 /// | 16 | 8 | request number |
 /// | 24 | 8 | acknowledged position |
-/// | 32 | n | payload |
+/// | 32 | 8 | connect epoch |
+/// | 40 | n | payload |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHeader {
     /// Leadership term the client knows.
@@ -108,11 +121,13 @@ pub struct RequestHeader {
     pub number: i64,
     /// Position up to which responses were handed to the application.
     pub acknowledged: Position,
+    /// Connect epoch of the process that sent it; of an older one it is refused.
+    pub connect_epoch: i64,
 }
 
 impl RequestHeader {
     /// Bytes in front of the payload.
-    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 32;
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 40;
 
     /// Encodes what goes in front of the payload.
     #[must_use]
@@ -122,27 +137,30 @@ impl RequestHeader {
             .i64(self.session_id)
             .i64(self.number)
             .i64(self.acknowledged)
+            .i64(self.connect_epoch)
             .finish()
     }
 
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
-        let block = message.block::<32>()?;
+        let block = message.block::<40>()?;
         Ok(Self {
             leadership_term_id: i64_at(block, 0),
             session_id: i64_at(block, 8),
             number: i64_at(block, 16),
             acknowledged: i64_at(block, 24),
+            connect_epoch: i64_at(block, 32),
         })
     }
 }
 
-/// Keeps a session alive and acknowledges. Template 5, block 24.
+/// Keeps a session alive and acknowledges. Template 5, block 32.
 ///
 /// | offset | size | field |
 /// |---|---|---|
 /// | 0 | 8 | leadership term id the client knows |
 /// | 8 | 8 | session id |
 /// | 16 | 8 | acknowledged position |
+/// | 24 | 8 | connect epoch |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
     /// Leadership term the client knows.
@@ -151,11 +169,13 @@ pub struct KeepAlive {
     pub session_id: i64,
     /// Position up to which responses were handed to the application.
     pub acknowledged: Position,
+    /// Connect epoch of the process that sent it.
+    pub connect_epoch: i64,
 }
 
 impl KeepAlive {
     /// Bytes of the message.
-    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 24;
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 32;
 
     /// Encodes the message.
     #[must_use]
@@ -164,6 +184,50 @@ impl KeepAlive {
             .i64(self.leadership_term_id)
             .i64(self.session_id)
             .i64(self.acknowledged)
+            .i64(self.connect_epoch)
+            .finish()
+    }
+
+    fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
+        let block = message.block::<32>()?;
+        message.finish()?;
+        Ok(Self {
+            leadership_term_id: i64_at(block, 0),
+            session_id: i64_at(block, 8),
+            acknowledged: i64_at(block, 16),
+            connect_epoch: i64_at(block, 24),
+        })
+    }
+}
+
+/// Ends a session. Template 4, block 24.
+///
+/// | offset | size | field |
+/// |---|---|---|
+/// | 0 | 8 | leadership term id the client knows |
+/// | 8 | 8 | session id |
+/// | 16 | 8 | connect epoch |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseRequest {
+    /// Leadership term the client knows.
+    pub leadership_term_id: i64,
+    /// The session.
+    pub session_id: i64,
+    /// Connect epoch of the process that sent it.
+    pub connect_epoch: i64,
+}
+
+impl CloseRequest {
+    /// Bytes of the message.
+    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 24;
+
+    /// Encodes the message.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        BlockWriter::new(Template::CloseRequest)
+            .i64(self.leadership_term_id)
+            .i64(self.session_id)
+            .i64(self.connect_epoch)
             .finish()
     }
 
@@ -173,44 +237,7 @@ impl KeepAlive {
         Ok(Self {
             leadership_term_id: i64_at(block, 0),
             session_id: i64_at(block, 8),
-            acknowledged: i64_at(block, 16),
-        })
-    }
-}
-
-/// Ends a session. Template 4, block 16.
-///
-/// | offset | size | field |
-/// |---|---|---|
-/// | 0 | 8 | leadership term id the client knows |
-/// | 8 | 8 | session id |
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CloseRequest {
-    /// Leadership term the client knows.
-    pub leadership_term_id: i64,
-    /// The session.
-    pub session_id: i64,
-}
-
-impl CloseRequest {
-    /// Bytes of the message.
-    pub const LENGTH: usize = MESSAGE_HEADER_LENGTH + 16;
-
-    /// Encodes the message.
-    #[must_use]
-    pub fn encode(&self) -> [u8; Self::LENGTH] {
-        BlockWriter::new(Template::CloseRequest)
-            .i64(self.leadership_term_id)
-            .i64(self.session_id)
-            .finish()
-    }
-
-    fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
-        let block = message.block::<16>()?;
-        message.finish()?;
-        Ok(Self {
-            leadership_term_id: i64_at(block, 0),
-            session_id: i64_at(block, 8),
+            connect_epoch: i64_at(block, 16),
         })
     }
 }

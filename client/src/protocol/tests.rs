@@ -13,6 +13,8 @@ const CONNECT: ConnectRequest<'_> = ConnectRequest {
     response_stream_id: 102,
     version: 1,
     session_timeout_ms: 10_000,
+    connect_epoch: 6,
+    incarnation: 0x4142,
     principal: b"me",
 };
 
@@ -26,6 +28,8 @@ const EVENT: SessionEvent<'_> = SessionEvent {
     leader_member_id: 2,
     code: EventCode::Redirect,
     version: 1,
+    session_timeout_ms: 0x1234,
+    connect_epoch: 13,
     detail: b"0=127.0.0.1:9",
 };
 
@@ -34,6 +38,7 @@ const NEW_LEADER: NewLeaderEvent<'_> = NewLeaderEvent {
     session_id: 7,
     applied_number: 6,
     leader_member_id: 1,
+    connect_epoch: 14,
     endpoints: b"1=[::1]:9",
 };
 
@@ -42,6 +47,7 @@ const REQUEST: RequestHeader = RequestHeader {
     session_id: 2,
     number: 3,
     acknowledged: 4,
+    connect_epoch: 5,
 };
 
 const RESPONSE: ResponseHeader = ResponseHeader {
@@ -61,23 +67,28 @@ const REFUSED: Refused = Refused {
     number: 2,
     expected_number: 3,
     reason: RefusalReason::WrongTerm,
+    leadership_term_id: 4,
+    connect_epoch: 5,
 };
 
 const PROGRESS: Progress = Progress {
     session_id: 1,
     applied_number: 2,
     acknowledged: 3,
+    leadership_term_id: 4,
 };
 
 const KEEP_ALIVE: KeepAlive = KeepAlive {
     leadership_term_id: 1,
     session_id: 2,
     acknowledged: 3,
+    connect_epoch: 4,
 };
 
 const CLOSE: CloseRequest = CloseRequest {
     leadership_term_id: 1,
     session_id: 2,
+    connect_epoch: 3,
 };
 
 fn with_buffer(encode: impl Fn(&mut [u8]) -> Option<usize>) -> Vec<u8> {
@@ -124,37 +135,39 @@ fn hex(text: &str) -> Vec<u8> {
 #[test]
 fn ingress_messages_have_their_golden_bytes() {
     let messages = client_messages();
-    let connect = "4000 0300 534c 0100  0807060504030201 1211000000000000 2221000000000000
+    let connect = "5000 0300 534c 0100  0807060504030201 1211000000000000 2221000000000000
         ffffffffffffffff 3231000000000000 4000000000000000 05000000 66000000 01000000 10270000
-        02000000 6d65";
+        0600000000000000 4241000000000000 02000000 6d65";
     assert_eq!(messages[0], hex(connect));
-    let request = "2000 0100 534c 0100  0100000000000000 0200000000000000 0300000000000000
-        0400000000000000 7061796c6f6164";
+    let request = "2800 0100 534c 0100  0100000000000000 0200000000000000 0300000000000000
+        0400000000000000 0500000000000000 7061796c6f6164";
     assert_eq!(messages[1], hex(request));
-    let keep_alive = "1800 0500 534c 0100  0100000000000000 0200000000000000 0300000000000000";
+    let keep_alive = "2000 0500 534c 0100  0100000000000000 0200000000000000 0300000000000000
+        0400000000000000";
     assert_eq!(messages[2], hex(keep_alive));
-    let close = "1000 0400 534c 0100  0100000000000000 0200000000000000";
+    let close = "1800 0400 534c 0100  0100000000000000 0200000000000000 0300000000000000";
     assert_eq!(messages[3], hex(close));
 }
 
 #[test]
 fn egress_messages_have_their_golden_bytes() {
     let messages = cluster_messages();
-    let event = "4000 0200 534c 0100  0700000000000000 0800000000000000 0900000000000000
-        0a00000000000000 0b00000000000000 0c00000000000000 02000000 02000000 01000000 00000000
-        0d000000 303d3132372e302e302e313a39";
+    let event = "4800 0200 534c 0100  0700000000000000 0800000000000000 0900000000000000
+        0a00000000000000 0b00000000000000 0c00000000000000 02000000 02000000 01000000 34120000
+        0d00000000000000 0d000000 303d3132372e302e302e313a39";
     assert_eq!(messages[0], hex(event));
-    let new_leader = "2000 0600 534c 0100  0300000000000000 0700000000000000 0600000000000000
-        01000000 00000000 09000000 313d5b3a3a315d3a39";
+    let new_leader = "2800 0600 534c 0100  0300000000000000 0700000000000000 0600000000000000
+        01000000 00000000 0e00000000000000 09000000 313d5b3a3a315d3a39";
     assert_eq!(messages[1], hex(new_leader));
     let response = "4000 2800 534c 0100  0100000000000000 0200000000000000 0300000000000000
         0400000000000000 0500000000000000 0600000000000000 0700000000000000 08000000 01000000
         7061796c6f6164";
     assert_eq!(messages[2], hex(response));
-    let refused = "2000 2900 534c 0100  0100000000000000 0200000000000000 0300000000000000
-        07000000 00000000";
+    let refused = "3000 2900 534c 0100  0100000000000000 0200000000000000 0300000000000000
+        07000000 00000000 0400000000000000 0500000000000000";
     assert_eq!(messages[3], hex(refused));
-    let progress = "1800 2a00 534c 0100  0100000000000000 0200000000000000 0300000000000000";
+    let progress = "2000 2a00 534c 0100  0100000000000000 0200000000000000 0300000000000000
+        0400000000000000";
     assert_eq!(messages[4], hex(progress));
 }
 
@@ -197,7 +210,7 @@ fn what_was_encoded_is_decoded() {
 fn every_truncation_is_refused() {
     for bytes in client_messages() {
         // The application's payload has no length of its own: what is left of it is payload.
-        let fixed = if bytes[2] == 1 { 40 } else { bytes.len() };
+        let fixed = if bytes[2] == 1 { 48 } else { bytes.len() };
         for length in 0..fixed {
             assert!(ClientMessage::decode(&bytes[..length]).is_err());
         }
@@ -227,7 +240,7 @@ fn left_over_bytes_are_refused_from_our_own_version_and_skipped_from_a_newer_one
 #[test]
 fn a_longer_block_is_skipped_and_a_shorter_one_refused() {
     let header = REQUEST.encode();
-    let longer = [&[40, 0], &header[2..], &[9; 8], b"payload"].concat();
+    let longer = [&[48, 0], &header[2..], &[9; 8], b"payload"].concat();
     assert_eq!(
         ClientMessage::decode(&longer),
         Ok(ClientMessage::Request {
@@ -235,12 +248,12 @@ fn a_longer_block_is_skipped_and_a_shorter_one_refused() {
             payload: b"payload"
         })
     );
-    let shorter = [&[31, 0], &header[2..]].concat();
+    let shorter = [&[39, 0], &header[2..]].concat();
     assert_eq!(
         ClientMessage::decode(&shorter),
         Err(ProtocolError::ShortBlock {
             template: 1,
-            length: 31
+            length: 39
         })
     );
 }
@@ -275,10 +288,10 @@ fn foreign_schemas_versions_directions_and_codes_are_refused() {
         Err(ProtocolError::UnknownCode(99))
     );
     let mut event = with_buffer(|buffer| EVENT.encode(buffer));
-    event[60] = 5;
+    event[60] = 6;
     assert_eq!(
         ClusterMessage::decode(&event),
-        Err(ProtocolError::UnknownCode(5))
+        Err(ProtocolError::UnknownCode(6))
     );
 }
 
@@ -286,7 +299,7 @@ fn foreign_schemas_versions_directions_and_codes_are_refused() {
 fn a_var_data_length_beyond_the_message_is_refused() {
     let mut bytes = with_buffer(|buffer| CONNECT.encode(buffer));
     for length in [3_u32, 0x7fff_ffff, u32::MAX] {
-        bytes[72..76].copy_from_slice(&length.to_le_bytes());
+        bytes[88..92].copy_from_slice(&length.to_le_bytes());
         assert!(matches!(
             ClientMessage::decode(&bytes),
             Err(ProtocolError::Truncated { .. })

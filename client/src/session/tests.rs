@@ -23,6 +23,8 @@ fn event(session: &Session, code: EventCode) -> SessionEvent<'static> {
         leader_member_id: 2,
         code,
         version: 1,
+        session_timeout_ms: 0,
+        connect_epoch: session.connect_epoch(),
         detail: b"",
     }
 }
@@ -33,13 +35,14 @@ fn new_leader(term: i64, member: i32) -> NewLeaderEvent<'static> {
         session_id: 7,
         applied_number: 5,
         leader_member_id: member,
+        connect_epoch: 1,
         endpoints: b"",
     }
 }
 
 /// One session in each state that can be reached.
 fn in_state(name: &str) -> Session {
-    let mut session = Session::new(&config(), 1);
+    let mut session = Session::new(&config(), &ClientIdentity::of_seed(1));
     session.tick(0);
     if name == "Connecting" {
         return session;
@@ -156,7 +159,7 @@ fn the_transitions_are_exactly_these() {
 fn a_redirect_leads_to_the_member_named_and_teaches_its_address() {
     let mut config = config();
     config.members.truncate(1);
-    let mut session = Session::new(&config, 1);
+    let mut session = Session::new(&config, &ClientIdentity::of_seed(1));
     session.tick(0);
     session.on_request_sent(0);
     let epoch = session.epoch();
@@ -213,7 +216,7 @@ fn members_that_do_not_answer_are_asked_in_turn_ever_more_patiently() {
 #[test]
 fn two_seeds_wait_differently_and_one_seed_always_the_same() {
     let deadline = |seed| {
-        let mut session = Session::new(&config(), seed);
+        let mut session = Session::new(&config(), &ClientIdentity::of_seed(seed));
         session.tick(0);
         session.deadline()
     };
@@ -266,7 +269,7 @@ fn a_leader_of_the_past_is_not_followed() {
     let mut session = in_state("Connected");
     assert_eq!(
         session.on_new_leader(1, &new_leader(4, 1)),
-        SessionChange::None
+        SessionChange::Stale
     );
     assert_eq!(
         session.on_new_leader(1, &new_leader(9, 2)),
@@ -274,14 +277,18 @@ fn a_leader_of_the_past_is_not_followed() {
     );
     assert_eq!(
         session.on_new_leader(1, &new_leader(9, 1)),
-        SessionChange::Opened { applied_number: 5 }
+        SessionChange::Opened {
+            applied_number: 5,
+            is_first: false,
+            is_new_leader: true,
+        }
     );
     session.on_leader_lost(0);
     session.tick(SECOND);
     session.on_request_sent(SECOND);
     let stale = event(&session, EventCode::Ok);
-    assert_eq!(session.on_event(SECOND, 2, &stale), SessionChange::Moved);
-    assert!(!session.is_connected());
+    assert_eq!(session.on_event(SECOND, 2, &stale), SessionChange::Stale);
+    assert_eq!(name(session.state()), "AwaitingLeader");
 }
 
 #[test]
@@ -329,17 +336,134 @@ fn a_resumed_session_asks_for_its_old_id_with_its_old_nonce() {
         resume_token: 99,
         last_received: 640,
         last_received_ordinal: 0,
+        connect_epoch: 3,
+        leadership_term_id: 2,
     };
     let config = ClientConfig {
         resume: Some(resume),
         ..config()
     };
-    let session = Session::new(&config, 5);
+    let session = Session::new(&config, &ClientIdentity::of_seed(5));
     let received = ResponseCursor {
         position: 640,
         ordinal: 0,
     };
     let request = session.connect_request(&config, received);
     assert_eq!((request.resume_session, request.nonce), (7, 1234));
-    assert_eq!(session.resume_point(received), Some(resume));
+    assert_eq!(
+        request.connect_epoch, 4,
+        "greater than that of the process before"
+    );
+    let expected = ResumePoint {
+        connect_epoch: 4,
+        ..resume
+    };
+    assert_eq!(session.resume_point(received), Some(expected));
+}
+
+fn resumed() -> Session {
+    let resume = ResumePoint {
+        session_id: 7,
+        nonce: 1234,
+        resume_token: 99,
+        last_received: 640,
+        last_received_ordinal: 0,
+        connect_epoch: 3,
+        leadership_term_id: 2,
+    };
+    let config = ClientConfig {
+        resume: Some(resume),
+        ..config()
+    };
+    let mut session = Session::new(&config, &ClientIdentity::of_seed(5));
+    session.tick(0);
+    session.on_request_sent(0);
+    session
+}
+
+fn fenced(session: &Session, ruling: i64) -> SessionEvent<'static> {
+    SessionEvent {
+        connect_epoch: ruling,
+        ..event(session, EventCode::Fenced)
+    }
+}
+
+#[test]
+fn a_process_that_starts_again_asks_for_more_than_the_epoch_that_rules() {
+    // A process that died before it wrote anything down had epoch 4.
+    let mut session = resumed();
+    let answer = fenced(&session, 4);
+    assert_eq!(session.on_event(1, 0, &answer), SessionChange::Moved);
+    assert_eq!((session.connect_epoch(), session.member()), (5, Some(0)));
+    session.on_request_sent(1);
+    let ok = event(&session, EventCode::Ok);
+    session.on_event(1, 0, &ok);
+    assert!(session.is_connected());
+}
+
+#[test]
+fn a_process_that_had_its_turn_ends_when_it_is_fenced() {
+    let mut session = in_state("Connected");
+    let mut of_another_attempt = fenced(&session, 2);
+    of_another_attempt.correlation_id = 0;
+    let mut before = of_another_attempt;
+    before.connect_epoch = 1;
+    let ignored = SessionChange::NotForThisProcess;
+    assert_eq!(session.on_event(1, 0, &before), ignored);
+    let closed = SessionChange::Closed(CloseReason::Fenced);
+    assert_eq!(session.on_event(1, 0, &of_another_attempt), closed);
+    // The same as the answer to an attempt to resume.
+    let mut session = in_state("Connected");
+    session.on_leader_lost(0);
+    session.tick(SECOND);
+    session.on_request_sent(SECOND);
+    let answer = fenced(&session, 2);
+    assert_eq!(session.on_event(SECOND, 0, &answer), closed);
+}
+
+#[test]
+fn what_is_told_to_the_process_before_at_the_same_address_is_not_for_this_one() {
+    let mut session = resumed();
+    let mut old = fenced(&session, 4);
+    old.correlation_id = 0;
+    let ignored = SessionChange::NotForThisProcess;
+    assert_eq!(session.on_event(1, 0, &old), ignored);
+    assert_eq!(session.on_new_leader(1, &new_leader(9, 1)), ignored);
+    assert_eq!(name(session.state()), "AwaitingOk");
+}
+
+#[test]
+fn a_client_whose_nonce_is_in_use_does_not_take_the_session_over() {
+    let mut session = in_state("AwaitingOk");
+    let answer = fenced(&session, 1);
+    let closed = SessionChange::Closed(CloseReason::Fenced);
+    assert_eq!(session.on_event(1, 0, &answer), closed);
+}
+
+#[test]
+fn a_leader_that_serves_the_session_again_in_the_same_term_is_no_new_one() {
+    let mut session = in_state("Connected");
+    for (term, is_new_leader) in [(4, false), (5, true)] {
+        session.on_leader_lost(0);
+        session.tick(SECOND);
+        session.on_request_sent(SECOND);
+        let mut ok = event(&session, EventCode::Ok);
+        ok.leadership_term_id = term;
+        let opened = SessionChange::Opened {
+            applied_number: 0,
+            is_first: false,
+            is_new_leader,
+        };
+        assert_eq!(session.on_event(SECOND, 2, &ok), opened);
+    }
+}
+
+#[test]
+fn the_clusters_timeout_of_the_session_is_taken_over() {
+    let mut session = in_state("AwaitingOk");
+    assert_eq!(session.timeout_ns(), 0);
+    let mut ok = event(&session, EventCode::Ok);
+    ok.session_timeout_ms = 400;
+    session.on_event(0, 0, &ok);
+    assert_eq!(session.timeout_ns(), 400 * MILLISECOND);
 }

@@ -34,6 +34,8 @@ pub struct Applied {
 struct Session {
     id: i64,
     nonce: u64,
+    connect_epoch: i64,
+    incarnation: u64,
     applied: i64,
     address: SocketAddr,
     stream_id: i32,
@@ -48,6 +50,10 @@ pub struct Shared {
     pub opened: usize,
     /// The next requests that are refused, and why.
     pub refuse: VecDeque<RefusalReason>,
+    /// Requests are taken and never applied.
+    pub is_stuck: bool,
+    /// What clients are told of their session's timeout.
+    pub session_timeout_ms: u32,
     /// Keepalives received.
     pub keepalives: usize,
     /// Greatest acknowledged position received.
@@ -71,6 +77,8 @@ struct Member {
     images: Vec<Image>,
     channels: Vec<Channel>,
     is_up: bool,
+    /// The term that it believes to lead, without knowing any session, whoever leads.
+    believes: Option<i64>,
     stream_ids: i32,
 }
 
@@ -100,6 +108,8 @@ impl FakeCluster {
                 log: Vec::with_capacity(100_000),
                 opened: 0,
                 refuse: VecDeque::new(),
+                is_stuck: false,
+                session_timeout_ms: 0,
                 keepalives: 0,
                 acknowledged: 0,
                 sessions: Vec::new(),
@@ -112,6 +122,7 @@ impl FakeCluster {
                     images: Vec::new(),
                     channels: Vec::new(),
                     is_up: true,
+                    believes: None,
                     stream_ids: 1000 * (id as i32 + 1),
                 })
                 .collect(),
@@ -152,6 +163,23 @@ impl FakeCluster {
         }
     }
 
+    /// `member` tells the session's client an event of `term` on the stream it has to it.
+    pub fn say(&mut self, member: usize, id: i64, term: i64, code: EventCode, detail: &[u8]) {
+        let present = std::mem::replace(&mut self.shared.term, term);
+        let event = self.shared.event(id, 0, code, 0, detail);
+        self.shared.term = present;
+        for channel in &mut self.members[member].channels {
+            if channel.session == Some(id) {
+                channel.events.push_back(event.clone());
+            }
+        }
+    }
+
+    /// `member` goes on believing that it leads `term`, and knows no session.
+    pub fn believe(&mut self, member: usize, term: i64) {
+        self.members[member].believes = Some(term);
+    }
+
     pub fn do_work(&mut self, now: Nanos) {
         for member in &mut self.members {
             if member.is_up {
@@ -162,6 +190,11 @@ impl FakeCluster {
 }
 
 impl Shared {
+    fn connect_epoch(&self, session_id: i64) -> i64 {
+        let session = self.sessions.iter().find(|s| s.id == session_id);
+        session.map_or(0, |session| session.connect_epoch)
+    }
+
     fn event(
         &self,
         session_id: i64,
@@ -180,6 +213,8 @@ impl Shared {
             leader_member_id: self.leader as i32,
             code,
             version: 1,
+            session_timeout_ms: self.session_timeout_ms,
+            connect_epoch: self.connect_epoch(session_id),
             detail,
         };
         let mut bytes = vec![0; 512];
@@ -231,6 +266,7 @@ impl Member {
             session_id: session.id,
             applied_number: session.applied,
             leader_member_id: self.id as i32,
+            connect_epoch: session.connect_epoch,
             endpoints: shared.endpoints.as_bytes(),
         };
         let mut bytes = vec![0; 512];
@@ -292,6 +328,15 @@ impl Member {
     fn on_message(&mut self, now: Nanos, shared: &mut Shared, source: SocketAddr, bytes: &[u8]) {
         let leads = shared.leader == self.id;
         match ClientMessage::decode(bytes).unwrap() {
+            ClientMessage::ConnectRequest(connect) if self.believes.is_some() => {
+                let term = self.believes.unwrap_or_default();
+                let present = std::mem::replace(&mut shared.term, term);
+                let id = connect.correlation_id;
+                let event = shared.event(-1, id, EventCode::Closed, 0, b"session expired");
+                shared.term = present;
+                let channel = self.channel(source, connect.response_stream_id, None);
+                channel.events.push_back(event);
+            }
             ClientMessage::ConnectRequest(connect) if leads => {
                 self.on_connect(shared, source, &connect);
             }
@@ -311,7 +356,7 @@ impl Member {
                 self.on_request(now, shared, &header, payload);
             }
             ClientMessage::Request { header, .. } => {
-                self.refuse(now, &header, RefusalReason::NotLeader, 0);
+                self.refuse((now, shared.term), &header, RefusalReason::NotLeader, 0);
             }
             ClientMessage::KeepAlive(keep_alive) => {
                 shared.keepalives += 1;
@@ -342,6 +387,8 @@ impl Member {
             shared.sessions.push(Session {
                 id: shared.opened as i64,
                 nonce: connect.nonce,
+                connect_epoch: connect.connect_epoch,
+                incarnation: connect.incarnation,
                 applied: 0,
                 address: source,
                 stream_id: connect.response_stream_id,
@@ -349,9 +396,16 @@ impl Member {
             });
             shared.sessions.len() - 1
         });
-        let session = &shared.sessions[index];
+        let session = &mut shared.sessions[index];
         if connect.resume_session >= 0 {
             assert_eq!(connect.resume_token, TOKEN);
+        }
+        let asked = (connect.connect_epoch, connect.incarnation);
+        if asked != (session.connect_epoch, session.incarnation) {
+            let is_greater = connect.connect_epoch > session.connect_epoch;
+            assert!(is_greater, "no test asks for an epoch that is taken");
+            (session.connect_epoch, session.incarnation) = asked;
+            (session.address, session.stream_id) = (source, connect.response_stream_id);
         }
         let (id, applied) = (session.id, session.applied);
         let event = shared.event(id, connect.correlation_id, EventCode::Ok, applied, b"");
@@ -385,17 +439,22 @@ impl Member {
             .iter_mut()
             .find(|session| session.id == header.session_id && session.is_open);
         let Some(session) = session else {
-            return self.refuse(now, header, RefusalReason::UnknownSession, 0);
+            return self.refuse((now, shared.term), header, RefusalReason::UnknownSession, 0);
         };
         let expected = session.applied + 1;
         if header.number > expected {
-            return self.refuse(now, header, RefusalReason::OutOfOrder, expected);
+            return self.refuse(
+                (now, shared.term),
+                header,
+                RefusalReason::OutOfOrder,
+                expected,
+            );
         }
-        if header.number < expected {
+        if header.number < expected || shared.is_stuck {
             return;
         }
         if let Some(reason) = shared.refuse.pop_front() {
-            return self.refuse(now, header, reason, expected);
+            return self.refuse((now, shared.term), header, reason, expected);
         }
         session.applied = header.number;
         shared.log.push(Applied {
@@ -407,7 +466,7 @@ impl Member {
 
     fn refuse(
         &mut self,
-        now: Nanos,
+        (now, term): (Nanos, i64),
         header: &RequestHeader,
         reason: RefusalReason,
         expected_number: i64,
@@ -417,6 +476,8 @@ impl Member {
             number: header.number,
             expected_number,
             reason,
+            leadership_term_id: term,
+            connect_epoch: header.connect_epoch,
         };
         for channel in &mut self.channels {
             if channel.session == Some(header.session_id) {

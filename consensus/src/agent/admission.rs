@@ -13,6 +13,10 @@ use crate::session::{Session, SessionTable};
 pub struct LeaderSession {
     /// Its id.
     pub id: i64,
+    /// The connect epoch that is applied.
+    pub connect_epoch: i64,
+    /// The greatest connect epoch appended, and the process that asked for it.
+    pub asked: (i64, u64),
     /// Number of the last request appended.
     pub appended_number: i64,
     /// When the client was last heard.
@@ -39,6 +43,57 @@ pub enum Admission {
     },
     /// No such session, or it is closing.
     UnknownSession,
+    /// Another process has continued the session.
+    Fenced,
+    /// Another process is about to: what becomes of it decides.
+    Wait,
+}
+
+/// May a process that asks for a connect epoch have it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EpochClaim {
+    /// It has it.
+    Granted,
+    /// It is greater than all before: append it.
+    Append,
+    /// It is on its way through the log.
+    Appended,
+    /// Another process has it or a greater one.
+    Fenced,
+    /// Another process is about to: what becomes of it decides.
+    Wait,
+}
+
+impl LeaderSession {
+    /// What becomes of a process that asks for `connect_epoch`.
+    #[must_use]
+    pub fn claim(&self, connect_epoch: i64, incarnation: u64, is_granted: bool) -> EpochClaim {
+        let is_undecided = self.asked.0 > self.connect_epoch;
+        if is_undecided && self.asked == (connect_epoch, incarnation) {
+            EpochClaim::Appended
+        } else if connect_epoch > self.asked.0 {
+            EpochClaim::Append
+        } else if is_undecided && (is_granted || connect_epoch > self.connect_epoch) {
+            EpochClaim::Wait
+        } else if is_granted {
+            EpochClaim::Granted
+        } else {
+            EpochClaim::Fenced
+        }
+    }
+
+    /// Whether a message of `connect_epoch` is one of the process that has the session.
+    const fn admits(&self, connect_epoch: i64) -> Result<(), Admission> {
+        if connect_epoch < self.connect_epoch {
+            Err(Admission::Fenced)
+        } else if connect_epoch < self.asked.0 {
+            Err(Admission::Wait)
+        } else if connect_epoch > self.connect_epoch || self.is_closing {
+            Err(Admission::UnknownSession)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// The leader's sessions, ordered by id.
@@ -68,12 +123,25 @@ impl LeaderSessions {
     pub fn on_opened(&mut self, session: &Session, now: Nanos) {
         self.sessions.push(LeaderSession {
             id: session.id,
+            connect_epoch: session.connect_epoch,
+            asked: (session.connect_epoch, session.incarnation),
             appended_number: session.applied_number,
             activity: now,
             acknowledged: session.acknowledged,
             told_number: session.applied_number,
             is_closing: false,
         });
+    }
+
+    /// A session was continued (its entry applied).
+    pub fn on_continued(&mut self, session: &Session, now: Nanos) {
+        if let Some(known) = self.get_mut(session.id) {
+            known.connect_epoch = session.connect_epoch;
+            if known.asked.0 <= session.connect_epoch {
+                known.asked = (session.connect_epoch, session.incarnation);
+            }
+            known.activity = now;
+        }
     }
 
     /// A session was closed (its entry applied).
@@ -105,15 +173,23 @@ impl LeaderSessions {
         self.sessions.len()
     }
 
-    /// Decides on request `number` of session `id`, heard at `now` (6.3).
+    /// Whether a message of session `id` and `connect_epoch` is one of the process that has the
+    /// session.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn speaks_for(&mut self, id: i64, connect_epoch: i64) -> Result<(), Admission> {
+        let session = self.get_mut(id).ok_or(Admission::UnknownSession)?;
+        session.admits(connect_epoch)
+    }
+
+    /// Decides on request `number` of session `id`, heard at `now` from the process that has it
+    /// (6.3).
     pub fn admit(&mut self, id: i64, number: i64, now: Nanos) -> Admission {
         let Some(session) = self.get_mut(id) else {
             return Admission::UnknownSession;
         };
         session.activity = now;
-        if session.is_closing {
-            return Admission::UnknownSession;
-        }
         let expected = session.appended_number + 1;
         match number.cmp(&expected) {
             core::cmp::Ordering::Less => Admission::Duplicate,
@@ -127,29 +203,72 @@ impl LeaderSessions {
 mod tests {
     use super::*;
     use crate::entry_body::SessionOpen;
+    use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-    #[test]
-    fn s1_numbers_are_admitted_once_and_in_order() {
+    const OPEN: SessionOpen = SessionOpen {
+        nonce: 1,
+        timeout_ns: 1,
+        response_address: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1)),
+        response_stream_id: 102,
+        principal_hash: 0,
+        connect_epoch: 1,
+        incarnation: 7,
+        resume_session: -1,
+    };
+
+    fn opened() -> (SessionTable, LeaderSessions) {
         let mut table = SessionTable::new(4);
-        let open = SessionOpen {
-            nonce: 1,
-            timeout_ns: 1,
-            response_address: "127.0.0.1:1".parse().unwrap(),
-            response_stream_id: 102,
-            principal_hash: 0,
-        };
-        table.apply_open(&open, 32);
+        table.apply_open(&OPEN, 32);
         table.apply_request(1, 1, 0);
         let mut sessions = LeaderSessions::new(4);
         sessions.open(&table, 0);
+        (table, sessions)
+    }
+
+    #[test]
+    fn s1_numbers_are_admitted_once_and_in_order() {
+        let (_, mut sessions) = opened();
         assert_eq!(sessions.admit(1, 1, 5), Admission::Duplicate);
-        assert_eq!(
-            sessions.admit(1, 3, 5),
-            Admission::OutOfOrder { expected: 2 }
-        );
+        let ahead = Admission::OutOfOrder { expected: 2 };
+        assert_eq!(sessions.admit(1, 3, 5), ahead);
         assert_eq!(sessions.admit(1, 2, 5), Admission::Append);
-        assert_eq!(sessions.admit(2, 1, 5), Admission::UnknownSession);
+        let unknown = Err(Admission::UnknownSession);
+        assert_eq!(sessions.speaks_for(2, 1), unknown);
         sessions.get_mut(1).unwrap().is_closing = true;
-        assert_eq!(sessions.admit(1, 2, 5), Admission::UnknownSession);
+        assert_eq!(sessions.speaks_for(1, 1), unknown);
+    }
+
+    #[test]
+    fn a_process_waits_while_another_one_asks_for_its_session_and_is_fenced_then() {
+        let (mut table, mut sessions) = opened();
+        sessions.get_mut(1).unwrap().asked = (2, 8);
+        assert_eq!(sessions.speaks_for(1, 1), Err(Admission::Wait));
+        let early = Err(Admission::UnknownSession);
+        assert_eq!(sessions.speaks_for(1, 2), early);
+        let next = SessionOpen {
+            connect_epoch: 2,
+            incarnation: 8,
+            ..OPEN
+        };
+        table.apply_open(&next, 64);
+        sessions.on_continued(table.get(1).unwrap(), 6);
+        assert_eq!(sessions.speaks_for(1, 1), Err(Admission::Fenced));
+        assert_eq!(sessions.speaks_for(1, 2), Ok(()));
+        assert_eq!(sessions.get_mut(1).unwrap().activity, 6);
+    }
+
+    #[test]
+    fn an_epoch_is_granted_to_one_process() {
+        let (_, mut sessions) = opened();
+        let session = sessions.get_mut(1).unwrap();
+        assert_eq!(session.claim(1, 7, true), EpochClaim::Granted);
+        assert_eq!(session.claim(1, 8, false), EpochClaim::Fenced);
+        assert_eq!(session.claim(2, 8, false), EpochClaim::Append);
+        session.asked = (2, 8);
+        assert_eq!(session.claim(2, 8, false), EpochClaim::Appended);
+        assert_eq!(session.claim(2, 9, false), EpochClaim::Wait);
+        assert_eq!(session.claim(1, 7, true), EpochClaim::Wait);
+        assert_eq!(session.claim(0, 6, false), EpochClaim::Fenced);
+        assert_eq!(session.claim(3, 9, false), EpochClaim::Append);
     }
 }

@@ -24,7 +24,7 @@ use super::log_store::LogStore;
 use crate::entry_body::{CloseReason, NewLeadershipTerm, SessionAcknowledgement, SessionOpen};
 use crate::member::LeadershipTermId;
 use crate::output_agreement::OutputAt;
-use crate::session::{RequestVerdict, Session, SessionTable};
+use crate::session::{OpenVerdict, RequestVerdict, Session, SessionTable};
 use crate::void_responses::VoidResponses;
 
 /// Entries applied in one call at most: keeps a duty cycle short while a backlog is worked off.
@@ -75,8 +75,10 @@ pub trait AppliedHandler {
     /// A causing entry (request, session open or close) was applied or ignored.
     fn on_cause(&mut self);
     /// A session opened.
-    fn on_session_opened(&mut self, session: &Session);
-    /// A SessionOpen had no effect: its nonce is known, or the table is full.
+    fn on_session_opened(&mut self, session: &Session, open: &SessionOpen);
+    /// A session is continued from where `open` says; by another process if `is_takeover`.
+    fn on_session_continued(&mut self, session: &Session, open: &SessionOpen, is_takeover: bool);
+    /// A SessionOpen had no effect: its epoch is fenced, its session gone or the table full.
     fn on_open_ignored(&mut self, open: &SessionOpen);
     /// A session closed, with the entry that ends at `end`.
     fn on_session_closed(&mut self, session: &Session, reason: CloseReason, end: Position);
@@ -505,14 +507,21 @@ impl<S: ClusteredService> Step<'_, S> {
         handler: &mut impl AppliedHandler,
     ) -> Result<(), NodeFault> {
         match self.sessions.apply_open(open, entry.position) {
-            Some(session) => {
+            OpenVerdict::Opened(session) => {
                 let Entry { position, end, .. } = *entry;
                 self.container
                     .apply_session_open(&entry.header, position, end, session.id)?;
-                handler.on_session_opened(&session);
+                handler.on_session_opened(&session, open);
                 self.deliver_direct(entry, handler);
             }
-            None => {
+            OpenVerdict::Continued {
+                session,
+                is_takeover,
+            } => {
+                self.container.advance(entry.end);
+                handler.on_session_continued(&session, open, is_takeover);
+            }
+            OpenVerdict::Fenced | OpenVerdict::Gone | OpenVerdict::Full => {
                 self.container.advance(entry.end);
                 handler.on_open_ignored(open);
             }

@@ -2,7 +2,7 @@
 //! asked for, and the leader's housekeeping.
 
 use lockstep_archive::disk::Disk;
-use lockstep_client::protocol::{EventCode, NewLeaderEvent, PROTOCOL_VERSION, SessionEvent};
+use lockstep_client::protocol::{EventCode, NewLeaderEvent};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::EntryKind;
 use lockstep_transport::datagram_port::DatagramPort;
@@ -16,15 +16,15 @@ use super::applier::{AppliedHandler, DirectEffect};
 use super::cluster_node::ClusterNode;
 use super::delivery::{Delivery, EgressContext, Farewell};
 use super::egress_channel::EVENT_LENGTH_MAX;
-use super::egress_channels::{EgressChannels, Slot};
+use super::egress_channels::Slot;
 use super::entry_assembler::Entry;
 use super::identity::Identity;
-use super::ingress::{Ingress, queue_event};
+use super::ingress::Ingress;
 use super::leadership::{Leadership, blank_header};
 use super::member_duties::DATAGRAMS_PER_CYCLE;
+use super::session_teller::{SessionTeller, queue_event};
 use crate::entry_body::{CloseReason, SessionOpen};
 use crate::event::Event;
-use crate::member::{LeadershipTermId, MemberId};
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::output_agreement::{OutputAgreement, OutputAt};
 use crate::session::Session;
@@ -95,6 +95,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 return 1;
             }
         };
+        if parts.leadership.is_open() {
+            self.ingress(now).answer_decided();
+        }
+        let parts = &mut self.parts;
         let position = parts.applier.position();
         if position > self.reported_applied {
             self.reported_applied = position;
@@ -194,6 +198,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 session_id: session.id,
                 applied_number: session.applied_number,
                 leader_member_id: i32::from(parts.identity.member),
+                connect_epoch: session.connect_epoch,
                 endpoints: parts.identity.ingress_endpoints.as_bytes(),
             };
             let mut bytes = [0; EVENT_LENGTH_MAX];
@@ -239,10 +244,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 Ok((served, told)) => {
                     work += served;
                     if let Some((slot, farewell)) = told {
-                        let teller = Teller {
-                            member: parts.identity.member,
-                            term: parts.leadership.term(),
-                        };
+                        let term = parts.leadership.term();
+                        let teller = SessionTeller::leading(parts.identity.member, term);
                         teller.say_farewell(&mut parts.channels, slot, &farewell);
                     }
                 }
@@ -271,50 +274,26 @@ struct LeaderHooks<'a> {
 }
 
 impl LeaderHooks<'_> {
-    const fn teller(&self) -> Teller {
-        Teller {
-            member: self.identity.member,
-            term: self.leadership.term(),
-        }
-    }
-}
-
-/// Who tells a client about its session.
-#[derive(Clone, Copy, Debug)]
-struct Teller {
-    member: MemberId,
-    term: LeadershipTermId,
-}
-
-impl Teller {
-    fn event<'e>(
-        self,
-        session: &Session,
-        correlation_id: i64,
-        code: EventCode,
-        detail: &'e [u8],
-    ) -> SessionEvent<'e> {
-        SessionEvent {
-            session_id: session.id,
-            correlation_id,
-            leadership_term_id: self.term,
-            applied_number: session.applied_number,
-            acknowledged: session.acknowledged,
-            resume_token: session.nonce,
-            leader_member_id: i32::from(self.member),
-            code,
-            version: PROTOCOL_VERSION,
-            detail,
-        }
+    const fn teller(&self) -> SessionTeller {
+        SessionTeller::leading(self.identity.member, self.leadership.term())
     }
 
-    /// Says CLOSED, and ends the stream behind it.
-    fn say_farewell(self, channels: &mut EgressChannels, slot: Slot, farewell: &Farewell) {
-        let text = farewell.reason.text().as_bytes();
-        let event = self.event(&farewell.session, 0, EventCode::Closed, text);
-        queue_event(channels, slot, &event);
-        if let Some(channel) = channels.get_mut(slot) {
-            channel.close();
+    /// The process that had the session is told that another one has it now, on the channel
+    /// that led to it; `next` is the other one's.
+    fn fence(&mut self, session: &Session, is_takeover: bool, next: Option<Slot>) {
+        let Some(old) = self.delivery.channel(session.id) else {
+            return;
+        };
+        self.delivery.unbind(session.id);
+        if Some(old) == next {
+            return;
+        }
+        if is_takeover {
+            let teller = self.teller();
+            let event = teller.event(session, 0, EventCode::Fenced, b"");
+            teller.dismiss(self.context.channels, old, &event);
+        } else if let Some(channel) = self.context.channels.get_mut(old) {
+            channel.abandon();
         }
     }
 }
@@ -352,15 +331,14 @@ impl AppliedHandler for LeaderHooks<'_> {
         }
     }
 
-    fn on_session_opened(&mut self, session: &Session) {
+    fn on_session_opened(&mut self, session: &Session, open: &SessionOpen) {
         if !self.leadership.is_open() {
             return;
         }
         self.leadership.sessions.on_opened(session, self.now);
-        let pending = self
-            .leadership
-            .take_connect(session.nonce, session.principal_hash);
-        let Some(pending) = pending else { return };
+        let Some(pending) = self.leadership.take_connect(open) else {
+            return;
+        };
         self.context
             .tracer
             .message(TracePoint::ConnectCommit, pending.correlation_id, 0);
@@ -374,15 +352,24 @@ impl AppliedHandler for LeaderHooks<'_> {
         self.delivery.bind(session.id, pending.channel, from, from);
     }
 
+    fn on_session_continued(&mut self, session: &Session, open: &SessionOpen, is_takeover: bool) {
+        if !self.leadership.is_open() {
+            return;
+        }
+        self.leadership.sessions.on_continued(session, self.now);
+        let pending = self.leadership.take_connect(open);
+        self.fence(session, is_takeover, pending.map(|connect| connect.channel));
+        if let Some(pending) = pending {
+            self.context
+                .tracer
+                .message(TracePoint::ConnectCommit, pending.correlation_id, 0);
+            self.leadership.await_answer(pending);
+        }
+    }
+
     fn on_open_ignored(&mut self, open: &SessionOpen) {
-        // The table filled up between append and apply; the client's next attempt is answered
-        // from the table as it is then.
-        let pending = self
-            .leadership
-            .take_connect(open.nonce, open.principal_hash);
-        let channel = pending.and_then(|pending| self.context.channels.get_mut(pending.channel));
-        if let Some(channel) = channel {
-            channel.abandon();
+        if let Some(pending) = self.leadership.take_connect(open) {
+            self.leadership.await_answer(pending);
         }
     }
 

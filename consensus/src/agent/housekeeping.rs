@@ -74,6 +74,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Tells clients whose requests made no response how far they are applied.
     fn tell_progress(&mut self, now: Nanos) {
         let parts = &mut self.parts;
+        let term = parts.leadership.term();
         let mut index = 0;
         while let Some(session) = parts.leadership.sessions.at_mut(index) {
             index += 1;
@@ -89,6 +90,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 session_id: session.id,
                 applied_number: state.applied_number,
                 acknowledged: state.acknowledged,
+                leadership_term_id: term,
             };
             let slot = parts.delivery.channel(session.id);
             let channel = slot.and_then(|slot| parts.channels.get_mut(slot));

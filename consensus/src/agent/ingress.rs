@@ -1,5 +1,5 @@
-//! What clients say, and what becomes of it: connects are answered or sent to the leader,
-//! requests enter the log or are refused with a reason (never silently dropped).
+//! What clients say, and what becomes of it: requests enter the log or are refused with a reason
+//! (never silently dropped); connects are in `connecting`.
 //!
 //! A message that cannot be taken *now* (log or outbox full, leadership not open yet) stays in
 //! its image; the closing receive window tells the client's publication to wait.
@@ -8,33 +8,26 @@ use core::net::SocketAddr;
 
 use lockstep_archive::disk::Disk;
 use lockstep_client::protocol::{
-    ClientMessage, ConnectRequest, EventCode, KeepAlive, PROTOCOL_VERSION, RefusalReason, Refused,
-    RequestHeader, SessionEvent,
+    ClientMessage, CloseRequest, KeepAlive, RefusalReason, Refused, RequestHeader,
 };
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::stream::PollAction;
-use lockstep_transport::time::{MILLISECOND, Nanos};
+use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use super::admission::Admission;
 use super::applier::Applier;
 use super::delivery::Delivery;
-use super::egress_channel::EVENT_LENGTH_MAX;
-use super::egress_channels::{EgressChannels, Slot};
+use super::egress_channels::EgressChannels;
 use super::identity::Identity;
-use super::leadership::{AppendContext, Leadership, PendingConnect, blank_header};
+use super::leadership::{AppendContext, Leadership, blank_header};
 use super::log_store::LogStore;
-use crate::entry_body::{CloseReason, SessionOpen};
+use crate::entry_body::CloseReason;
 use crate::member::{LeadershipTermId, MemberId};
 use crate::notice::{NodeNotice, NodeNotices};
-use crate::session::Session;
-use crate::stable_hash::stable_hash;
-
-/// Shortest and longest session timeout a client may ask for.
-const TIMEOUT_MIN_NS: Nanos = 10 * MILLISECOND;
 
 /// One cycle's view of everything that taking a client's message may touch.
 #[derive(Debug)]
@@ -88,7 +81,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         match message {
             ClientMessage::Request { header, payload } => self.on_request(source, &header, payload),
             ClientMessage::KeepAlive(keep_alive) => self.on_keep_alive(source, &keep_alive),
-            ClientMessage::CloseRequest(close) => self.on_close(source, close.session_id),
+            ClientMessage::CloseRequest(close) => self.on_close(source, &close),
             ClientMessage::ConnectRequest(_) => PollAction::Continue,
         }
     }
@@ -100,197 +93,6 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         PollAction::Continue
     }
 
-    fn on_connect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) -> PollAction {
-        if connect.cluster_id != self.identity.cluster_id {
-            let ids = [self.identity.cluster_id, connect.cluster_id].map(|id| id as i64);
-            let detail = Detail::at(source).with_values([ids[0], ids[1], 0, 0]);
-            self.notices
-                .note(self.now, NodeNotice::ClientOfOtherCluster, detail);
-            return PollAction::Continue;
-        }
-        if !self.leadership.is_leading() {
-            self.redirect(source, connect);
-            return PollAction::Continue;
-        }
-        if !self.leadership.is_open() {
-            return PollAction::Abort;
-        }
-        let principal_hash = stable_hash(connect.principal);
-        let sessions = self.applier.sessions();
-        let known = sessions.find(connect.nonce, principal_hash).copied();
-        if known.is_some_and(|session| self.has_unapplied_requests(&session)) {
-            // The answer names the last request applied, and the client numbers on from there.
-            return PollAction::Abort;
-        }
-        let known = known.map(|session| session.id);
-        let refusal = self.refusal_of(connect);
-        if known.is_none() && refusal.is_none() {
-            return self.open_session(source, connect, principal_hash);
-        }
-        let Some(slot) = self.channel(source, connect.response_stream_id) else {
-            return PollAction::Continue;
-        };
-        self.tracer
-            .message(TracePoint::ConnectLeader, connect.correlation_id, 0);
-        if let Some(id) = known {
-            self.resume(id, slot, connect);
-        } else if let Some((code, text)) = refusal {
-            self.dismiss(slot, connect.correlation_id, code, text);
-        }
-        PollAction::Continue
-    }
-
-    /// Why no session can be opened for this request, if so.
-    fn refusal_of(&self, connect: &ConnectRequest<'_>) -> Option<(EventCode, &'static [u8])> {
-        if connect.resume_session >= 0 {
-            Some((EventCode::Closed, b"session expired"))
-        } else if connect.version != PROTOCOL_VERSION {
-            Some((EventCode::Error, b"unsupported version"))
-        } else if self.applier.sessions().is_full() {
-            Some((EventCode::Error, b"concurrent session limit"))
-        } else {
-            None
-        }
-    }
-
-    /// Whether the leader has appended requests of the session that are not applied yet.
-    fn has_unapplied_requests(&mut self, session: &Session) -> bool {
-        let leader_session = self.leadership.sessions.get_mut(session.id);
-        leader_session.is_some_and(|known| known.appended_number > session.applied_number)
-    }
-
-    /// No channel is opened before the entry is appended: a request that has to wait is looked
-    /// at in every cycle, and would open one each time.
-    fn open_session(
-        &mut self,
-        source: SocketAddr,
-        connect: &ConnectRequest<'_>,
-        principal_hash: u64,
-    ) -> PollAction {
-        let correlation_id = connect.correlation_id;
-        if self
-            .leadership
-            .pending_connect(connect.nonce, principal_hash)
-            .is_some()
-        {
-            self.repeat_connect(source, connect, principal_hash);
-            return PollAction::Continue;
-        }
-        if !self.leadership.has_room_for_connect() {
-            return PollAction::Abort;
-        }
-        let asked = Nanos::from(connect.session_timeout_ms) * MILLISECOND;
-        let most = self.identity.session_timeout_ns;
-        let timeout_ns = if asked == 0 {
-            most
-        } else {
-            asked.clamp(TIMEOUT_MIN_NS, most)
-        };
-        let open = SessionOpen {
-            nonce: connect.nonce,
-            timeout_ns,
-            response_address: source,
-            response_stream_id: connect.response_stream_id,
-            principal_hash,
-        };
-        let header = blank_header(EntryKind::SessionOpen);
-        if self.append_cause(header, &open.encode()).is_none() {
-            return PollAction::Abort;
-        }
-        self.tracer
-            .message(TracePoint::ConnectLeader, correlation_id, 0);
-        self.tracer
-            .message(TracePoint::ConnectAppend, correlation_id, 0);
-        // Without a channel nobody is told; the client's next attempt finds the session.
-        if let Some(channel) = self.channel(source, connect.response_stream_id) {
-            self.leadership.await_open(PendingConnect {
-                nonce: connect.nonce,
-                principal_hash,
-                correlation_id,
-                channel,
-            });
-        }
-        PollAction::Continue
-    }
-
-    /// The client asks again while its SessionOpen is on its way through the log: it is
-    /// answered where it listens now.
-    fn repeat_connect(
-        &mut self,
-        source: SocketAddr,
-        connect: &ConnectRequest<'_>,
-        principal_hash: u64,
-    ) {
-        let Some(slot) = self.channel(source, connect.response_stream_id) else {
-            return;
-        };
-        let pending = self
-            .leadership
-            .pending_connect(connect.nonce, principal_hash);
-        let Some(pending) = pending else { return };
-        pending.correlation_id = connect.correlation_id;
-        let given_up = core::mem::replace(&mut pending.channel, slot);
-        if given_up != slot
-            && let Some(channel) = self.channels.get_mut(given_up)
-        {
-            // It would live as long as the client goes on hearing it.
-            channel.abandon();
-        }
-    }
-
-    /// A follower names the leader and every member's ingress endpoint.
-    fn redirect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) {
-        if self.leader.is_none() {
-            return;
-        }
-        let Some(slot) = self.channel(source, connect.response_stream_id) else {
-            return;
-        };
-        let identity = self.identity;
-        let endpoints = identity.ingress_endpoints.as_bytes();
-        self.dismiss(slot, connect.correlation_id, EventCode::Redirect, endpoints);
-    }
-
-    /// The client finds its session again: OK, then everything it lacks, from the log.
-    fn resume(&mut self, id: i64, slot: Slot, connect: &ConnectRequest<'_>) {
-        let Some(session) = self.applier.sessions().get(id).copied() else {
-            return;
-        };
-        if let Some(leader_session) = self.leadership.sessions.get_mut(id) {
-            leader_session.activity = self.now;
-        }
-        self.replace_channel(id, slot);
-        let event = SessionEvent {
-            session_id: id,
-            correlation_id: connect.correlation_id,
-            leadership_term_id: self.term,
-            applied_number: session.applied_number,
-            acknowledged: session.acknowledged,
-            resume_token: session.nonce,
-            leader_member_id: i32::from(self.identity.member),
-            code: EventCode::Ok,
-            version: PROTOCOL_VERSION,
-            detail: b"",
-        };
-        queue_event(self.channels, slot, &event);
-        let after = session
-            .acknowledged
-            .max(self.credible(connect.last_received));
-        let from = self.store.frame_boundary(session.open_position, after);
-        self.delivery.bind(id, slot, from, after);
-    }
-
-    fn replace_channel(&mut self, id: i64, slot: Slot) {
-        if let Some(old) = self.delivery.channel(id).filter(|old| *old != slot)
-            && let Some(channel) = self.channels.get_mut(old)
-        {
-            channel.abandon();
-        }
-        if let Some(channel) = self.channels.get_mut(slot) {
-            channel.bind(id);
-        }
-    }
-
     fn on_request(
         &mut self,
         source: SocketAddr,
@@ -298,27 +100,28 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         payload: &[u8],
     ) -> PollAction {
         let id = request.session_id;
-        if !self.is_own_session(source, id) {
-            self.refuse(source, request, RefusalReason::UnknownSession, 0);
-            return PollAction::Continue;
-        }
         self.tracer
             .message(TracePoint::RequestIngress, id, request.number);
-        match self.leadership.sessions.admit(id, request.number, self.now) {
-            Admission::Append => self.append_request(source, request, payload),
+        let (epoch, number) = (request.connect_epoch, request.number);
+        let is_current = self.leadership.sessions.speaks_for(id, epoch);
+        let admission = match is_current {
+            Err(refusal) => refusal,
+            Ok(()) if !self.is_own_session(source, id) => Admission::UnknownSession,
+            Ok(()) => self.leadership.sessions.admit(id, number, self.now),
+        };
+        let (reason, expected) = match admission {
+            Admission::Wait => return PollAction::Abort,
+            Admission::Fenced => (RefusalReason::Fenced, 0),
+            Admission::UnknownSession => (RefusalReason::UnknownSession, 0),
+            Admission::OutOfOrder { expected } => (RefusalReason::OutOfOrder, expected),
+            Admission::Append => return self.append_request(source, request, payload),
             Admission::Duplicate => {
                 self.notices.tally(NodeNotice::RequestDuplicate);
-                PollAction::Continue
+                return PollAction::Continue;
             }
-            Admission::OutOfOrder { expected } => {
-                self.refuse(source, request, RefusalReason::OutOfOrder, expected);
-                PollAction::Continue
-            }
-            Admission::UnknownSession => {
-                self.refuse(source, request, RefusalReason::UnknownSession, 0);
-                PollAction::Continue
-            }
-        }
+        };
+        self.refuse(source, request, reason, expected);
+        PollAction::Continue
     }
 
     fn append_request(
@@ -359,14 +162,15 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     }
 
     /// What a client says it has received, but no more than was ever sent to anybody.
-    fn credible(&self, acknowledged: Position) -> Position {
+    pub(super) fn credible(&self, acknowledged: Position) -> Position {
         acknowledged.clamp(0, self.applier.position())
     }
 
     fn on_keep_alive(&mut self, source: SocketAddr, keep_alive: &KeepAlive) -> PollAction {
         let acknowledged = self.credible(keep_alive.acknowledged);
-        if self.is_own_session(source, keep_alive.session_id)
-            && let Some(session) = self.leadership.sessions.get_mut(keep_alive.session_id)
+        let id = keep_alive.session_id;
+        if self.is_heard(source, id, keep_alive.connect_epoch)
+            && let Some(session) = self.leadership.sessions.get_mut(id)
         {
             session.activity = self.now;
             session.acknowledged = session.acknowledged.max(acknowledged);
@@ -374,8 +178,9 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         PollAction::Continue
     }
 
-    fn on_close(&mut self, source: SocketAddr, id: i64) -> PollAction {
-        if !self.is_own_session(source, id) {
+    fn on_close(&mut self, source: SocketAddr, close: &CloseRequest) -> PollAction {
+        let id = close.session_id;
+        if !self.is_heard(source, id, close.connect_epoch) {
             return PollAction::Continue;
         }
         if self.append_close(id, CloseReason::ClientAction) {
@@ -383,6 +188,26 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         } else {
             PollAction::Abort
         }
+    }
+
+    /// Whether the message comes from the process that has the session, not from one that was
+    /// or is being replaced: that one may neither acknowledge nor close for its successor.
+    fn is_heard(&mut self, source: SocketAddr, id: i64, connect_epoch: i64) -> bool {
+        match self.leadership.sessions.speaks_for(id, connect_epoch) {
+            Ok(()) => self.is_own_session(source, id),
+            Err(Admission::Fenced) => {
+                self.note_fenced(source, id, connect_epoch);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Somebody spoke for a session that another process has continued.
+    pub(super) fn note_fenced(&mut self, source: SocketAddr, id: i64, connect_epoch: i64) {
+        let detail = Detail::at(source).with_values([id, connect_epoch, 0, 0]);
+        self.notices
+            .note(self.now, NodeNotice::SessionFenced, detail);
     }
 
     /// Appends a SessionClose unless one is on its way. Returns false when there is no room.
@@ -405,7 +230,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     }
 
     /// Appends a causing entry if the outbox can take its worst case (`log.md` 5.6).
-    fn append_cause(
+    pub(super) fn append_cause(
         &mut self,
         header: EntryHeader,
         body: &[u8],
@@ -433,37 +258,6 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         is_own
     }
 
-    fn channel(&mut self, source: SocketAddr, stream_id: i32) -> Option<Slot> {
-        match self.channels.find_fresh(source, stream_id) {
-            Some(slot) => Some(slot),
-            None => {
-                let config = self.identity.egress_publication(source, stream_id);
-                self.channels.open(config, self.now)
-            }
-        }
-    }
-
-    /// Answers a connect request that opens nothing, and ends the channel behind the answer.
-    fn dismiss(&mut self, slot: Slot, correlation_id: i64, code: EventCode, detail: &[u8]) {
-        let leader = self.leader.unwrap_or(self.identity.member);
-        let event = SessionEvent {
-            session_id: -1,
-            correlation_id,
-            leadership_term_id: self.term,
-            applied_number: 0,
-            acknowledged: 0,
-            resume_token: 0,
-            leader_member_id: i32::from(leader),
-            code,
-            version: PROTOCOL_VERSION,
-            detail,
-        };
-        queue_event(self.channels, slot, &event);
-        if let Some(channel) = self.channels.get_mut(slot) {
-            channel.close();
-        }
-    }
-
     fn refuse(
         &mut self,
         source: SocketAddr,
@@ -478,6 +272,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             number: request.number,
             expected_number,
             reason,
+            leadership_term_id: self.term,
+            connect_epoch: request.connect_epoch,
         };
         let Some(slot) = self.channels.find_live(source, self.now) else {
             return;
@@ -485,16 +281,5 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         if let Some(channel) = self.channels.get_mut(slot) {
             channel.offer(self.now, &[&refused.encode()]);
         }
-    }
-}
-
-/// Encodes and queues a session event.
-pub fn queue_event(channels: &mut EgressChannels, slot: Slot, event: &SessionEvent<'_>) {
-    let mut bytes = [0; EVENT_LENGTH_MAX];
-    let length = event
-        .encode(&mut bytes)
-        .expect("events are sized for seven endpoints");
-    if let Some(channel) = channels.get_mut(slot) {
-        channel.queue_event(&bytes[..length]);
     }
 }

@@ -12,7 +12,7 @@ use lockstep_transport::time::Nanos;
 use super::admission::LeaderSessions;
 use super::egress_channels::Slot;
 use super::log_writer::{Appended, LogWriter};
-use crate::entry_body::NewLeadershipTerm;
+use crate::entry_body::{NewLeadershipTerm, SessionOpen};
 use crate::member::LeadershipTermId;
 use crate::session::SessionTable;
 
@@ -22,14 +22,25 @@ const CONNECTS_MAX: usize = 64;
 /// A connect request whose SessionOpen is on its way through the log.
 #[derive(Clone, Copy, Debug)]
 pub struct PendingConnect {
-    /// The client's nonce.
-    pub nonce: u64,
-    /// Hash of its principal.
-    pub principal_hash: u64,
+    /// What will be applied.
+    pub open: SessionOpen,
     /// Comes back in the answer.
     pub correlation_id: i64,
     /// Where the answer goes.
     pub channel: Slot,
+    /// Position of the last response the client has.
+    pub last_received: Position,
+}
+
+impl PendingConnect {
+    /// Whether it waits for this very entry or a repeat of it.
+    fn is_for(&self, open: &SessionOpen) -> bool {
+        let key = |open: &SessionOpen| {
+            let whose = (open.nonce, open.principal_hash);
+            (whose, open.connect_epoch, open.incarnation)
+        };
+        key(&self.open) == key(open)
+    }
 }
 
 /// Where and when an entry would be appended now.
@@ -54,6 +65,8 @@ pub struct Leadership {
     /// The sessions as the leader knows them.
     pub sessions: LeaderSessions,
     connects: Vec<PendingConnect>,
+    /// Connects whose entry is applied and that wait for their answer.
+    decided: Vec<PendingConnect>,
 }
 
 impl Leadership {
@@ -68,6 +81,7 @@ impl Leadership {
             unapplied_causes: 0,
             sessions: LeaderSessions::new(sessions_max),
             connects: Vec::with_capacity(CONNECTS_MAX),
+            decided: Vec::with_capacity(CONNECTS_MAX),
         }
     }
 
@@ -87,6 +101,7 @@ impl Leadership {
         self.unapplied_causes = 0;
         self.sessions.clear();
         self.connects.clear();
+        self.decided.clear();
     }
 
     /// The term led, 0 while not leading.
@@ -172,14 +187,12 @@ impl Leadership {
     /// Whether another connect may wait.
     #[must_use]
     pub fn has_room_for_connect(&self) -> bool {
-        self.connects.len() < CONNECTS_MAX
+        self.connects.len() + self.decided.len() < CONNECTS_MAX
     }
 
-    /// The connect that waits with this nonce, if any.
-    pub fn pending_connect(&mut self, nonce: u64, principal: u64) -> Option<&mut PendingConnect> {
-        self.connects
-            .iter_mut()
-            .find(|c| c.nonce == nonce && c.principal_hash == principal)
+    /// The connect that waits for such an entry, if any.
+    pub fn pending_connect(&mut self, open: &SessionOpen) -> Option<&mut PendingConnect> {
+        self.connects.iter_mut().find(|c| c.is_for(open))
     }
 
     /// Remembers a connect until its SessionOpen is applied.
@@ -188,10 +201,19 @@ impl Leadership {
     }
 
     /// Takes the connect that a SessionOpen answers.
-    pub fn take_connect(&mut self, nonce: u64, principal: u64) -> Option<PendingConnect> {
-        let matches = |c: &PendingConnect| c.nonce == nonce && c.principal_hash == principal;
-        let index = self.connects.iter().position(matches)?;
+    pub fn take_connect(&mut self, open: &SessionOpen) -> Option<PendingConnect> {
+        let index = self.connects.iter().position(|c| c.is_for(open))?;
         Some(self.connects.swap_remove(index))
+    }
+
+    /// Keeps a connect whose entry is applied until it can be answered.
+    pub fn await_answer(&mut self, connect: PendingConnect) {
+        self.decided.push(connect);
+    }
+
+    /// Takes a connect whose entry is applied.
+    pub fn take_decided(&mut self) -> Option<PendingConnect> {
+        self.decided.pop()
     }
 }
 

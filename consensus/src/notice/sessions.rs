@@ -31,6 +31,7 @@ impl NodeNotice {
             RefusalReason::TooLong => Self::RequestTooLong,
             RefusalReason::WrongTerm => Self::RequestOfOtherTerm,
             RefusalReason::Draining => Self::RequestWhileDraining,
+            RefusalReason::Fenced => Self::RequestFenced,
             RefusalReason::Contested => Self::RequestWhileContested,
         }
     }
@@ -101,6 +102,24 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: "have the client take its responses faster or have fewer requests under way, or \
                  choose responses = \"replicated\"",
+    },
+    Row {
+        kind: NodeNotice::RequestFenced,
+        text: |detail, _, f| request(detail, "another process has continued the session", f),
+        remedy: TOLD,
+    },
+    Row {
+        kind: NodeNotice::SessionFenced,
+        text: |detail, _, f| {
+            let (source, [session, epoch, ..]) = (Source(detail.source), detail.values);
+            write!(
+                f,
+                "{source} speaks for session {session} with connect epoch {epoch}, after another \
+                 process continued it"
+            )
+        },
+        remedy: "a client that was started again leaves such a trace; if it goes on, two \
+                 processes use one resume point: stop one of them",
     },
     Row {
         kind: NodeNotice::RequestWhileContested,

@@ -10,6 +10,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
+use lockstep_client::identity::ClientIdentity;
 use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
@@ -229,8 +230,12 @@ impl Tank {
                     cluster_id: cluster_id(&config.name),
                     ..ClientConfig::default()
                 };
-                let client = ClusterClient::new(client_config, port, random.next_u64())
-                    .expect("the tank's client configuration is valid");
+                let client = ClusterClient::new(
+                    client_config,
+                    port,
+                    ClientIdentity::of_seed(random.next_u64()),
+                )
+                .expect("the tank's client configuration is valid");
                 let mut plan = TankClientPlan {
                     index,
                     goal: options.requests,

@@ -11,6 +11,7 @@ use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_client::identity::ClientIdentity;
 use lockstep_client::protocol::RefusalReason;
 use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::fault::NodeFault;
@@ -302,7 +303,8 @@ impl<S: ClusteredService> SmallCluster<S> {
             ..ClientConfig::default()
         };
         change(&mut config);
-        let client = ClusterClient::new(config, port, 77 + index as u64).expect("a valid client");
+        let client = ClusterClient::new(config, port, ClientIdentity::of_seed(77 + index as u64));
+        let client = client.expect("a valid client");
         self.clients.push(Client {
             client,
             told: Vec::new(),

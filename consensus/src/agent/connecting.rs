@@ -1,0 +1,343 @@
+//! Connect requests: who may open or continue a session, and what it is told.
+//!
+//! Where a session's client listens, and which of its processes may speak for it (the connect
+//! epoch), are part of the log: every leader knows them. A process asks for an epoch above that
+//! of its predecessor; it is answered when its entry is applied, and from then on the
+//! predecessor is fenced. The same process that comes back is answered at once.
+
+use core::net::SocketAddr;
+
+use lockstep_archive::disk::Disk;
+use lockstep_client::protocol::{ConnectRequest, EventCode, PROTOCOL_VERSION, SessionEvent};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::log_entry::EntryKind;
+use lockstep_transport::notices::Detail;
+use lockstep_transport::position::Position;
+use lockstep_transport::stream::PollAction;
+use lockstep_transport::time::{MILLISECOND, Nanos};
+use lockstep_transport::trace::TracePoint;
+
+use super::admission::EpochClaim;
+use super::egress_channels::Slot;
+use super::ingress::Ingress;
+use super::leadership::{PendingConnect, blank_header};
+use super::session_teller::{SessionTeller, queue_event};
+use crate::entry_body::SessionOpen;
+use crate::notice::NodeNotice;
+use crate::session::Session;
+use crate::stable_hash::stable_hash;
+
+/// Shortest session timeout a client may ask for; the longest is the cluster's.
+const TIMEOUT_MIN_NS: Nanos = 10 * MILLISECOND;
+
+/// The leader's answer to a process that wants to continue a session that is gone.
+const EXPIRED: &[u8] = b"session expired";
+
+impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
+    /// Takes a connect request, or leaves it for later.
+    pub(super) fn on_connect(
+        &mut self,
+        source: SocketAddr,
+        connect: &ConnectRequest<'_>,
+    ) -> PollAction {
+        if connect.cluster_id != self.identity.cluster_id {
+            let ids = [self.identity.cluster_id, connect.cluster_id].map(|id| id as i64);
+            let detail = Detail::at(source).with_values([ids[0], ids[1], 0, 0]);
+            self.notices
+                .note(self.now, NodeNotice::ClientOfOtherCluster, detail);
+            let why = b"the client names another cluster: check its cluster name and addresses";
+            self.answer(source, connect, EventCode::Error, why);
+            return PollAction::Continue;
+        }
+        if !self.leadership.is_leading() {
+            self.redirect(source, connect);
+            return PollAction::Continue;
+        }
+        if !self.leadership.is_open() {
+            return PollAction::Abort;
+        }
+        let open = self.session_open(source, connect);
+        let sessions = self.applier.sessions();
+        let known = sessions.find(open.nonce, open.principal_hash).copied();
+        if let Some(session) = known {
+            return self.on_reconnect(source, connect, &open, &session);
+        }
+        match self.refusal_of(connect) {
+            Some((code, text)) => self.answer(source, connect, code, text),
+            None => return self.open_session(source, connect, open),
+        }
+        PollAction::Continue
+    }
+
+    /// What enters the log if this request has to.
+    fn session_open(&self, source: SocketAddr, connect: &ConnectRequest<'_>) -> SessionOpen {
+        let asked = Nanos::from(connect.session_timeout_ms) * MILLISECOND;
+        let most = self.identity.session_timeout_ns;
+        SessionOpen {
+            nonce: connect.nonce,
+            timeout_ns: if asked == 0 {
+                most
+            } else {
+                asked.clamp(TIMEOUT_MIN_NS.min(most), most)
+            },
+            response_address: source,
+            response_stream_id: connect.response_stream_id,
+            principal_hash: stable_hash(connect.principal),
+            connect_epoch: connect.connect_epoch,
+            incarnation: connect.incarnation,
+            resume_session: connect.resume_session,
+        }
+    }
+
+    /// Why no session can be opened for this request, if so.
+    fn refusal_of(&self, connect: &ConnectRequest<'_>) -> Option<(EventCode, &'static [u8])> {
+        if connect.resume_session >= 0 {
+            Some((EventCode::Closed, EXPIRED))
+        } else if connect.version != PROTOCOL_VERSION {
+            Some((EventCode::Error, b"unsupported version"))
+        } else if self.applier.sessions().is_full() {
+            Some((EventCode::Error, b"concurrent session limit"))
+        } else {
+            None
+        }
+    }
+
+    /// Somebody who knows the nonce of a session: the process that has it, one that continues
+    /// it, or one whose time is over.
+    fn on_reconnect(
+        &mut self,
+        source: SocketAddr,
+        connect: &ConnectRequest<'_>,
+        open: &SessionOpen,
+        session: &Session,
+    ) -> PollAction {
+        let is_granted = session.is_granted(open.connect_epoch, open.incarnation);
+        let claim = match self.leadership.sessions.get_mut(session.id) {
+            // What the entry that closes it leaves is told then.
+            None => return PollAction::Abort,
+            Some(known) if known.is_closing => return PollAction::Abort,
+            Some(known) => known.claim(open.connect_epoch, open.incarnation, is_granted),
+        };
+        let is_here = session.response_address == source
+            && session.response_stream_id == open.response_stream_id;
+        match claim {
+            EpochClaim::Wait => return PollAction::Abort,
+            EpochClaim::Append | EpochClaim::Appended => {
+                return self.continue_session(source, connect, *open, session.id);
+            }
+            EpochClaim::Granted if !is_here => {
+                return self.continue_session(source, connect, *open, session.id);
+            }
+            EpochClaim::Fenced => self.note_fenced(source, session.id, open.connect_epoch),
+            EpochClaim::Granted => {}
+        }
+        if let Some(channel) = self.channel(source, connect.response_stream_id) {
+            self.tracer
+                .message(TracePoint::ConnectLeader, connect.correlation_id, 0);
+            self.decide(PendingConnect {
+                open: *open,
+                correlation_id: connect.correlation_id,
+                channel,
+                last_received: connect.last_received,
+            });
+        }
+        PollAction::Continue
+    }
+
+    fn continue_session(
+        &mut self,
+        source: SocketAddr,
+        connect: &ConnectRequest<'_>,
+        open: SessionOpen,
+        id: i64,
+    ) -> PollAction {
+        let asked = (open.connect_epoch, open.incarnation);
+        let action = self.open_session(source, connect, open);
+        if action == PollAction::Continue
+            && let Some(session) = self.leadership.sessions.get_mut(id)
+        {
+            session.asked = asked;
+        }
+        action
+    }
+
+    /// No channel is opened before the entry is appended: a request that has to wait is looked
+    /// at in every cycle, and would open one each time.
+    fn open_session(
+        &mut self,
+        source: SocketAddr,
+        connect: &ConnectRequest<'_>,
+        open: SessionOpen,
+    ) -> PollAction {
+        let correlation_id = connect.correlation_id;
+        if self.leadership.pending_connect(&open).is_some() {
+            self.repeat_connect(source, connect, &open);
+            return PollAction::Continue;
+        }
+        if !self.leadership.has_room_for_connect() {
+            return PollAction::Abort;
+        }
+        let header = blank_header(EntryKind::SessionOpen);
+        if self.append_cause(header, &open.encode()).is_none() {
+            return PollAction::Abort;
+        }
+        self.tracer
+            .message(TracePoint::ConnectLeader, correlation_id, 0);
+        self.tracer
+            .message(TracePoint::ConnectAppend, correlation_id, 0);
+        // Without a channel nobody is told; the client's next attempt finds the session.
+        if let Some(channel) = self.channel(source, connect.response_stream_id) {
+            self.leadership.await_open(PendingConnect {
+                open,
+                correlation_id,
+                channel,
+                last_received: connect.last_received,
+            });
+        }
+        PollAction::Continue
+    }
+
+    /// The client asks again while its SessionOpen is on its way through the log: it is
+    /// answered where it listens now.
+    fn repeat_connect(
+        &mut self,
+        source: SocketAddr,
+        connect: &ConnectRequest<'_>,
+        open: &SessionOpen,
+    ) {
+        let Some(slot) = self.channel(source, connect.response_stream_id) else {
+            return;
+        };
+        let Some(pending) = self.leadership.pending_connect(open) else {
+            return;
+        };
+        pending.correlation_id = connect.correlation_id;
+        pending.last_received = connect.last_received;
+        let given_up = core::mem::replace(&mut pending.channel, slot);
+        if given_up != slot
+            && let Some(channel) = self.channels.get_mut(given_up)
+        {
+            // It would live as long as the client goes on hearing it.
+            channel.abandon();
+        }
+    }
+
+    /// A follower names the leader and every member's ingress endpoint.
+    fn redirect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) {
+        if self.leader.is_some() {
+            let endpoints = self.identity.ingress_endpoints.as_bytes();
+            self.answer(source, connect, EventCode::Redirect, endpoints);
+        }
+    }
+
+    /// Answers connects whose entries are applied.
+    pub(super) fn answer_decided(&mut self) {
+        while let Some(connect) = self.leadership.take_decided() {
+            self.decide(connect);
+        }
+    }
+
+    /// Answers a connect as the table of sessions is now.
+    fn decide(&mut self, connect: PendingConnect) {
+        let PendingConnect {
+            open,
+            correlation_id,
+            channel,
+            last_received,
+        } = connect;
+        let sessions = self.applier.sessions();
+        let known = sessions.find(open.nonce, open.principal_hash).copied();
+        let teller = self.teller();
+        match known {
+            Some(session) if session.is_granted(open.connect_epoch, open.incarnation) => {
+                self.resume(&session, channel, (correlation_id, last_received));
+            }
+            Some(session) => {
+                let fenced = teller.event(&session, correlation_id, EventCode::Fenced, b"");
+                teller.dismiss(self.channels, channel, &fenced);
+            }
+            None if open.resume_session >= 0 => {
+                let gone = teller.answer(correlation_id, EventCode::Closed, EXPIRED);
+                teller.dismiss(self.channels, channel, &gone);
+            }
+            None => {
+                // The table filled up between append and apply; the client's next attempt is
+                // answered from the table as it is then.
+                if let Some(channel) = self.channels.get_mut(channel) {
+                    channel.abandon();
+                }
+            }
+        }
+    }
+
+    /// The client finds its session again: OK, then everything it lacks, from the log.
+    fn resume(&mut self, session: &Session, slot: Slot, (correlation_id, last): (i64, Position)) {
+        let id = session.id;
+        if let Some(leader_session) = self.leadership.sessions.get_mut(id) {
+            leader_session.activity = self.now;
+        }
+        self.replace_channel(id, slot);
+        let event = self
+            .teller()
+            .event(session, correlation_id, EventCode::Ok, b"");
+        queue_event(self.channels, slot, &event);
+        let after = session.acknowledged.max(self.credible(last));
+        let from = self.store.frame_boundary(session.open_position, after);
+        self.delivery.bind(id, slot, from, after);
+    }
+
+    fn replace_channel(&mut self, id: i64, slot: Slot) {
+        if let Some(old) = self.delivery.channel(id).filter(|old| *old != slot)
+            && let Some(channel) = self.channels.get_mut(old)
+        {
+            channel.abandon();
+        }
+        if let Some(channel) = self.channels.get_mut(slot) {
+            channel.bind(id);
+        }
+    }
+
+    fn channel(&mut self, source: SocketAddr, stream_id: i32) -> Option<Slot> {
+        match self.channels.find_fresh(source, stream_id) {
+            Some(slot) => Some(slot),
+            None => {
+                let config = self.identity.egress_publication(source, stream_id);
+                self.channels.open(config, self.now)
+            }
+        }
+    }
+
+    fn teller(&self) -> SessionTeller {
+        SessionTeller {
+            member: self.identity.member,
+            leader: self.leader.unwrap_or(self.identity.member),
+            // A leader speaks in the term it leads, which may be over already.
+            term: if self.leadership.is_leading() {
+                self.leadership.term()
+            } else {
+                self.term
+            },
+        }
+    }
+
+    /// Answers a connect request that opens nothing, and ends the channel behind the answer.
+    fn answer(
+        &mut self,
+        source: SocketAddr,
+        connect: &ConnectRequest<'_>,
+        code: EventCode,
+        detail: &[u8],
+    ) {
+        let Some(slot) = self.channel(source, connect.response_stream_id) else {
+            return;
+        };
+        let correlation_id = connect.correlation_id;
+        if self.leadership.is_leading() {
+            self.tracer
+                .message(TracePoint::ConnectLeader, correlation_id, 0);
+        }
+        let teller = self.teller();
+        let event: SessionEvent<'_> = teller.answer(correlation_id, code, detail);
+        teller.dismiss(self.channels, slot, &event);
+    }
+}

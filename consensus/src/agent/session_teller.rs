@@ -1,0 +1,109 @@
+//! What a member tells clients about their sessions: every event carries the leadership term in
+//! which it is said, and the connect epoch of the process it is for.
+
+use lockstep_client::protocol::{EventCode, PROTOCOL_VERSION, SessionEvent};
+use lockstep_transport::time::{MILLISECOND, Nanos};
+
+use super::delivery::Farewell;
+use super::egress_channel::EVENT_LENGTH_MAX;
+use super::egress_channels::{EgressChannels, Slot};
+use crate::member::{LeadershipTermId, MemberId};
+use crate::session::Session;
+
+/// Who tells a client about its session.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionTeller {
+    /// This member.
+    pub member: MemberId,
+    /// The member that leads, as far as this one knows.
+    pub leader: MemberId,
+    /// The term in which it is said.
+    pub term: LeadershipTermId,
+}
+
+impl SessionTeller {
+    /// A leader of `term`.
+    #[must_use]
+    pub const fn leading(member: MemberId, term: LeadershipTermId) -> Self {
+        Self {
+            member,
+            leader: member,
+            term,
+        }
+    }
+
+    /// News about `session`, or the answer to a connect request that found it.
+    #[must_use]
+    pub fn event<'e>(
+        self,
+        session: &Session,
+        correlation_id: i64,
+        code: EventCode,
+        detail: &'e [u8],
+    ) -> SessionEvent<'e> {
+        SessionEvent {
+            session_id: session.id,
+            correlation_id,
+            leadership_term_id: self.term,
+            applied_number: session.applied_number,
+            acknowledged: session.acknowledged,
+            resume_token: session.nonce,
+            leader_member_id: i32::from(self.member),
+            code,
+            version: PROTOCOL_VERSION,
+            session_timeout_ms: whole_milliseconds(session.timeout_ns),
+            connect_epoch: session.connect_epoch,
+            detail,
+        }
+    }
+
+    /// The answer to a connect request that concerns no session.
+    #[must_use]
+    pub fn answer(self, correlation_id: i64, code: EventCode, detail: &[u8]) -> SessionEvent<'_> {
+        SessionEvent {
+            session_id: -1,
+            correlation_id,
+            leadership_term_id: self.term,
+            applied_number: 0,
+            acknowledged: 0,
+            resume_token: 0,
+            leader_member_id: i32::from(self.leader),
+            code,
+            version: PROTOCOL_VERSION,
+            session_timeout_ms: 0,
+            connect_epoch: 0,
+            detail,
+        }
+    }
+
+    /// Says `event`, and ends the stream behind it.
+    pub fn dismiss(self, channels: &mut EgressChannels, slot: Slot, event: &SessionEvent<'_>) {
+        queue_event(channels, slot, event);
+        if let Some(channel) = channels.get_mut(slot) {
+            channel.close();
+        }
+    }
+
+    /// Says CLOSED, and ends the stream behind it.
+    pub fn say_farewell(self, channels: &mut EgressChannels, slot: Slot, farewell: &Farewell) {
+        let text = farewell.reason.text().as_bytes();
+        let event = self.event(&farewell.session, 0, EventCode::Closed, text);
+        self.dismiss(channels, slot, &event);
+    }
+}
+
+/// At least one, since 0 means that it is about no session.
+fn whole_milliseconds(timeout_ns: Nanos) -> u32 {
+    u32::try_from((timeout_ns / MILLISECOND).max(1)).unwrap_or(u32::MAX)
+}
+
+/// Encodes and queues a session event.
+pub fn queue_event(channels: &mut EgressChannels, slot: Slot, event: &SessionEvent<'_>) {
+    let mut bytes = [0; EVENT_LENGTH_MAX];
+    let length = event
+        .encode(&mut bytes)
+        .expect("events are sized for seven endpoints");
+    if let Some(channel) = channels.get_mut(slot) {
+        channel.queue_event(&bytes[..length]);
+    }
+}
