@@ -1,9 +1,10 @@
 //! Writes the log to its segments and says how far it is durable (`log.md` 2.3).
 //!
 //! Driven by the node's agent. One write is in flight; everything appended meanwhile goes into
-//! the next (group commit by overlap). In `data` mode whole blocks go straight from the log
-//! buffer's pages to the device and count when synced; in `none` mode exactly the new bytes go
-//! to the page cache. Segments are prepared one ahead. Any failed write is final
+//! the next (group commit by overlap). In `data` mode whole blocks go to the device and count
+//! when synced: straight from the log buffer's pages where the log has left them, else as a
+//! copy, for no byte may change under a write in flight. In `none` mode exactly the new bytes
+//! go to the page cache. Segments are prepared one ahead. Any failed write is final
 //! (`reliability.md` D4). After a truncation the old bytes are overwritten with zeros from the
 //! top down before anything new is written, so that a crash at any moment leaves a prefix of
 //! the old log or of the new one, never a splice of both. It does not read, and does not
@@ -25,6 +26,12 @@ use crate::token::{OWNER_RECORDER, TokenSource};
 /// Most bytes of one write: up to about 80 KiB a sync costs no more than its flush, above
 /// 256 KiB the transfer dominates and a larger batch only delays its first byte (limits 5).
 pub const WRITE_LENGTH_MAX: usize = 256 * 1024;
+
+/// Longest write that is copied out of the log buffer. Only one whose last block the log still
+/// grows into is: a file system that keeps checksums, or mirrors, may read a page twice, and
+/// must find the same bytes. A longer one goes up to its last whole block instead, straight
+/// from the pages; its tail is in the next. Copying so much costs some 5 us, a sync 50 or more.
+const COPY_LENGTH_MAX: usize = 64 * 1024;
 
 /// Bytes erased by one write after a truncation.
 const ERASE_LENGTH_MAX: usize = 64 * 1024;
@@ -65,6 +72,8 @@ pub struct RecorderCounters {
     pub segments_refused: u64,
     /// Writes that overwrote truncated bytes with zeros.
     pub erasures: u64,
+    /// Writes of a copy, because the log still grew into their last block.
+    pub copies: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +108,8 @@ pub struct Recorder {
     /// The block that holds `written` still has truncated bytes behind it.
     is_tail_stale: bool,
     zeros: AtomicBuffer,
+    /// What is in flight, where it is a copy.
+    copy: AtomicBuffer,
     preparing: Option<(Token, Position)>,
     prepare_refused: bool,
     prepare_retry_at: Option<Nanos>,
@@ -139,11 +150,8 @@ impl Recorder {
             let file = disk.create(&name.file_name(), segment_length as u64)?;
             segments.insert(name.position, file);
         }
-        let zeros = AtomicBuffer::allocate(ERASE_LENGTH_MAX).map_err(|error| DiskError::Io {
-            operation: "allocation of a buffer",
-            name: "recorder".to_owned(),
-            detail: error.to_string(),
-        })?;
+        let mut copy = allocate(COPY_LENGTH_MAX)?;
+        copy.pre_touch();
         Ok(Self {
             config,
             segments,
@@ -155,7 +163,8 @@ impl Recorder {
             stale_end: stale_end.max(end),
             is_stale_held: stale_end > end,
             is_tail_stale: false,
-            zeros,
+            zeros: allocate(ERASE_LENGTH_MAX)?,
+            copy,
             preparing: None,
             prepare_refused: false,
             prepare_retry_at: None,
@@ -384,17 +393,40 @@ impl Recorder {
         let end = append
             .min(start + WRITE_LENGTH_MAX as Position)
             .min(term_end);
-        let length = match self.config.sync {
-            SyncMode::Data => align((end - start) as usize, BLOCK_LENGTH),
-            SyncMode::None => (end - start) as usize,
+        let (block, end) = match self.config.sync {
+            SyncMode::Data => self.whole_blocks(log, start, end),
+            SyncMode::None => (log.kernel_block(start, (end - start) as usize), end),
         };
         let boundary = if end == append {
             append
         } else {
             last_boundary(log, self.durable, end)
         };
-        let block = log.kernel_block(start, length);
         self.submit(now, start, block, WriteKind::Append { end, boundary }, disk)
+    }
+
+    /// Whole blocks from `start` that hold the log up to `end`, or to where it goes instead, and
+    /// that stay as they are until they are written.
+    fn whole_blocks(
+        &mut self,
+        log: &LogBuffer,
+        start: Position,
+        end: Position,
+    ) -> (KernelBlock, Position) {
+        let length = (end - start) as usize;
+        if length.is_multiple_of(BLOCK_LENGTH) {
+            return (log.kernel_block(start, length), end);
+        }
+        if length > COPY_LENGTH_MAX {
+            let whole = length & !(BLOCK_LENGTH - 1);
+            return (log.kernel_block(start, whole), start + whole as Position);
+        }
+        let aligned = align(length, BLOCK_LENGTH);
+        let copy = self.copy.bytes_mut(0, aligned);
+        copy[..length].copy_from_slice(log.bytes(start, length));
+        copy[length..].fill(0);
+        self.counters.copies += 1;
+        (self.copy.kernel_block(0, aligned), end)
     }
 
     fn submit(
@@ -513,6 +545,14 @@ const fn segment_at(position: Position, segment_length: usize) -> SegmentName {
         recording_id: LOG_RECORDING_ID,
         position: segment::base_position(position, segment_length),
     }
+}
+
+fn allocate(length: usize) -> Result<AtomicBuffer, DiskError> {
+    AtomicBuffer::allocate(length).map_err(|error| DiskError::Io {
+        operation: "allocation of a buffer",
+        name: "recorder".to_owned(),
+        detail: error.to_string(),
+    })
 }
 
 /// Last frame boundary at or below `end`, counting from the frame boundary `from`.

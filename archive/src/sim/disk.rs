@@ -2,7 +2,8 @@
 //!
 //! A handle; clones see the same disk, so a test can hold one beside the node's. Directory
 //! entries are durable at once. Completions come after a seeded latency, in any order. It
-//! checks what a real direct-I/O disk would refuse: alignment of synced writes.
+//! checks what a real direct-I/O disk would refuse: alignment of synced writes; and that no byte
+//! of a write changes while it is in flight, which file systems with checksums mind.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -47,6 +48,8 @@ enum Pending {
     Write {
         file: FileId,
         durability: Durability,
+        block: KernelBlock,
+        checksum: u32,
     },
     Read {
         file: FileId,
@@ -202,7 +205,20 @@ impl Image {
 
     fn finish(&mut self, done: InFlight) -> Completion {
         let result = match done.operation {
-            Pending::Write { file, durability } => self.finish_write(done.ticket, file, durability),
+            Pending::Write {
+                file,
+                durability,
+                block,
+                checksum,
+            } => {
+                assert_eq!(
+                    bytes_of(&block).1,
+                    checksum,
+                    "bytes of a write to {} changed while it was in flight",
+                    self.file(file).name
+                );
+                self.finish_write(done.ticket, file, durability)
+            }
             Pending::Read {
                 file,
                 offset,
@@ -271,7 +287,7 @@ impl Image {
         &mut self,
         file: FileId,
         offset: u64,
-        block: &KernelBlock,
+        block: KernelBlock,
         durability: Durability,
     ) -> Pending {
         if durability != Durability::Cached {
@@ -282,13 +298,25 @@ impl Image {
                 "a direct write of {length} bytes at {offset} is not aligned"
             );
         }
-        let mut bytes = vec![0; block.length()];
-        block.copy_to(&mut bytes);
+        let (bytes, checksum) = bytes_of(&block);
         let stage = WriteStage::InFlight(self.next_ticket);
         let fits = self.file(file).write(offset as usize, bytes, stage);
         assert!(fits, "a write at {offset} outside its file");
-        Pending::Write { file, durability }
+        Pending::Write {
+            file,
+            durability,
+            block,
+            checksum,
+        }
     }
+}
+
+/// What is on loan now, and its checksum.
+fn bytes_of(block: &KernelBlock) -> (Vec<u8>, u32) {
+    let mut bytes = vec![0; block.length()];
+    block.copy_to(&mut bytes);
+    let checksum = crc32c::crc32c(&bytes);
+    (bytes, checksum)
 }
 
 impl Disk for SimDisk {
@@ -418,7 +446,7 @@ impl Disk for SimDisk {
                 offset,
                 block,
                 durability,
-            } => (token, image.accept_write(file, offset, &block, durability)),
+            } => (token, image.accept_write(file, offset, block, durability)),
             DiskOp::Read {
                 token,
                 file,
