@@ -527,10 +527,11 @@ impl Recorder {
                 self.prepare_refused = false;
                 self.counters.segments_prepared += 1;
             }
-            Err(error @ DiskError::Crashed) => {
+            Err(DiskError::Full { .. }) => self.refuse_segment(),
+            // Not for want of space: nobody knows what the device holds now (D4).
+            Err(error) => {
                 self.failed.get_or_insert_with(|| error.clone());
             }
-            Err(_) => self.refuse_segment(),
         }
     }
 

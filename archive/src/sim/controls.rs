@@ -110,6 +110,11 @@ impl SimDisk {
         self.image.borrow_mut().failing_reads = count;
     }
 
+    /// The next `count` preparations of a segment fail, though not for want of space.
+    pub fn fail_preparations(&self, count: u32) {
+        self.image.borrow_mut().failing_preparations = count;
+    }
+
     /// Nothing completes before `until`.
     pub fn stall_until(&self, until: Nanos) {
         self.image.borrow_mut().stalled_until = until;

@@ -84,6 +84,7 @@ pub(super) struct Image {
     pub(super) kill_at_cold: Option<u64>,
     pub(super) failing_writes: u32,
     pub(super) failing_reads: u32,
+    pub(super) failing_preparations: u32,
     pub(super) stalled_until: Nanos,
     pub(super) boots: u64,
 }
@@ -118,6 +119,7 @@ impl SimDisk {
                 kill_at_cold: None,
                 failing_writes: 0,
                 failing_reads: 0,
+                failing_preparations: 0,
                 stalled_until: Nanos::MIN,
                 boots: 1,
             })),
@@ -224,6 +226,14 @@ impl Image {
                 offset,
                 block,
             } => self.finish_read(file, offset, &block),
+            Pending::Prepare { name, .. } if self.failing_preparations > 0 => {
+                self.failing_preparations -= 1;
+                Err(DiskError::Io {
+                    operation: "sync of the directory",
+                    name,
+                    detail: "simulated input/output error".to_owned(),
+                })
+            }
             Pending::Prepare { name, length } => self.create(&name, length),
         };
         Completion {

@@ -1,198 +1,35 @@
 //! A directory on a real file system: cold calls, open files, and the lock.
 //!
-//! Files are made under a temporary name, written with zeros, synced, renamed, and the
-//! directory synced: a crash on the way leaves no file of the final name (`reliability.md`
-//! D12). Every file is open twice: direct (synced writes from the log's pages) and buffered.
+//! Its names are made durable whenever it is opened: who made them may have crashed, or have
+//! been told of a failure, before they were.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lockstep_transport::concurrent::AtomicBuffer;
 
+use super::calls::{FileCalls, SystemCalls};
+use super::error::{StorageError, disk_error};
+use super::open_file::{Folder, OpenFile, TEMPORARY_SUFFIX};
 use crate::ack_mark::ACK_MARK_FILE;
 use crate::catalog::CATALOG_FILE;
-use crate::disk::{DiskError, FileId, FilePlace, SegmentName};
+use crate::disk::{BLOCK_LENGTH, DiskError, FileId, FilePlace, SegmentName};
 use crate::identity_file::IDENTITY_FILE;
 use crate::node_state::NODE_STATE_FILE;
 
 /// The file whose lock says that a process uses the directory.
 pub const LOCK_FILE: &str = "node.lock";
 
-/// Ending of files that are being made.
-const TEMPORARY_SUFFIX: &str = ".tmp";
-
 /// The file that tells whether direct writes work; it never gets a final name.
 const PROBE: &str = "probe";
 
-/// Zeros written at once when a file is made: large enough for the device's full bandwidth,
-/// small enough that a log write waits behind it for less than a millisecond (limits 5).
-const ZERO_LENGTH: usize = 1 << 20;
-
-/// Why a directory cannot be used for storage. Each says what, where and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// There is something else of that name.
-    #[error("{} is not a directory: choose another path for the data directory", path.display())]
-    NotADirectory {
-        /// The path.
-        path: PathBuf,
-    },
-    /// No permission, or a file system mounted read-only.
-    #[error(
-        "the data directory {} cannot be written ({detail}): give this user write permission, \
-         or choose another directory", path.display()
-    )]
-    ReadOnly {
-        /// The path.
-        path: PathBuf,
-        /// The operating system's words.
-        detail: String,
-    },
-    /// No space left.
-    #[error(
-        "no space left for the data directory {}: free some, or choose another directory",
-        path.display()
-    )]
-    Full {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Another process holds the lock.
-    #[error(
-        "the data directory {} is in use by process {holder}: stop that process, or give this \
-         node a directory of its own", path.display()
-    )]
-    InUse {
-        /// The path.
-        path: PathBuf,
-        /// Process id of the holder, as it wrote it.
-        holder: String,
-    },
-    /// io_uring was demanded and is refused.
-    #[error("io_uring is refused by this host ({detail}): use io = auto or io = syscall")]
-    UringRefused {
-        /// The operating system's words.
-        detail: String,
-    },
-    /// Anything else the operating system says.
-    #[error(
-        "the data directory {} cannot be used: {detail}; choose another directory",
-        path.display()
-    )]
-    Other {
-        /// The path.
-        path: PathBuf,
-        /// The operating system's words.
-        detail: String,
-    },
-}
-
-impl StorageError {
-    fn from_io(path: &Path, error: &io::Error) -> Self {
-        let path = path.to_path_buf();
-        match error.raw_os_error() {
-            Some(libc::ENOTDIR | libc::EEXIST) => Self::NotADirectory { path },
-            Some(libc::EROFS | libc::EACCES | libc::EPERM) => Self::ReadOnly {
-                path,
-                detail: error.to_string(),
-            },
-            Some(libc::ENOSPC | libc::EDQUOT) => Self::Full { path },
-            _ => Self::Other {
-                path,
-                detail: error.to_string(),
-            },
-        }
-    }
-}
-
-/// The port's error for an operating system's error.
-pub(super) fn disk_error(
-    operation: &'static str,
-    name: &str,
-    needed: u64,
-    error: &io::Error,
-) -> DiskError {
-    let name = name.to_owned();
-    match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::EDQUOT) => DiskError::Full { name, needed },
-        Some(libc::ENOENT) => DiskError::Missing { name },
-        _ => DiskError::Io {
-            operation,
-            name,
-            detail: error.to_string(),
-        },
-    }
-}
-
-/// A file, open both ways.
-#[derive(Debug)]
-pub(super) struct OpenFile {
-    pub(super) name: String,
-    pub(super) buffered: File,
-    /// Absent where the file system knows no direct I/O.
-    pub(super) direct: Option<File>,
-}
-
-impl OpenFile {
-    pub(super) fn open(path: &Path, name: &str) -> io::Result<Self> {
-        let file_path = path.join(name);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        let buffered = options.open(&file_path)?;
-        let direct = match options.custom_flags(libc::O_DIRECT).open(&file_path) {
-            Ok(file) => Some(file),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => None,
-            Err(error) => return Err(error),
-        };
-        Ok(Self {
-            name: name.to_owned(),
-            buffered,
-            direct,
-        })
-    }
-}
-
-/// Makes a durable file of `length` zeros, or opens the one that exists.
-pub(super) fn create_file(path: &Path, name: &str, length: u64) -> io::Result<OpenFile> {
-    match OpenFile::open(path, name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        outcome => return outcome,
-    }
-    let temporary = format!("{name}{TEMPORARY_SUFFIX}");
-    let outcome = write_zeros(path, &temporary, length)
-        .and_then(|()| std::fs::rename(path.join(&temporary), path.join(name)))
-        .and_then(|()| sync_directory(path));
-    if let Err(error) = outcome {
-        // Best effort: opening the directory again removes what is left.
-        let _ = std::fs::remove_file(path.join(&temporary));
-        return Err(error);
-    }
-    OpenFile::open(path, name)
-}
-
-fn write_zeros(path: &Path, temporary: &str, length: u64) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    drop(options.open(path.join(temporary))?);
-    let file = OpenFile::open(path, temporary)?;
-    let zeros = AtomicBuffer::allocate(ZERO_LENGTH)?;
-    let mut offset = 0;
-    while offset < length {
-        let chunk = (length - offset).min(ZERO_LENGTH as u64) as usize;
-        let bytes = zeros.bytes(0, chunk);
-        match &file.direct {
-            // Direct: the zeros do not push anything out of the page cache.
-            Some(direct) if chunk == ZERO_LENGTH => direct.write_all_at(bytes, offset)?,
-            _ => file.buffered.write_all_at(bytes, offset)?,
-        }
-        offset += chunk as u64;
-    }
-    file.buffered.sync_all()
-}
+/// Open files there is room for from the start; each more costs one allocation when it is
+/// taken over, as its name does.
+const FILES_AT_FIRST: usize = 512;
 
 /// Whether `name` is one of ours that a crash kept from its final name. Other people's files may
 /// lie in the directory, and may end alike: they are left alone.
@@ -209,42 +46,91 @@ fn is_unfinished(name: &str) -> bool {
     })
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+/// Makes the directory, and the names that lead to it durable as far as they are new.
+fn make_directory(path: &Path, calls: &dyn FileCalls) -> Result<(), StorageError> {
+    let failed = |error: io::Error| StorageError::from_io(path, &error);
+    let missing: Vec<PathBuf> = path
+        .ancestors()
+        .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
+        .map(Path::to_path_buf)
+        .collect();
+    std::fs::create_dir_all(path).map_err(failed)?;
+    if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+        return Err(StorageError::NotADirectory {
+            path: path.to_path_buf(),
+        });
+    }
+    sync_directory(path, calls)?;
+    let is_new = !missing.is_empty();
+    for made in missing {
+        sync_directory(parent_of(&made), calls)?;
+    }
+    if is_new {
+        return Ok(());
+    }
+    // Made by somebody who may have crashed since. One that this user may not look into was
+    // made by an administrator, and long ago.
+    match sync_directory(parent_of(path), calls) {
+        Err(StorageError::ReadOnly { .. }) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}
+
+fn sync_directory(path: &Path, calls: &dyn FileCalls) -> Result<(), StorageError> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    let directory = calls.open(path, &options);
+    let directory = directory.map_err(|error| StorageError::from_io(path, &error))?;
+    calls
+        .sync(&directory, path)
+        .map_err(|error| StorageError::from_write("sync", path, &error))
 }
 
 /// A locked directory with its open files.
 #[derive(Debug)]
 pub struct NodeDirectory {
-    path: PathBuf,
+    folder: Folder,
     files: Vec<Arc<OpenFile>>,
     _lock: File,
 }
 
 impl NodeDirectory {
-    /// Makes the directory if it does not exist, locks it, and removes what a crash left of
-    /// files being made.
+    /// Makes the directory if it does not exist, locks it, removes what a crash left of files
+    /// being made, and makes the names in it durable.
     ///
     /// # Errors
     /// See [`StorageError`].
     pub fn open(path: &Path) -> Result<Self, StorageError> {
+        Self::open_with(path, Arc::new(SystemCalls))
+    }
+
+    pub(super) fn open_with(path: &Path, calls: Arc<dyn FileCalls>) -> Result<Self, StorageError> {
         let failed = |error: io::Error| StorageError::from_io(path, &error);
-        std::fs::create_dir_all(path).map_err(failed)?;
-        if !std::fs::metadata(path).map_err(failed)?.is_dir() {
-            return Err(StorageError::NotADirectory {
-                path: path.to_path_buf(),
-            });
-        }
+        make_directory(path, &*calls)?;
         let lock = lock_directory(path)?;
         for entry in std::fs::read_dir(path).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             if is_unfinished(&name.to_string_lossy()) {
-                std::fs::remove_file(path.join(name)).map_err(failed)?;
+                calls.remove(&path.join(name)).map_err(failed)?;
             }
         }
-        Ok(Self {
+        sync_directory(path, &*calls)?;
+        let folder = Folder {
             path: path.to_path_buf(),
-            files: Vec::with_capacity(crate::segment::SEGMENTS_MAX + super::QUEUE_LENGTH),
+            is_direct: true,
+            calls,
+        };
+        Ok(Self {
+            folder,
+            files: Vec::with_capacity(FILES_AT_FIRST),
             _lock: lock,
         })
     }
@@ -252,31 +138,57 @@ impl NodeDirectory {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.folder.path
     }
 
-    /// Whether the file system takes direct writes; probed with a small file.
+    pub(super) const fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Whether the file system takes direct writes of one block, found by making one as the
+    /// log makes them. Files opened before are not told.
     ///
     /// # Errors
     /// See [`StorageError`].
-    pub fn takes_direct_writes(&self) -> Result<bool, StorageError> {
-        let name = format!("{PROBE}{TEMPORARY_SUFFIX}");
-        let failed = |error: io::Error| StorageError::from_io(&self.path, &error);
-        let probed = write_zeros(&self.path, &name, 4096)
-            .and_then(|()| OpenFile::open(&self.path, &name))
-            .map_err(failed);
+    pub fn probe_direct_writes(&mut self) -> Result<bool, StorageError> {
+        let path = self.folder.path.join(format!("{PROBE}{TEMPORARY_SUFFIX}"));
+        let probed = self.write_probe(&path);
         // Whether it could be written or not: a refused start leaves no probe behind.
-        let removed = std::fs::remove_file(self.path.join(&name));
-        let file = probed?;
-        removed.map_err(failed)?;
-        Ok(file.direct.is_some())
+        let removed = self.folder.calls.remove(&path);
+        self.folder.is_direct = probed?;
+        removed.map_err(|error| StorageError::from_io(&path, &error))?;
+        Ok(self.folder.is_direct)
+    }
+
+    fn write_probe(&self, path: &Path) -> Result<bool, StorageError> {
+        let calls = &self.folder.calls;
+        let failed = |error: io::Error| StorageError::from_io(&self.folder.path, &error);
+        let block = AtomicBuffer::allocate(BLOCK_LENGTH).map_err(failed)?;
+        let bytes = block.bytes(0, BLOCK_LENGTH);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        let buffered = calls.open(path, &options).map_err(failed)?;
+        options.truncate(false).custom_flags(libc::O_DIRECT);
+        let written = calls
+            .open(path, &options)
+            .and_then(|direct| calls.write_synced(&direct, path, bytes));
+        match written {
+            Ok(()) => return Ok(true),
+            // No direct I/O at all, or none of 4 KiB.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            Err(error) => return Err(StorageError::from_write("a direct write", path, &error)),
+        }
+        calls
+            .write_synced(&buffered, path, bytes)
+            .map_err(|error| StorageError::from_write("a synced write", path, &error))?;
+        Ok(false)
     }
 
     /// Whether the device syncs single writes (forced unit access) instead of flushing its
     /// whole cache: then an unsynced write does not become durable with the next synced one.
     #[must_use]
     pub fn syncs_single_writes(&self) -> bool {
-        let Ok(metadata) = std::fs::metadata(&self.path) else {
+        let Ok(metadata) = std::fs::metadata(self.path()) else {
             return true;
         };
         let (major, minor) = (libc::major(metadata.dev()), libc::minor(metadata.dev()));
@@ -306,7 +218,7 @@ impl NodeDirectory {
     pub(super) fn list(&self) -> Result<Vec<String>, DiskError> {
         let failed = |error: io::Error| disk_error("listing", "the data directory", 0, &error);
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+        for entry in std::fs::read_dir(self.path()).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             if let Ok(name) = entry.file_name().into_string()
                 && entry.file_type().map_err(failed)?.is_file()
@@ -320,19 +232,17 @@ impl NodeDirectory {
 
     pub(super) fn open_file(&mut self, name: &str) -> Result<FileId, DiskError> {
         if let Some(file) = self.find(name) {
-            return Ok(file);
+            return self.file(file).check().map(|()| file);
         }
-        let file = OpenFile::open(&self.path, name)
-            .map_err(|error| disk_error("opening", name, 0, &error))?;
+        let file = self.folder.open(name)?;
         Ok(self.adopt(file))
     }
 
     pub(super) fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
         if let Some(file) = self.find(name) {
-            return Ok(file);
+            return self.file(file).check().map(|()| file);
         }
-        let file = create_file(&self.path, name, length)
-            .map_err(|error| disk_error("creation", name, length, &error))?;
+        let file = self.folder.create(name, length)?;
         Ok(self.adopt(file))
     }
 
@@ -363,38 +273,25 @@ impl NodeDirectory {
         offset: u64,
         target: &mut [u8],
     ) -> Result<(), DiskError> {
-        let file = self.file(file);
-        file.buffered
-            .read_exact_at(target, offset)
-            .map_err(|error| disk_error("read", &file.name, 0, &error))
+        self.file(file).read(offset, target)
     }
 
     pub(super) fn write(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        let file = self.file(file);
-        file.buffered
-            .write_all_at(bytes, offset)
-            .and_then(|()| file.buffered.sync_data())
-            .map_err(|error| disk_error("write", &file.name, bytes.len() as u64, &error))
+        self.file(file).write(offset, bytes)
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Result<(), DiskError> {
-        std::fs::remove_file(self.path.join(name))
-            .and_then(|()| sync_directory(&self.path))
-            .map_err(|error| disk_error("removal", name, 0, &error))?;
+        let failed = |error: io::Error| disk_error("removal", name, 0, &error);
+        self.folder
+            .calls
+            .remove(&self.path().join(name))
+            .map_err(failed)?;
         if let Some(file) = self.find(name) {
             // The number stays taken; the name is free for a new file.
-            let removed = Arc::clone(self.file(file));
-            let unnamed = OpenFile {
-                name: String::new(),
-                buffered: removed
-                    .buffered
-                    .try_clone()
-                    .map_err(|error| disk_error("removal", name, 0, &error))?,
-                direct: None,
-            };
+            let unnamed = self.file(file).unnamed().map_err(failed)?;
             self.files[file.0 as usize] = Arc::new(unnamed);
         }
-        Ok(())
+        self.folder.sync_names(name)
     }
 
     pub(super) fn free_bytes(&self) -> Result<u64, DiskError> {
@@ -402,7 +299,7 @@ impl NodeDirectory {
             let error = io::Error::last_os_error();
             disk_error("statvfs", "the data directory", 0, &error)
         };
-        let directory = File::open(&self.path)
+        let directory = File::open(self.path())
             .map_err(|error| disk_error("opening", "the data directory", 0, &error))?;
         let mut status = std::mem::MaybeUninit::<libc::statvfs>::uninit();
         // SAFETY: the descriptor is open and `status` has room for one statvfs.

@@ -11,14 +11,20 @@
 )]
 
 mod boot_id;
+mod calls;
 pub mod directory;
+mod error;
+#[cfg(test)]
+mod fault_tests;
 mod node_disk;
+mod open_file;
 mod operation;
 mod preparer;
 mod thread_disk;
 mod uring_disk;
 
-pub use directory::{NodeDirectory, StorageError, in_use};
+pub use directory::{NodeDirectory, in_use};
+pub use error::StorageError;
 pub use node_disk::{IoPreference, NodeDisk, open};
 pub use thread_disk::ThreadDisk;
 pub use uring_disk::UringDisk;

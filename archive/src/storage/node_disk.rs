@@ -4,7 +4,8 @@ use std::path::Path;
 
 use lockstep_transport::time::Nanos;
 
-use super::directory::{NodeDirectory, StorageError};
+use super::directory::NodeDirectory;
+use super::error::StorageError;
 use super::thread_disk::ThreadDisk;
 use super::uring_disk::UringDisk;
 use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
@@ -35,12 +36,12 @@ pub enum NodeDisk {
 /// # Errors
 /// See [`StorageError`]: each names the thing, the place and the remedy.
 pub fn open(path: &Path, preference: IoPreference) -> Result<(NodeDisk, String), StorageError> {
-    let directory = NodeDirectory::open(path)?;
-    let direct = if directory.takes_direct_writes()? {
+    let mut directory = NodeDirectory::open(path)?;
+    let direct = if directory.probe_direct_writes()? {
         "direct writes with RWF_DSYNC"
     } else {
-        "buffered writes with RWF_DSYNC, as the file system knows no direct I/O (each sync \
-         copies, and the page cache fills with the log)"
+        "buffered writes with RWF_DSYNC, as the file system takes no direct writes of 4 KiB (each \
+         sync copies, and the page cache fills with the log)"
     };
     let started = match preference {
         IoPreference::Thread => Err((None, directory)),

@@ -2,17 +2,44 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_transport::concurrent::KernelBlock;
+use lockstep_transport::time::{Nanos, SECOND};
 
-use super::directory::{NodeDirectory, OpenFile, disk_error};
+use super::directory::NodeDirectory;
+use super::error::disk_error;
+use super::open_file::OpenFile;
 use crate::disk::{BLOCK_LENGTH, Completion, DiskError, Durability, FileId, Token};
+
+/// How long the kernel may say "try again" before that is an error: as long as a stalled disk
+/// is put up with.
+pub(super) const REFUSALS_MAX_NS: Nanos = SECOND;
+
+/// Pause between two tries on a thread that may wait.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Tries on a thread that may not wait.
+const CACHED_TRIES_MAX: u32 = 8;
+
+/// System calls for one operation that may each leave a part undone: more than a file system
+/// that splits at its own blocks or at a signal ever makes of one.
+const PARTS_MAX: u32 = 64;
 
 /// Which way the bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transfer {
     Read,
     Write(Durability),
+}
+
+impl Transfer {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write(_) => "write",
+        }
+    }
 }
 
 /// Keeps file and memory alive until the kernel is done with them.
@@ -25,14 +52,19 @@ pub(super) struct Operation {
     offset: u64,
     block: KernelBlock,
     done: usize,
+    parts: u32,
+    /// Since when the kernel has answered nothing but "try again".
+    refused_since: Option<Nanos>,
     flushes_each: bool,
 }
 
 /// What to do after a system call's result.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// Some bytes are left: submit again.
+    /// Some bytes were moved and some are left: submit again.
     Again,
+    /// Nothing was moved, this time: submit again, but not at once.
+    Refused,
     /// Finished, one way or the other.
     Finished(Completion),
 }
@@ -54,6 +86,8 @@ impl Operation {
             offset,
             block,
             done: 0,
+            parts: 0,
+            refused_since: None,
             flushes_each: false,
         }
     }
@@ -103,18 +137,30 @@ impl Operation {
         self.block.length() - self.done
     }
 
-    /// Takes a system call's result: bytes moved, or a negative error number.
-    pub(super) fn on_result(&mut self, result: i64) -> Progress {
+    /// Takes a system call's result at `now`: bytes moved, or a negative error number. What the
+    /// kernel puts off again and again ends as an error that says so.
+    pub(super) fn on_result(&mut self, now: Nanos, result: i64) -> Progress {
         const INTERRUPTED: i64 = -(libc::EINTR as i64);
         const TRY_AGAIN: i64 = -(libc::EAGAIN as i64);
         match result {
-            INTERRUPTED | TRY_AGAIN => Progress::Again,
+            INTERRUPTED | TRY_AGAIN => {
+                let since = *self.refused_since.get_or_insert(now);
+                if now - since < REFUSALS_MAX_NS {
+                    return Progress::Refused;
+                }
+                self.given_up(&std::io::Error::from_raw_os_error(-result as i32))
+            }
             1.. => {
+                self.refused_since = None;
+                self.parts += 1;
                 self.done += result as usize;
                 if self.left() == 0 {
                     self.finished(Ok(self.file_id))
-                } else {
+                } else if self.parts < PARTS_MAX {
                     Progress::Again
+                } else {
+                    let error = format!("moved in more than {PARTS_MAX} parts");
+                    self.given_up(&std::io::Error::other(error))
                 }
             }
             0 => {
@@ -128,14 +174,48 @@ impl Operation {
         }
     }
 
-    /// Carries the operation out on this thread, blocking.
+    fn given_up(&self, error: &std::io::Error) -> Progress {
+        let detail = format!("{error}, for longer than this member can wait");
+        self.finished(Err(DiskError::Io {
+            operation: self.transfer.name(),
+            name: self.file.name.clone(),
+            detail,
+        }))
+    }
+
+    /// The operation will never be answered for.
+    pub(super) fn abandoned(&self, error: &std::io::Error) -> Completion {
+        Completion {
+            token: self.token,
+            result: Err(self.error(error)),
+        }
+    }
+
+    /// Carries the operation out on this thread, waiting as long as it takes, up to a bound.
     pub(super) fn run(mut self) -> Completion {
+        let mut waited = 0;
         loop {
             let result = self.call();
-            if let Progress::Finished(completion) = self.on_result(result) {
+            match self.on_result(waited, result) {
+                Progress::Finished(completion) => return completion,
+                Progress::Again => {}
+                Progress::Refused => {
+                    std::thread::sleep(PAUSE);
+                    waited += PAUSE.as_nanos() as Nanos;
+                }
+            }
+        }
+    }
+
+    /// Carries the operation out on this thread, which may not wait: a copy into the page cache.
+    pub(super) fn run_at_once(mut self) -> Completion {
+        for _ in 0..CACHED_TRIES_MAX {
+            let result = self.call();
+            if let Progress::Finished(completion) = self.on_result(0, result) {
                 return completion;
             }
         }
+        self.abandoned(&std::io::Error::from(std::io::ErrorKind::WouldBlock))
     }
 
     fn call(&self) -> i64 {
@@ -164,11 +244,12 @@ impl Operation {
     }
 
     fn error(&self, error: &std::io::Error) -> DiskError {
-        let operation = match self.transfer {
-            Transfer::Read => "read",
-            Transfer::Write(_) => "write",
-        };
-        disk_error(operation, &self.file.name, self.left() as u64, error)
+        disk_error(
+            self.transfer.name(),
+            &self.file.name,
+            self.left() as u64,
+            error,
+        )
     }
 
     fn finished(&self, result: Result<FileId, DiskError>) -> Progress {
@@ -176,5 +257,84 @@ impl Operation {
             token: self.token,
             result,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_transport::concurrent::AtomicBuffer;
+
+    use super::*;
+
+    const AGAIN: i64 = -(libc::EAGAIN as i64);
+    const INTERRUPTED: i64 = -(libc::EINTR as i64);
+
+    fn write(directory: &mut NodeDirectory) -> Operation {
+        let file = directory.create("x.dat", 8 * 4096).unwrap();
+        let memory = AtomicBuffer::allocate(2 * 4096).unwrap();
+        let block = memory.kernel_block(0, 2 * 4096);
+        let transfer = Transfer::Write(Durability::Synced);
+        Operation::new(directory, 7, file, 4096, block, transfer)
+    }
+
+    fn expect_error(progress: Progress, detail: &str) {
+        let Progress::Finished(Completion { token: 7, result }) = progress else {
+            panic!("{progress:?}");
+        };
+        let said = result.unwrap_err().to_string();
+        for part in ["write of x.dat failed", detail] {
+            assert!(said.contains(part), "\"{part}\" is missing in: {said}");
+        }
+    }
+
+    #[test]
+    fn an_operation_that_is_put_off_for_ever_ends_as_an_error_with_its_number() {
+        let place = tempfile::tempdir().unwrap();
+        let mut directory = NodeDirectory::open(place.path()).unwrap();
+        for refusal in [AGAIN, INTERRUPTED] {
+            let mut operation = write(&mut directory);
+            for now in [100, 200, 100 + REFUSALS_MAX_NS - 1] {
+                assert_eq!(operation.on_result(now, refusal), Progress::Refused);
+            }
+            let number = format!("os error {}", -refusal);
+            expect_error(operation.on_result(100 + REFUSALS_MAX_NS, refusal), &number);
+        }
+    }
+
+    #[test]
+    fn a_write_that_moves_starts_its_patience_afresh() {
+        let place = tempfile::tempdir().unwrap();
+        let mut directory = NodeDirectory::open(place.path()).unwrap();
+        let mut operation = write(&mut directory);
+        assert_eq!(operation.on_result(0, AGAIN), Progress::Refused);
+        assert_eq!(operation.on_result(5, 4096), Progress::Again);
+        let later = REFUSALS_MAX_NS + 5;
+        assert_eq!(operation.on_result(later, AGAIN), Progress::Refused);
+        assert_eq!((operation.next_offset(), operation.left()), (8192, 4096));
+        let last = operation.on_result(later, 4096);
+        assert!(matches!(last, Progress::Finished(done) if done.result.is_ok()));
+    }
+
+    #[test]
+    fn a_write_that_moves_a_byte_at_a_time_ends_as_an_error() {
+        let place = tempfile::tempdir().unwrap();
+        let mut directory = NodeDirectory::open(place.path()).unwrap();
+        let mut operation = write(&mut directory);
+        for _ in 1..PARTS_MAX {
+            assert_eq!(operation.on_result(0, 1), Progress::Again);
+        }
+        expect_error(operation.on_result(0, 1), "more than 64 parts");
+    }
+
+    #[test]
+    fn a_write_that_moves_nothing_or_fails_ends_at_once_with_its_number() {
+        let place = tempfile::tempdir().unwrap();
+        let mut directory = NodeDirectory::open(place.path()).unwrap();
+        expect_error(
+            write(&mut directory).on_result(0, 0),
+            "unexpected end of file",
+        );
+        let failed = write(&mut directory).on_result(0, -i64::from(libc::EIO));
+        expect_error(failed, "os error 5");
     }
 }

@@ -3,12 +3,12 @@
 //! Zeros are really written, synced, and the name made durable before the segment is handed
 //! over (`reliability.md` A3); none of that happens on the caller's thread.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::directory::{NodeDirectory, OpenFile, create_file, disk_error};
+use super::directory::NodeDirectory;
+use super::open_file::{Folder, OpenFile};
 use crate::disk::{Busy, Completion, DiskError, SegmentName, Token};
 
 /// Preparations in flight: a recorder has one at a time.
@@ -34,7 +34,7 @@ pub(super) struct Preparer {
 }
 
 impl Preparer {
-    pub(super) fn start(path: PathBuf) -> std::io::Result<Self> {
+    pub(super) fn start(folder: Folder) -> std::io::Result<Self> {
         let (requests, mut incoming) = rtrb::RingBuffer::<Request>::new(PREPARATIONS_MAX);
         let (mut outgoing, results) = rtrb::RingBuffer::<Prepared>::new(PREPARATIONS_MAX);
         let stop = Arc::new(AtomicBool::new(false));
@@ -49,8 +49,7 @@ impl Preparer {
                         continue;
                     };
                     let name = request.name.file_name();
-                    let result = create_file(&path, &name, request.length)
-                        .map_err(|error| disk_error("creation", &name, request.length, &error));
+                    let result = folder.create(&name, request.length);
                     outgoing
                         .push((request.token, result))
                         .expect("no more results than requests the queue had room for");

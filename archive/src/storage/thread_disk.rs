@@ -11,7 +11,8 @@ use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;
 
 use super::QUEUE_LENGTH;
-use super::directory::{NodeDirectory, StorageError};
+use super::directory::NodeDirectory;
+use super::error::StorageError;
 use super::operation::{Operation, Transfer};
 use super::preparer::Preparer;
 use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
@@ -60,7 +61,7 @@ impl ThreadDisk {
                 }
             })
             .map_err(failed)?;
-        let preparer = Preparer::start(path.clone()).map_err(failed)?;
+        let preparer = Preparer::start(directory.folder().clone()).map_err(failed)?;
         Ok(Self {
             flushes_each: directory.syncs_single_writes(),
             directory,
