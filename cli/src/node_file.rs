@@ -126,6 +126,8 @@ struct NodeText {
     heartbeat_interval: Option<Duration>,
     election_timeout: Option<Duration>,
     disk_budget: Option<Size>,
+    shared_memory: Option<PathBuf>,
+    socket_buffer: Option<Size>,
     disk_delay: Option<Duration>,
     seed: Option<u64>,
     insecure: Option<bool>,
@@ -298,6 +300,8 @@ fn node(text: NodeText) -> NodeConfig {
         disk_budget_bytes: text
             .disk_budget
             .map_or(default.disk_budget_bytes, |size| size.0),
+        shared_memory: text.shared_memory.unwrap_or(default.shared_memory),
+        socket_buffer_bytes: bytes(text.socket_buffer, default.socket_buffer_bytes),
         disk_delay_ns: time(text.disk_delay, default.disk_delay_ns),
         faults: text.faults.map_or(default.faults, faults),
         seed: text.seed.unwrap_or(default.seed),

@@ -342,20 +342,22 @@ fn a_full_directory_is_refused_and_loses_nothing() {
 #[test]
 fn a_trace_that_does_not_fit_is_refused_and_not_left_behind() {
     let place = Place::new();
-    let data = place.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let Some(mount) = Mount::new(&data, "8m") else {
+    let memory = place.path().join("memory");
+    std::fs::create_dir(&memory).unwrap();
+    let Some(mount) = Mount::new(&memory, "8m") else {
         return;
     };
-    place.write(
-        "node.toml",
-        &place.config_with("sync = \"data\"", "trace_every = 1"),
+    let traced = format!(
+        "trace_every = 1\nshared_memory = {:?}",
+        memory.display().to_string()
     );
+    place.write("node.toml", &place.config_with("sync = \"data\"", &traced));
     let mut command = mount.command(place.path(), place::LOCKSTEP);
     let output = command.args(["node", "--config", "node.toml"]).output();
-    let parts = ["data/trace.dat", "No space left", "not full"];
+    let parts = ["-trace.dat", "No space left", "not full", "shared_memory"];
     expect_refusal(&output.unwrap(), 1, &parts);
-    assert!(!mount.seen(&data).join("trace.dat").exists());
+    let left = std::fs::read_dir(mount.seen(&memory)).unwrap().count();
+    assert_eq!(left, 0, "something is left behind");
 }
 
 #[test]

@@ -133,6 +133,10 @@ pub struct NodeConfig {
     pub election_timeout_ns: Nanos,
     /// Most bytes of segment files this node may write.
     pub disk_budget_bytes: u64,
+    /// Where counters and trace lie, mapped: a directory of a memory file system.
+    pub shared_memory: PathBuf,
+    /// Bytes of socket buffer to ask the host for, each way.
+    pub socket_buffer_bytes: usize,
     /// Added to every durable write of the log: slow-disk injection.
     pub disk_delay_ns: Nanos,
     /// Faults on this node's links.
@@ -155,6 +159,8 @@ impl Default for NodeConfig {
             heartbeat_interval_ns: 50 * MILLISECOND,
             election_timeout_ns: 500 * MILLISECOND,
             disk_budget_bytes: 2 << 30,
+            shared_memory: PathBuf::from("/dev/shm"),
+            socket_buffer_bytes: 4 << 20,
             disk_delay_ns: 0,
             faults: LinkFaults::default(),
             seed: 1,

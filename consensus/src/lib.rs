@@ -26,7 +26,9 @@ pub mod notice_printer;
 pub mod output_agreement;
 pub mod protocol;
 pub mod session;
+pub mod shared_file;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod stable_hash;
+pub mod start_line;
 pub mod void_responses;

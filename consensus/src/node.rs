@@ -4,7 +4,6 @@
 //! least (configuration, sockets, directory, then recovery), and returns a [`Node`] to be
 //! driven by [`lockstep_transport::agent::run`] on a thread of the caller's choice.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use lockstep_archive::slow_disk::SlowDisk;
@@ -14,8 +13,8 @@ use lockstep_transport::agent::Agent;
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::fault::{Direction, Faults, FaultyPort};
 use lockstep_transport::media::{
-    self, Backend, BackendChoice, NetworkChoice, NetworkPort, PortError, SocketOptions,
-    monotonic_now, realtime_now,
+    self, Backend, BackendChoice, NetworkPort, PortError, SocketOptions, monotonic_now,
+    realtime_now,
 };
 use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -24,10 +23,12 @@ use lockstep_transport::trace::{TRACE_HEADER_LENGTH, TRACE_RECORD_LENGTH, TraceR
 use crate::agent::cluster_node::ClusterNode;
 use crate::agent::fault::NodeFault;
 use crate::agent::start::{StartError, StartParts, check_directory, start};
-use crate::config::{ClusterConfig, ConfigError, IoChoice, LinkFaults, NodeConfig, SyncMode};
+use crate::config::{ClusterConfig, ConfigError, IoChoice, LinkFaults, NodeConfig};
 use crate::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, Counters};
 use crate::notice::{Line, NodeNotice, Place};
 use crate::notice_printer::{NoticePrinter, NoticeSink};
+use crate::shared_file::{SharedFile, SharedFileError};
+use crate::start_line::{Granted, start_line};
 
 /// Name of the trace file in a node's directory.
 pub const TRACE_FILE: &str = "trace.dat";
@@ -35,15 +36,15 @@ pub const TRACE_FILE: &str = "trace.dat";
 /// Trace records kept: 40 MiB, several minutes of a closed loop.
 const TRACE_RECORDS: usize = 1 << 20;
 
+/// Bytes of the trace file.
+const TRACE_LENGTH: usize = TRACE_HEADER_LENGTH + TRACE_RECORDS * TRACE_RECORD_LENGTH;
+
 /// Interval at which counters that need a look elsewhere are written.
 const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
 
 /// Notices handed to the printer per interval: a handful of causes at once is much, and each
 /// of them is said only once a minute.
 const NOTICES_PER_PUBLISH: usize = 4;
-
-/// Socket buffers: what fits between two looks of a busy thread at full rate.
-const SOCKET_BUFFER_LENGTH: usize = 4 << 20;
 
 /// Part of a socket's buffer that the log's window may fill: the kernel counts each datagram at
 /// up to twice its length, and members' messages need room beside the log.
@@ -82,8 +83,11 @@ pub enum LaunchError {
     #[error("no randomness for the node's ids: {0}; check that getrandom(2) is permitted here")]
     Randomness(std::io::Error),
     /// The counters or trace file.
-    #[error("{file}: {source}; check that the directory is writable and not full")]
-    File {
+    #[error(transparent)]
+    Shared(#[from] SharedFileError),
+    /// One of them cannot be mapped.
+    #[error("{file}: {source}; check the limits on this process's memory")]
+    Mapping {
         /// Which file.
         file: String,
         /// The operating system's words.
@@ -101,6 +105,7 @@ pub struct Node {
     place: Place,
     sink: Option<NoticeSink>,
     unsaid: Option<Notice<NodeNotice>>,
+    _shared: Vec<SharedFile>,
 }
 
 impl std::fmt::Debug for Node {
@@ -139,11 +144,18 @@ pub fn launch(
     };
     check_directory(cluster, node, &mut disk).map_err(refused)?;
     let disk = SlowDisk::new(disk, node.disk_delay_ns);
-    let counters_file = node.directory.join(COUNTERS_FILE);
-    occupy(&counters_file, COUNTERS_LENGTH)?;
-    let counters = Counters::create(&node.directory).map_err(file_error(&counters_file))?;
-    let tracer = tracer(node)?;
-    let start_line = start_line(cluster, node, &choice, &disk_line);
+    let mut shared = Vec::new();
+    let counters = counters(node, &mut shared)?;
+    let tracer = tracer(node, &mut shared)?;
+    let ports = [member_port.inner(), ingress_port.inner()];
+    let mut granted = Granted {
+        network: &choice,
+        socket_asked: node.socket_buffer_bytes,
+        socket_receive: least(ports.map(NetworkPort::receive_buffer)),
+        socket_send: least(ports.map(NetworkPort::send_buffer)),
+        disk: &disk_line,
+        memory_locked: None,
+    };
     let receive_window = member_port.inner().receive_buffer() / WINDOW_SHARE;
     let parts = StartParts {
         disk,
@@ -157,16 +169,23 @@ pub fn launch(
         randomness: media::randomness().map_err(LaunchError::Randomness)?,
     };
     let agent = start(cluster, node, parts).map_err(refused)?;
+    // Now that it is all there.
+    granted.memory_locked = media::lock_memory();
     Ok(Node {
         agent,
-        start_line,
+        start_line: start_line(cluster, node, &granted),
         role_name: format!("node-{}", node.member),
         allocations: no_allocations,
         next_publish: 0,
         place: Place::new(cluster, node),
         sink: None,
         unsaid: None,
+        _shared: shared,
     })
+}
+
+fn least(lengths: [usize; 2]) -> usize {
+    lengths[0].min(lengths[1])
 }
 
 /// Both ports of the node. A port is bound before the directory is touched, so that a mistake
@@ -185,56 +204,9 @@ fn open_ports(
     })
 }
 
-fn start_line(
-    cluster: &ClusterConfig,
-    node: &NodeConfig,
-    network: &NetworkChoice,
-    disk_line: &str,
-) -> String {
-    let own = cluster.members[usize::from(node.member)];
-    format!(
-        "member {} of {} at {} (clients) and {} (members); network {}: {}; {disk_line}; sync {}; \
-         responses {:?}; memory {}",
-        node.member,
-        cluster.members.len(),
-        own.ingress,
-        own.member,
-        network.backend.name(),
-        network.reason,
-        match node.sync {
-            SyncMode::Data => "data",
-            SyncMode::None => "none: a host crash may lose acknowledged messages",
-        },
-        cluster.responses,
-        memory_words(media::lock_memory()),
-    )
-}
-
-const fn memory_words(is_locked: bool) -> &'static str {
-    if is_locked {
-        "locked"
-    } else {
-        "not locked (RLIMIT_MEMLOCK, see `ulimit -l`): costs page faults when memory is short"
-    }
-}
-
-fn file_error(path: &Path) -> impl FnOnce(std::io::Error) -> LaunchError {
+fn mapping_error(path: &Path) -> impl FnOnce(std::io::Error) -> LaunchError {
     let file = path.display().to_string();
-    move |source| LaunchError::File { file, source }
-}
-
-/// Makes sure that a file about to be mapped has all its `length` bytes on the device: where
-/// it had not, the first write to a page on a full device would end the process.
-fn occupy(path: &Path, length: usize) -> Result<(), LaunchError> {
-    if std::fs::metadata(path).is_ok_and(|file| file.blocks() * 512 >= length as u64) {
-        return Ok(());
-    }
-    let zeros = vec![0; length];
-    std::fs::write(path, zeros).map_err(|error| {
-        // Best effort: what is left of it is of no use to anybody.
-        let _ = std::fs::remove_file(path);
-        file_error(path)(error)
-    })
+    move |source| LaunchError::Mapping { file, source }
 }
 
 impl Node {
@@ -348,6 +320,10 @@ impl Agent for Node {
     fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
         self.agent.next_deadline(now)
     }
+
+    fn has_ended(&self) -> bool {
+        self.fault().is_some()
+    }
 }
 
 fn convert(faults: &LinkFaults) -> Faults {
@@ -376,8 +352,8 @@ fn bind(
     salt: u64,
 ) -> Result<NodePort, PortError> {
     let options = SocketOptions {
-        receive_buffer: SOCKET_BUFFER_LENGTH,
-        send_buffer: SOCKET_BUFFER_LENGTH,
+        receive_buffer: node.socket_buffer_bytes,
+        send_buffer: node.socket_buffer_bytes,
     };
     let port = NetworkPort::bind(address, options, backend)?;
     let mut port = FaultyPort::new(port, node.seed ^ (salt << 32) ^ u64::from(node.member));
@@ -387,16 +363,22 @@ fn bind(
     Ok(port)
 }
 
-fn tracer(node: &NodeConfig) -> Result<Tracer, LaunchError> {
+fn counters(node: &NodeConfig, shared: &mut Vec<SharedFile>) -> Result<Counters, LaunchError> {
+    let (directory, memory) = (&node.directory, &node.shared_memory);
+    let file = SharedFile::place(directory, COUNTERS_FILE, COUNTERS_LENGTH, memory)?;
+    let counters = Counters::create(directory).map_err(mapping_error(file.path()));
+    shared.push(file);
+    counters
+}
+
+fn tracer(node: &NodeConfig, shared: &mut Vec<SharedFile>) -> Result<Tracer, LaunchError> {
     if node.trace_every == 0 {
         return Ok(Tracer::disabled());
     }
-    let path = node.directory.join(TRACE_FILE);
-    occupy(
-        &path,
-        TRACE_HEADER_LENGTH + TRACE_RECORDS * TRACE_RECORD_LENGTH,
-    )?;
-    let mut ring = map_trace(&path).map_err(file_error(&path))?;
+    let (directory, memory) = (&node.directory, &node.shared_memory);
+    let file = SharedFile::place(directory, TRACE_FILE, TRACE_LENGTH, memory)?;
+    let mut ring = map_trace(file.path()).map_err(mapping_error(file.path()))?;
+    shared.push(file);
     ring.zero(0, TRACE_HEADER_LENGTH);
     ring.pre_touch();
     Ok(Tracer::new(
@@ -412,8 +394,5 @@ fn tracer(node: &NodeConfig) -> Result<Tracer, LaunchError> {
 /// # Errors
 /// The operating system's.
 pub fn map_trace(path: &Path) -> std::io::Result<AtomicBuffer> {
-    AtomicBuffer::map_file(
-        path,
-        TRACE_HEADER_LENGTH + TRACE_RECORDS * TRACE_RECORD_LENGTH,
-    )
+    AtomicBuffer::map_file(path, TRACE_LENGTH)
 }

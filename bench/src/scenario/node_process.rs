@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use lockstep_consensus::config::{ClusterConfig, IoChoice, NodeConfig, ResponsesMode, SyncMode};
-use lockstep_consensus::counters::{Counter, Counters};
+use lockstep_consensus::counters::{COUNTERS_FILE, Counter, Counters};
+use lockstep_consensus::node::TRACE_FILE;
+use lockstep_consensus::shared_file::forget;
 
 /// What `lockstep node` is told besides the two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +81,9 @@ fn write_node(text: &mut String, node: &NodeConfig, extras: &NodeExtras) -> std:
         "directory = {:?}",
         node.directory.display().to_string()
     )?;
+    let memory = node.shared_memory.display().to_string();
+    writeln!(text, "shared_memory = {memory:?}")?;
+    writeln!(text, "socket_buffer = {}", node.socket_buffer_bytes)?;
     writeln!(text, "sync = \"{sync}\"\nio = \"{io}\"")?;
     for (key, value) in [
         ("heartbeat_interval", node.heartbeat_interval_ns),
@@ -215,6 +220,9 @@ impl Drop for NodeProcess {
         // Fails only where it has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for name in [COUNTERS_FILE, TRACE_FILE] {
+            forget(&self.directory, name);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use lockstep_bench::allocations;
@@ -11,7 +11,6 @@ use lockstep_consensus::notice_printer::NoticePrinter;
 use lockstep_transport::agent::{Agent, IdleStrategy, run as run_agent};
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::media::monotonic_now;
-use lockstep_transport::time::Nanos;
 
 use crate::node_file::{self, NodeFile};
 use crate::outcome::Outcome;
@@ -22,30 +21,6 @@ pub struct NodeArguments {
     /// The node's configuration file.
     #[arg(long)]
     config: PathBuf,
-}
-
-/// A node that ends its thread when it has halted.
-struct UntilHalted {
-    node: Node,
-    stop: Arc<AtomicBool>,
-}
-
-impl Agent for UntilHalted {
-    fn role_name(&self) -> &str {
-        self.node.role_name()
-    }
-
-    fn do_work(&mut self, now: Nanos) -> usize {
-        let work = self.node.do_work(now);
-        if work == 0 && self.node.fault().is_some() {
-            self.stop.store(true, Ordering::Relaxed);
-        }
-        work
-    }
-
-    fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
-        self.node.next_deadline(now)
-    }
 }
 
 /// How the node's thread runs on this host.
@@ -91,16 +66,15 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
     };
     let mut plan = ThreadPlan::new(&file, &cores_allowed());
     match start(&file, &plan.words) {
-        Ok(mut node) => {
-            let stop = Arc::clone(&node.stop);
+        Ok((mut node, stop)) => {
             let printer = match NoticePrinter::start() {
                 Ok(printer) => printer,
                 Err(error) => return Outcome::failed(error),
             };
-            node.node.print_notices(&printer);
+            node.print_notices(&printer);
             run_agent(&mut node, &mut plan.idle, plan.core, &stop, monotonic_now);
-            node.node.say_notices();
-            let outcome = match node.node.fault() {
+            node.say_notices();
+            let outcome = match node.fault() {
                 Some(fault) => Outcome::failed(format!("{} has halted: {fault}", node.role_name())),
                 None => Outcome::Good,
             };
@@ -112,7 +86,7 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
     }
 }
 
-fn start(file: &NodeFile, thread: &str) -> Result<UntilHalted, Outcome> {
+fn start(file: &NodeFile, thread: &str) -> Result<(Node, Arc<AtomicBool>), Outcome> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Outcome::failed)?;
@@ -121,5 +95,5 @@ fn start(file: &NodeFile, thread: &str) -> Result<UntilHalted, Outcome> {
     let mut node = launch(&file.cluster, &file.node, service).map_err(Outcome::failed)?;
     node.count_allocations_with(allocations::count);
     println!("{}; {thread}", node.start_line());
-    Ok(UntilHalted { node, stop })
+    Ok((node, stop))
 }

@@ -15,6 +15,7 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_consensus::config::MemberEndpoints;
+use lockstep_consensus::shared_file::forget;
 use lockstep_consensus::stable_hash::stable_hash;
 use tempfile::TempDir;
 
@@ -135,6 +136,13 @@ disk_budget = "64m"
         output.expect("the binary under test can be started")
     }
 
+    /// A counter of the node in `data`, as another process reads it.
+    pub fn counter(&self, slot: usize) -> Option<i64> {
+        let bytes = std::fs::read(self.path().join("data/counters.dat")).ok()?;
+        let value = bytes.get(slot * 8..)?.first_chunk()?;
+        Some(i64::from_le_bytes(*value))
+    }
+
     /// Starts a node that must be refused.
     pub fn node(&self) -> Output {
         self.lockstep(&["node", "--config", "node.toml"])
@@ -143,6 +151,14 @@ disk_budget = "64m"
     /// Starts a node that must start.
     pub fn running(&self) -> Running {
         Running::start(self.command().args(["node", "--config", "node.toml"]))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for name in ["counters.dat", "trace.dat"] {
+            forget(&self.path().join("data"), name);
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use super::replication::Replication;
 use super::watch::Watch;
 use crate::action::Actions;
 use crate::consensus_module::ConsensusModule;
-use crate::counters::Counters;
+use crate::counters::{Counter, Counters};
 use crate::event::Event;
 use crate::log_clock::LogClock;
 use crate::notice::{NodeNotice, NodeNotices};
@@ -196,6 +196,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             work += self.serve_clients(now);
         }
         self.cycles += 1;
+        if self.fault.is_some() {
+            self.parts.counters.set(Counter::Halted, 1);
+        }
         if work > 0 {
             self.publish_counters();
         }

@@ -1,5 +1,6 @@
 //! Why a node stops: each fault is final for this process, named, and says what to do.
 
+use lockstep_archive::disk::DiskError;
 use lockstep_service::container::ServiceFault;
 use lockstep_transport::position::Position;
 
@@ -11,6 +12,16 @@ pub enum NodeFault {
     /// The consensus module ordered it.
     #[error(transparent)]
     Halted(#[from] HaltReason),
+    /// A write, a sync or what belongs to them failed: what the disk holds can no longer be
+    /// trusted by this process.
+    #[error(
+        "{error}: what the disk holds is not known any more; check the device and its file \
+         system, then start this member again: it re-reads its disk and repairs from its peers"
+    )]
+    Storage {
+        /// Which operation on which file, and the operating system's words.
+        error: DiskError,
+    },
     /// The service panicked, or its output differs from what the log holds.
     #[error(transparent)]
     Service(#[from] ServiceFault),

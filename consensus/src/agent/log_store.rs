@@ -74,7 +74,7 @@ pub struct LogStore<D> {
     wanted_state: Option<(LeadershipTermId, Option<MemberId>)>,
     written_state: Option<(LeadershipTermId, Option<MemberId>)>,
     truncation: Option<Truncation>,
-    has_failed: bool,
+    failure: Option<DiskError>,
 }
 
 /// A truncation in progress. A crash before `Cutting` leaves the log as it was; after that, what
@@ -122,7 +122,7 @@ impl<D: Disk> LogStore<D> {
             wanted_state: None,
             written_state: None,
             truncation: None,
-            has_failed: false,
+            failure: None,
         }
     }
 
@@ -175,7 +175,19 @@ impl<D: Disk> LogStore<D> {
     /// Whether a write or sync has failed. Final (D4).
     #[must_use]
     pub const fn failed(&self) -> bool {
-        self.has_failed || self.recorder.failed().is_some() || self.ack_mark.failed().is_some()
+        self.failure().is_some()
+    }
+
+    /// The first failure of storage that was met, with file and the operating system's words.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&DiskError> {
+        if let Some(error) = &self.failure {
+            return Some(error);
+        }
+        match self.recorder.failed() {
+            Some(error) => Some(error),
+            None => self.ack_mark.failed(),
+        }
     }
 
     /// The newest chain-hash checkpoint at or below `position`, as (position, hash).
@@ -351,8 +363,8 @@ impl<D: Disk> LogStore<D> {
             self.recorder
                 .truncate(position, &mut self.log, &mut self.disk)
         });
-        if cut.is_err() {
-            self.has_failed = true;
+        if let Err(error) = cut {
+            self.failure.get_or_insert(error);
             return;
         }
         self.append = position;
@@ -463,8 +475,8 @@ impl<D: Disk> LogStore<D> {
                 self.node_state.do_work(now, &mut self.disk);
                 Some(StoreEvent::Done)
             }
-            Some(Err(_)) => {
-                self.has_failed = true;
+            Some(Err(error)) => {
+                self.failure.get_or_insert(error);
                 Some(StoreEvent::Done)
             }
             None => Some(StoreEvent::Done),

@@ -14,7 +14,7 @@ use super::cluster_node::ClusterNode;
 use super::fault::NodeFault;
 use super::log_store::StoreEvent;
 use super::log_writer::LogWriter;
-use crate::action::Action;
+use crate::action::{Action, HaltReason};
 use crate::entry_body::NewLeadershipTerm;
 use crate::event::Event;
 use crate::formation::FormationRecord;
@@ -219,7 +219,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 }
                 self.reported_commit = position;
             }
-            Action::Halt { reason } => self.fault = Some(NodeFault::Halted(reason)),
+            Action::Halt { reason } => self.halt(reason),
         }
     }
 
@@ -236,6 +236,18 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let length = encode(&envelope, &mut bytes);
         let address = parts.identity.members[usize::from(to)].member;
         parts.member_port.send(now, address, &bytes[..length]);
+    }
+
+    /// Stops for good; a failure of storage is told by its own words.
+    fn halt(&mut self, reason: HaltReason) {
+        let failure = match reason {
+            HaltReason::StorageFailed => self.parts.store.failure().cloned(),
+            _ => None,
+        };
+        self.fault = Some(match failure {
+            Some(error) => NodeFault::Storage { error },
+            None => NodeFault::Halted(reason),
+        });
     }
 
     fn stop_following(&mut self) {

@@ -22,4 +22,9 @@ pub trait Agent {
     /// When the agent must run again even if nothing arrives; `None`: not before something
     /// arrives.
     fn next_deadline(&self, now: Nanos) -> Option<Nanos>;
+
+    /// Whether the agent has ended by itself and will do no more work: its thread goes then.
+    fn has_ended(&self) -> bool {
+        false
+    }
 }

@@ -1,4 +1,4 @@
-//! Drives one agent on one thread until told to stop: clock, duty cycle, idle.
+//! Drives one agent on one thread until it is told to stop or ends: clock, duty cycle, idle.
 //!
 //! Shell: this is where threads come from and where the real clock is read, once per cycle. An
 //! agent that must share a thread with others is composed with them before it gets here.
@@ -17,7 +17,7 @@ use crate::time::Nanos;
 /// Where a runner reads the time, once per duty cycle.
 pub type Clock = fn() -> Nanos;
 
-/// Drives `agent` on the calling thread until `stop` is set.
+/// Drives `agent` on the calling thread until `stop` is set or the agent has ended by itself.
 ///
 /// With `core`, the thread is pinned to it first. Returns whether the pinning asked for was
 /// granted; an agent that could not be pinned runs all the same.
@@ -32,6 +32,9 @@ pub fn run<A: Agent>(
     // Relaxed: the flag carries no data; what the agent leaves behind is handed over by join.
     while !stop.load(Ordering::Relaxed) {
         let work = agent.do_work(clock());
+        if work == 0 && agent.has_ended() {
+            break;
+        }
         idle.idle(work);
     }
     pinned
@@ -109,6 +112,47 @@ impl<A> Drop for AgentThread<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An agent that ends by itself, as a node does that has halted.
+    struct Mortal {
+        left: usize,
+    }
+
+    impl Agent for Mortal {
+        fn role_name(&self) -> &'static str {
+            "mortal"
+        }
+
+        fn do_work(&mut self, _now: Nanos) -> usize {
+            assert!(self.left > 0, "driven after its end");
+            self.left -= 1;
+            self.left
+        }
+
+        fn next_deadline(&self, _now: Nanos) -> Option<Nanos> {
+            None
+        }
+
+        fn has_ended(&self) -> bool {
+            self.left == 0
+        }
+    }
+
+    #[test]
+    fn run_returns_when_its_agent_has_ended_although_nobody_stops_it() {
+        let stop = AtomicBool::new(false);
+        let mut agent = Mortal { left: 3 };
+        run(&mut agent, &mut IdleStrategy::Yield, None, &stop, || 0);
+        assert!(agent.left == 0 && !stop.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_thread_ends_with_its_agent() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = spawn(Mortal { left: 3 }, IdleStrategy::Yield, None, stop, || 0).unwrap();
+        let (agent, _) = thread.join().unwrap();
+        assert_eq!(agent.left, 0);
+    }
 
     struct Countdown {
         left: usize,

@@ -55,6 +55,9 @@ pub enum RingRefusal {
     /// `EINVAL`: a flag or registration that the kernel does not know.
     #[error("this kernel is too old for what Lockstep uses (6.1 or newer is needed)")]
     TooOld,
+    /// A ring was set up, and did not bring the datagram that was sent to it.
+    #[error("it can be set up and not be used (a seccomp profile that forbids io_uring_enter?)")]
+    Unusable,
     /// `ENOMEM`.
     #[error("not enough lockable memory; raise RLIMIT_MEMLOCK (`ulimit -l`)")]
     Memory,

@@ -96,25 +96,38 @@ fn memory_lock_limit() -> Option<u64> {
     (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
-/// Why io_uring cannot be used here, found by setting one up; `None`: it can.
+/// Why io_uring cannot be used here, found by using one; `None`: it can.
 #[must_use]
 pub fn uring_refusal() -> Option<RingRefusal> {
     let ring: io::Result<IoUring> = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
         .build(2);
-    ring.err().map(RingRefusal::from)
+    match ring {
+        Err(error) => Some(RingRefusal::from(error)),
+        // Nothing to submit and nothing to wait for: whether the call is permitted at all.
+        Ok(ring) => ring.submit_and_wait(0).err().map(|_| RingRefusal::Unusable),
+    }
 }
 
 /// Locks all memory this process has now, so that none of it is ever paged out. Call it when
-/// everything is allocated.
+/// everything is allocated. Returns the bytes that are locked then, as the kernel counts them;
+/// `None` when the host refuses (see [`HostFacts::memory_lock_limit`]): a warning, no more.
 ///
-/// False when the host refuses (see [`HostFacts::memory_lock_limit`]): a warning, no more.
 /// Future memory is left out on purpose: under a limit it would make later allocations fail.
 #[must_use]
-pub fn lock_memory() -> bool {
+pub fn lock_memory() -> Option<u64> {
     // SAFETY: takes flags only; what it changes about memory is never its contents.
-    unsafe { libc::mlockall(libc::MCL_CURRENT) == 0 }
+    let is_locked = unsafe { libc::mlockall(libc::MCL_CURRENT) == 0 };
+    is_locked.then(locked_bytes)
+}
+
+/// Bytes of this process that the kernel counts as locked (`VmLck`).
+fn locked_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+    let kibibytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) * 1024
 }
 
 /// The type of the file system that holds `directory`, or its number in hexadecimal.

@@ -84,6 +84,15 @@ impl NetworkPort {
             Self::Uring(port) => port.receive_buffer(),
         }
     }
+
+    /// Bytes the kernel granted for datagrams on their way out.
+    #[must_use]
+    pub fn send_buffer(&self) -> usize {
+        match self {
+            Self::Syscall(port) => port.send_buffer(),
+            Self::Uring(port) => port.send_buffer(),
+        }
+    }
 }
 
 impl DatagramPort for NetworkPort {

@@ -6,7 +6,7 @@
 
 use core::net::{Ipv4Addr, SocketAddr};
 
-use super::error::PortError;
+use super::error::{PortError, RingRefusal};
 use super::network_port::{Backend, NetworkPort};
 use super::syscall_port::SocketOptions;
 use super::system_clock::monotonic_now;
@@ -110,11 +110,19 @@ fn compare(
     }
 }
 
-/// Two endpoints on one backend.
+/// Two endpoints on one backend, that have been seen to work: a ring which the host lets be set
+/// up may still be refused when it is used.
 fn pair(backend: Backend) -> Result<[NetworkPort; 2], PortError> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let bind = || NetworkPort::bind(address, SocketOptions::default(), backend);
-    Ok([bind()?, bind()?])
+    let [mut near, mut far] = [bind()?, bind()?];
+    let limit = monotonic_now() + TIME_LIMIT;
+    let arrived = hop(&mut near, &mut far, limit).is_some();
+    let has_failed = |port: &NetworkPort| port.counters().ring_failures > 0;
+    if backend == Backend::Uring && (!arrived || has_failed(&near) || has_failed(&far)) {
+        return Err(PortError::RingRefused(RingRefusal::Unusable));
+    }
+    Ok([near, far])
 }
 
 /// The median round trip; `None` when the ports did not get through in time.
@@ -155,7 +163,6 @@ fn hop(from: &mut NetworkPort, to: &mut NetworkPort, limit: Nanos) -> Option<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::error::RingRefusal;
 
     #[test]
     fn the_probe_takes_one_and_says_why_within_its_time() {

@@ -123,6 +123,13 @@ impl SyscallPort {
         self.socket.recv_buffer_size().unwrap_or(0) / 2
     }
 
+    /// Bytes the kernel granted for datagrams on their way out; as for
+    /// [`receive_buffer`](Self::receive_buffer), with `net.core.wmem_max`.
+    #[must_use]
+    pub fn send_buffer(&self) -> usize {
+        self.socket.send_buffer_size().unwrap_or(0) / 2
+    }
+
     /// What was dropped and refused so far.
     #[must_use]
     pub const fn counters(&self) -> &PortCounters {

@@ -51,6 +51,13 @@ impl UringPort {
         self.socket.receive_buffer()
     }
 
+    /// Bytes the kernel granted for datagrams on their way out; see
+    /// [`SyscallPort::send_buffer`].
+    #[must_use]
+    pub fn send_buffer(&self) -> usize {
+        self.socket.send_buffer()
+    }
+
     /// What was dropped and refused so far.
     #[must_use]
     pub const fn counters(&self) -> &PortCounters {
