@@ -5,7 +5,7 @@
 //! (SIGBUS). So the files lie in a memory file system, with all of their bytes allocated; the
 //! node's directory has a symbolic link to each, by which tools find it. They go with the node.
 
-use std::fs::{File, Metadata};
+use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -143,7 +143,7 @@ fn occupy(path: &Path, length: usize) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut options = File::options();
+    let mut options = OpenOptions::new();
     let mut file = options
         .write(true)
         .create_new(true)
@@ -162,7 +162,7 @@ fn link_to(path: &Path, link: &Path) -> io::Result<()> {
         return Ok(());
     }
     match std::fs::remove_file(link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => symlink(path, link),
     }
 }

@@ -45,7 +45,10 @@ pub fn open(path: &Path, preference: IoPreference) -> Result<(NodeDisk, String),
     };
     let started = match preference {
         IoPreference::Thread => Err((None, directory)),
-        _ => UringDisk::start(directory).map_err(|(refusal, directory)| (Some(refusal), directory)),
+        _ => UringDisk::start(directory).map_err(|refused| {
+            let (refusal, directory) = *refused;
+            (Some(refusal), directory)
+        }),
     };
     match started {
         Ok(disk) => {

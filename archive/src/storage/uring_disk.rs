@@ -99,17 +99,17 @@ impl UringDisk {
     ///
     /// # Errors
     /// [`StorageError::UringRefused`] with the directory, or [`StorageError::Other`].
-    pub fn start(directory: NodeDirectory) -> Result<Self, (StorageError, NodeDirectory)> {
+    pub fn start(directory: NodeDirectory) -> Result<Self, Box<(StorageError, NodeDirectory)>> {
         let refused = |error: std::io::Error| StorageError::UringRefused {
             detail: error.to_string(),
         };
         let (ring, is_deferring) = match probe_ring().and_then(|()| build_ring()) {
             Ok(built) => built,
-            Err(error) => return Err((refused(error), directory)),
+            Err(error) => return Err(Box::new((refused(error), directory))),
         };
         let preparer = match Preparer::start(directory.folder().clone()) {
             Ok(preparer) => preparer,
-            Err(error) => return Err((refused(error), directory)),
+            Err(error) => return Err(Box::new((refused(error), directory))),
         };
         Ok(Self {
             flushes_each: directory.syncs_single_writes(),
@@ -401,7 +401,7 @@ mod tests {
     fn disk(place: &std::path::Path) -> Option<(UringDisk, AtomicBuffer)> {
         let directory = NodeDirectory::open(place).unwrap();
         let mut disk = UringDisk::start(directory)
-            .inspect_err(|(error, _)| eprintln!("NOT TESTED: {error}"))
+            .inspect_err(|refused| eprintln!("NOT TESTED: {}", refused.0))
             .ok()?;
         let file = disk.create("x.dat", BLOCK_LENGTH as u64).unwrap();
         let memory = AtomicBuffer::allocate(BLOCK_LENGTH).unwrap();
