@@ -2,6 +2,8 @@
 //! crates below.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod documented_commands;
 mod node_file;
 mod outcome;
 mod output_file;
