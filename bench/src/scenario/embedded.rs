@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::node::{self, Node, NodeService};
+use lockstep_consensus::notice_printer::NoticePrinter;
 use lockstep_transport::agent::{Agent, IdleStrategy};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{Nanos, SECOND};
@@ -72,6 +73,7 @@ impl Stage {
 /// The members of one thread.
 struct NodeGroup {
     nodes: Vec<Node>,
+    printer: NoticePrinter,
     calls_before: i64,
     phase: u8,
     connect_trace: Vec<TraceRecord>,
@@ -88,8 +90,15 @@ impl NodeGroup {
                 }
             })
         };
+        let mut nodes: Vec<Node> = members.iter().map(launch).collect::<Result<_, _>>()?;
+        let printer =
+            NoticePrinter::start().map_err(BenchError::io("a thread to print notices"))?;
+        for node in &mut nodes {
+            node.print_notices(&printer);
+        }
         Ok(Self {
-            nodes: members.iter().map(launch).collect::<Result<_, _>>()?,
+            nodes,
+            printer,
             calls_before: 0,
             phase: STARTING,
             connect_trace: Vec::new(),
@@ -141,9 +150,12 @@ impl NodeGroup {
         self.nodes.iter().flat_map(Node::trace_records).collect()
     }
 
-    fn finish(self) -> GroupResult {
+    fn finish(mut self) -> GroupResult {
         let summary = |node: &Node| MemberSummary::read(node.counters());
-        GroupResult {
+        for node in &mut self.nodes {
+            node.say_notices();
+        }
+        let result = GroupResult {
             members: self.nodes.iter().map(summary).collect(),
             start_lines: self
                 .nodes
@@ -152,7 +164,10 @@ impl NodeGroup {
                 .collect(),
             calls: self.calls() - self.calls_before,
             trace: [self.connect_trace.clone(), self.records()].concat(),
-        }
+        };
+        drop(self.nodes);
+        self.printer.finish();
+        result
     }
 }
 

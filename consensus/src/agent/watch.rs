@@ -1,7 +1,7 @@
 //! What a node notices about its own condition and the other members', rather than about one
 //! datagram: called ten times a second, it says what goes on being amiss.
 //!
-//! While a condition lasts it is noted once a second, so that it is told at once and then every
+//! While a condition lasts it is noted twice a second, so that it is told at once and then every
 //! minute. Nothing here decides anything.
 
 use lockstep_archive::disk::Disk;
@@ -18,13 +18,13 @@ use crate::message::MemberMessage;
 use crate::notice::NodeNotice;
 
 /// Interval at which what lasts is noted again.
-const REMINDER_NS: Nanos = SECOND;
+const REMINDER_NS: Nanos = SECOND / 2;
 
 /// What is amiss for so long is told: longer than any election on a healthy network.
-const PATIENCE_NS: Nanos = 3 * SECOND;
+const PATIENCE_NS: Nanos = 2 * SECOND;
 
 /// Being without a leader for so many election timeouts is told, if that is longer.
-const ELECTION_TIMEOUTS: Nanos = 4;
+const ELECTION_TIMEOUTS: Nanos = 6;
 
 /// Subject of a trouble with an address that is no member's.
 const NO_MEMBER: u8 = 7;
