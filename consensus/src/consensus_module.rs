@@ -230,6 +230,12 @@ impl ConsensusModule {
         }
     }
 
+    /// Interval of heartbeats.
+    #[must_use]
+    pub const fn heartbeat_interval_ns(&self) -> Nanos {
+        self.config.heartbeat_interval_ns
+    }
+
     /// Silence after which a member counts as gone.
     #[must_use]
     pub const fn election_timeout_ns(&self) -> Nanos {

@@ -168,7 +168,8 @@ pub fn launch(
         receive_window,
         randomness: media::randomness().map_err(LaunchError::Randomness)?,
     };
-    let agent = start(cluster, node, parts).map_err(refused)?;
+    let mut agent = start(cluster, node, parts).map_err(refused)?;
+    agent.measure_cycles_with(monotonic_now);
     // Now that it is all there.
     granted.memory_locked = media::lock_memory();
     Ok(Node {

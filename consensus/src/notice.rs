@@ -126,6 +126,8 @@ pub enum NodeNotice {
     OutputContested = 162,
     /// A Response in the log that a majority's services did not say was passed over.
     VoidResponse = 163,
+    /// The service took longer over one entry than a heartbeat interval.
+    SlowService = 164,
 
     // Clients: datagrams, images, connects.
     /// A datagram of a client is no frame of the protocol.

@@ -88,6 +88,12 @@ impl SimDisk {
         self.image.borrow().cold_operations
     }
 
+    /// Cold reads so far: each may take as long as a disk takes.
+    #[must_use]
+    pub fn cold_reads(&self) -> u64 {
+        self.image.borrow().cold_reads
+    }
+
     /// Crashes in the middle of the changing cold operation number `operation` (the first of
     /// the disk's life is 0); some of it may have happened.
     pub fn crash_at_cold_operation(&self, operation: u64) {

@@ -80,6 +80,7 @@ pub(super) struct Image {
     pub(super) next_ticket: u64,
     pub(super) crashed: bool,
     pub(super) cold_operations: u64,
+    pub(super) cold_reads: u64,
     pub(super) crash_at_cold: Option<u64>,
     pub(super) kill_at_cold: Option<u64>,
     pub(super) failing_writes: u32,
@@ -115,6 +116,7 @@ impl SimDisk {
                 next_ticket: 0,
                 crashed: false,
                 cold_operations: 0,
+                cold_reads: 0,
                 crash_at_cold: None,
                 kill_at_cold: None,
                 failing_writes: 0,
@@ -383,6 +385,7 @@ impl Disk for SimDisk {
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
         let mut image = self.image.borrow_mut();
         image.check_up()?;
+        image.cold_reads += 1;
         match image.file(file).range(offset as usize, target.len()) {
             Some(bytes) => {
                 target.copy_from_slice(bytes);

@@ -68,6 +68,8 @@ pub trait AppliedHandler {
     fn may_answer(&mut self, cause: Position) -> bool;
     /// The service executed the entry at the position; the hash is of all its output.
     fn on_executed(&mut self, output: OutputAt);
+    /// Whether enough was executed in this duty cycle.
+    fn is_cycle_spent(&self) -> bool;
     /// The Response at the position was passed over: a majority's services did not say it.
     fn on_void_response(&mut self, position: Position);
     /// The entry at `position`, which ends at `end`, reached a trace point.
@@ -275,6 +277,7 @@ impl<S: ClusteredService> Applier<S> {
                     is_direct: self.is_direct,
                 };
                 match step.apply(&entry, handler)? {
+                    Stepped::Applied if handler.is_cycle_spent() => break 'calls,
                     Stepped::Applied => {}
                     stopped => {
                         // Looked at again from its first frame.

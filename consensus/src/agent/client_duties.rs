@@ -9,11 +9,12 @@ use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{Packet, parse};
-use lockstep_transport::time::Nanos;
+use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::TracePoint;
 
 use super::applier::{AppliedHandler, DirectEffect};
 use super::cluster_node::ClusterNode;
+use super::cycle_budget::CycleBudget;
 use super::delivery::{Delivery, EgressContext, Farewell};
 use super::egress_channel::EVENT_LENGTH_MAX;
 use super::egress_channels::Slot;
@@ -72,8 +73,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         if parts.applier.position() >= commit {
             return 0;
         }
+        self.budget.begin_lap();
         let mut hooks = LeaderHooks {
             now,
+            budget: &mut self.budget,
             agreement: &mut self.agreement,
             notices: &mut parts.notices,
             identity: &parts.identity,
@@ -265,6 +268,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 /// What this member does, while it leads, when entries are applied.
 struct LeaderHooks<'a> {
     now: Nanos,
+    budget: &'a mut CycleBudget,
     agreement: &'a mut OutputAgreement,
     notices: &'a mut NodeNotices,
     identity: &'a Identity,
@@ -311,6 +315,15 @@ impl AppliedHandler for LeaderHooks<'_> {
 
     fn on_executed(&mut self, output: OutputAt) {
         self.agreement.record(self.now, output);
+        if let Some(took) = self.budget.lap() {
+            let values = [output.position, took / MILLISECOND, 0, 0];
+            let detail = Detail::default().with_values(values);
+            self.notices.note(self.now, NodeNotice::SlowService, detail);
+        }
+    }
+
+    fn is_cycle_spent(&self) -> bool {
+        self.budget.is_spent()
     }
 
     fn on_void_response(&mut self, position: Position) {

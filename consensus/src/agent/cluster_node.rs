@@ -15,6 +15,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use super::applier::Applier;
+use super::cycle_budget::CycleBudget;
 use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
 use super::fault::NodeFault;
@@ -90,6 +91,7 @@ pub struct ClusterNode<D, P, S> {
     pub(super) buffer: Vec<u8>,
     pub(super) log_clock: LogClock,
     pub(super) agreement: OutputAgreement,
+    pub(super) budget: CycleBudget,
     /// End of the leader's log when this member joined it: what follows is heard live.
     pub(super) joined_end: Position,
     pub(super) reported_durable: Position,
@@ -111,6 +113,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let identity = &parts.identity;
         let patience = parts.module.election_timeout_ns();
         let agreement = OutputAgreement::new(identity.member, identity.members.len(), patience);
+        let budget = CycleBudget::new(parts.module.heartbeat_interval_ns());
         let log_clock = LogClock::recovered(parts.store.log_time());
         Self {
             parts,
@@ -120,6 +123,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             buffer: vec![0; lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX],
             log_clock,
             agreement,
+            budget,
             joined_end: Position::MAX,
             reported_durable: durable,
             reported_applied: 0,
@@ -156,6 +160,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.parts.wall_offset = wall_offset;
     }
 
+    /// Bounds duty cycles in time, measured by this monotonic clock in ns.
+    pub const fn measure_cycles_with(&mut self, clock: fn() -> Nanos) {
+        self.budget.measure_with(clock);
+    }
+
     /// The parts, for tools and the simulator's oracles.
     #[must_use]
     pub const fn parts(&self) -> &NodeParts<D, P, S> {
@@ -172,6 +181,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         if self.fault.is_some() {
             return 0;
         }
+        self.budget.begin();
         let mut work = self.poll_completions(now);
         work += self.receive_members(now);
         work += self.receive_clients(now);
@@ -185,7 +195,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         for _ in 0..ROUNDS_MAX {
             let moved = self.round(now);
             work += moved;
-            if moved == 0 || self.fault.is_some() {
+            if moved == 0 || self.fault.is_some() || self.budget.is_spent() {
                 break;
             }
         }

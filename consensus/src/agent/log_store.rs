@@ -91,6 +91,8 @@ enum TruncationStep {
     Beginning,
     /// The mark that says so becomes durable, the recorder drains.
     Marking,
+    /// The chain hash goes back, a bounded step per cycle.
+    Rewinding,
     /// The recorder overwrites what was cut off.
     Cutting,
     /// The mark that says that this is done becomes durable.
@@ -345,10 +347,21 @@ impl<D: Disk> LogStore<D> {
             TruncationStep::Marking => {
                 let is_ready = self.ack_mark.is_settled() && self.recorder.is_drained(self.append);
                 is_ready.then(|| {
-                    self.truncate(position);
-                    TruncationStep::Cutting
+                    self.cut_chain(position);
+                    TruncationStep::Rewinding
                 })
             }
+            TruncationStep::Rewinding => match self.rewind_chain(position) {
+                Ok(true) => {
+                    self.truncate(position);
+                    Some(TruncationStep::Cutting)
+                }
+                Ok(false) => None,
+                Err(error) => {
+                    self.failure.get_or_insert(error);
+                    None
+                }
+            },
             TruncationStep::Cutting => {
                 let is_ended = self.recorder.is_drained(position)
                     && self.ack_mark.end_truncation(now, position, &mut self.disk);
@@ -359,11 +372,8 @@ impl<D: Disk> LogStore<D> {
     }
 
     fn truncate(&mut self, position: Position) {
-        let cut = self.rewind_chain(position).and_then(|()| {
-            self.recorder
-                .truncate(position, &mut self.log, &mut self.disk)
-        });
-        if let Err(error) = cut {
+        let (recorder, log) = (&mut self.recorder, &mut self.log);
+        if let Err(error) = recorder.truncate(position, log, &mut self.disk) {
             self.failure.get_or_insert(error);
             return;
         }
@@ -376,17 +386,22 @@ impl<D: Disk> LogStore<D> {
         self.tail_term = tail_term;
     }
 
-    /// Takes the chain hash back to `position`: to a checkpoint, and forward from there over
-    /// what is on disk. Rare and cold, like the truncation it belongs to.
-    fn rewind_chain(&mut self, position: Position) -> Result<(), DiskError> {
-        if position == self.chain.position() {
-            return Ok(());
-        }
-        if self.chain.rewind(position).is_none() {
+    /// Takes the chain hash back to the nearest checkpoint at or below `position`.
+    fn cut_chain(&mut self, position: Position) {
+        if self.chain.position() != position && self.chain.rewind(position).is_none() {
             self.chain = Chain::new();
         }
+    }
+
+    /// Takes the chain hash forward to `position` over what is on disk, a bounded step per cycle:
+    /// the nearest checkpoint may be the beginning of the log. Returns whether it is there. Rare
+    /// and cold, like the truncation it belongs to.
+    fn rewind_chain(&mut self, position: Position) -> Result<bool, DiskError> {
+        if position == self.chain.position() {
+            return Ok(true);
+        }
         let mut bytes = vec![0; READ_AHEAD_LENGTH];
-        while self.chain.position() < position {
+        if self.chain.position() < position {
             let from = self.chain.position();
             let segments = self.recorder.segments();
             let Some((file, offset)) = segments.locate(from) else {
@@ -403,12 +418,11 @@ impl<D: Disk> LogStore<D> {
                 "the durable log at {from} has no whole frame"
             );
         }
-        assert_eq!(
-            self.chain.position(),
-            position,
+        assert!(
+            self.chain.position() <= position,
             "a truncation point is a frame boundary"
         );
-        Ok(())
+        Ok(self.chain.position() == position)
     }
 
     /// A member that lost what it had acknowledged is whole again: its mark forgets the loss, or
@@ -487,6 +501,10 @@ impl<D: Disk> LogStore<D> {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
         let deadline = earliest(self.disk.next_deadline(), self.ack_mark.next_deadline());
-        earliest(deadline, self.recorder.next_deadline())
+        let rewinding = self
+            .truncation
+            .filter(|cut| cut.step == TruncationStep::Rewinding)
+            .map(|_| 0);
+        earliest(earliest(deadline, rewinding), self.recorder.next_deadline())
     }
 }

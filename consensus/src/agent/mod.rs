@@ -5,6 +5,7 @@ pub mod applier;
 mod client_duties;
 pub mod cluster_node;
 mod connecting;
+mod cycle_budget;
 pub mod delivery;
 pub mod egress_channel;
 pub mod egress_channels;

@@ -1,4 +1,4 @@
-//! What a node says about outputs that differ, cluster-wide limits and log time.
+//! What a node says about outputs that differ, cluster-wide limits, log time and slow services.
 
 use super::{NodeNotice, Row};
 
@@ -54,5 +54,17 @@ pub(super) const ROWS: &[Row] = &[
             )
         },
         remedy: "look at the member that led then: its service diverged",
+    },
+    Row {
+        kind: NodeNotice::SlowService,
+        text: |detail, _, f| {
+            let [position, took, ..] = detail.values;
+            write!(
+                f,
+                "the service took {took} ms over the entry at {position}: nothing else is done \
+                 meanwhile, heartbeats included"
+            )
+        },
+        remedy: "make the service faster, or raise `heartbeat_interval` and `election_timeout`",
     },
 ];

@@ -9,6 +9,7 @@ mod core_network;
 mod core_node;
 mod core_oracle;
 pub mod core_tank;
+pub mod service_time;
 pub mod tank;
 mod tank_client;
 mod tank_member;

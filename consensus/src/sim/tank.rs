@@ -30,6 +30,9 @@ const LIVENESS_BOUND_NS: Nanos = 30 * SECOND;
 /// Cycles of all agents at one moment before time must move on; more is a livelock.
 const CYCLES_PER_MOMENT: usize = 10_000;
 
+/// In one run out of so many the service takes a millisecond over each request.
+const SLOW_SERVICE_SEEDS: u64 = 10;
+
 /// What to simulate.
 #[derive(Clone, Copy, Debug)]
 pub struct TankOptions {
@@ -219,6 +222,9 @@ impl Tank {
             members[id].diverge_at(random.range(1..options.requests as u64) as i64 | 1);
         }
         for member in &mut members {
+            if seed % SLOW_SERVICE_SEEDS == 3 {
+                member.slow_down(MILLISECOND);
+            }
             member.start(0, &network);
         }
         let clients = (0..options.clients)

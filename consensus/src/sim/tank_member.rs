@@ -16,6 +16,7 @@ use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::Tracer;
 
 use super::PlantedFault;
+use super::service_time;
 use super::tank_service::TankService;
 use crate::action::HaltReason;
 use crate::agent::cluster_node::ClusterNode;
@@ -127,6 +128,7 @@ pub struct TankMember {
     planted: Option<PlantedFault>,
     wall_offset: i64,
     diverges_at: i64,
+    service_ns: Nanos,
     randomness: Prng,
     notices: Vec<Notice<NodeNotice>>,
 }
@@ -168,9 +170,15 @@ impl TankMember {
             planted,
             wall_offset,
             diverges_at: 0,
+            service_ns: 0,
             randomness: Prng::new(seed),
             notices: Vec::new(),
         }
+    }
+
+    /// Its service takes so long over each request.
+    pub fn slow_down(&mut self, service_ns: Nanos) {
+        self.service_ns = service_ns;
     }
 
     /// Its service answers this request of the first client otherwise than all others.
@@ -220,7 +228,7 @@ impl TankMember {
             },
             member_port: network.port(self.member()),
             ingress_port: network.port(self.ingress()),
-            service: TankService::diverging_at(self.diverges_at),
+            service: TankService::new(self.diverges_at, self.service_ns),
             tracer: Tracer::disabled(),
             counters: Counters::in_memory().expect("a page of memory"),
             wall_offset: self.wall_offset,
@@ -228,7 +236,8 @@ impl TankMember {
             randomness: self.randomness.fork(),
         };
         let started = start(&self.cluster, &self.config, parts);
-        let node = started.unwrap_or_else(|error| panic!("at {now} ns: cannot start: {error}"));
+        let mut node = started.unwrap_or_else(|error| panic!("at {now} ns: cannot start: {error}"));
+        node.measure_cycles_with(service_time::spent);
         self.node = Some(node);
     }
 
@@ -283,7 +292,9 @@ impl TankMember {
         if self.planted == Some(PlantedFault::AppendBeforeOwnFirstEntryApplied) {
             node.open_leadership_early(now);
         }
+        let before = service_time::spent();
         let work = node.do_work(now);
+        self.paused_until = self.paused_until.max(now + service_time::spent() - before);
         while let Some(notice) = node.take_notice() {
             if self.notices.len() < NOTICES_MAX {
                 self.notices.push(notice);

@@ -3,6 +3,9 @@
 
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::time::Nanos;
+
+use super::service_time;
 
 /// Responses that request `number` gets.
 #[must_use]
@@ -78,14 +81,17 @@ pub struct TankService {
     requests: u64,
     /// Of the first client, the request that is answered wrongly; 0 for none.
     diverges_at: i64,
+    service_ns: Nanos,
 }
 
 impl TankService {
-    /// A service that answers this request of the first client otherwise than all others.
+    /// A service that takes `service_ns` over each request, and answers request `diverges_at` of
+    /// the first client, if not 0, otherwise than all others.
     #[must_use]
-    pub fn diverging_at(number: i64) -> Self {
+    pub fn new(diverges_at: i64, service_ns: Nanos) -> Self {
         Self {
-            diverges_at: number,
+            diverges_at,
+            service_ns,
             ..Self::default()
         }
     }
@@ -113,6 +119,7 @@ impl ClusteredService for TankService {
         message: &[u8],
     ) {
         self.requests += 1;
+        service_time::spend(self.service_ns);
         self.note(cluster.position() as u64);
         self.note(cluster.log_time() as u64);
         let Some(request) = Request::decode(message) else {

@@ -19,6 +19,7 @@ use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::agent::start::{StartError, StartParts, start};
 use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 use lockstep_consensus::counters::{Counter, Counters};
+use lockstep_consensus::sim::service_time;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
@@ -74,6 +75,7 @@ struct Host<S> {
     node: Option<ClusterNode<SimDisk, SimPort, S>>,
     wall_offset: i64,
     busy_until: Nanos,
+    longest_cycle: Nanos,
 }
 
 /// What a client was told, in order.
@@ -134,11 +136,12 @@ impl<S: ClusteredService> SmallCluster<S> {
                 seed: id as u64,
                 latency_min_ns: 20 * MICROSECOND,
                 latency_max_ns: 60 * MICROSECOND,
-                capacity_bytes: 32 << 20,
+                capacity_bytes: setup.node.disk_budget_bytes,
             }),
             node: None,
             wall_offset: 1_700_000_000 * SECOND,
             busy_until: 0,
+            longest_cycle: 0,
         });
         Self {
             hosts: hosts.collect(),
@@ -209,6 +212,8 @@ impl<S: ClusteredService> SmallCluster<S> {
         };
         match start(&self.setup.cluster, &config, parts) {
             Ok(node) => {
+                let mut node = node;
+                node.measure_cycles_with(service_time::spent);
                 host.node = Some(node);
                 Ok(())
             }
@@ -261,6 +266,15 @@ impl<S: ClusteredService> SmallCluster<S> {
 
     pub fn node_mut(&mut self, id: usize) -> &mut ClusterNode<SimDisk, SimPort, S> {
         self.hosts[id].node.as_mut().expect("the member runs")
+    }
+
+    pub fn disk(&self, id: usize) -> SimDisk {
+        self.hosts[id].disk.clone()
+    }
+
+    /// The longest duty cycle of the member so far, in its service's time.
+    pub fn longest_cycle(&self, id: usize) -> Nanos {
+        self.hosts[id].longest_cycle
     }
 
     pub fn fault(&self, id: usize) -> Option<&NodeFault> {
@@ -336,7 +350,11 @@ impl<S: ClusteredService> SmallCluster<S> {
         while self.now < end {
             for host in &mut self.hosts {
                 if let Some(node) = host.node.as_mut().filter(|_| self.now >= host.busy_until) {
+                    let before = service_time::spent();
                     node.do_work(self.now);
+                    let took = service_time::spent() - before;
+                    host.busy_until = self.now + took;
+                    host.longest_cycle = host.longest_cycle.max(took);
                 }
             }
             for client in &mut self.clients {
