@@ -52,15 +52,17 @@ pub struct ClientConfig {
     /// Stream on which responses arrive. Default 102.
     pub response_stream_id: i32,
     /// Term length of the ingress stream in bytes. A request may be an eighth of it.
-    /// Default 256 KiB.
+    /// Default 512 KiB.
     pub term_length: usize,
     /// Longest datagram sent, in bytes. Default 1408, which any path takes.
     pub mtu: usize,
     /// Window advertised to the leader for responses, in bytes. Default 128 KiB.
     pub window_length: usize,
-    /// Longest term of an egress stream that is accepted, in bytes. Default 16 MiB.
+    /// Longest term of an egress stream that is accepted, in bytes. Default 128 MiB, what the
+    /// largest messages need.
     pub egress_term_length_max: usize,
-    /// Longest response in bytes, with its header. Default 1 MiB + 128.
+    /// Longest response in bytes, with its header; no more is reserved than the stream can carry.
+    /// Default 16 MiB, what any stream can.
     pub response_length_max: usize,
     /// Most requests in flight. Default 4096, the cluster's own limit.
     pub in_flight_max: usize,
@@ -92,11 +94,11 @@ impl Default for ClientConfig {
             cluster_id: 0,
             principal: Vec::new(),
             response_stream_id: EGRESS_STREAM_ID,
-            term_length: 256 * 1024,
+            term_length: 512 * 1024,
             mtu: 1408,
             window_length: 128 * 1024,
-            egress_term_length_max: 16 * 1024 * 1024,
-            response_length_max: 1024 * 1024 + 128,
+            egress_term_length_max: 128 * 1024 * 1024,
+            response_length_max: 16 * 1024 * 1024,
             in_flight_max: 4096,
             in_flight_bytes_max: 4 * 1024 * 1024,
             connect_timeout_ns: 250 * MILLISECOND,

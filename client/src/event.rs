@@ -2,7 +2,7 @@
 
 use lockstep_transport::position::Position;
 
-use crate::protocol::RefusalReason;
+use crate::protocol::{RefusalReason, ResponseFailure};
 use crate::session::CloseReason;
 
 /// What became of an offer.
@@ -43,6 +43,16 @@ pub enum EgressEvent<'a> {
         log_time: i64,
         /// The service's bytes.
         payload: &'a [u8],
+    },
+    /// The service executed a request and could not say what it wanted to this session: the
+    /// cluster's limits forbade it. Acknowledged like a response once the handler returns.
+    ResponseFailed {
+        /// Number of the request that caused it; 0 when none of this session did.
+        number: i64,
+        /// Its position in the log (direct mode: that of its cause).
+        position: Position,
+        /// Why.
+        reason: ResponseFailure,
     },
     /// A request that was offered will not be executed (with
     /// [`AlreadyApplied`](RefusalReason::AlreadyApplied): was executed, and its responses

@@ -87,6 +87,9 @@ impl World {
                 EgressEvent::Connected { session } => connected.push(session),
                 EgressEvent::NewLeader { member, .. } => leaders.push(member),
                 EgressEvent::Refused { number, reason } => refused.push((number, reason)),
+                EgressEvent::ResponseFailed { number, .. } => {
+                    panic!("the answer to {number} failed")
+                }
                 EgressEvent::Closed { reason } => closed.push(reason),
                 EgressEvent::Response {
                     number,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
+use crate::lengths::Lengths;
 use crate::member::{MEMBERS_MAX, MemberId};
 
 /// Smallest frame the log may be cut into: the first entry of a term lies in one.
@@ -259,15 +260,7 @@ impl ClusterConfig {
             let problem = format!("{} bytes", self.log_mtu);
             return refuse("log_mtu", problem, "use a multiple of 32 from 512 to 65504");
         }
-        if self.message_max == 0 || self.message_max > self.term_length / 8 {
-            let problem = format!("{} bytes", self.message_max);
-            return refuse(
-                "message_max",
-                problem,
-                "use at least 1 byte and at most an eighth of term_length",
-            );
-        }
-        Ok(())
+        Lengths::of(self).map(|_| ())
     }
 
     fn validate_limits(&self) -> Result<(), ConfigError> {
@@ -279,14 +272,14 @@ impl ClusterConfig {
                 "use at least message_max",
             );
         }
-        if self.outbox_bytes / 2 < self.effect_bytes_per_cause
+        if self.outbox_bytes / 2 < Lengths::cause_bytes_max(self)
             || self.outbox_bytes > OUTBOX_BYTES_LIMIT
         {
             let problem = format!("{} bytes", self.outbox_bytes);
             return refuse(
                 "outbox_bytes",
                 problem,
-                "use at least twice effect_bytes_per_cause and at most 1 GiB",
+                "use at least twice effect_bytes_per_cause and 128, and at most 1 GiB",
             );
         }
         if self.effects_per_cause == 0 {

@@ -16,6 +16,7 @@ pub mod entry_body;
 pub mod event;
 pub mod formation;
 pub mod leadership_term;
+pub mod lengths;
 pub mod log_clock;
 pub mod member;
 pub mod membership;

@@ -111,11 +111,12 @@ fn a_truncation_that_reads_the_log_from_its_beginning_does_so_in_bounded_steps()
     let until = now + SECOND;
     let disk = cluster.disk(0);
     let store = &mut cluster.node_mut(0).parts_mut().store;
-    store.begin_truncation(now, target);
+    store.begin_truncation(target);
     let mut steps = 0;
     loop {
         now += MILLISECOND;
         while store.poll_completion(now, |_| {}).is_some() {}
+        store.persist(now, 0);
         let reads = disk.cold_reads();
         let done = store.poll_truncated(now);
         let reads = disk.cold_reads() - reads;

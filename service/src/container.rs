@@ -15,7 +15,7 @@ use lockstep_transport::position::Position;
 
 use crate::cluster::{ClientSession, Cluster};
 use crate::clustered_service::ClusteredService;
-use crate::log_entry::EntryHeader;
+use crate::log_entry::{EntryHeader, RESPONSE_FAILED};
 use crate::outbox::{Divergence, EffectName, Outbox, OutboxLimits, ResponseVerdict};
 
 /// Why a service stopped. Final: the node stops with it and is restarted by its operator.
@@ -196,7 +196,9 @@ impl<S: ClusteredService> Container<S> {
             service: header.service,
             ordinal: header.ordinal,
         };
-        self.outbox.check_response(name, header.session, payload)
+        let is_failure = header.flags & RESPONSE_FAILED != 0;
+        self.outbox
+            .check_response(name, header.session, payload, is_failure)
     }
 
     /// Passes over a Response that a majority's services did not say (`log.md` 5.8): the effect
@@ -300,6 +302,7 @@ impl<S: ClusteredService> Container<S> {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             callback(service, &mut cluster, message);
         }));
+        self.outbox.finish();
         self.leave(position, end, outcome)
     }
 

@@ -18,6 +18,9 @@
 /// Bytes of the entry header.
 pub const ENTRY_HEADER_LENGTH: usize = 48;
 
+/// Flag of a Response that only says why the service could not emit what it wanted.
+pub const RESPONSE_FAILED: u16 = 1;
+
 /// Stream id of the log.
 pub const LOG_STREAM_ID: i32 = 100;
 
@@ -77,7 +80,7 @@ pub struct EntryHeader {
     pub kind: EntryKind,
     /// The service it belongs to.
     pub service: u8,
-    /// Reserved, 0.
+    /// Response: [`RESPONSE_FAILED`] or 0. Otherwise reserved, 0.
     pub flags: u16,
     /// Which of its cause's effects a Response is, from 0.
     pub ordinal: u32,

@@ -16,10 +16,17 @@ use lockstep_transport::position::Position;
 
 use crate::state_hash::StateHash;
 
+mod emit_error;
+
+pub use emit_error::EmitError;
+
 /// Bytes an effect is charged at least, so that tiny effects bound the number of items too.
 ///
 /// Covers the item's own bookkeeping and keeps the item ring at half the byte ring at most.
 pub const EFFECT_CHARGE_MIN: usize = 64;
+
+/// What the word that an effect failed is charged: reserved for every cause beside its effects.
+pub const FAILURE_CHARGE: usize = EFFECT_CHARGE_MIN;
 
 /// Limits of one service's outbox; cluster-wide, because FIFO content must not depend on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,33 +62,10 @@ pub struct Effect<'a> {
     pub name: EffectName,
     /// The session it is for.
     pub session: i64,
-    /// What is sent.
+    /// What is sent; of a failure, its reason: [`EmitError::number`] as one byte.
     pub message: &'a [u8],
-}
-
-/// Why an emission was refused. The same on every node, because it depends on the log alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EmitError {
-    /// The entry already has as many effects as it may have.
-    #[error("this entry already emitted its limit of {limit} effects")]
-    TooManyEffects {
-        /// Most effects per cause.
-        limit: u32,
-    },
-    /// The entry's effects would exceed their bytes.
-    #[error("this entry's effects would exceed {limit} bytes")]
-    TooManyBytes {
-        /// Most bytes per cause.
-        limit: usize,
-    },
-    /// The message alone is longer than the log accepts.
-    #[error("a message of {length} bytes exceeds the limit of {limit}")]
-    MessageTooLong {
-        /// Bytes of the message.
-        length: usize,
-        /// Most bytes of one message.
-        limit: usize,
-    },
+    /// It only says that the service could not emit what it wanted.
+    pub is_failure: bool,
 }
 
 /// In what an applied Response differs from what this node's service emitted.
@@ -89,6 +73,8 @@ pub enum EmitError {
 pub enum Difference {
     /// The name was answered before by what this node's service said then.
     AnsweredBefore,
+    /// One is an effect, the other says that there is none.
+    Failure,
     /// This node emitted nothing of that name at this place of the FIFO.
     Name,
     /// For another session.
@@ -147,6 +133,7 @@ struct Item {
     ordinal: u32,
     offset: u32,
     length: u32,
+    is_failure: bool,
 }
 
 impl Item {
@@ -174,6 +161,9 @@ pub struct Outbox {
     cause: Position,
     cause_effects: u32,
     cause_bytes: usize,
+    /// Whom the present cause's failed emission was for, and why it failed, unless the service
+    /// emitted something else to that session afterwards.
+    failed: Option<(i64, u8)>,
     last_popped: Option<EffectName>,
     append_cursor: Option<usize>,
     ignored_responses: u64,
@@ -197,7 +187,7 @@ impl Outbox {
             "outbox limits out of range: {limits:?}"
         );
         assert!(
-            !limits.enabled || per_cause <= limits.capacity_bytes,
+            !limits.enabled || per_cause + FAILURE_CHARGE <= limits.capacity_bytes,
             "one cause's effects exceed the outbox: {limits:?}"
         );
         // Direct mode holds one entry's effects only. A message never wraps: at most one gap,
@@ -205,7 +195,7 @@ impl Outbox {
         let held = if limits.enabled {
             limits.capacity_bytes
         } else {
-            per_cause
+            per_cause + FAILURE_CHARGE
         };
         Self {
             limits,
@@ -217,6 +207,7 @@ impl Outbox {
             cause: NO_CAUSE,
             cause_effects: 0,
             cause_bytes: 0,
+            failed: None,
             last_popped: None,
             append_cursor: None,
             ignored_responses: 0,
@@ -246,6 +237,7 @@ impl Outbox {
         self.cause = cause;
         self.cause_effects = 0;
         self.cause_bytes = 0;
+        self.failed = None;
         self.clear_direct();
     }
 
@@ -259,7 +251,28 @@ impl Outbox {
     /// reserved the worst case (`log.md` 5.6): both are errors of the program, not of a service.
     pub fn emit(&mut self, cause: Position, session: i64, message: &[u8]) -> Result<(), EmitError> {
         assert_eq!(cause, self.cause, "emission outside its entry");
-        let length = message.len();
+        match self.check_emission(message.len()) {
+            Ok(()) => {
+                self.failed = self.failed.filter(|(failed, _)| *failed != session);
+                self.push(session, message, false);
+                Ok(())
+            }
+            Err(error) => {
+                self.failed.get_or_insert((session, error.number()));
+                Err(error)
+            }
+        }
+    }
+
+    /// The entry begun last is done. If it could not emit something to a session, and nothing
+    /// else came instead, the session is told so: no request goes without a word.
+    pub fn finish(&mut self) {
+        if let Some((session, reason)) = self.failed.take() {
+            self.push(session, &[reason], true);
+        }
+    }
+
+    fn check_emission(&self, length: usize) -> Result<(), EmitError> {
         if length > self.message_max {
             let limit = self.message_max;
             return Err(EmitError::MessageTooLong { length, limit });
@@ -273,6 +286,12 @@ impl Outbox {
             let limit = self.limits.effect_bytes_per_cause;
             return Err(EmitError::TooManyBytes { limit });
         }
+        Ok(())
+    }
+
+    fn push(&mut self, session: i64, message: &[u8], is_failure: bool) {
+        let cause = self.cause;
+        let charged = charge(message.len());
         if self.limits.enabled {
             assert!(
                 self.bytes + charged <= self.limits.capacity_bytes,
@@ -284,7 +303,8 @@ impl Outbox {
             session,
             ordinal: self.cause_effects,
             offset: self.place(message),
-            length: length as u32,
+            length: message.len() as u32,
+            is_failure,
         };
         self.items.push_back(item);
         self.bytes += charged;
@@ -293,7 +313,9 @@ impl Outbox {
         self.output.word(cause as u64);
         self.output.word(session as u64);
         self.output.bytes(message);
-        Ok(())
+        if is_failure {
+            self.output.word(u64::MAX);
+        }
     }
 
     /// Copies `message` to contiguous bytes of the ring and returns their offset.
@@ -333,6 +355,7 @@ impl Outbox {
             name: self.name(item),
             session: item.session,
             message: &self.storage[offset..offset + item.length as usize],
+            is_failure: item.is_failure,
         }
     }
 
@@ -395,12 +418,16 @@ impl Outbox {
         name: EffectName,
         session: i64,
         payload: &[u8],
+        is_failure: bool,
     ) -> Result<(), Divergence> {
         let front = self.front();
         let own = front.map(|effect| effect.name);
         let is_popped = self.last_popped.is_some_and(|last| name <= last);
         let difference = match front {
             _ if is_popped => Some(Difference::AnsweredBefore),
+            Some(effect) if effect.name == name && effect.is_failure != is_failure => {
+                Some(Difference::Failure)
+            }
             Some(effect) if effect.name == name => difference(&effect, session, payload),
             _ => Some(Difference::Name),
         };
@@ -508,7 +535,8 @@ impl Outbox {
             return true;
         }
         let room = self.limits.capacity_bytes - self.bytes;
-        let causes = (room / self.limits.effect_bytes_per_cause) as u64;
+        let worst = self.limits.effect_bytes_per_cause + FAILURE_CHARGE;
+        let causes = (room / worst) as u64;
         causing_entries_unapplied < causes
     }
 

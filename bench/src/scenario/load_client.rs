@@ -64,6 +64,9 @@ impl Account {
             EgressEvent::Refused { number, reason } => {
                 self.fail(format!("request {number} was refused: {reason:?}"));
             }
+            EgressEvent::ResponseFailed { number, reason, .. } => {
+                self.fail(format!("the answer to request {number} failed: {reason:?}"));
+            }
             EgressEvent::Closed { reason } => {
                 self.fail(format!("the session was closed: {reason:?}"));
             }

@@ -11,7 +11,8 @@ use super::{Conversation, Origin};
 use crate::event::EgressEvent;
 use crate::notice::ClientNotice;
 use crate::protocol::{
-    ClusterMessage, EventCode, RefusalReason, Refused, ResponseHeader, SessionEvent,
+    ClusterMessage, EventCode, RESPONSE_FLAG_FAILED, RefusalReason, Refused, ResponseFailure,
+    ResponseHeader, SessionEvent,
 };
 use crate::session::{CloseReason, SessionChange};
 
@@ -178,14 +179,17 @@ impl Conversation {
             header.session_id,
             header.number,
         );
-        handler(EgressEvent::Response {
-            number: header.number,
-            position: header.position,
-            cause: header.cause,
-            ordinal: header.ordinal,
-            log_time: header.log_time,
-            payload,
-        });
+        let is_failure = header.flags & RESPONSE_FLAG_FAILED != 0;
+        let event = if is_failure {
+            EgressEvent::ResponseFailed {
+                number: header.number,
+                position: header.position,
+                reason: ResponseFailure::from_payload(payload),
+            }
+        } else {
+            response_event(header, payload)
+        };
+        handler(event);
         self.received
             .on_handed_over(header.position, header.ordinal);
         self.counters.responses += 1;
@@ -264,5 +268,16 @@ impl Conversation {
                 reason,
             });
         }
+    }
+}
+
+const fn response_event<'a>(header: &ResponseHeader, payload: &'a [u8]) -> EgressEvent<'a> {
+    EgressEvent::Response {
+        number: header.number,
+        position: header.position,
+        cause: header.cause,
+        ordinal: header.ordinal,
+        log_time: header.log_time,
+        payload,
     }
 }

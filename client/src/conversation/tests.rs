@@ -38,6 +38,9 @@ fn heard(event: EgressEvent<'_>) -> Heard {
             number, position, ..
         } => Heard::Response(number, position),
         EgressEvent::Refused { number, reason } => Heard::Refused(number, reason),
+        EgressEvent::ResponseFailed {
+            number, position, ..
+        } => Heard::Response(number, position),
         EgressEvent::NewLeader { member, term } => Heard::NewLeader(member, term),
         EgressEvent::Closed { reason } => Heard::Closed(reason),
     }

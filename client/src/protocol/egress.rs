@@ -194,6 +194,37 @@ impl<'a> NewLeaderEvent<'a> {
 /// Flag of a response: no further effect of the same cause follows for this session.
 pub const RESPONSE_FLAG_LAST: u32 = 1;
 
+/// Flag of a response that only says why the service could not say what it wanted; the payload
+/// is one byte, a [`ResponseFailure`].
+pub const RESPONSE_FLAG_FAILED: u32 = 2;
+
+/// Why a service's response failed. The same on every member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ResponseFailure {
+    /// The request had as many effects as it may have.
+    TooManyEffects = 1,
+    /// The request's effects would have exceeded their bytes.
+    TooManyBytes = 2,
+    /// The response was longer than the cluster's `message_max`.
+    TooLong = 3,
+    /// A reason that this client does not know.
+    Other = 255,
+}
+
+impl ResponseFailure {
+    /// The reason in the payload of a response with [`RESPONSE_FLAG_FAILED`].
+    #[must_use]
+    pub const fn from_payload(payload: &[u8]) -> Self {
+        match payload {
+            [1] => Self::TooManyEffects,
+            [2] => Self::TooManyBytes,
+            [3] => Self::TooLong,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What precedes the payload of a response. Template 40, block 64.
 ///
 /// | offset | size | field |

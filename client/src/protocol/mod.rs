@@ -18,8 +18,8 @@ pub mod ingress;
 mod tests;
 
 pub use egress::{
-    ClusterMessage, EventCode, NewLeaderEvent, Progress, RESPONSE_FLAG_LAST, RefusalReason,
-    Refused, ResponseHeader, SessionEvent,
+    ClusterMessage, EventCode, NewLeaderEvent, Progress, RESPONSE_FLAG_FAILED, RESPONSE_FLAG_LAST,
+    RefusalReason, Refused, ResponseFailure, ResponseHeader, SessionEvent,
 };
 pub use endpoints::{Endpoints, MEMBERS_MAX};
 pub use ingress::{ClientMessage, CloseRequest, ConnectRequest, KeepAlive, RequestHeader};

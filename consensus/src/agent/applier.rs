@@ -48,6 +48,8 @@ pub struct DirectEffect<'a> {
     pub log_time: i64,
     /// What it says.
     pub payload: &'a [u8],
+    /// It only says that the service could not emit what it wanted.
+    pub is_failure: bool,
 }
 
 /// A Response in the log that is not what this node's service said (`log.md` 5.8): nothing from
@@ -569,6 +571,7 @@ impl<S: ClusteredService> Step<'_, S> {
                 number: if is_own { header.number } else { 0 },
                 log_time: header.log_time,
                 payload: effect.message,
+                is_failure: effect.is_failure,
             };
             handler.on_direct_effect(&direct, applied);
         }

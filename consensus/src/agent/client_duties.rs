@@ -4,7 +4,7 @@
 use lockstep_archive::disk::Disk;
 use lockstep_client::protocol::{EventCode, NewLeaderEvent};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::EntryKind;
+use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
@@ -158,6 +158,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let mut header = blank_header(EntryKind::Response);
             header.service = effect.name.service;
             header.ordinal = effect.name.ordinal;
+            header.flags = if effect.is_failure {
+                RESPONSE_FAILED
+            } else {
+                0
+            };
             header.session = effect.session;
             header.number = effect.name.cause;
             header.acknowledged = parts.applier.request_number(header.number, header.session);

@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 
 use lockstep_archive::disk::Disk;
 use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
-use lockstep_client::protocol::ResponseHeader;
-use lockstep_service::log_entry::EntryKind;
+use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
+use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -250,7 +250,7 @@ impl Delivery {
             applied_number,
             log_time: effect.log_time,
             ordinal: effect.ordinal,
-            flags: 0,
+            flags: wire_flags(effect.is_failure),
         };
         if !context.offer(self.sessions[index].channel, &header, effect.payload) {
             // Told by `watch`: at most once is what direct mode promises.
@@ -449,6 +449,10 @@ impl Scan {
     }
 }
 
+const fn wire_flags(is_failure: bool) -> u32 {
+    if is_failure { RESPONSE_FLAG_FAILED } else { 0 }
+}
+
 fn response_header(
     term: LeadershipTermId,
     entry: &Entry<'_>,
@@ -463,6 +467,6 @@ fn response_header(
         applied_number,
         log_time: entry.header.log_time,
         ordinal: entry.header.ordinal,
-        flags: 0,
+        flags: wire_flags(entry.header.flags & RESPONSE_FAILED != 0),
     }
 }

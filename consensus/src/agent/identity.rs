@@ -9,15 +9,9 @@ use lockstep_transport::time::Nanos;
 
 use crate::cluster_limits::ClusterLimits;
 use crate::config::{ClusterConfig, MemberEndpoints, NodeConfig, ResponsesMode};
+use crate::lengths::Lengths;
 use crate::member::MemberId;
 use crate::stable_hash::stable_hash;
-
-/// Term length of egress publications: room for half of it in flight to one client.
-const EGRESS_TERM_LENGTH: usize = 1 << 20;
-
-/// Term length of egress publications in direct mode, where a response that finds no room is
-/// lost: half of it is more than the responses to a full window of requests.
-const EGRESS_TERM_LENGTH_DIRECT: usize = 4 << 20;
 
 /// Largest datagram sent to clients: fits any path that carries Ethernet frames.
 const EGRESS_MTU: usize = 1408;
@@ -39,8 +33,8 @@ pub struct Identity {
     pub log_session_id: i32,
     /// All ingress endpoints as clients are told them: `0=host:port,1=host:port`.
     pub ingress_endpoints: String,
-    /// Largest request or response in bytes.
-    pub message_max: usize,
+    /// What every way takes and needs.
+    pub lengths: Lengths,
     /// Longest session timeout.
     pub session_timeout_ns: Nanos,
     /// Largest frame of the log.
@@ -113,7 +107,7 @@ impl Identity {
             limits: ClusterLimits::of(cluster),
             log_session_id: log_session_id(&cluster.name),
             ingress_endpoints: endpoints.join(","),
-            message_max: cluster.message_max,
+            lengths: Lengths::of(cluster).expect("the configuration was checked"),
             session_timeout_ns: cluster.session_timeout_ns,
             log_mtu: cluster.log_mtu,
             receive_window: usize::MAX,
@@ -121,12 +115,6 @@ impl Identity {
             egress_mtu: EGRESS_MTU,
             seed: std::cell::Cell::new(mixed.next_u64()),
         }
-    }
-
-    /// Length of a log entry body at most: a message, or what the module writes itself.
-    #[must_use]
-    pub fn body_max(&self) -> usize {
-        self.message_max.max(4096)
     }
 
     /// Which member has this member-to-member address.
@@ -143,16 +131,11 @@ impl Identity {
         let session_id = random.next_u64() as i32;
         let initial_term_id = random.next_u64() as i32;
         self.seed.set(random.next_u64());
-        let term_length = if self.is_direct {
-            EGRESS_TERM_LENGTH_DIRECT
-        } else {
-            EGRESS_TERM_LENGTH
-        };
         PublicationConfig {
             session_id,
             stream_id,
             initial_term_id,
-            term_length,
+            term_length: self.lengths.egress_term_length,
             mtu: self.egress_mtu,
             destination,
         }

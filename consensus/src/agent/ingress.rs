@@ -135,7 +135,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             self.refuse(source, request, RefusalReason::Contested, request.number);
             return PollAction::Continue;
         }
-        if payload.len() > self.identity.message_max {
+        if payload.len() > self.identity.lengths.message_max {
             self.refuse(source, request, RefusalReason::TooLong, request.number);
             return PollAction::Continue;
         }

@@ -39,9 +39,6 @@ use crate::notice::NodeNotices;
 use crate::session::SessionTable;
 use crate::stable_hash::stable_hash;
 
-/// Longest term of an ingress stream that is accepted: bounds what one image may take.
-const INGRESS_TERM_LENGTH_MAX: usize = 1 << 20;
-
 /// Window of ingress images, as Aeron's default.
 const INGRESS_WINDOW_LENGTH: usize = 128 * 1024;
 
@@ -130,7 +127,8 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let mut identity = Identity::new(cluster, node, incarnation);
     identity.receive_window = parts.receive_window.max(cluster.log_mtu);
     let sessions_max = cluster.sessions_max;
-    let body_max = identity.body_max();
+    let lengths = identity.lengths;
+    let body_max = lengths.entry_body_max;
     // Readers of one disk are numbered: the followers' senders, then apply, then egress.
     let members = cluster.members.len() as u16;
     let senders: Result<Vec<LogReader>, std::io::Error> = (0..members)
@@ -144,8 +142,8 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let applier = Applier::new(container, sessions, apply_reader, body_max, is_direct);
     let egress_reader = LogReader::new(geometry, members + 1)?;
     let limits = ImageLimits {
-        term_length_max: INGRESS_TERM_LENGTH_MAX,
-        message_max: cluster.message_max + INGRESS_OVERHEAD,
+        term_length_max: lengths.ingress_term_max,
+        message_max: lengths.ingress_message_max,
         window_length: INGRESS_WINDOW_LENGTH,
     };
     let receiver_id = (incarnation << 8 | u64::from(node.member)) as i64;
@@ -285,10 +283,6 @@ fn recorder_config(node: &NodeConfig, geometry: Geometry) -> RecorderConfig {
         },
     }
 }
-
-/// What a client's message carries besides the application's bytes, at most: the longest
-/// header, a principal and room to grow.
-const INGRESS_OVERHEAD: usize = 1024;
 
 fn outbox_limits(cluster: &ClusterConfig, identity: &Identity) -> OutboxLimits {
     OutboxLimits {

@@ -244,6 +244,9 @@ impl TankClient {
                 *last_position = (*last_position).max(position);
                 *owed = owed_after(*owed);
             }
+            EgressEvent::ResponseFailed { number, reason, .. } => {
+                violation.get_or_insert(format!("the answer to {number} failed: {reason:?}"));
+            }
             EgressEvent::Closed { .. } if *has_left => {}
             EgressEvent::Closed { reason } => {
                 violation.get_or_insert(format!("client {index} was closed: {reason:?}"));

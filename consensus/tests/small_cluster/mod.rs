@@ -12,7 +12,7 @@ use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
-use lockstep_client::protocol::RefusalReason;
+use lockstep_client::protocol::{RefusalReason, ResponseFailure};
 use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::fault::NodeFault;
 use lockstep_consensus::agent::identity::cluster_id;
@@ -87,6 +87,7 @@ pub enum Told {
         payload: Vec<u8>,
     },
     Refused(i64, RefusalReason),
+    Failed(i64, ResponseFailure),
     Other(String),
 }
 
@@ -382,6 +383,7 @@ fn told_of(event: &EgressEvent<'_>) -> Told {
             payload: payload.to_vec(),
         },
         EgressEvent::Refused { number, reason } => Told::Refused(*number, *reason),
+        EgressEvent::ResponseFailed { number, reason, .. } => Told::Failed(*number, *reason),
         other => Told::Other(format!("{other:?}")),
     }
 }

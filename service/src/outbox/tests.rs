@@ -163,17 +163,41 @@ fn an_effect_that_leaves_unappended_stops_the_leader() {
 
 #[test]
 fn admission_reserves_the_worst_case_of_every_unapplied_cause() {
-    let mut outbox = Outbox::new(limits());
+    let limits = OutboxLimits {
+        capacity_bytes: 4 * (512 + FAILURE_CHARGE),
+        ..limits()
+    };
+    let mut outbox = Outbox::new(limits);
     assert!(outbox.admits(3));
     assert!(!outbox.admits(4));
     emit_one(&mut outbox, 32, b"x");
     assert!(outbox.admits(2));
     assert!(!outbox.admits(3));
     // Exactly full, and one byte more.
-    let mut outbox = Outbox::new(limits());
+    let mut outbox = Outbox::new(limits);
     emit_one(&mut outbox, 32, &[0; 512]);
     assert!(outbox.admits(2));
     assert!(!outbox.admits(3));
+}
+
+#[test]
+fn an_emission_that_fails_is_told_unless_another_follows_to_the_same_session() {
+    let mut outbox = Outbox::new(limits());
+    outbox.begin(32);
+    let long = [0; 513];
+    assert!(outbox.emit(32, SESSION, &long).is_err());
+    outbox.finish();
+    let told = outbox.front().expect("a failure");
+    assert!(told.is_failure && told.session == SESSION && told.message == [3]);
+    let name = told.name;
+    assert_eq!(outbox.check_response(name, SESSION, &[3], true), Ok(()));
+    let effect = outbox.check_response(name, SESSION, &[3], false);
+    assert_eq!(effect.unwrap_err().difference, Difference::Failure);
+    outbox.begin(64);
+    assert!(outbox.emit(64, SESSION, &long).is_err());
+    assert!(outbox.emit(64, SESSION, b"sorry").is_ok());
+    outbox.finish();
+    assert_eq!(outbox.len(), 2);
 }
 
 #[test]
