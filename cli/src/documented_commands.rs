@@ -101,7 +101,7 @@ fn every_verb_and_option_named_in_a_sentence_exists() {
         for quote in quoted(&text) {
             if let Some(arguments) = quote.strip_prefix("lockstep ") {
                 count += 1;
-                let arguments = arguments.replace('[', "").replace(']', "");
+                let arguments = arguments.replace(['[', ']'], "");
                 // Not a line to type: what is required may be missing, and values be letters.
                 let error = parse(&arguments).err().map(|error| error.kind());
                 let is_known = matches!(
