@@ -313,7 +313,7 @@ impl ConsensusModule {
             return;
         }
         match self.following.joining {
-            Joining::Draining | Joining::Truncating => {}
+            Joining::Draining | Joining::Truncating => self.tell_alive(now, actions),
             Joining::Requesting { page } => self.request_page(now, page, actions),
             Joining::Starting => self.send_join_start(now, actions),
             Joining::Placing if self.is_joined() => self.report_durable(now, actions),
@@ -322,15 +322,37 @@ impl ConsensusModule {
     }
 
     pub(super) fn follower_deadline(&self) -> Nanos {
-        let is_waiting = matches!(
-            self.following.joining,
-            Joining::Draining | Joining::Truncating
-        );
-        if self.role != Role::Follower || self.following.leader.is_none() || is_waiting {
+        let is_following = self.role == Role::Follower && self.following.leader.is_some();
+        if !is_following || (self.is_waiting_for_disk() && !self.vote.is_persisted()) {
             Nanos::MAX
         } else {
             self.following.resend_at
         }
+    }
+
+    const fn is_waiting_for_disk(&self) -> bool {
+        matches!(
+            self.following.joining,
+            Joining::Draining | Joining::Truncating
+        )
+    }
+
+    /// Tells the leader that this member hears it although it cannot join yet: its disk is slow,
+    /// or full. A leader that heard nothing would step down, and term would follow term for as
+    /// long as the disk has no room, each as useless as the last (`log.md` 10).
+    fn tell_alive(&mut self, now: Nanos, actions: &mut Actions) {
+        let Some(to) = self.following.leader else {
+            return;
+        };
+        self.following.resend_at = now + self.config.heartbeat_interval_ns;
+        // Asks for a page that there never is: nothing is answered, and nothing begun.
+        let message = MemberMessage::JoinRequest {
+            term: self.vote.term(),
+            log_term: self.log.term(),
+            end: self.log.append,
+            page: PAGES_MAX,
+        };
+        actions.push(Action::Send { to, message });
     }
 
     /// The leader of the present term has committed up to `position`.
