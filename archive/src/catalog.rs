@@ -59,7 +59,7 @@ pub enum CatalogMismatch {
     /// It belongs to another cluster.
     #[error(
         "the directory belongs to cluster {found:032x}, not {expected:032x}: choose this \
-         cluster's directory, or an empty one"
+         cluster's directory"
     )]
     Cluster {
         /// Of the directory.
@@ -70,7 +70,7 @@ pub enum CatalogMismatch {
     /// A value that cannot change once a log exists.
     #[error(
         "{what} is {found} in the directory and {expected} in the configuration: set it back to \
-         {found}, or start with an empty directory"
+         {found}"
     )]
     Value {
         /// Which value.
@@ -83,7 +83,7 @@ pub enum CatalogMismatch {
     /// Written by another version of this program.
     #[error(
         "the directory has format version {found}, this program knows {VERSION}: use the \
-         program that wrote it, or start with an empty directory"
+         program that wrote it"
     )]
     Version {
         /// Of the directory.

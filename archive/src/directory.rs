@@ -23,8 +23,9 @@ pub enum DirectoryError {
     Mismatch(#[from] CatalogMismatch),
     /// A file that must be good is not.
     #[error(
-        "{name} is missing or damaged: this member cannot know what it promised; empty the \
-         directory and let it join again as a new incarnation"
+        "{name} is missing or damaged: this member cannot know what it promised; keep the \
+         directory as it is, it may hold the only copy of an answered request, and see \"A \
+         directory is damaged\" in docs/operating.md"
     )]
     Damaged {
         /// Which file.
@@ -66,6 +67,23 @@ impl Directory {
                 Ok(None)
             }
         }
+    }
+
+    /// Cold: whether anything was ever promised in the directory behind `disk`: a start was
+    /// counted, or there is a segment of a log. Changes nothing.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn was_used(disk: &mut impl Disk) -> Result<bool, DiskError> {
+        let names = disk.list()?;
+        let has_log = names.iter().any(|name| SegmentName::parse(name).is_some());
+        let was_started = match SlotFile::inspect(disk, &NODE_STATE_FILE)? {
+            SlotContent::Valid { record, .. } => {
+                NodeState::decode(&record).is_none_or(|state| state.incarnation > 0)
+            }
+            SlotContent::Blank | SlotContent::Unreadable => false,
+        };
+        Ok(has_log || was_started)
     }
 
     /// Cold: opens the directory behind `disk`, or makes it when it is empty or unfinished.

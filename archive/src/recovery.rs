@@ -31,7 +31,7 @@ pub enum RecoveryError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The catalog's values make no log.
-    #[error("the catalog describes no possible log: start with an empty directory")]
+    #[error("the catalog describes no possible log: it is damaged, keep it as it is")]
     Geometry,
 }
 

@@ -194,8 +194,9 @@ fn the_directory_of_another_cluster_is_refused_and_stays_as_it_was() {
     place.write("node.toml", &place.config_with("\"alpha\"", "\"beta\""));
     let parts = [
         "data: ",
-        "belongs to cluster",
-        "choose this cluster's directory",
+        "made for member 0 of cluster \"alpha\"",
+        "not for member 0 of cluster \"beta\"",
+        "nothing in it was changed",
     ];
     expect_refusal(&place.node(), 1, &parts);
     assert_eq!(listing(&data), before);
@@ -220,7 +221,7 @@ fn a_damaged_catalog_or_a_lost_part_is_refused_and_stays_as_it_was() {
     let before = listing(&data);
     let parts = [
         "data: archive.catalog is missing or damaged",
-        "empty the directory",
+        "keep the directory as it is",
     ];
     expect_refusal(&place.node(), 1, &parts);
     assert_eq!(listing(&data), before);

@@ -24,6 +24,7 @@ use lockstep_consensus::agent::identity::{cluster_id, config_digest, log_session
 use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::member::MemberId;
+use lockstep_consensus::membership::Sender;
 use lockstep_consensus::message::MemberMessage;
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, encode};
 use lockstep_transport::agent::Agent;
@@ -198,7 +199,11 @@ fn member_frames(cluster: &ClusterConfig) -> Vec<Vec<u8>> {
                 cluster_id: cluster_id(&cluster.name),
                 config_digest: config_digest(cluster),
                 from,
-                incarnation: 1,
+                sender: Sender {
+                    cluster: 1,
+                    directory: 1,
+                    ..Sender::default()
+                },
                 message,
             };
             let mut bytes = [0; MEMBER_MESSAGE_MAX];

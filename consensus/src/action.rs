@@ -46,8 +46,8 @@ pub enum HaltReason {
     },
     /// Two logs differ below a position both claim (L1).
     #[error(
-        "member {member}'s chain hash at {position} differs from the leader's: its log is \
-         damaged, restore it from a peer"
+        "member {member}'s chain hash at {position} differs from the leader's: one of the \
+         two logs is damaged; keep all directories as they are and investigate"
     )]
     ChainMismatch {
         /// The follower that differs.

@@ -30,6 +30,7 @@ use crate::action::{Action, Actions, HaltReason};
 use crate::event::Event;
 use crate::leadership_term::{TermHistory, term_at};
 use crate::member::{LeadershipTermId, MEMBERS_MAX, MemberId, TermBase};
+use crate::membership::Standing;
 use crate::message::MemberMessage;
 
 /// What the module needs to know of the configuration.
@@ -93,6 +94,10 @@ pub struct ConsensusModule {
     election: Election,
     following: Following,
     leading: Leading,
+    /// Whether this member may act.
+    standing: Standing,
+    /// Members whose directories count, one bit each.
+    voters: u8,
     /// Greatest incarnation heard of each member; older datagrams are dropped.
     incarnations: [u64; MEMBERS_MAX],
     prng: Prng,
@@ -149,6 +154,8 @@ impl ConsensusModule {
             election: Election::default(),
             following: Following::default(),
             leading: Leading::default(),
+            standing: Standing::Voter,
+            voters: u8::MAX,
             incarnations,
             prng: Prng::new(seed),
             is_started: false,
@@ -200,6 +207,34 @@ impl ConsensusModule {
             }
             Event::StorageFailed => self.halt(HaltReason::StorageFailed, actions),
         }
+    }
+
+    /// What this member may do from now on. Until told otherwise it counts.
+    pub fn set_standing(&mut self, now: Nanos, standing: Standing, actions: &mut Actions) {
+        if self.is_halted || std::mem::replace(&mut self.standing, standing) == standing {
+            return;
+        }
+        self.start(now);
+        if standing == Standing::Voter {
+            self.report_durable(now, actions);
+        } else if self.role != Role::Follower {
+            self.leave_role(now, actions);
+            self.election.forget_leader();
+        }
+    }
+
+    /// Whether the directory that `member` runs on counts. Until told otherwise it does.
+    pub fn set_voter(&mut self, member: MemberId, is_voter: bool) {
+        let bit = 1 << member;
+        self.voters = if is_voter {
+            self.voters | bit
+        } else {
+            self.voters & !bit
+        };
+    }
+
+    const fn is_voter(&self, member: MemberId) -> bool {
+        self.voters >> member & 1 == 1
     }
 
     /// Lets time pass: elections, heartbeats, repeated messages. Call it once per duty cycle.
@@ -377,6 +412,9 @@ impl ConsensusModule {
             self.incarnations[index] = incarnation;
             self.leading.forget(from);
         }
+        if !self.is_voter(from) && !is_of_follower(&message) {
+            return;
+        }
         match message {
             MemberMessage::PreVoteRequest {
                 term,
@@ -411,6 +449,7 @@ impl ConsensusModule {
             | MemberMessage::AppendPosition { term, .. } => {
                 self.on_follower_message(now, from, term, &message, actions);
             }
+            MemberMessage::Hello(_) => {}
         }
     }
 
@@ -517,4 +556,14 @@ impl ConsensusModule {
     const fn quorum(&self) -> usize {
         commit::quorum(self.config.members)
     }
+}
+
+/// Whether a message is one that a follower sends: a learner's others are not heard.
+const fn is_of_follower(message: &MemberMessage) -> bool {
+    matches!(
+        message,
+        MemberMessage::JoinRequest { .. }
+            | MemberMessage::JoinStart { .. }
+            | MemberMessage::AppendPosition { .. }
+    )
 }

@@ -4,6 +4,7 @@
 use lockstep_transport::position::Position;
 
 use crate::member::{LeadershipTermId, TermBase};
+use crate::membership::Hello;
 use crate::output_agreement::OutputMessage;
 
 /// Terms in one [`MemberMessage::JoinReply`] page.
@@ -112,4 +113,7 @@ pub enum MemberMessage {
     },
     /// Whether the services agree.
     Output(OutputMessage),
+    /// Who the sender is and what it knows of the cluster and of the receiver. Not for the
+    /// consensus module: it has no part in a term.
+    Hello(Hello),
 }

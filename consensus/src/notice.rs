@@ -104,6 +104,26 @@ pub enum NodeNotice {
     LogFrameContradicts = 43,
 
     // Directories: identity and formation.
+    /// The cluster has not formed, for want of members.
+    FormationWaits = 64,
+    /// This member waits until a majority knows its present start.
+    ReturnWaits = 65,
+    /// This member's directory is not the one that the cluster was formed with.
+    IsLearner = 66,
+    /// This member's directory found itself to be a copy.
+    DirectoryIsCopy = 67,
+    /// Another member knows that this directory has lived on since.
+    DirectoryOutlived = 68,
+    /// Another member's directory is not the one that the cluster was formed with.
+    MemberIsLearner = 69,
+    /// A member belongs to another cluster of the same name.
+    OtherUuid = 70,
+    /// Two processes say that they are the same start of one directory.
+    DirectoryLivesTwice = 71,
+    /// A message of an earlier life of a directory.
+    MessageOutlived = 72,
+    /// A message that has no meaning before the cluster has formed.
+    MessageBeforeFormation = 73,
 
     // Recovery: the log's truth, damage, joining.
     /// Part of what this member acknowledged is missing from its log.

@@ -176,7 +176,7 @@ impl Siege {
                 counters: Counters::in_memory().expect("a page of memory"),
                 wall_offset: 0,
                 receive_window: 32 * 1024,
-                randomness: Prng::new(1),
+                randomness: Prng::new(seed ^ (id as u64) << 8),
             };
             start(&cluster, &config, parts).expect("the node starts")
         };

@@ -15,8 +15,9 @@ use lockstep_consensus::cluster_limits::ClusterLimits;
 use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 use lockstep_consensus::counters::Counters;
 use lockstep_consensus::entry_body::NewLeadershipTerm;
-use lockstep_consensus::formation::FormationRecord;
-use lockstep_consensus::member::TermBase;
+use lockstep_consensus::formation::{DurableFormation, FormationRecord, Incarnation};
+use lockstep_consensus::member::{MEMBERS_MAX, TermBase};
+use lockstep_consensus::membership::{Hello, KnownLife, Sender};
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, encode};
@@ -34,6 +35,10 @@ use proptest::prelude::*;
 
 /// The leader's list: its own term begins after an older one.
 const LIST: [(i64, Position); 2] = [(1, 0), (3, 640)];
+
+/// The cluster's uuid, and the directory of its leader.
+const CLUSTER: u128 = 9 << 64;
+const LEADER_DIRECTORY: u128 = 2;
 
 struct Silent;
 
@@ -174,11 +179,44 @@ impl Stage {
         };
         let node = start(&cluster, &config, parts).expect("the node starts");
         let leader = network.port(cluster.members[1].member);
-        Self {
+        let mut stage = Self {
             cluster,
             node,
             leader,
             now: 0,
+        };
+        stage.greet();
+        stage
+    }
+
+    /// The leader tells the node that its cluster has formed, and that it knows its start.
+    fn greet(&mut self) {
+        self.run(MILLISECOND);
+        let node = self.node.parts().membership.sender();
+        let mut directories = [0; MEMBERS_MAX];
+        directories[..3].copy_from_slice(&[node.directory, LEADER_DIRECTORY, 3]);
+        let record = FormationRecord {
+            cluster: CLUSTER,
+            draw: 1,
+            members: 3,
+            directories,
+        };
+        let hello = Hello {
+            formation: DurableFormation {
+                record,
+                is_formed: true,
+            },
+            is_ready: true,
+            is_asking: false,
+            known: KnownLife {
+                directory: node.directory,
+                incarnation: node.incarnation,
+            },
+        };
+        // The record is taken with the first, the cluster is known to be ready with the second.
+        for _ in 0..2 {
+            self.say(MemberMessage::Hello(hello));
+            self.run(5 * MILLISECOND);
         }
     }
 
@@ -205,7 +243,14 @@ impl Stage {
             cluster_id: cluster_id(&self.cluster.name),
             config_digest: config_digest(&self.cluster),
             from: 1,
-            incarnation: 1,
+            sender: Sender {
+                cluster: CLUSTER,
+                directory: LEADER_DIRECTORY,
+                incarnation: Incarnation {
+                    counter: 1,
+                    nonce: 1,
+                },
+            },
             message,
         };
         let mut bytes = [0; MEMBER_MESSAGE_MAX];

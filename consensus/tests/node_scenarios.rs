@@ -17,8 +17,9 @@ use lockstep_consensus::cluster_limits::ClusterLimits;
 use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 use lockstep_consensus::counters::Counters;
 use lockstep_consensus::entry_body::NewLeadershipTerm;
-use lockstep_consensus::formation::FormationRecord;
-use lockstep_consensus::member::{LeadershipTermId, MemberId, TermBase};
+use lockstep_consensus::formation::{DurableFormation, FormationRecord, Incarnation};
+use lockstep_consensus::member::{LeadershipTermId, MEMBERS_MAX, MemberId, TermBase};
+use lockstep_consensus::membership::{Hello, KnownLife, Sender, Standing};
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
 use lockstep_service::cluster::{ClientSession, Cluster};
@@ -76,6 +77,7 @@ struct Stage {
     disk: SimDisk,
     node: ClusterNode<SimDisk, SimPort, Silent>,
     puppets: [SimPort; 2],
+    record: FormationRecord,
     now: Nanos,
 }
 
@@ -91,14 +93,17 @@ impl Stage {
         });
         let puppets = [1, 2].map(|id: usize| network.port(cluster.members[id].member));
         let node = Self::start(&cluster, &network, &disk);
-        Self {
+        let mut stage = Self {
             cluster,
             network,
             disk,
             node,
             puppets,
+            record: FormationRecord::default(),
             now: 0,
-        }
+        };
+        stage.greet();
+        stage
     }
 
     fn start(
@@ -130,6 +135,7 @@ impl Stage {
         self.disk.kill(7);
         self.disk.restart();
         self.node = Self::start(&self.cluster, &self.network, &self.disk);
+        self.greet();
     }
 
     fn run(&mut self, duration: Nanos) {
@@ -146,12 +152,73 @@ impl Stage {
         self.puppets[usize::from(from) - 1].send(self.now, to, bytes);
     }
 
+    /// Who the puppet `from` is.
+    fn sender(&self, from: MemberId) -> Sender {
+        Sender {
+            cluster: self.record.cluster,
+            directory: 1000 + u128::from(from),
+            incarnation: Incarnation {
+                counter: 1,
+                nonce: 5,
+            },
+        }
+    }
+
+    /// The puppets tell the node that its cluster has formed, and that they know its start.
+    fn greet(&mut self) {
+        self.run(MILLISECOND);
+        let (id, digest) = (cluster_id(&self.cluster.name), config_digest(&self.cluster));
+        let mut buffer = [0; 2048];
+        let mut node = Sender::default();
+        for port in &mut self.puppets {
+            while let Some(datagram) = port.receive(self.now, &mut buffer) {
+                // The rest is what is left of a former life's stream.
+                if let Ok(envelope) = decode(&buffer[..datagram.length], id, digest) {
+                    node = envelope.sender;
+                }
+            }
+        }
+        let mut directories = [0; MEMBERS_MAX];
+        directories[..3].copy_from_slice(&[
+            node.directory,
+            self.sender(1).directory,
+            self.sender(2).directory,
+        ]);
+        self.record = FormationRecord {
+            cluster: 9 << 64,
+            draw: 1,
+            members: 3,
+            directories,
+        };
+        for from in [1, 2] {
+            let hello = Hello {
+                formation: DurableFormation {
+                    record: self.record,
+                    is_formed: true,
+                },
+                is_ready: true,
+                is_asking: false,
+                known: KnownLife {
+                    directory: node.directory,
+                    incarnation: node.incarnation,
+                },
+            };
+            self.say(from, MemberMessage::Hello(hello));
+        }
+        self.run(5 * MILLISECOND);
+        let membership = &self.node.parts().membership;
+        assert_eq!(membership.standing(), Standing::Voter);
+        for member in [1, 2] {
+            self.heard(member);
+        }
+    }
+
     fn say(&mut self, from: MemberId, message: MemberMessage) {
         let envelope = Envelope {
             cluster_id: cluster_id(&self.cluster.name),
             config_digest: config_digest(&self.cluster),
             from,
-            incarnation: 1,
+            sender: self.sender(from),
             message,
         };
         let mut bytes = [0; MEMBER_MESSAGE_MAX];

@@ -56,6 +56,14 @@ impl SimDisk {
         }
     }
 
+    /// Forgets one file.
+    pub fn lose(&self, name: &str) {
+        let mut image = self.image.borrow_mut();
+        if let Some(index) = image.find(name) {
+            image.files[index].exists = false;
+        }
+    }
+
     /// What a backup tool would take with it now.
     #[must_use]
     pub fn backup(&self) -> SimBackup {

@@ -25,6 +25,7 @@ use super::ingress_images::IngressImages;
 use super::leadership::{AppendContext, Leadership};
 use super::log_store::LogStore;
 use super::log_walk::{Expected, Walked};
+use super::membership_duties::StandingWatch;
 use super::replication::Replication;
 use super::watch::Watch;
 use crate::action::Actions;
@@ -32,6 +33,7 @@ use crate::consensus_module::ConsensusModule;
 use crate::counters::{Counter, Counters};
 use crate::event::Event;
 use crate::log_clock::LogClock;
+use crate::membership::Membership;
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::output_agreement::OutputAgreement;
 
@@ -75,8 +77,10 @@ pub struct NodeParts<D, P, S> {
     pub notices: NodeNotices,
     /// Wall clock minus monotonic clock, ns.
     pub wall_offset: i64,
-    /// Names this process among the incarnations of its member.
-    pub incarnation: u64,
+    /// Who this member is in its cluster, and who counts.
+    pub membership: Membership,
+    /// Whether the directory found itself to be a copy at this start.
+    pub is_copy: bool,
     /// Where random ids come from.
     pub randomness: Prng,
 }
@@ -98,6 +102,7 @@ pub struct ClusterNode<D, P, S> {
     pub(super) reported_applied: Position,
     pub(super) reported_commit: Position,
     pub(super) watch: Watch,
+    pub(super) standing_watch: StandingWatch,
     pub(super) published_notices: u64,
     pub(super) next_housekeeping: Nanos,
     pub(super) next_acknowledgement: Nanos,
@@ -129,6 +134,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             reported_applied: 0,
             reported_commit: 0,
             watch: Watch::default(),
+            standing_watch: StandingWatch::default(),
             published_notices: 0,
             next_housekeeping: 0,
             next_acknowledgement: 0,
@@ -185,8 +191,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let mut work = self.poll_completions(now);
         work += self.receive_members(now);
         work += self.receive_clients(now);
-        self.parts.module.tick(now, &mut self.actions);
-        work += self.carry_out(now);
+        work += self.tend_membership(now);
+        if self.is_in_cluster() {
+            self.parts.module.tick(now, &mut self.actions);
+            work += self.carry_out(now);
+        }
         // Before the rounds, which take what it appends to disk and to the followers.
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING_INTERVAL_NS;
@@ -223,7 +232,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         let parts = &self.parts;
         [
-            Some(parts.module.next_deadline()),
+            self.is_in_cluster().then(|| parts.module.next_deadline()),
+            Some(self.membership_deadline()),
             Some(self.next_housekeeping),
             parts.store.next_deadline(),
             parts.member_port.next_deadline(),

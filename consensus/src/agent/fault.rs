@@ -46,7 +46,8 @@ pub enum NodeFault {
     /// Committed bytes cannot be read back.
     #[error(
         "the log at {position} cannot be read back from disk: \
-         restore this member's directory from a peer"
+         look after the disk and start this member again, it repairs its log from its peers; \
+         keep the directory as it is"
     )]
     DamagedLog {
         /// Where.

@@ -6,6 +6,7 @@
 use lockstep_archive::ack_mark::{AckMark, AckedPosition};
 use lockstep_archive::checksum::Chain;
 use lockstep_archive::disk::{Completion, Disk, DiskError};
+use lockstep_archive::identity_file::{IdentityFile, Notes};
 use lockstep_archive::log_reader::{LogRead, LogReader, LogSource, READ_AHEAD_LENGTH, ReadSpan};
 use lockstep_archive::log_view::{LogView, MemoryWindow};
 use lockstep_archive::node_state::NodeStateFile;
@@ -28,6 +29,8 @@ const CLEAN_BYTES_PER_CYCLE: usize = 64 * 1024;
 pub enum StoreEvent {
     /// Nothing to report.
     Done,
+    /// The directory's id and notes are durable.
+    IdentityPersisted,
     /// The term and vote are durable.
     StatePersisted {
         /// The term.
@@ -46,6 +49,8 @@ pub struct RecoveredStore {
     pub recorder: Recorder,
     /// Term, vote and incarnation.
     pub node_state: NodeStateFile,
+    /// Which directory this is, and what the member knows of its cluster.
+    pub identity_file: IdentityFile,
     /// How far this member ever acknowledged.
     pub ack_mark: AckMark,
     /// The chain hash, at the end of the log.
@@ -63,6 +68,7 @@ pub struct LogStore<D> {
     log: LogBuffer,
     recorder: Recorder,
     node_state: NodeStateFile,
+    identity_file: IdentityFile,
     ack_mark: AckMark,
     chain: Chain,
     append: Position,
@@ -114,6 +120,7 @@ impl<D: Disk> LogStore<D> {
             log: recovered.log,
             recorder: recovered.recorder,
             node_state: recovered.node_state,
+            identity_file: recovered.identity_file,
             ack_mark: recovered.ack_mark,
             chain: recovered.chain,
             append,
@@ -289,6 +296,16 @@ impl<D: Disk> LogStore<D> {
         self.submit_state(now);
     }
 
+    /// Makes the directory's id and notes durable; [`StoreEvent::IdentityPersisted`] tells when.
+    /// `false` when the disk is busy: ask again in a later cycle.
+    pub fn persist_identity(&mut self, now: Nanos, directory: u128, notes: &Notes) -> bool {
+        if self.failed() {
+            return false;
+        }
+        let file = &mut self.identity_file;
+        file.submit(now, &mut self.disk, directory, notes).is_ok()
+    }
+
     fn submit_state(&mut self, now: Nanos) {
         let Some((term, vote)) = self.wanted_state else {
             return;
@@ -447,6 +464,7 @@ impl<D: Disk> LogStore<D> {
             .do_work(now, &self.log, self.append, &mut self.disk);
         self.submit_state(now);
         work += self.node_state.do_work(now, &mut self.disk);
+        self.identity_file.do_work(now, &mut self.disk);
         if self.truncation.is_none() {
             let durable = self.recorder.durable();
             let acked = AckedPosition {
@@ -475,6 +493,16 @@ impl<D: Disk> LogStore<D> {
         }
         if self.recorder.on_completion(&completion) || self.ack_mark.on_completion(&completion) {
             return Some(StoreEvent::Done);
+        }
+        if let Some(outcome) = self.identity_file.on_completion(&completion) {
+            return Some(match outcome {
+                Ok(true) => StoreEvent::IdentityPersisted,
+                Ok(false) => StoreEvent::Done,
+                Err(error) => {
+                    self.failure.get_or_insert(error);
+                    StoreEvent::Done
+                }
+            });
         }
         match self.node_state.on_completion(&completion) {
             Some(Ok(true)) => {

@@ -17,7 +17,6 @@ use super::log_writer::LogWriter;
 use crate::action::{Action, HaltReason};
 use crate::entry_body::NewLeadershipTerm;
 use crate::event::Event;
-use crate::formation::FormationRecord;
 use crate::member::{LeadershipTermId, MemberId};
 use crate::message::MemberMessage;
 use crate::notice::NodeNotice;
@@ -48,6 +47,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             };
             match event {
                 StoreEvent::Done => {}
+                StoreEvent::IdentityPersisted => parts.membership.on_written(),
                 StoreEvent::StatePersisted { term, vote } => {
                     let event = Event::StatePersisted { term, vote };
                     parts.module.on_event(now, event, &mut self.actions);
@@ -151,20 +151,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 .tracer
                 .cursor(TracePoint::RequestFollowerAck, before, durable);
         }
-        if let MemberMessage::Output(message) = &envelope.message {
-            self.on_output_message(now, member, message);
-            return;
-        }
         if let MemberMessage::JoinReply { end, .. } = envelope.message {
             self.joined_end = end;
         }
-        let event = Event::Message {
-            from: member,
-            incarnation: envelope.incarnation,
-            message: envelope.message,
-        };
-        parts.module.on_event(now, event, &mut self.actions);
-        self.carry_out(now);
+        self.on_signed_message(now, member, &envelope.sender, envelope.message);
     }
 
     /// Does what the module has asked for, in order.
@@ -229,7 +219,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             cluster_id: parts.identity.cluster_id,
             config_digest: parts.identity.config_digest,
             from: parts.identity.member,
-            incarnation: parts.incarnation,
+            sender: parts.membership.sender(),
             message,
         };
         let mut bytes = [0; crate::protocol::MEMBER_MESSAGE_MAX];
@@ -272,7 +262,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             term,
             leader: identity.member,
             id: parts.randomness.next_u128(),
-            formation: FormationRecord::default(),
+            formation: *parts.membership.record(),
             limits: identity.limits,
         };
         let log = parts.store.log_mut();

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod applier;
+pub mod birth;
 mod client_duties;
 pub mod cluster_node;
 mod connecting;
@@ -21,6 +22,7 @@ pub mod log_store;
 pub mod log_walk;
 pub mod log_writer;
 mod member_duties;
+mod membership_duties;
 mod output_duties;
 pub mod replication;
 mod session_teller;

@@ -22,6 +22,7 @@ use lockstep_transport::stream::ImageLimits;
 use lockstep_transport::trace::Tracer;
 
 use super::applier::Applier;
+use super::birth::{self, Birth, BirthError, BirthOrDiskError};
 use super::cluster_node::{ClusterNode, NodeParts};
 use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
@@ -35,6 +36,7 @@ use crate::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
 use crate::counters::Counters;
 use crate::entry_body::NewLeadershipTerm;
 use crate::member::TermBase;
+use crate::membership::Membership;
 use crate::notice::NodeNotices;
 use crate::session::SessionTable;
 use crate::stable_hash::stable_hash;
@@ -51,6 +53,9 @@ pub enum StartError {
     /// The directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// Whose directory it is.
+    #[error(transparent)]
+    Birth(#[from] BirthError),
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -63,6 +68,16 @@ pub enum StartError {
     /// Memory.
     #[error("no memory for the node's buffers: {0}; lower term_length or sessions_max")]
     Memory(#[from] std::io::Error),
+}
+
+impl From<BirthOrDiskError> for StartError {
+    fn from(error: BirthOrDiskError) -> Self {
+        match error {
+            BirthOrDiskError::Birth(error) => Self::Birth(error),
+            BirthOrDiskError::Directory(error) => Self::Directory(error),
+            BirthOrDiskError::Disk(error) => Self::Disk(error),
+        }
+    }
 }
 
 /// What a node is started with besides its configuration.
@@ -101,7 +116,11 @@ pub fn check_directory(
 ) -> Result<(), StartError> {
     let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
     let catalog = expected_catalog(cluster, geometry);
-    if Directory::inspect(disk, &catalog)?.is_none() {
+    let found = Directory::inspect(disk, &catalog);
+    // Whose directory it is comes first: a foreign one differs in the rest as a matter of course.
+    let has_catalog = !matches!(found, Ok(None));
+    birth::inspect(disk, cluster, node, has_catalog)?;
+    if found?.is_none() {
         let needed = SEGMENTS_AT_FIRST * cluster.segment_length as u64;
         DiskBudget::check(needed, disk.free_bytes()?, node.disk_budget_bytes)?;
     }
@@ -118,13 +137,17 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     parts: StartParts<D, P, S>,
 ) -> Result<ClusterNode<D, P, S>, StartError> {
     let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
-    let opened = open_store(cluster, node, geometry, parts.disk)?;
+    let mut randomness = parts.randomness;
+    let opened = open_store(cluster, node, geometry, parts.disk, &mut randomness)?;
     let OpenedStore {
         store,
         module,
-        incarnation,
+        membership,
+        is_copy,
     } = opened;
-    let mut identity = Identity::new(cluster, node, incarnation);
+    // Random, so that a directory that counts its starts from 1 again shares no stream.
+    let nonce = membership.sender().incarnation.nonce;
+    let mut identity = Identity::new(cluster, node, nonce);
     identity.receive_window = parts.receive_window.max(cluster.log_mtu);
     let sessions_max = cluster.sessions_max;
     let lengths = identity.lengths;
@@ -146,7 +169,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         message_max: lengths.ingress_message_max,
         window_length: INGRESS_WINDOW_LENGTH,
     };
-    let receiver_id = (incarnation << 8 | u64::from(node.member)) as i64;
+    let receiver_id = (nonce << 8 | u64::from(node.member)) as i64;
     Ok(ClusterNode::new(NodeParts {
         identity,
         store,
@@ -163,8 +186,9 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         counters: parts.counters,
         notices: NodeNotices::new(),
         wall_offset: parts.wall_offset,
-        incarnation,
-        randomness: parts.randomness,
+        membership,
+        is_copy,
+        randomness,
     }))
 }
 
@@ -172,7 +196,8 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
 struct OpenedStore<D> {
     store: LogStore<D>,
     module: ConsensusModule,
-    incarnation: u64,
+    membership: Membership,
+    is_copy: bool,
 }
 
 /// Opens the directory, recovers the log and counts the incarnation.
@@ -181,9 +206,12 @@ fn open_store<D: Disk>(
     node: &NodeConfig,
     geometry: Geometry,
     mut disk: D,
+    randomness: &mut Prng,
 ) -> Result<OpenedStore<D>, StartError> {
     let catalog = expected_catalog(cluster, geometry);
+    check_directory(cluster, node, &mut disk)?;
     let mut directory = Directory::open_or_create(&mut disk, &catalog)?;
+    let birth = Birth::open(&mut disk, cluster, node, randomness)?;
     let mut log = LogBuffer::allocate(geometry, cluster.log_mtu)?;
     log.pre_touch();
     let known = Acknowledged {
@@ -206,6 +234,9 @@ fn open_store<D: Disk>(
         lost: recovered.lost,
         commit_floor: raised.commit,
     };
+    let has_term = found.term > 0 || found.durable > 0;
+    let life = (incarnation, has_term);
+    let membership = birth.membership(cluster, node, life, randomness)?;
     let tail_term = found.terms.last().copied();
     let module = consensus_module(cluster, node, found);
     let config = recorder_config(node, geometry);
@@ -220,6 +251,7 @@ fn open_store<D: Disk>(
         log,
         recorder,
         node_state: directory.node_state,
+        identity_file: birth.file,
         ack_mark: directory.ack_mark,
         chain: recovered.chain,
         log_time,
@@ -228,7 +260,8 @@ fn open_store<D: Disk>(
     Ok(OpenedStore {
         store: LogStore::new(disk, recovered),
         module,
-        incarnation,
+        membership,
+        is_copy: birth.is_copy,
     })
 }
 

@@ -8,6 +8,7 @@ use super::{ConsensusModule, Role};
 use crate::action::{Action, Actions};
 use crate::leadership_term::TERM_MAX;
 use crate::member::{LeadershipTermId, MemberId};
+use crate::membership::Standing;
 use crate::message::MemberMessage;
 
 /// (leadership term of the last durable frame, end of the log): the greater wins (E3).
@@ -97,7 +98,7 @@ impl ConsensusModule {
     /// A member that stands leaves its own log as it is for ever; one whose log misses what it
     /// acknowledged must not (D6).
     fn may_stand(&self) -> bool {
-        self.lost.is_none() && self.vote.term() < TERM_MAX
+        self.standing == Standing::Voter && self.lost.is_none() && self.vote.term() < TERM_MAX
     }
 
     fn begin_pre_vote(&mut self, now: Nanos, actions: &mut Actions) {
@@ -130,6 +131,9 @@ impl ConsensusModule {
         candidate: LogEnd,
         actions: &mut Actions,
     ) {
+        if self.standing != Standing::Voter {
+            return;
+        }
         if term <= self.vote.term() {
             // It would never win: let it learn the term (R39).
             self.send_newer_term(from, term - 1, actions);
@@ -226,6 +230,9 @@ impl ConsensusModule {
         candidate: LogEnd,
         actions: &mut Actions,
     ) {
+        if self.standing != Standing::Voter {
+            return;
+        }
         if term < self.vote.term() {
             self.send_newer_term(from, term, actions);
             return;

@@ -11,6 +11,7 @@ use super::{ConsensusModule, Role};
 use crate::action::{Action, Actions, HaltReason};
 use crate::leadership_term::{TERMS_MAX, truncation_point};
 use crate::member::{LeadershipTermId, MemberId, TermBase};
+use crate::membership::Standing;
 use crate::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 
 /// Pages a leader's list may have at most.
@@ -292,7 +293,8 @@ impl ConsensusModule {
     /// Tells the leader what is durable, if the first entry of its term is (W2). A member that
     /// no longer hears its leader stays silent, so that the leader can notice.
     pub(super) fn report_durable(&mut self, now: Nanos, actions: &mut Actions) {
-        let (Role::Follower, Some(to), true) = (self.role, self.following.leader, self.is_joined())
+        let may_report = self.is_joined() && self.standing != Standing::Returning;
+        let (Role::Follower, Some(to), true) = (self.role, self.following.leader, may_report)
         else {
             return;
         };
@@ -316,7 +318,9 @@ impl ConsensusModule {
             Joining::Draining | Joining::Truncating => self.tell_alive(now, actions),
             Joining::Requesting { page } => self.request_page(now, page, actions),
             Joining::Starting => self.send_join_start(now, actions),
-            Joining::Placing if self.is_joined() => self.report_durable(now, actions),
+            Joining::Placing if self.is_joined() && self.standing != Standing::Returning => {
+                self.report_durable(now, actions);
+            }
             Joining::Placing => self.send_join_start(now, actions),
         }
     }

@@ -161,10 +161,10 @@ impl ConsensusModule {
         self.leading.commit_advanced.max(self.leading.log_sent) + COMMIT_NOTICE_DELAY
     }
 
-    /// Members heard within the election timeout, this one included.
+    /// Voters heard within the election timeout, this one included.
     fn heard_members(&self, now: Nanos) -> usize {
         let timeout = self.config.election_timeout_ns;
-        let others = self.other_followers();
+        let others = self.other_voters();
         1 + others.filter(|f| now - f.heard < timeout).count()
     }
 
@@ -174,17 +174,19 @@ impl ConsensusModule {
             return Nanos::MAX;
         };
         let mut heard = [Nanos::MIN; MEMBERS_MAX];
-        for (slot, follower) in heard.iter_mut().zip(self.other_followers()) {
+        for (slot, follower) in heard.iter_mut().zip(self.other_voters()) {
             *slot = follower.heard;
         }
         heard.sort_unstable_by(|a, b| b.cmp(a));
         heard[needed] + self.config.election_timeout_ns
     }
 
-    fn other_followers(&self) -> impl Iterator<Item = &Follower> {
+    /// What is known of the others whose directories count.
+    fn other_voters(&self) -> impl Iterator<Item = &Follower> {
         let own = usize::from(self.config.member);
         let members = self.leading.followers[..self.config.members].iter();
-        let others = members.enumerate().filter(move |(index, _)| *index != own);
+        let counts = move |index: usize| index != own && self.is_voter(index as MemberId);
+        let others = members.enumerate().filter(move |(index, _)| counts(*index));
         others.map(|(_, follower)| follower)
     }
 
@@ -284,7 +286,7 @@ impl ConsensusModule {
 
     /// A leader whose log a majority contradicts has the wrong one itself (L1).
     fn check_own_log(&mut self, member: MemberId, position: Position, actions: &mut Actions) {
-        let others = self.other_followers();
+        let others = self.other_voters();
         let differing = others.filter(|f| f.differs_at.is_some()).count();
         if self.config.members - differing < self.quorum() {
             let reason = HaltReason::ChainMismatch { member, position };
@@ -299,8 +301,10 @@ impl ConsensusModule {
             return;
         };
         let mut durable = [0; MEMBERS_MAX];
-        for (slot, follower) in durable.iter_mut().zip(&self.leading.followers) {
-            *slot = follower.durable;
+        for (index, follower) in self.leading.followers.iter().enumerate() {
+            if self.is_voter(index as MemberId) {
+                durable[index] = follower.durable;
+            }
         }
         durable[usize::from(self.config.member)] = self.log.durable;
         let position = quorum_position(&durable[..self.config.members]);

@@ -34,6 +34,10 @@ impl<'a> BlockWriter<'a> {
         self.put(&value.to_le_bytes());
     }
 
+    pub(super) fn put_u128(&mut self, value: u128) {
+        self.put(&value.to_le_bytes());
+    }
+
     pub(super) fn put_i64(&mut self, value: i64) {
         self.put(&value.to_le_bytes());
     }
@@ -73,6 +77,10 @@ impl<'a> BlockReader<'a> {
 
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn u128(&mut self) -> Option<u128> {
+        self.take().map(u128::from_le_bytes)
     }
 
     pub(super) fn i64(&mut self) -> Option<i64> {

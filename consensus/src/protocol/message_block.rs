@@ -11,13 +11,13 @@
 //! | 7 | JoinReply | term, commit, end, page, pages, count, zero (u32 each); count × (term, base) |
 //! | 8 | JoinStart | term, position, join (u32), zero (u32) |
 //! | 9 | AppendPosition | term, durable, checkpoint, checkpoint hash (u64) |
+//! | 16 | Hello | see `hello_block` |
 //! | 40 to 42 | Output | see `output_block` |
 
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
-use super::MemberMessageError;
 use super::block::{BlockReader, BlockWriter};
-use super::output_block;
+use super::{MemberMessageError, hello_block, output_block};
 use crate::leadership_term::TERM_MAX;
 use crate::member::{LeadershipTermId, TermBase};
 use crate::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
@@ -34,6 +34,7 @@ const JOIN_REQUEST: u16 = 6;
 const JOIN_REPLY: u16 = 7;
 const JOIN_START: u16 = 8;
 const APPEND_POSITION: u16 = 9;
+const HELLO: u16 = 16;
 
 /// Bytes of the block of `template` in this version, `None` if it is not known.
 pub(super) const fn block_length(template: u16) -> Option<usize> {
@@ -42,6 +43,7 @@ pub(super) const fn block_length(template: u16) -> Option<usize> {
         PRE_VOTE_REQUEST | VOTE_REQUEST | JOIN_START => 24,
         JOIN_REQUEST | APPEND_POSITION => 32,
         JOIN_REPLY => BLOCK_LENGTH_MAX,
+        HELLO => hello_block::LENGTH,
         _ => return output_block::block_length(template),
     })
 }
@@ -59,6 +61,7 @@ pub(super) const fn template_of(message: &MemberMessage) -> (u16, u16) {
         MemberMessage::JoinStart { .. } => (JOIN_START, 24),
         MemberMessage::AppendPosition { .. } => (APPEND_POSITION, 32),
         MemberMessage::Output(message) => output_block::template_of(message),
+        MemberMessage::Hello(_) => (HELLO, hello_block::LENGTH as u16),
     }
 }
 
@@ -115,6 +118,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
             writer.put_u64(checkpoint_hash);
         }
         MemberMessage::Output(message) => output_block::write(&message, writer),
+        MemberMessage::Hello(hello) => hello_block::write(&hello, writer),
     }
 }
 
@@ -200,6 +204,7 @@ impl Fields<'_, '_> {
                 checkpoint: self.position()?,
                 checkpoint_hash: self.block.u64()?,
             },
+            HELLO => MemberMessage::Hello(hello_block::read(self.block)?),
             _ => MemberMessage::Output(output_block::read(template, self.block)?),
         })
     }

@@ -3,17 +3,20 @@
 //! | offset | size | field |
 //! |---|---|---|
 //! | 0 | 32 | DATA frame header: flags 0xC0, stream 108, session id from the cluster, term 0 |
-//! | 32 | 8 | message header: block length, template, schema 0x4C53, version 1 (u16 each) |
+//! | 32 | 8 | message header: block length, template, schema 0x4C53, version 2 (u16 each) |
 //! | 40 | 8 | cluster id |
 //! | 48 | 8 | digest of what all members must agree on |
-//! | 56 | 8 | incarnation of the sender |
-//! | 64 | 1 + 7 | sender, zeros |
-//! | 72 | | fields of the template, see `message_block` |
+//! | 56 | 16 | uuid of the sender's cluster, 0 while it belongs to none |
+//! | 72 | 16 | directory id of the sender |
+//! | 88 | 8, 8 | incarnation of the sender: counter, nonce |
+//! | 104 | 1 + 7 | sender, zeros |
+//! | 112 | | fields of the template, see `message_block` |
 //!
 //! The frame's reserved value is sealed like a log frame's, with the sender in the place of the
 //! leadership term. All integers are little endian; padding is zero. Pure.
 
 mod block;
+mod hello_block;
 mod message_block;
 mod output_block;
 #[cfg(test)]
@@ -24,7 +27,9 @@ use lockstep_transport::log_buffer::Seal;
 use lockstep_transport::position::align_frame;
 
 use self::block::{BlockReader, BlockWriter};
+use crate::formation::Incarnation;
 use crate::member::{MEMBERS_MAX, MemberId};
+use crate::membership::Sender;
 use crate::message::{JOIN_PAGE_TERMS, MemberMessage};
 
 /// Stream id of member messages.
@@ -34,7 +39,7 @@ pub const MEMBER_STREAM_ID: i32 = 108;
 pub const MEMBER_SCHEMA_ID: u16 = 0x4C53;
 
 /// Version of the schema. Fields are only ever appended.
-pub const MEMBER_SCHEMA_VERSION: u16 = 1;
+pub const MEMBER_SCHEMA_VERSION: u16 = 2;
 
 /// Longest datagram, in bytes: a full page of terms.
 pub const MEMBER_MESSAGE_MAX: usize =
@@ -45,7 +50,7 @@ const FRAME_VERSION: u8 = 0;
 const FRAME_FLAGS_UNFRAGMENTED: u8 = 0xC0;
 const FRAME_TYPE_DATA: u16 = 1;
 /// Message header and envelope.
-const ENVELOPE_LENGTH: usize = 40;
+const ENVELOPE_LENGTH: usize = 80;
 const MESSAGE_OFFSET: usize = FRAME_HEADER_LENGTH + ENVELOPE_LENGTH;
 
 const _: () = assert!(MEMBER_MESSAGE_MAX <= 1024);
@@ -59,8 +64,8 @@ pub struct Envelope {
     pub config_digest: u64,
     /// The sender.
     pub from: MemberId,
-    /// The sender's incarnation.
-    pub incarnation: u64,
+    /// Its cluster's uuid, directory and incarnation.
+    pub sender: Sender,
     /// What it says.
     pub message: MemberMessage,
 }
@@ -125,7 +130,11 @@ pub fn encode(envelope: &Envelope, buffer: &mut [u8]) -> usize {
     }
     writer.put_u64(envelope.cluster_id);
     writer.put_u64(envelope.config_digest);
-    writer.put_u64(envelope.incarnation);
+    let sender = &envelope.sender;
+    writer.put_u128(sender.cluster);
+    writer.put_u128(sender.directory);
+    writer.put_u64(sender.incarnation.counter);
+    writer.put_u64(sender.incarnation.nonce);
     writer.put_u64(u64::from(envelope.from));
     message_block::write(&envelope.message, &mut writer);
     let frame_length = FRAME_HEADER_LENGTH + writer.length();
@@ -184,10 +193,18 @@ fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
     }
     let cluster_id = reader.u64().ok_or(malformed)?;
     let config_digest = reader.u64().ok_or(malformed)?;
-    let incarnation = reader.u64().ok_or(malformed)?;
+    let sender = Sender {
+        cluster: reader.u128().ok_or(malformed)?,
+        directory: reader.u128().ok_or(malformed)?,
+        incarnation: Incarnation {
+            counter: reader.u64().ok_or(malformed)?,
+            nonce: reader.u64().ok_or(malformed)?,
+        },
+    };
     let from = reader.u64().ok_or(malformed)?;
-    let sender = reserved_value(datagram) >> 32;
-    if from != sender
+    let sealed = reserved_value(datagram) >> 32;
+    if from != sealed
+        || sender.directory == 0
         || from >= MEMBERS_MAX as u64
         || session_of(datagram) != session_id(cluster_id)
     {
@@ -202,7 +219,7 @@ fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
         cluster_id,
         config_digest,
         from: from as MemberId,
-        incarnation,
+        sender,
         message,
     })
 }

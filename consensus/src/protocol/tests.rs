@@ -1,7 +1,9 @@
 //! Member messages: every one survives the wire, hostile bytes are refused.
 
 use super::*;
+use crate::formation::{DurableFormation, FormationRecord, Incarnation};
 use crate::member::TermBase;
+use crate::membership::{Hello, KnownLife};
 use crate::message::TermPage;
 use proptest::prelude::*;
 
@@ -74,7 +76,34 @@ fn messages() -> Vec<MemberMessage> {
             checkpoint: 65536,
             checkpoint_hash: u64::MAX,
         },
+        MemberMessage::Hello(Hello::default()),
+        MemberMessage::Hello(hello()),
     ]
+}
+
+fn hello() -> Hello {
+    let mut directories = [0; MEMBERS_MAX];
+    directories[..3].copy_from_slice(&[1 << 100, 2, u128::MAX]);
+    Hello {
+        formation: DurableFormation {
+            record: FormationRecord {
+                cluster: 5 << 90,
+                draw: u64::MAX,
+                members: 3,
+                directories,
+            },
+            is_formed: true,
+        },
+        is_ready: true,
+        is_asking: true,
+        known: KnownLife {
+            directory: 77,
+            incarnation: Incarnation {
+                counter: 8,
+                nonce: u64::MAX,
+            },
+        },
+    }
 }
 
 fn envelope(message: MemberMessage) -> Envelope {
@@ -82,7 +111,14 @@ fn envelope(message: MemberMessage) -> Envelope {
         cluster_id: CLUSTER,
         config_digest: DIGEST,
         from: 2,
-        incarnation: u64::MAX - 1,
+        sender: Sender {
+            cluster: 1 << 127,
+            directory: u128::MAX - 1,
+            incarnation: Incarnation {
+                counter: u64::MAX - 1,
+                nonce: 3,
+            },
+        },
         message,
     }
 }
@@ -120,20 +156,23 @@ fn a_heartbeat_has_these_bytes() {
         term: 3,
         position: 96,
     });
-    let mut expected = [0_u8; 96];
-    expected[0] = 88;
+    let mut expected = [0_u8; 128];
+    expected[0] = 128;
     expected[5] = 0xC0;
     expected[6] = 1;
     expected[12..16].copy_from_slice(&0x4444_44CC_i32.to_le_bytes());
     expected[16] = 108;
     expected[28] = 2;
-    expected[32..40].copy_from_slice(&[16, 0, 5, 0, 0x53, 0x4C, 1, 0]);
+    expected[32..40].copy_from_slice(&[16, 0, 5, 0, 0x53, 0x4C, 2, 0]);
     expected[40..48].copy_from_slice(&CLUSTER.to_le_bytes());
     expected[48..56].copy_from_slice(&DIGEST.to_le_bytes());
-    expected[56..64].copy_from_slice(&(u64::MAX - 1).to_le_bytes());
-    expected[64] = 2;
-    expected[72] = 3;
-    expected[80] = 96;
+    expected[56..72].copy_from_slice(&(1_u128 << 127).to_le_bytes());
+    expected[72..88].copy_from_slice(&(u128::MAX - 1).to_le_bytes());
+    expected[88..96].copy_from_slice(&(u64::MAX - 1).to_le_bytes());
+    expected[96] = 3;
+    expected[104] = 2;
+    expected[112] = 3;
+    expected[120] = 96;
     assert_eq!(datagram[..24], expected[..24]);
     assert_eq!(datagram[28..], expected[28..]);
 }
@@ -186,8 +225,9 @@ fn a_longer_block_is_a_newer_peers_and_a_shorter_one_is_refused() {
     };
     let mut datagram = encoded(message);
     datagram[32] = 24;
-    datagram[0] = 96;
-    datagram[38] = 2;
+    datagram[0] = 136;
+    datagram[38] = 3;
+    datagram.resize(160, 0);
     assert_eq!(
         decode_here(&resealed(datagram.clone())),
         Ok(envelope(message))
@@ -204,7 +244,13 @@ fn fields_out_of_range_are_refused_even_with_a_good_checksum() {
         position: 96,
     });
     // Term 0, a term beyond 31 bits, an unaligned position, a negative one, another sender.
-    for (offset, value) in [(72, 0_i64), (72, 1 << 31), (80, 33), (80, -32), (64, 3)] {
+    for (offset, value) in [
+        (112, 0_i64),
+        (112, 1 << 31),
+        (120, 33),
+        (120, -32),
+        (104, 3),
+    ] {
         let mut datagram = heartbeat.clone();
         datagram[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
         let refused = decode_here(&resealed(datagram));
@@ -216,11 +262,35 @@ fn fields_out_of_range_are_refused_even_with_a_good_checksum() {
     }
 }
 
+#[test]
+fn a_hello_that_nobody_says_is_refused_even_with_a_good_checksum() {
+    let good = encoded(MemberMessage::Hello(hello()));
+    // No uuid, no directory of a member, one beyond the members, more members than there may be,
+    // an unknown flag, a record that is final and was never drawn.
+    for (range, value) in [
+        (120..136, 0_u8),
+        (144..160, 0),
+        (192..193, 1),
+        (136..137, 8),
+        (140..141, 1),
+        (112..120, 0),
+    ] {
+        let mut datagram = good.clone();
+        datagram[range.clone()].fill(value);
+        let refused = decode_here(&resealed(datagram));
+        assert_eq!(refused, Err(MemberMessageError::Field), "{range:?}");
+    }
+    let mut nameless = good;
+    nameless[72..88].fill(0);
+    let refused = decode_here(&resealed(nameless));
+    assert_eq!(refused, Err(MemberMessageError::Field));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(
         mut body in proptest::collection::vec(any::<u8>(), 0..600),
-        index in 0_usize..11,
+        index in 0_usize..13,
         keep in 0_usize..200,
     ) {
         let _ = decode_here(&body);

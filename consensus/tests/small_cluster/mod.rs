@@ -269,6 +269,7 @@ impl<S: ClusteredService> SmallCluster<S> {
         self.hosts[id].node.as_mut().expect("the member runs")
     }
 
+    /// The member\'s disk, to be looked at and changed behind its back.
     pub fn disk(&self, id: usize) -> SimDisk {
         self.hosts[id].disk.clone()
     }

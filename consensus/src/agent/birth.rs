@@ -1,0 +1,190 @@
+//! Whose directory a start finds, and what that makes of the member (`log.md` 9.1): its own, a
+//! copy of its own, a blank one, or one that must be left alone.
+//!
+//! The identity file is the last one made in a new directory and is never made again in one that
+//! was used: an identity without the rest, or the rest without an identity, is damage.
+
+use lockstep_archive::directory::{Directory, DirectoryError};
+use lockstep_archive::disk::{Disk, DiskError};
+use lockstep_archive::identity_file::{IdentityContent, IdentityFile};
+use lockstep_transport::prng::Prng;
+
+use crate::config::{ClusterConfig, NodeConfig};
+use crate::formation::{DurableFormation, Incarnation};
+use crate::member::MemberId;
+use crate::membership::{Membership, MembershipConfig, MembershipNotes};
+
+/// Why a directory is left alone. Nothing in it was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BirthError {
+    /// It was made for another member, or for another cluster.
+    #[error(
+        "the directory was made for member {found_member} of cluster \"{found_cluster}\" and not \
+         for member {member} of cluster \"{cluster}\": nothing in it was changed; give each \
+         member its own directory back, as docs/operating.md describes"
+    )]
+    Foreign {
+        /// Whose it is.
+        found_member: MemberId,
+        /// Of which cluster.
+        found_cluster: String,
+        /// Who was to be started on it.
+        member: MemberId,
+        /// Of which cluster.
+        cluster: String,
+    },
+    /// Part of it is missing: it is not blank.
+    #[error(
+        "{what}: this member cannot know what it promised; keep the directory as it is, it may \
+         hold the only copy of an answered request, and see \"A directory is damaged\" in \
+         docs/operating.md"
+    )]
+    Damaged {
+        /// What is missing or unreadable.
+        what: &'static str,
+    },
+}
+
+const NO_IDENTITY: &str = concat!(
+    "identity.dat is missing or unreadable in a directory that was used ",
+    "(or this directory is of a version of lockstep that had none)"
+);
+const NOTHING_ELSE: &str = "the directory has its identity.dat, and the rest of it is missing";
+const NOT_FORMED: &str =
+    "the directory holds a term or a log, and identity.dat knows of no cluster that formed";
+
+/// Cold: whether the directory behind `disk` may be this member's. `has_catalog`: it holds
+/// more than its identity, good or not. Changes nothing.
+///
+/// # Errors
+/// See [`BirthError`], and the disk's.
+pub fn inspect(
+    disk: &mut impl Disk,
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    has_catalog: bool,
+) -> Result<(), BirthOrDiskError> {
+    let was_used = Directory::was_used(disk)?;
+    match IdentityFile::inspect(disk)? {
+        IdentityContent::Valid(identity, _) => {
+            if identity.member != node.member || !identity.is_of_cluster(&cluster.name) {
+                let found_cluster = String::from_utf8_lossy(&identity.cluster).into_owned();
+                return Err(BirthError::Foreign {
+                    found_member: identity.member,
+                    found_cluster,
+                    member: node.member,
+                    cluster: cluster.name.clone(),
+                }
+                .into());
+            }
+            if !has_catalog {
+                return Err(BirthError::Damaged { what: NOTHING_ELSE }.into());
+            }
+        }
+        IdentityContent::Blank | IdentityContent::Unreadable if !was_used => {}
+        IdentityContent::Blank | IdentityContent::Unreadable => {
+            return Err(BirthError::Damaged { what: NO_IDENTITY }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Why a directory cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BirthOrDiskError {
+    /// It is left alone.
+    #[error(transparent)]
+    Birth(#[from] BirthError),
+    /// The other files.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// An identity that was found, or made.
+#[derive(Debug)]
+pub struct Birth {
+    /// The open file.
+    pub file: IdentityFile,
+    /// What the member durably knows of its cluster.
+    pub notes: MembershipNotes,
+    /// Whether the directory found itself to be a copy just now.
+    pub is_copy: bool,
+}
+
+impl Birth {
+    /// Cold: opens or makes the identity of a directory that [`inspect`] found good.
+    ///
+    /// # Errors
+    /// The disk's, and notes that do not decode.
+    pub fn open(
+        disk: &mut impl Disk,
+        cluster: &ClusterConfig,
+        node: &NodeConfig,
+        randomness: &mut Prng,
+    ) -> Result<Self, BirthOrDiskError> {
+        let IdentityContent::Valid(identity, sequence) = IdentityFile::inspect(disk)? else {
+            let id = randomness.next_u128();
+            return Ok(Self {
+                file: IdentityFile::create(disk, id, node.member, &cluster.name)?,
+                notes: MembershipNotes::default(),
+                is_copy: false,
+            });
+        };
+        let damaged = BirthError::Damaged { what: NO_IDENTITY };
+        let mut notes = MembershipNotes::decode(&identity.notes).ok_or(damaged)?;
+        let mut file = IdentityFile::open(disk, *identity, sequence)?;
+        let is_copy = file.is_copy(disk)?;
+        if is_copy {
+            // A record that is not final binds the original alone.
+            if !notes.formation.is_formed {
+                notes.formation = DurableFormation::default();
+            }
+            file.rename(disk, randomness.next_u128(), &notes.encode())?;
+        }
+        Ok(Self {
+            file,
+            notes,
+            is_copy,
+        })
+    }
+
+    /// What the member is in its cluster, as it starts for the `counter`th time. `has_term`: it
+    /// has a term, or a log.
+    ///
+    /// # Errors
+    /// When it has taken part in a term of a cluster it knows nothing of.
+    pub fn membership(
+        &self,
+        cluster: &ClusterConfig,
+        node: &NodeConfig,
+        (counter, has_term): (u64, bool),
+        randomness: &mut Prng,
+    ) -> Result<Membership, BirthError> {
+        if has_term && !self.notes.formation.is_formed {
+            return Err(BirthError::Damaged { what: NOT_FORMED });
+        }
+        let config = MembershipConfig {
+            member: node.member,
+            members: cluster.members.len(),
+            heartbeat_interval_ns: node.heartbeat_interval_ns,
+            silence_ns: node.election_timeout_ns,
+            uuid: randomness.next_u128(),
+            next_directory: randomness.next_u128(),
+        };
+        let incarnation = Incarnation {
+            counter,
+            nonce: randomness.next_u64(),
+        };
+        let directory = self.file.identity().directory;
+        Ok(Membership::new(
+            config,
+            directory,
+            self.notes,
+            incarnation,
+            has_term,
+        ))
+    }
+}

@@ -1,0 +1,276 @@
+//! What operators do to directories, in virtual time: whatever is emptied, copied, swapped or put
+//! back, no answered request is lost, no second history begins, and whoever must not count says
+//! so.
+#![cfg(feature = "sim")]
+
+mod small_cluster;
+
+use lockstep_archive::sim::SimBackup;
+use lockstep_client::event::OfferResult;
+use lockstep_consensus::agent::birth::BirthError;
+use lockstep_consensus::agent::start::StartError;
+use lockstep_consensus::membership::Standing;
+use lockstep_consensus::notice::NodeNotice;
+use lockstep_service::samples::echo::Echo;
+use lockstep_transport::time::{MILLISECOND, SECOND};
+use small_cluster::{Setup, SmallCluster};
+
+type Cluster = SmallCluster<Echo>;
+
+/// Three members of which the first leads, and a client.
+fn formed() -> Cluster {
+    let mut cluster = SmallCluster::new(Setup::new(), |_| Echo::new());
+    cluster.start_all(0);
+    cluster.connect(|_| {});
+    cluster
+}
+
+/// Makes `count` requests and waits for their answers.
+fn answered(cluster: &mut Cluster, count: usize) {
+    let before = cluster.clients[0].responses().len();
+    for number in 0..count {
+        cluster.offer(0, &[number as u8; 100]);
+    }
+    for _ in 0..200 {
+        if cluster.clients[0].responses().len() == before + count {
+            return;
+        }
+        cluster.run(10 * MILLISECOND);
+    }
+    panic!("not every request is answered");
+}
+
+fn standing(cluster: &Cluster, id: usize) -> Standing {
+    cluster.node(id).parts().membership.standing()
+}
+
+fn durable(cluster: &Cluster, id: usize) -> i64 {
+    cluster.node(id).parts().store.durable()
+}
+
+/// The log of a member up to `end`, byte for byte.
+fn log(cluster: &Cluster, id: usize, end: i64) -> Vec<u8> {
+    let bytes = cluster.disk(id).contents("0-0.rec").expect("a log");
+    bytes[..end as usize].to_vec()
+}
+
+fn has_told(cluster: &mut Cluster, id: usize, kind: NodeNotice) -> bool {
+    cluster.node(id).parts().notices.count(kind) > 0
+}
+
+/// Kills the members, changes their disks by `change`, and returns the end and the bytes of what
+/// was committed.
+fn accident(cluster: &mut Cluster, down: &[usize], change: impl FnOnce(&Cluster)) -> Vec<u8> {
+    let commit = cluster.node(0).parts().module.commit();
+    cluster.run(100 * MILLISECOND);
+    for id in down {
+        cluster.kill(*id);
+    }
+    change(cluster);
+    log(cluster, 0, commit)
+}
+
+/// Member 0's log still begins with `committed`, and so does the log of everybody who has that
+/// much.
+fn expect_kept(cluster: &Cluster, committed: &[u8]) {
+    let end = committed.len() as i64;
+    for id in 0..3 {
+        if durable(cluster, id) >= end {
+            assert!(log(cluster, id, end) == committed, "member {id} differs");
+        }
+    }
+    assert!(durable(cluster, 0) >= end, "member 0 has lost its log");
+}
+
+#[test]
+fn an_emptied_directory_and_a_lagging_member_elect_nobody_and_lose_nothing() {
+    let mut cluster = formed();
+    cluster.isolate(2);
+    answered(&mut cluster, 50);
+    let committed = accident(&mut cluster, &[0, 1], |cluster| cluster.disk(1).wipe());
+    cluster.network.heal();
+    cluster.start(1);
+    cluster.run(5 * SECOND);
+    assert_eq!(cluster.leader(), None);
+    assert_eq!(standing(&cluster, 1), Standing::Learner);
+    assert!(has_told(&mut cluster, 1, NodeNotice::IsLearner));
+    assert!(has_told(&mut cluster, 2, NodeNotice::MemberIsLearner));
+    cluster.start(0);
+    cluster.run(5 * SECOND);
+    assert_eq!(cluster.leader(), Some(0));
+    answered(&mut cluster, 5);
+    cluster.run(SECOND);
+    assert!(durable(&cluster, 1) as usize > committed.len());
+    expect_kept(&cluster, &committed);
+}
+
+#[test]
+fn two_emptied_directories_started_first_form_no_cluster_and_truncate_no_log() {
+    let mut cluster = formed();
+    answered(&mut cluster, 50);
+    let committed = accident(&mut cluster, &[0, 1, 2], |cluster| {
+        cluster.disk(1).wipe();
+        cluster.disk(2).wipe();
+    });
+    cluster.start(1);
+    cluster.start(2);
+    cluster.run(5 * SECOND);
+    for id in [1, 2] {
+        assert_eq!(standing(&cluster, id), Standing::Forming);
+        assert!(has_told(&mut cluster, id, NodeNotice::FormationWaits));
+    }
+    cluster.start(0);
+    cluster.run(5 * SECOND);
+    assert_eq!(cluster.leader(), None);
+    assert!(has_told(&mut cluster, 0, NodeNotice::ReturnWaits));
+    for id in [1, 2] {
+        assert_eq!(standing(&cluster, id), Standing::Learner);
+    }
+    expect_kept(&cluster, &committed);
+}
+
+#[test]
+fn a_copied_directory_follows_and_does_not_count() {
+    let mut cluster = formed();
+    answered(&mut cluster, 20);
+    let committed = accident(&mut cluster, &[1], |cluster| {
+        let backup = cluster.disk(1).backup();
+        cluster.disk(1).copy_from(&backup);
+    });
+    cluster.start(1);
+    cluster.run(2 * SECOND);
+    assert_eq!(standing(&cluster, 1), Standing::Learner);
+    assert!(has_told(&mut cluster, 1, NodeNotice::DirectoryIsCopy));
+    assert!(has_told(&mut cluster, 0, NodeNotice::MemberIsLearner));
+    answered(&mut cluster, 20);
+    cluster.run(SECOND);
+    assert_eq!(durable(&cluster, 1), durable(&cluster, 0));
+    expect_kept(&cluster, &committed);
+    // The leader and a learner are no majority.
+    cluster.kill(2);
+    cluster.run(3 * SECOND);
+    assert_eq!(cluster.leader(), None);
+}
+
+#[test]
+fn another_members_directory_and_swapped_ones_are_refused_and_stay_as_they_are() {
+    let mut cluster = formed();
+    answered(&mut cluster, 20);
+    let committed = accident(&mut cluster, &[1, 2], |_| {});
+    let backups: Vec<SimBackup> = [1, 2].map(|id| cluster.disk(id).backup()).into();
+    cluster.disk(1).restore_in_place(&backups[1]);
+    cluster.disk(2).restore_in_place(&backups[0]);
+    for (id, owner) in [(1, 2), (2, 1)] {
+        let refused = cluster.try_start(id).expect_err("it is another's");
+        let StartError::Birth(BirthError::Foreign { found_member, .. }) = &refused else {
+            panic!("{refused}");
+        };
+        assert_eq!(*found_member, owner);
+        let words = refused.to_string();
+        assert!(words.contains("nothing in it was changed"), "{words}");
+    }
+    let end = committed.len();
+    for (id, bytes) in [
+        (1, log(&cluster, 1, end as i64)),
+        (2, log(&cluster, 2, end as i64)),
+    ] {
+        assert!(bytes == committed, "directory {id} was touched");
+    }
+    cluster.disk(1).restore_in_place(&backups[0]);
+    cluster.disk(2).restore_in_place(&backups[1]);
+    cluster.start(1);
+    cluster.start(2);
+    cluster.run(3 * SECOND);
+    for id in 0..3 {
+        assert_eq!(standing(&cluster, id), Standing::Voter);
+    }
+    answered(&mut cluster, 5);
+    expect_kept(&cluster, &committed);
+}
+
+#[test]
+fn a_stale_state_of_the_own_directory_does_not_vote_although_nothing_on_disk_tells() {
+    let mut cluster = formed();
+    answered(&mut cluster, 5);
+    cluster.kill(1);
+    let stale = cluster.disk(1).backup();
+    cluster.start(1);
+    cluster.run(2 * SECOND);
+    assert_eq!(standing(&cluster, 1), Standing::Voter);
+    cluster.isolate(2);
+    answered(&mut cluster, 50);
+    let committed = accident(&mut cluster, &[0, 1], |cluster| {
+        cluster.disk(1).restore_in_place(&stale);
+    });
+    cluster.network.heal();
+    cluster.start(1);
+    cluster.run(5 * SECOND);
+    assert_eq!(cluster.leader(), None);
+    assert_eq!(standing(&cluster, 1), Standing::Learner);
+    assert!(has_told(&mut cluster, 1, NodeNotice::DirectoryOutlived));
+    // However often it is started.
+    for _ in 0..3 {
+        cluster.kill(1);
+        cluster.start(1);
+        cluster.run(2 * SECOND);
+        assert_eq!(standing(&cluster, 1), Standing::Learner);
+    }
+    assert_eq!(cluster.leader(), None);
+    cluster.start(0);
+    cluster.run(5 * SECOND);
+    assert_eq!(cluster.leader(), Some(0));
+    answered(&mut cluster, 5);
+    expect_kept(&cluster, &committed);
+}
+
+#[test]
+fn a_wiped_member_is_heard_again_and_gets_the_whole_log() {
+    let mut cluster = formed();
+    for _ in 0..5 {
+        // Its starts are counted from 1 again each time.
+        cluster.kill(1);
+        cluster.disk(1).wipe();
+        cluster.start(1);
+        cluster.run(2 * SECOND);
+        answered(&mut cluster, 5);
+        cluster.run(SECOND);
+        assert_eq!(durable(&cluster, 1), durable(&cluster, 0));
+    }
+}
+
+#[test]
+fn a_directory_that_lost_a_part_is_damaged_and_never_blank() {
+    let mut cluster = formed();
+    answered(&mut cluster, 5);
+    cluster.kill(1);
+    let whole = cluster.disk(1).backup();
+    for name in ["identity.dat", "node-state.dat", "archive.catalog"] {
+        cluster.disk(1).restore_in_place(&whole);
+        cluster.disk(1).lose(name);
+        let refused = cluster.try_start(1).expect_err("it is damaged");
+        let words = refused.to_string();
+        assert!(
+            words.contains("keep the directory as it is"),
+            "{name}: {words}"
+        );
+    }
+    cluster.disk(1).restore_in_place(&whole);
+    cluster.start(1);
+    cluster.run(2 * SECOND);
+    assert_eq!(standing(&cluster, 1), Standing::Voter);
+}
+
+#[test]
+fn an_offer_to_a_cluster_that_waits_for_members_is_taken_once_they_are_there() {
+    let mut cluster: Cluster = SmallCluster::new(Setup::new(), |_| Echo::new());
+    cluster.start(0);
+    cluster.start(1);
+    cluster.run(5 * SECOND);
+    assert_eq!(cluster.leader(), None);
+    assert!(has_told(&mut cluster, 0, NodeNotice::FormationWaits));
+    cluster.start(2);
+    cluster.connect(|_| {});
+    let now = cluster.now;
+    let offered = cluster.clients[0].client.offer(now, b"first");
+    assert!(matches!(offered, OfferResult::Accepted(_)));
+}
