@@ -26,6 +26,16 @@ impl ClientIdentity {
         }
     }
 
+    /// This identity, but taken for the process of `other`: a fault that the simulator plants.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn passing_for(self, other: &Self) -> Self {
+        Self {
+            incarnation: other.incarnation,
+            ..self
+        }
+    }
+
     /// The identity that belongs to `seed`, for tests and simulators: whoever has the same seed
     /// is the same client.
     #[must_use]

@@ -123,6 +123,7 @@ const _: () = assert!(
 /// | 48 | 8 | connect epoch |
 /// | 56 | 8 | incarnation of the client's process |
 /// | 64 | 8 | session to continue, -1 to open one |
+/// | 72 | 8 | position of the last response that the process has |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionOpen {
     /// Chosen by the client; finds the session again on a repeated connect, and is its secret.
@@ -141,6 +142,9 @@ pub struct SessionOpen {
     pub incarnation: u64,
     /// The session to continue, or -1: one that is gone is not opened again.
     pub resume_session: i64,
+    /// Position of the last response that the process has: what a process that takes the session
+    /// over lacks is delivered to it, whatever the one before acknowledged.
+    pub last_received: i64,
 }
 
 /// The only session kind so far; Aeron clients will be 2.
@@ -148,7 +152,7 @@ const KIND_LOCKSTEP: u8 = 1;
 
 impl SessionOpen {
     /// Bytes of the body.
-    pub const LENGTH: usize = 72;
+    pub const LENGTH: usize = 80;
 
     /// Encodes the body.
     #[must_use]
@@ -168,6 +172,7 @@ impl SessionOpen {
         bytes[48..56].copy_from_slice(&self.connect_epoch.to_le_bytes());
         bytes[56..64].copy_from_slice(&self.incarnation.to_le_bytes());
         bytes[64..72].copy_from_slice(&self.resume_session.to_le_bytes());
+        bytes[72..80].copy_from_slice(&self.last_received.to_le_bytes());
         bytes
     }
 
@@ -192,6 +197,7 @@ impl SessionOpen {
             connect_epoch: i64_at(bytes, 48)?,
             incarnation: i64_at(bytes, 56)? as u64,
             resume_session: i64_at(bytes, 64)?,
+            last_received: i64_at(bytes, 72)?,
         })
     }
 }
@@ -345,6 +351,7 @@ mod tests {
                 connect_epoch: 4,
                 incarnation: 5,
                 resume_session: -1,
+                last_received: 6,
             };
             assert_eq!(SessionOpen::decode(&open.encode()), Some(open));
         }

@@ -33,7 +33,7 @@ pub struct Session {
     pub open_position: Position,
     /// Number of the last request applied.
     pub applied_number: i64,
-    /// Greatest response position acknowledged by the client.
+    /// Greatest response position acknowledged by the client's present process.
     pub acknowledged: Position,
     /// Silence after which the leader closes it.
     pub timeout_ns: Nanos,
@@ -51,6 +51,9 @@ impl Session {
         let is_takeover = open.connect_epoch > self.connect_epoch;
         if !is_takeover && !self.is_granted(open.connect_epoch, open.incarnation) {
             return OpenVerdict::Fenced;
+        }
+        if is_takeover {
+            self.acknowledged = open.last_received;
         }
         self.connect_epoch = open.connect_epoch;
         self.incarnation = open.incarnation;
@@ -250,6 +253,7 @@ mod tests {
             connect_epoch: 1,
             incarnation: nonce,
             resume_session: -1,
+            last_received: 0,
         }
     }
 
@@ -304,6 +308,24 @@ mod tests {
         assert_eq!(session.response_address, next.response_address);
         assert!(session.is_granted(2, 9));
         assert_eq!(session.open_position, 32);
+    }
+
+    #[test]
+    fn a_process_that_takes_over_gets_what_it_lacks_whatever_the_one_before_had() {
+        let mut table = SessionTable::new(2);
+        table.apply_open(&open(1), 32);
+        table.apply_acknowledgement(1, 640);
+        let next = SessionOpen {
+            connect_epoch: 2,
+            last_received: 320,
+            ..open(1)
+        };
+        table.apply_open(&next, 960);
+        assert_eq!(table.get(1).map(|s| s.acknowledged), Some(320));
+        // Its own repeat, with what it knew then, takes nothing back.
+        table.apply_acknowledgement(1, 480);
+        table.apply_open(&next, 992);
+        assert_eq!(table.get(1).map(|s| s.acknowledged), Some(480));
     }
 
     #[test]

@@ -109,7 +109,10 @@ impl Tank {
     /// Whether this simulator has the parts that the fault concerns.
     const fn can_find(self, fault: PlantedFault) -> bool {
         match self {
-            Self::Core => !matches!(fault, PlantedFault::AppendBeforeOwnFirstEntryApplied),
+            Self::Core => !matches!(
+                fault,
+                PlantedFault::AppendBeforeOwnFirstEntryApplied | PlantedFault::ResumeWithoutEpoch
+            ),
             Self::Node => true,
         }
     }

@@ -65,10 +65,17 @@ pub enum EpochClaim {
 }
 
 impl LeaderSession {
+    /// Whether another process is about to take the session over: what the present one has
+    /// acknowledged says nothing about that one.
+    #[must_use]
+    pub const fn is_undecided(&self) -> bool {
+        self.asked.0 > self.connect_epoch
+    }
+
     /// What becomes of a process that asks for `connect_epoch`.
     #[must_use]
     pub fn claim(&self, connect_epoch: i64, incarnation: u64, is_granted: bool) -> EpochClaim {
-        let is_undecided = self.asked.0 > self.connect_epoch;
+        let is_undecided = self.is_undecided();
         if is_undecided && self.asked == (connect_epoch, incarnation) {
             EpochClaim::Appended
         } else if connect_epoch > self.asked.0 {
@@ -136,6 +143,9 @@ impl LeaderSessions {
     /// A session was continued (its entry applied).
     pub fn on_continued(&mut self, session: &Session, now: Nanos) {
         if let Some(known) = self.get_mut(session.id) {
+            if session.connect_epoch > known.connect_epoch {
+                known.acknowledged = session.acknowledged;
+            }
             known.connect_epoch = session.connect_epoch;
             if known.asked.0 <= session.connect_epoch {
                 known.asked = (session.connect_epoch, session.incarnation);
@@ -214,6 +224,7 @@ mod tests {
         connect_epoch: 1,
         incarnation: 7,
         resume_session: -1,
+        last_received: 0,
     };
 
     fn opened() -> (SessionTable, LeaderSessions) {

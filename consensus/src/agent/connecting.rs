@@ -86,6 +86,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             connect_epoch: connect.connect_epoch,
             incarnation: connect.incarnation,
             resume_session: connect.resume_session,
+            last_received: self.credible(connect.last_received),
         }
     }
 

@@ -113,7 +113,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 .sessions()
                 .get(session.id)
                 .map(|s| s.acknowledged);
-            let is_news = logged.is_some_and(|logged| session.acknowledged > logged);
+            let is_news = !session.is_undecided()
+                && logged.is_some_and(|logged| session.acknowledged > logged);
             if is_news && length < body.len() {
                 let position = session.acknowledged;
                 let ack = SessionAcknowledgement {

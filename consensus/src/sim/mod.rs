@@ -4,6 +4,7 @@
 //! *node tank* runs whole nodes and finds what falls between the parts. Product code depends on
 //! neither.
 
+mod client_twin;
 mod core_log;
 mod core_network;
 mod core_node;
@@ -28,15 +29,19 @@ pub enum PlantedFault {
     ForgetVoteOnRestart,
     /// A new leader appends before it has applied its own first entry; of the node tank.
     AppendBeforeOwnFirstEntryApplied,
+    /// A client's new process passes for the one before it instead of asking for a greater
+    /// connect epoch; of the node tank.
+    ResumeWithoutEpoch,
 }
 
 impl PlantedFault {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::AckBeforeFsync,
         Self::CountOlderTermAcks,
         Self::ForgetVoteOnRestart,
         Self::AppendBeforeOwnFirstEntryApplied,
+        Self::ResumeWithoutEpoch,
     ];
 
     /// The name people select it by.
@@ -47,6 +52,7 @@ impl PlantedFault {
             Self::CountOlderTermAcks => "count-older-term-acks",
             Self::ForgetVoteOnRestart => "forget-vote-on-restart",
             Self::AppendBeforeOwnFirstEntryApplied => "append-before-own-first-entry-applied",
+            Self::ResumeWithoutEpoch => "resume-without-epoch",
         }
     }
 }

@@ -17,6 +17,7 @@ use lockstep_transport::sim::{LinkProfile, SimNetwork};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
 use super::PlantedFault;
+use super::client_twin::ClientRestarts;
 use super::tank_client::{TankClient, TankClientPlan};
 use super::tank_member::TankMember;
 use super::tank_oracle::LogOracle;
@@ -77,6 +78,8 @@ pub struct TankReport {
     pub responses: u64,
     /// Responses that clients will never receive, in direct mode.
     pub lost: u64,
+    /// Times that another process continued a client's session.
+    pub client_restarts: u64,
     /// Sessions open at the end.
     pub sessions: u64,
     /// Datagrams that arrived damaged.
@@ -117,6 +120,8 @@ struct Tank {
     clients: Vec<TankClient>,
     oracle: LogOracle,
     next_fault: Nanos,
+    restarts: ClientRestarts,
+    is_unfenced: bool,
     report: TankReport,
 }
 
@@ -236,12 +241,9 @@ impl Tank {
                     cluster_id: cluster_id(&config.name),
                     ..ClientConfig::default()
                 };
-                let client = ClusterClient::new(
-                    client_config,
-                    port,
-                    ClientIdentity::of_seed(random.next_u64()),
-                )
-                .expect("the tank's client configuration is valid");
+                let identity = ClientIdentity::of_seed(random.next_u64());
+                let client = ClusterClient::new(client_config, port, identity)
+                    .expect("the tank's client configuration is valid");
                 let mut plan = TankClientPlan {
                     index,
                     goal: options.requests,
@@ -252,13 +254,15 @@ impl Tank {
                     plan.goal = random.range(1..options.requests as u64 + 1) as i64;
                     plan.leaves = true;
                 }
-                TankClient::new(client, plan, random.fork())
+                TankClient::new(client, identity, plan, random.fork())
             })
             .collect();
         Self {
             seed,
             now: 0,
             next_fault: 50 * MILLISECOND,
+            restarts: ClientRestarts::new(seed, options.clients),
+            is_unfenced: options.planted == Some(PlantedFault::ResumeWithoutEpoch),
             random,
             network,
             oracle: LogOracle::new(member_count),
@@ -300,6 +304,9 @@ impl Tank {
         if with_faults && self.now >= self.next_fault {
             self.inject();
         }
+        if with_faults {
+            self.restart_clients();
+        }
         for id in 0..self.members.len() {
             if self.members[id].is_due_to_start(self.now) {
                 self.members[id].start(self.now, &self.network);
@@ -315,6 +322,15 @@ impl Tank {
         }
         if with_faults {
             next = earliest(next, Some(self.next_fault));
+            let upcoming = self.restarts.upcoming();
+            next = earliest(
+                next,
+                upcoming.map(
+                    |(hold, restart)| {
+                        if self.now < hold { hold } else { restart.at }
+                    },
+                ),
+            );
         }
         let latest = self.now + 10 * MILLISECOND;
         self.now = next.unwrap_or(latest).clamp(self.now + MICROSECOND, latest);
@@ -390,6 +406,32 @@ impl Tank {
             }
             _ => self.network.heal(),
         }
+    }
+
+    /// Holds back what the next client to be replaced sends, and replaces it.
+    fn restart_clients(&mut self) {
+        let Some((hold, restart)) = self.restarts.upcoming() else {
+            return;
+        };
+        if self.now < hold {
+            return;
+        }
+        let client = &mut self.clients[restart.client];
+        let members = || self.members.iter().map(TankMember::ingress);
+        if self.now < restart.at {
+            for member in members() {
+                self.network
+                    .clog(client.address(), member, restart.held_until);
+            }
+            return;
+        }
+        for member in members() {
+            self.network.heal_link(client.address(), member);
+        }
+        let is_done = client.restart(&self.network, &restart, self.is_unfenced);
+        self.report.client_restarts += u64::from(is_done);
+        let clients = self.clients.len() as u64;
+        self.restarts.on_tried(self.now, clients, is_done);
     }
 
     fn heal(&mut self) {

@@ -1,13 +1,21 @@
 //! A client in the node tank: sends numbered requests, and checks that every answer it is owed
 //! arrives once and in order (oracle 4 of `reliability.md` §3.5); in direct mode, at most once
-//! and in order.
+//! and in order. When a new process continues its session, requests name the process that made
+//! them: an answer to another one's request is a violation.
+
+use core::net::SocketAddr;
 
 use lockstep_client::cluster_client::ClusterClient;
+use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_client::identity::ClientIdentity;
+use lockstep_client::session::CloseReason;
+use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::prng::Prng;
-use lockstep_transport::sim::SimPort;
-use lockstep_transport::time::Nanos;
+use lockstep_transport::sim::{SimNetwork, SimPort};
+use lockstep_transport::time::{Nanos, earliest};
 
+use super::client_twin::{ClientTwin, Restart};
 use super::tank_service::{Request, Response, response_count};
 
 /// Requests a tank client keeps under way.
@@ -35,6 +43,13 @@ pub struct TankClient {
     client: ClusterClient<SimPort>,
     plan: TankClientPlan,
     random: Prng,
+    identity: ClientIdentity,
+    address: SocketAddr,
+    /// The process that runs now: 0 is the first.
+    life: u64,
+    /// Of each process that was connected: the last number that is not its own, and the process.
+    lives: Vec<(i64, u64)>,
+    twin: Option<ClientTwin>,
     offered: i64,
     /// The response owed next, as (number, ordinal).
     owed: (i64, u32),
@@ -49,11 +64,21 @@ pub struct TankClient {
 impl TankClient {
     /// A client that does as planned.
     #[must_use]
-    pub fn new(client: ClusterClient<SimPort>, plan: TankClientPlan, random: Prng) -> Self {
+    pub fn new(
+        client: ClusterClient<SimPort>,
+        identity: ClientIdentity,
+        plan: TankClientPlan,
+        random: Prng,
+    ) -> Self {
         Self {
+            address: client.port().local_address(),
             client,
             plan,
             random,
+            identity,
+            life: 0,
+            lives: vec![(0, 0)],
+            twin: None,
             offered: 0,
             owed: first_owed(1),
             received: 0,
@@ -69,7 +94,8 @@ impl TankClient {
     /// applied in direct mode, and the session left if that was planned.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.has_all() && (self.has_left || !self.plan.leaves)
+        let is_alone = self.twin.as_ref().is_none_or(|twin| twin.ended().is_some());
+        is_alone && self.has_all() && (self.has_left || !self.plan.leaves)
     }
 
     fn has_all(&self) -> bool {
@@ -91,6 +117,84 @@ impl TankClient {
             .map(|number| u64::from(response_count(number)))
             .sum();
         all - self.received
+    }
+
+    /// Where its present process listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Another process continues the session from what this one wrote down: its resume point
+    /// and what it is owed. Does nothing before there is a session, or when it is left.
+    /// `unfenced` is the planted fault: the new process passes for the old one. Returns whether
+    /// it did.
+    pub fn restart(&mut self, network: &SimNetwork, restart: &Restart, unfenced: bool) -> bool {
+        let Some(mut point) = self.client.resume_point().filter(|_| !self.has_left) else {
+            return false;
+        };
+        let mut identity = ClientIdentity::of_seed(restart.seed);
+        if unfenced {
+            point.connect_epoch -= 1;
+            identity = identity.passing_for(&self.identity);
+        }
+        let before = self.address;
+        if restart.moves {
+            self.address.set_port(before.port() + 1);
+        } else {
+            network.close(before);
+        }
+        let config = ClientConfig {
+            resume: Some(point),
+            ..self.client.config().clone()
+        };
+        let client = ClusterClient::new(config, network.port(self.address), identity);
+        let client = client.expect("the tank's client configuration is valid");
+        let old = core::mem::replace(&mut self.client, client);
+        let has_twin = self
+            .twin
+            .as_ref()
+            .is_some_and(|twin| twin.ended().is_none());
+        if restart.survives && !has_twin && self.offered > 0 {
+            let made = (self.offered, self.plan.goal);
+            self.twin = Some(ClientTwin::new(old, self.name_of(self.life), made));
+        }
+        self.identity = identity;
+        self.life += 1;
+        self.offered = 0;
+        true
+    }
+
+    /// How the process signs its requests.
+    const fn name_of(&self, life: u64) -> u64 {
+        self.plan.index | life << 32
+    }
+
+    /// A new process was connected: it numbers on from what was applied.
+    fn begin_life(&mut self) {
+        let base = self.client.applied_number();
+        self.lives.push((base, self.life));
+        self.offered = base;
+    }
+
+    /// Oracle: the process that was replaced is told so, and nothing else.
+    fn look_at_twin(&mut self, now: Nanos) -> usize {
+        let Some(twin) = self.twin.as_mut().filter(|twin| twin.ended().is_none()) else {
+            return 0;
+        };
+        let work = twin.do_work(now);
+        let is_right = match twin.ended() {
+            None | Some(CloseReason::Fenced) => true,
+            Some(CloseReason::ByClient | CloseReason::Expired) => self.has_left,
+            Some(_) => false,
+        };
+        if !is_right {
+            let what = twin.describe();
+            self.fail(format!(
+                "the process that was replaced ended otherwise: {what}"
+            ));
+        }
+        work
     }
 
     /// The process does not run before `until`.
@@ -125,8 +229,10 @@ impl TankClient {
     #[must_use]
     pub fn describe(&self) -> String {
         format!(
-            "client {} offered {} of {}, owed {:?}, state {:?}",
+            "client {} process {} beside {:?} offered {} of {}, owed {:?}, state {:?}",
             self.plan.index,
+            self.life,
+            self.twin.as_ref().map(ClientTwin::describe),
             self.offered,
             self.plan.goal,
             self.owed,
@@ -137,18 +243,21 @@ impl TankClient {
     /// When it has something to do by itself.
     #[must_use]
     pub fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
+        let twin = self.twin.as_ref().filter(|twin| twin.ended().is_none());
+        let twin = twin.and_then(ClientTwin::next_deadline);
         if now < self.paused_until {
-            return Some(self.paused_until);
+            return earliest(twin, Some(self.paused_until));
         }
-        self.client.next_deadline()
+        earliest(twin, self.client.next_deadline())
     }
 
     /// One duty cycle.
     pub fn do_work(&mut self, now: Nanos) -> usize {
+        let mut work = self.look_at_twin(now);
         if now < self.paused_until {
-            return 0;
+            return work;
         }
-        let mut work = self.client.do_work(now);
+        work += self.client.do_work(now);
         work += self.poll(now);
         if self.plan.leaves && !self.has_left && self.has_all() {
             self.has_left = true;
@@ -194,7 +303,7 @@ impl TankClient {
             8
         };
         let request = Request {
-            client: self.plan.index,
+            client: self.name_of(self.life),
             number,
         };
         request.encode(padding as usize, &mut self.payload);
@@ -214,10 +323,13 @@ impl TankClient {
             violation,
             plan,
             has_left,
+            lives,
+            life,
             ..
         } = self;
         let index = plan.index;
-        client.poll_egress(now, 64, &mut |event| match event {
+        let mut is_connected = false;
+        let work = client.poll_egress(now, 64, &mut |event| match event {
             EgressEvent::Response {
                 number,
                 position,
@@ -229,8 +341,9 @@ impl TankClient {
                 while passed.is_some_and(|seen| (seen.number, seen.ordinal) > *owed) {
                     *owed = owed_after(*owed);
                 }
+                let of = lives.iter().rev().find(|(base, _)| *base < owed.0);
                 let expected = Response {
-                    client: index,
+                    client: index | of.map_or(0, |(_, life)| *life) << 32,
                     number: owed.0,
                     ordinal: owed.1,
                 };
@@ -254,8 +367,13 @@ impl TankClient {
             EgressEvent::Refused { number, reason } => {
                 violation.get_or_insert(format!("request {number} was refused: {reason:?}"));
             }
-            EgressEvent::Connected { .. } | EgressEvent::NewLeader { .. } => {}
-        })
+            EgressEvent::Connected { .. } => is_connected = true,
+            EgressEvent::NewLeader { .. } => {}
+        });
+        if is_connected && *life > 0 {
+            self.begin_life();
+        }
+        work
     }
 }
 

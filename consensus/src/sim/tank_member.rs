@@ -213,7 +213,8 @@ impl TankMember {
         node.map_or(0, |node| node.parts().applier.sessions().sessions().len())
     }
 
-    fn ingress(&self) -> SocketAddr {
+    /// The address clients send to.
+    pub fn ingress(&self) -> SocketAddr {
         self.cluster.members[usize::from(self.config.member)].ingress
     }
 

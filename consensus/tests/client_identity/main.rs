@@ -235,3 +235,28 @@ fn a_client_that_names_another_cluster_is_told_so() {
     let detail = stage.processes[client].client.close_detail();
     assert!(detail.starts_with(b"the client names another cluster"));
 }
+
+#[test]
+fn a_new_process_gets_the_answers_that_the_old_one_took_after_its_resume_point() {
+    let mut stage = Stage::new();
+    let old = stage.connect(client_address(0), None);
+    stage.ask(old, "one");
+    let point = stage.processes[old].client.resume_point();
+    // The old process acknowledges these, and the leader writes that into the log.
+    stage.ask(old, "two");
+    stage.ask(old, "three");
+    stage.run(5 * SECOND);
+    stage.kill_client(old);
+    let new = stage.connect(client_address(1), point);
+    stage.run_until(SECOND, |stage| stage.processes[new].answers.len() == 2);
+    // The next leader starts from what the new process has, too.
+    let another = stage.connect(client_address(2), point);
+    stage.kill_leader();
+    stage.run_until(10 * SECOND, |stage| {
+        stage.processes[another].answers.len() == 2
+    });
+    let answers = [(2, "two".to_owned()), (3, "three".to_owned())];
+    assert_eq!(stage.processes[new].answers, answers);
+    assert_eq!(stage.processes[another].answers, answers);
+    stage.ask(another, "four");
+}
