@@ -537,6 +537,7 @@ impl Recorder {
 
     fn refuse_segment(&mut self) {
         self.prepare_refused = true;
+        // The node says that it has no room, and how to get some, while it lasts.
         self.counters.segments_refused += 1;
     }
 }

@@ -28,6 +28,8 @@ pub enum ClientNotice {
     SendRefused = 6,
     /// The client's socket or ring reported an error.
     PortTrouble = 7,
+    /// A member named other members by addresses that are none.
+    DamagedEndpoints = 8,
 }
 
 impl NoticeKind for ClientNotice {
@@ -40,7 +42,7 @@ impl NoticeKind for ClientNotice {
 
 impl ClientNotice {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::UnknownSource,
         Self::DamagedDatagram,
         Self::UnknownStream,
@@ -49,6 +51,7 @@ impl ClientNotice {
         Self::UnexpectedMessage,
         Self::SendRefused,
         Self::PortTrouble,
+        Self::DamagedEndpoints,
     ];
 
     /// What happened.
@@ -62,6 +65,7 @@ impl ClientNotice {
             Self::UnexpectedMessage => "a member sent a message that is not for this session",
             Self::SendRefused => "cannot send to a member",
             Self::PortTrouble => "receiving failed",
+            Self::DamagedEndpoints => "a member named members by addresses that are none",
         }
     }
 
@@ -75,7 +79,7 @@ impl ClientNotice {
                 "raise the client's egress_term_length_max and response_length_max to what the \
                  cluster uses"
             }
-            Self::DamagedDatagram | Self::DamagedMessage => {
+            Self::DamagedDatagram | Self::DamagedMessage | Self::DamagedEndpoints => {
                 "run a client of the same version of lockstep as the cluster"
             }
             Self::SendRefused | Self::PortTrouble => {

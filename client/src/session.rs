@@ -490,7 +490,9 @@ impl Session {
     fn learn(&mut self, text: &[u8]) {
         match Endpoints::decode(text) {
             Ok(endpoints) => self.endpoints.learn(&endpoints),
+            // Whoever has none to tell tells none.
             Err(_) if text.is_empty() => {}
+            // Noted by the conversation.
             Err(_) => self.endpoints_invalid += 1,
         }
     }

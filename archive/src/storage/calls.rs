@@ -33,6 +33,7 @@ pub(super) trait FileCalls: core::fmt::Debug + Send + Sync {
         match usize::try_from(written) {
             Ok(length) if length == bytes.len() => Ok(()),
             Ok(_) => Err(io::Error::from(io::ErrorKind::WriteZero)),
+            // Negative: the error is in errno, not in the number.
             Err(_) => Err(io::Error::last_os_error()),
         }
     }

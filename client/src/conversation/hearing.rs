@@ -81,6 +81,16 @@ impl Conversation {
         self.notices.deliver(handler);
     }
 
+    fn note_endpoints(&mut self, now: Nanos, origin: Origin) {
+        let invalid = self.session.endpoints_invalid();
+        if invalid > self.counters.endpoints_invalid {
+            self.counters.endpoints_invalid = invalid;
+            let detail = Detail::of(origin.member as u8);
+            self.refusals
+                .note(now, ClientNotice::DamagedEndpoints, detail);
+        }
+    }
+
     fn on_damaged(&mut self, now: Nanos, origin: Origin) {
         self.counters.messages_invalid += 1;
         let detail = Detail::of(origin.member as u8);
@@ -115,6 +125,7 @@ impl Conversation {
     }
 
     fn on_change(&mut self, now: Nanos, origin: Origin, change: SessionChange, detail: &[u8]) {
+        self.note_endpoints(now, origin);
         match change {
             SessionChange::None => self.on_unexpected(now, origin),
             SessionChange::Stale => self.counters.messages_stale += 1,

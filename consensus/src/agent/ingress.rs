@@ -199,6 +199,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
                 self.note_fenced(source, id, connect_epoch);
                 false
             }
+            // Of a session that has just ended: its client is told so, or was.
             Err(_) => false,
         }
     }

@@ -1,0 +1,123 @@
+//! No refusal without a word, as a test over the sources: product code neither swallows an error
+//! nor counts a refusal without a cause, unless a comment says why that harms nobody.
+
+use std::path::{Path, PathBuf};
+
+const CRATES: [&str; 7] = [
+    "transport",
+    "archive",
+    "client",
+    "service",
+    "consensus",
+    "bench",
+    "cli",
+];
+
+/// What swallows: an error that is dropped, and a count of refusals that says no cause.
+const SWALLOWS: [&str; 6] = [
+    "Err(_) =>",
+    "Err(_)) =>",
+    "let _ =",
+    "refused += 1",
+    "rejected += 1",
+    "dropped += 1",
+];
+
+fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.parent();
+    root.expect("the crate lies in the workspace").to_owned()
+}
+
+fn collect(directory: &Path, sources: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).expect("a folder of sources can be read") {
+        let path = entry.expect("an entry can be read").path();
+        if path.is_dir() {
+            collect(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push(path);
+        }
+    }
+}
+
+/// The product's sources by name: without tests, and without the simulator.
+fn sources() -> Vec<(String, String)> {
+    let mut paths = Vec::new();
+    for name in CRATES {
+        collect(&root().join(name).join("src"), &mut paths);
+    }
+    let named = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("a source can be read");
+        let name = path.strip_prefix(root()).expect("it lies below").display();
+        (name.to_string(), text)
+    };
+    let is_product = |(name, _): &(String, String)| {
+        !name.contains("/sim/") && !name.contains("/tests/") && !name.ends_with("/tests.rs")
+    };
+    paths.into_iter().map(named).filter(is_product).collect()
+}
+
+/// Lines of code that one comment may explain: what it stands above, and what that holds.
+const EXPLAINED_LINES: usize = 3;
+
+/// Lines that swallow, by number, where no comment stands behind them or in the lines above;
+/// lines that swallow one after the other share their comment.
+fn silent_lines(text: &str) -> Vec<(usize, &str)> {
+    let mut silent = Vec::new();
+    let mut explained = 0;
+    for (index, line) in text.lines().enumerate() {
+        if line.trim() == "mod tests {" {
+            break;
+        }
+        let (code, comment) = line.split_once("//").unwrap_or((line, ""));
+        if code.trim().is_empty() {
+            if !comment.is_empty() && !comment.starts_with(['/', '!']) {
+                explained = EXPLAINED_LINES;
+            }
+            continue;
+        }
+        let is_swallowing = SWALLOWS.iter().any(|what| code.contains(what))
+            || (code.trim_end().ends_with(".ok();") && !code.contains('='));
+        if is_swallowing && explained == 0 && comment.is_empty() {
+            silent.push((index + 1, line.trim()));
+        }
+        if !is_swallowing {
+            explained = explained.saturating_sub(1);
+        }
+    }
+    silent
+}
+
+#[test]
+fn no_error_is_swallowed_and_no_refusal_counted_without_a_reason() {
+    let mut violations = Vec::new();
+    for (name, text) in sources() {
+        for (number, line) in silent_lines(&text) {
+            violations.push(format!("{name}:{number}: {line}"));
+        }
+    }
+    assert!(
+        violations.is_empty(),
+        "\n{}\nnote a cause (transport::notices), pass the error on, or say in a comment why \
+         nobody needs to know\n",
+        violations.join("\n")
+    );
+}
+
+#[test]
+fn the_check_sees_what_it_must() {
+    let silent = |text| {
+        let lines = silent_lines(text).into_iter();
+        lines.map(|(number, _)| number).collect::<Vec<_>>()
+    };
+    assert_eq!(silent("    Err(_) => None,\n"), [1]);
+    assert_eq!(silent("/// Documented.\nlet _ = f();\n"), [2]);
+    assert_eq!(silent("// Why.\nlet _ = f();\nlet _ = g();\n"), []);
+    assert_eq!(silent("// Why.\nif a {\nlet _ = f();\n"), []);
+    assert_eq!(silent("// Why.\na();\nb();\nc();\nlet _ = g();\n"), [5]);
+    assert_eq!(silent("self.refused += 1; // Why.\nf.ok();\n"), [2]);
+    assert_eq!(
+        silent("let a = f.ok();\n#[cfg(test)]\nmod tests {\nlet _ = f();\n"),
+        []
+    );
+}
