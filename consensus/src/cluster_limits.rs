@@ -167,9 +167,14 @@ impl ClusterLimits {
     /// The first limit that `other` has differently, in the order of the configuration.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<LimitDifference> {
+        self.differences(other).next()
+    }
+
+    /// All limits that `other` has differently, in the order of the configuration.
+    pub fn differences(&self, other: &Self) -> impl Iterator<Item = LimitDifference> {
         let pairs = self.named().into_iter().zip(other.named());
-        let mut pairs = pairs.map(|((key, own), (_, other))| LimitDifference { key, own, other });
-        pairs.find(|difference| difference.own != difference.other)
+        let pairs = pairs.map(|((key, own), (_, other))| LimitDifference { key, own, other });
+        pairs.filter(|difference| difference.own != difference.other)
     }
 
     fn named(&self) -> [(&'static str, LimitValue); LIMITS] {

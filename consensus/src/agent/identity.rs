@@ -1,8 +1,6 @@
 //! Who a node is and what it has been told: values fixed at start, shared by its parts.
 
 use core::net::SocketAddr;
-use std::fmt::Write;
-
 use lockstep_transport::prng::Prng;
 use lockstep_transport::stream::PublicationConfig;
 use lockstep_transport::time::Nanos;
@@ -60,30 +58,15 @@ pub fn log_session_id(name: &str) -> i32 {
     (cluster_id(name) >> 32) as i32
 }
 
-/// Hash of everything that members must agree on.
+/// Hash of everything that members must agree on: the cluster's name, how many members it has
+/// and its limits. Addresses are not identity: members may be moved one by one.
 #[must_use]
 pub fn config_digest(cluster: &ClusterConfig) -> u64 {
-    let mut text = String::new();
-    for member in &cluster.members {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{}/{};", member.ingress, member.member);
-    }
-    // As above.
-    let _ = write!(
-        text,
-        "{}|{}|{}|{}|{}|{}|{}|{}|{:?}|{}",
-        cluster.name,
-        cluster.term_length,
-        cluster.log_mtu,
-        cluster.message_max,
-        cluster.effects_per_cause,
-        cluster.effect_bytes_per_cause,
-        cluster.outbox_bytes,
-        cluster.sessions_max,
-        cluster.responses,
-        cluster.session_timeout_ns,
-    );
-    stable_hash(text.as_bytes())
+    let limits = ClusterLimits::of(cluster).digest();
+    let mut bytes = cluster.name.as_bytes().to_vec();
+    bytes.push(cluster.members.len() as u8);
+    bytes.extend_from_slice(&limits.to_le_bytes());
+    stable_hash(&bytes)
 }
 
 impl Identity {

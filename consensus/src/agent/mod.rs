@@ -21,6 +21,7 @@ pub mod leadership;
 pub mod log_store;
 pub mod log_walk;
 pub mod log_writer;
+pub mod logged_limits;
 mod member_duties;
 mod membership_duties;
 mod output_duties;

@@ -30,7 +30,9 @@ use super::identity::{Identity, cluster_id, log_session_id};
 use super::ingress_images::IngressImages;
 use super::leadership::Leadership;
 use super::log_store::{LogStore, RecoveredStore};
+use super::logged_limits::{self, LimitsError};
 use super::replication::Replication;
+use crate::cluster_limits::ClusterLimits;
 use crate::config::{ClusterConfig, NodeConfig, SyncMode};
 use crate::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
 use crate::counters::Counters;
@@ -65,6 +67,9 @@ pub enum StartError {
     /// The log.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
+    /// The log's limits.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
     /// Memory.
     #[error("no memory for the node's buffers: {0}; lower term_length or sessions_max")]
     Memory(#[from] std::io::Error),
@@ -219,6 +224,8 @@ fn open_store<D: Disk>(
         term_max: directory.node_state.state().leadership_term,
     };
     let recovered = recover(&mut disk, &mut log, &known, &catalog, frame_meaning)?;
+    let logged = logged_limits::read(&mut disk, &recovered)?;
+    logged_limits::check(logged, &ClusterLimits::of(cluster))?;
     // What may have been acknowledged is known for good before anything is said.
     let boot_id = disk.boot_id();
     let raised = recovered.raised_mark(&known.mark, boot_id);

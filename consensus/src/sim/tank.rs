@@ -198,6 +198,19 @@ fn cluster(options: &TankOptions, members: usize) -> ClusterConfig {
     }
 }
 
+/// Services that take their time, and one that diverges, where that is wanted.
+fn make_odd(seed: u64, options: &TankOptions, members: &mut [TankMember], random: &mut Prng) {
+    if options.diverging {
+        let id = random.range(0..members.len() as u64) as usize;
+        members[id].diverge_at(random.range(1..options.requests as u64) as i64 | 1);
+    }
+    if seed % SLOW_SERVICE_SEEDS == 3 {
+        for member in members {
+            member.slow_down(MILLISECOND);
+        }
+    }
+}
+
 impl Tank {
     fn new(seed: u64, options: &TankOptions) -> Self {
         let mut random = Prng::new(seed);
@@ -222,14 +235,8 @@ impl Tank {
                 TankMember::new(id as u8, config.clone(), random.next_u64(), planted)
             })
             .collect();
-        if options.diverging {
-            let id = random.range(0..member_count as u64) as usize;
-            members[id].diverge_at(random.range(1..options.requests as u64) as i64 | 1);
-        }
+        make_odd(seed, options, &mut members, &mut random);
         for member in &mut members {
-            if seed % SLOW_SERVICE_SEEDS == 3 {
-                member.slow_down(MILLISECOND);
-            }
             member.start(0, &network);
         }
         let clients = (0..options.clients)
