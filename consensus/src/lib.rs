@@ -30,6 +30,7 @@ pub mod session;
 pub mod shared_file;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod slots;
 pub mod stable_hash;
 pub mod start_line;
 pub mod void_responses;

@@ -166,6 +166,18 @@ pub enum NodeNotice {
     ClientOfOtherCluster = 198,
     /// The operating system refused to send a datagram to a client.
     SendToClientRefused = 199,
+    /// The first message of an ingress stream is none that a client begins with.
+    IngressBeginning = 200,
+    /// A stream that was set up and said nothing gave way to newer ones of its host.
+    HalfOpenDisplaced = 201,
+    /// The image of a stranger's stream gave way to another one's.
+    StrangerDisplaced = 202,
+    /// A connect was refused: as many sessions are open as may be. The client is told.
+    SessionLimit = 203,
+    /// A connect was refused: the client speaks another version. The client is told.
+    ClientOfOtherVersion = 204,
+    /// A connect was refused: the session to resume is closed. The client is told.
+    ResumeOfClosedSession = 205,
 
     // Sessions: requests, acknowledgements, egress.
     /// A message of a session came from an address that is not its client's.

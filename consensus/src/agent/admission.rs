@@ -6,6 +6,7 @@
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
+use super::session_duties::SessionDuties;
 use crate::session::{Session, SessionTable};
 
 /// The leader's view of one open session.
@@ -27,6 +28,8 @@ pub struct LeaderSession {
     pub told_number: i64,
     /// A SessionClose was appended.
     pub is_closing: bool,
+    /// Its row among the duties.
+    pub duty: u32,
 }
 
 /// May this request enter the log?
@@ -107,6 +110,7 @@ impl LeaderSession {
 #[derive(Debug)]
 pub struct LeaderSessions {
     sessions: Vec<LeaderSession>,
+    duties: SessionDuties,
 }
 
 impl LeaderSessions {
@@ -115,12 +119,24 @@ impl LeaderSessions {
     pub fn new(capacity: usize) -> Self {
         Self {
             sessions: Vec::with_capacity(capacity),
+            duties: SessionDuties::new(capacity),
         }
+    }
+
+    /// What is to be done for sessions without their asking.
+    pub const fn duties_mut(&mut self) -> &mut SessionDuties {
+        &mut self.duties
+    }
+
+    /// What is to be done for sessions without their asking.
+    #[must_use]
+    pub const fn duties(&self) -> &SessionDuties {
+        &self.duties
     }
 
     /// Takes over the replicated table when ingress opens.
     pub fn open(&mut self, table: &SessionTable, now: Nanos) {
-        self.sessions.clear();
+        self.clear();
         for session in table.sessions() {
             self.on_opened(session, now);
         }
@@ -128,6 +144,9 @@ impl LeaderSessions {
 
     /// A session was opened (its entry applied).
     pub fn on_opened(&mut self, session: &Session, now: Nanos) {
+        let duty = self
+            .duties
+            .insert(session.id, now.saturating_add(session.timeout_ns));
         self.sessions.push(LeaderSession {
             id: session.id,
             connect_epoch: session.connect_epoch,
@@ -137,6 +156,7 @@ impl LeaderSessions {
             acknowledged: session.acknowledged,
             told_number: session.applied_number,
             is_closing: false,
+            duty,
         });
     }
 
@@ -157,13 +177,15 @@ impl LeaderSessions {
     /// A session was closed (its entry applied).
     pub fn on_closed(&mut self, id: i64) {
         if let Ok(index) = self.sessions.binary_search_by_key(&id, |s| s.id) {
-            self.sessions.remove(index);
+            let session = self.sessions.remove(index);
+            self.duties.remove(session.duty);
         }
     }
 
     /// Forgets everything: leadership is lost.
     pub fn clear(&mut self) {
         self.sessions.clear();
+        self.duties.clear();
     }
 
     /// The session with this id.
@@ -172,9 +194,28 @@ impl LeaderSessions {
         Some(&mut self.sessions[index])
     }
 
-    /// The session at `index`, in order of id.
-    pub fn at_mut(&mut self, index: usize) -> Option<&mut LeaderSession> {
-        self.sessions.get_mut(index)
+    /// Request `number` of the session was appended.
+    pub fn on_appended(&mut self, id: i64, number: i64, acknowledged: Position) {
+        let Some(session) = self.get_mut(id) else {
+            return;
+        };
+        session.appended_number = number;
+        session.acknowledged = session.acknowledged.max(acknowledged);
+        let duty = session.duty;
+        self.duties.note_request(duty);
+    }
+
+    /// The client was heard of without a request, and has received up to `acknowledged`.
+    pub fn on_heard(&mut self, id: i64, acknowledged: Position, now: Nanos) {
+        let Some(session) = self.get_mut(id) else {
+            return;
+        };
+        session.activity = now;
+        if acknowledged > session.acknowledged {
+            session.acknowledged = acknowledged;
+            let duty = session.duty;
+            self.duties.note_acknowledgement(duty);
+        }
     }
 
     /// Sessions known.

@@ -84,8 +84,8 @@ pub trait AppliedHandler {
     fn on_session_continued(&mut self, session: &Session, open: &SessionOpen, is_takeover: bool);
     /// A SessionOpen had no effect: its epoch is fenced, its session gone or the table full.
     fn on_open_ignored(&mut self, open: &SessionOpen);
-    /// A session closed, with the entry that ends at `end`.
-    fn on_session_closed(&mut self, session: &Session, reason: CloseReason, end: Position);
+    /// A session closed.
+    fn on_session_closed(&mut self, session: &Session, reason: CloseReason);
     /// A response is committed and compared; `applied_number` is its session's.
     fn on_response(&mut self, entry: &Entry<'_>, applied_number: i64);
     /// An effect leaves directly.
@@ -547,7 +547,7 @@ impl<S: ClusteredService> Step<'_, S> {
         };
         self.container
             .apply_session_close(&entry.header, entry.position, entry.end)?;
-        handler.on_session_closed(&session, reason, entry.end);
+        handler.on_session_closed(&session, reason);
         self.deliver_direct(entry, handler);
         Ok(())
     }

@@ -9,18 +9,22 @@ use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{Packet, parse};
+use lockstep_transport::stream::PollAction;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::TracePoint;
 
 use super::applier::{AppliedHandler, DirectEffect};
+use super::callers::Callers;
 use super::cluster_node::ClusterNode;
 use super::cycle_budget::CycleBudget;
 use super::delivery::{Delivery, EgressContext, Farewell};
 use super::egress_channel::EVENT_LENGTH_MAX;
 use super::egress_channels::Slot;
 use super::entry_assembler::Entry;
+use super::fault::NodeFault;
 use super::identity::Identity;
 use super::ingress::Ingress;
+use super::ingress_images::{IngressImages, Standing};
 use super::leadership::{Leadership, blank_header};
 use super::member_duties::DATAGRAMS_PER_CYCLE;
 use super::session_teller::{SessionTeller, queue_event};
@@ -55,12 +59,22 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                         .then_some(())
                         .ok_or(NodeNotice::UnknownEgressStream)
                 }
-                Some((session_id, packet)) => {
-                    parts.images.on_packet(now, source, session_id, &packet)
+                Some((_, packet)) => {
+                    let callers = Callers {
+                        applier: &parts.applier,
+                        leadership: &parts.leadership,
+                        delivery: &parts.delivery,
+                        channels: &parts.channels,
+                    };
+                    let judge = |bytes: &[u8]| callers.first_words(source, bytes);
+                    parts.images.on_packet(now, source, &packet, judge)
                 }
             };
             if let Err(kind) = taken {
                 parts.notices.note(now, kind, Detail::at(source));
+            }
+            if let Some((kind, displaced)) = parts.images.take_displaced() {
+                parts.notices.note(now, kind, Detail::at(displaced));
             }
         }
         received
@@ -82,6 +96,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             identity: &parts.identity,
             leadership: &mut parts.leadership,
             delivery: &mut parts.delivery,
+            images: &mut parts.images,
             context: EgressContext {
                 now,
                 channels: &mut parts.channels,
@@ -114,19 +129,33 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// Hands clients' messages to the log.
     pub(super) fn poll_ingress(&mut self, now: Nanos) -> usize {
-        let mut images = std::mem::take(&mut self.parts.images);
-        let mut ingress = self.ingress(now);
-        let work = images.poll(&mut |source, message| ingress.on_message(source, message.payload));
-        self.parts.images = images;
-        work
+        let (images, mut ingress) = self.images_and_ingress(now);
+        images.poll(&mut |source, before, message| {
+            let action = ingress.on_message(source, message.payload);
+            if matches!(before, Standing::Served(_)) {
+                return (action, before);
+            }
+            let callers = Callers {
+                applier: ingress.applier,
+                leadership: ingress.leadership,
+                delivery: ingress.delivery,
+                channels: ingress.channels,
+            };
+            let is_taken = action == PollAction::Continue;
+            (action, callers.standing(source, message.payload, is_taken))
+        })
     }
 
     /// This cycle's view of what a client's message may touch.
     pub(super) fn ingress(&mut self, now: Nanos) -> Ingress<'_, S, D> {
+        self.images_and_ingress(now).1
+    }
+
+    fn images_and_ingress(&mut self, now: Nanos) -> (&mut IngressImages, Ingress<'_, S, D>) {
         let append = self.append_context(now);
         let is_contested = self.agreement.is_contested(now);
         let parts = &mut self.parts;
-        Ingress {
+        let ingress = Ingress {
             now,
             append,
             is_contested,
@@ -140,7 +169,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             channels: &mut parts.channels,
             tracer: &mut parts.tracer,
             notices: &mut parts.notices,
-        }
+        };
+        (&mut parts.images, ingress)
     }
 
     /// Appends what the service has emitted, in order, once this leader may (`log.md` 5.4).
@@ -198,7 +228,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let config = parts
                 .identity
                 .egress_publication(address, session.response_stream_id);
-            let Some(slot) = parts.channels.open(config, now) else {
+            let Some(slot) = parts.channels.open_for(session.id, config, now) else {
                 continue;
             };
             let event = NewLeaderEvent {
@@ -213,10 +243,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let length = event
                 .encode(&mut bytes)
                 .expect("events are sized for seven endpoints");
-            if let Some(channel) = parts.channels.get_mut(slot) {
-                channel.queue_event(&bytes[..length]);
-                channel.bind(session.id);
-            }
+            parts.channels.queue_event(slot, &bytes[..length]);
             let after = session.acknowledged;
             let from = if parts.identity.is_direct {
                 parts.applier.position()
@@ -237,36 +264,48 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// Sends what is due to clients.
     pub(super) fn serve_clients(&mut self, now: Nanos) -> usize {
-        let parts = &mut self.parts;
-        let mut work = 0;
-        if parts.leadership.is_open() {
-            let applied = parts.applier.position();
-            let mut context = EgressContext {
-                now,
-                channels: &mut parts.channels,
-                tracer: &mut parts.tracer,
-            };
-            let table = parts.applier.sessions();
-            let store = &mut parts.store;
-            match parts.delivery.do_work(&mut context, applied, table, store) {
-                Ok((served, told)) => {
-                    work += served;
-                    if let Some((slot, farewell)) = told {
-                        let term = parts.leadership.term();
-                        let teller = SessionTeller::leading(parts.identity.member, term);
-                        teller.say_farewell(&mut parts.channels, slot, &farewell);
-                    }
-                }
-                Err(fault) => {
-                    self.fault = Some(fault);
-                    return work;
-                }
+        let mut work = match self.deliver(now) {
+            Ok(work) => work,
+            Err(fault) => {
+                self.fault = Some(fault);
+                return 0;
             }
-        }
-        work += parts.channels.do_work(now, &mut parts.ingress_port);
-        work += parts.images.do_work(now, &mut parts.ingress_port);
+        };
+        let parts = &mut self.parts;
+        let delivery = &mut parts.delivery;
+        let port = &mut parts.ingress_port;
+        work += parts
+            .channels
+            .do_work(now, port, &mut |session, slot, news| {
+                delivery.on_channel_news(session, slot, news);
+            });
+        work += parts.images.do_work(now, port);
         parts.ingress_port.flush(now);
         work
+    }
+}
+
+impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
+    /// Delivers what sessions could not take when it was applied.
+    fn deliver(&mut self, now: Nanos) -> Result<usize, NodeFault> {
+        let parts = &mut self.parts;
+        if !parts.leadership.is_open() {
+            return Ok(0);
+        }
+        let term = parts.leadership.term();
+        let teller = SessionTeller::leading(parts.identity.member, term);
+        let mut context = EgressContext {
+            now,
+            channels: &mut parts.channels,
+            tracer: &mut parts.tracer,
+        };
+        parts.delivery.do_work(
+            &mut context,
+            parts.applier.position(),
+            parts.applier.sessions(),
+            &mut parts.store,
+            &mut |channels, slot, farewell| teller.say_farewell(channels, slot, farewell),
+        )
     }
 }
 
@@ -279,6 +318,7 @@ struct LeaderHooks<'a> {
     identity: &'a Identity,
     leadership: &'a mut Leadership,
     delivery: &'a mut Delivery,
+    images: &'a mut IngressImages,
     context: EgressContext<'a>,
 }
 
@@ -301,8 +341,8 @@ impl LeaderHooks<'_> {
             let teller = self.teller();
             let event = teller.event(session, 0, EventCode::Fenced, b"");
             teller.dismiss(self.context.channels, old, &event);
-        } else if let Some(channel) = self.context.channels.get_mut(old) {
-            channel.abandon();
+        } else {
+            self.context.channels.abandon(old);
         }
     }
 }
@@ -350,6 +390,8 @@ impl AppliedHandler for LeaderHooks<'_> {
     }
 
     fn on_session_opened(&mut self, session: &Session, open: &SessionOpen) {
+        self.images
+            .on_served((session.nonce, session.principal_hash));
         if !self.leadership.is_open() {
             return;
         }
@@ -363,11 +405,9 @@ impl AppliedHandler for LeaderHooks<'_> {
         let teller = self.teller();
         let event = teller.event(session, pending.correlation_id, EventCode::Ok, b"");
         queue_event(self.context.channels, pending.channel, &event);
-        if let Some(channel) = self.context.channels.get_mut(pending.channel) {
-            channel.bind(session.id);
-        }
-        let from = session.open_position;
-        self.delivery.bind(session.id, pending.channel, from, from);
+        self.context.channels.bind(pending.channel, session.id);
+        self.delivery
+            .bind_new(session.id, pending.channel, session.open_position);
     }
 
     fn on_session_continued(&mut self, session: &Session, open: &SessionOpen, is_takeover: bool) {
@@ -375,6 +415,8 @@ impl AppliedHandler for LeaderHooks<'_> {
             return;
         }
         self.leadership.sessions.on_continued(session, self.now);
+        self.images
+            .on_served((session.nonce, session.principal_hash));
         let pending = self.leadership.take_connect(open);
         self.fence(session, is_takeover, pending.map(|connect| connect.channel));
         if let Some(pending) = pending {
@@ -386,12 +428,15 @@ impl AppliedHandler for LeaderHooks<'_> {
     }
 
     fn on_open_ignored(&mut self, open: &SessionOpen) {
+        self.images.on_ignored((open.nonce, open.principal_hash));
         if let Some(pending) = self.leadership.take_connect(open) {
             self.leadership.await_answer(pending);
         }
     }
 
-    fn on_session_closed(&mut self, session: &Session, reason: CloseReason, end: Position) {
+    fn on_session_closed(&mut self, session: &Session, reason: CloseReason) {
+        self.images
+            .on_closed((session.nonce, session.principal_hash));
         if !self.leadership.is_open() {
             return;
         }
@@ -402,9 +447,9 @@ impl AppliedHandler for LeaderHooks<'_> {
         let farewell = Farewell {
             session: *session,
             reason,
-            end,
         };
-        if !self.delivery.close_when_delivered(farewell) {
+        let channels = &mut *self.context.channels;
+        if !self.delivery.close_when_delivered(channels, farewell) {
             self.teller()
                 .say_farewell(self.context.channels, slot, &farewell);
             self.delivery.unbind(session.id);

@@ -106,6 +106,8 @@ pub struct ClusterNode<D, P, S> {
     pub(super) published_notices: u64,
     pub(super) next_housekeeping: Nanos,
     pub(super) next_acknowledgement: Nanos,
+    /// Sessions whose acknowledgements are still to be logged in this interval.
+    pub(super) acknowledgements_due: usize,
     pub(super) cycles: i64,
     pub(super) fault: Option<NodeFault>,
 }
@@ -138,6 +140,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             published_notices: 0,
             next_housekeeping: 0,
             next_acknowledgement: 0,
+            acknowledgements_due: 0,
             cycles: 0,
             fault: None,
         }
@@ -180,6 +183,17 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// The parts, to change faults on ports at run time.
     pub const fn parts_mut(&mut self) -> &mut NodeParts<D, P, S> {
         &mut self.parts
+    }
+
+    /// Looks at rows of clients (images, channels, sessions) since the start: what they cost,
+    /// without a clock.
+    #[must_use]
+    pub const fn visits(&self) -> u64 {
+        let parts = &self.parts;
+        parts.images.visits()
+            + parts.channels.visits()
+            + parts.delivery.visits()
+            + parts.leadership.sessions.duties().visits()
     }
 
     /// One duty cycle at `now`. Returns 0 when there was nothing to do.

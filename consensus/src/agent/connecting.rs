@@ -30,6 +30,9 @@ use crate::stable_hash::stable_hash;
 /// Shortest session timeout a client may ask for; the longest is the cluster's.
 const TIMEOUT_MIN_NS: Nanos = 10 * MILLISECOND;
 
+/// How a connect is refused, in which words, and what counts it.
+type ConnectRefusal = (EventCode, &'static [u8], NodeNotice);
+
 /// The leader's answer to a process that wants to continue a session that is gone.
 const EXPIRED: &[u8] = b"session expired";
 
@@ -42,16 +45,14 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     ) -> PollAction {
         if connect.cluster_id != self.identity.cluster_id {
             let ids = [self.identity.cluster_id, connect.cluster_id].map(|id| id as i64);
-            let detail = Detail::at(source).with_values([ids[0], ids[1], 0, 0]);
-            self.notices
-                .note(self.now, NodeNotice::ClientOfOtherCluster, detail);
             let why = b"the client names another cluster: check its cluster name and addresses";
-            self.answer(source, connect, EventCode::Error, why);
-            return PollAction::Continue;
+            let action = self.answer(source, connect, EventCode::Error, why);
+            let values = [ids[0], ids[1], 0, 0];
+            self.note_answered(action, source, NodeNotice::ClientOfOtherCluster, values);
+            return action;
         }
         if !self.leadership.is_leading() {
-            self.redirect(source, connect);
-            return PollAction::Continue;
+            return self.redirect(source, connect);
         }
         if !self.leadership.is_open() {
             return PollAction::Abort;
@@ -62,11 +63,28 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         if let Some(session) = known {
             return self.on_reconnect(source, connect, &open, &session);
         }
-        match self.refusal_of(connect) {
-            Some((code, text)) => self.answer(source, connect, code, text),
-            None => return self.open_session(source, connect, open),
+        let Some((code, text, kind)) = self.refusal_of(connect) else {
+            return self.open_session(source, connect, open);
+        };
+        let action = self.answer(source, connect, code, text);
+        let most = self.applier.sessions().sessions().len() as i64;
+        let values = [most, connect.resume_session, i64::from(connect.version), 0];
+        self.note_answered(action, source, kind, values);
+        action
+    }
+
+    /// Notes why a connect was refused, once it is answered.
+    fn note_answered(
+        &mut self,
+        action: PollAction,
+        source: SocketAddr,
+        kind: NodeNotice,
+        values: [i64; 4],
+    ) {
+        if action == PollAction::Continue {
+            let detail = Detail::at(source).with_values(values);
+            self.notices.note(self.now, kind, detail);
         }
-        PollAction::Continue
     }
 
     /// What enters the log if this request has to.
@@ -91,13 +109,16 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     }
 
     /// Why no session can be opened for this request, if so.
-    fn refusal_of(&self, connect: &ConnectRequest<'_>) -> Option<(EventCode, &'static [u8])> {
+    fn refusal_of(&self, connect: &ConnectRequest<'_>) -> Option<ConnectRefusal> {
         if connect.resume_session >= 0 {
-            Some((EventCode::Closed, EXPIRED))
+            let kind = NodeNotice::ResumeOfClosedSession;
+            Some((EventCode::Closed, EXPIRED, kind))
         } else if connect.version != PROTOCOL_VERSION {
-            Some((EventCode::Error, b"unsupported version"))
+            let kind = NodeNotice::ClientOfOtherVersion;
+            Some((EventCode::Error, b"unsupported version", kind))
         } else if self.applier.sessions().is_full() {
-            Some((EventCode::Error, b"concurrent session limit"))
+            let kind = NodeNotice::SessionLimit;
+            Some((EventCode::Error, b"concurrent session limit", kind))
         } else {
             None
         }
@@ -129,19 +150,23 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             EpochClaim::Granted if !is_here => {
                 return self.continue_session(source, connect, *open, session.id);
             }
-            EpochClaim::Fenced => self.note_fenced(source, session.id, open.connect_epoch),
-            EpochClaim::Granted => {}
+            EpochClaim::Fenced | EpochClaim::Granted => {}
         }
-        if let Some(channel) = self.channel(source, connect.response_stream_id) {
-            self.tracer
-                .message(TracePoint::ConnectLeader, connect.correlation_id, 0);
-            self.decide(PendingConnect {
-                open: *open,
-                correlation_id: connect.correlation_id,
-                channel,
-                last_received: connect.last_received,
-            });
+        let Some(channel) = self.channel(source, connect.response_stream_id) else {
+            // Whoever asks is answered: when there is a place to answer from.
+            return PollAction::Abort;
+        };
+        if matches!(claim, EpochClaim::Fenced) {
+            self.note_fenced(source, session.id, open.connect_epoch);
         }
+        self.tracer
+            .message(TracePoint::ConnectLeader, connect.correlation_id, 0);
+        self.decide(PendingConnect {
+            open: *open,
+            correlation_id: connect.correlation_id,
+            channel,
+            last_received: connect.last_received,
+        });
         PollAction::Continue
     }
 
@@ -215,20 +240,19 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         pending.correlation_id = connect.correlation_id;
         pending.last_received = connect.last_received;
         let given_up = core::mem::replace(&mut pending.channel, slot);
-        if given_up != slot
-            && let Some(channel) = self.channels.get_mut(given_up)
-        {
+        if given_up != slot {
             // It would live as long as the client goes on hearing it.
-            channel.abandon();
+            self.channels.abandon(given_up);
         }
     }
 
     /// A follower names the leader and every member's ingress endpoint.
-    fn redirect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) {
-        if self.leader.is_some() {
-            let endpoints = self.identity.ingress_endpoints.as_bytes();
-            self.answer(source, connect, EventCode::Redirect, endpoints);
+    fn redirect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) -> PollAction {
+        if self.leader.is_none() {
+            return PollAction::Continue;
         }
+        let endpoints = self.identity.ingress_endpoints.as_bytes();
+        self.answer(source, connect, EventCode::Redirect, endpoints)
     }
 
     /// Answers connects whose entries are applied.
@@ -264,9 +288,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             None => {
                 // The table filled up between append and apply; the client's next attempt is
                 // answered from the table as it is then.
-                if let Some(channel) = self.channels.get_mut(channel) {
-                    channel.abandon();
-                }
+                self.channels.abandon(channel);
             }
         }
     }
@@ -288,24 +310,19 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     }
 
     fn replace_channel(&mut self, id: i64, slot: Slot) {
-        if let Some(old) = self.delivery.channel(id).filter(|old| *old != slot)
-            && let Some(channel) = self.channels.get_mut(old)
-        {
-            channel.abandon();
+        if let Some(old) = self.delivery.channel(id).filter(|old| *old != slot) {
+            self.channels.abandon(old);
         }
-        if let Some(channel) = self.channels.get_mut(slot) {
-            channel.bind(id);
-        }
+        self.channels.bind(slot, id);
     }
 
     fn channel(&mut self, source: SocketAddr, stream_id: i32) -> Option<Slot> {
-        match self.channels.find_fresh(source, stream_id) {
-            Some(slot) => Some(slot),
-            None => {
-                let config = self.identity.egress_publication(source, stream_id);
-                self.channels.open(config, self.now)
-            }
+        if let Some(slot) = self.channels.find_fresh(source, stream_id) {
+            self.channels.allow_setups(slot);
+            return Some(slot);
         }
+        let config = self.identity.egress_publication(source, stream_id);
+        self.channels.open_answer(config, self.now)
     }
 
     fn teller(&self) -> SessionTeller {
@@ -321,16 +338,17 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         }
     }
 
-    /// Answers a connect request that opens nothing, and ends the channel behind the answer.
+    /// Answers a connect request that opens nothing, and ends the channel behind the answer;
+    /// leaves it for later while there is no place to answer from.
     fn answer(
         &mut self,
         source: SocketAddr,
         connect: &ConnectRequest<'_>,
         code: EventCode,
         detail: &[u8],
-    ) {
+    ) -> PollAction {
         let Some(slot) = self.channel(source, connect.response_stream_id) else {
-            return;
+            return PollAction::Abort;
         };
         let correlation_id = connect.correlation_id;
         if self.leadership.is_leading() {
@@ -340,5 +358,6 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let teller = self.teller();
         let event: SessionEvent<'_> = teller.answer(correlation_id, code, detail);
         teller.dismiss(self.channels, slot, &event);
+        PollAction::Continue
     }
 }

@@ -1,12 +1,10 @@
 //! Egress of committed responses (`log.md` §7): leader only, volatile.
 //!
-//! A response that is applied while its session is up to date goes straight out. If it cannot
-//! (no window, not connected), or if the client has just connected, the session is *behind*:
-//! it is served in position order from the log, from the first position it lacks, by one
-//! reader that takes such sessions in turn. Live delivery, a slow client, failover and client
-//! restart are this one path. A slow client moves only its own cursor.
-
-use std::collections::VecDeque;
+//! Applying is the one scan that reads each response once. It goes straight out; when it cannot
+//! (no window, not connected yet), its position is queued on its session's ring. A session whose
+//! ring overflows, or whose client has come back, *lags*: all that lag are served in position
+//! order by one shared scanner over the log. A slow client moves only its own ring; one that is
+//! gone has no row.
 
 use lockstep_archive::disk::Disk;
 use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
@@ -18,7 +16,8 @@ use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use super::applier::DirectEffect;
-use super::egress_channels::{EgressChannels, Slot};
+use super::egress_channels::{ChannelNews, EgressChannels, Slot};
+use super::egress_rows::{EgressRow, EgressRows};
 use super::entry_assembler::{Assembled, Entry, EntryAssembler};
 use super::fault::NodeFault;
 use super::log_store::LogStore;
@@ -27,16 +26,22 @@ use crate::member::LeadershipTermId;
 use crate::session::{Session, SessionTable};
 use crate::void_responses::VoidResponses;
 
-/// Bytes of log scanned for sessions that are behind, per duty cycle: keeps a cycle short
-/// while a client catches up over a long log.
-const SCAN_BYTES_PER_CYCLE: usize = 256 * 1024;
+/// Bytes of log scanned for sessions that lag, per duty cycle: keeps a cycle short while
+/// clients catch up over a long log.
+const SCAN_BYTES_PER_CYCLE: usize = 128 * 1024;
 
 /// Bytes taken from the log at once.
 const READ_LENGTH: usize = 64 * 1024;
 
-/// Sessions looked at per duty cycle to find one that can be served: many silent clients must
-/// neither hide a live one for long nor make a cycle long.
-const LOOKS_PER_CYCLE: usize = 16;
+/// Sessions whose rings are served in one duty cycle.
+const ROWS_PER_CYCLE: usize = 64;
+
+/// Responses sent from one ring before the next session has its turn.
+const RESPONSES_PER_TURN: usize = 64;
+
+/// Closed sessions whose clients still lack responses, at a time. Beyond it the oldest is given
+/// up: its client learns that it is closed when it asks.
+pub const FAREWELLS_MAX: usize = 64;
 
 /// What sending needs besides the message.
 #[derive(Debug)]
@@ -51,35 +56,20 @@ pub struct EgressContext<'a> {
 
 impl EgressContext<'_> {
     fn is_live(&self, slot: Slot) -> bool {
-        self.channels
-            .get(slot)
-            .is_some_and(|channel| channel.is_live(self.now))
+        let channel = self.channels.get(slot);
+        channel.is_some_and(|channel| channel.is_live(self.now))
     }
 
     fn offer(&mut self, slot: Slot, header: &ResponseHeader, payload: &[u8]) -> bool {
-        let Some(channel) = self.channels.get_mut(slot) else {
-            return false;
-        };
-        let taken = channel.offer(self.now, &[&header.encode(), payload]);
+        let taken = self
+            .channels
+            .offer(slot, self.now, &[&header.encode(), payload]);
         if taken {
             self.tracer
                 .message(TracePoint::ResponseEgress, header.session_id, header.number);
         }
         taken
     }
-}
-
-/// Where one session's egress stands.
-#[derive(Clone, Copy, Debug)]
-struct SessionEgress {
-    session: i64,
-    channel: Slot,
-    /// First position not yet scanned for this session, while it is behind.
-    behind: Option<Position>,
-    /// Responses at or below this position are the client's already.
-    after: Position,
-    /// The session is closed: what is left to deliver ends here.
-    farewell: Option<Farewell>,
 }
 
 /// A closed session whose client still lacks responses; CLOSED follows them (`log.md` 6.2).
@@ -89,38 +79,40 @@ pub struct Farewell {
     pub session: Session,
     /// Why it closed.
     pub reason: CloseReason,
-    /// End of the entry that closed it.
-    pub end: Position,
 }
 
 /// The leader's egress of all sessions.
 #[derive(Debug)]
 pub struct Delivery {
-    sessions: Vec<SessionEgress>,
-    /// Sessions that are behind, served from the front.
-    queue: VecDeque<i64>,
+    rows: EgressRows,
     reader: LogReader,
+    /// Of the entry that a ring is served from.
     assembler: EntryAssembler,
-    /// Where the front session's scan goes on when it ended inside an entry.
-    scanned: Option<Position>,
+    scanner: Scanner,
     term: LeadershipTermId,
     /// Responses in the log that no client may see (`log.md` 5.8).
     void: VoidResponses,
+    /// Responses are not in the log: nobody lags.
+    is_direct: bool,
     dropped: u64,
 }
 
 impl Delivery {
     /// Egress for at most `sessions_max` sessions.
     #[must_use]
-    pub fn new(sessions_max: usize, reader: LogReader, body_max: usize) -> Self {
+    pub fn new(sessions_max: usize, reader: LogReader, body_max: usize, is_direct: bool) -> Self {
         Self {
-            sessions: Vec::with_capacity(sessions_max),
-            queue: VecDeque::with_capacity(sessions_max + 1),
+            rows: EgressRows::new(sessions_max + FAREWELLS_MAX),
             reader,
             assembler: EntryAssembler::new(body_max),
-            scanned: None,
+            scanner: Scanner {
+                position: None,
+                assembler: EntryAssembler::new(body_max),
+                passes: 0,
+            },
             term: 0,
             void: VoidResponses::default(),
+            is_direct,
             dropped: 0,
         }
     }
@@ -134,63 +126,75 @@ impl Delivery {
 
     /// Forgets all egress: leadership is lost (C5).
     pub fn clear(&mut self) {
-        self.sessions.clear();
-        self.queue.clear();
-        self.forget_scan();
+        self.rows.clear();
+        self.scanner.position = None;
     }
 
     /// Delivers the session's responses above `after` on `channel` from now on. `from` is a
     /// frame boundary at or below the first of them; what a client says it has is no boundary
     /// to rely on.
     pub fn bind(&mut self, session: i64, channel: Slot, from: Position, after: Position) {
-        self.unbind(session);
-        let egress = SessionEgress {
-            session,
+        let lags_from = (!self.is_direct).then_some(from);
+        self.add_row(session, channel, lags_from, after);
+    }
+
+    /// Delivers the responses of a session on `channel` that was opened at `position` just now:
+    /// there are none yet.
+    pub fn bind_new(&mut self, session: i64, channel: Slot, position: Position) {
+        self.add_row(session, channel, None, position);
+    }
+
+    fn add_row(&mut self, id: i64, channel: Slot, lags_from: Option<Position>, after: Position) {
+        self.unbind(id);
+        self.rows.insert(EgressRow {
+            session: id,
             channel,
-            behind: Some(from),
             after,
+            lags_from,
             farewell: None,
-        };
-        let at = self.sessions.partition_point(|s| s.session < session);
-        self.sessions.insert(at, egress);
-        self.queue.push_back(session);
+        });
     }
 
     /// Stops delivering to the session.
     pub fn unbind(&mut self, session: i64) {
-        if let Ok(index) = self.sessions.binary_search_by_key(&session, |s| s.session) {
-            self.sessions.remove(index);
+        if let Some(index) = self.rows.find(session) {
+            self.rows.remove(index);
         }
-        if self.queue.front() == Some(&session) {
-            self.forget_scan();
-        }
-        self.queue.retain(|queued| *queued != session);
     }
 
     /// The session is closed, but its client lacks responses of smaller position: they are
-    /// delivered first. The channel is returned with the farewell by
-    /// [`do_work`](Self::do_work) when that is done. Returns false when nothing is lacking.
-    pub fn close_when_delivered(&mut self, farewell: Farewell) -> bool {
-        let index = self.find(farewell.session.id);
-        let egress = index.map(|index| &mut self.sessions[index]);
-        let Some(egress) = egress.filter(|egress| egress.behind.is_some()) else {
+    /// delivered first, and [`do_work`](Self::do_work) says when that is done. Returns false
+    /// when nothing is lacking.
+    pub fn close_when_delivered(
+        &mut self,
+        channels: &mut EgressChannels,
+        farewell: Farewell,
+    ) -> bool {
+        let index = self.rows.find(farewell.session.id);
+        let Some(index) = index.filter(|index| !self.rows.is_up_to_date(*index)) else {
             return false;
         };
-        egress.farewell = Some(farewell);
+        if let Some(oldest) = self.rows.surplus_farewell(FAREWELLS_MAX - 1)
+            && let Some(row) = self.rows.remove(oldest)
+        {
+            channels.abandon(row.channel);
+        }
+        self.rows.bid_farewell(index, farewell);
         true
     }
 
     /// The channel a session is bound to.
     #[must_use]
     pub fn channel(&self, session: i64) -> Option<Slot> {
-        self.find(session).map(|index| self.sessions[index].channel)
+        let index = self.rows.find(session)?;
+        self.rows.at(index).map(|row| row.channel)
     }
 
     /// Whether everything applied has been delivered to the session.
     #[must_use]
     pub fn is_up_to_date(&self, session: i64) -> bool {
-        self.find(session)
-            .is_none_or(|index| self.sessions[index].behind.is_none())
+        let index = self.rows.find(session);
+        index.is_none_or(|index| self.rows.is_up_to_date(index))
     }
 
     /// Direct effects that found no room and were dropped (at most once, counted).
@@ -199,35 +203,68 @@ impl Delivery {
         self.dropped
     }
 
+    /// Sessions that are delivered to.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.rows.count()
+    }
+
+    /// Looks at rows since the start.
+    #[must_use]
+    pub const fn visits(&self) -> u64 {
+        self.rows.visits()
+    }
+
+    /// Passes over the log for sessions that lagged, since the start.
+    #[must_use]
+    pub const fn passes(&self) -> u64 {
+        self.scanner.passes
+    }
+
     /// The reader's completions come in here.
     pub const fn reader_mut(&mut self) -> &mut LogReader {
         &mut self.reader
     }
 
-    fn find(&self, session: i64) -> Option<usize> {
-        self.sessions
-            .binary_search_by_key(&session, |s| s.session)
-            .ok()
+    /// Something happened to the channel of a session.
+    pub fn on_channel_news(&mut self, session: i64, slot: Slot, news: ChannelNews) {
+        let Some(index) = self.rows.find(session) else {
+            return;
+        };
+        let Some(row) = self.rows.at(index).filter(|row| row.channel == slot) else {
+            return;
+        };
+        match news {
+            // If the client comes back it is bound to another channel.
+            ChannelNews::Ended => {
+                self.rows.remove(index);
+            }
+            ChannelNews::Live if row.lags_from.is_some() || !self.rows.may_send(index) => {
+                self.rows.mark_ready(index);
+            }
+            ChannelNews::Live => {}
+        }
     }
 
-    /// A response was applied: sends it, or notes that its session is behind.
+    /// A response was applied: sends or queues it, unless its session lags.
     pub fn on_response(
         &mut self,
         context: &mut EgressContext<'_>,
         entry: &Entry<'_>,
         applied_number: i64,
     ) {
-        let Some(index) = self.find(entry.header.session) else {
+        let Some(index) = self.rows.find(entry.header.session) else {
             return;
         };
-        let egress = &mut self.sessions[index];
-        if egress.behind.is_some() {
+        let Some(row) = self.rows.at(index).filter(|row| row.lags_from.is_none()) else {
             return;
-        }
+        };
         let header = response_header(self.term, entry, applied_number);
-        if !context.offer(egress.channel, &header, entry.body) {
-            egress.behind = Some(entry.position);
-            self.queue.push_back(entry.header.session);
+        let channel = row.channel;
+        if self.rows.may_send(index) && context.offer(channel, &header, entry.body) {
+            self.rows.on_sent(index, entry.position);
+        } else {
+            self.rows.queue(index, entry.position);
         }
     }
 
@@ -238,7 +275,7 @@ impl Delivery {
         effect: &DirectEffect<'_>,
         applied_number: i64,
     ) {
-        let Some(index) = self.find(effect.session) else {
+        let Some(channel) = self.channel(effect.session) else {
             return;
         };
         let header = ResponseHeader {
@@ -252,14 +289,14 @@ impl Delivery {
             ordinal: effect.ordinal,
             flags: wire_flags(effect.is_failure),
         };
-        if !context.offer(self.sessions[index].channel, &header, effect.payload) {
+        if !context.offer(channel, &header, effect.payload) {
             // Told by `watch`: at most once is what direct mode promises.
             self.dropped += 1;
         }
     }
 
-    /// Serves the first session whose client can be served, up to `applied`. Returns the work
-    /// done, and the channel of a closed session that has everything now.
+    /// Serves sessions whose clients can take something, and those that lag, up to `applied`.
+    /// A closed session that has everything now goes to `on_told`. Returns the work done.
     ///
     /// # Errors
     /// When the log cannot be read back.
@@ -269,183 +306,217 @@ impl Delivery {
         applied: Position,
         table: &SessionTable,
         store: &mut LogStore<D>,
-    ) -> Result<(usize, Option<(Slot, Farewell)>), NodeFault> {
-        for _ in 0..self.queue.len().min(LOOKS_PER_CYCLE) {
-            let Some(&session) = self.queue.front() else {
+        on_told: &mut impl FnMut(&mut EgressChannels, Slot, &Farewell),
+    ) -> Result<usize, NodeFault> {
+        let mut work = 0;
+        for _ in 0..self.rows.ready().min(ROWS_PER_CYCLE) {
+            let Some(index) = self.rows.pop_ready() else {
                 break;
             };
-            let egress = self.find(session).map(|index| self.sessions[index]);
-            let Some(egress) = egress.filter(|egress| egress.behind.is_some()) else {
-                self.leave_queue();
+            work += self.serve_ring(context, index, applied, table, store)?;
+            let Some(row) = self.rows.at(index).copied() else {
                 continue;
             };
-            if context.channels.get(egress.channel).is_none() {
-                // The client is gone; if it comes back it is bound to another channel.
-                if egress.farewell.is_some() {
-                    self.unbind(session);
-                } else {
-                    self.leave_queue();
+            if self.rows.is_up_to_date(index) {
+                if let Some(farewell) = row.farewell {
+                    self.rows.remove(index);
+                    on_told(context.channels, row.channel, &farewell);
+                    work += 1;
                 }
-                continue;
+            } else if self.rows.may_send(index) && context.is_live(row.channel) {
+                self.rows.await_scan(index, self.scanner.position);
             }
-            if !context.is_live(egress.channel) {
-                self.next_turn();
-                continue;
-            }
-            let applied_number = table.get(session).map(|s| s.applied_number);
-            let farewell = egress.farewell;
-            let scan = Scan {
-                egress,
-                limit: farewell.map_or(applied, |farewell| farewell.end.min(applied)),
-                applied_number: applied_number
-                    .or(farewell.map(|farewell| farewell.session.applied_number))
-                    .unwrap_or(0),
-                term: self.term,
-            };
-            let work = self.serve(context, &scan, store)?;
-            let is_told = farewell.is_some() && self.is_up_to_date(session);
-            let told = farewell.filter(|_| is_told).map(|f| (egress.channel, f));
-            if told.is_some() {
-                self.unbind(session);
-            }
-            return Ok((work, told));
         }
-        Ok((0, None))
+        let mut scan = Scan {
+            rows: &mut self.rows,
+            void: &self.void,
+            term: self.term,
+            applied,
+            table,
+        };
+        work += self
+            .scanner
+            .run(&mut scan, context, &mut self.reader, store)?;
+        Ok(work + usize::from(self.rows.ready() > 0))
     }
 
-    /// The turn of the session at the front of the queue.
-    fn serve<D: Disk>(
+    /// Sends what is queued on one ring, as far as its channel takes it.
+    fn serve_ring<D: Disk>(
         &mut self,
         context: &mut EgressContext<'_>,
-        scan: &Scan,
+        index: u32,
+        applied: Position,
+        table: &SessionTable,
         store: &mut LogStore<D>,
     ) -> Result<usize, NodeFault> {
-        let start = scan.egress.behind.unwrap_or(scan.limit);
-        let from = self.scanned.unwrap_or(start);
-        let progress = Progress {
-            cursor: start,
-            position: from,
+        let Some(row) = self.rows.at(index).copied() else {
+            return Ok(0);
         };
-        let (reader, assembler) = (&mut self.reader, &mut self.assembler);
-        let tools = (reader, assembler, &self.void);
-        let (progress, stop) = scan.run(context, progress, store, tools);
-        if stop == Stop::Damaged {
-            return Err(NodeFault::DamagedLog {
-                position: progress.position,
-            });
+        for served in 0..RESPONSES_PER_TURN {
+            let Some(position) = self.rows.queued(index) else {
+                return Ok(served);
+            };
+            if position < store.memory_start() {
+                self.rows.lag_from_queued(index);
+                return Ok(served + 1);
+            }
+            self.assembler.reset();
+            let span = (position, applied);
+            let (reader, assembler) = (&mut self.reader, &mut self.assembler);
+            let is_sent = with_entry(context.now, span, store, (reader, assembler), |entry| {
+                let header = response_header(self.term, entry, applied_number(&row, table));
+                context.offer(row.channel, &header, entry.body)
+            })?;
+            if !is_sent {
+                return Ok(served);
+            }
+            self.rows.pop_queued(index);
         }
-        let is_current = progress.cursor >= scan.limit;
-        if let Some(index) = self.find(scan.egress.session) {
-            self.sessions[index].behind = (!is_current).then_some(progress.cursor);
-        }
-        if is_current {
-            self.leave_queue();
-        } else if stop == Stop::Blocked || progress.position >= scan.limit {
-            self.next_turn();
-        } else {
-            let is_unfinished = self.assembler.is_unfinished();
-            self.scanned = is_unfinished.then_some(progress.position);
-        }
-        // What is forgotten with the turn was no progress.
-        let has_read_on = self.scanned.is_some() && progress.position > from;
-        let has_moved = progress.cursor > start || has_read_on;
-        Ok(usize::from(has_moved || is_current))
-    }
-
-    /// The front session goes to the back of the queue.
-    fn next_turn(&mut self) {
-        self.forget_scan();
-        self.queue.rotate_left(1);
-    }
-
-    fn leave_queue(&mut self) {
-        self.forget_scan();
-        self.queue.pop_front();
-    }
-
-    fn forget_scan(&mut self) {
-        self.assembler.reset();
-        self.scanned = None;
+        self.rows.mark_ready(index);
+        Ok(RESPONSES_PER_TURN)
     }
 }
 
-/// How far one turn has come.
-#[derive(Clone, Copy, Debug)]
-struct Progress {
-    /// Everything below is done with.
-    cursor: Position,
-    /// Everything below has been looked at: beyond the cursor inside an entry.
-    position: Position,
+/// Number of the last request of the row's session that was applied.
+fn applied_number(row: &EgressRow, table: &SessionTable) -> i64 {
+    let open = table.get(row.session).map(|s| s.applied_number);
+    let closed = row.farewell.map(|farewell| farewell.session.applied_number);
+    open.or(closed).unwrap_or(0)
 }
 
-/// Why a turn ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
-    /// It has looked at its share, at everything, or waits for the disk.
-    Paused,
-    /// The channel has no more room.
-    Blocked,
-    /// The log cannot be read back.
-    Damaged,
+/// Hands the entry at `position`, which is in memory and below `applied`, to `handler`.
+fn with_entry<D: Disk>(
+    now: Nanos,
+    (mut position, applied): (Position, Position),
+    store: &mut LogStore<D>,
+    (reader, assembler): (&mut LogReader, &mut EntryAssembler),
+    handler: impl FnOnce(&Entry<'_>) -> bool,
+) -> Result<bool, NodeFault> {
+    let start = position;
+    loop {
+        let span = ReadSpan {
+            position,
+            limit: applied,
+            length_max: READ_LENGTH,
+        };
+        let LogRead::Frames { bytes, .. } = store.read(now, reader, span) else {
+            return Err(NodeFault::DamagedLog { position });
+        };
+        let from = position;
+        for frame in frames(bytes) {
+            let at = position;
+            position += frame.aligned_length() as Position;
+            match assembler.push(at, &frame) {
+                Assembled::Entry(entry) => return Ok(handler(&entry)),
+                Assembled::Incomplete => {}
+                Assembled::Malformed => return Err(NodeFault::MalformedEntry { position: at }),
+            }
+        }
+        if position == from {
+            return Err(NodeFault::MalformedEntry { position: start });
+        }
+    }
 }
 
-/// One turn of one session: its responses between a cursor and a limit.
-struct Scan {
-    egress: SessionEgress,
-    limit: Position,
-    applied_number: i64,
+/// Reads the log once for all sessions that lag.
+#[derive(Debug)]
+struct Scanner {
+    /// Everything below is scanned in the present pass.
+    position: Option<Position>,
+    assembler: EntryAssembler,
+    passes: u64,
+}
+
+/// What the scanner serves, and up to where.
+struct Scan<'a> {
+    rows: &'a mut EgressRows,
+    void: &'a VoidResponses,
     term: LeadershipTermId,
+    applied: Position,
+    table: &'a SessionTable,
 }
 
-impl Scan {
+impl Scanner {
     fn run<D: Disk>(
-        &self,
+        &mut self,
+        scan: &mut Scan<'_>,
         context: &mut EgressContext<'_>,
-        mut progress: Progress,
+        reader: &mut LogReader,
         store: &mut LogStore<D>,
-        (reader, assembler, void): (&mut LogReader, &mut EntryAssembler, &VoidResponses),
-    ) -> (Progress, Stop) {
-        let end = self
-            .limit
-            .min(progress.position + SCAN_BYTES_PER_CYCLE as Position);
-        while progress.position < end {
+    ) -> Result<usize, NodeFault> {
+        if self.position.is_some() && scan.rows.is_pass_over() {
+            self.position = None;
+        }
+        if self.position.is_none() && scan.rows.is_pass_wanted() {
+            self.position = scan.rows.begin_pass();
+            self.assembler.reset();
+            self.passes += 1;
+        }
+        let Some(from) = self.position else {
+            return Ok(0);
+        };
+        let position = self.advance(from, scan, context, reader, store)?;
+        self.position = Some(position);
+        if position >= scan.applied {
+            scan.rows.end_pass();
+            self.position = None;
+        }
+        Ok(usize::from(position > from || self.position.is_none()))
+    }
+
+    /// Scans a share of the log. Returns how far it came.
+    fn advance<D: Disk>(
+        &mut self,
+        mut position: Position,
+        scan: &mut Scan<'_>,
+        context: &mut EgressContext<'_>,
+        reader: &mut LogReader,
+        store: &mut LogStore<D>,
+    ) -> Result<Position, NodeFault> {
+        let end = scan
+            .applied
+            .min(position + SCAN_BYTES_PER_CYCLE as Position);
+        while position < end && !scan.rows.is_pass_over() {
             let span = ReadSpan {
-                position: progress.position,
-                limit: self.limit,
+                position,
+                limit: scan.applied,
                 length_max: READ_LENGTH,
             };
             let bytes = match store.read(context.now, reader, span) {
                 LogRead::Frames { advance: 0, .. } | LogRead::Pending => break,
                 LogRead::Frames { bytes, .. } => bytes,
-                LogRead::Damaged => return (progress, Stop::Damaged),
+                LogRead::Damaged => return Err(NodeFault::DamagedLog { position }),
             };
             for frame in frames(bytes) {
-                let at = progress.position;
-                progress.position += frame.aligned_length() as Position;
-                if let Assembled::Entry(entry) = assembler.push(at, &frame)
-                    && !void.contains(entry.position)
-                    && !self.send(context, &entry)
-                {
-                    return (progress, Stop::Blocked);
-                }
-                if !assembler.is_unfinished() {
-                    progress.cursor = progress.position;
+                let at = position;
+                position += frame.aligned_length() as Position;
+                if let Assembled::Entry(entry) = self.assembler.push(at, &frame) {
+                    scan.deliver(context, &entry);
                 }
             }
         }
-        (progress, Stop::Paused)
+        Ok(position)
     }
+}
 
-    fn send(&self, context: &mut EgressContext<'_>, entry: &Entry<'_>) -> bool {
-        let header = &entry.header;
-        let is_mine = header.kind == EntryKind::Response
-            && header.session == self.egress.session
-            && entry.position > self.egress.after;
-        if !is_mine {
-            return true;
+impl Scan<'_> {
+    fn deliver(&mut self, context: &mut EgressContext<'_>, entry: &Entry<'_>) {
+        if entry.header.kind != EntryKind::Response || self.void.contains(entry.position) {
+            return;
         }
-        let wire = response_header(self.term, entry, self.applied_number);
-        context.offer(self.egress.channel, &wire, entry.body)
+        let index = self.rows.find(entry.header.session);
+        let Some(index) = index.filter(|index| self.rows.lacks(*index, entry.position)) else {
+            return;
+        };
+        let Some(row) = self.rows.at(index).copied() else {
+            return;
+        };
+        let header = response_header(self.term, entry, applied_number(&row, self.table));
+        if self.rows.may_send(index) && context.offer(row.channel, &header, entry.body) {
+            self.rows.on_sent(index, entry.position);
+        } else {
+            self.rows.queue(index, entry.position);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::io;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{Offer, Publication, PublicationConfig};
-use lockstep_transport::time::{Nanos, SECOND};
+use lockstep_transport::time::{Nanos, SECOND, earliest};
 
 /// Most events that may wait on one channel: a client has one connect under way at a time,
 /// and repeats are answered by the event that already waits.
@@ -21,6 +21,10 @@ pub const EVENT_LENGTH_MAX: usize = 512;
 
 /// A channel nobody connects to for so long is given up.
 const CONNECT_TIMEOUT_NS: Nanos = 5 * SECOND;
+
+/// SETUPs sent for a connect request before the client's subscription is heard of: the address
+/// of a stranger may be forged. A client that lost all of them asks again.
+const SETUPS_PER_REQUEST: u32 = 3;
 
 /// An encoded session event.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +44,6 @@ pub struct EgressChannel {
     opened: Nanos,
     was_connected: bool,
     is_closing: bool,
-    is_abandoned: bool,
 }
 
 impl EgressChannel {
@@ -60,7 +63,6 @@ impl EgressChannel {
             opened: now,
             was_connected: false,
             is_closing: false,
-            is_abandoned: false,
         })
     }
 
@@ -132,14 +134,30 @@ impl EgressChannel {
     /// Ends the stream at once; what waits is dropped.
     pub fn abandon(&mut self) {
         self.events.clear();
-        self.is_abandoned = true;
         self.close();
     }
 
-    /// Whether it only announces its end: nothing is lost with it.
+    /// Whether it takes nothing more.
     #[must_use]
-    pub const fn is_abandoned(&self) -> bool {
-        self.is_abandoned
+    pub const fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// When it was opened.
+    #[must_use]
+    pub const fn opened(&self) -> Nanos {
+        self.opened
+    }
+
+    /// Whoever lives at its address has asked: a few SETUPs may leave before it is heard of.
+    pub const fn allow_setups(&mut self) {
+        self.publication.limit_setups(SETUPS_PER_REQUEST);
+    }
+
+    /// Sends that the port has put off so far.
+    #[must_use]
+    pub const fn back_pressured(&self) -> u64 {
+        self.publication.counters().back_pressured
     }
 
     /// Hands over a status message or NAK of the client.
@@ -192,9 +210,15 @@ impl EgressChannel {
         now - self.opened > CONNECT_TIMEOUT_NS
     }
 
-    /// When the publication next has something to do by itself.
+    /// When it has something to do even if nothing arrives and nothing is offered: the
+    /// publication's own deadline, or that of its end.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.publication.next_deadline()
+        let end = if self.was_connected {
+            self.publication.connected_until().unwrap_or(0)
+        } else {
+            self.opened + CONNECT_TIMEOUT_NS + 1
+        };
+        earliest(self.publication.next_deadline(), Some(end))
     }
 }

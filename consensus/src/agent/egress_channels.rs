@@ -1,120 +1,272 @@
-//! The egress channels of a node, in numbered slots.
+//! The egress channels of a node, in numbered slots, found by their client's address.
 //!
-//! Bounded by the sessions a cluster may have plus a few for connects under way; when all
-//! slots are taken a new client is not answered until one frees.
+//! A channel either belongs to a session, of which there are few enough for all, or *answers* a
+//! connect request: these are bounded in all and per host, so that strangers take no place of a
+//! session. A cycle looks only at channels that something happened to or whose moment has come.
 
 use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::protocol::Packet;
-use lockstep_transport::stream::PublicationConfig;
-use lockstep_transport::time::{Nanos, earliest};
+use lockstep_transport::stream::{PublicationConfig, SenderConfig};
+use lockstep_transport::time::{MILLISECOND, Nanos};
 
+use super::delivery::FAREWELLS_MAX;
 use super::egress_channel::EgressChannel;
+use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_hash, mix};
 
-/// Slots beyond one per session: clients that are being redirected or refused.
-const SPARE_SLOTS: usize = 64;
+pub use crate::slots::Slot;
+
+/// Channels that answer connect requests, at a time: each takes a few round trips of its client.
+pub const ANSWERS_MAX: usize = 256;
+
+/// Hosts share so many groups, and each group may have half of all answers: one host that asks
+/// and asks leaves room for others.
+const HOST_GROUPS: usize = 8;
+
+/// Answers one group of hosts may have.
+const ANSWERS_PER_GROUP: usize = ANSWERS_MAX / 2;
+
+/// An answer younger than this does not give way to another: its client is on its way.
+const ANSWER_LIFE_MIN_NS: Nanos = 20 * MILLISECOND;
 
 /// Channels one address may have: a client has one, and those of its former attempts linger.
-/// Asking for ever new streams must not take the slots of others.
 const CHANNELS_PER_ADDRESS: usize = 16;
 
-/// Names one channel for ever: a slot that is used again for another client has another name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
-    index: usize,
-    serial: u64,
-}
+/// Channels looked at in one cycle at most; the others have their turn in the next.
+const VISITS_PER_CYCLE: usize = 256;
 
-#[derive(Debug)]
-struct Entry {
-    serial: u64,
-    channel: EgressChannel,
+/// A channel that sends so many datagrams at once stopped there, and has more.
+const DATAGRAMS_PER_VISIT: usize = SenderConfig::DATAGRAMS_PER_CALL;
+
+/// What happened to the channel of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelNews {
+    /// It can take responses, perhaps more than before.
+    Live,
+    /// The client is gone, and the channel with it.
+    Ended,
 }
 
 /// All egress channels.
 #[derive(Debug)]
 pub struct EgressChannels {
-    slots: Vec<Option<Entry>>,
-    capacity: usize,
-    opened: u64,
+    table: SlotTable<EgressChannel>,
+    /// By client address and transport session id.
+    streams: SlotIndex,
+    /// By client address.
+    addresses: SlotIndex,
+    /// Channels that something happened to.
+    ready: SlotList,
+    deadlines: SlotHeap,
+    /// Answers by host group, oldest first.
+    answers: [SlotList; HOST_GROUPS],
+    /// Channels that lead to nobody any more: they give way when places are wanted.
+    yielding: SlotList,
+    seed: u64,
 }
 
 impl EgressChannels {
-    /// Room for `sessions_max` sessions.
+    /// Room for `sessions_max` sessions. `seed` keeps strangers from choosing what addresses
+    /// hash to.
     #[must_use]
-    pub fn new(sessions_max: usize) -> Self {
-        let capacity = sessions_max + SPARE_SLOTS;
+    pub fn new(sessions_max: usize, seed: u64) -> Self {
+        let capacity = sessions_max + FAREWELLS_MAX + ANSWERS_MAX;
         Self {
-            slots: Vec::with_capacity(capacity),
-            capacity,
-            opened: 0,
+            table: SlotTable::new(capacity),
+            streams: SlotIndex::new(capacity),
+            addresses: SlotIndex::new(capacity),
+            ready: SlotList::new(capacity),
+            deadlines: SlotHeap::new(capacity),
+            answers: core::array::from_fn(|_| SlotList::new(capacity)),
+            yielding: SlotList::new(capacity),
+            seed,
         }
     }
 
     /// The channel that leads to this client and has not been connected yet, if there is one.
     #[must_use]
     pub fn find_fresh(&self, address: SocketAddr, stream_id: i32) -> Option<Slot> {
-        self.position(|channel| channel.is_fresh_for(address, stream_id))
+        self.find(address, |channel| channel.is_fresh_for(address, stream_id))
     }
 
     /// A channel that leads to this address, on whatever stream, and can be spoken on.
     #[must_use]
     pub fn find_live(&self, address: SocketAddr, now: Nanos) -> Option<Slot> {
-        self.position(|channel| channel.address() == address && channel.is_live(now))
+        self.find(address, |channel| {
+            channel.address() == address && channel.is_live(now)
+        })
     }
 
-    fn position(&self, matches: impl Fn(&EgressChannel) -> bool) -> Option<Slot> {
-        let is_match = |slot: &Option<Entry>| slot.as_ref().is_some_and(|e| matches(&e.channel));
-        let index = self.slots.iter().position(is_match)?;
-        let serial = self.slots[index].as_ref()?.serial;
-        Some(Slot { index, serial })
+    /// A channel that leads to this address and is not ending.
+    #[must_use]
+    pub fn find_open(&self, address: SocketAddr) -> Option<Slot> {
+        self.find(address, |channel| {
+            channel.address() == address && !channel.is_closing()
+        })
     }
 
-    /// Opens a channel; `None` when all slots are taken, by whomever or by this address, or
-    /// memory is short. A channel that was abandoned gives way.
-    pub fn open(&mut self, config: PublicationConfig, now: Nanos) -> Option<Slot> {
-        let is_same = |channel: &EgressChannel| channel.address() == config.destination;
-        let same = self
-            .channels_mut()
-            .filter(|channel| is_same(channel))
-            .count();
-        let free = self.slots.iter().position(Option::is_none);
-        let mut index = free.unwrap_or(self.slots.len());
+    fn find(
+        &self,
+        address: SocketAddr,
+        mut matches: impl FnMut(&EgressChannel) -> bool,
+    ) -> Option<Slot> {
+        let hash = address_hash(self.seed, address);
+        let index = self
+            .addresses
+            .find(hash, |index| self.table.at(index).is_some_and(&mut matches));
+        self.table.slot(index?)
+    }
+
+    /// Opens a channel that answers a connect request. `None` when this address has enough, or
+    /// every place an answer may have is taken by one that is about to be heard: then the
+    /// request must wait.
+    pub fn open_answer(&mut self, config: PublicationConfig, now: Nanos) -> Option<Slot> {
+        let address = config.destination;
+        let mut same = 0;
+        // Counts; finds none.
+        let _ = self.find(address, |channel| {
+            same += usize::from(channel.address() == address);
+            false
+        });
         if same >= CHANNELS_PER_ADDRESS {
-            let gives_way = |channel: &EgressChannel| is_same(channel) && channel.is_abandoned();
-            index = self.position(gives_way)?.index;
-        } else if index == self.capacity {
-            index = self.position(EgressChannel::is_abandoned)?.index;
+            let over = self.find(address, |c| c.address() == address && c.is_closing())?;
+            self.remove(over.index());
+        }
+        let group = self.group(address);
+        if self.answers[group].len() >= ANSWERS_PER_GROUP {
+            self.make_room(group, now)?;
+        } else if self.answers.iter().map(SlotList::len).sum::<usize>() >= ANSWERS_MAX {
+            let fullest = (0..HOST_GROUPS).max_by_key(|group| self.answers[*group].len())?;
+            self.make_room(fullest, now)?;
+        }
+        let slot = self.insert(config, now)?;
+        self.answers[group].push_back(slot.index());
+        self.allow_setups(slot);
+        Some(slot)
+    }
+
+    /// Opens a channel for a session that another leader served until now.
+    pub fn open_for(
+        &mut self,
+        session: i64,
+        config: PublicationConfig,
+        now: Nanos,
+    ) -> Option<Slot> {
+        let slot = self.insert(config, now)?;
+        self.bind(slot, session);
+        Some(slot)
+    }
+
+    /// The oldest answer of the group gives way, if it has had its time.
+    fn make_room(&mut self, group: usize, now: Nanos) -> Option<()> {
+        let oldest = self.answers[group].first()?;
+        let channel = self.table.at(oldest)?;
+        (now - channel.opened() >= ANSWER_LIFE_MIN_NS).then(|| self.remove(oldest))
+    }
+
+    fn insert(&mut self, config: PublicationConfig, now: Nanos) -> Option<Slot> {
+        if self.table.is_full() {
+            let yielding = self.yielding.first()?;
+            self.remove(yielding);
         }
         let channel = EgressChannel::open(config, now).ok()?;
-        self.opened += 1;
-        let serial = self.opened;
-        if index == self.slots.len() {
-            self.slots.push(None);
-        }
-        self.slots[index] = Some(Entry { serial, channel });
-        Some(Slot { index, serial })
+        let hash = address_hash(self.seed, config.destination);
+        let slot = self.table.insert(channel)?;
+        self.addresses.insert(hash, slot.index());
+        self.streams
+            .insert(stream_hash(hash, config.session_id), slot.index());
+        self.ready.push_back(slot.index());
+        Some(slot)
     }
 
-    /// The channel of this name, unless it has ended.
-    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut EgressChannel> {
-        let entry = self.slots.get_mut(slot.index)?.as_mut()?;
-        (entry.serial == slot.serial).then_some(&mut entry.channel)
+    fn remove(&mut self, index: u32) {
+        let Some(channel) = self.table.remove(index) else {
+            return;
+        };
+        let hash = address_hash(self.seed, channel.address());
+        self.addresses.remove(hash, index);
+        self.streams
+            .remove(stream_hash(hash, channel.transport_session_id()), index);
+        self.ready.remove(index);
+        self.deadlines.remove(index);
+        self.leave_lists(index);
+    }
+
+    fn leave_lists(&mut self, index: u32) {
+        self.yielding.remove(index);
+        for answers in &mut self.answers {
+            answers.remove(index);
+        }
+    }
+
+    fn group(&self, address: SocketAddr) -> usize {
+        host_hash(self.seed, address.ip()) as usize % HOST_GROUPS
     }
 
     /// The channel of this name, unless it has ended.
     #[must_use]
     pub fn get(&self, slot: Slot) -> Option<&EgressChannel> {
-        let entry = self.slots.get(slot.index)?.as_ref()?;
-        (entry.serial == slot.serial).then_some(&entry.channel)
+        self.table.get(slot)
     }
 
-    fn channels_mut(&mut self) -> impl Iterator<Item = &mut EgressChannel> {
-        self.slots
-            .iter_mut()
-            .flatten()
-            .map(|entry| &mut entry.channel)
+    /// The client asks again: a few more SETUPs may leave.
+    pub fn allow_setups(&mut self, slot: Slot) {
+        if let Some(channel) = self.table.get_mut(slot) {
+            channel.allow_setups();
+            self.ready.push_back(slot.index());
+        }
+    }
+
+    /// Gives the channel to a session.
+    pub fn bind(&mut self, slot: Slot, session: i64) {
+        if let Some(channel) = self.table.get_mut(slot) {
+            channel.bind(session);
+            self.leave_lists(slot.index());
+        }
+    }
+
+    /// Queues an event on the channel, if it still is.
+    pub fn queue_event(&mut self, slot: Slot, event: &[u8]) {
+        if let Some(channel) = self.table.get_mut(slot) {
+            channel.queue_event(event);
+            self.ready.push_back(slot.index());
+        }
+    }
+
+    /// Offers a message. Returns whether it was taken.
+    pub fn offer(&mut self, slot: Slot, now: Nanos, parts: &[&[u8]]) -> bool {
+        let channel = self.table.get_mut(slot);
+        let is_taken = channel.is_some_and(|channel| channel.offer(now, parts));
+        if is_taken {
+            self.ready.push_back(slot.index());
+        }
+        is_taken
+    }
+
+    /// Sends what is left, then ends the stream.
+    pub fn close(&mut self, slot: Slot) {
+        let is_answer = self.answers.iter().any(|list| list.contains(slot.index()));
+        if self.end(slot, EgressChannel::close) && !is_answer {
+            self.yielding.push_back(slot.index());
+        }
+    }
+
+    /// Ends the stream at once; what waits is dropped.
+    pub fn abandon(&mut self, slot: Slot) {
+        if self.end(slot, EgressChannel::abandon) {
+            self.leave_lists(slot.index());
+            self.yielding.push_front(slot.index());
+        }
+    }
+
+    fn end(&mut self, slot: Slot, how: impl FnOnce(&mut EgressChannel)) -> bool {
+        let Some(channel) = self.table.get_mut(slot) else {
+            return false;
+        };
+        how(channel);
+        self.ready.push_back(slot.index());
+        true
     }
 
     /// Hands a control frame from `source` to the publication it concerns.
@@ -125,47 +277,113 @@ impl EgressChannels {
         session_id: i32,
         packet: &Packet<'_>,
     ) -> bool {
-        let concerned = self.channels_mut().find(|channel| {
-            channel.transport_session_id() == session_id && channel.address() == source
+        let hash = stream_hash(address_hash(self.seed, source), session_id);
+        let table = &self.table;
+        let index = self.streams.find(hash, |index| {
+            table.at(index).is_some_and(|channel| {
+                channel.transport_session_id() == session_id && channel.address() == source
+            })
         });
-        concerned.is_some_and(|channel| {
+        let Some(index) = index else {
+            return false;
+        };
+        if let Some(channel) = self.table.at_mut(index) {
             channel.on_packet(now, packet);
-            true
-        })
+            self.ready.push_back(index);
+        }
+        true
     }
 
-    /// Lets every channel send; drops those that have ended.
-    pub fn do_work(&mut self, now: Nanos, port: &mut impl DatagramPort) -> usize {
-        let mut work = 0;
-        for slot in &mut self.slots {
-            let Some(entry) = slot else { continue };
-            work += entry.channel.do_work(now, port);
-            if entry.channel.is_done(now) {
-                *slot = None;
-                work += 1;
-            }
+    /// Lets channels send whose moment has come or that something happened to; drops those
+    /// that have ended. What sessions should know of theirs goes to `on_news`.
+    pub fn do_work(
+        &mut self,
+        now: Nanos,
+        port: &mut impl DatagramPort,
+        on_news: &mut impl FnMut(i64, Slot, ChannelNews),
+    ) -> usize {
+        for _ in 0..VISITS_PER_CYCLE {
+            let Some(index) = self.deadlines.pop_until(now) else {
+                break;
+            };
+            self.ready.push_back(index);
         }
-        work
+        let mut work = 0;
+        let waiting = self.ready.len();
+        for _ in 0..waiting.min(VISITS_PER_CYCLE) {
+            let Some(index) = self.ready.pop_front() else {
+                break;
+            };
+            work += self.visit(now, index, port, on_news);
+        }
+        work + usize::from(waiting > VISITS_PER_CYCLE)
+    }
+
+    fn visit(
+        &mut self,
+        now: Nanos,
+        index: u32,
+        port: &mut impl DatagramPort,
+        on_news: &mut impl FnMut(i64, Slot, ChannelNews),
+    ) -> usize {
+        let slot = self.table.slot(index);
+        let Some((slot, channel)) = slot.zip(self.table.at_mut(index)) else {
+            return 0;
+        };
+        let put_off = channel.back_pressured();
+        let sent = channel.do_work(now, port);
+        let has_more = sent >= DATAGRAMS_PER_VISIT || channel.back_pressured() > put_off;
+        let (session, is_live) = (channel.session(), channel.is_live(now));
+        let (is_done, deadline) = (channel.is_done(now), channel.next_deadline());
+        if is_done {
+            self.remove(index);
+            if let Some(session) = session {
+                on_news(session, slot, ChannelNews::Ended);
+            }
+            return sent + 1;
+        }
+        self.deadlines.update(index, deadline);
+        if has_more {
+            self.ready.push_back(index);
+        }
+        if let Some(session) = session.filter(|_| is_live) {
+            on_news(session, slot, ChannelNews::Live);
+        }
+        sent
     }
 
     /// Ends all streams at once: this member no longer speaks for the cluster.
     pub fn abandon_all(&mut self) {
-        for channel in self.channels_mut() {
-            channel.abandon();
+        for index in 0..self.table.end() {
+            if let Some(slot) = self.table.slot(index) {
+                self.abandon(slot);
+            }
         }
     }
 
-    /// Whether any channel exists.
+    /// Channels there are.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.slots.iter().all(Option::is_none)
+    pub fn count(&self) -> usize {
+        self.table.count()
+    }
+
+    /// Looks at channels since the start.
+    #[must_use]
+    pub const fn visits(&self) -> u64 {
+        self.table.visits()
     }
 
     /// The next moment a channel has something to do by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.slots.iter().flatten().fold(None, |next, entry| {
-            earliest(next, entry.channel.next_deadline())
-        })
+        if !self.ready.is_empty() {
+            return Some(0);
+        }
+        self.deadlines.first().map(|(deadline, _)| deadline)
     }
+}
+
+/// Hash of a stream of the client whose address hashes to `address`.
+const fn stream_hash(address: u64, session_id: i32) -> u64 {
+    mix(address ^ session_id as u32 as u64)
 }

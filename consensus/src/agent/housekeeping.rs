@@ -23,6 +23,13 @@ const ACKS_PER_ENTRY: usize = 64;
 /// are apart by milliseconds.
 const CLOCK_OFFSET_TOLD_NS: i64 = SECOND;
 
+/// SessionAck entries in one call: a thousand sessions are served in a second at most, and no
+/// cycle is long.
+const ACK_ENTRIES_PER_CALL: usize = 16;
+
+/// Sessions looked at in one call for each duty; the others have their turn in the next.
+const SESSIONS_PER_CALL: usize = 256;
+
 /// Interval of SessionAck entries: acknowledgements usually ride on requests.
 const ACK_INTERVAL_NS: Nanos = SECOND;
 
@@ -34,8 +41,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             self.tell_progress(now);
             if now >= self.next_acknowledgement {
                 self.next_acknowledgement = now + ACK_INTERVAL_NS;
-                self.append_acknowledgements(now);
+                let duties = self.parts.leadership.sessions.duties();
+                self.acknowledgements_due = duties.acknowledgements();
             }
+            self.append_acknowledgements(now);
         }
         self.watch(now);
         self.publish_hashes();
@@ -54,86 +63,130 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     }
 
     fn close_silent_sessions(&mut self, now: Nanos) {
-        let mut index = 0;
-        while let Some(session) = self.parts.leadership.sessions.at_mut(index).copied() {
-            index += 1;
-            let timeout = self
-                .parts
-                .applier
-                .sessions()
-                .get(session.id)
-                .map(|s| s.timeout_ns);
-            if timeout.is_some_and(|timeout| now - session.activity > timeout) {
-                let mut ingress = self.ingress(now);
-                // Without room for the entry the next interval tries again.
-                let _ = ingress.append_close(session.id, CloseReason::Timeout);
-            }
+        for _ in 0..SESSIONS_PER_CALL {
+            let sessions = &mut self.parts.leadership.sessions;
+            let Some(id) = sessions.duties_mut().pop_silent(now) else {
+                return;
+            };
+            let logged = self.parts.applier.sessions().get(id);
+            let known = sessions.get_mut(id).copied();
+            let Some((session, logged)) = known.zip(logged) else {
+                continue;
+            };
+            let silent_at = session.activity.saturating_add(logged.timeout_ns);
+            let next = if now <= silent_at {
+                silent_at + 1
+            } else if self.ingress(now).append_close(id, CloseReason::Timeout) {
+                continue;
+            } else {
+                // Without room for the entry the next call tries again.
+                now + 1
+            };
+            let duties = self.parts.leadership.sessions.duties_mut();
+            duties.await_silence(session.duty, next);
         }
+        self.next_housekeeping = now;
     }
 
     /// Tells clients whose requests made no response how far they are applied.
     fn tell_progress(&mut self, now: Nanos) {
         let parts = &mut self.parts;
         let term = parts.leadership.term();
-        let mut index = 0;
-        while let Some(session) = parts.leadership.sessions.at_mut(index) {
-            index += 1;
-            let Some(state) = parts.applier.sessions().get(session.id) else {
+        let sessions = &mut parts.leadership.sessions;
+        for _ in 0..sessions.duties().progress().min(SESSIONS_PER_CALL) {
+            let Some(id) = sessions.duties_mut().pop_progress() else {
+                break;
+            };
+            let state = parts.applier.sessions().get(id);
+            let slot = parts.delivery.channel(id);
+            let Some((session, (state, slot))) = sessions.get_mut(id).zip(state.zip(slot)) else {
+                // Whoever is gone is told when it comes back.
                 continue;
             };
-            if state.applied_number <= session.told_number
-                || !parts.delivery.is_up_to_date(session.id)
-            {
-                continue;
-            }
             let progress = Progress {
-                session_id: session.id,
+                session_id: id,
                 applied_number: state.applied_number,
                 acknowledged: state.acknowledged,
                 leadership_term_id: term,
             };
-            let slot = parts.delivery.channel(session.id);
-            let channel = slot.and_then(|slot| parts.channels.get_mut(slot));
-            if channel.is_some_and(|channel| channel.offer(now, &[&progress.encode()])) {
+            if state.applied_number > session.told_number
+                && parts.delivery.is_up_to_date(id)
+                && parts.channels.offer(slot, now, &[&progress.encode()])
+            {
                 session.told_number = state.applied_number;
+            }
+            if session.appended_number > session.told_number {
+                let duty = session.duty;
+                sessions.duties_mut().note_request(duty);
             }
         }
     }
 
+    /// Logs what clients acknowledged in keepalives, for all that have news in turn.
     fn append_acknowledgements(&mut self, now: Nanos) {
+        for _ in 0..ACK_ENTRIES_PER_CALL {
+            let due = self.acknowledgements_due.min(ACKS_PER_ENTRY);
+            if due == 0 || !self.append_acknowledgement_entry(now, due) {
+                return;
+            }
+            self.acknowledgements_due -= due;
+        }
+    }
+
+    /// One entry with the news of the next `due` sessions. Returns false when there is no room
+    /// for it.
+    fn append_acknowledgement_entry(&mut self, now: Nanos, due: usize) -> bool {
         let context = self.append_context(now);
         let parts = &mut self.parts;
+        if parts.store.is_full() {
+            return false;
+        }
+        let sessions = &mut parts.leadership.sessions;
         let mut body = [0; ACKS_PER_ENTRY * SessionAcknowledgement::LENGTH];
         let mut length = 0;
-        let mut index = 0;
-        while let Some(session) = parts.leadership.sessions.at_mut(index) {
-            index += 1;
-            let logged = parts
-                .applier
-                .sessions()
-                .get(session.id)
-                .map(|s| s.acknowledged);
-            let is_news = !session.is_undecided()
-                && logged.is_some_and(|logged| session.acknowledged > logged);
-            if is_news && length < body.len() {
-                let position = session.acknowledged;
-                let ack = SessionAcknowledgement {
-                    session: session.id,
-                    position,
-                };
-                body[length..length + SessionAcknowledgement::LENGTH]
-                    .copy_from_slice(&ack.encode());
-                length += SessionAcknowledgement::LENGTH;
+        let mut named = [0; ACKS_PER_ENTRY];
+        let mut count = 0;
+        for _ in 0..due {
+            let Some(id) = sessions.duties_mut().pop_acknowledgement() else {
+                break;
+            };
+            let logged = parts.applier.sessions().get(id);
+            let Some((session, logged)) = sessions.get_mut(id).zip(logged) else {
+                continue;
+            };
+            if session.acknowledged <= logged.acknowledged {
+                continue;
+            }
+            if session.is_undecided() {
+                // Whose it is comes first.
+                let duty = session.duty;
+                sessions.duties_mut().note_acknowledgement(duty);
+                continue;
+            }
+            let ack = SessionAcknowledgement {
+                session: id,
+                position: session.acknowledged,
+            };
+            body[length..length + SessionAcknowledgement::LENGTH].copy_from_slice(&ack.encode());
+            length += SessionAcknowledgement::LENGTH;
+            named[count] = session.duty;
+            count += 1;
+        }
+        if count == 0 {
+            return true;
+        }
+        let header = blank_header(EntryKind::SessionAck);
+        let log = parts.store.log_mut();
+        let appended = parts
+            .leadership
+            .append(log, &context, header, &body[..length]);
+        if appended.is_none() {
+            let duties = parts.leadership.sessions.duties_mut();
+            for duty in &named[..count] {
+                duties.note_acknowledgement(*duty);
             }
         }
-        if length > 0 && !parts.store.is_full() {
-            let header = blank_header(EntryKind::SessionAck);
-            let log = parts.store.log_mut();
-            // Without room for the entry the next interval tries again.
-            let _ = parts
-                .leadership
-                .append(log, &context, header, &body[..length]);
-        }
+        appended.is_some()
     }
 
     /// Writes the hashes of the applied state for a tool that asked.

@@ -154,10 +154,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         );
         self.tracer
             .effect(TracePoint::RequestAppend, appended.position, appended.end);
-        if let Some(session) = self.leadership.sessions.get_mut(id) {
-            session.appended_number = request.number;
-            session.acknowledged = session.acknowledged.max(header.acknowledged);
-        }
+        let sessions = &mut self.leadership.sessions;
+        sessions.on_appended(id, request.number, header.acknowledged);
         PollAction::Continue
     }
 
@@ -169,11 +167,9 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     fn on_keep_alive(&mut self, source: SocketAddr, keep_alive: &KeepAlive) -> PollAction {
         let acknowledged = self.credible(keep_alive.acknowledged);
         let id = keep_alive.session_id;
-        if self.is_heard(source, id, keep_alive.connect_epoch)
-            && let Some(session) = self.leadership.sessions.get_mut(id)
-        {
-            session.activity = self.now;
-            session.acknowledged = session.acknowledged.max(acknowledged);
+        if self.is_heard(source, id, keep_alive.connect_epoch) {
+            let sessions = &mut self.leadership.sessions;
+            sessions.on_heard(id, acknowledged, self.now);
         }
         PollAction::Continue
     }
@@ -279,8 +275,6 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let Some(slot) = self.channels.find_live(source, self.now) else {
             return;
         };
-        if let Some(channel) = self.channels.get_mut(slot) {
-            channel.offer(self.now, &[&refused.encode()]);
-        }
+        self.channels.offer(slot, self.now, &[&refused.encode()]);
     }
 }

@@ -17,7 +17,7 @@ use crate::member::LeadershipTermId;
 use crate::session::SessionTable;
 
 /// Connects that may wait for their SessionOpen to be applied.
-const CONNECTS_MAX: usize = 64;
+pub const CONNECTS_MAX: usize = 64;
 
 /// A connect request whose SessionOpen is on its way through the log.
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +193,13 @@ impl Leadership {
     /// The connect that waits for such an entry, if any.
     pub fn pending_connect(&mut self, open: &SessionOpen) -> Option<&mut PendingConnect> {
         self.connects.iter_mut().find(|c| c.is_for(open))
+    }
+
+    /// Whether a connect of this client waits for its entry, or for its answer.
+    #[must_use]
+    pub fn awaits(&self, nonce: u64, principal: u64) -> bool {
+        let mut connects = self.connects.iter().chain(&self.decided);
+        connects.any(|c| c.open.nonce == nonce && c.open.principal_hash == principal)
     }
 
     /// Remembers a connect until its SessionOpen is applied.

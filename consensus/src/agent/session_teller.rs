@@ -79,9 +79,7 @@ impl SessionTeller {
     /// Says `event`, and ends the stream behind it.
     pub fn dismiss(self, channels: &mut EgressChannels, slot: Slot, event: &SessionEvent<'_>) {
         queue_event(channels, slot, event);
-        if let Some(channel) = channels.get_mut(slot) {
-            channel.close();
-        }
+        channels.close(slot);
     }
 
     /// Says CLOSED, and ends the stream behind it.
@@ -103,7 +101,5 @@ pub fn queue_event(channels: &mut EgressChannels, slot: Slot, event: &SessionEve
     let length = event
         .encode(&mut bytes)
         .expect("events are sized for seven endpoints");
-    if let Some(channel) = channels.get_mut(slot) {
-        channel.queue_event(&bytes[..length]);
-    }
+    channels.queue_event(slot, &bytes[..length]);
 }

@@ -10,6 +10,10 @@ const STRANGER: &str = "no client is affected; if it goes on, find out what runs
 const LATE: &str = "some are late after a client left or reconnected; if it goes on, find out \
                     what runs at that address";
 
+/// What to do about more connects than clients make.
+const FLOOD: &str = "clients with sessions are not affected; if it goes on, stop the ones that \
+                     connect over and over, or keep their host out by a firewall";
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::DamagedClientDatagram,
@@ -50,11 +54,11 @@ pub(super) const ROWS: &[Row] = &[
             let source = Source(detail.source);
             write!(
                 f,
-                "no room for an ingress stream of {source}: the client cannot connect yet"
+                "more strangers than {source} want to connect than are taken at a time: the \
+                 client is asked again"
             )
         },
-        remedy: "raise `sessions_max` on all members if so many clients are meant to connect, or \
-                 stop the ones that connect over and over",
+        remedy: FLOOD,
     },
     Row {
         kind: NodeNotice::IngressParameters,
@@ -100,5 +104,75 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: "check this host's routes and firewall, and that the node's addresses reach that \
                  client",
+    },
+    Row {
+        kind: NodeNotice::IngressBeginning,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "an ingress stream of {source} begins with no message that a client begins with"
+            )
+        },
+        remedy: LATE,
+    },
+    Row {
+        kind: NodeNotice::HalfOpenDisplaced,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "hosts like that of {source} set up more ingress streams than are remembered: the \
+                 oldest that has said nothing gave way"
+            )
+        },
+        remedy: FLOOD,
+    },
+    Row {
+        kind: NodeNotice::StrangerDisplaced,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "the ingress stream of {source}, which has no session, gave way to another one's"
+            )
+        },
+        remedy: FLOOD,
+    },
+    Row {
+        kind: NodeNotice::SessionLimit,
+        text: |detail, _, f| {
+            let (source, most) = (Source(detail.source), detail.values[0]);
+            write!(
+                f,
+                "a connect of {source} was refused: {most} sessions are open, which is \
+                 `sessions_max`; its client was told"
+            )
+        },
+        remedy: "stop clients that are not needed, or form the cluster with a higher \
+                 `sessions_max`",
+    },
+    Row {
+        kind: NodeNotice::ClientOfOtherVersion,
+        text: |detail, _, f| {
+            let (source, version) = (Source(detail.source), detail.values[2]);
+            write!(
+                f,
+                "a connect of {source} was refused: it speaks version {version:#x} of the client \
+                 protocol; its client was told"
+            )
+        },
+        remedy: "run a client of the same version of lockstep",
+    },
+    Row {
+        kind: NodeNotice::ResumeOfClosedSession,
+        text: |detail, _, f| {
+            let (source, session) = (Source(detail.source), detail.values[1]);
+            write!(
+                f,
+                "{source} came back for session {session}, which is closed; its client was told"
+            )
+        },
+        remedy: "a client that may be away for longer needs a longer session timeout",
     },
 ];

@@ -8,7 +8,7 @@ use super::StreamIds;
 use super::stream_receiver::{ReceiverConfig, ReceiverCounters, StreamReceiver};
 use crate::datagram_port::DatagramPort;
 use crate::log_buffer::{Frame, HEADER_LENGTH, LogBuffer, message_length_max};
-use crate::position::{Position, TERM_LENGTH_MIN};
+use crate::position::{Geometry, Position, TERM_LENGTH_MIN};
 use crate::protocol::{Packet, Setup};
 use crate::time::{Nanos, SECOND};
 
@@ -115,19 +115,23 @@ pub struct Image {
     ended: Option<Nanos>,
 }
 
-impl Image {
-    /// Makes an image of the stream that `setup` from `source` describes, starting at the
-    /// sender's position.
+/// The stream that a SETUP describes, as a receiver within its limits would take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferedStream {
+    /// Terms of the stream.
+    pub geometry: Geometry,
+    /// Where the sender stands.
+    pub position: Position,
+    /// Bytes that would be taken in advance.
+    pub window_length: usize,
+}
+
+impl OfferedStream {
+    /// What `setup` offers.
     ///
     /// # Errors
     /// Why the stream is not accepted; nothing must be sent to its sender then.
-    pub fn from_setup(
-        now: Nanos,
-        setup: &Setup,
-        source: SocketAddr,
-        receiver_id: i64,
-        limits: &ImageLimits,
-    ) -> Result<Self, ImageError> {
+    pub fn new(setup: &Setup, limits: &ImageLimits) -> Result<Self, ImageError> {
         let geometry = setup.geometry().ok_or(ImageError::Setup)?;
         let position = setup.position().ok_or(ImageError::Setup)?;
         let term_length = geometry.term_length();
@@ -142,6 +146,33 @@ impl Image {
         if mtu > window_length || mtu <= HEADER_LENGTH {
             return Err(ImageError::Mtu { mtu, window_length });
         }
+        Ok(Self {
+            geometry,
+            position,
+            window_length,
+        })
+    }
+}
+
+impl Image {
+    /// Makes an image of the stream that `setup` from `source` describes, starting at the
+    /// sender's position.
+    ///
+    /// # Errors
+    /// Why the stream is not accepted; nothing must be sent to its sender then.
+    pub fn from_setup(
+        now: Nanos,
+        setup: &Setup,
+        source: SocketAddr,
+        receiver_id: i64,
+        limits: &ImageLimits,
+    ) -> Result<Self, ImageError> {
+        let OfferedStream {
+            geometry,
+            position,
+            window_length,
+        } = OfferedStream::new(setup, limits)?;
+        let mtu = setup.mtu();
         let ids = StreamIds {
             session_id: setup.session_id(),
             stream_id: setup.stream_id(),
@@ -156,7 +187,9 @@ impl Image {
         log.restart(position, &[]);
         let mut receiver = StreamReceiver::new(ids, geometry, mtu, position, config, source);
         receiver.on_setup(now, setup);
-        let message_max = limits.message_max.min(message_length_max(term_length));
+        let message_max = limits
+            .message_max
+            .min(message_length_max(geometry.term_length()));
         Ok(Self {
             log,
             receiver,
@@ -253,6 +286,12 @@ impl Image {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.receiver.is_end_of_stream() && self.position >= self.receiver.rebuild_position()
+    }
+
+    /// Whether nothing waits to be polled.
+    #[must_use]
+    pub const fn is_polled_out(&self) -> bool {
+        self.position >= self.receiver.rebuild_position()
     }
 
     /// How far it is consumed.

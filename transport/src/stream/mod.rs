@@ -16,7 +16,9 @@ mod stream_sender;
 
 pub use crate::log_buffer::Offer;
 pub use frame_source::{FrameSource, LogBufferSource, SourceFrames};
-pub use image::{Image, ImageCounters, ImageError, ImageLimits, Message, PollAction};
+pub use image::{
+    Image, ImageCounters, ImageError, ImageLimits, Message, OfferedStream, PollAction,
+};
 pub use publication::{Publication, PublicationConfig};
 pub use stream_receiver::{Placement, ReceiverConfig, ReceiverCounters, StreamReceiver};
 pub use stream_sender::{SenderConfig, SenderCounters, StreamSender};

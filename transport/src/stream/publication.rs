@@ -142,6 +142,17 @@ impl Publication {
         self.sender.is_connected(now)
     }
 
+    /// When its receiver will count as gone unless it is heard of again; `None` when it does.
+    #[must_use]
+    pub fn connected_until(&self) -> Option<Nanos> {
+        self.sender.connected_until()
+    }
+
+    /// Sends at most `count` SETUPs from now on until the receiver is heard of.
+    pub const fn limit_setups(&mut self, count: u32) {
+        self.sender.limit_setups(count);
+    }
+
     /// End of the last message appended.
     #[must_use]
     pub const fn position(&self) -> Position {

@@ -386,6 +386,8 @@ impl StreamReceiver {
         }
         let mut bytes = [0; STATUS_MESSAGE_LENGTH_MAX];
         if !self.send(now, port, status.encode(&mut bytes)) {
+            // Due again at once, whatever made it due.
+            self.last_status = None;
             return 0;
         }
         self.is_end_announced = self.is_closing();

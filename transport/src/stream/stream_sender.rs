@@ -36,6 +36,11 @@ pub struct SenderConfig {
     pub datagrams_per_call: usize,
 }
 
+impl SenderConfig {
+    /// Datagrams sent per call by default.
+    pub const DATAGRAMS_PER_CALL: usize = 32;
+}
+
 impl Default for SenderConfig {
     fn default() -> Self {
         Self {
@@ -43,7 +48,7 @@ impl Default for SenderConfig {
             heartbeat_interval_ns: 100 * MILLISECOND,
             connection_timeout_ns: 5 * SECOND,
             linger_ns: 5 * SECOND,
-            datagrams_per_call: 32,
+            datagrams_per_call: Self::DATAGRAMS_PER_CALL,
         }
     }
 }
@@ -100,6 +105,8 @@ pub struct StreamSender {
     last_status: Option<Nanos>,
     has_been_connected: bool,
     is_setup_elicited: bool,
+    /// SETUPs that may still be sent before the first status message.
+    setups_left: u32,
     is_gone: bool,
     last_setup: Option<Nanos>,
     /// Time of the last data or heartbeat.
@@ -141,6 +148,7 @@ impl StreamSender {
             last_status: None,
             has_been_connected: false,
             is_setup_elicited: false,
+            setups_left: u32::MAX,
             is_gone: false,
             last_setup: None,
             last_sent: None,
@@ -185,6 +193,19 @@ impl StreamSender {
     pub fn is_connected(&self, now: Nanos) -> bool {
         self.last_status
             .is_some_and(|last| now - last < self.config.connection_timeout_ns)
+    }
+
+    /// When the receiver will count as gone unless it is heard of again; `None` when it does.
+    #[must_use]
+    pub fn connected_until(&self) -> Option<Nanos> {
+        self.last_status
+            .map(|last| last + self.config.connection_timeout_ns)
+    }
+
+    /// Sends at most `count` SETUPs from now on until the receiver is heard of: a stranger's
+    /// address may be forged, and whoever lives there must not be sent more than was asked for.
+    pub const fn limit_setups(&mut self, count: u32) {
+        self.setups_left = count;
     }
 
     /// Whether the source no longer has what the receiver needs next: it must join again.
@@ -362,7 +383,7 @@ impl StreamSender {
     }
 
     fn needs_setup(&self) -> bool {
-        !self.has_been_connected || self.is_setup_elicited
+        (!self.has_been_connected && self.setups_left > 0) || self.is_setup_elicited
     }
 
     fn is_setup_due(&self, now: Nanos) -> bool {
@@ -388,6 +409,7 @@ impl StreamSender {
             return 0;
         }
         self.last_setup = Some(now);
+        self.setups_left -= u32::from(!self.has_been_connected && self.setups_left < u32::MAX);
         self.counters.setups_sent += 1;
         1
     }

@@ -4,7 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log_buffer::{ExclusiveAppender, PlainSeal};
-use crate::position::Geometry;
 use crate::protocol::parse;
 
 const TERM: usize = 65_536;

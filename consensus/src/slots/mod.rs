@@ -1,0 +1,17 @@
+//! Bounded tables of rows in numbered slots, and the orders in which rows want attention.
+//!
+//! A node has up to tens of thousands of sessions, images and channels, of which a cycle
+//! concerns a handful. [`SlotTable`] keeps the rows and counts every look at one,
+//! [`SlotIndex`] finds a row by what it is known as, [`SlotList`] holds those with work to do
+//! in the order they got it, [`SlotHeap`] those that wait for a moment or a position. Nothing
+//! here allocates after construction, and nothing walks all rows.
+
+mod heap;
+mod index;
+mod list;
+mod table;
+
+pub use heap::SlotHeap;
+pub use index::{SlotIndex, address_hash, host_hash, mix};
+pub use list::SlotList;
+pub use table::{Slot, SlotTable};
