@@ -369,8 +369,14 @@ impl<P: DatagramPort> ClusterClient<P> {
             destination,
         };
         // Without memory for a stream the attempt times out, and the next one tries again.
-        let is_open = self.ingress.open(epoch, publication).is_ok();
-        usize::from(is_open) + self.ingress.do_work(now, &mut self.port)
+        let opened = self.ingress.open(epoch, publication);
+        if let Err(error) = &opened {
+            let errno = i64::from(error.raw_os_error().unwrap_or_default());
+            let detail = Detail::at(destination).with_values([errno, 0, 0, 0]);
+            let refusals = self.conversation.refusals_mut();
+            refusals.note(now, ClientNotice::IngressRefused, detail);
+        }
+        usize::from(opened.is_ok()) + self.ingress.do_work(now, &mut self.port)
     }
 
     fn speak(&mut self, now: Nanos) -> usize {

@@ -30,6 +30,8 @@ pub enum ClientNotice {
     PortTrouble = 7,
     /// A member named other members by addresses that are none.
     DamagedEndpoints = 8,
+    /// There is no memory for a stream to a member.
+    IngressRefused = 9,
 }
 
 impl NoticeKind for ClientNotice {
@@ -42,7 +44,7 @@ impl NoticeKind for ClientNotice {
 
 impl ClientNotice {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::UnknownSource,
         Self::DamagedDatagram,
         Self::UnknownStream,
@@ -52,6 +54,7 @@ impl ClientNotice {
         Self::SendRefused,
         Self::PortTrouble,
         Self::DamagedEndpoints,
+        Self::IngressRefused,
     ];
 
     /// What happened.
@@ -66,6 +69,7 @@ impl ClientNotice {
             Self::SendRefused => "cannot send to a member",
             Self::PortTrouble => "receiving failed",
             Self::DamagedEndpoints => "a member named members by addresses that are none",
+            Self::IngressRefused => "there is no memory for a stream to a member",
         }
     }
 
@@ -79,6 +83,7 @@ impl ClientNotice {
                 "raise the client's egress_term_length_max and response_length_max to what the \
                  cluster uses"
             }
+            Self::IngressRefused => "lower the client's term_length, or give it more memory",
             Self::DamagedDatagram | Self::DamagedMessage | Self::DamagedEndpoints => {
                 "run a client of the same version of lockstep as the cluster"
             }
@@ -108,9 +113,11 @@ impl Display for Line {
             write!(formatter, " ({source})")?;
         }
         let errno = notice.detail.values[0];
-        if let (ClientNotice::SendRefused | ClientNotice::PortTrouble, Ok(errno @ 1..)) =
-            (notice.kind, i32::try_from(errno))
-        {
+        let has_error = matches!(
+            notice.kind,
+            ClientNotice::SendRefused | ClientNotice::PortTrouble | ClientNotice::IngressRefused
+        );
+        if let (true, Ok(errno @ 1..)) = (has_error, i32::try_from(errno)) {
             write!(formatter, ": {}", std::io::Error::from_raw_os_error(errno))?;
         }
         write!(formatter, "; {}", notice.kind.remedy())?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::EgressEvent;
+use crate::notice::ClientNotice;
 use crate::protocol::{
     EventCode, NewLeaderEvent, Progress, RefusalReason, Refused, ResponseHeader, SessionEvent,
 };
@@ -505,4 +506,16 @@ fn whatever_is_of_an_older_term_is_counted_and_ignored() {
     );
     assert_eq!(conversation.counters().messages_stale, 4);
     assert_eq!(conversation.requests().in_flight(), 2);
+}
+
+#[test]
+fn a_list_of_addresses_that_cannot_be_read_is_told() {
+    let mut conversation = Conversation::new(config(), &ClientIdentity::of_seed(1));
+    conversation.tick(0, HEALTHY);
+    conversation.on_connect_request_sent(0);
+    // Its detail is no list.
+    answer(&mut conversation, 0, LEADER, EventCode::Redirect, 0);
+    let refusals = conversation.refusals_mut();
+    let told = refusals.take().map(|notice| notice.kind);
+    assert_eq!(told, Some(ClientNotice::DamagedEndpoints));
 }
