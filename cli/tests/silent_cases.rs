@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_consensus::config::MemberEndpoints;
+use lockstep_consensus::counters::{Counter, Counters};
 use tempfile::TempDir;
 
 /// What the lines of a silent case may take.
@@ -120,6 +121,20 @@ fn members(count: usize) -> Vec<MemberEndpoints> {
     reserve(count).expect("loopback has free ports")
 }
 
+/// Waits until one of three members in `place` leads, so that the cluster has formed.
+fn await_leader(place: &Path) {
+    let until = Instant::now() + READY_WITHIN;
+    let is_open = |member: &usize| {
+        let directory = place.join(format!("data-{member}"));
+        let counters = Counters::open(&directory).expect("counters can be read");
+        counters.is_some_and(|counters| counters.get(Counter::IngressOpen) == 1)
+    };
+    while !(0..3).any(|member| is_open(&member)) {
+        assert!(Instant::now() < until, "no leader within {READY_WITHIN:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn text(address: SocketAddr) -> String {
     address.to_string()
 }
@@ -143,10 +158,13 @@ fn a_member_that_waits_for_others_names_those_it_has_not_heard() {
 }
 
 #[test]
-fn a_leader_names_the_member_that_was_never_started() {
+fn a_leader_names_the_member_that_was_not_started_again() {
     let (place, members) = (place(), members(3));
-    let mut first = Speaker::start(place.path(), 0, &config("alpha", &members, 0));
-    let mut second = Speaker::start(place.path(), 1, &config("alpha", &members, 1));
+    let start = |member| Speaker::start(place.path(), member, &config("alpha", &members, member));
+    let formed = [start(0), start(1), start(2)];
+    await_leader(place.path());
+    drop(formed);
+    let (mut first, mut second) = (start(0), start(1));
     let expected = format!(
         "member 2 at {} has not been heard since start",
         members[2].member
