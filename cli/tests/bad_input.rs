@@ -216,7 +216,9 @@ fn a_damaged_catalog_or_a_lost_part_is_refused_and_stays_as_it_was() {
     let data = place.path().join("data");
     let good = std::fs::read(data.join("archive.catalog")).unwrap();
     let mut torn = good.clone();
+    // One damaged copy would be mended from the other.
     torn[20] ^= 1;
+    torn[4096 + 20] ^= 1;
     std::fs::write(data.join("archive.catalog"), torn).unwrap();
     let before = listing(&data);
     let parts = [
