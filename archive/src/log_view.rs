@@ -1,7 +1,7 @@
 //! What there is of the log for a reader: memory for the newest part, segments below it.
 
 use lockstep_transport::log_buffer::LogBuffer;
-use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::position::{Geometry, Position, align_frame};
 
 use crate::segment::SegmentTable;
 
@@ -42,6 +42,24 @@ pub struct LogView<'a> {
     pub window: MemoryWindow,
     /// The log on disk.
     pub segments: &'a SegmentTable,
+}
+
+/// Last frame boundary at or below `end`, counting from the frame boundary `from`.
+pub(crate) fn last_boundary(log: &LogBuffer, from: Position, end: Position) -> Position {
+    let mut boundary = from;
+    while boundary < end {
+        let length = log.frame_length(boundary);
+        assert!(
+            length > 0,
+            "no frame at {boundary} although the log goes on"
+        );
+        let next = boundary + align_frame(length as usize) as Position;
+        if next > end {
+            break;
+        }
+        boundary = next;
+    }
+    boundary
 }
 
 #[cfg(test)]

@@ -12,13 +12,14 @@
 
 use lockstep_transport::concurrent::{AtomicBuffer, KernelBlock};
 use lockstep_transport::log_buffer::LogBuffer;
-use lockstep_transport::position::{Geometry, Position, align, align_frame};
+use lockstep_transport::position::{Geometry, Position, align};
 use lockstep_transport::time::{Nanos, SECOND};
 
 use crate::budget::DiskBudget;
 use crate::disk::{
     BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, Durability, SegmentName, Token,
 };
+use crate::log_view::last_boundary;
 use crate::recovery::restore_tail;
 use crate::segment::{self, LOG_RECORDING_ID, SegmentTable};
 use crate::token::{OWNER_RECORDER, TokenSource};
@@ -35,6 +36,10 @@ const COPY_LENGTH_MAX: usize = 64 * 1024;
 
 /// Bytes erased by one write after a truncation.
 const ERASE_LENGTH_MAX: usize = 64 * 1024;
+
+/// Room that is left for what must still be written when no further segment can be had: ends of
+/// sessions, first entries of terms (`log.md` 10.1). Of small segments, half of one.
+const RESERVE_LENGTH: usize = 1 << 20;
 
 /// Pause before preparing a segment is tried again after it failed.
 const PREPARE_RETRY_NS: Nanos = SECOND;
@@ -191,11 +196,37 @@ impl Recorder {
         self.failed.as_ref()
     }
 
-    /// Whether no segment is ready after the current one: the owner refuses new ingress and
-    /// leaves the rest of the current segment to what must still be written (D10).
+    /// Whether no further segment can be had, and what is ready is down to the reserve: the
+    /// owner refuses new ingress and leaves the rest to what must still be written (D10).
     #[must_use]
-    pub const fn is_full(&self) -> bool {
-        self.prepare_refused
+    pub fn is_full(&self) -> bool {
+        !self.has_room(self.written, 0)
+    }
+
+    /// Whether `bytes` more may be promised to a log that ends at `append`: a further segment can
+    /// be had as far as is known, or what is ready takes them and leaves the reserve.
+    #[must_use]
+    pub fn has_room(&self, append: Position, bytes: u64) -> bool {
+        let reserve = RESERVE_LENGTH.min(self.segments.segment_length() / 2) as u64;
+        self.may_grow() || self.ready_bytes(append) >= reserve.saturating_add(bytes)
+    }
+
+    /// Whether a further segment can be had, as far as is known.
+    fn may_grow(&self) -> bool {
+        let (count, length) = (self.segments.count(), self.segments.segment_length());
+        let is_allowed =
+            !self.segments.is_full() && self.config.budget.allows_segment(count, length);
+        !self.prepare_refused && (self.preparing.is_some() || is_allowed)
+    }
+
+    /// Bytes that the segments ready now take above `append`.
+    fn ready_bytes(&self, append: Position) -> u64 {
+        let segment_length = self.segments.segment_length();
+        let mut end = segment::base_position(self.written, segment_length);
+        while self.segments.locate(end).is_some() {
+            end += segment_length as Position;
+        }
+        (end - append).max(0) as u64
     }
 
     /// End of what may lie in the files and is no part of the log.
@@ -555,24 +586,6 @@ fn allocate(length: usize) -> Result<AtomicBuffer, DiskError> {
         name: "recorder".to_owned(),
         detail: error.to_string(),
     })
-}
-
-/// Last frame boundary at or below `end`, counting from the frame boundary `from`.
-fn last_boundary(log: &LogBuffer, from: Position, end: Position) -> Position {
-    let mut boundary = from;
-    while boundary < end {
-        let length = log.frame_length(boundary);
-        assert!(
-            length > 0,
-            "no frame at {boundary} although the log goes on"
-        );
-        let next = boundary + align_frame(length as usize) as Position;
-        if next > end {
-            break;
-        }
-        boundary = next;
-    }
-    boundary
 }
 
 #[cold]

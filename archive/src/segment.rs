@@ -8,9 +8,12 @@ use lockstep_transport::position::Position;
 
 use crate::disk::{Disk, DiskError, FileId, SegmentName};
 
-/// Segments one recording may have open. Each costs two descriptors (direct and buffered),
-/// and an unprivileged process often has 1024; raise `segment_length` for larger logs.
-pub const SEGMENTS_MAX: usize = 256;
+/// Segments one recording may have open: a table of a quarter of a megabyte. What a node may have
+/// follows from its budget and from the descriptors it is granted ([`SEGMENT_DESCRIPTORS`]).
+pub const SEGMENTS_MAX: usize = 16 * 1024;
+
+/// Descriptors that an open segment costs: direct and buffered.
+pub const SEGMENT_DESCRIPTORS: u64 = 2;
 
 /// Ending of every segment file.
 pub const SEGMENT_SUFFIX: &str = ".rec";

@@ -46,3 +46,69 @@ fn a_failed_write_names_its_file_and_nothing_is_durable_after_it() {
     assert!(said.contains("write of 0-0.rec failed"), "{said}");
     assert_eq!(node.recorder.durable(), durable);
 }
+
+#[test]
+fn a_budget_is_used_but_for_a_reserve_and_no_segment_of_it_is_wasted() {
+    let disk = SimDisk::new(SimDiskConfig::default());
+    let budget = 2 * SEGMENT_LENGTH as u64;
+    let mut node = RecordedLog::start(&disk, 0, SyncMode::Data, budget, Vec::new()).unwrap();
+    assert!(node.begin_leadership_term());
+    while !node.recorder.is_full() {
+        node.append(REQUEST, 1_000, 1);
+        node.wait();
+    }
+    // Half a segment is kept; one and a half of the two are used.
+    let used = node.recorder.written();
+    assert!(used >= SEGMENT_LENGTH as i64 * 3 / 2, "full at {used}");
+    assert!(
+        used <= SEGMENT_LENGTH as i64 * 3 / 2 + 8 * 1024,
+        "full at {used}"
+    );
+    assert!(!node.recorder.has_room(node.append_position(), 0));
+}
+
+#[test]
+fn what_was_promised_to_effects_is_not_given_away() {
+    let (disk, mut node) = start();
+    node.drain();
+    disk.set_capacity(0);
+    while !node.recorder.is_full() {
+        node.append(REQUEST, 1_000, 1);
+        node.wait();
+        let append = node.append_position();
+        let ready = 2 * SEGMENT_LENGTH as i64 - append;
+        if node.recorder.segments().count() == 2 && ready < SEGMENT_LENGTH as i64 {
+            assert!(
+                !node.recorder.has_room(append, ready as u64),
+                "promised twice"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_log_has_more_segments_than_256_where_its_budget_allows_them() {
+    let segments = 300;
+    let disk = SimDisk::new(SimDiskConfig {
+        capacity_bytes: 1 << 30,
+        latency_min_ns: 1_000,
+        latency_max_ns: 2_000,
+        ..SimDiskConfig::default()
+    });
+    let budget = segments * SEGMENT_LENGTH as u64;
+    let mut node = RecordedLog::start(&disk, 0, SyncMode::None, budget, Vec::new()).unwrap();
+    assert!(node.begin_leadership_term());
+    let wanted = (segments as i64 - 2) * SEGMENT_LENGTH as i64;
+    while node.append_position() < wanted {
+        assert!(
+            !node.recorder.is_full(),
+            "full at {}",
+            node.append_position()
+        );
+        if !node.append(REQUEST, 4_000, 1) {
+            node.wait();
+        }
+        node.cycle();
+    }
+    assert!(node.recorder.segments().count() > 256);
+}

@@ -111,6 +111,10 @@ fn a_file_system_that_refuses_direct_writes_is_found_at_start_and_the_node_works
         &["buffered writes", "no direct writes of 4 KiB"],
     );
     expect_leads(&place);
+    // Whoever traces it may be gone before it is.
+    let process = place.counter(1).expect("it leads").to_string();
+    let killed = Command::new("kill").args(["-9", &process]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
 }
 
 #[test]
@@ -181,6 +185,29 @@ fn socket_buffers_that_were_not_granted_are_said_with_the_remedy() {
     );
     let node = place.running();
     expect_words(&node.start_line, &["socket buffers 64 KiB;"]);
+}
+
+#[test]
+fn a_budget_of_more_segments_than_may_be_open_is_cut_at_start_and_said() {
+    let place = Place::new();
+    let few = ["sh", "-c", "ulimit -n 328 && exec \"$@\"", "sh"];
+    let Some(mut command) = wrapped(&place, &few) else {
+        return;
+    };
+    // 64 MiB in segments of 64 KiB are 1,024; (328 - 128) / 2 may be open.
+    let node = Running::start(&mut command);
+    let said = [
+        "log at most 6 MiB, not the 64 MiB of disk_budget",
+        "328 open files",
+        "ulimit -n",
+    ];
+    expect_words(&node.start_line, &said);
+    let node = Place::new().running();
+    assert!(
+        !node.start_line.contains("log at most"),
+        "{}",
+        node.start_line
+    );
 }
 
 /// Bytes that the kernel says about a process under `key`.

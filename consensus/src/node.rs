@@ -6,12 +6,14 @@
 
 use std::path::Path;
 
+use lockstep_archive::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX};
 use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage::{self, IoPreference, StorageError};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::agent::Agent;
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::fault::{Direction, Faults, FaultyPort};
+use lockstep_transport::media::host::raise_open_files;
 use lockstep_transport::media::{
     self, Backend, BackendChoice, NetworkPort, PortError, SocketOptions, monotonic_now,
     realtime_now,
@@ -45,6 +47,12 @@ const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
 /// Notices handed to the printer per interval: a handful of causes at once is much, and each
 /// of them is said only once a minute.
 const NOTICES_PER_PUBLISH: usize = 4;
+
+/// Open files of a node besides its segments, with room to spare.
+const OTHER_FILES: u64 = 128;
+
+/// Segments a node cannot do without: the current one and the next.
+const SEGMENTS_LEAST: u64 = 2;
 
 /// Part of a socket's buffer that the log's window may fill: the kernel counts each datagram at
 /// up to twice its length, and members' messages need room beside the log.
@@ -131,6 +139,11 @@ pub fn launch(
     service: NodeService,
 ) -> Result<Node, LaunchError> {
     node.validate(cluster)?;
+    let (log_bytes, log_words) = log_room(cluster, node);
+    let node = &NodeConfig {
+        disk_budget_bytes: log_bytes,
+        ..node.clone()
+    };
     let choice = media::probe(match node.io {
         IoChoice::Auto => BackendChoice::Measured,
         IoChoice::Uring => BackendChoice::Told(Backend::Uring),
@@ -153,7 +166,7 @@ pub fn launch(
         socket_asked: node.socket_buffer_bytes,
         socket_receive: least(ports.map(NetworkPort::receive_buffer)),
         socket_send: least(ports.map(NetworkPort::send_buffer)),
-        disk: &disk_line,
+        disk: &format!("{disk_line}{log_words}"),
         memory_locked: None,
     };
     let receive_window = member_port.inner().receive_buffer() / WINDOW_SHARE;
@@ -183,6 +196,27 @@ pub fn launch(
         unsaid: None,
         _shared: shared,
     })
+}
+
+/// How much log this process may have, in bytes: its budget, or what it can keep open of it; and
+/// the words for the latter.
+fn log_room(cluster: &ClusterConfig, node: &NodeConfig) -> (u64, String) {
+    let segment = cluster.segment_length as u64;
+    let wanted = (node.disk_budget_bytes / segment).min(SEGMENTS_MAX as u64);
+    let files = raise_open_files(wanted * SEGMENT_DESCRIPTORS + OTHER_FILES);
+    let open = files.saturating_sub(OTHER_FILES) / SEGMENT_DESCRIPTORS;
+    let segments = wanted.min(open).max(SEGMENTS_LEAST);
+    if segments == node.disk_budget_bytes / segment {
+        return (node.disk_budget_bytes, String::new());
+    }
+    let (bytes, budget) = (segments * segment, node.disk_budget_bytes);
+    let words = format!(
+        "; log at most {} MiB, not the {} MiB of disk_budget: {files} open files permit {segments} \
+         segments, raise segment_length or `ulimit -n`",
+        bytes >> 20,
+        budget >> 20
+    );
+    (bytes, words)
 }
 
 fn least(lengths: [usize; 2]) -> usize {
@@ -242,7 +276,7 @@ impl Node {
 
     /// Whether the log has no room to grow: requests wait until there is.
     #[must_use]
-    pub const fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.agent.parts().store.is_full()
     }
 

@@ -25,6 +25,10 @@ pub use emit_error::EmitError;
 /// Covers the item's own bookkeeping and keeps the item ring at half the byte ring at most.
 pub const EFFECT_CHARGE_MIN: usize = 64;
 
+/// Bytes of log per byte charged, at most: an empty effect is charged [`EFFECT_CHARGE_MIN`] and
+/// takes a frame header and an entry header, 96 bytes aligned; a long one adds a header per frame.
+const LOG_BYTES_PER_CHARGE: u64 = 2;
+
 /// What the word that an effect failed is charged: reserved for every cause beside its effects.
 pub const FAILURE_CHARGE: usize = EFFECT_CHARGE_MIN;
 
@@ -525,6 +529,20 @@ impl Outbox {
             .expect("marked while not appending");
         assert!(*next < self.items.len(), "marked beyond the newest effect");
         *next += 1;
+    }
+
+    /// Bytes of log that the effects of one more causing entry, of `causing_entries_unapplied`
+    /// others and of all held here take at most, headers included.
+    #[must_use]
+    pub fn log_bytes_owed(&self, causing_entries_unapplied: u64) -> u64 {
+        if !self.limits.enabled {
+            return 0;
+        }
+        let causes = causing_entries_unapplied.saturating_add(1);
+        let charges = causes.saturating_mul(self.limits.effect_bytes_per_cause as u64);
+        charges
+            .saturating_add(self.bytes as u64)
+            .saturating_mul(LOG_BYTES_PER_CHARGE)
     }
 
     /// Whether one more causing entry may be appended while `causing_entries_unapplied` others

@@ -233,7 +233,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         body: &[u8],
     ) -> Option<super::log_writer::Appended> {
         let outbox = self.applier.container().outbox();
-        if self.store.is_full() || !outbox.admits(self.leadership.unapplied_causes()) {
+        let unapplied = self.leadership.unapplied_causes();
+        if !self.store.has_room(outbox.log_bytes_owed(unapplied)) || !outbox.admits(unapplied) {
             return None;
         }
         self.leadership

@@ -177,8 +177,14 @@ impl<D: Disk> LogStore<D> {
 
     /// Whether space for the log has run out: ingress is refused, nothing is lost (D10).
     #[must_use]
-    pub const fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.recorder.is_full()
+    }
+
+    /// Whether an entry may be appended that may yet cost `bytes` of log in effects.
+    #[must_use]
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.recorder.has_room(self.append, bytes)
     }
 
     /// Whether a write or sync has failed. Final (D4).

@@ -110,6 +110,32 @@ pub fn uring_refusal() -> Option<RingRefusal> {
     }
 }
 
+/// Raises this process's limit of open files to `wanted`, as far as the host permits, and returns
+/// what it is then.
+#[must_use]
+pub fn raise_open_files(wanted: u64) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to a live rlimit of this frame.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return 0;
+    }
+    if limit.rlim_cur >= wanted {
+        return limit.rlim_cur;
+    }
+    let raised = libc::rlimit {
+        rlim_cur: wanted.min(limit.rlim_max),
+        rlim_max: limit.rlim_max,
+    };
+    // SAFETY: the pointer is to a live rlimit of this frame.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } {
+        0 => raised.rlim_cur,
+        _ => limit.rlim_cur,
+    }
+}
+
 /// Locks all memory this process has now, so that none of it is ever paged out. Call it when
 /// everything is allocated. Returns the bytes that are locked then, as the kernel counts them;
 /// `None` when the host refuses (see [`HostFacts::memory_lock_limit`]): a warning, no more.
