@@ -154,6 +154,23 @@ pub struct Checkpoint {
     pub hash: u64,
 }
 
+impl Checkpoint {
+    /// Of the empty log.
+    pub const ZERO: Self = Self {
+        position: 0,
+        hash: 0,
+    };
+
+    /// With the frame at its position folded in, which ends at `end`.
+    #[must_use]
+    pub const fn fold(self, reserved: i64, end: Position) -> Self {
+        Self {
+            hash: mix(self.hash, reserved as u64, self.position as u64),
+            position: end,
+        }
+    }
+}
+
 /// Hash over the whole log up to a position.
 #[derive(Clone, Debug)]
 pub struct Chain {
@@ -204,10 +221,7 @@ impl Chain {
     pub fn fold(&mut self, reserved: i64, end: Position) {
         assert!(end > self.head.position, "a frame has a length");
         let boundary = self.head.position / CHECKPOINT_INTERVAL;
-        self.head = Checkpoint {
-            hash: mix(self.head.hash, reserved as u64, self.head.position as u64),
-            position: end,
-        };
+        self.head = self.head.fold(reserved, end);
         if end / CHECKPOINT_INTERVAL > boundary {
             self.push(self.head);
         }

@@ -46,8 +46,9 @@ pub enum HaltReason {
     },
     /// Two logs differ below a position both claim (L1).
     #[error(
-        "member {member}'s chain hash at {position} differs from the leader's: one of the \
-         two logs is damaged; keep all directories as they are and investigate"
+        "the logs of so many members differ from this leader's (member {member}'s at {position}) \
+         that no majority agrees with it: nothing was changed; keep the directories of all \
+         members as they are, stop this member, and let the others elect a leader"
     )]
     ChainMismatch {
         /// The follower that differs.
@@ -77,6 +78,25 @@ pub enum Action {
         to: MemberId,
         /// What.
         message: MemberMessage,
+    },
+    /// Find out the chain hash of the own log at `position`, then report `LogHashed`. A later
+    /// one for the same member replaces it.
+    HashLog {
+        /// For whom: this member, or a follower.
+        member: MemberId,
+        /// Where.
+        position: Position,
+    },
+    /// The logs of `member` and of this one differ below `position`: tell it.
+    Differs {
+        /// The other side.
+        member: MemberId,
+        /// Where it was found.
+        position: Position,
+        /// The chain hash here, `None` if no frame ends there.
+        own: Option<u64>,
+        /// The other's.
+        other: Option<u64>,
     },
     /// Stop accepting log frames; let the disk drain.
     StopPlacing,

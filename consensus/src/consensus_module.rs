@@ -196,6 +196,17 @@ impl ConsensusModule {
                 }
             }
             Event::LogHeard => self.on_log_heard(now, actions),
+            Event::LogHashed {
+                member,
+                position,
+                hash,
+            } => {
+                if member == self.config.member {
+                    self.on_own_log_hashed(now, position, hash, actions);
+                } else {
+                    self.on_log_hashed(member, position, hash, actions);
+                }
+            }
             Event::LogRefused => self.on_log_refused(actions),
             Event::Truncated { position } => self.on_truncated(now, position, actions),
             Event::Applied { position } => {
@@ -442,9 +453,19 @@ impl ConsensusModule {
                     self.on_term_page(now, from, &page, actions);
                 }
             }
+            MemberMessage::JoinVerdict {
+                term,
+                position,
+                hash,
+            } => {
+                if self.hear(now, from, term, actions) {
+                    self.on_join_verdict(now, from, position, hash, actions);
+                }
+            }
             // Not of the log: the agent's.
             MemberMessage::Output(_) => {}
             MemberMessage::JoinRequest { term, .. }
+            | MemberMessage::JoinCheck { term, .. }
             | MemberMessage::JoinStart { term, .. }
             | MemberMessage::AppendPosition { term, .. } => {
                 self.on_follower_message(now, from, term, &message, actions);
@@ -471,6 +492,9 @@ impl ConsensusModule {
         self.leading.hear(from, now);
         match *message {
             MemberMessage::JoinRequest { page, .. } => self.send_join_reply(from, page, actions),
+            MemberMessage::JoinCheck { position, hash, .. } => {
+                self.on_join_check(from, position, hash, actions);
+            }
             MemberMessage::JoinStart { position, join, .. } => {
                 self.on_join_start(from, position, join, actions);
             }

@@ -5,6 +5,17 @@ use lockstep_transport::position::Position;
 use crate::member::{LeadershipTermId, MemberId};
 use crate::message::MemberMessage;
 
+/// The chain hash of the log at one position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogHash {
+    /// Of everything below it.
+    Is(u64),
+    /// No frame ends there.
+    NoBoundary,
+    /// The log cannot be read back there.
+    Unreadable,
+}
+
 /// An input of the consensus module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
@@ -59,6 +70,15 @@ pub enum Event {
     },
     /// The log stream of the followed leader was heard at the joined position.
     LogHeard,
+    /// An ordered `HashLog` is done.
+    LogHashed {
+        /// For whom.
+        member: MemberId,
+        /// Where.
+        position: Position,
+        /// What was found.
+        hash: LogHash,
+    },
     /// What the followed leader sent contradicts itself: nothing of it was taken into the log.
     LogRefused,
     /// An ordered `Truncate` is done: append = written = durable = `position`.

@@ -91,6 +91,25 @@ pub enum MemberMessage {
         /// A page of its list.
         page: TermPage,
     },
+    /// The follower's log and the leader's list part at `position`: is what lies below the same?
+    JoinCheck {
+        /// The leader's term.
+        term: LeadershipTermId,
+        /// Where they part.
+        position: Position,
+        /// The chain hash of the follower's log there; `None` if no frame ends there.
+        hash: Option<u64>,
+    },
+    /// Answer to [`JoinCheck`](Self::JoinCheck), and what a follower is told whose log was found
+    /// to differ later.
+    JoinVerdict {
+        /// The leader's term.
+        term: LeadershipTermId,
+        /// The position asked about.
+        position: Position,
+        /// The chain hash of the leader's log there; `None` if no frame of it ends there.
+        hash: Option<u64>,
+    },
     /// The follower has truncated its log to `position`: send from there.
     JoinStart {
         /// The leader's term.

@@ -130,6 +130,10 @@ pub enum NodeNotice {
     LogDamaged = 96,
     /// The log has all that this member acknowledged again.
     LogRepaired = 97,
+    /// Leading: a follower's log is another one below a place that both have.
+    FollowerLogDiffers = 98,
+    /// Following: the leader's log is another one below a place that both have.
+    LeaderLogDiffers = 99,
 
     // Disk: room, failures, probes, stalls.
     /// The log has no room to grow.

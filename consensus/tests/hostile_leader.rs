@@ -20,7 +20,7 @@ use lockstep_consensus::member::{MEMBERS_MAX, TermBase};
 use lockstep_consensus::membership::{Hello, KnownLife, Sender};
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::notice::NodeNotice;
-use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, encode};
+use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{EntryKind, LOG_STREAM_ID};
@@ -280,6 +280,29 @@ impl Stage {
             end,
             page,
         });
+        self.run(MILLISECOND);
+        // Its list names the node's own frames: it agrees with whatever the node has.
+        let (id, digest) = (cluster_id(&self.cluster.name), config_digest(&self.cluster));
+        let mut buffer = [0; 2048];
+        while let Some(datagram) = self.leader.receive(self.now, &mut buffer) {
+            let message = decode(&buffer[..datagram.length], id, digest);
+            if let Ok(Envelope {
+                message:
+                    MemberMessage::JoinCheck {
+                        term,
+                        position,
+                        hash,
+                    },
+                ..
+            }) = message
+            {
+                self.say(MemberMessage::JoinVerdict {
+                    term,
+                    position,
+                    hash,
+                });
+            }
+        }
         self.run(MILLISECOND);
     }
 

@@ -252,6 +252,23 @@ impl Stage {
         };
         self.say(leader, reply);
         self.run(5 * MILLISECOND);
+        // The puppet agrees with whatever the node's log is.
+        for message in self.heard(leader).0 {
+            if let MemberMessage::JoinCheck {
+                term,
+                position,
+                hash,
+            } = message
+            {
+                let verdict = MemberMessage::JoinVerdict {
+                    term,
+                    position,
+                    hash,
+                };
+                self.say(leader, verdict);
+                self.run(5 * MILLISECOND);
+            }
+        }
     }
 
     fn heartbeat(&mut self, from: MemberId, position: Position, is_end: bool) {

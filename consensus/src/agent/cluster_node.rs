@@ -15,6 +15,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use super::applier::Applier;
+use super::chain_query::ChainQuery;
 use super::cycle_budget::CycleBudget;
 use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
@@ -61,6 +62,8 @@ pub struct NodeParts<D, P, S> {
     pub applier: Applier<S>,
     /// Senders of the log.
     pub replication: Replication,
+    /// Chain hashes for joins.
+    pub chain_query: ChainQuery,
     /// Images of clients.
     pub images: IngressImages,
     /// Channels to clients.

@@ -4,7 +4,7 @@
 //! hash, and the cursors over them: durable ≤ written ≤ append. It knows no protocol.
 
 use lockstep_archive::ack_mark::{AckMark, AckedPosition};
-use lockstep_archive::checksum::Chain;
+use lockstep_archive::checksum::{Chain, Checkpoint};
 use lockstep_archive::disk::{Completion, Disk, DiskError};
 use lockstep_archive::identity_file::{IdentityFile, Notes};
 use lockstep_archive::log_reader::{LogRead, LogReader, LogSource, READ_AHEAD_LENGTH, ReadSpan};
@@ -211,6 +211,13 @@ impl<D: Disk> LogStore<D> {
         self.chain
             .checkpoint_at_or_below(position)
             .map_or((0, 0), |c| (c.position, c.hash))
+    }
+
+    /// The nearest known chain hash at or below `position`.
+    #[must_use]
+    pub fn checkpoint_below(&self, position: Position) -> Checkpoint {
+        let known = self.chain.checkpoint_at_or_below(position);
+        known.unwrap_or(Checkpoint::ZERO)
     }
 
     /// A frame boundary at or below `position` and not below `floor`, which is one.

@@ -6,6 +6,7 @@ use lockstep_archive::token::owner;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::notices::Detail;
+use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{Packet, parse};
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::TracePoint;
@@ -38,8 +39,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 let reader = parts.replication.reader_mut(owner(completion.token));
                 if let Some(reader) = reader {
                     reader.on_completion(completion);
-                } else if !parts.applier.reader_mut().on_completion(completion) {
-                    parts.delivery.reader_mut().on_completion(completion);
+                } else if !parts.applier.reader_mut().on_completion(completion)
+                    && !parts.delivery.reader_mut().on_completion(completion)
+                {
+                    parts.chain_query.on_completion(completion);
                 }
             };
             let Some(event) = parts.store.poll_completion(now, readers) else {
@@ -61,6 +64,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             parts.replication.reset_readers();
             parts.applier.reader_mut().reset();
             parts.delivery.reader_mut().reset();
+            parts.chain_query.reset();
             let event = Event::Truncated { position };
             let parts = &mut self.parts;
             parts.module.on_event(now, event, &mut self.actions);
@@ -68,6 +72,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             parts.store.set_tail_term(tail_term);
             work += 1;
         }
+        let parts = &mut self.parts;
+        let (has_moved, answer) = parts.chain_query.do_work(now, &mut parts.store);
+        if let Some(event) = answer {
+            parts.module.on_event(now, event, &mut self.actions);
+        }
+        work += usize::from(has_moved);
         work + self.carry_out(now)
     }
 
@@ -179,6 +189,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 }
                 self.send(now, to, message);
             }
+            Action::HashLog { member, position } => parts.chain_query.ask(member, position),
+            Action::Differs {
+                member,
+                position,
+                own,
+                other,
+            } => self.note_difference(now, (member, position), own, other),
             Action::StopPlacing => self.stop_following(),
             Action::Truncate { position } => {
                 parts.store.begin_truncation(position);
@@ -238,6 +255,26 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             Some(error) => NodeFault::Storage { error },
             None => NodeFault::Halted(reason),
         });
+    }
+
+    fn note_difference(
+        &mut self,
+        now: Nanos,
+        (member, position): (MemberId, Position),
+        own: Option<u64>,
+        other: Option<u64>,
+    ) {
+        let parts = &mut self.parts;
+        let kind = if parts.leadership.is_leading() {
+            NodeNotice::FollowerLogDiffers
+        } else {
+            NodeNotice::LeaderLogDiffers
+        };
+        let shown = |hash: Option<u64>| hash.unwrap_or(0).cast_signed();
+        let detail = Detail::of(member)
+            .with_source(parts.identity.members[usize::from(member)].member)
+            .with_values([position, shown(own), shown(other), 0]);
+        parts.notices.note(now, kind, detail);
     }
 
     fn stop_following(&mut self) {

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod applier;
 pub mod birth;
 pub mod callers;
+pub mod chain_query;
 mod client_duties;
 pub mod cluster_node;
 mod connecting;

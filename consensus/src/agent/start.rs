@@ -23,6 +23,7 @@ use lockstep_transport::trace::Tracer;
 
 use super::applier::Applier;
 use super::birth::{self, Birth, BirthError, BirthOrDiskError};
+use super::chain_query::ChainQuery;
 use super::cluster_node::{ClusterNode, NodeParts};
 use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
@@ -183,6 +184,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         ingress_port: parts.ingress_port,
         applier,
         replication: Replication::new(senders?),
+        chain_query: ChainQuery::new(geometry, members + 2)?,
         images: IngressImages::new(sessions_max, limits, receiver_id, nonce),
         channels: EgressChannels::new(sessions_max, nonce),
         delivery: Delivery::new(sessions_max, egress_reader, body_max, is_direct),

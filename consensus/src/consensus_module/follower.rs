@@ -9,6 +9,7 @@ use lockstep_transport::time::Nanos;
 
 use super::{ConsensusModule, Role};
 use crate::action::{Action, Actions, HaltReason};
+use crate::event::LogHash;
 use crate::leadership_term::{TERMS_MAX, truncation_point};
 use crate::member::{LeadershipTermId, MemberId, TermBase};
 use crate::membership::Standing;
@@ -27,6 +28,19 @@ pub(super) enum Joining {
     Requesting {
         /// The next page wanted.
         page: u32,
+    },
+    /// Waits for the chain hash of its own log where the logs part.
+    Hashing {
+        /// Where they part.
+        point: Position,
+    },
+    /// Asks the leader whether its log is the same below. A follower that differs stays here: it
+    /// neither joins, acknowledges nor truncates.
+    Checking {
+        /// Where they part.
+        point: Position,
+        /// The chain hash of its own log there.
+        hash: Option<u64>,
     },
     /// Waits for the ordered truncation.
     Truncating,
@@ -49,6 +63,8 @@ pub(super) struct Following {
     resend_at: Nanos,
     /// Counts this incarnation's joins.
     joins: u32,
+    /// Where the newest one began.
+    joined_at: Position,
 }
 
 impl Following {
@@ -97,7 +113,7 @@ impl ConsensusModule {
     }
 
     /// `from` says that it leads `term`. Whether it is the leader this member now follows.
-    fn hear(
+    pub(super) fn hear(
         &mut self,
         now: Nanos,
         from: MemberId,
@@ -211,12 +227,105 @@ impl ConsensusModule {
                 end: self.log.append,
             };
             self.halt(reason, actions);
-        } else if point < self.log.append {
+        } else if point == 0 {
+            self.finish_join(now, leader, point, actions);
+        } else {
+            // Equal terms at equal positions do not prove equal bytes.
+            self.following.joining = Joining::Hashing { point };
+            let (member, position) = (self.config.member, point);
+            actions.push(Action::HashLog { member, position });
+        }
+    }
+
+    /// The logs are the same below `point`.
+    fn finish_join(
+        &mut self,
+        now: Nanos,
+        leader: MemberId,
+        point: Position,
+        actions: &mut Actions,
+    ) {
+        if point < self.log.append {
             self.following.joining = Joining::Truncating;
             self.log.truncating = Some(point);
             actions.push(Action::Truncate { position: point });
         } else {
             self.start_placing(now, leader, actions);
+        }
+    }
+
+    /// The chain hash of this member's own log at `position` is known.
+    pub(super) fn on_own_log_hashed(
+        &mut self,
+        now: Nanos,
+        position: Position,
+        hash: LogHash,
+        actions: &mut Actions,
+    ) {
+        if self.following.joining != (Joining::Hashing { point: position }) {
+            return;
+        }
+        let hash = match hash {
+            LogHash::Is(hash) => Some(hash),
+            LogHash::NoBoundary => None,
+            LogHash::Unreadable => {
+                // It cannot tell: it asks again when the leader is next heard.
+                self.following.joining = Joining::Draining;
+                return;
+            }
+        };
+        let point = position;
+        self.following.joining = Joining::Checking { point, hash };
+        self.send_join_check(now, actions);
+    }
+
+    fn send_join_check(&mut self, now: Nanos, actions: &mut Actions) {
+        let (Some(to), Joining::Checking { point, hash }) =
+            (self.following.leader, self.following.joining)
+        else {
+            return;
+        };
+        self.following.resend_at = now + self.config.heartbeat_interval_ns;
+        let message = MemberMessage::JoinCheck {
+            term: self.vote.term(),
+            position: point,
+            hash,
+        };
+        actions.push(Action::Send { to, message });
+    }
+
+    /// The followed leader says what its chain hash at `position` is.
+    pub(super) fn on_join_verdict(
+        &mut self,
+        now: Nanos,
+        leader: MemberId,
+        position: Position,
+        other: Option<u64>,
+        actions: &mut Actions,
+    ) {
+        let own = match self.following.joining {
+            Joining::Checking { point, hash } if point == position => hash,
+            Joining::Placing if position > 0 && position == self.log.checkpoint.0 => {
+                Some(self.log.checkpoint.1)
+            }
+            _ => return,
+        };
+        let is_checking = self.following.joining != Joining::Placing;
+        if own == other && own.is_some() {
+            if is_checking && self.log.is_drained() {
+                self.finish_join(now, leader, position, actions);
+            }
+            return;
+        }
+        actions.push(Action::Differs {
+            member: leader,
+            position,
+            own,
+            other,
+        });
+        if !is_checking {
+            actions.push(Action::StopPlacing);
+            self.following.joining = Joining::Draining;
         }
     }
 
@@ -253,12 +362,14 @@ impl ConsensusModule {
         );
         self.following.joining = Joining::Starting;
         self.following.joins += 1;
+        self.following.joined_at = self.log.append;
         actions.push(Action::Follow {
             leader,
             term: self.vote.term(),
             position: self.log.append,
         });
         self.send_join_start(now, actions);
+        self.adopt_commit(actions);
     }
 
     fn send_join_start(&mut self, now: Nanos, actions: &mut Actions) {
@@ -268,7 +379,7 @@ impl ConsensusModule {
         self.following.resend_at = now + self.config.heartbeat_interval_ns;
         let message = MemberMessage::JoinStart {
             term: self.vote.term(),
-            position: self.log.append,
+            position: self.following.joined_at,
             join: self.following.joins,
         };
         actions.push(Action::Send { to, message });
@@ -315,7 +426,10 @@ impl ConsensusModule {
             return;
         }
         match self.following.joining {
-            Joining::Draining | Joining::Truncating => self.tell_alive(now, actions),
+            Joining::Draining | Joining::Hashing { .. } | Joining::Truncating => {
+                self.tell_alive(now, actions);
+            }
+            Joining::Checking { .. } => self.send_join_check(now, actions),
             Joining::Requesting { page } => self.request_page(now, page, actions),
             Joining::Starting => self.send_join_start(now, actions),
             Joining::Placing if self.is_joined() && self.standing != Standing::Returning => {
@@ -365,9 +479,11 @@ impl ConsensusModule {
         self.adopt_commit(actions);
     }
 
-    /// Adopts min(leader's commit, append) once the last durable frame is of its term (C3).
+    /// Adopts min(leader's commit, append) once the last durable frame is of its term (C3), and
+    /// its log was found to be the leader's: a log that differs, or is longer than the leader's,
+    /// never applies its own tail.
     pub(super) fn adopt_commit(&mut self, actions: &mut Actions) {
-        if self.log.term() != self.vote.term() || self.log.truncating.is_some() {
+        if !self.is_joined() || self.log.truncating.is_some() {
             return;
         }
         let position = self.following.leader_commit.min(self.log.append);

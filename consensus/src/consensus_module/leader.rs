@@ -7,6 +7,7 @@ use lockstep_transport::time::{MICROSECOND, Nanos};
 use super::commit::quorum_position;
 use super::{ConsensusModule, Role};
 use crate::action::{Action, Actions, HaltReason};
+use crate::event::LogHash;
 use crate::member::{MEMBERS_MAX, MemberId, TermBase};
 use crate::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 
@@ -29,6 +30,12 @@ struct Follower {
     join: u32,
     /// Where its chain hash was found to differ.
     differs_at: Option<Position>,
+    /// Where it asks for a comparison, and its own chain hash there.
+    check: Option<(Position, Option<u64>)>,
+    /// The leader's chain hash where it asked last.
+    own_hash: Option<(Position, Option<u64>)>,
+    /// Where both were found to be equal.
+    agrees_at: Option<Position>,
 }
 
 /// All volatile state of a leader (C5).
@@ -95,10 +102,15 @@ impl Leading {
         }
     }
 
+    fn checkpoint_hash(&self, position: Position) -> Option<u64> {
+        let is_there = |own: &&(Position, u64)| own.0 == position;
+        let own = self.checkpoints.iter().find(is_there);
+        own.filter(|_| position > 0).map(|own| own.1)
+    }
+
     fn differs_from(&self, checkpoint: (Position, u64)) -> bool {
-        let is_same_place = |own: &&(Position, u64)| own.0 == checkpoint.0;
-        let own = self.checkpoints.iter().find(is_same_place);
-        checkpoint.0 > 0 && own.is_some_and(|own| own.1 != checkpoint.1)
+        let own = self.checkpoint_hash(checkpoint.0);
+        own.is_some_and(|own| own != checkpoint.1)
     }
 }
 
@@ -241,6 +253,96 @@ impl ConsensusModule {
         actions.push(Action::Send { to, message });
     }
 
+    /// `member` asks whether both logs are the same below `position`, where its hash is `hash`.
+    pub(super) fn on_join_check(
+        &mut self,
+        member: MemberId,
+        position: Position,
+        hash: Option<u64>,
+        actions: &mut Actions,
+    ) {
+        let end = self.log.append;
+        let follower = &mut self.leading.followers[usize::from(member)];
+        let is_asked = follower.check.is_some_and(|(asked, _)| asked == position);
+        follower.check = Some((position, hash));
+        match follower.own_hash {
+            Some((known, own)) if known == position => self.judge(member, own, actions),
+            // A log that is longer than its leader's in the leader's own term.
+            _ if position > end => self.judge(member, None, actions),
+            _ if is_asked => {}
+            _ => actions.push(Action::HashLog { member, position }),
+        }
+    }
+
+    /// The chain hash of the leader's log where `member` asked is known.
+    pub(super) fn on_log_hashed(
+        &mut self,
+        member: MemberId,
+        position: Position,
+        hash: LogHash,
+        actions: &mut Actions,
+    ) {
+        let Some(follower) = self.leading.followers.get_mut(usize::from(member)) else {
+            return;
+        };
+        if self.role != Role::Leader || follower.check.is_none_or(|(at, _)| at != position) {
+            return;
+        }
+        let own = match hash {
+            LogHash::Is(hash) => Some(hash),
+            LogHash::NoBoundary => None,
+            LogHash::Unreadable => {
+                // It cannot tell; the follower asks again.
+                follower.check = None;
+                return;
+            }
+        };
+        follower.own_hash = Some((position, own));
+        self.judge(member, own, actions);
+    }
+
+    fn judge(&mut self, member: MemberId, own: Option<u64>, actions: &mut Actions) {
+        let follower = &mut self.leading.followers[usize::from(member)];
+        let Some((position, other)) = follower.check else {
+            return;
+        };
+        let message = MemberMessage::JoinVerdict {
+            term: self.vote.term(),
+            position,
+            hash: own,
+        };
+        actions.push(Action::Send {
+            to: member,
+            message,
+        });
+        if own.is_some() && own == other {
+            follower.agrees_at = Some(position);
+            follower.differs_at = None;
+        } else {
+            self.on_difference(member, position, (own, other), actions);
+        }
+    }
+
+    /// `member` is another log's: it counts for nothing, and both sides say so.
+    fn on_difference(
+        &mut self,
+        member: MemberId,
+        position: Position,
+        (own, other): (Option<u64>, Option<u64>),
+        actions: &mut Actions,
+    ) {
+        let follower = &mut self.leading.followers[usize::from(member)];
+        follower.differs_at = Some(position);
+        follower.durable = 0;
+        actions.push(Action::Differs {
+            member,
+            position,
+            own,
+            other,
+        });
+        self.check_own_log(member, position, actions);
+    }
+
     pub(super) fn on_join_start(
         &mut self,
         member: MemberId,
@@ -249,7 +351,8 @@ impl ConsensusModule {
         actions: &mut Actions,
     ) {
         let follower = &mut self.leading.followers[usize::from(member)];
-        if join <= follower.join || position < 0 || position > self.log.append {
+        let is_agreed = position == 0 || follower.agrees_at == Some(position);
+        if join <= follower.join || !is_agreed || position > self.log.append {
             return;
         }
         follower.join = join;
@@ -273,9 +376,18 @@ impl ConsensusModule {
         let differs = self.leading.differs_from(checkpoint);
         let follower = &mut self.leading.followers[usize::from(member)];
         if differs && follower.differs_at.is_none() {
-            follower.differs_at = Some(checkpoint.0);
-            follower.durable = 0;
-            self.check_own_log(member, checkpoint.0, actions);
+            let own = self.leading.checkpoint_hash(checkpoint.0);
+            let message = MemberMessage::JoinVerdict {
+                term: self.vote.term(),
+                position: checkpoint.0,
+                hash: own,
+            };
+            actions.push(Action::Send {
+                to: member,
+                message,
+            });
+            let hashes = (own, Some(checkpoint.1));
+            self.on_difference(member, checkpoint.0, hashes, actions);
             return;
         }
         if follower.differs_at.is_none() && durable > follower.durable {

@@ -1,6 +1,6 @@
 //! What a node says about the truth of its log: recovery, damage, joining.
 
-use super::{NodeNotice, Row};
+use super::{NodeNotice, Row, Source};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -25,5 +25,36 @@ pub(super) const ROWS: &[Row] = &[
             )
         },
         remedy: "check the disk, that it does not happen again",
+    },
+    Row {
+        kind: NodeNotice::FollowerLogDiffers,
+        text: |detail, _, f| {
+            let [position, own, other, _] = detail.values;
+            write!(
+                f,
+                "member {} at {} has another log below {position} (chain hash {other:016x} there, \
+                 {own:016x} here): it does not follow and counts for nothing",
+                detail.subject,
+                Source(detail.source)
+            )
+        },
+        remedy: "keep the directories of all members as they are, and stop the member that was \
+                 started with another cluster's, an older or a mixed-up directory",
+    },
+    Row {
+        kind: NodeNotice::LeaderLogDiffers,
+        text: |detail, _, f| {
+            let [position, own, other, _] = detail.values;
+            write!(
+                f,
+                "the leader, member {} at {}, has another log below {position} (chain hash \
+                 {other:016x} there, {own:016x} here): this member neither follows, acknowledges \
+                 nor cuts its log",
+                detail.subject,
+                Source(detail.source)
+            )
+        },
+        remedy: "keep the directories of all members as they are, and stop the member that was \
+                 started with another cluster's, an older or a mixed-up directory",
     },
 ];

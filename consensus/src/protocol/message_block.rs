@@ -12,6 +12,8 @@
 //! | 8 | JoinStart | term, position, join (u32), zero (u32) |
 //! | 9 | AppendPosition | term, durable, checkpoint, checkpoint hash (u64) |
 //! | 16 | Hello | see `hello_block` |
+//! | 20 | JoinCheck | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
+//! | 21 | JoinVerdict | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
 //! | 40 to 42 | Output | see `output_block` |
 
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
@@ -35,13 +37,15 @@ const JOIN_REPLY: u16 = 7;
 const JOIN_START: u16 = 8;
 const APPEND_POSITION: u16 = 9;
 const HELLO: u16 = 16;
+const JOIN_CHECK: u16 = 20;
+const JOIN_VERDICT: u16 = 21;
 
 /// Bytes of the block of `template` in this version, `None` if it is not known.
 pub(super) const fn block_length(template: u16) -> Option<usize> {
     Some(match template {
         PRE_VOTE | VOTE | COMMIT_POSITION => 16,
         PRE_VOTE_REQUEST | VOTE_REQUEST | JOIN_START => 24,
-        JOIN_REQUEST | APPEND_POSITION => 32,
+        JOIN_REQUEST | APPEND_POSITION | JOIN_CHECK | JOIN_VERDICT => 32,
         JOIN_REPLY => BLOCK_LENGTH_MAX,
         HELLO => hello_block::LENGTH,
         _ => return output_block::block_length(template),
@@ -60,6 +64,8 @@ pub(super) const fn template_of(message: &MemberMessage) -> (u16, u16) {
         MemberMessage::JoinReply { .. } => (JOIN_REPLY, BLOCK_LENGTH_MAX as u16),
         MemberMessage::JoinStart { .. } => (JOIN_START, 24),
         MemberMessage::AppendPosition { .. } => (APPEND_POSITION, 32),
+        MemberMessage::JoinCheck { .. } => (JOIN_CHECK, 32),
+        MemberMessage::JoinVerdict { .. } => (JOIN_VERDICT, 32),
         MemberMessage::Output(message) => output_block::template_of(message),
         MemberMessage::Hello(_) => (HELLO, hello_block::LENGTH as u16),
     }
@@ -107,6 +113,19 @@ pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
         } => {
             put_all(writer, &[term, position]);
             writer.put_u64(u64::from(join));
+        }
+        MemberMessage::JoinCheck {
+            term,
+            position,
+            hash,
+        }
+        | MemberMessage::JoinVerdict {
+            term,
+            position,
+            hash,
+        } => {
+            put_all(writer, &[term, position, i64::from(hash.is_some())]);
+            writer.put_u64(hash.unwrap_or(0));
         }
         MemberMessage::AppendPosition {
             term,
@@ -198,6 +217,16 @@ impl Fields<'_, '_> {
                 position: self.position()?,
                 join: self.count()?,
             },
+            JOIN_CHECK => MemberMessage::JoinCheck {
+                term: self.term()?,
+                position: self.position()?,
+                hash: self.hash()?,
+            },
+            JOIN_VERDICT => MemberMessage::JoinVerdict {
+                term: self.term()?,
+                position: self.position()?,
+                hash: self.hash()?,
+            },
             APPEND_POSITION => MemberMessage::AppendPosition {
                 term: self.term()?,
                 durable: self.position()?,
@@ -231,6 +260,13 @@ impl Fields<'_, '_> {
             1 => Some(true),
             _ => None,
         }
+    }
+
+    /// A hash that may be missing.
+    fn hash(&mut self) -> Option<Option<u64>> {
+        let is_known = self.flag()?;
+        let hash = self.block.u64()?;
+        (is_known || hash == 0).then_some(is_known.then_some(hash))
     }
 
     fn count(&mut self) -> Option<u32> {

@@ -7,6 +7,7 @@
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 
+use crate::event::LogHash;
 use crate::member::{LeadershipTermId, TermBase};
 
 /// Checkpoints of the chain hash are taken once per so many bytes: small, so that runs of a few
@@ -83,6 +84,16 @@ impl CoreLog {
     pub fn term_at(&self, position: Position) -> LeadershipTermId {
         let above = self.entries.partition_point(|e| e.end < position);
         self.entries.get(above).map_or(0, |entry| entry.term)
+    }
+
+    /// Chain hash at `position`.
+    #[must_use]
+    pub fn hash_at(&self, position: Position) -> LogHash {
+        let below = self.entries.partition_point(|entry| entry.end < position);
+        match self.entries.get(below) {
+            Some(entry) if entry.end == position => LogHash::Is(entry.chain),
+            _ => LogHash::NoBoundary,
+        }
     }
 
     /// Greatest commit position that a leader wrote into the entries.

@@ -421,6 +421,16 @@ impl CoreNode {
                 }
             }
             Action::Send { to, message } => self.send(to, message, net),
+            Action::HashLog { member, position } => {
+                let hash = self.log.hash_at(position);
+                let event = Event::LogHashed {
+                    member,
+                    position,
+                    hash,
+                };
+                self.tell(net.now, event);
+            }
+            Action::Differs { .. } => {}
             Action::StopPlacing => self.placing = None,
             Action::Truncate { position } => {
                 self.truncating = Some(position);

@@ -2,7 +2,7 @@
 
 use lockstep_consensus::action::{Action, Actions};
 use lockstep_consensus::consensus_module::{ConsensusConfig, ConsensusModule, Recovered, Role};
-use lockstep_consensus::event::Event;
+use lockstep_consensus::event::{Event, LogHash};
 use lockstep_consensus::member::{LeadershipTermId, MemberId, TermBase};
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_transport::position::Position;
@@ -58,6 +58,9 @@ pub struct Driven {
     pub now: Nanos,
     actions: Actions,
     incarnations: [u64; 7],
+    /// Whether all logs are the same as far as they reach: comparisons are answered here, and
+    /// tests do not see them.
+    pub is_agreeing: bool,
 }
 
 impl Driven {
@@ -74,6 +77,7 @@ impl Driven {
             now: SECOND,
             actions: Actions::default(),
             incarnations: [1; 7],
+            is_agreeing: true,
         };
         assert_eq!(driven.module.next_deadline(), 0);
         if members > 1 {
@@ -148,11 +152,63 @@ impl Driven {
 
     pub fn event(&mut self, event: Event) -> Vec<Action> {
         self.module.on_event(self.now, event, &mut self.actions);
-        self.take()
+        let actions = self.take();
+        if self.is_agreeing {
+            self.agree(actions)
+        } else {
+            actions
+        }
+    }
+
+    /// Answers what asks whether logs are the same.
+    fn agree(&mut self, actions: Vec<Action>) -> Vec<Action> {
+        let mut left = Vec::new();
+        for action in actions {
+            let caused = match action {
+                Action::HashLog { member, position } => self.event(Event::LogHashed {
+                    member,
+                    position,
+                    hash: LogHash::Is(position as u64),
+                }),
+                Action::Send {
+                    to,
+                    message:
+                        MemberMessage::JoinCheck {
+                            term,
+                            position,
+                            hash,
+                        },
+                } => self.receive(
+                    to,
+                    MemberMessage::JoinVerdict {
+                        term,
+                        position,
+                        hash,
+                    },
+                ),
+                other => vec![other],
+            };
+            left.extend(caused);
+        }
+        left
     }
 
     pub fn receive(&mut self, from: MemberId, message: MemberMessage) -> Vec<Action> {
         let incarnation = self.incarnations[usize::from(from)];
+        if let MemberMessage::JoinStart { term, position, .. } = message
+            && self.is_agreeing
+        {
+            let hash = Some(position as u64);
+            self.event(Event::Message {
+                from,
+                incarnation,
+                message: MemberMessage::JoinCheck {
+                    term,
+                    position,
+                    hash,
+                },
+            });
+        }
         self.event(Event::Message {
             from,
             incarnation,

@@ -4,10 +4,13 @@
 use lockstep_archive::ack_mark::LostAcks;
 use lockstep_consensus::action::{Action, HaltReason};
 use lockstep_consensus::consensus_module::{Recovered, Role};
+use lockstep_consensus::event::{Event, LogHash};
 use lockstep_consensus::member::MemberId;
+use lockstep_consensus::message::MemberMessage;
 
 use crate::harness::{
-    Driven, heartbeat, join_reply, persisted, pre_vote, pre_vote_request, recovered, send,
+    Driven, ENTRY, HEARTBEAT, heartbeat, join_reply, persisted, pre_vote, pre_vote_request,
+    recovered, send,
 };
 
 #[test]
@@ -122,4 +125,162 @@ fn a_cluster_goes_on_with_a_damaged_voter_and_one_whole_log() {
     };
     let mut members = [Driven::new(0, 3, damaged()), Driven::new(1, 3, whole)];
     assert_eq!(elect(&mut members, 50), Some(1));
+}
+
+fn check(term: i64, position: i64, hash: Option<u64>) -> MemberMessage {
+    MemberMessage::JoinCheck {
+        term,
+        position,
+        hash,
+    }
+}
+
+fn verdict(term: i64, position: i64, hash: Option<u64>) -> MemberMessage {
+    MemberMessage::JoinVerdict {
+        term,
+        position,
+        hash,
+    }
+}
+
+fn hashed(member: MemberId, position: i64, hash: LogHash) -> Event {
+    Event::LogHashed {
+        member,
+        position,
+        hash,
+    }
+}
+
+/// A follower whose list of terms is its leader's, about to compare.
+fn comparing() -> Driven {
+    let mut member = Driven::voter(recovered(&[(1, 0)], 640));
+    member.is_agreeing = false;
+    member.receive(1, heartbeat(1, 640));
+    let asked = member.receive(1, join_reply(1, &[(1, 0)]));
+    let (member_id, position) = (0, 640);
+    let expected = Action::HashLog {
+        member: member_id,
+        position,
+    };
+    assert_eq!(asked, [expected]);
+    member
+}
+
+#[test]
+fn two_histories_with_equal_terms_and_bases_do_not_diverge_without_a_word() {
+    let mut member = comparing();
+    let asked = member.event(hashed(0, 640, LogHash::Is(7)));
+    assert_eq!(asked, [send(1, check(1, 640, Some(7)))]);
+    let differs = Action::Differs {
+        member: 1,
+        position: 640,
+        own: Some(7),
+        other: Some(8),
+    };
+    assert_eq!(member.receive(1, verdict(1, 640, Some(8))), [differs]);
+    // It neither joins, acknowledges, cuts nor commits; and goes on telling its leader.
+    for _ in 0..3 {
+        let repeated = member.wait(HEARTBEAT);
+        assert_eq!(repeated, [send(1, check(1, 640, Some(7)))]);
+        assert_eq!(member.receive(1, heartbeat(1, 640)), []);
+    }
+    assert!(!member.module.is_placing());
+    assert_eq!(member.module.commit(), 0);
+}
+
+#[test]
+fn a_log_that_is_longer_than_its_leaders_never_applies_its_own_tail() {
+    let mut leader = Driven::leader(3, recovered(&[(1, 0)], 640));
+    leader.is_agreeing = false;
+    let end = 640 + ENTRY;
+    let answer = leader.receive(1, check(2, end + 320, Some(7)));
+    let differs = Action::Differs {
+        member: 1,
+        position: end + 320,
+        own: None,
+        other: Some(7),
+    };
+    assert_eq!(answer, [send(1, verdict(2, end + 320, None)), differs]);
+    let mut member = comparing();
+    member.event(hashed(0, 640, LogHash::Is(7)));
+    member.receive(1, verdict(1, 640, None));
+    member.receive(1, heartbeat(1, 640));
+    assert_eq!(member.module.commit(), 0);
+}
+
+#[test]
+fn a_follower_joins_once_its_leader_confirms_what_lies_below() {
+    let mut member = comparing();
+    member.event(hashed(0, 640, LogHash::Is(7)));
+    let joined = member.receive(1, verdict(1, 640, Some(7)));
+    assert!(member.module.is_placing());
+    assert!(joined.contains(&Action::Commit { position: 640 }));
+}
+
+#[test]
+fn where_the_leaders_list_names_no_frame_of_its_own_a_follower_differs() {
+    let mut member = comparing();
+    let asked = member.event(hashed(0, 640, LogHash::NoBoundary));
+    assert_eq!(asked, [send(1, check(1, 640, None))]);
+    member.receive(1, verdict(1, 640, Some(7)));
+    assert!(!member.module.is_placing());
+}
+
+#[test]
+fn a_log_that_cannot_be_read_back_is_compared_again_later() {
+    let mut member = comparing();
+    assert_eq!(member.event(hashed(0, 640, LogHash::Unreadable)), []);
+    assert!(!member.receive(1, heartbeat(1, 640)).is_empty());
+}
+
+#[test]
+fn a_leader_sends_its_log_only_from_where_both_logs_agree() {
+    let mut leader = Driven::leader(3, recovered(&[(1, 0)], 640));
+    leader.is_agreeing = false;
+    let start = |position, join| MemberMessage::JoinStart {
+        term: 2,
+        position,
+        join,
+    };
+    assert_eq!(leader.receive(1, start(320, 1)), []);
+    let (member, position) = (1, 320);
+    let asked = leader.receive(1, check(2, 320, Some(7)));
+    assert_eq!(asked, [Action::HashLog { member, position }]);
+    assert_eq!(leader.receive(1, check(2, 320, Some(7))), [], "once");
+    let answer = leader.event(hashed(1, 320, LogHash::Is(7)));
+    assert_eq!(answer, [send(1, verdict(2, 320, Some(7)))]);
+    assert_eq!(leader.receive(1, start(352, 2)), [], "another place");
+    let started = leader.receive(1, start(320, 3));
+    assert_eq!(started, [Action::Replicate { member, position }]);
+}
+
+#[test]
+fn a_leader_that_no_quorum_agrees_with_halts() {
+    let mut leader = Driven::leader(3, recovered(&[(1, 0)], 640));
+    leader.is_agreeing = false;
+    for member in [1, 2] {
+        leader.receive(member, check(2, 320, Some(7)));
+        let told = leader.event(hashed(member, 320, LogHash::Is(8)));
+        assert_eq!(told[0], send(member, verdict(2, 320, Some(8))));
+        assert_eq!(leader.module.is_halted(), member == 2);
+    }
+}
+
+#[test]
+fn a_leader_commits_nothing_before_a_quorum_has_joined() {
+    let mut leader = Driven::leader(3, recovered(&[(1, 0)], 640));
+    leader.is_agreeing = false;
+    leader.durable(640 + ENTRY);
+    leader.receive(1, check(2, 640, Some(7)));
+    leader.event(hashed(1, 640, LogHash::Is(8)));
+    leader.acknowledge(1, 2, 640 + ENTRY);
+    assert_eq!(
+        leader.module.commit(),
+        0,
+        "the one that differs does not count"
+    );
+    leader.receive(2, check(2, 640, Some(8)));
+    leader.event(hashed(2, 640, LogHash::Is(8)));
+    leader.acknowledge(2, 2, 640 + ENTRY);
+    assert_eq!(leader.module.commit(), 640 + ENTRY);
 }
