@@ -277,7 +277,9 @@ impl Node {
     /// Whether the log has no room to grow: requests wait until there is.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.agent.parts().store.is_full()
+        let parts = self.agent.parts();
+        let owed = parts.applier.container().outbox().log_bytes_owed(0);
+        !parts.store.has_room(owed)
     }
 
     /// Why it has stopped, if it has.

@@ -158,7 +158,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     }
 
     fn watch_room(&mut self, now: Nanos, is_due: bool) {
-        let is_full = self.parts.store.is_full();
+        // As ingress is refused: with room for what its effects may take, besides the reserve.
+        let owed = self.parts.applier.container().outbox().log_bytes_owed(0);
+        let is_full = !self.parts.store.has_room(owed);
         let was_full = std::mem::replace(&mut self.watch.is_full, is_full);
         let kind = if is_full {
             NodeNotice::LogFull
