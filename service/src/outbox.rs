@@ -16,8 +16,11 @@ use lockstep_transport::position::Position;
 
 use crate::state_hash::StateHash;
 
+mod difference;
 mod emit_error;
 
+use difference::difference;
+pub use difference::{Difference, Divergence, ResponseVerdict};
 pub use emit_error::EmitError;
 
 /// Bytes an effect is charged at least, so that tiny effects bound the number of items too.
@@ -70,63 +73,6 @@ pub struct Effect<'a> {
     pub message: &'a [u8],
     /// It only says that the service could not emit what it wanted.
     pub is_failure: bool,
-}
-
-/// In what an applied Response differs from what this node's service emitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Difference {
-    /// The name was answered before by what this node's service said then.
-    AnsweredBefore,
-    /// One is an effect, the other says that there is none.
-    Failure,
-    /// This node emitted nothing of that name at this place of the FIFO.
-    Name,
-    /// For another session.
-    Session {
-        /// The session this node's service answered.
-        own: i64,
-        /// The session in the log.
-        logged: i64,
-    },
-    /// Another length.
-    Length {
-        /// Bytes this node's service emitted.
-        own: usize,
-        /// Bytes in the log.
-        logged: usize,
-    },
-    /// Another content.
-    Byte {
-        /// Offset of the first byte that differs.
-        offset: usize,
-        /// That byte as this node's service emitted it.
-        own: u8,
-        /// That byte in the log.
-        logged: u8,
-    },
-}
-
-/// Evidence that this node's service and the log disagree (`log.md` 5.8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Divergence {
-    /// The name the Response in the log bears.
-    pub logged: EffectName,
-    /// The name at the front of this node's FIFO.
-    pub own: Option<EffectName>,
-    /// What differs.
-    pub difference: Difference,
-}
-
-/// Outcome of applying a Response entry (`log.md` 5.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum ResponseVerdict {
-    /// It is the front of the FIFO, byte for byte; the front was popped.
-    Matched,
-    /// Its name was popped before; counted, nothing changed.
-    Ignored,
-    /// It is not what this node emitted; nothing changed.
-    Diverged(Divergence),
 }
 
 /// An effect's place in the byte ring.
@@ -575,31 +521,6 @@ impl Outbox {
             self.bytes = 0;
         }
     }
-}
-
-/// In what a Response of the right name differs from `own`.
-fn difference(own: &Effect<'_>, session: i64, logged: &[u8]) -> Option<Difference> {
-    if own.session != session {
-        return Some(Difference::Session {
-            own: own.session,
-            logged: session,
-        });
-    }
-    if own.message == logged {
-        return None;
-    }
-    if own.message.len() != logged.len() {
-        return Some(Difference::Length {
-            own: own.message.len(),
-            logged: logged.len(),
-        });
-    }
-    let offset = own.message.iter().zip(logged).position(|(a, b)| a != b)?;
-    Some(Difference::Byte {
-        offset,
-        own: own.message[offset],
-        logged: logged[offset],
-    })
 }
 
 #[cfg(test)]

@@ -325,7 +325,8 @@ impl IngressImages {
     fn keep(&mut self, client: ClientKey, count: usize) {
         let hash = self.client_hash(client);
         loop {
-            let (mut images, mut first): (usize, Option<((bool, u64), Slot)>) = (0, None);
+            let mut images = 0;
+            let mut first: Option<(_, Slot)> = None;
             // Looks at all; finds none.
             let _ = self.clients.find(hash, |index| {
                 let row = self.table.at(index);
