@@ -52,7 +52,11 @@ struct Trio {
 fn content(directory: &Path) -> Files {
     let mut files = Files::new();
     for entry in std::fs::read_dir(directory).expect("the directory is there") {
-        let name = entry.expect("an entry").file_name().into_string().unwrap();
+        let name = entry
+            .expect("an entry")
+            .file_name()
+            .into_string()
+            .expect("a name in UTF-8");
         let is_unfinished = name.ends_with(".tmp");
         if !KEPT.contains(&name.as_str()) && !is_unfinished {
             let bytes = std::fs::read(directory.join(&name)).expect("a file");
