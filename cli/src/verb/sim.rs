@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn faults_are_chosen_by_name_or_all_at_once() {
-        assert_eq!(planted_faults("all").unwrap().0.len(), 4);
+        assert_eq!(planted_faults("all").unwrap().0.len(), 5);
         let one = planted_faults("ack-before-fsync").unwrap().0;
         assert_eq!(one, [PlantedFault::AckBeforeFsync]);
         assert!(
