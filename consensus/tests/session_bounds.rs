@@ -12,21 +12,29 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 #[test]
 fn rows_of_vanished_clients_are_freed() {
     const AT_A_TIME: usize = 8;
-    let mut crowd = Crowd::new(1, AT_A_TIME, SECOND);
+    // Their channels end first, then their sessions.
+    let mut crowd = Crowd::new(1, AT_A_TIME, 8 * SECOND);
     crowd.run(SECOND);
     for _ in 0..12 {
-        let first = crowd.clients.len();
-        crowd.connect(AT_A_TIME);
-        // They ask and are gone before any answer reaches them.
-        for client in first..first + AT_A_TIME {
+        // Half of them ask and are gone before any answer reaches them.
+        crowd.connect(AT_A_TIME / 2);
+        for client in &mut crowd.clients {
             for _ in 0..40 {
-                let now = crowd.now;
-                crowd.clients[client].ask(now);
+                client.ask(crowd.now);
             }
+        }
+        // The others are gone before they hear that their session is open.
+        for _ in 0..AT_A_TIME / 2 {
+            crowd.join(None);
+        }
+        while crowd.sessions() < AT_A_TIME {
+            crowd.step();
+        }
+        for client in 0..AT_A_TIME {
             crowd.kill(client);
         }
         let is_free = |crowd: &Crowd| crowd.sessions() == 0;
-        assert!(crowd.run_until(5 * SECOND, is_free), "all expire");
+        assert!(crowd.run_until(20 * SECOND, is_free), "all expire");
         crowd.clients.clear();
     }
     // Streams of clients that are gone are remembered for ten seconds at most.
@@ -62,13 +70,17 @@ fn every_session_with_news_has_its_acknowledgements_logged() {
     const BUSY: usize = 80;
     const QUIET: usize = 20;
     let mut crowd = Crowd::new(1, BUSY + QUIET, 10 * SECOND);
+    crowd.keepalive_interval_ns = 20 * MILLISECOND;
     crowd.run(SECOND);
-    crowd.connect(BUSY + QUIET);
-    crowd.ask_all(0..BUSY + QUIET);
-    // The busy ones have news in every interval; the quiet ones once, and then never again.
+    crowd.connect(BUSY);
+    crowd.ask_all(0..BUSY);
+    crowd.connect(QUIET);
+    crowd.run(300 * MILLISECOND);
+    crowd.ask_all(BUSY..BUSY + QUIET);
+    // The busy ones have news almost always; the quiet ones once, and then never again.
     for _ in 0..10 {
         crowd.ask_all(0..BUSY);
-        crowd.run(400 * MILLISECOND);
+        crowd.run(500 * MILLISECOND);
     }
     let table = crowd.leader().parts().applier.sessions();
     let unlogged = |client: &crowd::Client| {

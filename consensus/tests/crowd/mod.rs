@@ -95,6 +95,8 @@ pub struct Crowd {
     pub cluster: ClusterConfig,
     pub nodes: Vec<Node>,
     pub clients: Vec<Client>,
+    /// Of clients that join from now on.
+    pub keepalive_interval_ns: Nanos,
     next_port: u16,
 }
 
@@ -125,6 +127,7 @@ impl Crowd {
             cluster,
             nodes,
             clients: Vec::new(),
+            keepalive_interval_ns: 200 * MILLISECOND,
             next_port: 1,
         }
     }
@@ -134,7 +137,7 @@ impl Crowd {
             members: self.cluster.members.iter().map(|m| m.ingress).collect(),
             cluster_id: cluster_id(&self.cluster.name),
             term_length: 64 * 1024,
-            keepalive_interval_ns: 200 * MILLISECOND,
+            keepalive_interval_ns: self.keepalive_interval_ns,
             ..ClientConfig::default()
         }
     }
