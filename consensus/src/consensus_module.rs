@@ -587,6 +587,7 @@ const fn is_of_follower(message: &MemberMessage) -> bool {
     matches!(
         message,
         MemberMessage::JoinRequest { .. }
+            | MemberMessage::JoinCheck { .. }
             | MemberMessage::JoinStart { .. }
             | MemberMessage::AppendPosition { .. }
     )
