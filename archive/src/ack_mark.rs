@@ -84,7 +84,7 @@ pub struct AckRecord {
     /// What was acknowledged and had gone when the member started.
     pub lost: Option<LostAcks>,
     /// The run of the host in which the record was written, see
-    /// [`Disk::boot_id`](crate::disk::Disk::boot_id).
+    /// [`Disk::boot_id`].
     pub boot_id: Option<u128>,
 }
 

@@ -3,7 +3,7 @@
 //! Cold, while a node starts. Scans the segments from the start of the log and accepts the
 //! frame at q iff its checksum is good, it says (term id, offset) = q, and its leadership term
 //! is the previous frame's or a greater one that a NewLeadershipTerm entry begins. What lies
-//! above the first failure, and the ack mark, tell what the failure is ([`crate::survey`]): the
+//! above the first failure, and the ack mark, tell what the failure is (`survey`): the
 //! end of the log, or damage of what may have been acknowledged. Damage is reported and never
 //! cut: what lies above it is the member's evidence until its log is repaired. At the end of the
 //! log what was accepted is synced once more, and what a torn write left behind it is erased, so
