@@ -27,7 +27,12 @@ os.execvp(sys.argv[1], sys.argv[1:])
 /// A command that runs the node of `place` under `wrapper`; `None` where that is not to be had.
 fn wrapped(place: &Place, wrapper: &[&str]) -> Option<Command> {
     let (program, arguments) = wrapper.split_first().expect("a wrapper has a name");
-    let output = Command::new(program).args(arguments).arg("true").output();
+    let mut trial = Command::new(program);
+    let output = trial
+        .current_dir(place.path())
+        .args(arguments)
+        .arg("true")
+        .output();
     if !output.is_ok_and(|output| output.status.success()) {
         eprintln!("NOT TESTED: this host does not run {program}");
         return None;

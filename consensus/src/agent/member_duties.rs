@@ -161,9 +161,6 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 .tracer
                 .cursor(TracePoint::RequestFollowerAck, before, durable);
         }
-        if let MemberMessage::JoinReply { end, .. } = envelope.message {
-            self.joined_end = end;
-        }
         self.on_signed_message(now, member, &envelope.sender, envelope.message);
     }
 

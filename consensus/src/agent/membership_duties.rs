@@ -75,9 +75,19 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                     message,
                 };
                 parts.module.on_event(now, event, &mut self.actions);
+                self.note_joined_end(from, &message);
                 self.carry_out(now);
             }
             Err(refusal) => self.note_refusal(now, from, sender, refusal),
+        }
+    }
+
+    /// Only the leader that is followed says where its log ended when it was joined.
+    fn note_joined_end(&mut self, from: MemberId, message: &MemberMessage) {
+        if let MemberMessage::JoinReply { end, .. } = *message
+            && self.parts.module.leader() == Some(from)
+        {
+            self.joined_end = end;
         }
     }
 
