@@ -82,7 +82,9 @@ impl Flow {
             _ => self.add(),
         };
         self.book.apply(SESSION, &request, &mut |_, _| {});
-        if request.action == Action::Add && self.book.open_order(request.order_id).is_some() {
+        if request.action == Action::Add
+            && self.book.open_order(SESSION, request.order_id).is_some()
+        {
             self.added.push((request.order_id, request.symbol));
         }
         request
@@ -128,7 +130,7 @@ impl Flow {
         while !self.added.is_empty() {
             let at = self.random.below(self.added.len() as u64) as usize;
             let found = self.added[at];
-            if self.book.open_order(found.0).is_some() {
+            if self.book.open_order(SESSION, found.0).is_some() {
                 return Some(found);
             }
             self.added.swap_remove(at);
@@ -154,7 +156,7 @@ impl Flow {
         let Some((order_id, symbol)) = self.open() else {
             return self.add();
         };
-        let open = self.book.open_order(order_id).expect("it is open");
+        let open = self.book.open_order(SESSION, order_id).expect("it is open");
         let keeps_price = self.random.below(2) == 0;
         let step = (self.random.below(9) as i64 - 4) * TICK;
         OrderRequest {
@@ -178,13 +180,17 @@ impl Flow {
     /// Well-formed, but not to be accepted.
     fn rejected(&mut self) -> OrderRequest {
         let new = self.add();
-        let kind = self.random.below(9);
-        if kind < 4 {
+        let kind = self.random.below(10);
+        if kind < 5 {
             return match kind {
                 0 => OrderRequest { quantity: 0, ..new },
                 1 => OrderRequest { price: 0, ..new },
                 2 => OrderRequest {
                     price: -new.price,
+                    ..new
+                },
+                3 => OrderRequest {
+                    price: new.price * 100,
                     ..new
                 },
                 _ => OrderRequest { symbol: 99, ..new },
@@ -193,7 +199,7 @@ impl Flow {
         let Some((order_id, symbol)) = self.open() else {
             return OrderRequest { quantity: 0, ..new };
         };
-        let open = self.book.open_order(order_id).expect("it is open");
+        let open = self.book.open_order(SESSION, order_id).expect("it is open");
         let known = OrderRequest {
             action: Action::Replace,
             side: Some(open.side),
@@ -203,19 +209,19 @@ impl Flow {
             quantity: open.filled + open.remaining,
         };
         match kind {
-            4 => OrderRequest {
+            5 => OrderRequest {
                 action: Action::Add,
                 ..known
             },
-            5 => OrderRequest {
+            6 => OrderRequest {
                 order_id: 1_000_000_000 + order_id,
                 ..known
             },
-            6 => OrderRequest {
+            7 => OrderRequest {
                 side: Some(open.side.opposite()),
                 ..known
             },
-            7 => OrderRequest {
+            8 => OrderRequest {
                 symbol: (symbol + 1) % SYMBOLS as u32,
                 ..known
             },

@@ -5,7 +5,9 @@ use lockstep_service::container::Container;
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_service::outbox::OutboxLimits;
 use lockstep_service::samples::order_book::OrderBook;
-use lockstep_service::samples::order_book::codec::{Action, OrderRequest, Report, Side};
+use lockstep_service::samples::order_book::codec::{
+    Action, OrderRequest, RejectReason, Report, Side,
+};
 
 /// The default limits of a cluster.
 const LIMITS: OutboxLimits = OutboxLimits {
@@ -84,6 +86,62 @@ fn worthless_prices_fill_the_book_for_nobody() {
     assert_eq!(book.best(0, Side::Buy), Some((PRICE, LOT)));
     let reports = add(&mut book, 4, 20_000, Side::Sell, PRICE, 1);
     assert_eq!(traded(&reports, 4), LOT);
+}
+
+#[test]
+fn a_worthless_or_mistaken_price_is_refused_once_the_symbol_has_traded() {
+    let mut book = OrderBook::default();
+    add(&mut book, 1, 1, Side::Sell, PRICE, 1);
+    add(&mut book, 2, 1, Side::Buy, PRICE, 1);
+    for side in [Side::Buy, Side::Sell] {
+        for price in [1, 10_000, PRICE / 5 - 1, PRICE * 5 + 1, 1 << 40] {
+            let far = request(Action::Add, 2, side, price, 1 << 30);
+            let reports = apply(&mut book, 3, far);
+            let Report::Reject { reason, .. } = reports[0].1 else {
+                panic!("{price}: {reports:?}");
+            };
+            assert_eq!(reason, RejectReason::OutsideBand);
+        }
+    }
+    assert_eq!(book.open_orders(), 0);
+    for (id, price) in [(2, PRICE / 5), (3, PRICE * 5)] {
+        let side = if price < PRICE { Side::Buy } else { Side::Sell };
+        assert!(!is_rejected(&add(&mut book, 3, id, side, price, 1)));
+    }
+}
+
+#[test]
+fn a_first_trade_at_any_price_shuts_nobody_out() {
+    for silly in [1, 1 << 40] {
+        let mut book = OrderBook::default();
+        for (session, side) in [(1, Side::Sell), (2, Side::Buy)] {
+            apply(
+                &mut book,
+                session,
+                request(Action::Add, 1, side, silly, 1 << 30),
+            );
+        }
+        assert_eq!(book.reference(0), Some(silly));
+        // Whoever stands at a better price leads the band back to where the symbol is worth it.
+        let (side, mut id) = if silly < PRICE {
+            (Side::Buy, 1)
+        } else {
+            (Side::Sell, 1)
+        };
+        while book.best(0, side).is_none_or(|(price, _)| price != PRICE) {
+            let at = book.reference(0).expect("it has traded");
+            let price = match side {
+                Side::Buy => (at * 5).min(PRICE),
+                Side::Sell => (at + 4).div_euclid(5).max(PRICE),
+            };
+            let step = request(Action::Add, id, side, price, 1 << 30);
+            assert!(!is_rejected(&apply(&mut book, 3, step)), "{at} to {price}");
+            id += 1;
+        }
+        assert!(id <= 10, "{id} orders");
+        let reports = add(&mut book, 4, 1, side.opposite(), PRICE, 1);
+        assert_eq!(traded(&reports, 4), LOT);
+    }
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn the_file_fills_the_book_with_every_kind_of_outcome() {
         RejectReason::SymbolMismatch,
         RejectReason::UnknownSymbol,
         RejectReason::BelowMinimum,
+        RejectReason::OutsideBand,
     ];
     for reason in expected {
         assert!(

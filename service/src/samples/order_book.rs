@@ -6,9 +6,11 @@
 //! Everything is reserved at construction; nothing is allocated per message. The work of a
 //! request is bounded by [`BookLimits`], that of a closing session by its open orders.
 
+mod band;
 pub mod codec;
 pub mod csv;
 mod levels;
+mod limits;
 mod matching;
 mod orders;
 mod owners;
@@ -20,81 +22,12 @@ use self::codec::{
     AckKind, Action, OrderRequest, PRICE_MAX, QUANTITY_MAX, RejectReason, Report, Side,
 };
 use self::levels::Levels;
+pub use self::limits::{BAND_PERCENT_LIMIT, BookLimits, ORDERS_LIMIT, SIDE_ORDERS_LIMIT};
 use self::matching::Taker;
 use self::orders::{NO_ORDER, Orders};
 use self::owners::Owners;
 use self::reports::Outgoing;
 use crate::state_hash::StateHash;
-
-/// Sizes and rules of the order book, fixed at construction and equal on every node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BookLimits {
-    /// Symbols 0 to this, exclusive; each has its book.
-    pub symbols_max: u32,
-    /// Most open orders of one side of one symbol; at most 2^20.
-    pub side_orders_max: u32,
-    /// Most open orders of one session, over all symbols; less than a side holds, so that no
-    /// session fills one alone. They are all cancelled in one step when it closes.
-    pub session_orders_max: u32,
-    /// Most sessions with open orders.
-    pub sessions_max: u32,
-    /// Least price times quantity of an order, in units of both, 10^-7.
-    pub notional_min: u64,
-    /// Most makers one request trades with.
-    pub fills_max: u32,
-    /// Most other sessions one request trades with: each is sent a message.
-    pub counterparties_max: u32,
-}
-
-impl Default for BookLimits {
-    fn default() -> Self {
-        Self {
-            symbols_max: 16,
-            side_orders_max: 4_096,
-            session_orders_max: 2_048,
-            // As many as a cluster may have.
-            sessions_max: 65_536,
-            // 1.00
-            notional_min: 10_000_000,
-            fills_max: 256,
-            counterparties_max: 48,
-        }
-    }
-}
-
-impl BookLimits {
-    /// Most messages one request is answered with, what a cluster must permit as effects of one
-    /// cause: those to the taker, one to each counterparty and another for each whose reports
-    /// need more than one, and one to whom is cancelled for a better price.
-    #[must_use]
-    pub const fn messages_max(&self) -> u32 {
-        let further = self.fills_max / reports::FILLS_PER_MESSAGE;
-        (further + 2) + (self.counterparties_max + further) + 1
-    }
-
-    /// Most bytes of these messages.
-    #[must_use]
-    pub const fn message_bytes_max(&self) -> usize {
-        let reports = self.reports_max() as usize * codec::REPORT_LENGTH_MAX;
-        reports + self.messages_max() as usize * crate::outbox::EFFECT_CHARGE_MIN
-    }
-
-    /// Most reports of one request: the answer, a fill to either side, a cancelled order.
-    const fn reports_max(&self) -> u32 {
-        2 + 2 * self.fills_max
-    }
-
-    /// Most open orders over all symbols.
-    const fn orders_max(&self) -> u64 {
-        self.symbols_max as u64 * 2 * self.side_orders_max as u64
-    }
-}
-
-/// Largest `side_orders_max`: so many orders of the largest quantity still add up in 64 bits.
-pub const SIDE_ORDERS_LIMIT: u32 = 1 << 20;
-
-/// Most orders over all symbols that a book can be made for: about 2 GiB.
-pub const ORDERS_LIMIT: u64 = 1 << 24;
 
 /// What the books did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,13 +70,30 @@ pub struct OpenOrder {
 /// A request gets one Ack or Reject, then a Fill per maker met; the owner of the maker gets the
 /// Fill too. All reports that one request has for a session are one message ([`reports`]).
 ///
+/// # Order ids
+/// An order is known by the session that added it and the id that this session gave it. So ids
+/// are no session's to take from another: two may use the same, and nobody can change, or even
+/// find, an order of another session. An id is a duplicate while its own order is open.
+///
 /// # Changing orders
-/// Only the session that added an order may change it; an id is a duplicate while its order is
-/// open. The quantity of a replace is the *total*, as in FIX: what was filled counts, so a replace
+/// The quantity of a replace is the *total*, as in FIX: what was filled counts, so a replace
 /// that races a fill trades no more than it says. A total not above what was filled ends the
 /// order (`remaining` 0); an order that was filled whole is unknown: too late. The place in the
 /// queue is kept only at the same price with a total not larger, otherwise the order is as new
 /// and may trade. A trade with oneself is a trade.
+///
+/// # Price bands
+/// Once a symbol has traded, a price that is [`BookLimits::band_percent`] of where it trades, or
+/// farther, either way, is rejected ([`OutsideBand`](codec::RejectReason::OutsideBand)), also as
+/// the new price of a replace: it is worthless, or a slip of the hand. Where it trades is the
+/// price of the last trade; or the best bid if that is higher, the best ask if that is lower,
+/// since whoever names a better price stands there to trade. Orders that rest stay when it moves
+/// away from them.
+///
+/// An exchange begins a day with a reference of its own. This book is told none, so two sessions
+/// may make a first trade at any price between themselves. That shuts nobody out: each order that
+/// rests a band away moves the reference by as much, so a few lead back from anywhere, which is
+/// why the band is wide.
 ///
 /// # A full side
 /// A side of a symbol holds [`BookLimits::side_orders_max`] orders, of as many prices. When one
@@ -169,6 +119,8 @@ pub struct OrderBook {
     owners: Owners,
     /// Bids of symbol s at 2 s, asks at 2 s + 1.
     sides: Vec<Levels>,
+    /// Price of the last trade of each symbol; 0 before there was one.
+    last_prices: Vec<i64>,
     totals: BookTotals,
     /// Plans made so far; tells sessions that a plan has counted from others.
     plans: u64,
@@ -185,24 +137,10 @@ impl OrderBook {
     /// Empty books.
     ///
     /// # Panics
-    /// When a limit is 0, `session_orders_max` is not below `side_orders_max`, or there would be
-    /// more than [`SIDE_ORDERS_LIMIT`] orders per side or [`ORDERS_LIMIT`] in all.
+    /// When `limits` contradict what [`BookLimits`] says of them.
     #[must_use]
     pub fn new(limits: BookLimits) -> Self {
-        assert!(
-            limits.symbols_max > 0 && limits.sessions_max > 0 && limits.session_orders_max > 0,
-            "empty order book: {limits:?}"
-        );
-        assert!(
-            limits.fills_max > 0 && limits.counterparties_max > 0,
-            "a book without trades: {limits:?}"
-        );
-        assert!(
-            limits.session_orders_max < limits.side_orders_max
-                && limits.side_orders_max <= SIDE_ORDERS_LIMIT
-                && limits.orders_max() <= ORDERS_LIMIT,
-            "orders out of range: {limits:?}"
-        );
+        limits.check();
         let side = |side| Levels::new(side, limits.side_orders_max);
         Self {
             limits,
@@ -211,6 +149,7 @@ impl OrderBook {
             sides: (0..limits.symbols_max)
                 .flat_map(|_| [side(Side::Buy), side(Side::Sell)])
                 .collect(),
+            last_prices: vec![0; limits.symbols_max as usize],
             totals: BookTotals::default(),
             plans: 0,
             outgoing: Outgoing::new(limits.reports_max() as usize),
@@ -260,9 +199,10 @@ impl OrderBook {
     ) -> Result<(), RejectReason> {
         let taker = self.taker(session, request)?;
         self.check_notional(request)?;
-        if self.orders.find(request.order_id).is_some() {
+        if self.orders.find(session, request.order_id).is_some() {
             return Err(RejectReason::DuplicateOrder);
         }
+        self.check_band(&taker)?;
         let plan = self.plan(&taker);
         if plan.rests(&taker) > 0 {
             self.check_room(&taker)?;
@@ -323,6 +263,9 @@ impl OrderBook {
         let is_done = taker.quantity == 0;
         if !is_done {
             self.check_notional(request)?;
+            if taker.price != order.price {
+                self.check_band(&taker)?;
+            }
         }
         let keeps_place = order.price == taker.price && taker.quantity <= order.quantity;
         if !is_done && !keeps_place {
@@ -385,12 +328,9 @@ impl OrderBook {
 
     /// The open order that `session` wants to change.
     fn own_order(&self, session: i64, request: &OrderRequest) -> Result<u32, RejectReason> {
-        let slot = self.orders.find(request.order_id);
+        let slot = self.orders.find(session, request.order_id);
         let slot = slot.ok_or(RejectReason::UnknownOrder)?;
         let order = self.orders.get(slot);
-        if self.owners.get(order.owner).session != session {
-            return Err(RejectReason::NotOwner);
-        }
         if order.symbol != request.symbol {
             return Err(RejectReason::SymbolMismatch);
         }
@@ -444,10 +384,10 @@ impl OrderBook {
         self.orders.len()
     }
 
-    /// An order that is open; `None` when it is not.
+    /// The order that `session` calls `order_id`; `None` when it is not open.
     #[must_use]
-    pub fn open_order(&self, order_id: u64) -> Option<OpenOrder> {
-        let order = self.orders.get(self.orders.find(order_id)?);
+    pub fn open_order(&self, session: i64, order_id: u64) -> Option<OpenOrder> {
+        let order = self.orders.get(self.orders.find(session, order_id)?);
         Some(OpenOrder {
             side: order.side,
             price: order.price,
@@ -474,7 +414,7 @@ impl OrderBook {
             .map(|order| (order.id, order.price, order.quantity))
     }
 
-    /// Hash of every open order in queue order and of the totals; walks them all.
+    /// Hash of every open order in queue order, the last prices and the totals; walks them all.
     #[must_use]
     pub fn hash(&self) -> u64 {
         let mut hash = StateHash::new();
@@ -482,11 +422,14 @@ impl OrderBook {
             hash.word(levels.len() as u64);
             for order in levels.queue(&self.orders) {
                 hash.word(order.id);
-                hash.word(self.owners.get(order.owner).session as u64);
+                hash.word(order.session as u64);
                 hash.word(order.price as u64);
                 hash.word(order.quantity);
                 hash.word(order.filled);
             }
+        }
+        for price in &self.last_prices {
+            hash.word(*price as u64);
         }
         let totals = &self.totals;
         for word in [

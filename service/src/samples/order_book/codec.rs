@@ -105,7 +105,7 @@ pub struct OrderRequest {
     pub side: Option<Side>,
     /// The instrument.
     pub symbol: u32,
-    /// The order, chosen by the client, unique among open orders.
+    /// The order: a number the session chooses, unique among its own open orders.
     pub order_id: u64,
     /// Limit price in units of [`PRICE_DECIMALS`]; 0 for a cancel.
     pub price: i64,
@@ -132,9 +132,10 @@ pub enum AckKind {
 pub enum RejectReason {
     /// The bytes are no request.
     Malformed = 1,
-    /// An order of that id is open.
+    /// The session has an open order of that id.
     DuplicateOrder = 2,
-    /// No order of that id is open: it never was, or it is too late and it is filled or cancelled.
+    /// The session has no open order of that id: it never had, or it is too late and it is filled
+    /// or cancelled.
     UnknownOrder = 3,
     /// The quantity is 0.
     ZeroQuantity = 4,
@@ -142,8 +143,7 @@ pub enum RejectReason {
     QuantityTooLarge = 5,
     /// The price is not positive or exceeds [`PRICE_MAX`].
     BadPrice = 6,
-    /// Another session added the order.
-    NotOwner = 7,
+    // 7 was once an order of another session; ids are a session's own now.
     /// The order is on the other side.
     SideMismatch = 8,
     /// The order is of another symbol.
@@ -157,6 +157,8 @@ pub enum RejectReason {
     TooManyOrders = 13,
     /// Price times quantity is below the least that may be ordered.
     BelowMinimum = 14,
+    /// The price is too far from where the symbol trades.
+    OutsideBand = 15,
 }
 
 impl RejectReason {
@@ -168,13 +170,13 @@ impl RejectReason {
             4 => Self::ZeroQuantity,
             5 => Self::QuantityTooLarge,
             6 => Self::BadPrice,
-            7 => Self::NotOwner,
             8 => Self::SideMismatch,
             9 => Self::SymbolMismatch,
             10 => Self::UnknownSymbol,
             11 => Self::BookFull,
             13 => Self::TooManyOrders,
             14 => Self::BelowMinimum,
+            15 => Self::OutsideBand,
             _ => return None,
         })
     }
@@ -226,7 +228,8 @@ pub enum Report {
         /// The order named by the request; 0 when malformed.
         order_id: u64,
     },
-    /// Two orders traded, at the maker's price.
+    /// Two orders traded, at the maker's price. Both sessions are told alike; each knows its own
+    /// order by the side, for the ids are of two sessions.
     Fill {
         /// Side of the order that came later.
         taker_side: Side,

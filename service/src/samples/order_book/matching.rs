@@ -118,7 +118,6 @@ impl OrderBook {
         let makers = &mut self.sides[taker.side.opposite().index(taker.symbol)];
         let slot = makers.first().expect("the plan counted this maker");
         let maker = *self.orders.get(slot);
-        let maker_session = self.owners.get(maker.owner).session;
         let quantity = maker.quantity.min(taker.quantity);
         taker.quantity -= quantity;
         taker.filled += quantity;
@@ -128,6 +127,7 @@ impl OrderBook {
             makers.reduce(slot, quantity, &mut self.orders);
             self.orders.get_mut(slot).filled += quantity;
         }
+        self.last_prices[taker.symbol as usize] = maker.price;
         self.totals.fills += 1;
         self.totals.quantity += u128::from(quantity);
         self.totals.notional += maker.price as u128 * u128::from(quantity);
@@ -142,8 +142,8 @@ impl OrderBook {
             taker_remaining: taker.quantity,
         };
         report(taker.session, &fill);
-        if maker_session != taker.session {
-            report(maker_session, &fill);
+        if maker.session != taker.session {
+            report(maker.session, &fill);
         }
     }
 
@@ -156,7 +156,6 @@ impl OrderBook {
         let last = self.side(taker).last_behind(taker.price);
         let slot = last.expect("the caller checked that there is room");
         let order = *self.orders.get(slot);
-        let session = self.owners.get(order.owner).session;
         self.remove(slot);
         self.totals.cancelled += 1;
         let cancelled = Report::Cancelled {
@@ -166,12 +165,13 @@ impl OrderBook {
             quantity: order.quantity,
             filled: order.filled,
         };
-        report(session, &cancelled);
+        report(order.session, &cancelled);
     }
 
     /// Puts what is left of `taker` at the end of the queue of its price.
     fn rest(&mut self, taker: &Taker) {
         let slot = self.orders.insert(Order {
+            session: taker.session,
             id: taker.id,
             price: taker.price,
             quantity: taker.quantity,

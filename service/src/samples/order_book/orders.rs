@@ -1,4 +1,4 @@
-//! Open orders in a fixed slab, found by id.
+//! Open orders in a fixed slab, found by the session that added them and the id it gave them.
 //!
 //! Owned by the book. It does not know queues or owners: the links belong to `levels` and
 //! `owners`.
@@ -12,13 +12,16 @@ pub(super) const NO_ORDER: u32 = u32::MAX;
 /// An open order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
+    /// The session that added it.
+    pub(super) session: i64,
+    /// What that session calls it.
     pub(super) id: u64,
     pub(super) price: i64,
     /// What is open.
     pub(super) quantity: u64,
     /// What has traded.
     pub(super) filled: u64,
-    /// Slot of its session among the owners.
+    /// Slot of `session` among the owners.
     pub(super) owner: u32,
     pub(super) symbol: u32,
     pub(super) side: Side,
@@ -30,6 +33,13 @@ pub(super) struct Order {
     pub(super) older: u32,
     /// The same session's order that was linked after this one.
     pub(super) newer: u32,
+}
+
+/// Hash of the key of an order; sessions that count their orders alike must not collide.
+fn hash(session: i64, id: u64) -> u64 {
+    (session as u64)
+        .wrapping_mul(0xD6E8_FEB8_6659_FD93)
+        .wrapping_add(id)
 }
 
 /// All open orders.
@@ -65,11 +75,16 @@ impl Orders {
         &mut self.slots[slot as usize]
     }
 
-    pub(super) fn find(&self, id: u64) -> Option<u32> {
-        self.index.find(id, |slot| self.get(slot).id)
+    /// The open order that `session` calls `id`.
+    pub(super) fn find(&self, session: i64, id: u64) -> Option<u32> {
+        let is_meant = |slot: u32| {
+            let order = self.get(slot);
+            order.id == id && order.session == session
+        };
+        self.index.find(hash(session, id), is_meant)
     }
 
-    /// Stores an order whose id is not there; the caller checked that there is room.
+    /// Stores an order whose key is not there; the caller checked that there is room.
     pub(super) fn insert(&mut self, order: Order) -> u32 {
         assert!(
             self.len < self.capacity,
@@ -84,9 +99,7 @@ impl Orders {
             *self.get_mut(slot) = order;
             slot
         };
-        let slots = &self.slots;
-        self.index
-            .insert(order.id, slot, |slot| slots[slot as usize].id);
+        self.index.insert(hash(order.session, order.id), slot);
         self.len += 1;
         slot
     }
@@ -94,8 +107,8 @@ impl Orders {
     /// Frees a slot whose order is linked to no other any more.
     pub(super) fn remove(&mut self, slot: u32) {
         let slots = &self.slots;
-        let id = |slot: u32| slots[slot as usize].id;
-        self.index.remove(id(slot), id);
+        let hash_of = |slot: u32| hash(slots[slot as usize].session, slots[slot as usize].id);
+        self.index.remove(slot, hash_of);
         let free = self.free;
         self.get_mut(slot).next = free;
         self.free = slot;
@@ -109,8 +122,9 @@ mod tests {
 
     use super::*;
 
-    fn order(id: u64) -> Order {
+    fn order(session: i64, id: u64) -> Order {
         Order {
+            session,
             id,
             price: 1,
             quantity: 1,
@@ -134,21 +148,22 @@ mod tests {
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            let id = (random >> 33) % 200;
-            match orders.find(id) {
+            let key @ (session, id) = ((random >> 33) as i64 % 4, (random >> 40) % 50);
+            match orders.find(session, id) {
                 Some(slot) => {
-                    assert_eq!(model.remove(&id), Some(slot));
+                    assert_eq!(model.remove(&key), Some(slot));
                     orders.remove(slot);
                 }
-                None if orders.len() == 64 => assert!(!model.contains_key(&id)),
+                None if orders.len() == 64 => assert!(!model.contains_key(&key)),
                 None => {
-                    assert_eq!(model.insert(id, orders.insert(order(id))), None);
+                    let slot = orders.insert(order(session, id));
+                    assert_eq!(model.insert(key, slot), None);
                 }
             }
             assert_eq!(orders.len() as usize, model.len());
         }
-        for (id, slot) in model {
-            assert_eq!(orders.find(id), Some(slot));
+        for ((session, id), slot) in model {
+            assert_eq!(orders.find(session, id), Some(slot));
             assert_eq!(orders.get(slot).id, id);
         }
     }

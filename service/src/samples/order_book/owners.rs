@@ -51,8 +51,8 @@ impl Owners {
     }
 
     pub(super) fn find(&self, session: i64) -> Option<u32> {
-        self.index
-            .find(session as u64, |slot| self.get(slot).session as u64)
+        let is_meant = |slot: u32| self.get(slot).session == session;
+        self.index.find(session as u64, is_meant)
     }
 
     /// Open orders of `session`; `None` when it has none and there is no room for it.
@@ -87,10 +87,7 @@ impl Owners {
             *self.get_mut(slot) = owner;
             slot
         };
-        let slots = &self.slots;
-        self.index.insert(session as u64, slot, |slot| {
-            slots[slot as usize].session as u64
-        });
+        self.index.insert(session as u64, slot);
         self.len += 1;
         slot
     }
@@ -127,8 +124,8 @@ impl Owners {
 
     fn leave(&mut self, slot: u32) {
         let slots = &self.slots;
-        let key = |slot: u32| slots[slot as usize].session as u64;
-        self.index.remove(key(slot), key);
+        let hash = |slot: u32| slots[slot as usize].session as u64;
+        self.index.remove(slot, hash);
         let free = self.free;
         self.get_mut(slot).newest = free;
         self.free = slot;
