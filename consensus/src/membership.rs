@@ -148,6 +148,10 @@ pub struct Membership {
     next_hello: Nanos,
     is_announcing: bool,
     draws: u128,
+    /// What this member may do, as of the last change: asked several times in each cycle.
+    standing: Standing,
+    /// Whether something may have to be written down that is not.
+    is_unsettled: bool,
 }
 
 impl Membership {
@@ -166,7 +170,7 @@ impl Membership {
         } = config;
         let mut formation = Formation::new(member, members, directory, notes.formation, has_term);
         formation.form_alone(config.uuid);
-        Self {
+        let mut membership = Self {
             config,
             incarnation,
             formation,
@@ -178,12 +182,26 @@ impl Membership {
             next_hello: Nanos::MIN,
             is_announcing: true,
             draws: 0,
-        }
+            standing: Standing::Forming,
+            is_unsettled: true,
+        };
+        membership.note_change();
+        membership
     }
 
     /// What this member may do now.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub const fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Something was heard or written that may change what this member may do or must remember.
+    fn note_change(&mut self) {
+        self.standing = self.judge_standing();
+        self.is_unsettled = true;
+    }
+
+    fn judge_standing(&self) -> Standing {
         match self.formation.stage() {
             FormationStage::Waiting => Standing::Forming,
             FormationStage::Learner => Standing::Learner,
@@ -262,7 +280,11 @@ impl Membership {
         if sender.cluster != own {
             return Err(Refusal::OtherUuid);
         }
-        self.observe(now, from, sender)
+        let admitted = self.observe(now, from, sender)?;
+        if admitted.is_new {
+            self.note_change();
+        }
+        Ok(admitted)
     }
 
     /// A hello has come.
@@ -270,6 +292,18 @@ impl Membership {
     /// # Errors
     /// Why it must not be heard.
     pub fn on_hello(
+        &mut self,
+        now: Nanos,
+        from: MemberId,
+        sender: &Sender,
+        hello: &Hello,
+    ) -> Result<HelloOutcome, Refusal> {
+        let outcome = self.hear_hello(now, from, sender, hello);
+        self.note_change();
+        outcome
+    }
+
+    fn hear_hello(
         &mut self,
         now: Nanos,
         from: MemberId,
@@ -387,16 +421,18 @@ impl Membership {
     }
 
     /// What should be durable and is not, as (directory id, notes), unless it is on its way.
-    #[must_use]
-    pub fn wanted(&self) -> Option<(DirectoryId, MembershipNotes)> {
+    pub fn wanted(&mut self) -> Option<(DirectoryId, MembershipNotes)> {
+        if !self.is_unsettled || self.writing.is_some() {
+            return None;
+        }
         let formation = self.formation.wanted();
         let notes = MembershipNotes {
             formation: formation.unwrap_or(self.formation.hello().durable),
             known: self.known,
         };
         let directory = self.formation.directory();
-        let is_durable = notes == self.durable && directory == self.durable_directory;
-        (self.writing.is_none() && !is_durable).then_some((directory, notes))
+        self.is_unsettled = notes != self.durable || directory != self.durable_directory;
+        self.is_unsettled.then_some((directory, notes))
     }
 
     /// What was wanted is on its way to the disk.
@@ -424,10 +460,16 @@ impl Membership {
         let was_ready = self.formation.hello().is_ready;
         self.formation.on_persisted(&notes.formation);
         self.is_announcing |= self.formation.hello().is_ready != was_ready;
+        self.note_change();
     }
 
     /// Members, one bit each, to which a hello is due now; each must be sent.
     pub fn take_due(&mut self, now: Nanos) -> u8 {
+        debug_assert_eq!(
+            self.standing,
+            self.judge_standing(),
+            "a change was not noted"
+        );
         if !self.may_speak() || self.config.members == 1 {
             return 0;
         }
