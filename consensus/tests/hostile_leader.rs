@@ -2,18 +2,14 @@
 //! refuses with a counter of its own, never by an assertion, and follows a good leader afterwards.
 #![cfg(feature = "sim")]
 
-use core::net::{Ipv4Addr, SocketAddr};
+mod small_node;
 
 use lockstep_archive::checksum::FrameSeal;
-use lockstep_archive::sim::{SimDisk, SimDiskConfig};
-use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::fault::NodeFault;
 use lockstep_consensus::agent::identity::{cluster_id, config_digest, log_session_id};
 use lockstep_consensus::agent::leadership::blank_header;
-use lockstep_consensus::agent::start::{StartParts, start};
 use lockstep_consensus::cluster_limits::ClusterLimits;
-use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
-use lockstep_consensus::counters::Counters;
+use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::entry_body::NewLeadershipTerm;
 use lockstep_consensus::formation::{DurableFormation, FormationRecord, Incarnation};
 use lockstep_consensus::member::{MEMBERS_MAX, TermBase};
@@ -27,11 +23,10 @@ use lockstep_service::log_entry::{EntryKind, LOG_STREAM_ID};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::Seal;
 use lockstep_transport::position::{Geometry, Position, align_frame};
-use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
-use lockstep_transport::trace::Tracer;
 use proptest::prelude::*;
+use small_node::{Boot, SmallNode, boot, three_members};
 
 /// The leader's list: its own term begins after an older one.
 const LIST: [(i64, Position); 2] = [(1, 0), (3, 640)];
@@ -47,26 +42,6 @@ impl ClusteredService for Silent {
 
     fn state_hash(&self) -> u64 {
         0
-    }
-}
-
-fn address(host: u8, port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port))
-}
-
-fn cluster() -> ClusterConfig {
-    let endpoints = |id: u8| MemberEndpoints {
-        ingress: address(id + 1, 1),
-        member: address(id + 1, 2),
-    };
-    ClusterConfig {
-        members: (0..3).map(endpoints).collect(),
-        term_length: 64 * 1024,
-        segment_length: 128 * 1024,
-        log_mtu: 1408,
-        message_max: 4096,
-        sessions_max: 8,
-        ..ClusterConfig::default()
     }
 }
 
@@ -116,7 +91,7 @@ fn term_entry(term: i64) -> Vec<u8> {
         leader: 1,
         id: term as u128,
         formation: FormationRecord::default(),
-        limits: ClusterLimits::of(&cluster()),
+        limits: ClusterLimits::of(&three_members()),
     };
     let header = blank_header(EntryKind::NewLeadershipTerm).encode();
     [&header[..], &body.encode()[..]].concat()
@@ -146,38 +121,31 @@ fn honest() -> Vec<HostileFrame> {
 
 struct Stage {
     cluster: ClusterConfig,
-    node: ClusterNode<SimDisk, SimPort, Silent>,
+    node: SmallNode<Silent>,
     leader: SimPort,
     now: Nanos,
 }
 
 impl Stage {
     fn new() -> Self {
-        let cluster = cluster();
+        let cluster = three_members();
         let network = SimNetwork::new(1, LinkProfile::default());
-        let disk = SimDisk::new(SimDiskConfig {
-            seed: 1,
-            latency_min_ns: 20 * MICROSECOND,
-            latency_max_ns: 50 * MICROSECOND,
-            capacity_bytes: 16 << 20,
-        });
         let config = NodeConfig {
             insecure: true,
             disk_budget_bytes: 8 << 20,
             ..NodeConfig::default()
         };
-        let parts = StartParts {
-            disk,
-            member_port: network.port(cluster.members[0].member),
-            ingress_port: network.port(cluster.members[0].ingress),
+        let started = boot(Boot {
+            cluster: &cluster,
+            config: &config,
+            disk: &small_node::disk(1, 50 * MICROSECOND, 16 << 20),
+            network: &network,
             service: Silent,
-            tracer: Tracer::disabled(),
-            counters: Counters::in_memory().expect("a page of memory"),
             wall_offset: 0,
             receive_window: 32 * 1024,
-            randomness: Prng::new(1),
-        };
-        let node = start(&cluster, &config, parts).expect("the node starts");
+            seed: 1,
+        });
+        let node = started.expect("the node starts");
         let leader = network.port(cluster.members[1].member);
         let mut stage = Self {
             cluster,

@@ -4,6 +4,7 @@
 mod small_cluster;
 
 use lockstep_consensus::counters::Counter;
+use lockstep_consensus::notice::NodeNotice;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::time::{Nanos, SECOND};
@@ -83,6 +84,12 @@ fn after_a_leader_three_hours_ahead_log_time_goes_on_and_approaches_the_true_tim
         (2 * HOUR..3 * HOUR).contains(&offset),
         "the offset is known: {offset} ns"
     );
+    let told = cluster
+        .node(leader)
+        .parts()
+        .notices
+        .count(NodeNotice::LogTimeOffset);
+    assert!(told > 0, "and its operator is told");
 }
 
 #[test]

@@ -1,24 +1,24 @@
 //! A whole cluster of three and its clients in virtual time, with faults by name: processes
 //! that die, links that hold datagrams back. Every answer repeats its request.
 
-use core::net::{Ipv4Addr, SocketAddr};
+#[path = "../small_node/mod.rs"]
+mod small_node;
 
-use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use core::net::SocketAddr;
+
+use lockstep_archive::sim::SimDisk;
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::{ClientConfig, ResumePoint};
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
-use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::identity::cluster_id;
-use lockstep_consensus::agent::start::{StartParts, start};
-use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
-use lockstep_consensus::counters::Counters;
+use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
-use lockstep_transport::trace::Tracer;
+pub use small_node::address;
+use small_node::{Boot, SmallNode, boot};
 
 pub struct Echo;
 
@@ -38,31 +38,11 @@ impl ClusteredService for Echo {
     }
 }
 
-type Node = ClusterNode<SimDisk, SimPort, Echo>;
-
-pub fn address(host: u8, port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port))
-}
+type Node = SmallNode<Echo>;
 
 /// Where client `index` lives.
 pub fn client_address(index: u8) -> SocketAddr {
     address(100 + index, 1)
-}
-
-fn cluster_config() -> ClusterConfig {
-    let endpoints = |id: u8| MemberEndpoints {
-        ingress: address(id + 1, 1),
-        member: address(id + 1, 2),
-    };
-    ClusterConfig {
-        members: (0..3).map(endpoints).collect(),
-        term_length: 64 * 1024,
-        segment_length: 128 * 1024,
-        log_mtu: 1408,
-        message_max: 4096,
-        sessions_max: 8,
-        ..ClusterConfig::default()
-    }
 }
 
 /// A client's process and what its application has seen.
@@ -117,18 +97,10 @@ impl Stage {
 
     /// A cluster whose configuration `change` had a look at.
     pub fn with(change: impl FnOnce(&mut ClusterConfig)) -> Self {
-        let mut config = cluster_config();
+        let mut config = small_node::three_members();
         change(&mut config);
-        let disks = (0..3)
-            .map(|seed| {
-                SimDisk::new(SimDiskConfig {
-                    seed,
-                    latency_min_ns: 20 * MICROSECOND,
-                    latency_max_ns: 100 * MICROSECOND,
-                    capacity_bytes: 64 << 20,
-                })
-            })
-            .collect();
+        let disk = |seed| small_node::disk(seed, 100 * MICROSECOND, 64 << 20);
+        let disks = (0..3).map(disk).collect();
         let profile = LinkProfile {
             delay_ns: 50 * MICROSECOND,
             ..LinkProfile::default()
@@ -156,19 +128,17 @@ impl Stage {
             disk_budget_bytes: 8 << 20,
             ..NodeConfig::default()
         };
-        let endpoints = self.config.members[usize::from(member)];
-        let parts = StartParts {
-            disk: self.disks[usize::from(member)].clone(),
-            member_port: self.network.port(endpoints.member),
-            ingress_port: self.network.port(endpoints.ingress),
+        let started = boot(Boot {
+            cluster: &self.config,
+            config: &config,
+            disk: &self.disks[usize::from(member)],
+            network: &self.network,
             service: Echo,
-            tracer: Tracer::disabled(),
-            counters: Counters::in_memory().expect("a page of memory"),
             wall_offset: 0,
             receive_window: 32 * 1024,
-            randomness: Prng::new(u64::from(member) + 1),
-        };
-        start(&self.config, &config, parts).expect("the node starts")
+            seed: u64::from(member) + 1,
+        });
+        started.expect("the node starts")
     }
 
     /// The member whose leadership is open, if one's is.

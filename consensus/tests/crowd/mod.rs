@@ -2,34 +2,27 @@
 //! no more, so that work that others cause it costs its clients time, as on a real host.
 #![allow(dead_code, reason = "each test of this folder uses a part of it")]
 
-use core::net::{Ipv4Addr, SocketAddr};
+#[path = "../small_node/mod.rs"]
+mod small_node;
 
-use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::{ClientConfig, ResumePoint};
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
 use lockstep_client::session::{CloseReason, SessionState};
-use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::identity::cluster_id;
-use lockstep_consensus::agent::start::{StartParts, start};
 use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
-use lockstep_consensus::counters::Counters;
 use lockstep_service::samples::echo::Echo;
-use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
-use lockstep_transport::trace::Tracer;
+pub use small_node::address;
+use small_node::{Boot, SmallNode, boot};
 
-pub type Node = ClusterNode<SimDisk, SimPort, Echo>;
+pub type Node = SmallNode<Echo>;
 
 /// Duty cycles a node gets per step: cycles of 25 µs.
 const CYCLES_PER_STEP: usize = 4;
 pub const STEP_NS: Nanos = 100 * MICROSECOND;
-
-pub fn address(host: u8, port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port))
-}
 
 /// Host of all clients: as on loopback, they share one.
 pub const CLIENT_HOST: u8 = 100;
@@ -274,22 +267,15 @@ fn node(member: u8, cluster: &ClusterConfig, network: &SimNetwork) -> Node {
         seed: u64::from(member),
         ..NodeConfig::default()
     };
-    let endpoints = cluster.members[usize::from(member)];
-    let parts = StartParts {
-        disk: SimDisk::new(SimDiskConfig {
-            seed: u64::from(member),
-            latency_min_ns: 20 * MICROSECOND,
-            latency_max_ns: 100 * MICROSECOND,
-            capacity_bytes: 256 << 20,
-        }),
-        member_port: network.port(endpoints.member),
-        ingress_port: network.port(endpoints.ingress),
+    let started = boot(Boot {
+        cluster,
+        config: &config,
+        disk: &small_node::disk(u64::from(member), 100 * MICROSECOND, 256 << 20),
+        network,
         service: Echo::new(),
-        tracer: Tracer::disabled(),
-        counters: Counters::in_memory().expect("a page of memory"),
         wall_offset: 0,
         receive_window: 128 * 1024,
-        randomness: Prng::new(1),
-    };
-    start(cluster, &config, parts).expect("the node starts")
+        seed: 1,
+    });
+    started.expect("the node starts")
 }

@@ -5,9 +5,10 @@
     reason = "each test file uses the part of the harness that its scenarios need"
 )]
 
-use core::net::{Ipv4Addr, SocketAddr};
+#[path = "../small_node/mod.rs"]
+mod small_node;
 
-use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_archive::sim::SimDisk;
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
@@ -17,7 +18,7 @@ use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::fault::NodeFault;
 use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::agent::start::{StartError, StartParts, start};
-use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
+use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::counters::{Counter, Counters};
 use lockstep_consensus::sim::service_time;
 use lockstep_service::clustered_service::ClusteredService;
@@ -25,6 +26,7 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::Tracer;
+use small_node::{SmallNode, address};
 
 /// Virtual time between two looks at everything.
 const STEP: Nanos = 50 * MICROSECOND;
@@ -38,23 +40,13 @@ pub struct Setup {
 impl Setup {
     /// Three members with small buffers and the default timeouts.
     pub fn new() -> Self {
-        let endpoints = |id: u8| MemberEndpoints {
-            ingress: address(id + 1, 1),
-            member: address(id + 1, 2),
-        };
         Self {
             cluster: ClusterConfig {
                 name: "small".to_owned(),
-                members: (0..3).map(endpoints).collect(),
-                term_length: 64 * 1024,
-                segment_length: 128 * 1024,
-                log_mtu: 1408,
-                message_max: 4096,
                 effects_per_cause: 8,
                 effect_bytes_per_cause: 16 * 1024,
                 outbox_bytes: 256 * 1024,
-                sessions_max: 8,
-                ..ClusterConfig::default()
+                ..small_node::three_members()
             },
             node: NodeConfig {
                 insecure: true,
@@ -65,14 +57,10 @@ impl Setup {
     }
 }
 
-fn address(host: u8, port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port))
-}
-
 /// One member's host.
 struct Host<S> {
     disk: SimDisk,
-    node: Option<ClusterNode<SimDisk, SimPort, S>>,
+    node: Option<SmallNode<S>>,
     wall_offset: i64,
     busy_until: Nanos,
     longest_cycle: Nanos,
@@ -91,6 +79,16 @@ pub enum Told {
     Other(String),
 }
 
+impl Told {
+    /// What a response holds.
+    fn payload(&self) -> Option<&[u8]> {
+        match self {
+            Self::Response { payload, .. } => Some(payload),
+            _ => None,
+        }
+    }
+}
+
 pub struct Client {
     pub client: ClusterClient<SimPort>,
     pub told: Vec<Told>,
@@ -99,18 +97,7 @@ pub struct Client {
 impl Client {
     /// The payloads of the responses so far.
     pub fn responses(&self) -> Vec<&[u8]> {
-        let payload = |told: &'_ Told| match told {
-            Told::Response { payload, .. } => Some(payload.clone()),
-            _ => None,
-        };
-        let _ = payload;
-        self.told
-            .iter()
-            .filter_map(|told| match told {
-                Told::Response { payload, .. } => Some(payload.as_slice()),
-                _ => None,
-            })
-            .collect()
+        self.told.iter().filter_map(Told::payload).collect()
     }
 }
 
@@ -133,12 +120,7 @@ impl<S: ClusteredService> SmallCluster<S> {
         };
         let network = SimNetwork::new(1, profile);
         let hosts = (0..setup.cluster.members.len()).map(|id| Host {
-            disk: SimDisk::new(SimDiskConfig {
-                seed: id as u64,
-                latency_min_ns: 20 * MICROSECOND,
-                latency_max_ns: 60 * MICROSECOND,
-                capacity_bytes: setup.node.disk_budget_bytes,
-            }),
+            disk: small_node::disk(id as u64, 60 * MICROSECOND, setup.node.disk_budget_bytes),
             node: None,
             wall_offset: 1_700_000_000 * SECOND,
             busy_until: 0,
@@ -261,15 +243,15 @@ impl<S: ClusteredService> SmallCluster<S> {
         self.now + 1_700_000_000 * SECOND
     }
 
-    pub fn node(&self, id: usize) -> &ClusterNode<SimDisk, SimPort, S> {
+    pub fn node(&self, id: usize) -> &SmallNode<S> {
         self.hosts[id].node.as_ref().expect("the member runs")
     }
 
-    pub fn node_mut(&mut self, id: usize) -> &mut ClusterNode<SimDisk, SimPort, S> {
+    pub fn node_mut(&mut self, id: usize) -> &mut SmallNode<S> {
         self.hosts[id].node.as_mut().expect("the member runs")
     }
 
-    /// The member\'s disk, to be looked at and changed behind its back.
+    /// The member's disk, to be looked at and changed behind its back.
     pub fn disk(&self, id: usize) -> SimDisk {
         self.hosts[id].disk.clone()
     }
