@@ -171,6 +171,13 @@ impl Checkpoint {
     }
 }
 
+/// A frame of the log that does not read back as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedFrame {
+    /// Where it lies.
+    pub position: Position,
+}
+
 /// Hash over the whole log up to a position.
 #[derive(Clone, Debug)]
 pub struct Chain {
@@ -227,18 +234,26 @@ impl Chain {
         }
     }
 
-    /// Folds in all whole frames at the start of `bytes`, which lie at
-    /// [`position`](Self::position). A PAD may be cut after its header.
-    pub fn fold_frames(&mut self, bytes: &[u8]) {
+    /// Folds in all whole frames at the start of `bytes`, which were read back from
+    /// [`position`](Self::position), each if its checksum is good. A PAD may be cut after its
+    /// header.
+    ///
+    /// # Errors
+    /// The first damaged frame; those before it are folded in.
+    pub fn fold_frames(&mut self, bytes: &[u8]) -> Result<(), DamagedFrame> {
         let mut offset = 0;
-        while let Some(Ok(place)) = bytes.get(offset..).map(FramePlace::read) {
-            if bytes.len() - offset < place.checked_length() {
-                return;
+        while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
+            let position = self.head.position;
+            let damaged = |_| DamagedFrame { position };
+            let place = FramePlace::read(rest).map_err(damaged)?;
+            if rest.len() < place.checked_length() {
+                return Ok(());
             }
-            let end = self.head.position + place.aligned_length as Position;
-            self.fold(place.reserved, end);
+            verify(rest).map_err(damaged)?;
+            self.fold(place.reserved, position + place.aligned_length as Position);
             offset += place.aligned_length;
         }
+        Ok(())
     }
 
     /// The greatest kept checkpoint at or below `position`.

@@ -6,6 +6,22 @@ use lockstep_transport::position::Position;
 
 use crate::action::HaltReason;
 
+/// Why what a node has stored can no longer be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFailure {
+    /// An operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A frame of the own log does not read back as it was written.
+    #[error("{file} is damaged at position {position} of the log")]
+    Rotten {
+        /// The segment.
+        file: String,
+        /// Where in the log.
+        position: Position,
+    },
+}
+
 /// A fault that a node must not outlive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeFault {
@@ -21,6 +37,19 @@ pub enum NodeFault {
     Storage {
         /// Which operation on which file, and the operating system's words.
         error: DiskError,
+    },
+    /// Its own log has rotted where it has to be read again, to be cut where the leader's parts
+    /// from it.
+    #[error(
+        "{file} is damaged at position {position} of the log, below where it must be cut: look \
+         after the disk and start this member again, it repairs its log from its peers; keep the \
+         directory as it is"
+    )]
+    RottenLog {
+        /// The segment.
+        file: String,
+        /// Where in the log.
+        position: Position,
     },
     /// The service panicked, or its output differs from what the log holds.
     #[error(transparent)]
@@ -53,4 +82,13 @@ pub enum NodeFault {
         /// Where.
         position: Position,
     },
+}
+
+impl From<StoreFailure> for NodeFault {
+    fn from(failure: StoreFailure) -> Self {
+        match failure {
+            StoreFailure::Disk(error) => Self::Storage { error },
+            StoreFailure::Rotten { file, position } => Self::RottenLog { file, position },
+        }
+    }
 }

@@ -5,18 +5,19 @@
 
 use lockstep_archive::ack_mark::{AckMark, AckedPosition};
 use lockstep_archive::checksum::{Chain, Checkpoint};
-use lockstep_archive::disk::{Completion, Disk, DiskError};
+use lockstep_archive::disk::{Completion, Disk};
 use lockstep_archive::identity_file::{IdentityFile, Notes};
-use lockstep_archive::log_reader::{LogRead, LogReader, LogSource, READ_AHEAD_LENGTH, ReadSpan};
+use lockstep_archive::log_reader::{LogRead, LogReader, LogSource, ReadSpan};
 use lockstep_archive::log_view::{LogView, MemoryWindow};
 use lockstep_archive::node_state::NodeStateFile;
 use lockstep_archive::recorder::Recorder;
-use lockstep_archive::segment::length_in_segment;
 use lockstep_archive::token;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{Nanos, earliest};
 
+use super::chain_rewind;
+use super::fault::StoreFailure;
 use super::log_walk::{Expected, Walked, walk};
 use crate::member::{LeadershipTermId, MemberId, TermBase};
 
@@ -80,7 +81,7 @@ pub struct LogStore<D> {
     wanted_state: Option<(LeadershipTermId, Option<MemberId>)>,
     written_state: Option<(LeadershipTermId, Option<MemberId>)>,
     truncation: Option<Truncation>,
-    failure: Option<DiskError>,
+    failure: Option<StoreFailure>,
 }
 
 /// A truncation in progress. A crash before `Cutting` leaves the log as it was; after that, what
@@ -187,22 +188,20 @@ impl<D: Disk> LogStore<D> {
         self.recorder.has_room(self.append, bytes)
     }
 
-    /// Whether a write or sync has failed. Final (D4).
+    /// Whether a write or sync has failed, or the log was found rotten. Final (D4).
     #[must_use]
     pub const fn failed(&self) -> bool {
-        self.failure().is_some()
+        self.failure.is_some()
+            || self.recorder.failed().is_some()
+            || self.ack_mark.failed().is_some()
     }
 
     /// The first failure of storage that was met, with file and the operating system's words.
     #[must_use]
-    pub const fn failure(&self) -> Option<&DiskError> {
-        if let Some(error) = &self.failure {
-            return Some(error);
-        }
-        match self.recorder.failed() {
-            Some(error) => Some(error),
-            None => self.ack_mark.failed(),
-        }
+    pub fn failure(&self) -> Option<StoreFailure> {
+        let of_disk = || self.recorder.failed().or_else(|| self.ack_mark.failed());
+        let failure = self.failure.clone();
+        failure.or_else(|| of_disk().cloned().map(StoreFailure::from))
     }
 
     /// The newest chain-hash checkpoint at or below `position`, as (position, hash).
@@ -387,8 +386,8 @@ impl<D: Disk> LogStore<D> {
                     Some(TruncationStep::Cutting)
                 }
                 Ok(false) => None,
-                Err(error) => {
-                    self.failure.get_or_insert(error);
+                Err(failure) => {
+                    self.failure.get_or_insert(failure);
                     None
                 }
             },
@@ -404,7 +403,7 @@ impl<D: Disk> LogStore<D> {
     fn truncate(&mut self, position: Position) {
         let (recorder, log) = (&mut self.recorder, &mut self.log);
         if let Err(error) = recorder.truncate(position, log, &mut self.disk) {
-            self.failure.get_or_insert(error);
+            self.failure.get_or_insert(error.into());
             return;
         }
         self.append = position;
@@ -423,36 +422,10 @@ impl<D: Disk> LogStore<D> {
         }
     }
 
-    /// Takes the chain hash forward to `position` over what is on disk, a bounded step per cycle:
-    /// the nearest checkpoint may be the beginning of the log. Returns whether it is there. Rare
-    /// and cold, like the truncation it belongs to.
-    fn rewind_chain(&mut self, position: Position) -> Result<bool, DiskError> {
-        if position == self.chain.position() {
-            return Ok(true);
-        }
-        let mut bytes = vec![0; READ_AHEAD_LENGTH];
-        if self.chain.position() < position {
-            let from = self.chain.position();
-            let segments = self.recorder.segments();
-            let Some((file, offset)) = segments.locate(from) else {
-                return Err(DiskError::Missing {
-                    name: format!("the segment of {from}"),
-                });
-            };
-            let wanted = bytes.len().min((position - from) as usize);
-            let length = length_in_segment(from, wanted, segments.segment_length());
-            self.disk.read(file, offset, &mut bytes[..length])?;
-            self.chain.fold_frames(&bytes[..length]);
-            assert!(
-                self.chain.position() > from,
-                "the durable log at {from} has no whole frame"
-            );
-        }
-        assert!(
-            self.chain.position() <= position,
-            "a truncation point is a frame boundary"
-        );
-        Ok(self.chain.position() == position)
+    /// Takes the chain hash forward to `position`. Returns whether it is there.
+    fn rewind_chain(&mut self, position: Position) -> Result<bool, StoreFailure> {
+        let segments = self.recorder.segments();
+        chain_rewind::step(&mut self.chain, position, segments, &mut self.disk)
     }
 
     /// A member that lost what it had acknowledged is whole again: its mark forgets the loss, or
@@ -512,7 +485,7 @@ impl<D: Disk> LogStore<D> {
                 Ok(true) => StoreEvent::IdentityPersisted,
                 Ok(false) => StoreEvent::Done,
                 Err(error) => {
-                    self.failure.get_or_insert(error);
+                    self.failure.get_or_insert(error.into());
                     StoreEvent::Done
                 }
             });
@@ -531,7 +504,7 @@ impl<D: Disk> LogStore<D> {
                 Some(StoreEvent::Done)
             }
             Some(Err(error)) => {
-                self.failure.get_or_insert(error);
+                self.failure.get_or_insert(error.into());
                 Some(StoreEvent::Done)
             }
             None => Some(StoreEvent::Done),

@@ -245,13 +245,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Stops for good; a failure of storage is told by its own words.
     fn halt(&mut self, reason: HaltReason) {
         let failure = match reason {
-            HaltReason::StorageFailed => self.parts.store.failure().cloned(),
+            HaltReason::StorageFailed => self.parts.store.failure(),
             _ => None,
         };
-        self.fault = Some(match failure {
-            Some(error) => NodeFault::Storage { error },
-            None => NodeFault::Halted(reason),
-        });
+        self.fault = Some(failure.map_or(NodeFault::Halted(reason), NodeFault::from));
     }
 
     fn note_difference(

@@ -5,6 +5,7 @@ pub mod applier;
 pub mod birth;
 pub mod callers;
 pub mod chain_query;
+mod chain_rewind;
 mod client_duties;
 pub mod cluster_node;
 mod connecting;
