@@ -6,6 +6,11 @@
 //! log goes idle. It covers durable positions only and never goes down except by
 //! [`AckMark::begin_truncation`]. A mark whose newest slot has rotted is
 //! an older one: recovery does not rely on it alone, it looks above the end of the log too.
+//!
+//! It also says whether what it covers was acknowledged without syncs (`log.md` 10.3), and in
+//! which run of the host. That belongs here: both slots are written at each start, synced, before
+//! anything is said, every later mark repeats it, and whoever loses the mark does not count
+//! anyway, so that it cannot be lost apart from what it is about.
 //! Owned by whoever sends acknowledgements. Where a device honours forced unit access the shell
 //! syncs each mark (see `storage`).
 
@@ -69,7 +74,7 @@ impl LostAcks {
 /// | 32 | 8 | position of what is lost, 0 for nothing |
 /// | 40 | 16 | boot id, 0 for none |
 /// | 56 | 4 | leadership term of what is lost |
-/// | 60 | 4 | zeros |
+/// | 60 | 4 | 1 when what it covers was acknowledged without syncs, else 0 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AckRecord {
     /// How far the log was acknowledged.
@@ -86,6 +91,18 @@ pub struct AckRecord {
     /// The run of the host in which the record was written, see
     /// [`Disk::boot_id`].
     pub boot_id: Option<u128>,
+    /// What was acknowledged in that run may be in the page cache only (`sync = none`).
+    pub is_unsynced: bool,
+}
+
+impl AckRecord {
+    /// Whether what was acknowledged may have gone without a trace, now that this run of the host
+    /// is `boot_id`: it was never synced, and the page cache that held it is another run's. A
+    /// host that does not tell counts as another run each time.
+    #[must_use]
+    pub fn may_have_gone(&self, boot_id: Option<u128>) -> bool {
+        self.is_unsynced && (boot_id.is_none() || self.boot_id != boot_id)
+    }
 }
 
 pub(crate) fn encode(mark: &AckRecord) -> Record {
@@ -108,6 +125,7 @@ pub(crate) fn encode(mark: &AckRecord) -> Record {
     }
     record[40..56].copy_from_slice(&mark.boot_id.unwrap_or(0).to_le_bytes());
     record[56..60].copy_from_slice(&(lost.term as u32).to_le_bytes());
+    record[60] = u8::from(mark.is_unsynced);
     record
 }
 
@@ -125,6 +143,7 @@ pub(crate) fn decode(record: &Record) -> Option<AckRecord> {
         truncated_end: field(24)?,
         lost: (lost.position > 0).then_some(lost),
         boot_id: Some(u128::from_le_bytes(*record[40..].first_chunk()?)).filter(|id| *id != 0),
+        is_unsynced: record[60] == 1,
     };
     let fields = [mark.position, mark.commit, mark.truncated_end];
     let is_plain = fields.iter().all(|field| *field >= 0);
@@ -180,7 +199,8 @@ impl AckMark {
     }
 
     /// Cold: replaces the record in both slots, durable on return. At each start, before
-    /// anything is said: raised to what recovery found, and of this run of the host.
+    /// anything is said: raised to what recovery found, and of this run of the host. And at a
+    /// clean end, when everything it covers has been synced.
     ///
     /// # Errors
     /// The disk's.
@@ -324,6 +344,12 @@ impl AckMark {
         !self.slots.is_writing() && self.written == Written::Synced && self.failed.is_none()
     }
 
+    /// Whether a hot write is not complete yet.
+    #[must_use]
+    pub const fn is_writing(&self) -> bool {
+        self.slots.is_writing()
+    }
+
     /// Takes a completion; `false` when it is not the mark's. An error is final.
     pub fn on_completion(&mut self, completion: &Completion) -> bool {
         if self.slots.on_completion(completion.token).is_none() {
@@ -353,4 +379,45 @@ pub struct AckedPosition {
     pub commit: Position,
     /// Durable end of the log.
     pub durable: Position,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_survives_encoding_and_bits_that_nobody_sets_do_not_pass() {
+        for is_unsynced in [false, true] {
+            let mark = AckRecord {
+                position: 4096,
+                term: 3,
+                commit: 2048,
+                truncated_end: 0,
+                lost: None,
+                boot_id: Some(7 << 100),
+                is_unsynced,
+            };
+            let record = encode(&mark);
+            assert_eq!(decode(&record), Some(mark));
+            for byte in 60..RECORD_LENGTH {
+                let mut other = record;
+                other[byte] ^= 2;
+                assert_eq!(decode(&other), None, "byte {byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_synced_may_have_gone_with_the_run_of_the_host_it_was_written_in() {
+        let mark = |boot_id, is_unsynced| AckRecord {
+            boot_id,
+            is_unsynced,
+            ..AckRecord::default()
+        };
+        assert!(!mark(Some(1), true).may_have_gone(Some(1)));
+        for (written, found) in [(Some(1), Some(2)), (Some(1), None), (None, None)] {
+            assert!(mark(written, true).may_have_gone(found));
+            assert!(!mark(written, false).may_have_gone(found));
+        }
+    }
 }

@@ -3,7 +3,10 @@
 //! Made in the order node state, ack mark, catalog, each durable before the next: a catalog
 //! that verifies stands for a complete directory, and a crash on the way leaves one that is
 //! recognised as unfinished and made again. A finished directory that lost a part is never
-//! taken for a fresh one: an amnesiac member could vote twice (`reliability.md` D15).
+//! taken for a fresh one: an amnesiac member could vote twice (`reliability.md` D15). Without its
+//! catalog it is not opened: the values of a log that cannot be checked could make recovery erase
+//! what is good. Without node state or ack mark it is, and says what it [`Lost`]: its owner must
+//! see to it that this directory never counts again before it writes either of them.
 
 use crate::ack_mark::{self, ACK_MARK_FILE, AckMark, AckRecord};
 use crate::catalog::{CATALOG_FILE, Catalog, CatalogContent, CatalogMismatch};
@@ -31,6 +34,24 @@ pub enum DirectoryError {
         /// Which file.
         name: &'static str,
     },
+    /// A whole file of another version.
+    #[error(
+        "{name} was written by another version of lockstep: nothing was changed; start this \
+         member with the version that wrote it"
+    )]
+    OtherVersion {
+        /// Which file.
+        name: &'static str,
+    },
+}
+
+/// Which files of a finished directory are missing, or have no good slot left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Term, vote and incarnation are not known.
+    pub node_state: bool,
+    /// How far the member acknowledged is not known.
+    pub ack_mark: bool,
 }
 
 /// The open small files of a directory.
@@ -44,6 +65,8 @@ pub struct Directory {
     pub ack_mark: AckMark,
     /// Whether it was made just now.
     pub is_new: bool,
+    /// What is blank here although the directory is not new.
+    pub lost: Lost,
 }
 
 impl Directory {
@@ -69,8 +92,9 @@ impl Directory {
         }
     }
 
-    /// Cold: whether anything was ever promised in the directory behind `disk`: a start was
-    /// counted, or there is a segment of a log. Changes nothing.
+    /// Cold: whether anything was ever promised in the directory behind `disk`, as far as can be
+    /// known: a start was counted, or lost count of, or there is a segment of a log. Changes
+    /// nothing.
     ///
     /// # Errors
     /// The disk's.
@@ -81,7 +105,10 @@ impl Directory {
             SlotContent::Valid { record, .. } => {
                 NodeState::decode(&record).is_none_or(|state| state.incarnation > 0)
             }
-            SlotContent::Blank | SlotContent::Unreadable => false,
+            // Made before the catalog: beside a good one it has been lost.
+            SlotContent::Blank | SlotContent::Unreadable => {
+                matches!(Catalog::inspect(disk)?, CatalogContent::Valid(_))
+            }
         };
         Ok(has_log || was_started)
     }
@@ -101,9 +128,19 @@ impl Directory {
     }
 
     fn open(disk: &mut impl Disk, catalog: Catalog) -> Result<Self, DirectoryError> {
-        let damaged = |name| DirectoryError::Damaged { name };
-        let (slots, state) = open_slots(disk, &NODE_STATE_FILE, NodeState::decode)?
-            .ok_or(damaged(NODE_STATE_FILE.name))?;
+        let node_state = open_slots(disk, &NODE_STATE_FILE, NodeState::decode)?;
+        let ack_mark = open_slots(disk, &ACK_MARK_FILE, ack_mark::decode)?;
+        let lost = Lost {
+            node_state: node_state.is_none(),
+            ack_mark: ack_mark.is_none(),
+        };
+        let (slots, state) = match node_state {
+            Some(found) => found,
+            None => {
+                let slots = SlotFile::renew(disk, &NODE_STATE_FILE)?;
+                (slots, NodeState::fresh(catalog.cluster))
+            }
+        };
         if state.cluster != catalog.cluster {
             return Err(CatalogMismatch::Cluster {
                 found: state.cluster,
@@ -111,14 +148,20 @@ impl Directory {
             }
             .into());
         }
-        let (mark_slots, mark) = open_slots(disk, &ACK_MARK_FILE, ack_mark::decode)?
-            .ok_or(damaged(ACK_MARK_FILE.name))?;
+        let (mark_slots, mark) = match ack_mark {
+            Some(found) => found,
+            None => {
+                let slots = SlotFile::renew(disk, &ACK_MARK_FILE)?;
+                (slots, AckRecord::default())
+            }
+        };
         catalog.repair(disk)?;
         Ok(Self {
             catalog,
             node_state: NodeStateFile::new(slots, state),
             ack_mark: AckMark::new(mark_slots, mark),
             is_new: false,
+            lost,
         })
     }
 
@@ -160,15 +203,17 @@ impl Directory {
             node_state: NodeStateFile::new(node_state, state),
             ack_mark: AckMark::new(ack_mark, AckRecord::default()),
             is_new: true,
+            lost: Lost::default(),
         })
     }
 }
 
+/// The file with its newest record; `None` when no slot of it is good.
 fn open_slots<T>(
     disk: &mut impl Disk,
     kind: &SlotFileKind,
     decode: impl Fn(&crate::slot_file::Record) -> Option<T>,
-) -> Result<Option<(SlotFile, T)>, DiskError> {
+) -> Result<Option<(SlotFile, T)>, DirectoryError> {
     let SlotContent::Valid {
         slot,
         sequence,
@@ -179,6 +224,7 @@ fn open_slots<T>(
     };
     match decode(&record) {
         Some(value) => Ok(Some((SlotFile::open(disk, kind, slot, sequence)?, value))),
-        None => Ok(None),
+        // Rot does not pass the slot's checksum.
+        None => Err(DirectoryError::OtherVersion { name: kind.name }),
     }
 }

@@ -10,11 +10,14 @@
 //! the old log or of the new one, never a splice of both. It does not read, and does not
 //! decide what may be appended: the owner keeps `append` below `written` + one term.
 
+mod counters;
+
 use lockstep_transport::concurrent::{AtomicBuffer, KernelBlock};
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::position::{Geometry, Position, align};
 use lockstep_transport::time::{Nanos, SECOND};
 
+pub use self::counters::RecorderCounters;
 use crate::budget::DiskBudget;
 use crate::disk::{
     BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, Durability, SegmentName, Token,
@@ -62,23 +65,6 @@ pub struct RecorderConfig {
     pub sync: SyncMode,
     /// Most bytes of segment files.
     pub budget: DiskBudget,
-}
-
-/// What a recorder has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RecorderCounters {
-    /// Writes completed.
-    pub writes: u64,
-    /// Bytes in them, including what whole blocks repeat.
-    pub bytes: u64,
-    /// Segments made ready.
-    pub segments_prepared: u64,
-    /// Segments that could not be made ready.
-    pub segments_refused: u64,
-    /// Writes that overwrote truncated bytes with zeros.
-    pub erasures: u64,
-    /// Writes of a copy, because the log still grew into their last block.
-    pub copies: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -188,6 +174,12 @@ impl Recorder {
     #[must_use]
     pub const fn durable(&self) -> Position {
         self.durable
+    }
+
+    /// Whether a write is in flight.
+    #[must_use]
+    pub const fn is_writing(&self) -> bool {
+        self.in_flight.is_some()
     }
 
     /// The error that ended recording, if any. There is no way back but a restart.

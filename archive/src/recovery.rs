@@ -33,6 +33,13 @@ pub enum RecoveryError {
     /// The catalog's values make no log.
     #[error("the catalog describes no possible log: it is damaged, keep it as it is")]
     Geometry,
+    /// What the log says of its cluster is not what the owner of its entries expects. Nothing
+    /// has been changed.
+    #[error("the log at {position} is not the one that belongs here: nothing was changed")]
+    Foreign {
+        /// The entry that says so.
+        position: Position,
+    },
 }
 
 /// What the owner of the log's entries sees in a whole frame.
@@ -42,6 +49,8 @@ pub struct FrameMeaning {
     pub term_id: Option<u128>,
     /// The commit position of the leader that appended it, 0 if it does not say.
     pub leader_commit: Position,
+    /// It says that the log is another one's.
+    pub is_foreign: bool,
 }
 
 /// A leadership term as the log shows it.
@@ -62,6 +71,8 @@ pub struct RecoveredTerm {
 pub struct Acknowledged {
     /// What the ack mark's file holds.
     pub mark: AckRecord,
+    /// The file holds nothing any more: how far it acknowledged is not known.
+    pub is_mark_lost: bool,
     /// It has acknowledged nothing of a greater leadership term: that of its node state.
     pub term_max: i64,
 }
@@ -90,9 +101,14 @@ pub struct RecoveredLog {
 
 impl RecoveredLog {
     /// The mark to be made durable before anything is said: all that may have been acknowledged,
-    /// and of this run of the host.
+    /// and of this run of the host, in which acknowledgements wait for a sync or do not.
     #[must_use]
-    pub fn raised_mark(&self, mark: &AckRecord, boot_id: Option<u128>) -> AckRecord {
+    pub fn raised_mark(
+        &self,
+        mark: &AckRecord,
+        boot_id: Option<u128>,
+        is_unsynced: bool,
+    ) -> AckRecord {
         AckRecord {
             position: self.end,
             term: self.last_term,
@@ -100,6 +116,7 @@ impl RecoveredLog {
             truncated_end: 0,
             lost: self.lost,
             boot_id,
+            is_unsynced,
         }
     }
 }
@@ -109,7 +126,8 @@ impl RecoveredLog {
 /// frame.
 ///
 /// # Errors
-/// The disk's. Damage is not an error, it is reported in the result.
+/// The disk's, and a log that is not its owner's, of which nothing is changed then. Damage is not
+/// an error, it is reported in the result.
 pub fn recover(
     disk: &mut impl Disk,
     log: &mut LogBuffer,
@@ -146,8 +164,11 @@ pub fn recover(
             &meaning_of,
         )?
     };
-    let is_same_boot = mark.boot_id.is_some() && mark.boot_id == disk.boot_id();
-    let found = lost_acks(known, end, is_same_boot, &above);
+    let boot_id = disk.boot_id();
+    let is_same_boot = mark.boot_id.is_some() && mark.boot_id == boot_id;
+    // Only a synced write is torn within its own reach; and without a mark, nobody knows.
+    let is_out_of_order = mark.may_have_gone(boot_id) || known.is_mark_lost;
+    let found = lost_acks(known, end, is_same_boot || is_out_of_order, &above);
     // Leadership terms do not decrease along the log.
     let found = found.map(|lost| LostAcks {
         term: lost.term.max(last_term),
@@ -157,8 +178,14 @@ pub fn recover(
     let lost = lost.reduce(LostAcks::union);
     let lost = lost.filter(|lost| !lost.is_covered_by(last_term, end));
     let stale_end = above.extent.max(mark.position).max(end);
+    if mark.is_unsynced {
+        // Zeros over what was cut off may be in a cache only, too.
+        segments.sync_below(disk, segments.end().unwrap_or(end))?;
+    } else if lost.is_none() {
+        // The crash may have been of the process only, with the last write still in a cache.
+        segments.sync_below(disk, end)?;
+    }
     if lost.is_none() {
-        sync_again(disk, &segments, end)?;
         erase_behind(disk, &segments, end, stale_end)?;
     }
     restore_tail(disk, log, &segments, end)?;
@@ -179,17 +206,18 @@ pub fn recover(
 /// The mark alone is not enough, it may be 10 ms old. Where only the process died, every write
 /// is whole: bytes above the end are damage, and all of them may have been acknowledged. Where
 /// the host died, the one write in flight may be torn: what lies within its reach is a torn tail,
-/// unless a leader says there that it was committed.
+/// unless a leader says there that it was committed. Not so where writes were not synced one by
+/// one: any of them may be there while an older one is not.
 fn lost_acks(
     known: &Acknowledged,
     end: Position,
-    is_same_boot: bool,
+    is_never_torn: bool,
     above: &Survey,
 ) -> Option<LostAcks> {
     let mark = &known.mark;
     let (intact, intact_term) = above.last_intact.unwrap_or((0, 0));
     let out_of_reach = end + (WRITE_LENGTH_MAX + BLOCK_LENGTH) as Position;
-    let is_damage = (is_same_boot && above.extent > end && !above.is_cut_frame)
+    let is_damage = (is_never_torn && above.extent > end && !above.is_cut_frame)
         || intact > out_of_reach
         || above.commit > end;
     if !is_damage && mark.position <= end {
@@ -224,7 +252,7 @@ impl Scan {
         &mut self,
         disk: &mut impl Disk,
         meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
-    ) -> Result<(), DiskError> {
+    ) -> Result<(), RecoveryError> {
         // A new leader whose first entry does not fit in the term pads it first: the PAD is of
         // the new leadership term and counts only together with the entry that follows.
         let mut pad: Option<(FramePlace, Position)> = None;
@@ -249,6 +277,9 @@ impl Scan {
             } else {
                 meaning_of(frame)
             };
+            if meaning.is_foreign {
+                return Err(RecoveryError::Foreign { position: end });
+            }
             if begins_term {
                 let Some(id) = meaning.term_id else {
                     return Ok(());
@@ -381,28 +412,6 @@ impl ScanWindow {
 
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
-}
-
-/// Makes everything below `end` durable: the crash may have been of the process only, with
-/// the bytes still in a cache. A cold write syncs its whole file.
-fn sync_again(
-    disk: &mut impl Disk,
-    segments: &SegmentTable,
-    end: Position,
-) -> Result<(), DiskError> {
-    let mut base = segments.start().unwrap_or(end);
-    while base < end {
-        let segment_end = base + segments.segment_length() as Position;
-        let last = end.min(segment_end) - 1;
-        let block = last & !(BLOCK_LENGTH as Position - 1);
-        if let Some((file, offset)) = segments.locate(block) {
-            let mut bytes = [0; BLOCK_LENGTH];
-            disk.read(file, offset, &mut bytes)?;
-            disk.write(file, offset, &bytes)?;
-        }
-        base = segment_end;
-    }
-    Ok(())
 }
 
 /// Overwrites with zeros what lies behind the end, up to `stale_end`, from the top down, so that

@@ -131,10 +131,19 @@ impl SlotFile {
         kind: &SlotFileKind,
         record: &Record,
     ) -> Result<Self, DiskError> {
-        let file = disk.create(kind.name, SLOTS * BLOCK_LENGTH as u64)?;
-        let mut slots = Self::over(file, kind, 0, 0)?;
+        let mut slots = Self::renew(disk, kind)?;
         slots.write(disk, record)?;
         Ok(slots)
+    }
+
+    /// Cold: opens a file that holds no record any more, or makes it. It holds none until it is
+    /// written.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn renew(disk: &mut impl Disk, kind: &SlotFileKind) -> Result<Self, DiskError> {
+        let file = disk.create(kind.name, SLOTS * BLOCK_LENGTH as u64)?;
+        Self::over(file, kind, 0, 0)
     }
 
     /// Cold: opens the file whose newest record is in `slot`, with `sequence`. The owner writes

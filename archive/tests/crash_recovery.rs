@@ -5,15 +5,19 @@
 
 mod recorded_log;
 
-use lockstep_archive::directory::Directory;
+use lockstep_archive::ack_mark::AckRecord;
+use lockstep_archive::directory::{Directory, Lost};
 use lockstep_archive::disk::{Disk, DiskError};
 use lockstep_archive::recorder::SyncMode;
-use lockstep_archive::recovery::RecoveredLog;
+use lockstep_archive::recovery::{
+    Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
+};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::position::Position;
 use recorded_log::{
-    Dice, NEW_LEADERSHIP_TERM, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH, catalog,
-    recover_log, stored_bytes,
+    Dice, MTU, NEW_LEADERSHIP_TERM, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH, TERM_MAX,
+    catalog, geometry, meaning_of, recover_log, stored_bytes,
 };
 
 const BUDGET: u64 = 64 << 20;
@@ -424,16 +428,135 @@ fn a_submitted_vote_counts_only_after_its_completion_and_then_for_ever() {
 #[test]
 fn a_directory_that_lost_a_part_is_never_taken_for_a_fresh_one() {
     let (disk, ..) = recorded(9, 5);
-    for name in ["archive.catalog", "node-state.dat", "ack-mark.dat"] {
-        let whole = disk.contents(name).unwrap();
-        assert!(disk.overwrite(name, 0, &vec![0; whole.len()]));
-        let error = Directory::open_or_create(&mut disk.clone(), &catalog()).unwrap_err();
-        assert!(error.to_string().contains(name), "{error}");
-        assert!(disk.overwrite(name, 0, &whole));
-    }
-    assert!(Directory::open_or_create(&mut disk.clone(), &catalog()).is_ok());
+    let name = "archive.catalog";
+    let whole = disk.contents(name).unwrap();
+    assert!(disk.overwrite(name, 0, &vec![0; whole.len()]));
+    let error = Directory::open_or_create(&mut disk.clone(), &catalog()).unwrap_err();
+    assert!(error.to_string().contains(name), "{error}");
+    assert!(disk.overwrite(name, 0, &whole));
+    let found = Directory::open_or_create(&mut disk.clone(), &catalog()).unwrap();
+    assert_eq!((found.is_new, found.lost), (false, Lost::default()));
     let mut other = catalog();
     other.term_length *= 2;
     let error = Directory::open_or_create(&mut disk.clone(), &other).unwrap_err();
     assert!(error.to_string().contains("term_length"), "{error}");
+}
+
+/// Overwrites both slots of a file, or one of them.
+fn spoil(disk: &SimDisk, name: &str, slots: &[usize]) {
+    for slot in slots {
+        assert!(disk.overwrite(name, slot * 4096 + 20, &[0xA5; 16]));
+    }
+}
+
+#[test]
+fn a_directory_opens_without_its_promises_and_says_so_until_they_are_written_again() {
+    let (disk, ..) = recorded(9, 5);
+    let lost_of = |disk: &SimDisk| {
+        let found = Directory::open_or_create(&mut disk.clone(), &catalog()).unwrap();
+        assert!(!found.is_new);
+        (found.lost.node_state, found.lost.ack_mark)
+    };
+    for (name, expected) in [
+        ("node-state.dat", (true, false)),
+        ("ack-mark.dat", (false, true)),
+    ] {
+        let one = disk.fork();
+        spoil(&one, name, &[1]);
+        assert_eq!(lost_of(&one), (false, false), "one slot of {name}");
+        let both = disk.fork();
+        spoil(&both, name, &[0, 1]);
+        let missing = disk.fork();
+        missing.lose(name);
+        for rotten in [both, missing] {
+            // However often it is looked at: it is blank until its owner writes it.
+            assert_eq!(lost_of(&rotten), expected, "{name}");
+            assert_eq!(lost_of(&rotten), expected, "{name}");
+            let mut handle = rotten.clone();
+            let mut found = Directory::open_or_create(&mut handle, &catalog()).unwrap();
+            found.node_state.begin_incarnation(&mut handle).unwrap();
+            let record = found.ack_mark.record();
+            found.ack_mark.write(&mut handle, record).unwrap();
+            assert_eq!(lost_of(&rotten), (false, false), "{name}");
+        }
+    }
+}
+
+#[test]
+fn without_its_mark_a_log_keeps_what_lies_above_its_end() {
+    for seed in 0..20 {
+        let (disk, model, _) = recorded(seed, 20);
+        let rotten = model.len() - 700;
+        assert!(disk.flip_bit("0-0.rec", rotten, 3));
+        // Another run of the host: with a mark this could be a torn write.
+        disk.crash(seed);
+        disk.restart();
+        let before = disk.contents("0-0.rec");
+        let known = Acknowledged {
+            mark: AckRecord::default(),
+            is_mark_lost: true,
+            term_max: TERM_MAX,
+        };
+        let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
+        let handle = &mut disk.clone();
+        let found = recover(handle, &mut log, &known, &catalog(), meaning_of).unwrap();
+        assert!(found.end < rotten as Position, "seed {seed}");
+        assert_eq!(lost_position(&found), Some(model.len() as Position));
+        assert_eq!(disk.contents("0-0.rec"), before, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_log_that_is_another_ones_is_left_as_it_is() {
+    let (disk, model, _) = recorded(3, 20);
+    // A torn tail, which a recovery erases.
+    assert!(disk.overwrite("0-0.rec", model.len(), &[0xEE; 100]));
+    let before = disk.contents("0-0.rec");
+    let known = Acknowledged {
+        mark: AckRecord::default(),
+        is_mark_lost: false,
+        term_max: TERM_MAX,
+    };
+    let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
+    let refused = recover(&mut disk.clone(), &mut log, &known, &catalog(), |frame| {
+        let meaning = meaning_of(frame);
+        let is_foreign = meaning.term_id.is_some();
+        FrameMeaning {
+            is_foreign,
+            ..meaning
+        }
+    });
+    let refused = refused.map(|found| found.end);
+    assert_eq!(refused, Err(RecoveryError::Foreign { position: 0 }));
+    assert_eq!(disk.contents("0-0.rec"), before);
+}
+
+#[test]
+fn after_a_run_without_syncs_a_start_in_the_same_run_of_the_host_makes_everything_durable() {
+    for seed in 0..SEEDS / 3 {
+        let mut dice = Dice(seed);
+        let disk = disk(seed);
+        let mut node = start(&disk, SyncMode::None);
+        let (durable, log) = live(&mut node, &mut dice);
+        assert!(node.directory.ack_mark.record().is_unsynced);
+        disk.kill(dice.next());
+        disk.restart();
+        // With or without damage: what is whole below it was acknowledged too.
+        let is_damaged = seed % 2 == 1 && durable > 8192;
+        if is_damaged {
+            let rotten = (durable as usize).min(SEGMENT_LENGTH) - 4096;
+            assert!(disk.flip_bit("0-0.rec", rotten, 0));
+        }
+        let node = RecordedLog::start(&disk, 0, SyncMode::Data, BUDGET, Vec::new()).unwrap();
+        let end = node.recovered.end;
+        assert!(is_damaged || end >= durable, "seed {seed}");
+        assert!(!node.directory.ack_mark.record().is_unsynced);
+        disk.crash(dice.next());
+        disk.restart();
+        let node = RecordedLog::start(&disk, 0, SyncMode::Data, BUDGET, Vec::new()).unwrap();
+        // What rotted in a cache only is whole again.
+        assert!(node.recovered.end == end || is_damaged && node.recovered.end > end);
+        let stored = stored_bytes(&disk, end.min(log.len() as Position));
+        assert!(log.starts_with(&stored), "seed {seed}");
+    }
 }

@@ -14,7 +14,7 @@ mod notes;
 
 use lockstep_transport::time::Nanos;
 
-pub use self::notes::MembershipNotes;
+pub use self::notes::{Forfeit, MembershipNotes};
 use self::notes::{KnownLives, LIVES_MAX};
 use crate::formation::{
     DirectoryId, DurableFormation, Formation, FormationHello, FormationRecord, FormationStage,
@@ -259,8 +259,48 @@ impl Membership {
         1 + confirmed > self.config.members / 2
     }
 
+    /// A learner asks until it has heard everybody: where too many are learners, each must know.
     fn is_asking(&self) -> bool {
-        matches!(self.standing(), Standing::Forming | Standing::Returning)
+        match self.standing() {
+            Standing::Forming | Standing::Returning => true,
+            Standing::Learner => self.others().any(|(_, peer)| peer.present.is_none()),
+            Standing::Voter => false,
+        }
+    }
+
+    fn others(&self) -> impl Iterator<Item = (usize, &Peer)> {
+        let peers = self.peers[..self.config.members].iter().enumerate();
+        peers.filter(|(index, _)| *index != usize::from(self.config.member))
+    }
+
+    /// Why this directory speaks for nobody, where it gave up its voice itself.
+    #[must_use]
+    pub const fn forfeit(&self) -> Option<Forfeit> {
+        self.durable.forfeit
+    }
+
+    /// Members, one bit each, this one included, that are known to run on another directory than
+    /// the one that counts.
+    #[must_use]
+    pub fn voiceless(&self) -> u8 {
+        if self.standing() == Standing::Forming {
+            return 0;
+        }
+        let own = u8::from(self.standing() == Standing::Learner) << self.config.member;
+        let others = self.others().filter(|(index, peer)| {
+            let present = peer
+                .present
+                .map(|place| self.known[*index][place].directory);
+            present.is_some_and(|directory| !self.record().names(*index as MemberId, directory))
+        });
+        others.fold(own, |bits, (index, _)| bits | 1 << index)
+    }
+
+    /// Whether so many members run on directories that do not count that no majority is left.
+    #[must_use]
+    pub fn is_majority_gone(&self) -> bool {
+        let members = self.config.members;
+        members - self.voiceless().count_ones() as usize <= members / 2
     }
 
     /// A message other than a hello has come.
@@ -428,6 +468,7 @@ impl Membership {
         let formation = self.formation.wanted();
         let notes = MembershipNotes {
             formation: formation.unwrap_or(self.formation.hello().durable),
+            forfeit: self.durable.forfeit,
             known: self.known,
         };
         let directory = self.formation.directory();

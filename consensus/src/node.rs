@@ -19,11 +19,12 @@ use lockstep_transport::media::{
     realtime_now,
 };
 use lockstep_transport::notices::Notice;
-use lockstep_transport::time::{MILLISECOND, Nanos};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::{TRACE_HEADER_LENGTH, TRACE_RECORD_LENGTH, TraceRecord, Tracer};
 
+use crate::agent::closing::Closing;
 use crate::agent::cluster_node::ClusterNode;
-use crate::agent::fault::NodeFault;
+use crate::agent::fault::{NodeFault, StoreFailure};
 use crate::agent::start::{StartError, StartParts, check_directory, start};
 use crate::config::{ClusterConfig, ConfigError, IoChoice, LinkFaults, NodeConfig};
 use crate::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, Counters};
@@ -47,6 +48,9 @@ const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
 /// Notices handed to the printer per interval: a handful of causes at once is much, and each
 /// of them is said only once a minute.
 const NOTICES_PER_PUBLISH: usize = 4;
+
+/// Writes under way when a node ends are waited for so long: a disk that is merely slow ends them.
+const CLOSE_PATIENCE_NS: Nanos = 10 * SECOND;
 
 /// Open files of a node besides its segments, with room to spare.
 const OTHER_FILES: u64 = 128;
@@ -101,6 +105,24 @@ pub enum LaunchError {
         /// The operating system's words.
         source: std::io::Error,
     },
+}
+
+/// Why a node could not end cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseError {
+    /// The disk.
+    #[error(
+        "the log could not be made durable at the end: {0}; check the device, and start this \
+         member again before its host goes down"
+    )]
+    Disk(#[from] StoreFailure),
+    /// A write that was under way did not end.
+    #[error(
+        "the log could not be made durable at the end: a write has not ended for {seconds} s; \
+         check the device, and start this member again before its host goes down",
+        seconds = CLOSE_PATIENCE_NS / SECOND
+    )]
+    Patience,
 }
 
 /// A launched member. Drive it with [`Agent::do_work`].
@@ -168,6 +190,7 @@ pub fn launch(
         socket_send: least(ports.map(NetworkPort::send_buffer)),
         disk: &format!("{disk_line}{log_words}"),
         memory_locked: None,
+        forfeit: None,
     };
     let receive_window = member_port.inner().receive_buffer() / WINDOW_SHARE;
     let parts = StartParts {
@@ -185,6 +208,7 @@ pub fn launch(
     agent.measure_cycles_with(monotonic_now);
     // Now that it is all there.
     granted.memory_locked = media::lock_memory();
+    granted.forfeit = agent.parts().membership.forfeit();
     Ok(Node {
         agent,
         start_line: start_line(cluster, node, &granted),
@@ -339,6 +363,27 @@ impl Node {
 
 fn system_calls(port: &NodePort) -> u64 {
     port.inner().counters().system_calls()
+}
+
+impl Node {
+    /// Ends the node cleanly, after its last duty cycle. A run without syncs makes durable what
+    /// it acknowledged, and says so on disk: only then may its host go down without a loss.
+    ///
+    /// # Errors
+    /// See [`CloseError`]; the node is unclean then, as after a kill.
+    pub fn close(&mut self) -> Result<(), CloseError> {
+        let until = monotonic_now() + CLOSE_PATIENCE_NS;
+        loop {
+            let now = monotonic_now();
+            if self.agent.close(now)? == Closing::Closed {
+                return Ok(());
+            }
+            if now >= until {
+                return Err(CloseError::Patience);
+            }
+            std::thread::yield_now();
+        }
+    }
 }
 
 impl Agent for Node {

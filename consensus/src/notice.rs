@@ -124,6 +124,12 @@ pub enum NodeNotice {
     MessageOutlived = 72,
     /// A message that has no meaning before the cluster has formed.
     MessageBeforeFormation = 73,
+    /// This member's host went down while it ran without syncs: it is a learner now.
+    UnsyncedLogLost = 74,
+    /// This member's directory lost what it promised: it is a learner now.
+    PromisesLost = 75,
+    /// So many members run on directories that do not count that nobody can be elected.
+    MajorityGone = 76,
 
     // Recovery: the log's truth, damage, joining.
     /// Part of what this member acknowledged is missing from its log.

@@ -4,6 +4,7 @@
 use lockstep_transport::media::NetworkChoice;
 
 use crate::config::{ClusterConfig, NodeConfig, SyncMode};
+use crate::membership::Forfeit;
 
 /// What the host was found to grant.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Granted<'a> {
     pub disk: &'a str,
     /// Bytes of memory that are locked, once everything was allocated; `None`: refused.
     pub memory_locked: Option<u64>,
+    /// Why this member's directory counts for nothing, where it gave up its voice.
+    pub forfeit: Option<Forfeit>,
 }
 
 /// The line.
@@ -28,7 +31,7 @@ pub fn start_line(cluster: &ClusterConfig, node: &NodeConfig, granted: &Granted<
     let own = cluster.members[usize::from(node.member)];
     format!(
         "member {} of {} at {} (clients) and {} (members); network {}: {}; {}; {}; sync {}; \
-         responses {:?}; memory {}",
+         responses {:?}; memory {}{}",
         node.member,
         cluster.members.len(),
         own.ingress,
@@ -39,11 +42,23 @@ pub fn start_line(cluster: &ClusterConfig, node: &NodeConfig, granted: &Granted<
         granted.disk,
         match node.sync {
             SyncMode::Data => "data",
-            SyncMode::None => "none: a host crash may lose acknowledged messages",
+            SyncMode::None =>
+                "none: a host crash may lose acknowledged messages, and makes this \
+                               member a learner",
         },
         cluster.responses,
         memory_words(granted.memory_locked),
+        standing_words(granted.forfeit),
     )
+}
+
+fn standing_words(forfeit: Option<Forfeit>) -> String {
+    forfeit.map_or_else(String::new, |forfeit| {
+        format!(
+            "; LEARNER, which neither votes nor counts, because {}",
+            forfeit.reason()
+        )
+    })
 }
 
 fn socket_words(granted: &Granted<'_>) -> String {
@@ -103,6 +118,7 @@ mod tests {
             socket_send: 4 << 20,
             disk: "disk: writer thread",
             memory_locked: Some(90 << 20),
+            forfeit: None,
         };
         let words = socket_words(&granted);
         assert_eq!(words, "socket buffers 4096 KiB");
@@ -119,5 +135,7 @@ mod tests {
         assert!(memory_words(granted.memory_locked).starts_with("locked (90 MiB"));
         assert!(memory_words(Some(0)).starts_with("not locked"));
         assert!(memory_words(None).contains("ulimit -l"));
+        assert_eq!(standing_words(None), "");
+        assert!(standing_words(Some(Forfeit::UnsyncedLog)).contains("ran with sync = none"));
     }
 }

@@ -244,7 +244,7 @@ fn a_directory_that_lost_a_part_is_damaged_and_never_blank() {
     answered(&mut cluster, 5);
     cluster.kill(1);
     let whole = cluster.disk(1).backup();
-    for name in ["identity.dat", "node-state.dat", "archive.catalog"] {
+    for name in ["identity.dat", "archive.catalog"] {
         cluster.disk(1).restore_in_place(&whole);
         cluster.disk(1).lose(name);
         let refused = cluster.try_start(1).expect_err("it is damaged");

@@ -52,7 +52,7 @@ pub fn meaning_of(frame: &[u8]) -> FrameMeaning {
     let is_first = frame[5] & 0x80 != 0 && frame.get(32) == Some(&NEW_LEADERSHIP_TERM);
     FrameMeaning {
         term_id: is_first.then_some(1),
-        leader_commit: 0,
+        ..FrameMeaning::default()
     }
 }
 
@@ -103,6 +103,7 @@ pub fn recover_with(
     let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
     let known = Acknowledged {
         mark: *mark,
+        is_mark_lost: false,
         term_max: TERM_MAX,
     };
     let recovered = recover(disk, &mut log, &known, &catalog(), meaning_of)?;
@@ -151,7 +152,7 @@ impl RecordedLog {
         };
         let end = recovered.end;
         let boot_id = disk.boot_id();
-        let raised = recovered.raised_mark(&mark, boot_id);
+        let raised = recovered.raised_mark(&mark, boot_id, sync == SyncMode::None);
         directory.ack_mark.write(&mut disk, raised)?;
         model.truncate(end as usize);
         let config = RecorderConfig {

@@ -76,7 +76,12 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
             node.say_notices();
             let outcome = match node.fault() {
                 Some(fault) => Outcome::failed(format!("{} has halted: {fault}", node.role_name())),
-                None => Outcome::Good,
+                None => match node.close() {
+                    Ok(()) => Outcome::Good,
+                    Err(error) => {
+                        Outcome::failed(format!("{} has stopped: {error}", node.role_name()))
+                    }
+                },
             };
             drop(node);
             printer.finish();

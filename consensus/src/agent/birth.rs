@@ -1,5 +1,11 @@
 //! Whose directory a start finds, and what that makes of the member (`log.md` 9.1): its own, a
-//! copy of its own, a blank one, or one that must be left alone.
+//! copy of its own, one that cannot answer for its promises, a blank one, or one that must be
+//! left alone.
+//!
+//! A copy, and a directory that lost what it promised, takes a new id: nothing that was promised
+//! under the old one is ever broken by it, and nobody counts it in the cluster that was formed
+//! with the old one. That is durable before any file that was lost is written again; else a crash
+//! in between would leave a voter with a forgotten vote.
 //!
 //! The identity file is the last one made in a new directory and is never made again in one that
 //! was used: an identity without the rest, or the rest without an identity, is damage.
@@ -7,12 +13,13 @@
 use lockstep_archive::directory::{Directory, DirectoryError};
 use lockstep_archive::disk::{Disk, DiskError};
 use lockstep_archive::identity_file::{IdentityContent, IdentityFile};
+use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 
 use crate::config::{ClusterConfig, NodeConfig};
-use crate::formation::{DurableFormation, Incarnation};
+use crate::formation::{DurableFormation, FormationRecord, Incarnation};
 use crate::member::MemberId;
-use crate::membership::{Membership, MembershipConfig, MembershipNotes};
+use crate::membership::{Forfeit, Membership, MembershipConfig, MembershipNotes};
 
 /// Why a directory is left alone. Nothing in it was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +50,21 @@ pub enum BirthError {
         /// What is missing or unreadable.
         what: &'static str,
     },
+    /// The log is not of the cluster that its identity file names.
+    #[error(
+        "the log's entry at {position} says that its cluster is {found:032x}, formed of other \
+         directories than identity.dat says of {expected:032x}: files of two directories were \
+         mixed; nothing in it was changed; give each directory its own files back, as \
+         docs/operating.md describes"
+    )]
+    OtherLog {
+        /// The first entry that says so.
+        position: Position,
+        /// The uuid there.
+        found: u128,
+        /// The uuid in the identity file.
+        expected: u128,
+    },
 }
 
 const NO_IDENTITY: &str = concat!(
@@ -52,6 +74,41 @@ const NO_IDENTITY: &str = concat!(
 const NOTHING_ELSE: &str = "the directory has its identity.dat, and the rest of it is missing";
 const NOT_FORMED: &str =
     "the directory holds a term or a log, and identity.dat knows of no cluster that formed";
+
+/// Cold: the record of the cluster that the directory behind `disk` says it belongs to, where it
+/// belongs to one that has formed. Changes nothing.
+///
+/// # Errors
+/// The disk's, and notes that do not decode.
+pub(super) fn formed_record(
+    disk: &mut impl Disk,
+) -> Result<Option<FormationRecord>, BirthOrDiskError> {
+    let IdentityContent::Valid(identity, _) = IdentityFile::inspect(disk)? else {
+        return Ok(None);
+    };
+    let damaged = BirthError::Damaged { what: NO_IDENTITY };
+    let formation = MembershipNotes::decode(&identity.notes)
+        .ok_or(damaged)?
+        .formation;
+    Ok(formation.is_formed.then_some(formation.record))
+}
+
+/// The error for a log whose entry at `position` says that its cluster was formed as `found`,
+/// where the identity file says `expected`.
+pub(super) fn other_log(
+    position: Position,
+    found: &FormationRecord,
+    expected: Option<&FormationRecord>,
+) -> BirthError {
+    match expected {
+        None => BirthError::Damaged { what: NOT_FORMED },
+        Some(expected) => BirthError::OtherLog {
+            position,
+            found: found.cluster,
+            expected: expected.cluster,
+        },
+    }
+}
 
 /// Cold: whether the directory behind `disk` may be this member's. `has_catalog`: it holds
 /// more than its identity, good or not. Changes nothing.
@@ -115,7 +172,8 @@ pub struct Birth {
 }
 
 impl Birth {
-    /// Cold: opens or makes the identity of a directory that [`inspect`] found good.
+    /// Cold: opens or makes the identity of a directory that [`inspect`] found good; one that has
+    /// to give up its voice for `forfeit`, or is a copy, is another one on return.
     ///
     /// # Errors
     /// The disk's, and notes that do not decode.
@@ -123,6 +181,7 @@ impl Birth {
         disk: &mut impl Disk,
         cluster: &ClusterConfig,
         node: &NodeConfig,
+        forfeit: Option<Forfeit>,
         randomness: &mut Prng,
     ) -> Result<Self, BirthOrDiskError> {
         let IdentityContent::Valid(identity, sequence) = IdentityFile::inspect(disk)? else {
@@ -137,9 +196,11 @@ impl Birth {
         let mut notes = MembershipNotes::decode(&identity.notes).ok_or(damaged)?;
         let mut file = IdentityFile::open(disk, *identity, sequence)?;
         let is_copy = file.is_copy(disk)?;
-        if is_copy {
-            // A record that is not final binds the original alone.
-            if !notes.formation.is_formed {
+        if is_copy || forfeit.is_some() {
+            if notes.formation.is_formed {
+                notes.forfeit = forfeit.or(notes.forfeit);
+            } else {
+                // A record that is not final binds the original alone.
                 notes.formation = DurableFormation::default();
             }
             file.rename(disk, randomness.next_u128(), &notes.encode())?;

@@ -3,7 +3,7 @@
 //! Owns the log buffer, the recorder, the durable term and vote, the ack mark and the chain
 //! hash, and the cursors over them: durable ≤ written ≤ append. It knows no protocol.
 
-use lockstep_archive::ack_mark::{AckMark, AckedPosition};
+use lockstep_archive::ack_mark::{AckMark, AckRecord, AckedPosition};
 use lockstep_archive::checksum::{Chain, Checkpoint};
 use lockstep_archive::disk::{Completion, Disk};
 use lockstep_archive::identity_file::{IdentityFile, Notes};
@@ -464,6 +464,40 @@ impl<D: Disk> LogStore<D> {
         }
         self.disk.flush(now);
         work
+    }
+
+    /// Whether a write of the log or of its mark is under way.
+    #[must_use]
+    pub const fn is_settling(&self) -> bool {
+        self.recorder.is_writing() || self.ack_mark.is_writing()
+    }
+
+    /// Cold, at the end of a run in which nothing is under way: what was acknowledged without
+    /// syncs is durable on return, and so is the mark that says so (`log.md` 10.3).
+    ///
+    /// # Errors
+    /// What failed, now or before.
+    pub fn seal(&mut self, commit: Position) -> Result<(), StoreFailure> {
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
+        let mark = self.ack_mark.record();
+        if !mark.is_unsynced {
+            return Ok(());
+        }
+        // Their names have been durable since the segments were made.
+        let segments = self.recorder.segments();
+        segments.sync_below(&mut self.disk, segments.end().unwrap_or(0))?;
+        let mut sealed = AckRecord {
+            is_unsynced: false,
+            ..mark
+        };
+        if self.truncation.is_none() {
+            sealed.position = mark.position.max(self.recorder.durable());
+            sealed.term = mark.term.max(self.term_max);
+            sealed.commit = mark.commit.max(commit);
+        }
+        Ok(self.ack_mark.write(&mut self.disk, sealed)?)
     }
 
     /// Takes one completion; those of readers go to `readers`.

@@ -11,7 +11,7 @@ use super::cluster_node::ClusterNode;
 use crate::event::Event;
 use crate::formation::DirectoryId;
 use crate::member::{MEMBERS_MAX, MemberId};
-use crate::membership::{Admitted, Hello, HelloOutcome, Refusal, Sender, Standing};
+use crate::membership::{Admitted, Forfeit, Hello, HelloOutcome, Refusal, Sender, Standing};
 use crate::message::MemberMessage;
 use crate::notice::NodeNotice;
 
@@ -188,13 +188,38 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             Standing::Returning if has_waited => {
                 parts.notices.note(now, NodeNotice::ReturnWaits, awaited);
             }
-            Standing::Learner => {
-                let named = membership.record().directories[usize::from(own)];
-                let values = halves(membership.sender().directory, named);
-                let detail = Detail::of(own).with_values(values);
-                parts.notices.note(now, NodeNotice::IsLearner, detail);
-            }
+            Standing::Learner => self.note_learner(now),
             Standing::Forming | Standing::Returning | Standing::Voter => {}
+        }
+        self.watch_majority(now);
+    }
+
+    /// Why this member is a learner.
+    fn note_learner(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        let own = parts.identity.member;
+        let membership = &parts.membership;
+        let named = membership.record().directories[usize::from(own)];
+        let (kind, values) = match membership.forfeit() {
+            None => {
+                let values = halves(membership.sender().directory, named);
+                (NodeNotice::IsLearner, values)
+            }
+            Some(Forfeit::UnsyncedLog) => (NodeNotice::UnsyncedLogLost, [0; 4]),
+            Some(Forfeit::NodeState) => (NodeNotice::PromisesLost, [0; 4]),
+            Some(Forfeit::AckMark) => (NodeNotice::PromisesLost, [1, 0, 0, 0]),
+        };
+        let detail = Detail::of(own).with_values(values);
+        parts.notices.note(now, kind, detail);
+    }
+
+    /// Nobody can be elected any more, however many members are started.
+    fn watch_majority(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        if parts.membership.is_majority_gone() && parts.module.heard_leader(now).is_none() {
+            let values = [i64::from(parts.membership.voiceless()), 0, 0, 0];
+            let detail = Detail::of(parts.identity.member).with_values(values);
+            parts.notices.note(now, NodeNotice::MajorityGone, detail);
         }
     }
 

@@ -7,6 +7,7 @@ pub mod callers;
 pub mod chain_query;
 mod chain_rewind;
 mod client_duties;
+pub mod closing;
 pub mod cluster_node;
 mod connecting;
 mod cycle_budget;

@@ -1,6 +1,8 @@
 //! Cold start of a node: opens its directory, recovers its log, counts the incarnation, and
 //! puts the parts together. The shell and the simulator start nodes through this one path.
 
+use std::cell::Cell;
+
 use lockstep_archive::budget::{BudgetError, DiskBudget};
 use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
 use lockstep_archive::directory::{Directory, DirectoryError};
@@ -38,8 +40,9 @@ use crate::config::{ClusterConfig, NodeConfig, SyncMode};
 use crate::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
 use crate::counters::Counters;
 use crate::entry_body::NewLeadershipTerm;
+use crate::formation::FormationRecord;
 use crate::member::TermBase;
-use crate::membership::Membership;
+use crate::membership::{Forfeit, Membership};
 use crate::notice::NodeNotices;
 use crate::session::SessionTable;
 use crate::stable_hash::stable_hash;
@@ -218,19 +221,19 @@ fn open_store<D: Disk>(
     let catalog = expected_catalog(cluster, geometry);
     check_directory(cluster, node, &mut disk)?;
     let mut directory = Directory::open_or_create(&mut disk, &catalog)?;
-    let birth = Birth::open(&mut disk, cluster, node, randomness)?;
     let mut log = LogBuffer::allocate(geometry, cluster.log_mtu)?;
     log.pre_touch();
-    let known = Acknowledged {
-        mark: directory.ack_mark.record(),
-        term_max: directory.node_state.state().leadership_term,
-    };
-    let recovered = recover(&mut disk, &mut log, &known, &catalog, frame_meaning)?;
+    let recovered = recover_log(&mut disk, &mut log, &directory, &catalog)?;
     let logged = logged_limits::read(&mut disk, &recovered)?;
     logged_limits::check(logged, &ClusterLimits::of(cluster))?;
-    // What may have been acknowledged is known for good before anything is said.
+    // A directory that cannot answer for its promises is another one before any of the files
+    // that held them is written again.
     let boot_id = disk.boot_id();
-    let raised = recovered.raised_mark(&known.mark, boot_id);
+    let forfeit = forfeit(&directory, boot_id);
+    let birth = Birth::open(&mut disk, cluster, node, forfeit, randomness)?;
+    // What may have been acknowledged is known for good before anything is said.
+    let is_unsynced = node.sync == SyncMode::None;
+    let raised = recovered.raised_mark(&directory.ack_mark.record(), boot_id, is_unsynced);
     directory.ack_mark.write(&mut disk, raised)?;
     let incarnation = directory.node_state.begin_incarnation(&mut disk)?;
     let log_time = last_log_time(&mut disk, &recovered)?;
@@ -241,7 +244,7 @@ fn open_store<D: Disk>(
         terms: term_bases(&recovered),
         durable: recovered.end,
         lost: recovered.lost,
-        commit_floor: raised.commit,
+        commit_floor: commit_floor(&recovered, raised.commit, birth.notes.forfeit),
     };
     let has_term = found.term > 0 || found.durable > 0;
     let life = (incarnation, has_term);
@@ -272,6 +275,65 @@ fn open_store<D: Disk>(
         membership,
         is_copy: birth.is_copy,
     })
+}
+
+/// Recovers the log behind `disk`, unless it is of another cluster than the identity file says.
+fn recover_log(
+    disk: &mut impl Disk,
+    log: &mut LogBuffer,
+    directory: &Directory,
+    catalog: &Catalog,
+) -> Result<RecoveredLog, StartError> {
+    let expected = birth::formed_record(disk)?;
+    let other = Cell::new(FormationRecord::default());
+    let meaning_of = |frame: &[u8]| {
+        let (meaning, entry) = frame_meaning(frame);
+        let record = entry.map(|entry| entry.formation);
+        let is_foreign = record.is_some() && record != expected;
+        if let Some(record) = record.filter(|_| is_foreign) {
+            other.set(record);
+        }
+        FrameMeaning {
+            is_foreign,
+            ..meaning
+        }
+    };
+    let known = Acknowledged {
+        mark: directory.ack_mark.record(),
+        is_mark_lost: directory.lost.ack_mark,
+        term_max: directory.node_state.state().leadership_term,
+    };
+    recover(disk, log, &known, catalog, meaning_of).map_err(|error| match error {
+        RecoveryError::Foreign { position } => {
+            birth::other_log(position, &other.get(), expected.as_ref()).into()
+        }
+        error => error.into(),
+    })
+}
+
+/// What keeps this directory from answering for what was promised in it, if anything does. A
+/// member that has taken part in no term has acknowledged nothing.
+fn forfeit(directory: &Directory, boot_id: Option<u128>) -> Option<Forfeit> {
+    let has_taken_part = directory.node_state.state().leadership_term > 0;
+    let mark = directory.ack_mark.record();
+    if directory.lost.node_state {
+        Some(Forfeit::NodeState)
+    } else if directory.lost.ack_mark && has_taken_part {
+        Some(Forfeit::AckMark)
+    } else if mark.may_have_gone(boot_id) && has_taken_part {
+        Some(Forfeit::UnsyncedLog)
+    } else {
+        None
+    }
+}
+
+/// How far the log that was found is known to be committed. Where some of it has gone with a run
+/// of the host, what the mark says is true of another log: only the log's own words count.
+fn commit_floor(recovered: &RecoveredLog, marked: Position, forfeit: Option<Forfeit>) -> Position {
+    match forfeit {
+        Some(Forfeit::UnsyncedLog) => recovered.commit,
+        _ => marked,
+    }
 }
 
 /// What the catalog of a member of `cluster` says.
@@ -347,25 +409,24 @@ fn term_bases(recovered: &RecoveredLog) -> Vec<TermBase> {
         .collect()
 }
 
-/// What recovery wants to know of a whole frame. The first entry of a term that does not decode
-/// is one all the same: applying it will name the cause.
-fn frame_meaning(frame: &[u8]) -> FrameMeaning {
+/// What recovery wants to know of a whole frame, and the entry of the term that it begins. One
+/// that does not decode begins a term all the same: applying it will name the cause.
+fn frame_meaning(frame: &[u8]) -> (FrameMeaning, Option<NewLeadershipTerm>) {
     let begins = |frame: &Frame<'_>| frame.is_begin() && !frame.is_padding();
-    let Some(frame) = frames(frame).next().filter(begins) else {
-        return FrameMeaning::default();
-    };
-    let Some(header) = EntryHeader::decode(frame.payload()) else {
-        return FrameMeaning::default();
+    let frame = frames(frame).next().filter(begins);
+    let payload = frame.as_ref().map_or(&[][..], Frame::payload);
+    let Some(header) = EntryHeader::decode(payload) else {
+        return (FrameMeaning::default(), None);
     };
     let is_first = header.kind == EntryKind::NewLeadershipTerm;
-    let term_id = is_first.then(|| {
-        let body = &frame.payload()[ENTRY_HEADER_LENGTH..];
-        NewLeadershipTerm::decode(body).map_or(0, |entry| entry.id)
-    });
-    FrameMeaning {
-        term_id,
+    let body = payload.get(ENTRY_HEADER_LENGTH..).filter(|_| is_first);
+    let entry = body.and_then(NewLeadershipTerm::decode);
+    let meaning = FrameMeaning {
+        term_id: is_first.then(|| entry.map_or(0, |entry| entry.id)),
         leader_commit: header.leader_commit,
-    }
+        is_foreign: false,
+    };
+    (meaning, entry)
 }
 
 /// Log time of the last entry that begins in the log: read back from the newest checkpoint of

@@ -203,7 +203,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let parts = &mut self.parts;
         let watch = &mut self.watch;
         let append = parts.store.append();
-        let Some(leader) = parts.module.leader() else {
+        let Some(leader) = parts.module.heard_leader(now) else {
             watch.leading_since = None;
             watch.append = (append, now);
             let timeouts = ELECTION_TIMEOUTS * parts.module.election_timeout();

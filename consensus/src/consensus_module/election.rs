@@ -67,6 +67,12 @@ impl ConsensusModule {
         self.config.election_timeout_ns
     }
 
+    /// The leader, as long as it is heard: a member that does not stand never leaves the last one.
+    #[must_use]
+    pub fn heard_leader(&self, now: Nanos) -> Option<MemberId> {
+        self.leader().filter(|_| self.hears_leader(now))
+    }
+
     pub(super) fn reset_election_deadline(&mut self, now: Nanos) {
         let timeout = self.config.election_timeout_ns;
         let jitter = self.prng.range(0..timeout as u64) as Nanos;

@@ -5,7 +5,8 @@
 //! | 0 | 1 | version, 1 (0: blank) |
 //! | 1 | 1 | whether the record is final |
 //! | 2 | 1 | members of the record |
-//! | 3 | 5 | zeros |
+//! | 3 | 1 | why the directory gave up its voice, 0: it has not, see [`Forfeit`] |
+//! | 4 | 4 | zeros |
 //! | 8 | 8 | draw number |
 //! | 16 | 16 | cluster uuid |
 //! | 32 | 7 × 16 | directory id of each member |
@@ -31,11 +32,55 @@ const LIFE_LENGTH: usize = 32;
 
 const _: () = assert!(LIVES_OFFSET + MEMBERS_MAX * LIVES_MAX * LIFE_LENGTH <= NOTES_LENGTH);
 
+/// Why a directory cannot answer for what was promised under its id: it took another id, so that
+/// it counts for nothing in the cluster that was formed with the first (`log.md` 9.1, 10.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Forfeit {
+    /// Its log was acknowledged without syncs, and the host went down since.
+    UnsyncedLog = 1,
+    /// Term and vote were lost.
+    NodeState = 2,
+    /// How far it acknowledged was lost.
+    AckMark = 3,
+}
+
+impl Forfeit {
+    const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::UnsyncedLog),
+            2 => Some(Self::NodeState),
+            3 => Some(Self::AckMark),
+            _ => None,
+        }
+    }
+
+    /// What happened, to follow "because".
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::UnsyncedLog => {
+                "it ran with sync = none and its host went down before it had stopped cleanly, so \
+                 that what it acknowledged may be missing from its log"
+            }
+            Self::NodeState => {
+                "node-state.dat was missing or damaged, so that it cannot know how it voted"
+            }
+            Self::AckMark => {
+                "ack-mark.dat was missing or damaged, so that it cannot know how far it \
+                 acknowledged the log"
+            }
+        }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MembershipNotes {
     /// How far the cluster has formed.
     pub formation: DurableFormation,
+    /// Why this directory has another id than the cluster was formed with, where it knows.
+    pub forfeit: Option<Forfeit>,
     pub(super) known: KnownLives,
 }
 
@@ -51,6 +96,7 @@ impl MembershipNotes {
         notes[0] = VERSION;
         notes[1] = u8::from(self.formation.is_formed);
         notes[2] = record.members;
+        notes[3] = self.forfeit.map_or(0, |forfeit| forfeit as u8);
         notes[8..16].copy_from_slice(&record.draw.to_le_bytes());
         notes[16..32].copy_from_slice(&record.cluster.to_le_bytes());
         let places = notes[DIRECTORIES_OFFSET..LIVES_OFFSET].chunks_exact_mut(16);
@@ -85,6 +131,7 @@ impl MembershipNotes {
                 },
                 is_formed: notes[1] == 1,
             },
+            forfeit: Forfeit::from_number(notes[3]),
             known: KnownLives::default(),
         };
         let directories = &mut decoded.formation.record.directories;
@@ -121,6 +168,7 @@ mod tests {
             members: 2,
             directories: [9; MEMBERS_MAX],
         };
+        notes.forfeit = Some(Forfeit::AckMark);
         notes.known[6][1] = KnownLife {
             directory: 1 << 127,
             incarnation: Incarnation {
@@ -130,7 +178,7 @@ mod tests {
         };
         let encoded = notes.encode();
         assert_eq!(MembershipNotes::decode(&encoded), Some(notes));
-        for index in [0, 1, 3, 592, NOTES_LENGTH - 1] {
+        for index in [0, 1, 3, 4, 592, NOTES_LENGTH - 1] {
             let mut other = encoded;
             other[index] ^= 0x80;
             assert_eq!(MembershipNotes::decode(&other), None, "byte {index}");

@@ -3,6 +3,7 @@
 use core::fmt::{Display, Formatter, Result};
 
 use super::{NodeNotice, Place, Row};
+use crate::membership::Forfeit;
 
 /// Members by bits, with their addresses.
 struct Members<'a>(i64, &'a Place);
@@ -114,8 +115,8 @@ pub(super) const ROWS: &[Row] = &[
                  formed with {named}; it gets the log and neither votes nor counts"
             )
         },
-        remedy: "if its original directory still exists, start it there; until then the loss of \
-                 one more member may stop the cluster",
+        remedy: "that member says why; if its original directory still exists, start it there; \
+                 until then the loss of one more member may stop the cluster",
     },
     Row {
         kind: NodeNotice::OtherUuid,
@@ -165,4 +166,44 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: "nothing is to be done while the cluster forms",
     },
+    Row {
+        kind: NodeNotice::UnsyncedLogLost,
+        text: |_, place, f| gave_up(Forfeit::UnsyncedLog, place, f),
+        remedy: "keep the directories of all members as they are and the other members running; \
+                 where no majority of voters is left nobody is elected, and \"A majority is lost \
+                 for good\" in docs/operating.md says what remains",
+    },
+    Row {
+        kind: NodeNotice::PromisesLost,
+        text: |detail, place, f| match detail.values[0] {
+            0 => gave_up(Forfeit::NodeState, place, f),
+            _ => gave_up(Forfeit::AckMark, place, f),
+        },
+        remedy: "keep the directories of all members as they are and the other members running, \
+                 and check the disk; see \"A directory is damaged\" in docs/operating.md",
+    },
+    Row {
+        kind: NodeNotice::MajorityGone,
+        text: |detail, place, f| {
+            let members = Members(detail.values[0], place);
+            write!(
+                f,
+                "no majority is left of the directories that the cluster was formed with, and \
+                 nobody is elected: {members} run on directories that do not count"
+            )
+        },
+        remedy: "keep every directory untouched, each may hold what no other does; if an original \
+                 one still exists, start its member there; else see \"A majority is lost for \
+                 good\" in docs/operating.md",
+    },
 ];
+
+/// Why the directory at `place` speaks for nobody.
+fn gave_up(forfeit: Forfeit, place: &Place, f: &mut Formatter<'_>) -> Result {
+    let (directory, reason) = (&place.directory, forfeit.reason());
+    write!(
+        f,
+        "is a learner: it follows the log and neither votes nor counts, and {directory} got an id \
+         of its own, because {reason}"
+    )
+}

@@ -14,6 +14,7 @@ use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
 use lockstep_client::protocol::{RefusalReason, ResponseFailure};
+use lockstep_consensus::agent::closing::Closing;
 use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::fault::NodeFault;
 use lockstep_consensus::agent::identity::cluster_id;
@@ -174,6 +175,12 @@ impl<S: ClusteredService> SmallCluster<S> {
 
     /// Starts a member unless it refuses.
     pub fn try_start(&mut self, id: usize) -> Result<(), StartError> {
+        self.hosts[id].disk.restart();
+        self.try_start_as_it_is(id)
+    }
+
+    /// As [`try_start`](Self::try_start), on a disk that does what the test has told it to.
+    pub fn try_start_as_it_is(&mut self, id: usize) -> Result<(), StartError> {
         let members = self.setup.cluster.members[id];
         let host = &mut self.hosts[id];
         let config = NodeConfig {
@@ -181,7 +188,6 @@ impl<S: ClusteredService> SmallCluster<S> {
             seed: 40 + id as u64,
             ..self.setup.node.clone()
         };
-        host.disk.restart();
         let parts = StartParts {
             disk: host.disk.clone(),
             member_port: self.network.port(members.member),
@@ -216,6 +222,25 @@ impl<S: ClusteredService> SmallCluster<S> {
         host.disk.kill(9);
         self.network.close(members.member);
         self.network.close(members.ingress);
+    }
+
+    /// The member's host loses power, and what was not synced with it.
+    pub fn lose_power(&mut self, id: usize) {
+        self.kill(id);
+        let seed = self.now as u64 + id as u64;
+        self.hosts[id].disk.crash(seed);
+    }
+
+    /// The member is told to stop, and ends cleanly.
+    pub fn stop(&mut self, id: usize) {
+        let (now, node) = (self.now, self.hosts[id].node.as_mut());
+        let node = node.expect("the member runs");
+        let closed = (now..).step_by(STEP as usize).take(1_000).find_map(|now| {
+            let closing = node.close(now).expect("a good disk");
+            (closing == Closing::Closed).then_some(())
+        });
+        closed.expect("the member ends within fifty milliseconds");
+        self.kill(id);
     }
 
     /// Nothing passes between the member and the others.

@@ -1,0 +1,18 @@
+//! What a recorder counts.
+
+/// What a recorder has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecorderCounters {
+    /// Writes completed.
+    pub writes: u64,
+    /// Bytes in them, including what whole blocks repeat.
+    pub bytes: u64,
+    /// Segments made ready.
+    pub segments_prepared: u64,
+    /// Segments that could not be made ready.
+    pub segments_refused: u64,
+    /// Writes that overwrote truncated bytes with zeros.
+    pub erasures: u64,
+    /// Writes of a copy, because the log still grew into their last block.
+    pub copies: u64,
+}
