@@ -3,8 +3,9 @@
 #![cfg(feature = "sim")]
 
 use lockstep_consensus::config::ResponsesMode;
+use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::PlantedFault;
-use lockstep_consensus::sim::tank::{TankOptions, run};
+use lockstep_consensus::sim::tank::{TankOptions, run, run_and_hear};
 
 fn expect_clean(seeds: core::ops::Range<u64>, options: &TankOptions) {
     for seed in seeds {
@@ -68,6 +69,26 @@ fn clusters_of_five_survive_faults() {
         ..TankOptions::default()
     };
     expect_clean(300..306, &options);
+}
+
+#[test]
+fn a_member_without_syncs_whose_host_lost_power_counts_for_nothing_and_costs_nothing() {
+    let options = TankOptions {
+        members: Some(3),
+        unsynced: true,
+        ..TankOptions::default()
+    };
+    let runs = (500..530).map(|seed| run_and_hear(seed, &options).expect("the seed is clean"));
+    let told = runs.map(|(_, notices)| {
+        let learners = notices.iter().filter(|notices| {
+            let mut kinds = notices.iter().map(|notice| notice.kind);
+            kinds.any(|kind| kind == NodeNotice::UnsyncedLogLost)
+        });
+        learners.count()
+    });
+    let told: Vec<usize> = told.collect();
+    assert!(told.iter().all(|learners| *learners <= 1), "{told:?}");
+    assert!(told.iter().sum::<usize>() > 15, "{told:?}");
 }
 
 #[test]

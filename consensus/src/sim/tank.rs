@@ -49,6 +49,8 @@ pub struct TankOptions {
     pub responses: ResponsesMode,
     /// One member's service answers one request otherwise than the others'.
     pub diverging: bool,
+    /// One member runs with `sync = none`: from its first loss of power on it is a learner.
+    pub unsynced: bool,
     /// A fault planted on purpose, that the oracles must find.
     pub planted: Option<PlantedFault>,
 }
@@ -62,6 +64,7 @@ impl Default for TankOptions {
             fault_phase_ns: 4 * SECOND,
             responses: ResponsesMode::Replicated,
             diverging: false,
+            unsynced: false,
             planted: None,
         }
     }
@@ -198,11 +201,16 @@ fn cluster(options: &TankOptions, members: usize) -> ClusterConfig {
     }
 }
 
-/// Services that take their time, and one that diverges, where that is wanted.
+/// Services that take their time, one that diverges, and a member without syncs, where that is
+/// wanted.
 fn make_odd(seed: u64, options: &TankOptions, members: &mut [TankMember], random: &mut Prng) {
     if options.diverging {
         let id = random.range(0..members.len() as u64) as usize;
         members[id].diverge_at(random.range(1..options.requests as u64) as i64 | 1);
+    }
+    if options.unsynced {
+        let id = random.range(0..members.len() as u64) as usize;
+        members[id].run_without_syncs();
     }
     if seed % SLOW_SERVICE_SEEDS == 3 {
         for member in members {

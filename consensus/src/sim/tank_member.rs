@@ -22,7 +22,7 @@ use crate::action::HaltReason;
 use crate::agent::cluster_node::ClusterNode;
 use crate::agent::fault::NodeFault;
 use crate::agent::start::{StartParts, start};
-use crate::config::{ClusterConfig, NodeConfig};
+use crate::config::{ClusterConfig, NodeConfig, SyncMode};
 use crate::counters::Counters;
 use crate::notice::NodeNotice;
 
@@ -179,6 +179,11 @@ impl TankMember {
     /// Its service takes so long over each request.
     pub fn slow_down(&mut self, service_ns: Nanos) {
         self.service_ns = service_ns;
+    }
+
+    /// It acknowledges what its page cache has.
+    pub fn run_without_syncs(&mut self) {
+        self.config.sync = SyncMode::None;
     }
 
     /// Its service answers this request of the first client otherwise than all others.
