@@ -1,0 +1,180 @@
+//! `sync = none` with three real processes: killed, and found by a start in another run of the
+//! host, as the boot id in the mark on disk says, or in the same one; or stopped cleanly. Whoever
+//! may have forgotten an answered request says so within five seconds and counts for nothing.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "processes, files and the clock"
+)]
+
+mod trio;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use lockstep_archive::ack_mark::AckRecord;
+use lockstep_archive::catalog::{Catalog, CatalogContent};
+use lockstep_archive::directory::Directory;
+use lockstep_archive::storage::{self, IoPreference};
+use lockstep_consensus::config::SyncMode;
+use lockstep_consensus::counters::Counter;
+use trio::Trio;
+
+/// What a line may take.
+const LINE_WITHIN: Duration = Duration::from_secs(5);
+
+const REQUESTS: usize = 200;
+
+/// What a member says that may have forgotten what it acknowledged.
+const FORGETFUL: &str = "because it ran with sync = none and its host went down";
+
+/// What everybody says where no majority is left.
+const MAJORITY_GONE: &str = "no majority is left of the directories";
+
+/// From now on the files in `directory`, whose node is dead, were written in another run of the
+/// host. Returns whether the run that wrote them acknowledged without syncs.
+fn lose_power(directory: &Path) -> bool {
+    let opened = storage::open(directory, IoPreference::Thread);
+    let (mut disk, _) = opened.expect("the node is dead");
+    let found = Catalog::inspect(&mut disk).expect("a good disk");
+    let CatalogContent::Valid(catalog) = found else {
+        panic!("{found:?}");
+    };
+    let directory = Directory::open_or_create(&mut disk, &catalog);
+    let mut mark = directory.expect("a whole directory").ack_mark;
+    let record = mark.record();
+    let other = record.boot_id.map(|boot_id| boot_id ^ 1);
+    assert!(other.is_some(), "this host does not tell its boot id");
+    let written = mark.write(
+        &mut disk,
+        AckRecord {
+            boot_id: other,
+            ..record
+        },
+    );
+    written.expect("a good disk");
+    record.is_unsynced
+}
+
+/// Waits for what a member has said since `before` bytes of its words.
+fn expect_line(trio: &mut Trio, id: usize, before: usize, since: Instant, words: &str) {
+    trio.await_that(words, |trio| {
+        let is_late = since.elapsed() > LINE_WITHIN;
+        let said = trio.said(id);
+        let is_said = said[before..].contains(words);
+        assert!(is_said || !is_late, "{words:?} of {id} is missing: {said}");
+        is_said
+    });
+}
+
+fn segments(trio: &Trio, id: usize) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(trio.directory(id)).expect("a directory");
+    let names = entries.map(|entry| entry.expect("an entry").path());
+    let mut segments: Vec<_> = names
+        .filter(|path| path.extension().is_some_and(|end| end == "rec"))
+        .map(|path| {
+            let bytes = std::fs::read(&path).expect("a file");
+            (path.display().to_string(), bytes)
+        })
+        .collect();
+    segments.sort();
+    segments
+}
+
+/// Three members that have answered requests without a sync, and the leader's committed log.
+fn answered() -> (Trio, [usize; 3], Vec<u8>) {
+    let (mut trio, ids) = Trio::new(SyncMode::None);
+    trio.answer(REQUESTS);
+    let committed = trio.committed(ids[0]);
+    (trio, ids, committed)
+}
+
+#[test]
+fn after_all_hosts_lost_power_nobody_leads_and_everybody_says_what_remains() {
+    let (mut trio, ids, _) = answered();
+    for id in ids {
+        trio.kill(id);
+    }
+    let mut before = [0; 3];
+    let mut kept = [const { Vec::new() }; 3];
+    for id in ids {
+        assert!(lose_power(&trio.directory(id)), "{id} has no mark");
+        before[id] = trio.said(id).len();
+        kept[id] = segments(&trio, id);
+    }
+    let since = Instant::now();
+    for id in ids {
+        trio.restart(id);
+    }
+    for id in ids {
+        // Its first line, and a line of its own.
+        let start_line = "; LEARNER, which neither votes nor counts, because it ran with";
+        expect_line(&mut trio, id, before[id], since, start_line);
+        let line = format!("lockstep: node-{id}: is a learner: it follows the log");
+        expect_line(&mut trio, id, before[id], since, &line);
+        expect_line(&mut trio, id, before[id], since, FORGETFUL);
+        expect_line(&mut trio, id, before[id], since, MAJORITY_GONE);
+        let remedy = "\"A majority is lost for good\" in docs/operating.md";
+        expect_line(&mut trio, id, before[id], since, remedy);
+    }
+    trio.expect_nobody_leads();
+    for id in ids {
+        trio.kill(id);
+        assert!(segments(&trio, id) == kept[id], "the log of {id} changed");
+    }
+}
+
+#[test]
+fn after_all_processes_died_the_cluster_leads_and_nothing_answered_is_lost() {
+    let (mut trio, ids, committed) = answered();
+    for id in ids {
+        trio.kill(id);
+    }
+    for id in ids {
+        trio.restart(id);
+    }
+    trio.answer(5);
+    trio.expect_kept(&committed, &ids);
+    for id in ids {
+        assert!(!trio.said(id).contains("learner:"), "{}", trio.said(id));
+    }
+}
+
+#[test]
+fn a_member_whose_host_lost_power_is_a_learner_and_the_others_go_on() {
+    let (mut trio, [leader, lost, other], committed) = answered();
+    trio.kill(lost);
+    assert!(lose_power(&trio.directory(lost)));
+    let before = trio.said(lost).len();
+    let since = Instant::now();
+    trio.restart(lost);
+    expect_line(&mut trio, lost, before, since, FORGETFUL);
+    trio.answer(5);
+    trio.expect_kept(&committed, &[leader, lost, other]);
+    trio.await_words(leader, &format!("member {lost} is a learner"));
+    // The leader and a learner are no majority.
+    trio.kill(other);
+    trio.await_that("an end", |trio| trio.leader().is_none());
+    trio.expect_nobody_leads();
+    assert!(!trio.said(leader).contains(MAJORITY_GONE));
+    trio.restart(other);
+    trio.answer(5);
+}
+
+#[test]
+fn a_member_that_was_stopped_stays_a_voter_whatever_becomes_of_its_host() {
+    let (mut trio, [leader, stopped, other], committed) = answered();
+    let process = trio.members[stopped]
+        .counter(Counter::ProcessId)
+        .to_string();
+    let status = Command::new("kill").args(["-TERM", &process]).status();
+    assert!(status.expect("kill can be started").success());
+    trio.await_that("its end", |trio| trio.members[stopped].ended().is_some());
+    assert!(!lose_power(&trio.directory(stopped)), "it is marked still");
+    trio.restart(stopped);
+    trio.kill(other);
+    trio.answer(5);
+    trio.expect_kept(&committed, &[leader, stopped]);
+    assert!(!trio.said(stopped).contains("learner:"));
+}

@@ -1,0 +1,181 @@
+//! Three real processes and a client: a cluster to which a test does what it likes.
+#![allow(
+    dead_code,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "shared by several tests, none of which needs all; processes, files and clocks"
+)]
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lockstep_bench::scenario::addresses::reserve;
+use lockstep_bench::scenario::node_process::{NodeExtras, NodeProcess};
+use lockstep_client::cluster_client::ClusterClient;
+use lockstep_client::config::ClientConfig;
+use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_client::identity::ClientIdentity;
+use lockstep_consensus::agent::identity::cluster_id;
+use lockstep_consensus::config::{ClusterConfig, NodeConfig, SyncMode};
+use lockstep_consensus::counters::Counter;
+use lockstep_consensus::member::MemberId;
+use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now};
+use lockstep_transport::time::{Nanos, SECOND};
+use tempfile::TempDir;
+
+/// A cluster that has a majority serves again within this time, on a busy machine too.
+const PATIENCE: Nanos = 60 * SECOND;
+
+/// So long nobody may lead where no majority is.
+const SILENCE: Nanos = 3 * SECOND;
+
+/// See the module.
+pub struct Trio {
+    _place: TempDir,
+    pub members: Vec<NodeProcess>,
+    client: ClusterClient<NetworkPort>,
+    answered: usize,
+}
+
+impl Trio {
+    /// Three members that serve, and a client. The ids begin with the leader's.
+    pub fn new(sync: SyncMode) -> (Self, [usize; 3]) {
+        let place = tempfile::tempdir().expect("a directory can be made");
+        let cluster = ClusterConfig {
+            name: "accidents".to_owned(),
+            members: reserve(3).expect("loopback has free ports"),
+            term_length: 1 << 20,
+            segment_length: 1 << 20,
+            ..ClusterConfig::default()
+        };
+        let start = |member: usize| {
+            let node = NodeConfig {
+                member: member as MemberId,
+                directory: place.path().join(format!("node-{member}")),
+                sync,
+                ..NodeConfig::default()
+            };
+            let extras = NodeExtras {
+                service: "echo",
+                core: None,
+                idle: "yield".to_owned(),
+            };
+            let binary = Path::new(env!("CARGO_BIN_EXE_lockstep"));
+            NodeProcess::start(binary, &cluster, &node, &extras).expect("a member starts")
+        };
+        let members = (0..3).map(start).collect();
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let port = NetworkPort::bind(address, SocketOptions::default(), Backend::Syscall);
+        let config = ClientConfig {
+            members: cluster.members.iter().map(|m| m.ingress).collect(),
+            cluster_id: cluster_id(&cluster.name),
+            session_timeout_ms: 120_000,
+            ..ClientConfig::default()
+        };
+        let port = port.expect("a free port");
+        let client = ClusterClient::new(config, port, ClientIdentity::of_seed(7));
+        let mut trio = Self {
+            _place: place,
+            members,
+            client: client.expect("a valid configuration"),
+            answered: 0,
+        };
+        let leader = trio.await_leader();
+        let others: Vec<usize> = (0..3).filter(|id| *id != leader).collect();
+        (trio, [leader, others[0], others[1]])
+    }
+
+    pub fn directory(&self, id: usize) -> PathBuf {
+        self.members[id].directory().to_owned()
+    }
+
+    /// What the member has said, in all of its lives.
+    pub fn said(&self, id: usize) -> String {
+        std::fs::read_to_string(self.directory(id).join("node.log")).unwrap_or_default()
+    }
+
+    pub fn kill(&mut self, id: usize) {
+        self.members[id].kill().expect("a member can be killed");
+    }
+
+    pub fn restart(&mut self, id: usize) {
+        self.members[id].restart().expect("a member starts");
+    }
+
+    pub fn await_that(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
+        let give_up = monotonic_now() + PATIENCE;
+        while !holds(self) {
+            if monotonic_now() > give_up {
+                let said: Vec<String> = (0..3).map(|id| self.said(id)).collect();
+                panic!("in vain: {what}: {said:#?}");
+            }
+            self.client.do_work(monotonic_now());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub fn await_words(&mut self, id: usize, words: &str) {
+        self.await_that(words, |trio| trio.said(id).contains(words));
+    }
+
+    pub fn leader(&mut self) -> Option<usize> {
+        (0..3).find(|id| self.members[*id].ended().is_none() && self.members[*id].is_open())
+    }
+
+    pub fn await_leader(&mut self) -> usize {
+        self.await_that("a leader", |trio| trio.leader().is_some());
+        self.leader().expect("it leads still")
+    }
+
+    pub fn expect_nobody_leads(&mut self) {
+        let end = monotonic_now() + SILENCE;
+        while monotonic_now() < end {
+            assert_eq!(self.leader(), None, "a leader without a majority");
+            self.client.do_work(monotonic_now());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Makes `count` requests and waits for all answers.
+    pub fn answer(&mut self, count: usize) {
+        let goal = self.answered + count;
+        let mut offered = self.answered;
+        self.await_that("all answers", |trio| {
+            let now = monotonic_now();
+            if offered < goal
+                && let OfferResult::Accepted(_) = trio.client.offer(now, &[7; 100])
+            {
+                offered += 1;
+            }
+            let mut answers = 0;
+            trio.client.poll_egress(now, 64, &mut |event| {
+                answers += usize::from(matches!(event, EgressEvent::Response { .. }));
+            });
+            trio.answered += answers;
+            trio.answered == goal
+        });
+    }
+
+    /// The log of a member up to what the leader knows to be committed.
+    pub fn committed(&mut self, leader: usize) -> Vec<u8> {
+        let commit = self.members[leader].counter(Counter::Commit);
+        self.await_that("the leader's own disk", |trio| {
+            trio.members[leader].counter(Counter::Durable) >= commit
+        });
+        self.log(leader, commit as usize)
+    }
+
+    pub fn log(&self, id: usize, length: usize) -> Vec<u8> {
+        let bytes = std::fs::read(self.directory(id).join("0-0.rec")).unwrap_or_default();
+        bytes[..length.min(bytes.len())].to_vec()
+    }
+
+    /// All that was answered is in the logs of these members.
+    pub fn expect_kept(&mut self, committed: &[u8], members: &[usize]) {
+        for id in members {
+            let length = committed.len();
+            self.await_that("the log", |trio| trio.log(*id, length) == committed);
+        }
+    }
+}
