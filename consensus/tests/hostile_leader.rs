@@ -19,7 +19,7 @@ use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::{EntryKind, LOG_STREAM_ID};
+use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind, LOG_STREAM_ID};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::Seal;
 use lockstep_transport::position::{Geometry, Position, align_frame};
@@ -85,16 +85,32 @@ impl HostileFrame {
     }
 }
 
+/// With a blank record, which the stage fills in with its cluster's.
 fn term_entry(term: i64) -> Vec<u8> {
+    term_entry_of(term, FormationRecord::default())
+}
+
+fn term_entry_of(term: i64, formation: FormationRecord) -> Vec<u8> {
     let body = NewLeadershipTerm {
         term,
         leader: 1,
         id: term as u128,
-        formation: FormationRecord::default(),
+        formation,
         limits: ClusterLimits::of(&three_members()),
     };
     let header = blank_header(EntryKind::NewLeadershipTerm).encode();
     [&header[..], &body.encode()[..]].concat()
+}
+
+fn other_cluster() -> FormationRecord {
+    let mut directories = [0; MEMBERS_MAX];
+    directories[..3].copy_from_slice(&[1, LEADER_DIRECTORY, 3]);
+    FormationRecord {
+        cluster: CLUSTER,
+        draw: 1,
+        members: 3,
+        directories,
+    }
 }
 
 fn entry(kind: EntryKind, length: usize, fill: u8) -> Vec<u8> {
@@ -123,6 +139,7 @@ struct Stage {
     cluster: ClusterConfig,
     node: SmallNode<Silent>,
     leader: SimPort,
+    record: FormationRecord,
     now: Nanos,
 }
 
@@ -151,6 +168,7 @@ impl Stage {
             cluster,
             node,
             leader,
+            record: FormationRecord::default(),
             now: 0,
         };
         stage.greet();
@@ -169,6 +187,7 @@ impl Stage {
             members: 3,
             directories,
         };
+        self.record = record;
         let hello = Hello {
             formation: DurableFormation {
                 record,
@@ -287,6 +306,15 @@ impl Stage {
 
     fn play(&mut self, frame: &HostileFrame) {
         let session_id = log_session_id(&self.cluster.name);
+        let mut frame = frame.clone();
+        let body = frame.payload.get(ENTRY_HEADER_LENGTH..);
+        if let Some(mut entry) = body.and_then(NewLeadershipTerm::decode)
+            && !entry.formation.is_drawn()
+        {
+            entry.formation = self.record;
+            frame.payload.truncate(ENTRY_HEADER_LENGTH);
+            frame.payload.extend(entry.encode());
+        }
         self.send(&frame.bytes(session_id));
     }
 }
@@ -323,6 +351,11 @@ fn frames_that_contradict_the_leaders_list_are_refused_and_counted() {
             ),
             ("a term entry within a term", 1, change(1, term_entry(1))),
             ("a term entry of another term", 2, change(2, term_entry(2))),
+            (
+                "a term entry of a cluster of other directories",
+                2,
+                change(2, term_entry_of(3, other_cluster())),
+            ),
             (
                 "a term entry that does not decode",
                 2,

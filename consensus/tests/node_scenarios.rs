@@ -304,7 +304,8 @@ struct PuppetLog {
 }
 
 impl PuppetLog {
-    fn new(cluster: &ClusterConfig, leader: MemberId, term: LeadershipTermId) -> Self {
+    fn new(stage: &Stage, leader: MemberId, term: LeadershipTermId) -> Self {
+        let cluster = &stage.cluster;
         let mut log = LogBuffer::allocate(geometry(), MTU).expect("memory");
         let session = log_session_id(&cluster.name);
         let mut writer = LogWriter::new(&log, session, MTU, 0, term, 0);
@@ -312,7 +313,7 @@ impl PuppetLog {
             term,
             leader,
             id: 1 + u128::from(leader),
-            formation: FormationRecord::default(),
+            formation: stage.record,
             limits: ClusterLimits::of(cluster),
         };
         let header = blank_header(EntryKind::NewLeadershipTerm);
@@ -359,7 +360,7 @@ fn a_restarted_node_names_its_egress_streams_anew() {
 #[test]
 fn frames_out_of_order_are_gone_when_a_follower_stops_following() {
     let mut stage = Stage::new();
-    let mut puppet = PuppetLog::new(&stage.cluster, 1, 1);
+    let mut puppet = PuppetLog::new(&stage, 1, 1);
     let first = puppet.append(160);
     let second = puppet.append(160);
     stage.join(1, &[(1, 0)], second.end);
@@ -385,7 +386,7 @@ fn frames_out_of_order_are_gone_when_a_follower_stops_following() {
 #[test]
 fn a_cursor_out_of_reach_is_not_taken_for_the_one_asked_for() {
     let mut stage = Stage::new();
-    let mut puppet = PuppetLog::new(&stage.cluster, 1, 1);
+    let mut puppet = PuppetLog::new(&stage, 1, 1);
     let end = puppet.append(160).end;
     stage.join(1, &[(1, 0)], end);
     stage.send(1, &puppet.bytes(0, end));
@@ -409,7 +410,7 @@ fn a_cursor_out_of_reach_is_not_taken_for_the_one_asked_for() {
 #[test]
 fn the_log_never_ends_whatever_a_heartbeat_says() {
     let mut stage = Stage::new();
-    let mut puppet = PuppetLog::new(&stage.cluster, 1, 1);
+    let mut puppet = PuppetLog::new(&stage, 1, 1);
     let entry = puppet.append(160);
     stage.join(1, &[(1, 0)], entry.end);
     stage.heartbeat(1, 0, true);
@@ -468,7 +469,7 @@ fn read_start(stage: &mut Stage) -> Vec<u8> {
 #[test]
 fn a_reader_forgets_what_it_read_ahead_of_a_truncated_log() {
     let mut stage = Stage::new();
-    let mut old = PuppetLog::new(&stage.cluster, 1, 1);
+    let mut old = PuppetLog::new(&stage, 1, 1);
     let end = old.append(160).end;
     stage.join(1, &[(1, 0)], end);
     stage.send(1, &old.bytes(0, end));
@@ -478,7 +479,7 @@ fn a_reader_forgets_what_it_read_ahead_of_a_truncated_log() {
     stage.restart();
     assert_eq!(read_start(&mut stage), old.bytes(0, FIRST));
     // Term 2 knows nothing of it.
-    let mut new = PuppetLog::new(&stage.cluster, 2, 2);
+    let mut new = PuppetLog::new(&stage, 2, 2);
     stage.join(2, &[(2, 0)], 0);
     assert_eq!(stage.node.parts().store.append(), 0);
     let beginning = new.bytes(0, FIRST);

@@ -302,7 +302,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             }
             let expected = match leading {
                 Some(_) => Expected::Own,
-                None => Expected::Leader(parts.module.followed_terms()),
+                None => Expected::Leader {
+                    terms: parts.module.followed_terms(),
+                    formation: parts.membership.record(),
+                },
             };
             parts.store.advance(append, expected, &mut self.walked);
             work += usize::from(parts.store.append() > before);

@@ -9,6 +9,7 @@ use lockstep_transport::position::Position;
 
 use crate::entry_body::NewLeadershipTerm;
 use crate::event::Event;
+use crate::formation::FormationRecord;
 use crate::leadership_term::term_at;
 use crate::member::{LeadershipTermId, TermBase};
 
@@ -45,8 +46,14 @@ impl Walked {
 pub enum Expected<'a> {
     /// This member appended them itself.
     Own,
-    /// The list of the leader that sent them.
-    Leader(&'a [TermBase]),
+    /// The leader that is followed sent them.
+    Leader {
+        /// Its list.
+        terms: &'a [TermBase],
+        /// How this member's cluster was formed: what each first entry of a term says too, or
+        /// the next start would refuse the log as another cluster's.
+        formation: &'a FormationRecord,
+    },
 }
 
 /// Walks the frames from the chain's position to `to`, folding them into `chain`. Stops before a
@@ -132,7 +139,7 @@ impl<'a> Step<'a> {
         let is_listed = match self.expected {
             Expected::Own => true,
             // From its first byte to its last: a later term may begin within it.
-            Expected::Leader(terms) => [position, end - 1]
+            Expected::Leader { terms, .. } => [position, end - 1]
                 .into_iter()
                 .all(|byte| term_at(terms, byte) == Some(term)),
         };
@@ -211,7 +218,9 @@ impl<'a> Step<'a> {
         let is_whole = frame.is_begin() && frame.is_end() && frame.reserved_value() >> 32 == term;
         let is_listed = match self.expected {
             Expected::Own => true,
-            Expected::Leader(terms) => terms.contains(&TermBase { term, base }),
+            Expected::Leader { terms, formation } => {
+                terms.contains(&TermBase { term, base }) && entry.formation == *formation
+            }
         };
         let is_right = is_whole
             && is_listed
