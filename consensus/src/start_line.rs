@@ -23,6 +23,8 @@ pub struct Granted<'a> {
     pub memory_locked: Option<u64>,
     /// Why this member's directory counts for nothing, where it gave up its voice.
     pub forfeit: Option<Forfeit>,
+    /// Whether the host tells one of its runs from another.
+    pub has_boot_id: bool,
 }
 
 /// The line.
@@ -40,16 +42,25 @@ pub fn start_line(cluster: &ClusterConfig, node: &NodeConfig, granted: &Granted<
         granted.network.reason,
         socket_words(granted),
         granted.disk,
-        match node.sync {
-            SyncMode::Data => "data",
-            SyncMode::None =>
-                "none: a host crash may lose acknowledged messages, and makes this \
-                               member a learner",
-        },
+        sync_words(node.sync, granted.has_boot_id),
         cluster.responses,
         memory_words(granted.memory_locked),
         standing_words(granted.forfeit),
     )
+}
+
+const fn sync_words(sync: SyncMode, has_boot_id: bool) -> &'static str {
+    match (sync, has_boot_id) {
+        (SyncMode::Data, _) => "data",
+        (SyncMode::None, true) => {
+            "none: a host crash may lose acknowledged messages, and makes this member a learner"
+        }
+        (SyncMode::None, false) => {
+            "none: a host crash may lose acknowledged messages, and makes this member a learner; \
+             as this host shows no boot id (/proc/sys/kernel/random/boot_id), so does every end \
+             of the process but by SIGTERM or SIGINT"
+        }
+    }
 }
 
 fn standing_words(forfeit: Option<Forfeit>) -> String {
@@ -119,6 +130,7 @@ mod tests {
             disk: "disk: writer thread",
             memory_locked: Some(90 << 20),
             forfeit: None,
+            has_boot_id: true,
         };
         let words = socket_words(&granted);
         assert_eq!(words, "socket buffers 4096 KiB");
@@ -135,6 +147,8 @@ mod tests {
         assert!(memory_words(granted.memory_locked).starts_with("locked (90 MiB"));
         assert!(memory_words(Some(0)).starts_with("not locked"));
         assert!(memory_words(None).contains("ulimit -l"));
+        assert!(!sync_words(SyncMode::None, true).contains("boot id"));
+        assert!(sync_words(SyncMode::None, false).contains("shows no boot id"));
         assert_eq!(standing_words(None), "");
         assert!(standing_words(Some(Forfeit::UnsyncedLog)).contains("ran with sync = none"));
     }
