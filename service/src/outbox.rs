@@ -28,9 +28,10 @@ pub use emit_error::EmitError;
 /// Covers the item's own bookkeeping and keeps the item ring at half the byte ring at most.
 pub const EFFECT_CHARGE_MIN: usize = 64;
 
-/// Bytes of log per byte charged, at most: an empty effect is charged [`EFFECT_CHARGE_MIN`] and
-/// takes a frame header and an entry header, 96 bytes aligned; a long one adds a header per frame.
-const LOG_BYTES_PER_CHARGE: u64 = 2;
+/// Bytes of log per byte charged, at most: an effect of 64 bytes is charged as many, and with the
+/// headers of its frame and its entry takes 160 aligned, two and a half times that; longer ones
+/// take less, also when each of their frames has a header.
+const LOG_BYTES_PER_CHARGE: u64 = 3;
 
 /// What the word that an effect failed is charged: reserved for every cause beside its effects.
 pub const FAILURE_CHARGE: usize = EFFECT_CHARGE_MIN;
@@ -485,7 +486,7 @@ impl Outbox {
             return 0;
         }
         let causes = causing_entries_unapplied.saturating_add(1);
-        let charges = causes.saturating_mul(self.limits.effect_bytes_per_cause as u64);
+        let charges = causes.saturating_mul(self.worst_per_cause() as u64);
         charges
             .saturating_add(self.bytes as u64)
             .saturating_mul(LOG_BYTES_PER_CHARGE)
@@ -499,9 +500,13 @@ impl Outbox {
             return true;
         }
         let room = self.limits.capacity_bytes - self.bytes;
-        let worst = self.limits.effect_bytes_per_cause + FAILURE_CHARGE;
-        let causes = (room / worst) as u64;
+        let causes = (room / self.worst_per_cause()) as u64;
         causing_entries_unapplied < causes
+    }
+
+    /// What one causing entry is charged at its worst: its effects, and that one failed.
+    fn worst_per_cause(&self) -> usize {
+        self.limits.effect_bytes_per_cause + FAILURE_CHARGE
     }
 
     /// Direct mode: the effects of the entry applied last, in order.

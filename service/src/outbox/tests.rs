@@ -1,6 +1,10 @@
 //! The FIFO's rules, one by one; the random model of them is `tests/outbox_model.rs`.
 
+use lockstep_transport::log_buffer::HEADER_LENGTH;
+use lockstep_transport::position::align_frame;
+
 use super::*;
+use crate::log_entry::ENTRY_HEADER_LENGTH;
 
 const SESSION: i64 = 7;
 
@@ -173,11 +177,55 @@ fn admission_reserves_the_worst_case_of_every_unapplied_cause() {
     emit_one(&mut outbox, 32, b"x");
     assert!(outbox.admits(2));
     assert!(!outbox.admits(3));
+    // The word that one failed is reserved too.
+    let outbox_of = |capacity_bytes| {
+        Outbox::new(OutboxLimits {
+            capacity_bytes,
+            ..limits
+        })
+    };
+    assert!(outbox_of(2 * (512 + FAILURE_CHARGE)).admits(1));
+    assert!(!outbox_of(2 * (512 + FAILURE_CHARGE) - 1).admits(1));
     // Exactly full, and one byte more.
     let mut outbox = Outbox::new(limits);
     emit_one(&mut outbox, 32, &[0; 512]);
     assert!(outbox.admits(2));
     assert!(!outbox.admits(3));
+}
+
+/// Bytes of log that an entry with so long a message takes, in the smallest frames of all.
+fn log_bytes(length: usize) -> u64 {
+    const FRAME_PAYLOAD: usize = 512 - HEADER_LENGTH;
+    let (mut rest, mut taken) = (ENTRY_HEADER_LENGTH + length, 0);
+    while rest > 0 {
+        let payload = rest.min(FRAME_PAYLOAD);
+        taken += align_frame(HEADER_LENGTH + payload);
+        rest -= payload;
+    }
+    taken as u64
+}
+
+#[test]
+fn no_effect_takes_more_of_the_log_than_it_is_charged_for() {
+    const EFFECTS: u32 = 16;
+    for length in 0..3_000 {
+        let mut outbox = Outbox::new(OutboxLimits {
+            effects_per_cause: EFFECTS,
+            effect_bytes_per_cause: EFFECTS as usize * charge(length),
+            capacity_bytes: 1 << 20,
+            ..limits()
+        });
+        let owed = outbox.log_bytes_owed(0);
+        let message = vec![0; length];
+        outbox.begin(32);
+        while outbox.emit(32, SESSION, &message).is_ok() {}
+        outbox.finish();
+        assert_eq!(outbox.len(), EFFECTS as usize + 1);
+        let taken = u64::from(EFFECTS) * log_bytes(length) + log_bytes(1);
+        assert!(taken <= owed, "{length} bytes: {taken} taken of {owed}");
+        // What was said is owed as what may be.
+        assert_eq!(outbox.log_bytes_owed(0), 2 * owed, "{length}");
+    }
 }
 
 #[test]
