@@ -77,8 +77,8 @@ fn a_ring_that_may_be_set_up_and_not_used_is_found_at_start_and_the_node_works_w
     expect_words(
         &node.start_line,
         &[
-            "network syscall:",
-            "io_uring",
+            "network syscall: failed to ",
+            "it can be set up and not be used",
             "disk: writer thread",
             "Operation not permitted",
         ],

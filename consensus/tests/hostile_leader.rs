@@ -343,6 +343,9 @@ fn frames_that_contradict_the_leaders_list_are_refused_and_counted() {
         pad.payload = vec![0; 65_536 - 640 - 32];
         let mut middle = honest[2].clone();
         middle.flags = 0;
+        let mut header = blank_header(EntryKind::SessionAck);
+        header.leader_commit = honest[1].position + 32;
+        let committed = [&header.encode()[..], &[0; 240][..]].concat();
         vec![
             (
                 "a term that begins with another entry",
@@ -363,6 +366,11 @@ fn frames_that_contradict_the_leaders_list_are_refused_and_counted() {
             ),
             ("an entry without a header", 1, change(1, vec![0xFF; 272])),
             ("a term that begins within an entry", 2, middle),
+            (
+                "an entry that was committed before it was written",
+                1,
+                change(1, committed),
+            ),
             ("a term that begins with a pad and another entry", 2, pad),
         ]
     };
