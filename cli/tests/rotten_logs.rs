@@ -6,6 +6,8 @@
     reason = "files and the clock"
 )]
 
+mod trio;
+
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,16 +15,16 @@ use std::time::{Duration, Instant};
 use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_bench::scenario::cluster::client;
-use lockstep_bench::scenario::node_process::{NodeExtras, NodeProcess};
 use lockstep_bench::scenario::process_cluster::ProcessCluster;
 use lockstep_bench::scenario::workload::Workload;
-use lockstep_consensus::config::{ClusterConfig, NodeConfig};
+use lockstep_consensus::config::{ClusterConfig, SyncMode};
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_transport::agent::Agent;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::SECOND;
 use tempfile::TempDir;
+use trio::{start_members, words_of};
 
 /// What a line may take.
 const LINE_WITHIN: Duration = Duration::from_secs(5);
@@ -54,21 +56,7 @@ impl Scene {
             message_max: 4096,
             ..ClusterConfig::default()
         };
-        let start = |member: usize| {
-            let node = NodeConfig {
-                member: member as u8,
-                directory: place.path().join(format!("node-{member}")),
-                ..NodeConfig::default()
-            };
-            let extras = NodeExtras {
-                service: "echo",
-                core: None,
-                idle: "yield".to_owned(),
-            };
-            let binary = Path::new(env!("CARGO_BIN_EXE_lockstep"));
-            NodeProcess::start(binary, &cluster, &node, &extras).expect("a member can be started")
-        };
-        let members = (0..3).map(start).collect();
+        let members = start_members(&cluster, place.path(), SyncMode::Data);
         let mut members = ProcessCluster { members };
         let leader = members
             .await_leader()
@@ -129,9 +117,8 @@ impl Scene {
 
     /// Waits for a line of `member` that has all of `parts`.
     fn expect(&self, member: usize, since: Instant, parts: &[&str]) {
-        let log = self.members.members[member].directory().join("node.log");
         loop {
-            let said = std::fs::read_to_string(&log).expect("a node's words can be read");
+            let said = words_of(&self.members.members[member]);
             let is_it = |line: &str| parts.iter().all(|part| line.contains(part));
             if said.lines().any(is_it) {
                 return;

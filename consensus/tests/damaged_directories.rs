@@ -14,7 +14,7 @@ use lockstep_consensus::agent::start::StartError;
 use lockstep_consensus::membership::{MembershipNotes, Standing};
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_service::samples::echo::Echo;
-use lockstep_transport::time::{MILLISECOND, SECOND};
+use lockstep_transport::time::SECOND;
 use small_cluster::{Setup, SmallCluster};
 
 type Cluster = SmallCluster<Echo>;
@@ -33,32 +33,6 @@ fn formed_after(wait: i64) -> Cluster {
     cluster.start_all(0);
     cluster.connect(|_| {});
     cluster
-}
-
-fn answered(cluster: &mut Cluster, count: usize) {
-    let before = cluster.clients[0].responses().len();
-    for number in 0..count {
-        cluster.offer(0, &[number as u8; 100]);
-    }
-    for _ in 0..300 {
-        if cluster.clients[0].responses().len() == before + count {
-            return;
-        }
-        cluster.run(10 * MILLISECOND);
-    }
-    panic!("not every request is answered");
-}
-
-fn standing(cluster: &Cluster, id: usize) -> Standing {
-    cluster.node(id).parts().membership.standing()
-}
-
-fn durable(cluster: &Cluster, id: usize) -> i64 {
-    cluster.node(id).parts().store.durable()
-}
-
-fn has_told(cluster: &Cluster, id: usize, kind: NodeNotice) -> bool {
-    cluster.node(id).parts().notices.count(kind) > 0
 }
 
 /// Spoils both slots of a file.
@@ -87,29 +61,29 @@ fn a_member_that_cannot_know_what_it_promised_follows_and_never_votes() {
     for name in FILES {
         for damage in damages {
             let mut cluster = formed();
-            answered(&mut cluster, 20);
+            cluster.answer(20);
             cluster.kill(1);
             damage(&cluster.disk(1), name);
             cluster.start(1);
             for _ in 0..2 {
                 cluster.run(2 * SECOND);
-                assert_eq!(standing(&cluster, 1), Standing::Learner, "{name}");
-                assert!(has_told(&cluster, 1, NodeNotice::PromisesLost), "{name}");
+                assert_eq!(cluster.standing(1), Standing::Learner, "{name}");
+                assert!(cluster.has_told(1, NodeNotice::PromisesLost), "{name}");
                 // By then its file is good again: it stays what it is.
                 cluster.kill(1);
                 cluster.start(1);
             }
-            answered(&mut cluster, 20);
+            cluster.answer(20);
             cluster.run(SECOND);
-            assert_eq!(durable(&cluster, 1), durable(&cluster, 0));
-            assert!(has_told(&cluster, 0, NodeNotice::MemberIsLearner), "{name}");
+            assert_eq!(cluster.durable(1), cluster.durable(0));
+            assert!(cluster.has_told(0, NodeNotice::MemberIsLearner), "{name}");
             // It neither keeps a leader nor helps to elect one.
             cluster.kill(2);
             cluster.run(5 * SECOND);
             assert_eq!(cluster.leader(), None, "{name}");
             cluster.start(2);
             cluster.run(5 * SECOND);
-            answered(&mut cluster, 5);
+            cluster.answer(5);
         }
     }
 }
@@ -120,7 +94,7 @@ fn an_end_anywhere_in_the_start_makes_no_voter_of_who_forgot_its_vote() {
     let process_dies: fn(&SimDisk, u64) = SimDisk::kill_at_cold_operation;
     for (name, end_at) in FILES.into_iter().zip([power_fails, process_dies]) {
         let mut cluster = formed();
-        answered(&mut cluster, 20);
+        cluster.answer(20);
         cluster.kill(1);
         let disk = cluster.disk(1);
         rot(&disk, name);
@@ -135,11 +109,7 @@ fn an_end_anywhere_in_the_start_makes_no_voter_of_who_forgot_its_vote() {
                 cluster.start(1);
             }
             cluster.run(SECOND);
-            assert_eq!(
-                standing(&cluster, 1),
-                Standing::Learner,
-                "{name} {operation}"
-            );
+            assert_eq!(cluster.standing(1), Standing::Learner, "{name} {operation}");
             cluster.kill(1);
             if outcome.is_ok() {
                 assert!(operation > 4, "{name} {operation}");
@@ -170,7 +140,7 @@ fn a_directory_that_lost_its_identity_too_is_left_as_it_is() {
 #[test]
 fn members_that_all_forgot_their_votes_elect_nobody_and_say_so() {
     let mut cluster = formed();
-    answered(&mut cluster, 20);
+    cluster.answer(20);
     for id in [0, 1, 2] {
         cluster.kill(id);
         rot(&cluster.disk(id), "node-state.dat");
@@ -181,8 +151,8 @@ fn members_that_all_forgot_their_votes_elect_nobody_and_say_so() {
     cluster.run(5 * SECOND);
     assert_eq!(cluster.leader(), None);
     for id in [0, 1, 2] {
-        assert!(has_told(&cluster, id, NodeNotice::PromisesLost));
-        assert!(has_told(&cluster, id, NodeNotice::MajorityGone));
+        assert!(cluster.has_told(id, NodeNotice::PromisesLost));
+        assert!(cluster.has_told(id, NodeNotice::MajorityGone));
         let words = line_of_lost_promises(&mut cluster, id);
         assert!(
             words.contains("node-state.dat was missing or damaged"),
@@ -205,13 +175,13 @@ fn line_of_lost_promises(cluster: &mut Cluster, id: usize) -> String {
 #[test]
 fn an_identity_beside_another_clusters_log_is_refused_and_nothing_is_changed() {
     let (mut cluster, mut other) = (formed(), formed_after(SECOND));
-    answered(&mut cluster, 20);
-    answered(&mut other, 20);
+    cluster.answer(20);
+    other.answer(20);
     cluster.kill(1);
     other.kill(1);
     let (disk, theirs) = (cluster.disk(1), other.disk(1));
     // The end of its log is torn: a start that went on would erase that.
-    let end = durable(&cluster, 0) as usize;
+    let end = cluster.durable(0) as usize;
     assert!(disk.overwrite("0-0.rec", end + 4096, &[0xEE; 64]));
     let whole = disk.backup();
     let identity = theirs.contents("identity.dat").expect("an identity");
@@ -229,13 +199,13 @@ fn an_identity_beside_another_clusters_log_is_refused_and_nothing_is_changed() {
     disk.restore_in_place(&whole);
     cluster.start(1);
     cluster.run(2 * SECOND);
-    assert_eq!(standing(&cluster, 1), Standing::Voter);
+    assert_eq!(cluster.standing(1), Standing::Voter);
 }
 
 #[test]
 fn an_identity_that_names_other_directories_than_its_log_is_refused() {
     let mut cluster = formed();
-    answered(&mut cluster, 5);
+    cluster.answer(5);
     cluster.kill(1);
     let mut disk = cluster.disk(1);
     let found = IdentityFile::inspect(&mut disk).expect("a good disk");
@@ -268,7 +238,7 @@ fn an_identity_that_names_other_directories_than_its_log_is_refused() {
 #[test]
 fn rot_that_is_met_while_the_log_is_cut_ends_the_node_with_file_and_position() {
     let mut cluster = formed();
-    answered(&mut cluster, 20);
+    cluster.answer(20);
     cluster.isolate(0);
     for number in 0..20 {
         cluster.offer(0, &[number; 100]);
@@ -294,6 +264,6 @@ fn rot_that_is_met_while_the_log_is_cut_ends_the_node_with_file_and_position() {
     cluster.run(10 * SECOND);
     assert!(cluster.fault(0).is_none());
     let leader = cluster.leader().expect("a leader");
-    assert_eq!(durable(&cluster, 0), durable(&cluster, leader));
-    assert!(has_told(&cluster, 0, NodeNotice::LogRepaired));
+    assert_eq!(cluster.durable(0), cluster.durable(leader));
+    assert!(cluster.has_told(0, NodeNotice::LogRepaired));
 }

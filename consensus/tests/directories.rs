@@ -19,33 +19,15 @@ type Cluster = SmallCluster<Echo>;
 
 /// Three members of which the first leads, and a client.
 fn formed() -> Cluster {
+    formed_by(0)
+}
+
+/// The same, led by this member.
+fn formed_by(leader: usize) -> Cluster {
     let mut cluster = SmallCluster::new(Setup::new(), |_| Echo::new());
-    cluster.start_all(0);
+    cluster.start_all(leader);
     cluster.connect(|_| {});
     cluster
-}
-
-/// Makes `count` requests and waits for their answers.
-fn answered(cluster: &mut Cluster, count: usize) {
-    let before = cluster.clients[0].responses().len();
-    for number in 0..count {
-        cluster.offer(0, &[number as u8; 100]);
-    }
-    for _ in 0..200 {
-        if cluster.clients[0].responses().len() == before + count {
-            return;
-        }
-        cluster.run(10 * MILLISECOND);
-    }
-    panic!("not every request is answered");
-}
-
-fn standing(cluster: &Cluster, id: usize) -> Standing {
-    cluster.node(id).parts().membership.standing()
-}
-
-fn durable(cluster: &Cluster, id: usize) -> i64 {
-    cluster.node(id).parts().store.durable()
 }
 
 /// The log of a member up to `end`, byte for byte.
@@ -54,98 +36,107 @@ fn log(cluster: &Cluster, id: usize, end: i64) -> Vec<u8> {
     bytes[..end as usize].to_vec()
 }
 
-fn has_told(cluster: &mut Cluster, id: usize, kind: NodeNotice) -> bool {
-    cluster.node(id).parts().notices.count(kind) > 0
-}
-
-/// Kills the members, changes their disks by `change`, and returns the end and the bytes of what
-/// was committed.
-fn accident(cluster: &mut Cluster, down: &[usize], change: impl FnOnce(&Cluster)) -> Vec<u8> {
-    let commit = cluster.node(0).parts().module.commit();
+/// Kills the members, changes their disks by `change`, and returns what was committed, as the
+/// `good` member has it.
+fn accident(
+    cluster: &mut Cluster,
+    good: usize,
+    down: &[usize],
+    change: impl FnOnce(&Cluster),
+) -> Vec<u8> {
+    let commit = cluster.node(good).parts().module.commit();
     cluster.run(100 * MILLISECOND);
     for id in down {
         cluster.kill(*id);
     }
     change(cluster);
-    log(cluster, 0, commit)
+    log(cluster, good, commit)
 }
 
-/// Member 0's log still begins with `committed`, and so does the log of everybody who has that
-/// much.
-fn expect_kept(cluster: &Cluster, committed: &[u8]) {
+/// The log of the `good` member still begins with `committed`, and so does the log of everybody
+/// who has that much.
+fn expect_kept(cluster: &Cluster, good: usize, committed: &[u8]) {
     let end = committed.len() as i64;
     for id in 0..3 {
-        if durable(cluster, id) >= end {
+        if cluster.durable(id) >= end {
             assert!(log(cluster, id, end) == committed, "member {id} differs");
         }
     }
-    assert!(durable(cluster, 0) >= end, "member 0 has lost its log");
+    assert!(
+        cluster.durable(good) >= end,
+        "member {good} has lost its log"
+    );
 }
 
 #[test]
 fn an_emptied_directory_and_a_lagging_member_elect_nobody_and_lose_nothing() {
     let mut cluster = formed();
     cluster.isolate(2);
-    answered(&mut cluster, 50);
-    let committed = accident(&mut cluster, &[0, 1], |cluster| cluster.disk(1).wipe());
+    cluster.answer(50);
+    let committed = accident(&mut cluster, 0, &[0, 1], |cluster| cluster.disk(1).wipe());
     cluster.network.heal();
     cluster.start(1);
     cluster.run(5 * SECOND);
     assert_eq!(cluster.leader(), None);
-    assert_eq!(standing(&cluster, 1), Standing::Learner);
-    assert!(has_told(&mut cluster, 1, NodeNotice::IsLearner));
-    assert!(has_told(&mut cluster, 2, NodeNotice::MemberIsLearner));
+    assert_eq!(cluster.standing(1), Standing::Learner);
+    assert!(cluster.has_told(1, NodeNotice::IsLearner));
+    assert!(cluster.has_told(2, NodeNotice::MemberIsLearner));
     cluster.start(0);
     cluster.run(5 * SECOND);
     assert_eq!(cluster.leader(), Some(0));
-    answered(&mut cluster, 5);
+    cluster.answer(5);
     cluster.run(SECOND);
-    assert!(durable(&cluster, 1) as usize > committed.len());
-    expect_kept(&cluster, &committed);
+    assert!(cluster.durable(1) as usize > committed.len());
+    expect_kept(&cluster, 0, &committed);
 }
 
 #[test]
 fn two_emptied_directories_started_first_form_no_cluster_and_truncate_no_log() {
-    let mut cluster = formed();
-    answered(&mut cluster, 50);
-    let committed = accident(&mut cluster, &[0, 1, 2], |cluster| {
-        cluster.disk(1).wipe();
-        cluster.disk(2).wipe();
-    });
-    cluster.start(1);
-    cluster.start(2);
-    cluster.run(5 * SECOND);
-    for id in [1, 2] {
-        assert_eq!(standing(&cluster, id), Standing::Forming);
-        assert!(has_told(&mut cluster, id, NodeNotice::FormationWaits));
+    // The lowest member draws the uuid of a new cluster, if it may.
+    for (good, emptied) in [(0, [1, 2]), (2, [0, 1])] {
+        let mut cluster = formed_by(good);
+        cluster.answer(50);
+        let committed = accident(&mut cluster, good, &[0, 1, 2], |cluster| {
+            for id in emptied {
+                cluster.disk(id).wipe();
+            }
+        });
+        for id in emptied {
+            cluster.start(id);
+        }
+        cluster.run(5 * SECOND);
+        for id in emptied {
+            assert_eq!(cluster.standing(id), Standing::Forming);
+            assert!(cluster.has_told(id, NodeNotice::FormationWaits));
+        }
+        cluster.start(good);
+        cluster.run(5 * SECOND);
+        assert_eq!(cluster.leader(), None);
+        assert!(cluster.has_told(good, NodeNotice::ReturnWaits));
+        for id in emptied {
+            assert_eq!(cluster.standing(id), Standing::Learner);
+        }
+        expect_kept(&cluster, good, &committed);
     }
-    cluster.start(0);
-    cluster.run(5 * SECOND);
-    assert_eq!(cluster.leader(), None);
-    assert!(has_told(&mut cluster, 0, NodeNotice::ReturnWaits));
-    for id in [1, 2] {
-        assert_eq!(standing(&cluster, id), Standing::Learner);
-    }
-    expect_kept(&cluster, &committed);
 }
 
 #[test]
 fn a_copied_directory_follows_and_does_not_count() {
     let mut cluster = formed();
-    answered(&mut cluster, 20);
-    let committed = accident(&mut cluster, &[1], |cluster| {
+    cluster.answer(20);
+    let committed = accident(&mut cluster, 0, &[1], |cluster| {
         let backup = cluster.disk(1).backup();
         cluster.disk(1).copy_from(&backup);
     });
     cluster.start(1);
     cluster.run(2 * SECOND);
-    assert_eq!(standing(&cluster, 1), Standing::Learner);
-    assert!(has_told(&mut cluster, 1, NodeNotice::DirectoryIsCopy));
-    assert!(has_told(&mut cluster, 0, NodeNotice::MemberIsLearner));
-    answered(&mut cluster, 20);
+    assert_eq!(cluster.standing(1), Standing::Learner);
+    assert!(cluster.has_told(1, NodeNotice::DirectoryIsCopy));
+    assert!(cluster.has_told(0, NodeNotice::MemberIsLearner));
+    cluster.answer(20);
     cluster.run(SECOND);
-    assert_eq!(durable(&cluster, 1), durable(&cluster, 0));
-    expect_kept(&cluster, &committed);
+    assert_eq!(cluster.durable(1), cluster.durable(0));
+    expect_kept(&cluster, 0, &committed);
     // The leader and a learner are no majority.
     cluster.kill(2);
     cluster.run(3 * SECOND);
@@ -155,8 +146,8 @@ fn a_copied_directory_follows_and_does_not_count() {
 #[test]
 fn another_members_directory_and_swapped_ones_are_refused_and_stay_as_they_are() {
     let mut cluster = formed();
-    answered(&mut cluster, 20);
-    let committed = accident(&mut cluster, &[1, 2], |_| {});
+    cluster.answer(20);
+    let committed = accident(&mut cluster, 0, &[1, 2], |_| {});
     let backups: Vec<SimBackup> = [1, 2].map(|id| cluster.disk(id).backup()).into();
     cluster.disk(1).restore_in_place(&backups[1]);
     cluster.disk(2).restore_in_place(&backups[0]);
@@ -182,45 +173,45 @@ fn another_members_directory_and_swapped_ones_are_refused_and_stay_as_they_are()
     cluster.start(2);
     cluster.run(3 * SECOND);
     for id in 0..3 {
-        assert_eq!(standing(&cluster, id), Standing::Voter);
+        assert_eq!(cluster.standing(id), Standing::Voter);
     }
-    answered(&mut cluster, 5);
-    expect_kept(&cluster, &committed);
+    cluster.answer(5);
+    expect_kept(&cluster, 0, &committed);
 }
 
 #[test]
 fn a_stale_state_of_the_own_directory_does_not_vote_although_nothing_on_disk_tells() {
     let mut cluster = formed();
-    answered(&mut cluster, 5);
+    cluster.answer(5);
     cluster.kill(1);
     let stale = cluster.disk(1).backup();
     cluster.start(1);
     cluster.run(2 * SECOND);
-    assert_eq!(standing(&cluster, 1), Standing::Voter);
+    assert_eq!(cluster.standing(1), Standing::Voter);
     cluster.isolate(2);
-    answered(&mut cluster, 50);
-    let committed = accident(&mut cluster, &[0, 1], |cluster| {
+    cluster.answer(50);
+    let committed = accident(&mut cluster, 0, &[0, 1], |cluster| {
         cluster.disk(1).restore_in_place(&stale);
     });
     cluster.network.heal();
     cluster.start(1);
     cluster.run(5 * SECOND);
     assert_eq!(cluster.leader(), None);
-    assert_eq!(standing(&cluster, 1), Standing::Learner);
-    assert!(has_told(&mut cluster, 1, NodeNotice::DirectoryOutlived));
+    assert_eq!(cluster.standing(1), Standing::Learner);
+    assert!(cluster.has_told(1, NodeNotice::DirectoryOutlived));
     // However often it is started.
     for _ in 0..3 {
         cluster.kill(1);
         cluster.start(1);
         cluster.run(2 * SECOND);
-        assert_eq!(standing(&cluster, 1), Standing::Learner);
+        assert_eq!(cluster.standing(1), Standing::Learner);
     }
     assert_eq!(cluster.leader(), None);
     cluster.start(0);
     cluster.run(5 * SECOND);
     assert_eq!(cluster.leader(), Some(0));
-    answered(&mut cluster, 5);
-    expect_kept(&cluster, &committed);
+    cluster.answer(5);
+    expect_kept(&cluster, 0, &committed);
 }
 
 #[test]
@@ -232,16 +223,16 @@ fn a_wiped_member_is_heard_again_and_gets_the_whole_log() {
         cluster.disk(1).wipe();
         cluster.start(1);
         cluster.run(2 * SECOND);
-        answered(&mut cluster, 5);
+        cluster.answer(5);
         cluster.run(SECOND);
-        assert_eq!(durable(&cluster, 1), durable(&cluster, 0));
+        assert_eq!(cluster.durable(1), cluster.durable(0));
     }
 }
 
 #[test]
 fn a_directory_that_lost_a_part_is_damaged_and_never_blank() {
     let mut cluster = formed();
-    answered(&mut cluster, 5);
+    cluster.answer(5);
     cluster.kill(1);
     let whole = cluster.disk(1).backup();
     for name in ["identity.dat", "archive.catalog"] {
@@ -257,7 +248,7 @@ fn a_directory_that_lost_a_part_is_damaged_and_never_blank() {
     cluster.disk(1).restore_in_place(&whole);
     cluster.start(1);
     cluster.run(2 * SECOND);
-    assert_eq!(standing(&cluster, 1), Standing::Voter);
+    assert_eq!(cluster.standing(1), Standing::Voter);
 }
 
 #[test]
@@ -267,7 +258,7 @@ fn an_offer_to_a_cluster_that_waits_for_members_is_taken_once_they_are_there() {
     cluster.start(1);
     cluster.run(5 * SECOND);
     assert_eq!(cluster.leader(), None);
-    assert!(has_told(&mut cluster, 0, NodeNotice::FormationWaits));
+    assert!(cluster.has_told(0, NodeNotice::FormationWaits));
     cluster.start(2);
     cluster.connect(|_| {});
     let now = cluster.now;

@@ -32,33 +32,6 @@ fn unsynced(members: usize) -> Cluster {
     cluster
 }
 
-/// Makes `count` requests and waits for their answers.
-fn answered(cluster: &mut Cluster, count: usize) {
-    let before = cluster.clients[0].responses().len();
-    for number in 0..count {
-        cluster.offer(0, &[number as u8; 100]);
-    }
-    for _ in 0..300 {
-        if cluster.clients[0].responses().len() == before + count {
-            return;
-        }
-        cluster.run(10 * MILLISECOND);
-    }
-    panic!("not every request is answered");
-}
-
-fn standing(cluster: &Cluster, id: usize) -> Standing {
-    cluster.node(id).parts().membership.standing()
-}
-
-fn durable(cluster: &Cluster, id: usize) -> i64 {
-    cluster.node(id).parts().store.durable()
-}
-
-fn has_told(cluster: &Cluster, id: usize, kind: NodeNotice) -> bool {
-    cluster.node(id).parts().notices.count(kind) > 0
-}
-
 /// What is committed, and so in the log of whoever may lead.
 fn committed(cluster: &Cluster) -> Vec<u8> {
     let commit = cluster.node(0).parts().module.commit();
@@ -68,7 +41,7 @@ fn committed(cluster: &Cluster) -> Vec<u8> {
 
 fn expect_kept(cluster: &Cluster, committed: &[u8]) {
     let leader = cluster.leader().expect("a leader");
-    assert!(durable(cluster, leader) as usize >= committed.len());
+    assert!(cluster.durable(leader) as usize >= committed.len());
     let log = cluster.disk(leader).contents("0-0.rec").expect("a log");
     assert!(log.starts_with(committed), "an answered request is lost");
 }
@@ -81,37 +54,37 @@ fn segments(cluster: &Cluster, id: usize) -> Vec<Option<Vec<u8>>> {
 #[test]
 fn a_member_whose_host_lost_power_follows_and_never_counts_and_the_others_go_on() {
     let mut cluster = unsynced(3);
-    answered(&mut cluster, 50);
+    cluster.answer(50);
     cluster.lose_power(1);
     cluster.start(1);
     cluster.run(2 * SECOND);
-    assert_eq!(standing(&cluster, 1), Standing::Learner);
-    assert!(has_told(&cluster, 1, NodeNotice::UnsyncedLogLost));
-    assert!(!has_told(&cluster, 1, NodeNotice::IsLearner));
-    assert!(has_told(&cluster, 0, NodeNotice::MemberIsLearner));
-    answered(&mut cluster, 20);
+    assert_eq!(cluster.standing(1), Standing::Learner);
+    assert!(cluster.has_told(1, NodeNotice::UnsyncedLogLost));
+    assert!(!cluster.has_told(1, NodeNotice::IsLearner));
+    assert!(cluster.has_told(0, NodeNotice::MemberIsLearner));
+    cluster.answer(20);
     cluster.run(SECOND);
-    assert_eq!(durable(&cluster, 1), durable(&cluster, 0));
+    assert_eq!(cluster.durable(1), cluster.durable(0));
     // However often it is started, and in whichever way.
     for sync in [SyncMode::None, SyncMode::Data] {
         cluster.kill(1);
         cluster.setup.node.sync = sync;
         cluster.start(1);
         cluster.run(2 * SECOND);
-        assert_eq!(standing(&cluster, 1), Standing::Learner);
-        assert!(has_told(&cluster, 1, NodeNotice::UnsyncedLogLost));
+        assert_eq!(cluster.standing(1), Standing::Learner);
+        assert!(cluster.has_told(1, NodeNotice::UnsyncedLogLost));
     }
     // The leader and a learner are no majority.
     cluster.kill(2);
     cluster.run(3 * SECOND);
     assert_eq!(cluster.leader(), None);
-    assert!(!has_told(&cluster, 0, NodeNotice::MajorityGone));
+    assert!(!cluster.has_told(0, NodeNotice::MajorityGone));
 }
 
 #[test]
 fn when_all_hosts_lost_power_nobody_is_elected_and_everybody_says_what_remains() {
     let mut cluster = unsynced(3);
-    answered(&mut cluster, 200);
+    cluster.answer(200);
     for id in ALL {
         cluster.lose_power(id);
     }
@@ -121,9 +94,9 @@ fn when_all_hosts_lost_power_nobody_is_elected_and_everybody_says_what_remains()
     }
     cluster.run(LINE_WITHIN);
     for id in ALL {
-        assert_eq!(standing(&cluster, id), Standing::Learner);
-        assert!(has_told(&cluster, id, NodeNotice::UnsyncedLogLost), "{id}");
-        assert!(has_told(&cluster, id, NodeNotice::MajorityGone), "{id}");
+        assert_eq!(cluster.standing(id), Standing::Learner);
+        assert!(cluster.has_told(id, NodeNotice::UnsyncedLogLost), "{id}");
+        assert!(cluster.has_told(id, NodeNotice::MajorityGone), "{id}");
     }
     cluster.run(20 * SECOND);
     assert_eq!(cluster.leader(), None);
@@ -136,7 +109,7 @@ fn when_all_hosts_lost_power_nobody_is_elected_and_everybody_says_what_remains()
 #[test]
 fn a_voter_that_is_left_alone_with_learners_names_them() {
     let mut cluster = unsynced(3);
-    answered(&mut cluster, 20);
+    cluster.answer(20);
     for id in [1, 2] {
         cluster.lose_power(id);
     }
@@ -145,35 +118,35 @@ fn a_voter_that_is_left_alone_with_learners_names_them() {
     }
     cluster.run(LINE_WITHIN);
     assert_eq!(cluster.leader(), None);
-    assert_eq!(standing(&cluster, 0), Standing::Voter);
+    assert_eq!(cluster.standing(0), Standing::Voter);
     for id in ALL {
-        assert!(has_told(&cluster, id, NodeNotice::MajorityGone), "{id}");
+        assert!(cluster.has_told(id, NodeNotice::MajorityGone), "{id}");
     }
     // Started again, it finds the learners there before it.
     cluster.kill(0);
     cluster.start(0);
     cluster.run(LINE_WITHIN);
     assert_eq!(cluster.leader(), None);
-    assert!(has_told(&cluster, 0, NodeNotice::MajorityGone));
+    assert!(cluster.has_told(0, NodeNotice::MajorityGone));
 }
 
 #[test]
 fn a_cluster_of_one_does_not_lead_itself_after_its_host_lost_power() {
     let mut cluster = unsynced(1);
-    answered(&mut cluster, 20);
+    cluster.answer(20);
     let kept = committed(&cluster);
     cluster.kill(0);
     cluster.start(0);
     cluster.run(2 * SECOND);
-    answered(&mut cluster, 5);
+    cluster.answer(5);
     expect_kept(&cluster, &kept);
     cluster.lose_power(0);
     cluster.start(0);
     cluster.run(LINE_WITHIN);
     assert_eq!(cluster.leader(), None);
-    assert_eq!(standing(&cluster, 0), Standing::Learner);
+    assert_eq!(cluster.standing(0), Standing::Learner);
     for kind in [NodeNotice::UnsyncedLogLost, NodeNotice::MajorityGone] {
-        assert!(has_told(&cluster, 0, kind), "{kind:?}");
+        assert!(cluster.has_told(0, kind), "{kind:?}");
     }
 }
 
@@ -181,7 +154,7 @@ fn a_cluster_of_one_does_not_lead_itself_after_its_host_lost_power() {
 fn when_all_processes_died_the_cluster_elects_and_has_all_it_answered() {
     for sync in [SyncMode::None, SyncMode::Data] {
         let mut cluster = unsynced(3);
-        answered(&mut cluster, 100);
+        cluster.answer(100);
         let kept = committed(&cluster);
         for id in ALL {
             cluster.kill(id);
@@ -192,9 +165,9 @@ fn when_all_processes_died_the_cluster_elects_and_has_all_it_answered() {
         }
         cluster.run(5 * SECOND);
         for id in ALL {
-            assert_eq!(standing(&cluster, id), Standing::Voter);
+            assert_eq!(cluster.standing(id), Standing::Voter);
         }
-        answered(&mut cluster, 5);
+        cluster.answer(5);
         expect_kept(&cluster, &kept);
     }
 }
@@ -202,7 +175,7 @@ fn when_all_processes_died_the_cluster_elects_and_has_all_it_answered() {
 #[test]
 fn once_a_start_with_syncs_has_made_an_unsynced_run_durable_power_may_fail() {
     let mut cluster = unsynced(3);
-    answered(&mut cluster, 100);
+    cluster.answer(100);
     let kept = committed(&cluster);
     for id in ALL {
         cluster.kill(id);
@@ -222,16 +195,16 @@ fn once_a_start_with_syncs_has_made_an_unsynced_run_durable_power_may_fail() {
     }
     cluster.run(5 * SECOND);
     for id in ALL {
-        assert_eq!(standing(&cluster, id), Standing::Voter);
+        assert_eq!(cluster.standing(id), Standing::Voter);
     }
-    answered(&mut cluster, 5);
+    cluster.answer(5);
     expect_kept(&cluster, &kept);
 }
 
 #[test]
 fn a_start_with_syncs_does_not_make_good_what_went_with_another_run_of_the_host() {
     let mut cluster = unsynced(3);
-    answered(&mut cluster, 20);
+    cluster.answer(20);
     for id in ALL {
         cluster.lose_power(id);
     }
@@ -242,15 +215,15 @@ fn a_start_with_syncs_does_not_make_good_what_went_with_another_run_of_the_host(
     cluster.run(LINE_WITHIN);
     assert_eq!(cluster.leader(), None);
     for id in ALL {
-        assert_eq!(standing(&cluster, id), Standing::Learner);
-        assert!(has_told(&cluster, id, NodeNotice::UnsyncedLogLost), "{id}");
+        assert_eq!(cluster.standing(id), Standing::Learner);
+        assert!(cluster.has_told(id, NodeNotice::UnsyncedLogLost), "{id}");
     }
 }
 
 #[test]
 fn after_a_clean_stop_power_may_fail_and_nothing_is_lost() {
     let mut cluster = unsynced(3);
-    answered(&mut cluster, 200);
+    cluster.answer(200);
     cluster.run(SECOND);
     let kept = committed(&cluster);
     for id in ALL {
@@ -262,9 +235,9 @@ fn after_a_clean_stop_power_may_fail_and_nothing_is_lost() {
     }
     cluster.run(5 * SECOND);
     for id in ALL {
-        assert_eq!(standing(&cluster, id), Standing::Voter);
+        assert_eq!(cluster.standing(id), Standing::Voter);
     }
-    answered(&mut cluster, 5);
+    cluster.answer(5);
     expect_kept(&cluster, &kept);
     // The mark is there again: this run was not stopped.
     for id in ALL {
@@ -278,7 +251,7 @@ fn after_a_clean_stop_power_may_fail_and_nothing_is_lost() {
 #[test]
 fn a_run_with_syncs_loses_nothing_with_power_also_after_one_without() {
     let mut cluster = unsynced(3);
-    answered(&mut cluster, 20);
+    cluster.answer(20);
     for id in ALL {
         cluster.stop(id);
     }
@@ -287,15 +260,15 @@ fn a_run_with_syncs_loses_nothing_with_power_also_after_one_without() {
         cluster.start(id);
     }
     cluster.run(5 * SECOND);
-    answered(&mut cluster, 20);
+    cluster.answer(20);
     for id in ALL {
         cluster.lose_power(id);
         cluster.start(id);
     }
     cluster.run(5 * SECOND);
-    answered(&mut cluster, 5);
+    cluster.answer(5);
     for id in ALL {
-        assert_eq!(standing(&cluster, id), Standing::Voter);
+        assert_eq!(cluster.standing(id), Standing::Voter);
     }
 }
 
@@ -314,7 +287,7 @@ fn a_member_that_took_part_in_no_term_has_nothing_to_lose() {
     }
     cluster.connect(|_| {});
     for id in ALL {
-        assert_eq!(standing(&cluster, id), Standing::Voter);
+        assert_eq!(cluster.standing(id), Standing::Voter);
     }
 }
 
@@ -324,7 +297,7 @@ fn an_end_anywhere_in_the_start_makes_no_voter_of_a_learner() {
     let process_dies: fn(&SimDisk, u64) = SimDisk::kill_at_cold_operation;
     for end_at in [power_fails, process_dies] {
         let mut cluster = unsynced(3);
-        answered(&mut cluster, 20);
+        cluster.answer(20);
         cluster.lose_power(1);
         expect_learner_after_any(&mut cluster, end_at);
     }
@@ -342,7 +315,7 @@ fn expect_learner_after_any(cluster: &mut Cluster, end_at: fn(&SimDisk, u64)) {
             cluster.start(1);
         }
         cluster.run(SECOND);
-        assert_eq!(standing(cluster, 1), Standing::Learner, "{operation}");
+        assert_eq!(cluster.standing(1), Standing::Learner, "{operation}");
         cluster.kill(1);
         if is_whole.is_ok() {
             assert!(operation > 4, "{operation}");

@@ -30,6 +30,32 @@ const PATIENCE: Nanos = 60 * SECOND;
 /// So long nobody may lead where no majority is.
 const SILENCE: Nanos = 3 * SECOND;
 
+/// Starts the three members of `cluster`, each in a directory of its own below `place`; every
+/// answer repeats its request.
+pub fn start_members(cluster: &ClusterConfig, place: &Path, sync: SyncMode) -> Vec<NodeProcess> {
+    let start = |member: usize| {
+        let node = NodeConfig {
+            member: member as MemberId,
+            directory: place.join(format!("node-{member}")),
+            sync,
+            ..NodeConfig::default()
+        };
+        let extras = NodeExtras {
+            service: "echo",
+            core: None,
+            idle: "yield".to_owned(),
+        };
+        let binary = Path::new(env!("CARGO_BIN_EXE_lockstep"));
+        NodeProcess::start(binary, cluster, &node, &extras).expect("a member starts")
+    };
+    (0..3).map(start).collect()
+}
+
+/// What a member has said, in all of its lives.
+pub fn words_of(member: &NodeProcess) -> String {
+    std::fs::read_to_string(member.directory().join("node.log")).unwrap_or_default()
+}
+
 /// See the module.
 pub struct Trio {
     _place: TempDir,
@@ -49,22 +75,7 @@ impl Trio {
             segment_length: 1 << 20,
             ..ClusterConfig::default()
         };
-        let start = |member: usize| {
-            let node = NodeConfig {
-                member: member as MemberId,
-                directory: place.path().join(format!("node-{member}")),
-                sync,
-                ..NodeConfig::default()
-            };
-            let extras = NodeExtras {
-                service: "echo",
-                core: None,
-                idle: "yield".to_owned(),
-            };
-            let binary = Path::new(env!("CARGO_BIN_EXE_lockstep"));
-            NodeProcess::start(binary, &cluster, &node, &extras).expect("a member starts")
-        };
-        let members = (0..3).map(start).collect();
+        let members = start_members(&cluster, place.path(), sync);
         let address = (Ipv4Addr::LOCALHOST, 0).into();
         let port = NetworkPort::bind(address, SocketOptions::default(), Backend::Syscall);
         let config = ClientConfig {
@@ -92,7 +103,7 @@ impl Trio {
 
     /// What the member has said, in all of its lives.
     pub fn said(&self, id: usize) -> String {
-        std::fs::read_to_string(self.directory(id).join("node.log")).unwrap_or_default()
+        words_of(&self.members[id])
     }
 
     pub fn kill(&mut self, id: usize) {

@@ -18,16 +18,16 @@ use lockstep_consensus::agent::closing::Closing;
 use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::fault::NodeFault;
 use lockstep_consensus::agent::identity::cluster_id;
-use lockstep_consensus::agent::start::{StartError, StartParts, start};
+use lockstep_consensus::agent::start::StartError;
 use lockstep_consensus::config::{ClusterConfig, NodeConfig};
-use lockstep_consensus::counters::{Counter, Counters};
+use lockstep_consensus::counters::Counter;
+use lockstep_consensus::membership::Standing;
+use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::service_time;
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
-use lockstep_transport::trace::Tracer;
-use small_node::{SmallNode, address};
+use small_node::{Boot, SmallNode, address, boot};
 
 /// Virtual time between two looks at everything.
 const STEP: Nanos = 50 * MICROSECOND;
@@ -188,18 +188,17 @@ impl<S: ClusteredService> SmallCluster<S> {
             seed: 40 + id as u64,
             ..self.setup.node.clone()
         };
-        let parts = StartParts {
-            disk: host.disk.clone(),
-            member_port: self.network.port(members.member),
-            ingress_port: self.network.port(members.ingress),
+        let started = boot(Boot {
+            cluster: &self.setup.cluster,
+            config: &config,
+            disk: &host.disk,
+            network: &self.network,
             service: (self.service)(id),
-            tracer: Tracer::disabled(),
-            counters: Counters::in_memory().expect("a page of memory"),
             wall_offset: host.wall_offset,
             receive_window: 32 * 1024,
-            randomness: Prng::new(1 + id as u64 + self.now as u64 * 8),
-        };
-        match start(&self.setup.cluster, &config, parts) {
+            seed: 1 + id as u64 + self.now as u64 * 8,
+        });
+        match started {
             Ok(node) => {
                 let mut node = node;
                 node.measure_cycles_with(service_time::spent);
@@ -351,6 +350,36 @@ impl<S: ClusteredService> SmallCluster<S> {
             }
         }
         panic!("the offer is not taken");
+    }
+
+    /// The first client makes `count` requests and waits for their answers.
+    pub fn answer(&mut self, count: usize) {
+        let before = self.clients[0].responses().len();
+        for number in 0..count {
+            self.offer(0, &[number as u8; 100]);
+        }
+        for _ in 0..300 {
+            if self.clients[0].responses().len() == before + count {
+                return;
+            }
+            self.run(10 * MILLISECOND);
+        }
+        panic!("not every request is answered");
+    }
+
+    /// What the member is in its cluster.
+    pub fn standing(&self, id: usize) -> Standing {
+        self.node(id).parts().membership.standing()
+    }
+
+    /// How far the member's log is durable.
+    pub fn durable(&self, id: usize) -> i64 {
+        self.node(id).parts().store.durable()
+    }
+
+    /// Whether the member had something to say of this kind in its present life.
+    pub fn has_told(&self, id: usize, kind: NodeNotice) -> bool {
+        self.node(id).parts().notices.count(kind) > 0
     }
 
     /// Runs everything for so long.
