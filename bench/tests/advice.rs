@@ -1,0 +1,148 @@
+//! What the product says never advises to empty, copy or restore what a member has: who follows
+//! such advice loses what a client was answered (`docs/operating.md`, "Directories").
+
+use std::path::{Path, PathBuf};
+
+/// The crates whose words an operator reads.
+const CRATES: [&str; 5] = ["archive", "client", "consensus", "bench", "cli"];
+
+/// Advice, as it would be worded: a verb, and what it is done to.
+const VERBS: [&str; 9] = [
+    "empty",
+    "delete",
+    "remove",
+    "wipe",
+    "erase",
+    "clear",
+    "restore",
+    "copy",
+    "overwrite",
+];
+const OBJECTS: [&str; 12] = [
+    "it",
+    "its",
+    "them",
+    "the",
+    "this",
+    "that",
+    "all",
+    "everything",
+    "another",
+    "a",
+    "any",
+    "from",
+];
+const THINGS: [&str; 11] = [
+    "directory",
+    "directories",
+    "log",
+    "segment",
+    "segments",
+    "file",
+    "files",
+    "data",
+    "member",
+    "backup",
+    "identity.dat",
+];
+
+fn collect(directory: &Path, sources: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).expect("a folder of sources can be read") {
+        let path = entry.expect("an entry can be read").path();
+        if path.is_dir() {
+            collect(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push(path);
+        }
+    }
+}
+
+/// The string literals of a source, without its comments and its test module; what one line
+/// ends with `\` to continue on the next is one text.
+fn texts(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut current: Option<String> = None;
+    for line in source
+        .lines()
+        .take_while(|line| line.trim() != "mod tests {")
+    {
+        let mut characters = line.trim_start().chars().peekable();
+        while let Some(character) = characters.next() {
+            match (&mut current, character) {
+                (None, '/') if characters.peek() == Some(&'/') => break,
+                (None, '\'') if characters.peek() == Some(&'"') => {
+                    characters.next();
+                }
+                (None, '"') => current = Some(String::new()),
+                (None, _) => {}
+                (Some(text), '\\') => text.extend(characters.next().filter(|c| *c != 'n')),
+                (Some(_), '"') => found.extend(current.take()),
+                (Some(text), other) => text.push(other),
+            }
+        }
+    }
+    found
+}
+
+/// Whether `text` tells somebody to do away with something of a member's.
+fn is_unsafe_advice(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let is_of_word = |c: char| c.is_alphanumeric() || c == '.' || c == '_';
+    let words: Vec<&str> = text
+        .split(|c| !is_of_word(c))
+        .filter(|w| !w.is_empty())
+        .collect();
+    let is_about = words.iter().any(|word| THINGS.contains(word));
+    let does = words
+        .windows(2)
+        .any(|pair| VERBS.contains(&pair[0]) && OBJECTS.contains(&pair[1]));
+    // "start with an empty directory" is the same advice.
+    let begins_anew = text.contains("an empty directory") || text.contains("a fresh directory");
+    (is_about && does) || begins_anew
+}
+
+#[test]
+fn no_text_advises_to_empty_copy_or_restore_what_a_member_has() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.parent().expect("the crate lies in the workspace");
+    let (mut violations, mut seen) = (Vec::new(), 0);
+    for name in CRATES {
+        let mut paths = Vec::new();
+        collect(&root.join(name).join("src"), &mut paths);
+        for path in paths {
+            let source = std::fs::read_to_string(&path).expect("a source can be read");
+            let texts = texts(&source);
+            seen += texts.len();
+            let advice = texts.into_iter().filter(|text| is_unsafe_advice(text));
+            let place = path.strip_prefix(root).expect("it lies below").display();
+            violations.extend(advice.map(|text| format!("{place}: {text}")));
+        }
+    }
+    assert!(seen > 1_000, "only {seen} texts found");
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+#[test]
+fn the_check_sees_what_it_must() {
+    let source = concat!(
+        "f(\"one \\\n    two\", '\"'); // \"no\"\n",
+        "let a = \"say \\\"b\\\"\";\nmod tests {\n\"c\""
+    );
+    assert_eq!(texts(source), ["one two", "say \"b\""]);
+    for advice in [
+        "the log in {} is damaged: empty the directory and start again",
+        "copy the directory of another member",
+        "delete all files in {}",
+        "identity.dat is missing: restore it from a backup",
+        "give it an empty directory",
+    ] {
+        assert!(is_unsafe_advice(advice), "{advice}");
+    }
+    for word in [
+        "keep the directory as it is, it may hold the only copy of an answered request",
+        "stop the members that were started with an emptied, copied or older directory",
+        "{directory} is a copy of another directory",
+    ] {
+        assert!(!is_unsafe_advice(word), "{word}");
+    }
+}
