@@ -5,6 +5,7 @@
 
 mod small_cluster;
 
+use lockstep_archive::disk::Disk as _;
 use lockstep_archive::sim::SimBackup;
 use lockstep_client::event::OfferResult;
 use lockstep_consensus::agent::birth::BirthError;
@@ -235,14 +236,24 @@ fn a_directory_that_lost_a_part_is_damaged_and_never_blank() {
     cluster.answer(5);
     cluster.kill(1);
     let whole = cluster.disk(1).backup();
-    for name in ["identity.dat", "archive.catalog"] {
+    let names = cluster.disk(1).list().expect("a list");
+    let rest: Vec<&str> = names.iter().map(String::as_str).collect();
+    let rest = rest.into_iter().filter(|name| *name != "identity.dat");
+    let parts = [
+        vec!["identity.dat"],
+        vec!["archive.catalog"],
+        rest.collect(),
+    ];
+    for part in parts {
         cluster.disk(1).restore_in_place(&whole);
-        cluster.disk(1).lose(name);
+        for name in &part {
+            cluster.disk(1).lose(name);
+        }
         let refused = cluster.try_start(1).expect_err("it is damaged");
         let words = refused.to_string();
         assert!(
             words.contains("keep the directory as it is"),
-            "{name}: {words}"
+            "{part:?}: {words}"
         );
     }
     cluster.disk(1).restore_in_place(&whole);
