@@ -17,6 +17,10 @@ pub struct MemberSummary {
     pub commit: Position,
     /// Elections it stood in.
     pub elections: i64,
+    /// Answers that waited for what another member's service put out.
+    pub answers_waited: i64,
+    /// Answers that left although no majority was known to have the same.
+    pub answers_unverified: i64,
 }
 
 impl MemberSummary {
@@ -29,6 +33,8 @@ impl MemberSummary {
             append: counters.get(Counter::Append),
             commit: counters.get(Counter::Commit),
             elections: counters.get(Counter::Elections),
+            answers_waited: counters.get(Counter::AnswersWaited),
+            answers_unverified: counters.get(Counter::AnswersUnverified),
         }
     }
 
@@ -38,6 +44,8 @@ impl MemberSummary {
         json!({
             "leader": self.is_leader, "term": self.term, "append": self.append,
             "commit": self.commit, "elections": self.elections,
+            "answers_waited": self.answers_waited,
+            "answers_unverified": self.answers_unverified,
         })
     }
 }

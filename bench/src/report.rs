@@ -177,6 +177,15 @@ impl Display for Report {
                 "  leader: member {id} in term {term}, committed to {commit}"
             )?;
         }
+        let sum = |of: fn(&MemberSummary) -> i64| self.members.iter().map(of).sum::<i64>();
+        let (waited, left) = (sum(|m| m.answers_waited), sum(|m| m.answers_unverified));
+        if waited + left > 0 {
+            writeln!(
+                f,
+                "  answers that waited for another member's output: {waited}, that left without a \
+                 majority's: {left}"
+            )?;
+        }
         let latency = &self.latency;
         writeln!(
             f,

@@ -26,6 +26,7 @@ use lockstep_consensus::counters::Counter;
 use lockstep_consensus::member::MemberId;
 use lockstep_consensus::membership::Sender;
 use lockstep_consensus::message::MemberMessage;
+use lockstep_consensus::output_agreement::OutputAt;
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, encode};
 use lockstep_transport::agent::Agent;
 use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
@@ -190,6 +191,10 @@ fn member_frames(cluster: &ClusterConfig) -> Vec<Vec<u8>> {
             durable: 1 << 40,
             checkpoint: 1 << 40,
             checkpoint_hash: 7,
+            output: OutputAt {
+                position: 1 << 40,
+                hash: 7,
+            },
         },
     ];
     let mut frames = Vec::new();

@@ -72,6 +72,10 @@ pub enum Counter {
     HashPosition = 21,
     /// Log time minus this member's wall clock, ns; 0 until the log is heard live.
     LogTimeOffset = 40,
+    /// Answers that waited until a follower had told what its service put out.
+    AnswersWaited = 44,
+    /// Answers that left although no majority was known to have the same output.
+    AnswersUnverified = 45,
 }
 
 /// A node's counters, mapped.

@@ -5,7 +5,7 @@ use lockstep_transport::position::Position;
 
 use crate::member::{LeadershipTermId, TermBase};
 use crate::membership::Hello;
-use crate::output_agreement::OutputMessage;
+use crate::output_agreement::{OutputAt, OutputMessage};
 
 /// Terms in one [`MemberMessage::JoinReply`] page.
 pub const JOIN_PAGE_TERMS: usize = 32;
@@ -129,6 +129,9 @@ pub enum MemberMessage {
         checkpoint: Position,
         /// The chain hash there.
         checkpoint_hash: u64,
+        /// What the follower's service has put out so far. The module knows nothing of services:
+        /// the agent fills it in when the message leaves.
+        output: OutputAt,
     },
     /// Whether the services agree.
     Output(OutputMessage),

@@ -158,6 +158,12 @@ pub enum NodeNotice {
     VoidResponse = 163,
     /// The service took longer over one entry than a heartbeat interval.
     SlowService = 164,
+    /// Leading: answers wait until members have told what their services put out.
+    AnswersAwaitOutput = 165,
+    /// Leading: answers left although no majority was known to have the same output.
+    AnswersUnverified = 166,
+    /// A learner answered a question about outputs, which counts for nothing.
+    LearnersAnswer = 167,
 
     // Clients: datagrams, images, connects.
     /// A datagram of a client is no frame of the protocol.

@@ -4,8 +4,8 @@
 //! that executed the same log up to the same entry have the same hash there, or one of them has
 //! *diverged*. No acknowledgement waits for any of this; delivery of answers does.
 //!
-//! - **Report** (follower → leader, with its acknowledgements): the newest entry executed and the
-//!   hash there. The leader remembers its own last [`HISTORY_MAX`] hashes and compares.
+//! - **Report** (follower → leader, in each AppendPosition): the newest entry executed and the hash
+//!   there. The leader remembers its own last [`HISTORY_MAX`] hashes and compares.
 //! - **Question** (anybody → all, repeated until decided): my hash at this entry; with a
 //!   response's position when a Response in the log is not what my own service said. It is asked
 //!   by a leader whose follower reports another hash, by a member whose own hash is not that of a
@@ -31,29 +31,31 @@
 //!
 //! What is promised with replicated responses: an answer leaves the leader only when a majority,
 //! itself included, has the same output up to its cause, as long as enough followers for one keep
-//! up with executing; one that replays a long log, or is not heard, is not waited for. With direct
-//! responses an answer leaves at once: only answers after the first contradicting report are held.
+//! up with executing; one that replays a long log, or is not heard, is not waited for, and what
+//! leaves without is counted. It costs no round trip: a follower learns the commit of a request
+//! from its Response, executes it, and reports in the very acknowledgement that commits the
+//! Response. With direct responses an answer leaves at once: only answers after the first
+//! contradicting report are held.
 //! Owned by the node's agent. Pure.
+
+mod history;
+mod question;
 
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
+use self::history::OutputHistory;
+use self::question::{ASK_INTERVAL_NS, Opinion, Question};
 use crate::member::{MEMBERS_MAX, MemberId};
 
-/// Entries whose hash is remembered: more than may be on their way through the log.
-pub const HISTORY_MAX: usize = 8_192;
-
-/// A question is repeated so often until it is decided.
-const ASK_INTERVAL_NS: Nanos = 20 * MILLISECOND;
+pub use self::history::HISTORY_MAX;
+pub use self::question::Verdict;
 
 /// How long a member in the minority looks for the entry at which it diverged.
 const SEARCH_TIME_NS: Nanos = 200 * MILLISECOND;
 
-/// What was executed and is not reported by an acknowledgement is reported after so long.
+/// What was executed after the last acknowledgement is told by repeating that after so long.
 const REPORT_DELAY_NS: Nanos = MILLISECOND;
-
-/// What is reported is reported again after so long: reports may get lost.
-const REPORT_INTERVAL_NS: Nanos = 50 * MILLISECOND;
 
 /// The output of a service up to and including one entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,8 +69,6 @@ pub struct OutputAt {
 /// What members tell each other about their output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputMessage {
-    /// The newest entry executed.
-    Report(OutputAt),
     /// Whose output is the same?
     Question {
         /// The asking member's output at the entry in question.
@@ -87,42 +87,6 @@ pub enum OutputMessage {
         /// Whether the Response is what its own service said, if it knows.
         matches: Option<bool>,
     },
-}
-
-/// What one member is known to think.
-#[derive(Clone, Copy, Debug, Default)]
-struct Opinion {
-    hash: Option<u64>,
-    matches: Option<bool>,
-}
-
-impl Opinion {
-    const fn is_known(&self) -> bool {
-        self.hash.is_some() || self.matches.is_some()
-    }
-}
-
-/// A question not decided yet.
-#[derive(Clone, Copy, Debug)]
-struct Question {
-    output: OutputAt,
-    response: Position,
-    opinions: [Opinion; MEMBERS_MAX],
-    opened: Option<Nanos>,
-    ask_at: Nanos,
-}
-
-/// How a question stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Too few have answered.
-    Undecided,
-    /// A majority has this member's output.
-    Majority,
-    /// A majority has another output.
-    Minority,
-    /// No output can have a majority as things stand.
-    NoMajority,
 }
 
 /// A member in the minority looks for the first entry it answered otherwise.
@@ -146,22 +110,54 @@ struct Peer {
     current: Option<Nanos>,
     /// It differs, and a majority does not.
     is_outvoted: bool,
+    /// Where it was last asked about its output because of a report, and when.
+    asked: Option<(Position, Nanos)>,
+}
+
+impl Peer {
+    /// Whether to ask it about the entry at `position`, once per interval: reports come with
+    /// every acknowledgement.
+    fn is_to_be_asked(&mut self, now: Nanos, position: Position) -> bool {
+        let is_asked = self
+            .asked
+            .is_some_and(|(at, when)| at == position && now - when < ASK_INTERVAL_NS);
+        if !is_asked {
+            self.asked = Some((position, now));
+        }
+        !is_asked
+    }
+}
+
+/// An answer that waits for followers to have executed its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AwaitedOutput {
+    /// The entry it answers.
+    pub cause: Position,
+    /// Since when it waits.
+    pub since: Nanos,
+    /// Members that are not known to have the same output there, one bit each.
+    pub missing: u8,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct OutputAgreement {
     own: MemberId,
+    /// Whether this member's own opinion counts.
+    is_voter: bool,
     members: usize,
     /// How long a follower that was heard counts as one that will report.
     patience_ns: Nanos,
-    history: Box<[OutputAt]>,
-    recorded: usize,
+    history: OutputHistory,
     newest_at: Nanos,
-    reported: Option<(OutputAt, Nanos)>,
+    /// The newest entry that an acknowledgement told.
+    reported: Option<Position>,
     peers: [Peer; MEMBERS_MAX],
     question: Option<Question>,
     search: Option<Search>,
+    /// The entry whose answer waits for followers, and since when.
+    awaited: Option<(Position, Nanos)>,
+    waited: u64,
     unverified: u64,
 }
 
@@ -171,17 +167,24 @@ impl OutputAgreement {
     pub fn new(own: MemberId, members: usize, patience_ns: Nanos) -> Self {
         Self {
             own,
+            is_voter: true,
             members,
             patience_ns,
-            history: vec![OutputAt::default(); HISTORY_MAX].into_boxed_slice(),
-            recorded: 0,
+            history: OutputHistory::new(),
             newest_at: 0,
             reported: None,
             peers: [Peer::default(); MEMBERS_MAX],
             question: None,
             search: None,
+            awaited: None,
+            waited: 0,
             unverified: 0,
         }
+    }
+
+    /// Whether this member's directory counts; until told otherwise it does.
+    pub const fn set_voter(&mut self, is_voter: bool) {
+        self.is_voter = is_voter;
     }
 
     const fn quorum(&self) -> usize {
@@ -191,35 +194,18 @@ impl OutputAgreement {
     /// The newest entry executed.
     #[must_use]
     pub fn newest(&self) -> OutputAt {
-        match self.recorded.checked_sub(1) {
-            Some(last) => self.history[last % HISTORY_MAX],
-            None => OutputAt::default(),
-        }
+        self.history.newest()
     }
 
     /// This member's hash at an entry that it executed not too long ago.
     #[must_use]
     pub fn hash_at(&self, position: Position) -> Option<u64> {
-        if position == 0 {
-            return Some(0);
-        }
-        let (mut low, mut high) = (self.recorded.saturating_sub(HISTORY_MAX), self.recorded);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let entry = self.history[middle % HISTORY_MAX];
-            match entry.position.cmp(&position) {
-                core::cmp::Ordering::Equal => return Some(entry.hash),
-                core::cmp::Ordering::Less => low = middle + 1,
-                core::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        None
+        self.history.hash_at(position)
     }
 
     /// The entry at `output.position` was executed here.
     pub fn record(&mut self, now: Nanos, output: OutputAt) {
-        self.history[self.recorded % HISTORY_MAX] = output;
-        self.recorded += 1;
+        self.history.record(output);
         self.newest_at = now;
         for index in 0..self.members {
             let ahead = self.peers[index].ahead;
@@ -234,6 +220,7 @@ impl OutputAgreement {
     pub fn begin_term(&mut self) {
         self.peers = [Peer::default(); MEMBERS_MAX];
         self.reported = None;
+        self.awaited = None;
     }
 
     /// `from` reports its newest output. Returns what to ask it: for an older output, when it
@@ -254,14 +241,19 @@ impl OutputAgreement {
             let peer = &mut self.peers[index];
             peer.ahead = Some(report);
             peer.current = Some(now);
-            return (peer.agreed < newest.position).then_some(OutputMessage::Question {
+            let is_lacking = peer.agreed < newest.position;
+            let is_asked = is_lacking && peer.is_to_be_asked(now, newest.position);
+            return is_asked.then_some(OutputMessage::Question {
                 output: newest,
                 response: 0,
             });
         }
         self.compare(now, index, report);
         let hash = self.hash_at(report.position)?;
-        (self.peers[index].is_outvoted && hash != report.hash).then_some(OutputMessage::Question {
+        let peer = &mut self.peers[index];
+        let is_wrong = peer.is_outvoted && hash != report.hash;
+        let is_asked = is_wrong && peer.is_to_be_asked(now, report.position);
+        is_asked.then_some(OutputMessage::Question {
             output: OutputAt { hash, ..report },
             response: 0,
         })
@@ -317,18 +309,8 @@ impl OutputAgreement {
         if self.question.is_some() {
             return;
         }
-        let mut opinions = [Opinion::default(); MEMBERS_MAX];
-        opinions[usize::from(self.own)] = Opinion {
-            hash: Some(output.hash),
-            matches: (response > 0).then_some(false),
-        };
-        self.question = Some(Question {
-            output,
-            response,
-            opinions,
-            opened: None,
-            ask_at: 0,
-        });
+        let voter = self.is_voter.then_some(self.own);
+        self.question = Some(Question::new(output, response, voter));
     }
 
     /// Another member asks about its output; one that differs from this member's is a question
@@ -366,40 +348,14 @@ impl OutputAgreement {
 
     /// The question to be sent to everybody now.
     pub fn poll_question(&mut self, now: Nanos) -> Option<OutputMessage> {
-        let question = self.question.as_mut()?;
-        question.opened.get_or_insert(now);
-        if now < question.ask_at {
-            return None;
-        }
-        question.ask_at = now + ASK_INTERVAL_NS;
-        Some(OutputMessage::Question {
-            output: question.output,
-            response: question.response,
-        })
+        self.question.as_mut()?.poll(now)
     }
 
     /// How the question stands; `None` when there is none.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
         let question = self.question.as_ref()?;
-        let opinions = &question.opinions[..self.members];
-        let same = |hash: u64| opinions.iter().filter(|o| o.hash == Some(hash)).count();
-        let own = same(question.output.hash);
-        if own >= self.quorum() {
-            return Some(Verdict::Majority);
-        }
-        let matching = opinions.iter().filter(|o| o.matches == Some(true)).count();
-        let others = opinions.iter().filter_map(|o| o.hash);
-        let others = others.filter(|hash| *hash != question.output.hash);
-        let most = others.map(same).max().unwrap_or(0).max(matching);
-        if most >= self.quorum() {
-            return Some(Verdict::Minority);
-        }
-        let unknown = opinions.iter().filter(|o| !o.is_known()).count();
-        if own.max(most) + unknown < self.quorum() {
-            return Some(Verdict::NoMajority);
-        }
-        Some(Verdict::Undecided)
+        Some(question.verdict(self.members, self.quorum()))
     }
 
     /// The entry in question, and up to where the outputs were last known to be equal.
@@ -441,13 +397,13 @@ impl OutputAgreement {
             agreed, differs, ..
         } = *search;
         // What was executed between the two may have been the first.
-        let (low, high) = (self.place(agreed), self.place(differs - 1));
+        let (low, high) = (self.history.place(agreed), self.history.place(differs - 1));
         if high <= low {
             return Some((differs, agreed));
         }
         let middle = low + (high - low) / 2;
         self.question = None;
-        self.ask(self.history[middle % HISTORY_MAX], 0);
+        self.ask(self.history.at(middle), 0);
         None
     }
 
@@ -455,20 +411,6 @@ impl OutputAgreement {
     #[must_use]
     pub const fn is_searching(&self) -> bool {
         self.search.is_some()
-    }
-
-    /// How many entries up to `position` were executed, remembered or not.
-    fn place(&self, position: Position) -> usize {
-        let (mut low, mut high) = (self.recorded.saturating_sub(HISTORY_MAX), self.recorded);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.history[middle % HISTORY_MAX].position <= position {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
     }
 
     /// The question is decided in this member's favour: those that differ are outvoted.
@@ -513,24 +455,61 @@ impl OutputAgreement {
 
     /// Leader: whether answers to the entry at `cause` may be handed to clients.
     pub fn may_deliver(&mut self, now: Nanos, cause: Position) -> bool {
-        let own = usize::from(self.own);
-        let peers = self.peers[..self.members].iter().enumerate();
-        let others = || peers.clone().filter(|(index, _)| *index != own);
-        let agreed = others().filter(|(_, peer)| peer.agreed >= cause).count();
-        if agreed + 1 >= self.quorum() {
+        let agreed = self.others().filter(|(_, peer)| peer.agreed >= cause);
+        if agreed.count() + 1 >= self.quorum() {
+            self.awaited = None;
             return true;
         }
         if self.question.is_some() {
+            self.awaited = None;
             return false;
         }
         let is_current = |peer: &Peer| {
             let heard = peer.current;
             heard.is_some_and(|heard| now - heard < self.patience_ns)
         };
-        let current = others().filter(|(_, peer)| is_current(peer)).count();
-        let is_waiting = current + 1 >= self.quorum();
-        self.unverified += u64::from(!is_waiting);
+        let current = self.others().filter(|(_, peer)| is_current(peer));
+        let is_waiting = current.count() + 1 >= self.quorum();
+        if !is_waiting {
+            self.awaited = None;
+            self.unverified += 1;
+        } else if self.awaited.is_none_or(|(awaited, _)| awaited != cause) {
+            self.awaited = Some((cause, now));
+            self.waited += 1;
+        }
         !is_waiting
+    }
+
+    /// What is known of the other members.
+    fn others(&self) -> impl Iterator<Item = (usize, &Peer)> {
+        let own = usize::from(self.own);
+        let peers = self.peers[..self.members].iter().enumerate();
+        peers.filter(move |(index, _)| *index != own)
+    }
+
+    /// Leader: the answer that waits for followers, if one does.
+    #[must_use]
+    pub fn awaited(&self) -> Option<AwaitedOutput> {
+        let (cause, since) = self.awaited?;
+        let missing = self.missing(cause);
+        Some(AwaitedOutput {
+            cause,
+            since,
+            missing,
+        })
+    }
+
+    /// Members that are not known to have the same output at `cause`, one bit each.
+    #[must_use]
+    pub fn missing(&self, cause: Position) -> u8 {
+        let missing = self.others().filter(|(_, peer)| peer.agreed < cause);
+        missing.fold(0, |mask, (member, _)| mask | 1 << member)
+    }
+
+    /// Answers that had to wait for a follower's output.
+    #[must_use]
+    pub const fn waited(&self) -> u64 {
+        self.waited
     }
 
     /// Answers handed over without a majority known to agree: too few followers kept up.
@@ -539,24 +518,19 @@ impl OutputAgreement {
         self.unverified
     }
 
-    /// The report that goes with an acknowledgement, if there is news or it is time again.
-    pub fn poll_report(&mut self, now: Nanos) -> Option<OutputMessage> {
+    /// The report that an acknowledgement leaves with.
+    pub fn report(&mut self) -> OutputAt {
         let newest = self.newest();
-        let is_known = self.reported.is_some_and(|(output, at)| {
-            output.position == newest.position && now - at < REPORT_INTERVAL_NS
-        });
-        if is_known {
-            return None;
-        }
-        self.reported = Some((newest, now));
-        Some(OutputMessage::Report(newest))
+        self.reported = Some(newest.position);
+        newest
     }
 
-    /// When what was executed is reported without an acknowledgement.
+    /// When an acknowledgement is to be repeated because the last one did not tell what was
+    /// executed since.
     #[must_use]
     pub fn report_deadline(&self) -> Option<Nanos> {
         let newest = self.newest().position;
-        let is_told = self.reported.is_some_and(|(o, _)| o.position == newest);
+        let is_told = self.reported == Some(newest);
         (!is_told && newest > 0).then_some(self.newest_at + REPORT_DELAY_NS)
     }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use lockstep_consensus::action::HaltReason;
 use lockstep_consensus::agent::fault::NodeFault;
 use lockstep_consensus::config::ResponsesMode;
+use lockstep_consensus::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
@@ -287,4 +288,42 @@ fn with_direct_responses_a_follower_that_differs_alone_stops() {
     assert!(stage.cluster.fault(2).is_some());
     assert_eq!(stage.cluster.leader(), Some(0));
     assert_eq!(stage.answers(), [b"right"]);
+}
+
+/// Member 2 starts on an emptied directory: it is a learner.
+fn with_learner(ways: [Way; 3]) -> Stage {
+    let mut stage = stage(ways, ResponsesMode::Replicated);
+    stage.cluster.kill(2);
+    stage.cluster.disk(2).wipe();
+    stage.cluster.start(2);
+    stage.cluster.run(2 * SECOND);
+    let standing = stage.cluster.node(2).parts().membership.standing();
+    assert_eq!(standing, Standing::Learner);
+    stage
+}
+
+#[test]
+fn a_learner_that_differs_is_answered_and_stops_at_the_entry() {
+    let ways = [Way::Right, Way::Right, Way::Wrong(1)];
+    let mut stage = with_learner(ways);
+    stage.ask();
+    stage.cluster.run(2 * SECOND);
+    assert_eq!(stage.answers(), RIGHT);
+    assert_eq!(
+        stage.stopped(),
+        [2],
+        "it holds at an answer and hears nothing"
+    );
+}
+
+#[test]
+fn a_learners_answer_decides_nothing_and_is_counted() {
+    let ways = [Way::Right, Way::Wrong(1), Way::Right];
+    let mut stage = with_learner(ways);
+    stage.ask();
+    stage.cluster.run(2 * SECOND);
+    assert!(stage.noted(0, NodeNotice::LearnersAnswer) > 0);
+    assert!(stage.noted(0, NodeNotice::OutputContested) > 0);
+    assert_eq!(stage.answers(), [b"before"]);
+    assert_eq!(stage.stopped(), [0; 0]);
 }

@@ -361,9 +361,10 @@ impl ClusterBench {
             "threads of one process"
         };
         let (sync, responses) = (self.sync_name(), self.responses_name());
+        let verify = self.verify_name();
         let mut title = format!(
             "cluster of {} ({place}), {load}, {} bytes, service {}, sync {sync}, responses \
-             {responses}",
+             {responses}, verify {verify}",
             self.nodes,
             self.request_length(),
             self.service.name(),
@@ -397,6 +398,7 @@ impl ClusterBench {
             "window": window, "rate": rate, "messages": messages,
             "duration_ns": duration_ns, "warmup_ns": self.load.warmup_ns,
             "sync": self.sync_name(), "responses": self.responses_name(),
+            "verify": self.verify_name(),
             "service": self.service.name(), "processes": self.is_processes,
             "cores": self.cores, "idle": self.idle.name(),
             "io": format!("{:?}", self.io).to_lowercase(),
@@ -423,6 +425,14 @@ impl ClusterBench {
         match self.responses {
             ResponsesMode::Replicated => "replicated",
             ResponsesMode::Direct => "direct",
+        }
+    }
+
+    /// When the members' outputs are compared: `consensus::output_agreement` says why.
+    const fn verify_name(&self) -> &'static str {
+        match self.responses {
+            ResponsesMode::Replicated => "before-delivery",
+            ResponsesMode::Direct => "after-delivery",
         }
     }
 }

@@ -107,6 +107,7 @@ pub struct ClusterNode<D, P, S> {
     pub(super) watch: Watch,
     pub(super) standing_watch: StandingWatch,
     pub(super) published_notices: u64,
+    pub(super) unverified_told: u64,
     pub(super) next_housekeeping: Nanos,
     pub(super) next_acknowledgement: Nanos,
     /// Sessions whose acknowledgements are still to be logged in this interval.
@@ -141,6 +142,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             watch: Watch::default(),
             standing_watch: StandingWatch::default(),
             published_notices: 0,
+            unverified_told: 0,
             next_housekeeping: 0,
             next_acknowledgement: 0,
             acknowledgements_due: 0,

@@ -246,5 +246,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             parts.applier.sessions().sessions().len() as i64,
         );
         counters.set(Counter::Refused, parts.notices.total() as i64);
+        let (waited, unverified) = (self.agreement.waited(), self.agreement.unverified());
+        counters.set(Counter::AnswersWaited, waited as i64);
+        counters.set(Counter::AnswersUnverified, unverified as i64);
     }
 }

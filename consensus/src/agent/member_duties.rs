@@ -180,10 +180,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         match action {
             Action::PersistState { term, vote } => parts.store.persist_state(now, term, vote),
             Action::Send { to, message } => {
-                if matches!(message, MemberMessage::AppendPosition { .. }) {
-                    // First, so that no answer is committed by it before it can be judged.
-                    self.report_output(now);
-                }
+                let message = self.with_output(message);
                 self.send(now, to, message);
             }
             Action::HashLog { member, position } => parts.chain_query.ask(member, position),

@@ -61,11 +61,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             Ok(admitted) => {
                 self.note_admitted(now, from, sender, admitted);
                 if let MemberMessage::Output(message) = &message {
-                    // A learner's opinion counts for nothing.
-                    if admitted.is_voter {
-                        self.on_output_message(now, from, message);
-                    }
+                    self.on_output_message(now, from, admitted.is_voter, message);
                     return;
+                }
+                if admitted.is_voter {
+                    self.hear_output(now, from, &message);
                 }
                 let parts = &mut self.parts;
                 parts.module.set_voter(from, admitted.is_voter);
@@ -156,6 +156,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 since: now,
                 next_reminder: now,
             };
+            self.agreement.set_voter(standing != Standing::Learner);
             if standing != Standing::Forming {
                 let parts = &mut self.parts;
                 parts.module.set_standing(now, standing, &mut self.actions);

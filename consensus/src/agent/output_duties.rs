@@ -5,7 +5,7 @@ use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::notices::Detail;
-use lockstep_transport::time::{Nanos, earliest};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 
 use super::cluster_node::ClusterNode;
 use crate::event::Event;
@@ -14,29 +14,47 @@ use crate::message::MemberMessage;
 use crate::notice::NodeNotice;
 use crate::output_agreement::{OutputAt, OutputMessage, Verdict};
 
+/// Answers that wait for so long for other members' outputs are told: an election is over by
+/// then, and a service that keeps up is far faster.
+const ANSWERS_PATIENCE_NS: Nanos = SECOND;
+
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
-    /// Another member says something about its output.
+    /// What a follower's service has put out, as its acknowledgement tells. Heard before the
+    /// acknowledgement counts, so that no answer is committed by it before it can be judged.
+    pub(super) fn hear_output(&mut self, now: Nanos, from: MemberId, message: &MemberMessage) {
+        let MemberMessage::AppendPosition { term, output, .. } = *message else {
+            return;
+        };
+        if term == self.parts.leadership.term()
+            && let Some(question) = self.agreement.on_report(now, from, output)
+        {
+            self.send(now, from, MemberMessage::Output(question));
+        }
+    }
+
+    /// Another member asks about outputs, or answers. A learner is told what it asks, for it may
+    /// hold at a Response as any follower does, but its own opinion counts for nothing.
     pub(super) fn on_output_message(
         &mut self,
         now: Nanos,
         from: MemberId,
+        is_voter: bool,
         message: &OutputMessage,
     ) {
         match *message {
-            OutputMessage::Report(report) => {
-                if self.parts.leadership.is_leading()
-                    && let Some(question) = self.agreement.on_report(now, from, report)
-                {
-                    self.send(now, from, MemberMessage::Output(question));
-                }
-            }
             OutputMessage::Question { output, response } => {
-                self.agreement.on_question(output);
+                if is_voter {
+                    self.agreement.on_question(output);
+                }
                 if let Some(answer) = self.answer_about(output, response) {
                     self.send(now, from, MemberMessage::Output(answer));
                 }
             }
-            OutputMessage::Answer { .. } => self.agreement.on_answer(now, from, message),
+            OutputMessage::Answer { .. } if is_voter => {
+                self.agreement.on_answer(now, from, message);
+            }
+            // It was asked with all others, and need not know that it does not count.
+            OutputMessage::Answer { .. } => self.parts.notices.tally(NodeNotice::LearnersAnswer),
         }
     }
 
@@ -93,22 +111,26 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             Some(_) => self.tell_contested(now),
             None => {}
         }
-        if self.agreement.report_deadline().is_some_and(|at| now >= at) {
-            work += self.report_output(now);
+        if self.report_deadline().is_some_and(|at| now >= at) {
+            let module = &mut self.parts.module;
+            module.repeat_acknowledgement(now, &mut self.actions);
+            work += self.carry_out(now);
         }
         work
     }
 
-    /// Tells the leader this member follows what it has executed, if that is news.
-    pub(super) fn report_output(&mut self, now: Nanos) -> usize {
-        let parts = &self.parts;
-        let leader = parts.module.leader().filter(|_| parts.module.is_placing());
-        let Some(leader) = leader else { return 0 };
-        let Some(report) = self.agreement.poll_report(now) else {
-            return 0;
-        };
-        self.send(now, leader, MemberMessage::Output(report));
-        1
+    /// When the leader is to be told what was executed since the last acknowledgement.
+    fn report_deadline(&self) -> Option<Nanos> {
+        let may_tell = self.parts.module.may_acknowledge();
+        self.agreement.report_deadline().filter(|_| may_tell)
+    }
+
+    /// An acknowledgement takes what the service has put out with it.
+    pub(super) fn with_output(&mut self, mut message: MemberMessage) -> MemberMessage {
+        if let MemberMessage::AppendPosition { output, .. } = &mut message {
+            *output = self.agreement.report();
+        }
+        message
     }
 
     /// Names the members whose output a majority does not have.
@@ -137,6 +159,32 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             .note(now, NodeNotice::OutputContested, detail);
     }
 
+    /// Says that answers wait for what other members' services put out, once that is more than a
+    /// moment, and that answers left without.
+    pub(super) fn watch_answers(&mut self, now: Nanos, is_due: bool) {
+        let parts = &mut self.parts;
+        if let Some(awaited) = self.agreement.awaited().filter(|_| is_due) {
+            let waited = now - awaited.since;
+            if waited > ANSWERS_PATIENCE_NS {
+                let missing = i64::from(awaited.missing);
+                let values = [awaited.cause, waited / MILLISECOND, missing, 0];
+                let detail = Detail::default().with_values(values);
+                let kind = NodeNotice::AnswersAwaitOutput;
+                parts.notices.note(now, kind, detail);
+            }
+        }
+        let unverified = self.agreement.unverified();
+        let before = std::mem::replace(&mut self.unverified_told, unverified);
+        if unverified > before {
+            let cause = self.agreement.newest().position;
+            let missing = i64::from(self.agreement.missing(cause));
+            let detail = Detail::default().with_values([cause, missing, 0, 0]);
+            let kind = NodeNotice::AnswersUnverified;
+            let count = unverified - before;
+            parts.notices.note_many(now, kind, detail, count);
+        }
+    }
+
     fn send_output_to_others(&mut self, now: Nanos, message: OutputMessage) {
         let own = self.parts.identity.member;
         let members = self.parts.identity.members.len();
@@ -149,8 +197,6 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// When the agreement has something to do by itself.
     pub(super) fn agreement_deadline(&self) -> Option<Nanos> {
-        let is_following = self.parts.module.is_placing();
-        let report = self.agreement.report_deadline().filter(|_| is_following);
-        earliest(report, self.agreement.ask_deadline())
+        earliest(self.report_deadline(), self.agreement.ask_deadline())
     }
 }

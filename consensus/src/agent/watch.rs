@@ -132,6 +132,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.watch_responses(now);
         self.watch_own_log(now, is_due);
         self.watch_leader(now, is_due);
+        self.watch_answers(now, is_due);
         if is_due {
             self.watch_followers(now, started);
         }

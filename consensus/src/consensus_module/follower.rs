@@ -14,6 +14,7 @@ use crate::leadership_term::{TERMS_MAX, truncation_point};
 use crate::member::{LeadershipTermId, MemberId, TermBase};
 use crate::membership::Standing;
 use crate::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
+use crate::output_agreement::OutputAt;
 
 /// Pages a leader's list may have at most.
 const PAGES_MAX: u32 = TERMS_MAX.div_ceil(JOIN_PAGE_TERMS) as u32;
@@ -404,9 +405,7 @@ impl ConsensusModule {
     /// Tells the leader what is durable, if the first entry of its term is (W2). A member that
     /// no longer hears its leader stays silent, so that the leader can notice.
     pub(super) fn report_durable(&mut self, now: Nanos, actions: &mut Actions) {
-        let may_report = self.is_joined() && self.standing != Standing::Returning;
-        let (Role::Follower, Some(to), true) = (self.role, self.following.leader, may_report)
-        else {
+        let Some(to) = self.following.leader.filter(|_| self.may_acknowledge()) else {
             return;
         };
         self.following.resend_at = now + self.config.heartbeat_interval_ns;
@@ -415,8 +414,22 @@ impl ConsensusModule {
             durable: self.log.durable,
             checkpoint: self.log.checkpoint.0,
             checkpoint_hash: self.log.checkpoint.1,
+            output: OutputAt::default(),
         };
         actions.push(Action::Send { to, message });
+    }
+
+    /// Whether this member has something to acknowledge to the leader that it follows.
+    #[must_use]
+    pub fn may_acknowledge(&self) -> bool {
+        self.role == Role::Follower && self.is_joined() && self.standing != Standing::Returning
+    }
+
+    /// Repeats the last acknowledgement, for what its agent adds to it has changed.
+    pub fn repeat_acknowledgement(&mut self, now: Nanos, actions: &mut Actions) {
+        if !self.is_halted {
+            self.report_durable(now, actions);
+        }
     }
 
     /// Repeats what the leader may not have got. Until the first entry of its term is durable
@@ -432,9 +445,7 @@ impl ConsensusModule {
             Joining::Checking { .. } => self.send_join_check(now, actions),
             Joining::Requesting { page } => self.request_page(now, page, actions),
             Joining::Starting => self.send_join_start(now, actions),
-            Joining::Placing if self.is_joined() && self.standing != Standing::Returning => {
-                self.report_durable(now, actions);
-            }
+            Joining::Placing if self.may_acknowledge() => self.report_durable(now, actions),
             Joining::Placing => self.send_join_start(now, actions),
         }
     }

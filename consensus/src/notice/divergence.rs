@@ -1,6 +1,20 @@
 //! What a node says about outputs that differ, cluster-wide limits, log time and slow services.
 
-use super::{NodeNotice, Row};
+use core::fmt::{Formatter, Result};
+
+use super::{NodeNotice, Place, Row, Source};
+use crate::member::{MEMBERS_MAX, MemberId};
+
+/// Names the members whose bits are set: `: member 1 at 10.0.0.1:9000, member 2 at …`.
+fn name_members(members: i64, place: &Place, f: &mut Formatter<'_>) -> Result {
+    let mut separator = ": ";
+    for member in (0..MEMBERS_MAX as MemberId).filter(|member| members >> member & 1 == 1) {
+        let address = Source(place.member_address(member));
+        write!(f, "{separator}member {member} at {address}")?;
+        separator = ", ";
+    }
+    Ok(())
+}
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -66,5 +80,38 @@ pub(super) const ROWS: &[Row] = &[
             )
         },
         remedy: "make the service faster, or raise `heartbeat_interval` and `election_timeout`",
+    },
+    Row {
+        kind: NodeNotice::AnswersAwaitOutput,
+        text: |detail, place, f| {
+            let [cause, waited, missing, _] = detail.values;
+            write!(
+                f,
+                "answers from the entry at {cause} on have waited {waited} ms for what the \
+                 services of other members put out"
+            )?;
+            name_members(missing, place, f)
+        },
+        remedy: "see that the services of those members keep up: an answer leaves when a majority \
+                 has the same",
+    },
+    Row {
+        kind: NodeNotice::AnswersUnverified,
+        text: |detail, place, f| {
+            let [cause, missing, ..] = detail.values;
+            write!(
+                f,
+                "answers up to that to the entry at {cause} left although no majority is known to \
+                 have the same: too few members keep up with executing"
+            )?;
+            name_members(missing, place, f)
+        },
+        remedy: "a member that was restarted executes its log first; if it goes on, see what those \
+                 members say",
+    },
+    Row {
+        kind: NodeNotice::LearnersAnswer,
+        text: |_, _, f| f.write_str("a learner answered a question about outputs"),
+        remedy: "nothing is to be done: a learner counts for nothing",
     },
 ];

@@ -10,7 +10,7 @@
 //! | 6 | JoinRequest | term, log term, end, page (u32), zero (u32) |
 //! | 7 | JoinReply | term, commit, end, page, pages, count, zero (u32 each); count × (term, base) |
 //! | 8 | JoinStart | term, position, join (u32), zero (u32) |
-//! | 9 | AppendPosition | term, durable, checkpoint, checkpoint hash (u64) |
+//! | 9 | AppendPosition | term, durable, checkpoint, its hash (u64), output, its hash (u64) |
 //! | 16 | Hello | see `hello_block` |
 //! | 20 | JoinCheck | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
 //! | 21 | JoinVerdict | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
@@ -24,7 +24,7 @@ use crate::leadership_term::TERM_MAX;
 use crate::member::{LeadershipTermId, TermBase};
 use crate::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 
-/// Longest block, in bytes: JoinReply's.
+/// Longest block that a list follows, in bytes: JoinReply's.
 pub(super) const BLOCK_LENGTH_MAX: usize = 40;
 
 const PRE_VOTE_REQUEST: u16 = 1;
@@ -45,7 +45,8 @@ pub(super) const fn block_length(template: u16) -> Option<usize> {
     Some(match template {
         PRE_VOTE | VOTE | COMMIT_POSITION => 16,
         PRE_VOTE_REQUEST | VOTE_REQUEST | JOIN_START => 24,
-        JOIN_REQUEST | APPEND_POSITION | JOIN_CHECK | JOIN_VERDICT => 32,
+        JOIN_REQUEST | JOIN_CHECK | JOIN_VERDICT => 32,
+        APPEND_POSITION => 48,
         JOIN_REPLY => BLOCK_LENGTH_MAX,
         HELLO => hello_block::LENGTH,
         _ => return output_block::block_length(template),
@@ -63,7 +64,7 @@ pub(super) const fn template_of(message: &MemberMessage) -> (u16, u16) {
         MemberMessage::JoinRequest { .. } => (JOIN_REQUEST, 32),
         MemberMessage::JoinReply { .. } => (JOIN_REPLY, BLOCK_LENGTH_MAX as u16),
         MemberMessage::JoinStart { .. } => (JOIN_START, 24),
-        MemberMessage::AppendPosition { .. } => (APPEND_POSITION, 32),
+        MemberMessage::AppendPosition { .. } => (APPEND_POSITION, 48),
         MemberMessage::JoinCheck { .. } => (JOIN_CHECK, 32),
         MemberMessage::JoinVerdict { .. } => (JOIN_VERDICT, 32),
         MemberMessage::Output(message) => output_block::template_of(message),
@@ -132,9 +133,11 @@ pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
             durable,
             checkpoint,
             checkpoint_hash,
+            output,
         } => {
             put_all(writer, &[term, durable, checkpoint]);
             writer.put_u64(checkpoint_hash);
+            output_block::write_output(output, writer);
         }
         MemberMessage::Output(message) => output_block::write(&message, writer),
         MemberMessage::Hello(hello) => hello_block::write(&hello, writer),
@@ -232,6 +235,7 @@ impl Fields<'_, '_> {
                 durable: self.position()?,
                 checkpoint: self.position()?,
                 checkpoint_hash: self.block.u64()?,
+                output: output_block::read_output(self.block)?,
             },
             HELLO => MemberMessage::Hello(hello_block::read(self.block)?),
             _ => MemberMessage::Output(output_block::read(template, self.block)?),

@@ -2,15 +2,15 @@
 //!
 //! | template | message | fields (i64 unless said otherwise) |
 //! |---|---|---|
-//! | 40 | Report | position, hash (u64) |
 //! | 41 | Question | position, hash (u64), response |
 //! | 42 | Answer | cause, response, hash (u64), flags (u64): 1 hash known, 2 match known, 4 match |
+//!
+//! 40 was a report, up to version 2: what a service put out travels with AppendPosition now.
 
 use super::block::{BlockReader, BlockWriter};
 use crate::output_agreement::{OutputAt, OutputMessage};
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
-const REPORT: u16 = 40;
 const QUESTION: u16 = 41;
 const ANSWER: u16 = 42;
 
@@ -21,7 +21,6 @@ const MATCHES: u64 = 4;
 /// Bytes of the block of `template` in this version, `None` if it is none of these.
 pub(super) const fn block_length(template: u16) -> Option<usize> {
     Some(match template {
-        REPORT => 16,
         QUESTION => 24,
         ANSWER => 32,
         _ => return None,
@@ -31,7 +30,6 @@ pub(super) const fn block_length(template: u16) -> Option<usize> {
 /// Template and block length of a message.
 pub(super) const fn template_of(message: &OutputMessage) -> (u16, u16) {
     match message {
-        OutputMessage::Report(_) => (REPORT, 16),
         OutputMessage::Question { .. } => (QUESTION, 24),
         OutputMessage::Answer { .. } => (ANSWER, 32),
     }
@@ -40,7 +38,6 @@ pub(super) const fn template_of(message: &OutputMessage) -> (u16, u16) {
 /// Writes the block of a message.
 pub(super) fn write(message: &OutputMessage, writer: &mut BlockWriter<'_>) {
     match *message {
-        OutputMessage::Report(output) => write_output(output, writer),
         OutputMessage::Question { output, response } => {
             write_output(output, writer);
             writer.put_i64(response);
@@ -62,7 +59,8 @@ pub(super) fn write(message: &OutputMessage, writer: &mut BlockWriter<'_>) {
     }
 }
 
-fn write_output(output: OutputAt, writer: &mut BlockWriter<'_>) {
+/// Writes what a service put out up to an entry.
+pub(super) fn write_output(output: OutputAt, writer: &mut BlockWriter<'_>) {
     writer.put_i64(output.position);
     writer.put_u64(output.hash);
 }
@@ -70,7 +68,6 @@ fn write_output(output: OutputAt, writer: &mut BlockWriter<'_>) {
 /// Reads the message of `template`; `None` for one of another kind or a value out of range.
 pub(super) fn read(template: u16, block: &mut BlockReader<'_>) -> Option<OutputMessage> {
     Some(match template {
-        REPORT => OutputMessage::Report(read_output(block)?),
         QUESTION => OutputMessage::Question {
             output: read_output(block)?,
             response: read_position(block)?,
@@ -96,11 +93,13 @@ pub(super) fn read(template: u16, block: &mut BlockReader<'_>) -> Option<OutputM
     })
 }
 
-fn read_output(block: &mut BlockReader<'_>) -> Option<OutputAt> {
-    Some(OutputAt {
+/// Reads it; before the first entry nothing was put out.
+pub(super) fn read_output(block: &mut BlockReader<'_>) -> Option<OutputAt> {
+    let output = OutputAt {
         position: read_position(block)?,
         hash: block.u64()?,
-    })
+    };
+    (output.position > 0 || output.hash == 0).then_some(output)
 }
 
 fn read_position(block: &mut BlockReader<'_>) -> Option<Position> {

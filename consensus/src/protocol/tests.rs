@@ -5,6 +5,7 @@ use crate::formation::{DurableFormation, FormationRecord, Incarnation};
 use crate::member::TermBase;
 use crate::membership::{Hello, KnownLife};
 use crate::message::TermPage;
+use crate::output_agreement::{OutputAt, OutputMessage};
 use proptest::prelude::*;
 
 const CLUSTER: u64 = 0x1122_3344_5566_7788;
@@ -75,10 +76,35 @@ fn messages() -> Vec<MemberMessage> {
             durable: 1 << 50,
             checkpoint: 65536,
             checkpoint_hash: u64::MAX,
+            output: OutputAt {
+                position: 1 << 49,
+                hash: u64::MAX - 7,
+            },
         },
+        MemberMessage::Output(question()),
+        MemberMessage::Output(answer()),
         MemberMessage::Hello(Hello::default()),
         MemberMessage::Hello(hello()),
     ]
+}
+
+fn question() -> OutputMessage {
+    OutputMessage::Question {
+        output: OutputAt {
+            position: 640,
+            hash: 9,
+        },
+        response: 704,
+    }
+}
+
+fn answer() -> OutputMessage {
+    OutputMessage::Answer {
+        cause: 640,
+        response: 704,
+        hash: Some(9),
+        matches: Some(true),
+    }
 }
 
 fn hello() -> Hello {
@@ -163,7 +189,7 @@ fn a_heartbeat_has_these_bytes() {
     expected[12..16].copy_from_slice(&0x4444_44CC_i32.to_le_bytes());
     expected[16] = 108;
     expected[28] = 2;
-    expected[32..40].copy_from_slice(&[16, 0, 5, 0, 0x53, 0x4C, 2, 0]);
+    expected[32..40].copy_from_slice(&[16, 0, 5, 0, 0x53, 0x4C, 3, 0]);
     expected[40..48].copy_from_slice(&CLUSTER.to_le_bytes());
     expected[48..56].copy_from_slice(&DIGEST.to_le_bytes());
     expected[56..72].copy_from_slice(&(1_u128 << 127).to_le_bytes());
@@ -175,6 +201,49 @@ fn a_heartbeat_has_these_bytes() {
     expected[120] = 96;
     assert_eq!(datagram[..24], expected[..24]);
     assert_eq!(datagram[28..], expected[28..]);
+}
+
+#[test]
+fn an_acknowledgement_has_these_bytes_and_takes_the_output_with_it() {
+    let datagram = encoded(MemberMessage::AppendPosition {
+        term: 3,
+        durable: 128,
+        checkpoint: 96,
+        checkpoint_hash: 0x0102_0304_0506_0708,
+        output: OutputAt {
+            position: 64,
+            hash: 0x1112_1314_1516_1718,
+        },
+    });
+    assert_eq!(datagram.len(), 160, "no longer than without the output");
+    assert_eq!(datagram[32..40], [48, 0, 9, 0, 0x53, 0x4C, 3, 0]);
+    let fields = [
+        3_u64,
+        128,
+        96,
+        0x0102_0304_0506_0708,
+        64,
+        0x1112_1314_1516_1718,
+    ];
+    assert_eq!(datagram[112..], fields.map(u64::to_le_bytes).concat());
+}
+
+#[test]
+fn an_acknowledgement_with_an_output_that_nobody_has_is_refused() {
+    let good = encoded(messages()[10]);
+    assert!(decode_here(&good).is_ok());
+    // A position between frames, a negative one, and output before the first entry.
+    for position in [1_i64, -32, 0] {
+        let mut datagram = good.clone();
+        datagram[144..152].copy_from_slice(&position.to_le_bytes());
+        let refused = decode_here(&resealed(datagram));
+        assert_eq!(refused, Err(MemberMessageError::Field), "{position}");
+    }
+    // As it was before it took the output with it.
+    let mut older = good;
+    older[32] = 32;
+    let refused = decode_here(&resealed(older));
+    assert!(matches!(refused, Err(MemberMessageError::Unknown { .. })));
 }
 
 #[test]
@@ -226,7 +295,7 @@ fn a_longer_block_is_a_newer_peers_and_a_shorter_one_is_refused() {
     let mut datagram = encoded(message);
     datagram[32] = 24;
     datagram[0] = 136;
-    datagram[38] = 3;
+    datagram[38] = 4;
     datagram.resize(160, 0);
     assert_eq!(
         decode_here(&resealed(datagram.clone())),
@@ -290,7 +359,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(
         mut body in proptest::collection::vec(any::<u8>(), 0..600),
-        index in 0_usize..13,
+        index in 0_usize..15,
         keep in 0_usize..200,
     ) {
         let _ = decode_here(&body);

@@ -14,6 +14,7 @@ use crate::consensus_module::{ConsensusConfig, ConsensusModule, Recovered, Role}
 use crate::event::Event;
 use crate::member::{LeadershipTermId, MEMBERS_MAX, MemberId};
 use crate::message::MemberMessage;
+use crate::output_agreement::OutputAt;
 
 /// Entries a leader has under way to one follower at most.
 const WINDOW_ENTRIES: usize = 32;
@@ -473,6 +474,7 @@ impl CoreNode {
                     durable: end,
                     checkpoint: 0,
                     checkpoint_hash: 0,
+                    output: OutputAt::default(),
                 };
                 let report = CoreDatagram::Message {
                     incarnation,

@@ -4,6 +4,7 @@ use lockstep_consensus::action::{Action, HaltReason};
 use lockstep_consensus::consensus_module::Role;
 use lockstep_consensus::event::Event;
 use lockstep_consensus::message::MemberMessage;
+use lockstep_consensus::output_agreement::OutputAt;
 use lockstep_transport::time::MICROSECOND;
 
 use crate::harness::{Driven, HEARTBEAT, heartbeat, recovered, send};
@@ -117,6 +118,7 @@ fn checked(durable: i64, checkpoint_hash: u64) -> MemberMessage {
         durable,
         checkpoint: 384,
         checkpoint_hash,
+        output: OutputAt::default(),
     }
 }
 

@@ -5,6 +5,7 @@ use lockstep_consensus::consensus_module::{ConsensusConfig, ConsensusModule, Rec
 use lockstep_consensus::event::{Event, LogHash};
 use lockstep_consensus::member::{LeadershipTermId, MemberId, TermBase};
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
+use lockstep_consensus::output_agreement::OutputAt;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
@@ -254,6 +255,7 @@ pub fn append_position(term: LeadershipTermId, durable: Position) -> MemberMessa
         durable,
         checkpoint: 0,
         checkpoint_hash: 0,
+        output: OutputAt::default(),
     }
 }
 

@@ -78,6 +78,7 @@ struct State {
     generation: u64,
     hash: u64,
     counters: NetworkCounters,
+    sent: BTreeMap<Path, u64>,
 }
 
 impl State {
@@ -102,6 +103,7 @@ impl State {
             return SendOutcome::BackPressured;
         }
         self.counters.sent += 1;
+        *self.sent.entry(path).or_default() += 1;
         let profile = *self.profiles.get(&path).unwrap_or(&self.profile);
         if self.partitions.contains(&path) {
             self.counters.partitioned += 1;
@@ -196,6 +198,7 @@ impl SimNetwork {
                 generation: 0,
                 hash: 0,
                 counters: NetworkCounters::default(),
+                sent: BTreeMap::new(),
             })),
         }
     }
@@ -295,6 +298,18 @@ impl SimNetwork {
     #[must_use]
     pub fn counters(&self) -> NetworkCounters {
         self.state.borrow().counters
+    }
+
+    /// Datagrams handed to the network from `from` to `to` so far.
+    #[must_use]
+    pub fn sent(&self, from: SocketAddr, to: SocketAddr) -> u64 {
+        let state = self.state.borrow();
+        state.sent.get(&(from, to)).copied().unwrap_or_default()
+    }
+
+    /// Sends a datagram in the name of `from`, whoever has a port there: its source is forged.
+    pub fn forge(&self, now: Nanos, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
+        self.state.borrow_mut().send(now, (from, to), datagram);
     }
 }
 
