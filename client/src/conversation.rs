@@ -6,6 +6,7 @@
 //! in flight) and the [`ResponseCursor`] (what was handed over). A request is never dropped
 //! silently: it is retained until it is applied, refused, or the session ends.
 
+use lockstep_transport::notices::Detail;
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TracePoint, Tracer};
 
@@ -13,7 +14,7 @@ use crate::config::{ClientConfig, ResumePoint};
 use crate::counters::ClientCounters;
 use crate::event::{Notices, OfferResult};
 use crate::identity::ClientIdentity;
-use crate::notice::ClientNotices;
+use crate::notice::{ClientNotice, ClientNotices};
 use crate::protocol::{CloseRequest, ConnectRequest, KeepAlive, RequestHeader};
 use crate::sequence::{RequestSequence, ResponseCursor};
 use crate::session::{CloseReason, Session};
@@ -287,6 +288,10 @@ impl Conversation {
 
     /// Time passes. Returns the work done.
     pub fn tick(&mut self, now: Nanos, health: LeaderHealth) -> usize {
+        if let Some(member) = self.session.unheard(now) {
+            self.counters.attempts_unanswered += 1;
+            self.note_member(now, ClientNotice::MemberUnheard, member);
+        }
         let mut work = usize::from(self.session.tick(now));
         if !self.session.is_connected() {
             return work;
@@ -349,6 +354,16 @@ impl Conversation {
             self.rewound = (number, now);
             self.counters.rewinds += 1;
         }
+    }
+
+    /// Notes something about a member, at the address at which it is asked.
+    fn note_member(&mut self, now: Nanos, kind: ClientNotice, member: usize) {
+        let detail = Detail {
+            subject: member as u8,
+            source: self.session.endpoints().get(member),
+            values: [0; 4],
+        };
+        self.refusals.note(now, kind, detail);
     }
 
     fn lose_leader(&mut self, now: Nanos) {

@@ -23,6 +23,10 @@ pub struct ClientCounters {
     pub images_refused: u64,
     /// Connect requests sent.
     pub connect_requests: u64,
+    /// Attempts to connect that a member did not answer in time.
+    pub attempts_unanswered: u64,
+    /// Answers of members that know no leader.
+    pub without_leader: u64,
     /// Redirects received.
     pub redirects: u64,
     /// Times the leader was taken for lost.

@@ -7,6 +7,10 @@
 use core::fmt::{Display, Formatter, Result};
 
 use lockstep_transport::notices::{Notice, NoticeKind, Notices};
+use lockstep_transport::time::{Nanos, SECOND};
+
+/// About what an election takes: so long it is normal that no member knows a leader.
+const ELECTION_NS: Nanos = SECOND;
 
 /// What a client counts and tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,10 @@ pub enum ClientNotice {
     DamagedEndpoints = 8,
     /// There is no memory for a stream to a member.
     IngressRefused = 9,
+    /// A member that was asked knows no leader.
+    NoLeader = 10,
+    /// A member that was asked did not answer in time.
+    MemberUnheard = 11,
 }
 
 impl NoticeKind for ClientNotice {
@@ -40,11 +48,18 @@ impl NoticeKind for ClientNotice {
     fn index(self) -> usize {
         self as usize
     }
+
+    fn patience_ns(self) -> Nanos {
+        match self {
+            Self::NoLeader => ELECTION_NS,
+            _ => 0,
+        }
+    }
 }
 
 impl ClientNotice {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::UnknownSource,
         Self::DamagedDatagram,
         Self::UnknownStream,
@@ -55,7 +70,21 @@ impl ClientNotice {
         Self::PortTrouble,
         Self::DamagedEndpoints,
         Self::IngressRefused,
+        Self::NoLeader,
+        Self::MemberUnheard,
     ];
+
+    /// Whether the subject of its notices is a member.
+    const fn is_about_member(self) -> bool {
+        matches!(
+            self,
+            Self::DamagedMessage
+                | Self::UnexpectedMessage
+                | Self::DamagedEndpoints
+                | Self::NoLeader
+                | Self::MemberUnheard
+        )
+    }
 
     /// What happened.
     const fn text(self) -> &'static str {
@@ -70,6 +99,8 @@ impl ClientNotice {
             Self::PortTrouble => "receiving failed",
             Self::DamagedEndpoints => "a member named members by addresses that are none",
             Self::IngressRefused => "there is no memory for a stream to a member",
+            Self::NoLeader => "a member that was asked knows no leader",
+            Self::MemberUnheard => "a member that was asked did not answer",
         }
     }
 
@@ -90,6 +121,14 @@ impl ClientNotice {
             Self::SendRefused | Self::PortTrouble => {
                 "check the member's address, and this host's routes and firewall"
             }
+            Self::NoLeader => {
+                "the client asks all members in turn; a majority of them must run and reach each \
+                 other: see what they say"
+            }
+            Self::MemberUnheard => {
+                "the client asks all members in turn; see that it runs at that address, and that \
+                 firewalls let datagrams pass both ways"
+            }
             Self::UnknownStream | Self::UnexpectedMessage => {
                 "some are late after a change of leader; if it goes on, give every client an \
                  address of its own"
@@ -109,8 +148,13 @@ impl Display for Line {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
         let notice = &self.0;
         formatter.write_str(notice.kind.text())?;
-        if let Some(source) = notice.detail.source {
-            write!(formatter, " ({source})")?;
+        match (notice.detail.source, notice.kind.is_about_member()) {
+            (Some(source), true) => {
+                write!(formatter, " (member {} at {source})", notice.detail.subject)?
+            }
+            (Some(source), false) => write!(formatter, " ({source})")?,
+            (None, true) => write!(formatter, " (member {})", notice.detail.subject)?,
+            (None, false) => {}
         }
         let errno = notice.detail.values[0];
         let has_error = matches!(
@@ -146,7 +190,7 @@ mod tests {
                 at: 0,
             };
             let line = Line(notice).to_string();
-            assert!(line.contains("(10.0.0.1:9000); "), "{line}");
+            assert!(line.contains("10.0.0.1:9000); "), "{line}");
             assert!(line.ends_with(" (2 more since)"), "{line}");
             assert!(lines.insert(line));
         }

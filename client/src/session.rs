@@ -326,6 +326,17 @@ impl Session {
         }
     }
 
+    /// The member that was asked and has not answered by now.
+    #[must_use]
+    pub fn unheard(&self, now: Nanos) -> Option<usize> {
+        match self.state {
+            SessionState::Connecting { member, .. }
+            | SessionState::Redirected { member, .. }
+            | SessionState::AwaitingOk { member, .. } => (now >= self.deadline).then_some(member),
+            _ => None,
+        }
+    }
+
     /// Time passes. Returns whether anything changed.
     pub fn tick(&mut self, now: Nanos) -> bool {
         if self.deadline == Nanos::MAX {

@@ -194,6 +194,22 @@ pub enum NodeNotice {
     ClientOfOtherVersion = 204,
     /// A connect was refused: the session to resume is closed. The client is told.
     ResumeOfClosedSession = 205,
+    /// A connect was answered without a leader: none is known here. The client is told.
+    ConnectWithoutLeader = 206,
+    /// A connect waits: this member leads, and may not serve clients yet.
+    ConnectAwaitsOpening = 207,
+    /// A connect waits: there is no place to answer it from.
+    ConnectAwaitsChannel = 208,
+    /// A connect waits: the log has no room for its entry, or as many wait as may.
+    ConnectAwaitsLog = 209,
+    /// A stream that has not begun was not answered again: that was done as often as it may be.
+    HalfOpenExhausted = 210,
+    /// A client that asked is not heard at the address it asked from.
+    ClientUnheard = 211,
+    /// An answer to a connect gave way to newer ones before its client took it.
+    AnswerDisplaced = 212,
+    /// There is no memory for a stream to a client.
+    EgressMemory = 213,
 
     // Sessions: requests, acknowledgements, egress.
     /// A message of a session came from an address that is not its client's.
@@ -284,7 +300,9 @@ impl NoticeKind for NodeNotice {
             | Self::LogStatusUnexpected
             | Self::UnknownEgressStream
             | Self::UnknownIngressStream
-            | Self::ForeignSession => LATE_NS,
+            | Self::ForeignSession
+            | Self::ConnectAwaitsOpening => LATE_NS,
+            Self::ConnectWithoutLeader => SECOND,
             _ => 0,
         }
     }

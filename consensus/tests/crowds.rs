@@ -10,6 +10,7 @@ use crowd::{CLIENT_HOST, Client, Crowd, STEP_NS, address};
 use lockstep_client::protocol::{ConnectRequest, EGRESS_STREAM_ID, INGRESS_STREAM_ID};
 use lockstep_client::session::CloseReason;
 use lockstep_consensus::agent::identity::cluster_id;
+use lockstep_consensus::notice::NodeNotice;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::{ExclusiveAppender, Frame, LogBuffer, PlainSeal, frames};
 use lockstep_transport::position::{Geometry, Position};
@@ -268,6 +269,8 @@ fn a_stream_is_answered_three_times_before_its_first_message() {
         answers += stranger.heard(crowd.now).len();
     }
     assert_eq!(answers, 3);
+    let notices = &crowd.nodes[0].parts().notices;
+    assert_eq!(notices.count(NodeNotice::HalfOpenExhausted), 27);
 }
 
 #[test]
@@ -286,4 +289,65 @@ fn whoever_has_not_been_heard_of_is_sent_three_setups_per_connect() {
     let is_setup = |bytes: &&Vec<u8>| matches!(parse(bytes), Ok(Packet::Setup(_)));
     assert_eq!(heard.iter().filter(is_setup).count(), 3);
     assert!(crowd.now > STEP_NS);
+    let notices = &crowd.nodes[0].parts().notices;
+    assert_eq!(notices.count(NodeNotice::ClientUnheard), 1);
+}
+
+/// What a stranger is sent that says at once all that a client says, and never answers.
+fn sent_to_stranger(crowd: &mut Crowd, member: usize) -> usize {
+    let to = crowd.cluster.members[member].ingress;
+    let cluster = cluster_id(&crowd.cluster.name);
+    let mut stranger = Stranger::new(crowd, 200, 1);
+    stranger.connect(crowd.now, to, cluster, 77);
+    crowd.run(3 * SECOND);
+    let heard = stranger.heard(crowd.now);
+    let is_setup = |bytes: &&Vec<u8>| matches!(parse(bytes), Ok(Packet::Setup(_)));
+    assert_eq!(heard.iter().filter(is_setup).count(), 3);
+    heard.iter().map(Vec::len).sum()
+}
+
+#[test]
+fn a_member_without_a_leader_sends_a_stranger_no_more_than_one_with_a_leader() {
+    let mut crowd = Crowd::new(3, 8, 10 * SECOND);
+    crowd.run(3 * SECOND);
+    let is_follower = |node: &crowd::Node| !node.parts().leadership.is_leading();
+    let follower = crowd.nodes.iter().position(is_follower);
+    let follower = follower.expect("two of three follow");
+    let with_leader = sent_to_stranger(&mut crowd, follower);
+    let mut crowd = Crowd::new(3, 8, 10 * SECOND);
+    // The others never start: nobody leads.
+    crowd.nodes.truncate(1);
+    crowd.run(3 * SECOND);
+    let without = sent_to_stranger(&mut crowd, 0);
+    assert!(
+        without <= with_leader,
+        "{without} bytes, {with_leader} with a leader"
+    );
+    let notices = &crowd.nodes[0].parts().notices;
+    assert_eq!(notices.count(NodeNotice::ConnectWithoutLeader), 1);
+}
+
+#[test]
+fn connects_that_find_no_place_to_be_answered_from_are_counted_once_each() {
+    const CONNECTS: u64 = 200;
+    let mut crowd = Crowd::new(3, 8, 10 * SECOND);
+    crowd.nodes.truncate(1);
+    crowd.run(SECOND);
+    let (to, cluster) = (
+        crowd.cluster.members[0].ingress,
+        cluster_id(&crowd.cluster.name),
+    );
+    let mut strangers: Vec<Stranger> = (0..CONNECTS as u16)
+        .map(|port| Stranger::new(&crowd, 200, 1 + port))
+        .collect();
+    for (nonce, stranger) in (1..).zip(&mut strangers) {
+        stranger.connect(crowd.now, to, cluster, nonce);
+    }
+    crowd.run(100 * MILLISECOND);
+    let notices = &crowd.nodes[0].parts().notices;
+    let waited = notices.count(NodeNotice::ConnectAwaitsChannel);
+    let displaced = notices.count(NodeNotice::AnswerDisplaced);
+    assert!((1..=CONNECTS).contains(&waited), "{waited} waited");
+    // Those that waited took the places of older ones, which were not heard.
+    assert!((1..=CONNECTS).contains(&displaced), "{displaced} displaced");
 }

@@ -3,7 +3,6 @@
 //! Messages about the session itself may come from any member; everything else counts only on
 //! the image on which the present leader introduced itself, and only for this session.
 
-use lockstep_transport::notices::Detail;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::TracePoint;
 
@@ -85,24 +84,18 @@ impl Conversation {
         let invalid = self.session.endpoints_invalid();
         if invalid > self.counters.endpoints_invalid {
             self.counters.endpoints_invalid = invalid;
-            let detail = Detail::of(origin.member as u8);
-            self.refusals
-                .note(now, ClientNotice::DamagedEndpoints, detail);
+            self.note_member(now, ClientNotice::DamagedEndpoints, origin.member);
         }
     }
 
     fn on_damaged(&mut self, now: Nanos, origin: Origin) {
         self.counters.messages_invalid += 1;
-        let detail = Detail::of(origin.member as u8);
-        self.refusals
-            .note(now, ClientNotice::DamagedMessage, detail);
+        self.note_member(now, ClientNotice::DamagedMessage, origin.member);
     }
 
     fn on_unexpected(&mut self, now: Nanos, origin: Origin) {
         self.counters.messages_unexpected += 1;
-        let detail = Detail::of(origin.member as u8);
-        self.refusals
-            .note(now, ClientNotice::UnexpectedMessage, detail);
+        self.note_member(now, ClientNotice::UnexpectedMessage, origin.member);
     }
 
     fn on_session_event(&mut self, now: Nanos, origin: Origin, event: &SessionEvent<'_>) {
@@ -120,6 +113,10 @@ impl Conversation {
         let change = self.session.on_event(now, origin.member, event);
         if event.code == EventCode::Redirect && change == SessionChange::Moved {
             self.counters.redirects += 1;
+            if event.leader_member_id < 0 {
+                self.counters.without_leader += 1;
+                self.note_member(now, ClientNotice::NoLeader, origin.member);
+            }
         }
         self.on_change(now, origin, change, event.detail);
     }

@@ -130,7 +130,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Hands clients' messages to the log.
     pub(super) fn poll_ingress(&mut self, now: Nanos) -> usize {
         let (images, mut ingress) = self.images_and_ingress(now);
-        images.poll(&mut |source, before, message| {
+        images.poll(&mut |source, before, was_put_off, message| {
+            ingress.was_put_off = was_put_off;
             let action = ingress.on_message(source, message.payload);
             if matches!(before, Standing::Served(_)) {
                 return (action, before);
@@ -159,6 +160,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             now,
             append,
             is_contested,
+            was_put_off: false,
             leader: parts.module.leader(),
             term: parts.module.term(),
             identity: &parts.identity,
@@ -281,6 +283,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             });
         work += parts.images.do_work(now, port);
         parts.ingress_port.flush(now);
+        while let Some((kind, detail, count)) = parts.channels.take_mishap() {
+            parts.notices.note_many(now, kind, detail, count);
+        }
         work
     }
 }

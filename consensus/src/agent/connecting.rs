@@ -55,7 +55,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return self.redirect(source, connect);
         }
         if !self.leadership.is_open() {
-            return PollAction::Abort;
+            return self.put_off(source, NodeNotice::ConnectAwaitsOpening);
         }
         let open = self.session_open(source, connect);
         let sessions = self.applier.sessions();
@@ -154,7 +154,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         }
         let Some(channel) = self.channel(source, connect.response_stream_id) else {
             // Whoever asks is answered: when there is a place to answer from.
-            return PollAction::Abort;
+            return self.put_off(source, NodeNotice::ConnectAwaitsChannel);
         };
         if matches!(claim, EpochClaim::Fenced) {
             self.note_fenced(source, session.id, open.connect_epoch);
@@ -201,11 +201,11 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return PollAction::Continue;
         }
         if !self.leadership.has_room_for_connect() {
-            return PollAction::Abort;
+            return self.put_off(source, NodeNotice::ConnectAwaitsLog);
         }
         let header = blank_header(EntryKind::SessionOpen);
         if self.append_cause(header, &open.encode()).is_none() {
-            return PollAction::Abort;
+            return self.put_off(source, NodeNotice::ConnectAwaitsLog);
         }
         self.tracer
             .message(TracePoint::ConnectLeader, correlation_id, 0);
@@ -219,8 +219,23 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
                 channel,
                 last_received: connect.last_received,
             });
+        } else {
+            self.note_unanswered(source);
         }
         PollAction::Continue
+    }
+
+    /// Leaves the connect for later: it is looked at again in every cycle, and noted once.
+    fn put_off(&mut self, source: SocketAddr, kind: NodeNotice) -> PollAction {
+        if !self.was_put_off {
+            self.notices.note(self.now, kind, Detail::at(source));
+        }
+        PollAction::Abort
+    }
+
+    fn note_unanswered(&mut self, source: SocketAddr) {
+        let kind = NodeNotice::ConnectAwaitsChannel;
+        self.notices.note(self.now, kind, Detail::at(source));
     }
 
     /// The client asks again while its SessionOpen is on its way through the log: it is
@@ -232,6 +247,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         open: &SessionOpen,
     ) {
         let Some(slot) = self.channel(source, connect.response_stream_id) else {
+            self.note_unanswered(source);
             return;
         };
         let Some(pending) = self.leadership.pending_connect(open) else {
@@ -246,13 +262,15 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         }
     }
 
-    /// A follower names the leader and every member's ingress endpoint.
+    /// A follower names the leader and every member's ingress endpoint. One that knows no leader
+    /// says so: the client asks the others in turn.
     fn redirect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) -> PollAction {
-        if self.leader.is_none() {
-            return PollAction::Continue;
-        }
         let endpoints = self.identity.ingress_endpoints.as_bytes();
-        self.answer(source, connect, EventCode::Redirect, endpoints)
+        let action = self.answer(source, connect, EventCode::Redirect, endpoints);
+        if self.leader.is_none() {
+            self.note_answered(action, source, NodeNotice::ConnectWithoutLeader, [0; 4]);
+        }
+        action
     }
 
     /// Answers connects whose entries are applied.
@@ -328,7 +346,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     fn teller(&self) -> SessionTeller {
         SessionTeller {
             member: self.identity.member,
-            leader: self.leader.unwrap_or(self.identity.member),
+            leader: self.leader,
             // A leader speaks in the term it leads, which may be over already.
             term: if self.leadership.is_leading() {
                 self.leadership.term()
@@ -348,7 +366,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         detail: &[u8],
     ) -> PollAction {
         let Some(slot) = self.channel(source, connect.response_stream_id) else {
-            return PollAction::Abort;
+            return self.put_off(source, NodeNotice::ConnectAwaitsChannel);
         };
         let correlation_id = connect.correlation_id;
         if self.leadership.is_leading() {

@@ -22,6 +22,10 @@ pub const EVENT_LENGTH_MAX: usize = 512;
 /// A channel nobody connects to for so long is given up.
 const CONNECT_TIMEOUT_NS: Nanos = 5 * SECOND;
 
+/// A channel whose client was not heard for so long is told: by then the SETUPs for a connect
+/// request have long been sent, and no more will follow.
+const UNHEARD_NS: Nanos = SECOND;
+
 /// SETUPs sent for a connect request before the client's subscription is heard of: the address
 /// of a stranger may be forged. A client that lost all of them asks again.
 const SETUPS_PER_REQUEST: u32 = 3;
@@ -43,6 +47,7 @@ pub struct EgressChannel {
     session: Option<i64>,
     opened: Nanos,
     was_connected: bool,
+    is_told_unheard: bool,
     is_closing: bool,
 }
 
@@ -62,6 +67,7 @@ impl EgressChannel {
             session: None,
             opened: now,
             was_connected: false,
+            is_told_unheard: false,
             is_closing: false,
         })
     }
@@ -115,6 +121,12 @@ impl EgressChannel {
     #[must_use]
     pub fn is_live(&self, now: Nanos) -> bool {
         self.events.is_empty() && !self.is_closing && self.publication.is_connected(now)
+    }
+
+    /// Whether events wait to be sent.
+    #[must_use]
+    pub const fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// Offers a response, as its header and payload. Returns whether it was taken.
@@ -197,6 +209,18 @@ impl EgressChannel {
         sent
     }
 
+    /// Whether its client should have been heard by now and was not: true once.
+    pub fn take_unheard(&mut self, now: Nanos) -> bool {
+        let is_unheard = self.is_silent() && now - self.opened >= UNHEARD_NS;
+        self.is_told_unheard |= is_unheard;
+        is_unheard
+    }
+
+    /// Whether somebody is to be told something and nobody has been heard or given up yet.
+    const fn is_silent(&self) -> bool {
+        !self.was_connected && !self.is_told_unheard && !self.events.is_empty()
+    }
+
     /// Whether the channel has come to its end and may be dropped.
     #[must_use]
     pub fn is_done(&self, now: Nanos) -> bool {
@@ -216,6 +240,8 @@ impl EgressChannel {
     pub fn next_deadline(&self) -> Option<Nanos> {
         let end = if self.was_connected {
             self.publication.connected_until().unwrap_or(0)
+        } else if self.is_silent() {
+            self.opened + UNHEARD_NS
         } else {
             self.opened + CONNECT_TIMEOUT_NS + 1
         };

@@ -7,12 +7,14 @@
 use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::notices::Detail;
 use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{PublicationConfig, SenderConfig};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::delivery::FAREWELLS_MAX;
 use super::egress_channel::EgressChannel;
+use crate::notice::NodeNotice;
 use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_hash, mix};
 
 pub use crate::slots::Slot;
@@ -48,6 +50,29 @@ pub enum ChannelNews {
     Ended,
 }
 
+/// What befell channels of one kind since it was last asked.
+#[derive(Clone, Copy, Debug)]
+struct Mishap {
+    kind: NodeNotice,
+    count: u64,
+    newest: Detail,
+}
+
+impl Mishap {
+    const fn of(kind: NodeNotice) -> Self {
+        let (count, newest) = (0, Detail::of(0));
+        Self {
+            kind,
+            count,
+            newest,
+        }
+    }
+}
+
+const UNHEARD: usize = 0;
+const DISPLACED: usize = 1;
+const NO_MEMORY: usize = 2;
+
 /// All egress channels.
 #[derive(Debug)]
 pub struct EgressChannels {
@@ -63,6 +88,7 @@ pub struct EgressChannels {
     answers: [SlotList; HOST_GROUPS],
     /// Channels that lead to nobody any more: they give way when places are wanted.
     yielding: SlotList,
+    mishaps: [Mishap; 3],
     seed: u64,
 }
 
@@ -80,6 +106,11 @@ impl EgressChannels {
             deadlines: SlotHeap::new(capacity),
             answers: core::array::from_fn(|_| SlotList::new(capacity)),
             yielding: SlotList::new(capacity),
+            mishaps: [
+                Mishap::of(NodeNotice::ClientUnheard),
+                Mishap::of(NodeNotice::AnswerDisplaced),
+                Mishap::of(NodeNotice::EgressMemory),
+            ],
             seed,
         }
     }
@@ -162,7 +193,28 @@ impl EgressChannels {
     fn make_room(&mut self, group: usize, now: Nanos) -> Option<()> {
         let oldest = self.answers[group].first()?;
         let channel = self.table.at(oldest)?;
-        (now - channel.opened() >= ANSWER_LIFE_MIN_NS).then(|| self.remove(oldest))
+        if now - channel.opened() < ANSWER_LIFE_MIN_NS {
+            return None;
+        }
+        if channel.has_events() {
+            let address = channel.address();
+            self.note(DISPLACED, Detail::at(address));
+        }
+        self.remove(oldest);
+        Some(())
+    }
+
+    fn note(&mut self, mishap: usize, detail: Detail) {
+        let mishap = &mut self.mishaps[mishap];
+        mishap.count += 1;
+        mishap.newest = detail;
+    }
+
+    /// What befell channels since it was last asked: how often, and the newest case.
+    pub fn take_mishap(&mut self) -> Option<(NodeNotice, Detail, u64)> {
+        let mishap = self.mishaps.iter_mut().find(|mishap| mishap.count > 0)?;
+        let count = std::mem::take(&mut mishap.count);
+        Some((mishap.kind, mishap.newest, count))
     }
 
     fn insert(&mut self, config: PublicationConfig, now: Nanos) -> Option<Slot> {
@@ -170,7 +222,15 @@ impl EgressChannels {
             let yielding = self.yielding.first()?;
             self.remove(yielding);
         }
-        let channel = EgressChannel::open(config, now).ok()?;
+        let channel = match EgressChannel::open(config, now) {
+            Ok(channel) => channel,
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or_default();
+                let detail = Detail::at(config.destination);
+                self.note(NO_MEMORY, detail.with_values([i64::from(errno), 0, 0, 0]));
+                return None;
+            }
+        };
         let hash = address_hash(self.seed, config.destination);
         let slot = self.table.insert(channel)?;
         self.addresses.insert(hash, slot.index());
@@ -334,7 +394,11 @@ impl EgressChannels {
         let sent = channel.do_work(now, port);
         let has_more = sent >= DATAGRAMS_PER_VISIT || channel.back_pressured() > put_off;
         let (session, is_live) = (channel.session(), channel.is_live(now));
+        let unheard = channel.take_unheard(now).then(|| channel.address());
         let (is_done, deadline) = (channel.is_done(now), channel.next_deadline());
+        if let Some(address) = unheard {
+            self.note(UNHEARD, Detail::at(address));
+        }
         if is_done {
             self.remove(index);
             if let Some(session) = session {
@@ -386,4 +450,30 @@ impl EgressChannels {
 /// Hash of a stream of the client whose address hashes to `address`.
 const fn stream_hash(address: u64, session_id: i32) -> u64 {
     mix(address ^ session_id as u32 as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_cannot_be_made_is_told_with_its_client() {
+        let mut channels = EgressChannels::new(4, 1);
+        let destination: SocketAddr = "10.0.0.9:7".parse().unwrap();
+        let config = PublicationConfig {
+            session_id: 1,
+            stream_id: 2,
+            initial_term_id: 3,
+            // No stream has such terms: the same way out as without memory.
+            term_length: 1000,
+            mtu: 1408,
+            destination,
+        };
+        for _ in 0..2 {
+            assert!(channels.open_answer(config, 0).is_none());
+        }
+        let expected = (NodeNotice::EgressMemory, Detail::at(destination), 2);
+        assert_eq!(channels.take_mishap(), Some(expected));
+        assert_eq!(channels.take_mishap(), None);
+    }
 }

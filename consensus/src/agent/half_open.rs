@@ -51,6 +51,18 @@ impl HalfOpenStream {
     }
 }
 
+/// What became of a SETUP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetupOutcome {
+    /// It is answered in the next duty cycle.
+    Taken {
+        /// Whose stream gave way to this one.
+        displaced: Option<SocketAddr>,
+    },
+    /// It was answered as often as it may be before the stream says something.
+    Exhausted,
+}
+
 /// All half-open streams.
 #[derive(Debug)]
 pub struct HalfOpenStreams {
@@ -117,8 +129,6 @@ impl HalfOpenStreams {
 
     /// Takes a SETUP, which is answered in the next [`do_work`](Self::do_work).
     ///
-    /// Returns whose stream gave way.
-    ///
     /// # Errors
     /// When no stream within `limits` is meant.
     pub fn on_setup(
@@ -126,10 +136,14 @@ impl HalfOpenStreams {
         source: SocketAddr,
         setup: &Setup,
         limits: &ImageLimits,
-    ) -> Result<Option<SocketAddr>, ImageError> {
+    ) -> Result<SetupOutcome, ImageError> {
         if let Some(row) = self.find(source, setup.session_id()) {
-            self.answer_setup(row);
-            return Ok(None);
+            let is_answered = self.answer_setup(row);
+            return Ok(if is_answered {
+                SetupOutcome::Taken { displaced: None }
+            } else {
+                SetupOutcome::Exhausted
+            });
         }
         let stream = HalfOpenStream {
             source,
@@ -148,30 +162,39 @@ impl HalfOpenStreams {
         let hash = self.hash(source, setup.session_id());
         self.streams.insert(hash, row);
         self.answer_setup(row);
-        Ok(displaced)
+        Ok(SetupOutcome::Taken { displaced })
     }
 
-    /// Something of the stream up to `end` was sent before `end`, and has not arrived.
-    pub fn on_missing(&mut self, source: SocketAddr, session_id: i32, end: Position) {
+    /// Something of the stream up to `end` was sent before `end`, and has not arrived. Returns
+    /// `false` when it is not asked for, because that was done as often as it may be.
+    pub fn on_missing(&mut self, source: SocketAddr, session_id: i32, end: Position) -> bool {
         let Some(row) = self.find(source, session_id) else {
-            return;
+            return true;
         };
-        if let Some(stream) = &mut self.rows[row as usize]
-            && end > stream.offered.position
-            && stream.naks_sent < ANSWERS_MAX
-        {
+        let Some(stream) = &mut self.rows[row as usize] else {
+            return true;
+        };
+        if end <= stream.offered.position {
+            return true;
+        }
+        let is_asked_for = stream.naks_sent < ANSWERS_MAX;
+        if is_asked_for {
             stream.missing_to = Some(end);
             self.to_answer.push_back(row);
         }
+        is_asked_for
     }
 
-    fn answer_setup(&mut self, row: u32) {
-        if let Some(stream) = &mut self.rows[row as usize] {
-            stream.is_setup_due = stream.setups_answered < ANSWERS_MAX;
-            if stream.is_setup_due {
-                self.to_answer.push_back(row);
-            }
+    /// Whether the SETUP is answered.
+    fn answer_setup(&mut self, row: u32) -> bool {
+        let Some(stream) = &mut self.rows[row as usize] else {
+            return false;
+        };
+        stream.is_setup_due = stream.setups_answered < ANSWERS_MAX;
+        if stream.is_setup_due {
+            self.to_answer.push_back(row);
         }
+        stream.is_setup_due
     }
 
     /// The stream has an image now, or never will.

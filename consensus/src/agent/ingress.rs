@@ -38,6 +38,8 @@ pub struct Ingress<'a, S, D> {
     pub append: AppendContext,
     /// It is not known whose answers are right: nothing new is taken.
     pub is_contested: bool,
+    /// The message was left for later before.
+    pub was_put_off: bool,
     /// The leader of the current term, if known.
     pub leader: Option<MemberId>,
     /// The current term.

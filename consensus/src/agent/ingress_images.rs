@@ -11,11 +11,12 @@ use core::net::SocketAddr;
 use lockstep_client::protocol::INGRESS_STREAM_ID;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::Frame;
+use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{DataPacket, Packet};
 use lockstep_transport::stream::{Image, ImageLimits, Message, PollAction};
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
-use super::half_open::{HOST_GROUPS, HalfOpenStreams};
+use super::half_open::{HOST_GROUPS, HalfOpenStreams, SetupOutcome};
 use super::leadership::CONNECTS_MAX;
 use crate::notice::NodeNotice;
 use crate::slots::{Slot, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_hash, mix};
@@ -65,6 +66,9 @@ impl Standing {
     }
 }
 
+/// What became of a message, and whose image it is.
+type Handled = (PollAction, Standing);
+
 /// Who gave way to somebody else, since it was last asked.
 #[derive(Clone, Copy, Debug, Default)]
 struct Displaced {
@@ -76,6 +80,8 @@ struct Displaced {
 struct IngressImage {
     image: Image,
     standing: Standing,
+    /// Its next message was left for later.
+    is_put_off: bool,
 }
 
 /// All ingress images of a node.
@@ -201,12 +207,15 @@ impl IngressImages {
         }
         match packet {
             Packet::Setup(setup) if setup.stream_id() == INGRESS_STREAM_ID => {
-                let displaced = self
-                    .half_open
-                    .on_setup(source, setup, &self.limits)
-                    .map_err(|_| NodeNotice::IngressParameters)?;
-                self.displaced.half_open = self.displaced.half_open.or(displaced);
-                Ok(())
+                match self.half_open.on_setup(source, setup, &self.limits) {
+                    Ok(SetupOutcome::Taken { displaced }) => {
+                        self.displaced.half_open = self.displaced.half_open.or(displaced);
+                        Ok(())
+                    }
+                    Ok(SetupOutcome::Exhausted) => Err(NodeNotice::HalfOpenExhausted),
+                    // Whichever it is: the remedy is the same.
+                    Err(_) => Err(NodeNotice::IngressParameters),
+                }
             }
             Packet::Setup(_) => Err(NodeNotice::IngressParameters),
             Packet::Data(data) => self.on_first_data(now, source, data, judge),
@@ -215,8 +224,7 @@ impl IngressImages {
                 let geometry = row.and_then(|row| row.setup.geometry());
                 let end = geometry.and_then(|geometry| heartbeat.position(geometry));
                 let end = end.ok_or(NodeNotice::UnknownIngressStream)?;
-                self.half_open.on_missing(source, session_id, end);
-                Ok(())
+                self.ask_for_first(source, session_id, end)
             }
             _ => Err(NodeNotice::UnknownIngressStream),
         }
@@ -249,8 +257,7 @@ impl IngressImages {
             .and_then(|geometry| data.position(geometry));
         let position = position.ok_or(NodeNotice::UnknownIngressStream)?;
         if position != stream.position() {
-            self.half_open.on_missing(source, session_id, position);
-            return Ok(());
+            return self.ask_for_first(source, session_id, position);
         }
         let frame = Frame::first(data.bytes()).filter(Frame::is_begin);
         let frame = frame.ok_or(NodeNotice::IngressBeginning)?;
@@ -273,6 +280,20 @@ impl IngressImages {
         Ok(())
     }
 
+    /// Something before `end` was sent on a half-open stream and has not arrived: it is asked for,
+    /// unless that was done as often as it may be.
+    fn ask_for_first(
+        &mut self,
+        source: SocketAddr,
+        session_id: i32,
+        end: Position,
+    ) -> Result<(), NodeNotice> {
+        let is_asked_for = self.half_open.on_missing(source, session_id, end);
+        is_asked_for
+            .then_some(())
+            .ok_or(NodeNotice::HalfOpenExhausted)
+    }
+
     /// Whether strangers have not caused too many images lately.
     fn may_take_stranger(&mut self, now: Nanos) -> bool {
         let burst = STRANGERS_PER_GROUP as Nanos * STRANGER_INTERVAL_NS;
@@ -290,6 +311,7 @@ impl IngressImages {
         let row = IngressImage {
             image,
             standing: Standing::Stranger,
+            is_put_off: false,
         };
         let slot = self
             .table
@@ -441,11 +463,11 @@ impl IngressImages {
         }
     }
 
-    /// Hands waiting messages to `handler`, which may refuse to take one now and says whose
-    /// image it is if it was not served before.
+    /// Hands waiting messages to `handler`, with whether it left them for later before. It may
+    /// do so now, and says whose image it is if it was not served before.
     pub fn poll(
         &mut self,
-        handler: &mut impl FnMut(SocketAddr, Standing, &Message<'_>) -> (PollAction, Standing),
+        handler: &mut impl FnMut(SocketAddr, Standing, bool, &Message<'_>) -> Handled,
     ) -> usize {
         let mut work = 0;
         for _ in 0..self.unread.len().min(POLLS_PER_ROUND) {
@@ -467,18 +489,21 @@ impl IngressImages {
     fn poll_image(
         &mut self,
         index: u32,
-        handler: &mut impl FnMut(SocketAddr, Standing, &Message<'_>) -> (PollAction, Standing),
+        handler: &mut impl FnMut(SocketAddr, Standing, bool, &Message<'_>) -> Handled,
     ) -> usize {
         let Some(row) = self.table.at_mut(index) else {
             return 0;
         };
         let (source, before) = (row.image.source(), row.standing);
         let mut standing = before;
+        let mut is_put_off = row.is_put_off;
         let consumed = row.image.poll(FRAGMENTS_PER_POLL, &mut |message| {
-            let (action, seen) = handler(source, standing, &message);
+            let (action, seen) = handler(source, standing, is_put_off, &message);
             standing = seen;
+            is_put_off = action == PollAction::Abort;
             action
         });
+        row.is_put_off = is_put_off;
         if !row.image.is_polled_out() {
             self.unread.push_back(index);
         }

@@ -10,13 +10,16 @@ use super::egress_channels::{EgressChannels, Slot};
 use crate::member::{LeadershipTermId, MemberId};
 use crate::session::Session;
 
+/// Stands for the leader where none is known.
+const NO_LEADER: i32 = -1;
+
 /// Who tells a client about its session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionTeller {
     /// This member.
     pub member: MemberId,
-    /// The member that leads, as far as this one knows.
-    pub leader: MemberId,
+    /// The member that leads, if this one knows of any.
+    pub leader: Option<MemberId>,
     /// The term in which it is said.
     pub term: LeadershipTermId,
 }
@@ -27,7 +30,7 @@ impl SessionTeller {
     pub const fn leading(member: MemberId, term: LeadershipTermId) -> Self {
         Self {
             member,
-            leader: member,
+            leader: Some(member),
             term,
         }
     }
@@ -67,7 +70,7 @@ impl SessionTeller {
             applied_number: 0,
             acknowledged: 0,
             resume_token: 0,
-            leader_member_id: i32::from(self.leader),
+            leader_member_id: self.leader.map_or(NO_LEADER, i32::from),
             code,
             version: PROTOCOL_VERSION,
             session_timeout_ms: 0,

@@ -175,4 +175,98 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: "a client that may be away for longer needs a longer session timeout",
     },
+    Row {
+        kind: NodeNotice::ConnectWithoutLeader,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "a connect of {source} was answered without a leader, for this member knows of \
+                 none; its client was told"
+            )
+        },
+        remedy: "the client asks the members in turn; if it goes on, see why there is no leader",
+    },
+    Row {
+        kind: NodeNotice::ConnectAwaitsOpening,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "a connect of {source} waits: this member leads, and no majority has the first \
+                 entry of its term yet, or its service has not executed so far"
+            )
+        },
+        remedy: "see which members this one names as silent or as different",
+    },
+    Row {
+        kind: NodeNotice::ConnectAwaitsChannel,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "a connect of {source} waits for a place to be answered from"
+            )
+        },
+        remedy: FLOOD,
+    },
+    Row {
+        kind: NodeNotice::ConnectAwaitsLog,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "a connect of {source} waits for room for its entry in the log, or for other \
+                 connects before it"
+            )
+        },
+        remedy: "if it goes on, see whether the log is full or a majority of disks is slow",
+    },
+    Row {
+        kind: NodeNotice::HalfOpenExhausted,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "an ingress stream of {source} has not begun although it was answered as often as \
+                 may be: it is not answered again"
+            )
+        },
+        remedy: "a client begins another stream by itself; if it goes on, see that datagrams of \
+                 this node reach that address, or keep it out by a firewall",
+    },
+    Row {
+        kind: NodeNotice::ClientUnheard,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "the client at {source} was offered a stream to be answered on and is not heard"
+            )
+        },
+        remedy: "a client that has gone leaves such a trace; if it goes on, see that datagrams of \
+                 this node reach that address and that its firewall lets them in",
+    },
+    Row {
+        kind: NodeNotice::AnswerDisplaced,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "the answer to a connect of {source} gave way to newer ones before it was taken"
+            )
+        },
+        remedy: FLOOD,
+    },
+    Row {
+        kind: NodeNotice::EgressMemory,
+        text: |detail, _, f| {
+            let (client, error) = (Source(detail.source), system_error(detail.values[0]));
+            write!(
+                f,
+                "no memory for a stream to the client at {client}: {error}"
+            )
+        },
+        remedy: "give the node more memory, or form the cluster with a lower `sessions_max`",
+    },
 ];

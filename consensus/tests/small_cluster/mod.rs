@@ -311,6 +311,18 @@ impl<S: ClusteredService> SmallCluster<S> {
 
     /// Adds a client that connects.
     pub fn connect(&mut self, change: impl FnOnce(&mut ClientConfig)) -> usize {
+        let index = self.join(change);
+        for _ in 0..100 {
+            self.run(50 * MILLISECOND);
+            if self.clients[index].client.is_connected() {
+                return index;
+            }
+        }
+        panic!("the client is not connected");
+    }
+
+    /// Adds a client, whether it can connect or not.
+    pub fn join(&mut self, change: impl FnOnce(&mut ClientConfig)) -> usize {
         let index = self.clients.len();
         let port = self.network.port(address(100 + index as u8, 1));
         let mut config = ClientConfig {
@@ -331,13 +343,7 @@ impl<S: ClusteredService> SmallCluster<S> {
             client,
             told: Vec::new(),
         });
-        for _ in 0..100 {
-            self.run(50 * MILLISECOND);
-            if self.clients[index].client.is_connected() {
-                return index;
-            }
-        }
-        panic!("the client is not connected");
+        index
     }
 
     /// Offers a request as soon as it is taken, and returns its number.
