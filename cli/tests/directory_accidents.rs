@@ -11,34 +11,10 @@ use std::path::{Path, PathBuf};
 
 use lockstep_consensus::config::SyncMode;
 use lockstep_consensus::counters::Counter;
-use trio::Trio;
+use trio::{Files, Trio, content, restore_in_place};
 
 /// Requests answered between the accident's beginning and its end: all in the first segment.
 const REQUESTS: usize = 200;
-
-/// What is a member's and no part of its directory's content.
-const KEPT: [&str; 2] = ["node.toml", "node.log"];
-
-/// The files of a directory and their bytes.
-type Files = Vec<(String, Vec<u8>)>;
-
-fn content(directory: &Path) -> Files {
-    let mut files = Files::new();
-    for entry in std::fs::read_dir(directory).expect("the directory is there") {
-        let name = entry
-            .expect("an entry")
-            .file_name()
-            .into_string()
-            .expect("a name in UTF-8");
-        let is_unfinished = name.ends_with(".tmp");
-        if !KEPT.contains(&name.as_str()) && !is_unfinished {
-            let bytes = std::fs::read(directory.join(&name)).expect("a file");
-            files.push((name, bytes));
-        }
-    }
-    files.sort();
-    files
-}
 
 fn wipe(directory: &Path) {
     for (name, _) in content(directory) {
@@ -194,13 +170,7 @@ fn a_stale_state_of_the_own_directory_is_a_learners() {
         let committed = trio.committed(leader);
         trio.kill(stale);
         trio.kill(leader);
-        // In place, as `rsync --inplace` does it: no file is new.
-        for (name, bytes) in &backup {
-            let file = std::fs::File::options()
-                .write(true)
-                .open(directory.join(name));
-            std::io::Write::write_all(&mut file.expect("it exists"), bytes).expect("it is written");
-        }
+        restore_in_place(&directory, &backup);
         trio.restart(stale);
         trio.restart(lagging);
         trio.await_words(stale, "is an old state of this directory");

@@ -97,6 +97,8 @@ pub enum Action {
         own: Option<u64>,
         /// The other's.
         other: Option<u64>,
+        /// Whether it was found after the logs had been joined, and were the same there.
+        was_joined: bool,
     },
     /// Stop accepting log frames; let the disk drain.
     StopPlacing,

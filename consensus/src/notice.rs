@@ -76,6 +76,8 @@ pub enum NodeNotice {
     NoLeader = 12,
     /// The leader does not count a member whose log differs from its own.
     MemberExcluded = 13,
+    /// The leader counts this member no more: their logs parted after this one had joined.
+    ExcludedByLeader = 14,
 
     // Log stream: frames from the leader, status messages and NAKs to it.
     /// A datagram of a member is no frame of the protocol.
@@ -353,6 +355,25 @@ impl Display for Source {
             Some(address) => address.fmt(formatter),
             None => formatter.write_str("an unknown address"),
         }
+    }
+}
+
+/// Two chain hashes of a notice, the other side's first: its second and third number, with bits
+/// in the fourth that say which of them are known.
+pub(crate) struct ChainHashes<'a>(pub(crate) &'a Detail);
+
+impl Display for ChainHashes<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let [_, own, other, known] = self.0.values;
+        let show = |f: &mut Formatter<'_>, hash: i64, is_known: bool| match is_known {
+            true => write!(f, "{hash:016x}"),
+            false => f.write_str("none, for no frame ends there,"),
+        };
+        f.write_str("chain hash ")?;
+        show(f, other, known & 2 != 0)?;
+        f.write_str(" there, ")?;
+        show(f, own, known & 1 != 0)?;
+        f.write_str(" here")
     }
 }
 

@@ -17,7 +17,7 @@ use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::agent::identity::cluster_id;
-use lockstep_consensus::config::{ClusterConfig, NodeConfig, SyncMode};
+use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig, SyncMode};
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::member::MemberId;
 use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now};
@@ -56,9 +56,71 @@ pub fn words_of(member: &NodeProcess) -> String {
     std::fs::read_to_string(member.directory().join("node.log")).unwrap_or_default()
 }
 
+/// The cluster's name.
+const NAME: &str = "trio";
+
+/// What is a member's and no part of its directory's content.
+const KEPT: [&str; 2] = ["node.toml", "node.log"];
+
+/// The files of a directory and their bytes.
+pub type Files = Vec<(String, Vec<u8>)>;
+
+/// What is in a directory but what is kept of it.
+pub fn content(directory: &Path) -> Files {
+    let mut files = Files::new();
+    for entry in std::fs::read_dir(directory).expect("the directory is there") {
+        let name = entry
+            .expect("an entry")
+            .file_name()
+            .into_string()
+            .expect("a name in UTF-8");
+        let is_unfinished = name.ends_with(".tmp");
+        if !KEPT.contains(&name.as_str()) && !is_unfinished {
+            let bytes = std::fs::read(directory.join(&name)).expect("a file");
+            files.push((name, bytes));
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Writes the bytes of `files` back into the same files, as `rsync --inplace` does it: what is
+/// there is not new. Others go.
+pub fn restore_in_place(directory: &Path, files: &Files) {
+    for (name, _) in content(directory) {
+        if files.iter().all(|file| file.0 != name) {
+            std::fs::remove_file(directory.join(name)).expect("the file can be removed");
+        }
+    }
+    for (name, bytes) in files {
+        let file = std::fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(directory.join(name));
+        let mut file = file.expect("the file can be opened");
+        std::io::Write::write_all(&mut file, bytes).expect("it is written");
+    }
+}
+
+fn client(members: &[MemberEndpoints], seed: u64) -> ClusterClient<NetworkPort> {
+    let address = (Ipv4Addr::LOCALHOST, 0).into();
+    let port = NetworkPort::bind(address, SocketOptions::default(), Backend::Syscall);
+    let config = ClientConfig {
+        members: members.iter().map(|m| m.ingress).collect(),
+        cluster_id: cluster_id(NAME),
+        session_timeout_ms: 120_000,
+        ..ClientConfig::default()
+    };
+    let port = port.expect("a free port");
+    let client = ClusterClient::new(config, port, ClientIdentity::of_seed(seed));
+    client.expect("a valid configuration")
+}
+
 /// See the module.
 pub struct Trio {
     _place: TempDir,
+    pub endpoints: Vec<MemberEndpoints>,
     pub members: Vec<NodeProcess>,
     client: ClusterClient<NetworkPort>,
     answered: usize,
@@ -69,32 +131,29 @@ impl Trio {
     pub fn new(sync: SyncMode) -> (Self, [usize; 3]) {
         let place = tempfile::tempdir().expect("a directory can be made");
         let cluster = ClusterConfig {
-            name: "accidents".to_owned(),
+            name: NAME.to_owned(),
             members: reserve(3).expect("loopback has free ports"),
             term_length: 1 << 20,
             segment_length: 1 << 20,
             ..ClusterConfig::default()
         };
         let members = start_members(&cluster, place.path(), sync);
-        let address = (Ipv4Addr::LOCALHOST, 0).into();
-        let port = NetworkPort::bind(address, SocketOptions::default(), Backend::Syscall);
-        let config = ClientConfig {
-            members: cluster.members.iter().map(|m| m.ingress).collect(),
-            cluster_id: cluster_id(&cluster.name),
-            session_timeout_ms: 120_000,
-            ..ClientConfig::default()
-        };
-        let port = port.expect("a free port");
-        let client = ClusterClient::new(config, port, ClientIdentity::of_seed(7));
         let mut trio = Self {
             _place: place,
             members,
-            client: client.expect("a valid configuration"),
+            client: client(&cluster.members, 7),
+            endpoints: cluster.members,
             answered: 0,
         };
         let leader = trio.await_leader();
         let others: Vec<usize> = (0..3).filter(|id| *id != leader).collect();
         (trio, [leader, others[0], others[1]])
+    }
+
+    /// Another client from now on, with a session of its own.
+    pub fn renew_client(&mut self, seed: u64) {
+        self.client = client(&self.endpoints, seed);
+        self.answered = 0;
     }
 
     pub fn directory(&self, id: usize) -> PathBuf {
@@ -150,12 +209,17 @@ impl Trio {
 
     /// Makes `count` requests and waits for all answers.
     pub fn answer(&mut self, count: usize) {
+        self.answer_to(count, &[7; 100]);
+    }
+
+    /// The same with requests of these bytes.
+    pub fn answer_to(&mut self, count: usize, request: &[u8]) {
         let goal = self.answered + count;
         let mut offered = self.answered;
         self.await_that("all answers", |trio| {
             let now = monotonic_now();
             if offered < goal
-                && let OfferResult::Accepted(_) = trio.client.offer(now, &[7; 100])
+                && let OfferResult::Accepted(_) = trio.client.offer(now, request)
             {
                 offered += 1;
             }

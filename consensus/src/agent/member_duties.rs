@@ -189,7 +189,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 position,
                 own,
                 other,
-            } => self.note_difference(now, (member, position), own, other),
+                was_joined,
+            } => self.note_difference(now, (member, position), (own, other), was_joined),
             Action::StopPlacing => self.stop_following(),
             Action::Truncate { position } => {
                 parts.store.begin_truncation(position);
@@ -252,19 +253,20 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         &mut self,
         now: Nanos,
         (member, position): (MemberId, Position),
-        own: Option<u64>,
-        other: Option<u64>,
+        (own, other): (Option<u64>, Option<u64>),
+        was_joined: bool,
     ) {
         let parts = &mut self.parts;
-        let kind = if parts.leadership.is_leading() {
-            NodeNotice::FollowerLogDiffers
-        } else {
-            NodeNotice::LeaderLogDiffers
+        let kind = match (parts.leadership.is_leading(), was_joined) {
+            (true, _) => NodeNotice::FollowerLogDiffers,
+            (false, true) => NodeNotice::ExcludedByLeader,
+            (false, false) => NodeNotice::LeaderLogDiffers,
         };
         let shown = |hash: Option<u64>| hash.unwrap_or(0).cast_signed();
+        let known = i64::from(own.is_some()) | i64::from(other.is_some()) << 1;
         let detail = Detail::of(member)
             .with_source(parts.identity.members[usize::from(member)].member)
-            .with_values([position, shown(own), shown(other), 0]);
+            .with_values([position, shown(own), shown(other), known]);
         parts.notices.note(now, kind, detail);
     }
 

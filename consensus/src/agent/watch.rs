@@ -252,7 +252,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         parts.notices.note(now, NodeNotice::NoLeader, detail);
     }
 
-    /// A leader names the members that it does not hear, and the one whose log differs.
+    /// A leader names the members that it does not hear, and those whose log differs.
     fn watch_followers(&mut self, now: Nanos, started: Nanos) {
         let Some(leading_since) = self.watch.leading_since else {
             return;
@@ -271,13 +271,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                     .with_values(values);
                 parts.notices.note(now, NodeNotice::MemberSilent, detail);
             }
-        }
-        if let Some((member, position)) = parts.module.differing_member() {
-            let address = parts.identity.members[usize::from(member)].member;
-            let detail = Detail::of(member)
-                .with_source(address)
-                .with_values([position, 0, 0, 0]);
-            parts.notices.note(now, NodeNotice::MemberExcluded, detail);
+            if let Some(position) = parts.module.differs_at(index as MemberId) {
+                let detail = Detail::of(index as u8)
+                    .with_source(endpoints.member)
+                    .with_values([position, 0, 0, 0]);
+                parts.notices.note(now, NodeNotice::MemberExcluded, detail);
+            }
         }
     }
 }

@@ -309,6 +309,7 @@ impl ConsensusModule {
             Joining::Placing if position > 0 && position == self.log.checkpoint.0 => {
                 Some(self.log.checkpoint.1)
             }
+            // About a checkpoint that this member has left behind: it is told again of the next.
             _ => return,
         };
         let is_checking = self.following.joining != Joining::Placing;
@@ -323,6 +324,7 @@ impl ConsensusModule {
             position,
             own,
             other,
+            was_joined: !is_checking,
         });
         if !is_checking {
             actions.push(Action::StopPlacing);

@@ -108,9 +108,10 @@ impl Leading {
         own.filter(|_| position > 0).map(|own| own.1)
     }
 
-    fn differs_from(&self, checkpoint: (Position, u64)) -> bool {
+    /// The leader's own hash at a follower's checkpoint, if it is another one.
+    fn other_hash(&self, checkpoint: (Position, u64)) -> Option<u64> {
         let own = self.checkpoint_hash(checkpoint.0);
-        own.is_some_and(|own| own != checkpoint.1)
+        own.filter(|own| *own != checkpoint.1)
     }
 }
 
@@ -120,14 +121,11 @@ impl ConsensusModule {
         self.leading.log_sent = now;
     }
 
-    /// Leader: a member whose chain hash differs from the leader's, and where. It no longer
-    /// counts towards commit (L1).
+    /// Leader: where the chain hash of `member` was found to differ from the leader's. Such a
+    /// member does not count towards commit (L1).
     #[must_use]
-    pub fn differing_member(&self) -> Option<(MemberId, Position)> {
-        let followers = self.leading.followers.iter().enumerate();
-        followers
-            .filter_map(|(index, follower)| Some((index as MemberId, follower.differs_at?)))
-            .next()
+    pub fn differs_at(&self, member: MemberId) -> Option<Position> {
+        self.leading.followers.get(usize::from(member))?.differs_at
     }
 
     /// The election is won.
@@ -319,16 +317,16 @@ impl ConsensusModule {
             follower.agrees_at = Some(position);
             follower.differs_at = None;
         } else {
-            self.on_difference(member, position, (own, other), actions);
+            self.on_difference((member, position), (own, other), false, actions);
         }
     }
 
     /// `member` is another log's: it counts for nothing, and both sides say so.
     fn on_difference(
         &mut self,
-        member: MemberId,
-        position: Position,
+        (member, position): (MemberId, Position),
         (own, other): (Option<u64>, Option<u64>),
+        was_joined: bool,
         actions: &mut Actions,
     ) {
         let follower = &mut self.leading.followers[usize::from(member)];
@@ -339,6 +337,7 @@ impl ConsensusModule {
             position,
             own,
             other,
+            was_joined,
         });
         self.check_own_log(member, position, actions);
     }
@@ -373,23 +372,22 @@ impl ConsensusModule {
         if durable < entry_end || durable > self.log.append {
             return;
         }
-        let differs = self.leading.differs_from(checkpoint);
-        let follower = &mut self.leading.followers[usize::from(member)];
-        if differs && follower.differs_at.is_none() {
-            let own = self.leading.checkpoint_hash(checkpoint.0);
+        if let Some(own) = self.leading.other_hash(checkpoint) {
+            // As often as it acknowledges: the word may be lost, and concerns this checkpoint.
             let message = MemberMessage::JoinVerdict {
                 term: self.vote.term(),
                 position: checkpoint.0,
-                hash: own,
+                hash: Some(own),
             };
             actions.push(Action::Send {
                 to: member,
                 message,
             });
-            let hashes = (own, Some(checkpoint.1));
-            self.on_difference(member, checkpoint.0, hashes, actions);
+            let hashes = (Some(own), Some(checkpoint.1));
+            self.on_difference((member, checkpoint.0), hashes, true, actions);
             return;
         }
+        let follower = &mut self.leading.followers[usize::from(member)];
         if follower.differs_at.is_none() && durable > follower.durable {
             follower.durable = durable;
             self.advance_commit(now, actions);

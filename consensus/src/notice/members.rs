@@ -4,7 +4,7 @@ use core::fmt::{Formatter, Result};
 
 use lockstep_transport::notices::{Detail, NoticeKind};
 
-use super::{NodeNotice, Place, Row, Source, system_error};
+use super::{ChainHashes, NodeNotice, Place, Row, Source, system_error};
 use crate::agent::watch::Absence;
 
 pub(super) const ROWS: &[Row] = &[
@@ -160,11 +160,26 @@ pub(super) const ROWS: &[Row] = &[
             write!(
                 f,
                 "the log of member {member} at {source} differs from the leader's at or below \
-                 {position}: it is sent the log but does not count"
+                 {position}: that member does not count"
             )
         },
         remedy: "keep all directories as they are, check both disks, and restart that member, so \
                  that it reads its log back",
+    },
+    Row {
+        kind: NodeNotice::ExcludedByLeader,
+        text: |detail, _, f| {
+            let (leader, source) = (detail.subject, Source(detail.source));
+            let (position, hashes) = (detail.values[0], ChainHashes(detail));
+            write!(
+                f,
+                "the leader, member {leader} at {source}, does not count this member any more: \
+                 its log has become another one at or below {position} ({hashes}) after this one \
+                 had joined"
+            )
+        },
+        remedy: "keep all directories as they are, check the disk and the memory of both hosts, \
+                 and restart this member, so that it reads its log back",
     },
 ];
 

@@ -1,6 +1,6 @@
 //! What a node says about the truth of its log: recovery, damage, joining.
 
-use super::{NodeNotice, Row, Source};
+use super::{ChainHashes, NodeNotice, Row, Source};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -29,13 +29,13 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::FollowerLogDiffers,
         text: |detail, _, f| {
-            let [position, own, other, _] = detail.values;
+            let (source, position) = (Source(detail.source), detail.values[0]);
             write!(
                 f,
-                "member {} at {} has another log below {position} (chain hash {other:016x} there, \
-                 {own:016x} here): it does not follow and counts for nothing",
+                "member {} at {source} has another log below {position} ({}): it does not follow \
+                 and counts for nothing",
                 detail.subject,
-                Source(detail.source)
+                ChainHashes(detail)
             )
         },
         remedy: "keep the directories of all members as they are, and stop the member that was \
@@ -44,14 +44,13 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::LeaderLogDiffers,
         text: |detail, _, f| {
-            let [position, own, other, _] = detail.values;
+            let (source, position) = (Source(detail.source), detail.values[0]);
             write!(
                 f,
-                "the leader, member {} at {}, has another log below {position} (chain hash \
-                 {other:016x} there, {own:016x} here): this member neither follows, acknowledges \
-                 nor cuts its log",
+                "the leader, member {} at {source}, has another log below {position} ({}): this \
+                 member neither follows, acknowledges nor cuts its log",
                 detail.subject,
-                Source(detail.source)
+                ChainHashes(detail)
             )
         },
         remedy: "keep the directories of all members as they are, and stop the member that was \

@@ -141,11 +141,18 @@ fn a_member_whose_chain_hash_differs_does_not_count() {
         position: 384,
         own: Some(77),
         other: Some(78),
+        was_joined: true,
     };
     let found = leader.receive(1, checked(416, 78));
     assert_eq!(found, [send(1, told), differs]);
-    assert_eq!(leader.module.differing_member(), Some((1, 384)));
+    assert_eq!(leader.module.differs_at(1), Some(384));
+    // The word may be lost: it is told as often as it acknowledges.
+    assert_eq!(
+        leader.receive(1, checked(416, 78)),
+        [send(1, told), differs]
+    );
     assert_eq!(leader.receive(1, checked(416, 77)), []);
+    assert_eq!(leader.module.match_position(1), 0);
     assert_eq!(leader.receive(2, checked(416, 77)), [commit(416)]);
 }
 

@@ -176,6 +176,7 @@ fn two_histories_with_equal_terms_and_bases_do_not_diverge_without_a_word() {
         position: 640,
         own: Some(7),
         other: Some(8),
+        was_joined: false,
     };
     assert_eq!(member.receive(1, verdict(1, 640, Some(8))), [differs]);
     // It neither joins, acknowledges, cuts nor commits; and goes on telling its leader.
@@ -199,6 +200,7 @@ fn a_log_that_is_longer_than_its_leaders_never_applies_its_own_tail() {
         position: end + 320,
         own: None,
         other: Some(7),
+        was_joined: false,
     };
     assert_eq!(answer, [send(1, verdict(2, end + 320, None)), differs]);
     let mut member = comparing();

@@ -307,9 +307,12 @@ impl SimNetwork {
         state.sent.get(&(from, to)).copied().unwrap_or_default()
     }
 
-    /// Sends a datagram in the name of `from`, whoever has a port there: its source is forged.
+    /// Sends a datagram in the name of `from`, whoever has a port there: its source is forged. No
+    /// partition of the path between the two holds it up.
     pub fn forge(&self, now: Nanos, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
-        self.state.borrow_mut().send(now, (from, to), datagram);
+        let profile = LinkProfile::default();
+        let mut state = self.state.borrow_mut();
+        state.launch(now, (from, to), &profile, datagram);
     }
 }
 
