@@ -12,6 +12,10 @@ use lockstep_transport::time::{Nanos, SECOND};
 /// About what an election takes: so long it is normal that no member knows a leader.
 const ELECTION_NS: Nanos = SECOND;
 
+/// A member announces the end of a stream that a client has left for five seconds at most; what
+/// comes of it for longer is not late.
+const LATE_NS: Nanos = 6 * SECOND;
+
 /// What a client counts and tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -52,6 +56,7 @@ impl NoticeKind for ClientNotice {
     fn patience_ns(self) -> Nanos {
         match self {
             Self::NoLeader => ELECTION_NS,
+            Self::UnknownStream | Self::UnexpectedMessage => LATE_NS,
             _ => 0,
         }
     }

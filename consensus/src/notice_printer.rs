@@ -1,8 +1,8 @@
-//! Prints what nodes say about themselves, on a thread of its own: whoever reads the standard
-//! error slowly, or not at all, must not hold a duty cycle.
+//! Prints what nodes and clients say about themselves, on a thread of its own: whoever reads the
+//! standard error slowly, or not at all, must not hold a duty cycle.
 //!
-//! SHELL. A [`NoticeSink`] belongs to a node's shell and never waits; what it cannot take stays
-//! with the node, counted, and is told later.
+//! SHELL. A [`NoticeSink`] belongs to a node's shell, a [`ClientSink`] to a client's; neither ever
+//! waits. What it cannot take stays with whoever said it, counted, and is told later.
 #![allow(clippy::disallowed_methods, reason = "shell: starts a thread")]
 
 use std::io::{self, Write};
@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel}
 use std::thread;
 use std::time::Duration;
 
+use lockstep_client::notice::{self as client_notice, ClientNotice};
 use lockstep_transport::notices::Notice;
 
 use crate::notice::{Line, NodeNotice, Place};
@@ -23,9 +24,12 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A line to be made and printed.
 #[derive(Debug)]
-struct Spoken {
-    place: Arc<Place>,
-    notice: Notice<NodeNotice>,
+enum Spoken {
+    ByNode {
+        place: Arc<Place>,
+        notice: Notice<NodeNotice>,
+    },
+    ByClient(Notice<ClientNotice>),
 }
 
 /// The printing thread.
@@ -40,6 +44,12 @@ pub struct NoticePrinter {
 pub struct NoticeSink {
     sender: SyncSender<Spoken>,
     place: Arc<Place>,
+}
+
+/// Where a client's notices go.
+#[derive(Clone, Debug)]
+pub struct ClientSink {
+    sender: SyncSender<Spoken>,
 }
 
 impl NoticePrinter {
@@ -69,6 +79,14 @@ impl NoticePrinter {
         }
     }
 
+    /// Where the notices of a client go.
+    #[must_use]
+    pub fn client_sink(&self) -> ClientSink {
+        ClientSink {
+            sender: self.sender.clone(),
+        }
+    }
+
     /// Waits until what was said is printed, for a moment at most, once all sinks are dropped.
     pub fn finish(self) {
         drop(self.sender);
@@ -82,17 +100,37 @@ impl NoticeSink {
     #[must_use]
     pub fn offer(&self, notice: Notice<NodeNotice>) -> bool {
         let place = Arc::clone(&self.place);
-        let sent = self.sender.try_send(Spoken { place, notice });
-        !matches!(sent, Err(TrySendError::Full(_)))
+        is_taken(&self.sender, Spoken::ByNode { place, notice })
     }
 }
 
+impl ClientSink {
+    /// Has the notice printed. Returns false, and takes nothing, when there is no room now.
+    #[must_use]
+    pub fn offer(&self, notice: Notice<ClientNotice>) -> bool {
+        is_taken(&self.sender, Spoken::ByClient(notice))
+    }
+}
+
+/// Whether there was room; where nobody is left to print, what is said is as good as printed.
+fn is_taken(sender: &SyncSender<Spoken>, spoken: Spoken) -> bool {
+    !matches!(sender.try_send(spoken), Err(TrySendError::Full(_)))
+}
+
 fn print(lines: &Receiver<Spoken>, output: &mut impl Write) {
-    for Spoken { place, notice } in lines {
-        let place = &*place;
-        let line = Line { notice, place };
+    for spoken in lines {
         // Whoever closed the standard error does not want to read it; the counters remain.
-        let _ = writeln!(output, "lockstep: node-{}: {line}", place.member);
+        let _ = match spoken {
+            Spoken::ByNode { place, notice } => {
+                let place = &*place;
+                let line = Line { notice, place };
+                writeln!(output, "lockstep: node-{}: {line}", place.member)
+            }
+            Spoken::ByClient(notice) => {
+                let line = client_notice::Line(notice);
+                writeln!(output, "lockstep: client: {line}")
+            }
+        };
     }
 }
 
@@ -127,6 +165,25 @@ mod tests {
         print(&lines, &mut printed);
         let printed = String::from_utf8(printed).unwrap();
         let start = "lockstep: node-2: no room for more log in /data/two";
+        assert!(printed.starts_with(start), "{printed}");
+    }
+
+    #[test]
+    fn a_clients_line_names_the_client() {
+        let (sender, lines) = sync_channel(LINES_MAX);
+        let sink = ClientSink { sender };
+        let source = "10.0.0.1:7".parse().unwrap();
+        assert!(sink.offer(Notice {
+            kind: ClientNotice::UnknownSource,
+            detail: Detail::at(source),
+            suppressed: 0,
+            at: 0,
+        }));
+        drop(sink);
+        let mut printed = Vec::new();
+        print(&lines, &mut printed);
+        let printed = String::from_utf8(printed).unwrap();
+        let start = "lockstep: client: a datagram came from an address that is no member's (10.";
         assert!(printed.starts_with(start), "{printed}");
     }
 

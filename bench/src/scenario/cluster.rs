@@ -7,6 +7,7 @@ use lockstep_client::config::ClientConfig;
 use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::config::ClusterConfig;
+use lockstep_consensus::notice_printer::NoticePrinter;
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now, randomness};
 use lockstep_transport::trace::{CLIENT_MEMBER, TraceRecord, Tracer};
@@ -101,12 +102,10 @@ pub fn client(
         client.set_tracer(Tracer::new(CLIENT_MEMBER, ring, monotonic_now, trace_every));
     }
     let count_calls = |port: &NetworkPort| port.counters().system_calls();
-    Ok(LoadClient::new(
-        client,
-        workload,
-        monotonic_now,
-        count_calls,
-    ))
+    let mut client = LoadClient::new(client, workload, monotonic_now, count_calls);
+    let printer = NoticePrinter::start().map_err(BenchError::io("a thread to print notices"))?;
+    client.print_notices(printer);
+    Ok(client)
 }
 
 /// Runs the scenario.

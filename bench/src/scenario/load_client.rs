@@ -3,8 +3,11 @@
 
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::event::{EgressEvent, OfferResult};
+use lockstep_client::notice::ClientNotice;
+use lockstep_consensus::notice_printer::{ClientSink, NoticePrinter};
 use lockstep_transport::agent::{Agent, Clock};
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{Nanos, SECOND, earliest};
 use lockstep_transport::trace::TraceRecord;
 
@@ -124,6 +127,24 @@ pub struct LoadClient<P> {
     message: Vec<u8>,
     measured: Option<(Usage, Usage)>,
     connect_trace: Vec<TraceRecord>,
+    voice: Option<Voice>,
+}
+
+/// Prints what the client has to tell, beside its duty cycles.
+struct Voice {
+    /// Gone before the printer is waited for.
+    sink: Option<ClientSink>,
+    printer: Option<NoticePrinter>,
+    unsaid: Option<Notice<ClientNotice>>,
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        self.sink = None;
+        if let Some(printer) = self.printer.take() {
+            printer.finish();
+        }
+    }
 }
 
 impl<P: DatagramPort> LoadClient<P> {
@@ -156,7 +177,17 @@ impl<P: DatagramPort> LoadClient<P> {
             message,
             measured: None,
             connect_trace: Vec::new(),
+            voice: None,
         }
+    }
+
+    /// Has what the client has to tell printed by `printer`, from now on and to its end.
+    pub fn print_notices(&mut self, printer: NoticePrinter) {
+        self.voice = Some(Voice {
+            sink: Some(printer.client_sink()),
+            printer: Some(printer),
+            unsaid: None,
+        });
     }
 
     /// Hands every response to `sink` as well.
@@ -306,6 +337,18 @@ impl<P: DatagramPort> LoadClient<P> {
         count + usize::from(is_open && count == OFFERS_PER_CYCLE)
     }
 
+    /// Hands the printer what it has room for; the rest stays here until the next time.
+    fn say_notices(&mut self) {
+        let Some(voice) = &mut self.voice else { return };
+        let Some(sink) = &voice.sink else { return };
+        while let Some(notice) = voice.unsaid.take().or_else(|| self.client.take_notice()) {
+            if !sink.offer(notice) {
+                voice.unsaid = Some(notice);
+                break;
+            }
+        }
+    }
+
     fn note_measured(&mut self) {
         let measuring = |load: &Load| load.first_measured().is_some();
         if self.account.load.as_ref().is_some_and(measuring) {
@@ -356,6 +399,7 @@ impl<P: DatagramPort> Agent for LoadClient<P> {
             self.note_measured();
             self.note_stall(now);
         }
+        self.say_notices();
         work
     }
 
