@@ -314,6 +314,14 @@ const fn offset_of(slot: u64) -> u64 {
     slot * BLOCK_LENGTH as u64
 }
 
+/// The newest valid record of a file's content, with its sequence.
+#[cfg(feature = "sim")]
+pub(crate) fn newest(content: &[u8], magic: [u8; 8]) -> Option<(u64, Record)> {
+    let (blocks, _) = content.as_chunks();
+    let valid = blocks.iter().filter_map(|block| decode(block, magic));
+    valid.max_by_key(|(sequence, _)| *sequence)
+}
+
 fn decode(bytes: &[u8; BLOCK_LENGTH], magic: [u8; 8]) -> Option<(u64, Record)> {
     let (covered, crc) = bytes.split_at(CHECKSUM_OFFSET);
     if covered[..SEQUENCE_OFFSET] != magic || crc32c::crc32c(covered).to_le_bytes() != crc {

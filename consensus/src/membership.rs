@@ -227,6 +227,17 @@ impl Membership {
         }
     }
 
+    /// The newest start of `member` on `directory` that this one durably knows, 0 for none.
+    #[must_use]
+    pub fn known_start(&self, member: MemberId, directory: DirectoryId) -> u64 {
+        let lives = self.durable.known[usize::from(member)].iter();
+        let known = lives.filter(|life| life.directory == directory);
+        known
+            .map(|life| life.incarnation.counter)
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Whether anything may be sent: not before the directory's id is durable.
     #[must_use]
     pub fn may_speak(&self) -> bool {

@@ -5,7 +5,7 @@
 use lockstep_consensus::config::ResponsesMode;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::PlantedFault;
-use lockstep_consensus::sim::tank::{TankOptions, run, run_and_hear};
+use lockstep_consensus::sim::tank::{FaultClass, TankOptions, run, run_and_hear};
 
 fn expect_clean(seeds: core::ops::Range<u64>, options: &TankOptions) {
     for seed in seeds {
@@ -99,22 +99,27 @@ fn datagrams_between_members_are_damaged_and_refused() {
 }
 
 #[test]
-fn a_first_entry_that_does_not_fit_into_its_log_term_begins_with_the_pad() {
-    // Found here: the leader of this seed stands 32 bytes below the end of a term of the log.
-    expect_clean(1644..1645, &TankOptions::default());
-}
-
-#[test]
-fn a_sender_pushed_out_of_reach_by_a_damaged_status_message_comes_back() {
-    // Found here: the follower's own status messages were refused for ever after.
-    expect_clean(2004..2005, &TankOptions::default());
-}
-
-#[test]
-fn a_connect_that_waits_for_room_opens_one_channel() {
-    // Found here: each look at the waiting request opened another egress channel.
-    expect_clean(706..707, &TankOptions::default());
-    expect_clean(2404..2405, &TankOptions::default());
+fn runs_are_long_and_faults_many() {
+    let options = TankOptions::default();
+    let mut reports = Vec::new();
+    for seed in 1000..1060 {
+        reports.push(run(seed, &options).unwrap_or_else(|violation| panic!("{violation}")));
+    }
+    let count = reports.len();
+    let one_term = reports.iter().filter(|report| report.terms <= 1).count();
+    let terms: u64 = reports.iter().map(|report| report.log_terms).sum();
+    assert!(
+        one_term * 10 <= count,
+        "{one_term} of {count} seeds end in term 1"
+    );
+    assert!(terms >= 10 * count as u64, "{terms} terms in {count} logs");
+    for class in FaultClass::ALL {
+        let seeds = reports
+            .iter()
+            .filter(|report| report.faults[class as usize] > 0);
+        assert!(seeds.count() > 0, "no seed has a {}", class.name());
+    }
+    assert!(reports.iter().any(|report| report.demoted > 0));
 }
 
 #[test]

@@ -4,7 +4,10 @@
 use lockstep_transport::time::Nanos;
 
 use super::disk::{SimBackup, SimDisk};
-use super::image::Dice;
+use super::image::{Dice, FileImage};
+use crate::ack_mark::{self, ACK_MARK_FILE, AckRecord};
+use crate::node_state::{NODE_STATE_FILE, NodeState};
+use crate::slot_file::{self, Record, SlotFileKind};
 
 impl SimDisk {
     /// The host loses power: what was not synced is kept, dropped or torn by sectors; nothing
@@ -20,7 +23,7 @@ impl SimDisk {
         for file in &mut image.files {
             file.kill(&mut dice);
         }
-        image.in_flight.clear();
+        image.end_in_flight(&mut dice);
     }
 
     /// The host is up again; files are what the crash left.
@@ -68,9 +71,9 @@ impl SimDisk {
     #[must_use]
     pub fn backup(&self) -> SimBackup {
         let image = self.image.borrow();
-        let files = image.files.iter().filter(|file| file.exists).cloned();
+        let files = image.files.iter().filter(|file| file.exists);
         SimBackup {
-            files: files.collect(),
+            files: files.map(FileImage::copied).collect(),
         }
     }
 
@@ -168,6 +171,47 @@ impl SimDisk {
         }
         file.overwrite(offset, bytes);
         true
+    }
+
+    /// How long operations take from now on, ns.
+    pub fn set_latency(&self, shortest: Nanos, longest: Nanos) {
+        let config = &mut self.image.borrow_mut().config;
+        (config.latency_min_ns, config.latency_max_ns) = (shortest, longest);
+    }
+
+    /// Whether stable storage holds `bytes` at `offset` of the file, whatever becomes of caches.
+    #[must_use]
+    pub fn holds_durably(&self, name: &str, offset: usize, bytes: &[u8]) -> bool {
+        let image = self.image.borrow();
+        let durable = image.find(name).map(|index| image.files[index].durable());
+        let there = durable.and_then(|durable| durable.get(offset..offset + bytes.len()));
+        there.is_some_and(|there| there == bytes)
+    }
+
+    /// `length` bytes of the file, as a read would see them.
+    #[must_use]
+    pub fn part(&self, name: &str, offset: usize, length: usize) -> Option<Vec<u8>> {
+        let image = self.image.borrow();
+        let file = &image.files[image.find(name)?];
+        file.range(offset, length).map(<[u8]>::to_vec)
+    }
+
+    /// The ack mark that stable storage holds.
+    #[must_use]
+    pub fn durable_mark(&self) -> Option<AckRecord> {
+        ack_mark::decode(&self.durable_record(&ACK_MARK_FILE)?)
+    }
+
+    /// The node state that stable storage holds.
+    #[must_use]
+    pub fn durable_state(&self) -> Option<NodeState> {
+        NodeState::decode(&self.durable_record(&NODE_STATE_FILE)?)
+    }
+
+    fn durable_record(&self, kind: &SlotFileKind) -> Option<Record> {
+        let image = self.image.borrow();
+        let durable = image.files[image.find(kind.name)?].durable();
+        slot_file::newest(durable, kind.magic).map(|(_, record)| record)
     }
 
     /// What the file holds, as a read would see it.

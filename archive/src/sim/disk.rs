@@ -91,7 +91,7 @@ pub(super) struct Image {
 }
 
 /// All files of a directory at one moment, as a backup tool finds them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimBackup {
     pub(super) files: Vec<FileImage>,
 }
@@ -161,9 +161,22 @@ impl Image {
         for file in &mut self.files {
             file.crash(&mut dice);
         }
-        self.in_flight.clear();
+        self.end_in_flight(&mut dice);
         self.crashed = true;
         self.boots += 1;
+    }
+
+    /// Nothing in flight completes any more. The directory entry of a file that was being made
+    /// may or may not have become durable.
+    pub(super) fn end_in_flight(&mut self, dice: &mut Dice) {
+        for ended in std::mem::take(&mut self.in_flight) {
+            if let Pending::Prepare { name, length } = ended.operation
+                && dice.below(2) == 0
+            {
+                // Without room for it, it is not made.
+                let _ = self.create(&name, length);
+            }
+        }
     }
 
     /// Counts a changing cold operation; `true` when the host crashes in it.

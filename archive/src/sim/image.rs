@@ -41,7 +41,7 @@ pub(super) enum WriteStage {
     Unflushed,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Unsynced {
     offset: usize,
     bytes: Vec<u8>,
@@ -49,7 +49,7 @@ struct Unsynced {
 }
 
 /// One file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileImage {
     pub(super) name: String,
     pub(super) exists: bool,
@@ -78,6 +78,23 @@ impl FileImage {
 
     pub(super) fn length(&self) -> usize {
         self.current.len()
+    }
+
+    /// What a crash leaves at least.
+    pub(super) fn durable(&self) -> &[u8] {
+        &self.durable
+    }
+
+    /// What a backup tool reads of it, and writes elsewhere or back.
+    pub(super) fn copied(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            exists: true,
+            inode: self.inode,
+            current: self.current.clone(),
+            durable: self.current.clone(),
+            unsynced: Vec::new(),
+        }
     }
 
     pub(super) fn range(&self, offset: usize, length: usize) -> Option<&[u8]> {

@@ -6,15 +6,20 @@
     reason = "shell: tells how fast the seeds ran"
 )]
 
+mod distribution;
+
 use std::ops::Range;
 use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use lockstep_consensus::sim::PlantedFault;
 use lockstep_consensus::sim::core_tank::{self, CoreTankOptions};
-use lockstep_consensus::sim::tank::{self, TankOptions};
+use lockstep_consensus::sim::tank::{self, TankOptions, TankReport};
 
+use self::distribution::Distribution;
 use crate::outcome::Outcome;
 
 /// Options of `lockstep sim`.
@@ -32,6 +37,9 @@ pub struct SimArguments {
     /// Which simulator: the consensus core over positions, whole nodes, or both.
     #[arg(long, value_enum, default_value = "both")]
     tank: TankArgument,
+    /// Long runs of the node tank: ten times the time for faults, more clients and requests.
+    #[arg(long)]
+    full: bool,
 }
 
 /// Faults to plant.
@@ -64,19 +72,22 @@ fn planted_faults(text: &str) -> Result<PlantedFaults, String> {
 #[derive(Clone, Copy)]
 enum Tank {
     Core,
-    Node,
+    Node { is_full: bool },
 }
+
+/// What came of a seed: the hash of the run, and what the node tank reports.
+type SeedReport = (u64, Option<TankReport>);
 
 impl Tank {
     const fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
-            Self::Node => "node",
+            Self::Node { .. } => "node",
         }
     }
 
-    /// Hash of the run, or the rule that was broken; a failed assertion is a broken rule.
-    fn run(self, seed: u64, planted: Option<PlantedFault>) -> Result<u64, String> {
+    /// What came of it, or the rule that was broken; a failed assertion is a broken rule.
+    fn run(self, seed: u64, planted: Option<PlantedFault>) -> Result<SeedReport, String> {
         catch_unwind(|| self.run_unguarded(seed, planted)).unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<String>().map(String::as_str);
             let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -85,7 +96,7 @@ impl Tank {
         })
     }
 
-    fn run_unguarded(self, seed: u64, planted: Option<PlantedFault>) -> Result<u64, String> {
+    fn run_unguarded(self, seed: u64, planted: Option<PlantedFault>) -> Result<SeedReport, String> {
         match self {
             Self::Core => {
                 let options = CoreTankOptions {
@@ -93,15 +104,17 @@ impl Tank {
                     ..CoreTankOptions::default()
                 };
                 let report = core_tank::run(seed, &options).map_err(|v| v.to_string())?;
-                Ok(report.event_hash)
+                Ok((report.event_hash, None))
             }
-            Self::Node => {
-                let options = TankOptions {
-                    planted,
-                    ..TankOptions::default()
+            Self::Node { is_full } => {
+                let size = if is_full {
+                    TankOptions::full()
+                } else {
+                    TankOptions::default()
                 };
+                let options = TankOptions { planted, ..size };
                 let report = tank::run(seed, &options).map_err(|v| v.to_string())?;
-                Ok(report.event_hash)
+                Ok((report.event_hash, Some(report)))
             }
         }
     }
@@ -113,19 +126,53 @@ impl Tank {
                 fault,
                 PlantedFault::AppendBeforeOwnFirstEntryApplied | PlantedFault::ResumeWithoutEpoch
             ),
-            Self::Node => true,
+            Self::Node { .. } => true,
         }
     }
 }
 
-impl TankArgument {
-    fn tanks(self) -> &'static [Tank] {
-        match self {
-            Self::Core => &[Tank::Core],
-            Self::Node => &[Tank::Node],
-            Self::Both => &[Tank::Core, Tank::Node],
+impl SimArguments {
+    fn tanks(&self) -> Vec<Tank> {
+        let node = Tank::Node { is_full: self.full };
+        match self.tank {
+            TankArgument::Core => vec![Tank::Core],
+            TankArgument::Node => vec![node],
+            TankArgument::Both => vec![Tank::Core, node],
         }
     }
+}
+
+/// Runs `seeds` on all cores, each on one of them, up to the first that breaks a rule. Returns what
+/// came of them in their order; the last one may have broken it.
+fn run_on_all_cores(tank: Tank, seeds: Range<u64>) -> Vec<(u64, Result<SeedReport, String>)> {
+    let next = AtomicU64::new(seeds.start);
+    let is_over = AtomicBool::new(false);
+    let work = || {
+        let mut done = Vec::new();
+        while !is_over.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let result = tank.run(seed, None);
+            if result.is_err() {
+                is_over.store(true, Ordering::Relaxed);
+            }
+            done.push((seed, result));
+        }
+        done
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut done: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.flat_map(Result::unwrap_or_default).collect()
+    });
+    done.sort_unstable_by_key(|(seed, _)| *seed);
+    // Seeds are handed out in order: all below the first one that broke a rule have run.
+    let broken = done.iter().position(|(_, result)| result.is_err());
+    done.truncate(broken.map_or(done.len(), |at| at + 1));
+    done
 }
 
 /// Runs the seeds.
@@ -145,30 +192,35 @@ pub fn run(arguments: &SimArguments) -> Outcome {
 }
 
 fn run_seeds(arguments: &SimArguments, seeds: Range<u64>) -> Outcome {
-    for tank in arguments.tank.tanks() {
-        let started = Instant::now();
+    for tank in arguments.tanks() {
+        let (started, name) = (Instant::now(), tank.name());
         let mut rolling = 0_u64;
-        for seed in seeds.clone() {
-            match tank.run(seed, None) {
-                Ok(hash) => {
-                    rolling = (rolling.rotate_left(5) ^ hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        let mut distribution = Distribution::default();
+        for (seed, result) in run_on_all_cores(tank, seeds.clone()) {
+            match result {
+                Ok((hash, report)) => {
+                    rolling = (rolling.rotate_left(5) ^ hash).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                    if let Some(report) = report {
+                        distribution.add(&report);
+                    }
                 }
                 Err(violation) => {
-                    let name = tank.name();
+                    let full = if arguments.full { " --full" } else { "" };
                     return Outcome::failed(format!(
                         "{violation}\nrepeat with: lockstep sim --tank {name} --seeds 1 \
-                         --from {seed}"
+                         --from {seed}{full}"
                     ));
                 }
             }
         }
         let minutes = started.elapsed().as_secs_f64().max(1e-9) / 60.0;
         println!(
-            "{} tank: {} seeds from {}: no violation, hash {rolling:016x}",
-            tank.name(),
-            arguments.seeds,
-            arguments.from,
+            "{name} tank: {} seeds from {}: no violation, hash {rolling:016x}",
+            arguments.seeds, arguments.from,
         );
+        if matches!(tank, Tank::Node { .. }) {
+            println!("{distribution}");
+        }
         eprintln!("{:.0} seeds/min", arguments.seeds as f64 / minutes);
     }
     Outcome::Good
@@ -179,8 +231,8 @@ fn run_seeds(arguments: &SimArguments, seeds: Range<u64>) -> Outcome {
 fn find_all(arguments: &SimArguments, seeds: Range<u64>, faults: &[PlantedFault]) -> Outcome {
     let mut missed = Vec::new();
     for fault in faults {
-        let tanks = arguments.tank.tanks().iter().filter(|t| t.can_find(*fault));
-        let tanks: Vec<&Tank> = tanks.collect();
+        let mut tanks = arguments.tanks();
+        tanks.retain(|tank| tank.can_find(*fault));
         let found = seeds.clone().find_map(|seed| {
             tanks.iter().find_map(|tank| {
                 let violation = tank.run(seed, Some(*fault)).err()?;

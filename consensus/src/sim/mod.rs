@@ -12,10 +12,18 @@ mod core_oracle;
 pub mod core_tank;
 pub mod service_time;
 pub mod tank;
+mod tank_accident;
+mod tank_atlas;
 mod tank_client;
+mod tank_disk;
+mod tank_inject;
 mod tank_member;
+mod tank_options;
 mod tank_oracle;
+mod tank_plan;
+mod tank_quorum;
 mod tank_service;
+mod tank_settle;
 
 /// A fault built in on purpose: a tank that does not find it is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

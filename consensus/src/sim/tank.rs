@@ -11,22 +11,21 @@ use core::net::{Ipv4Addr, SocketAddr};
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::identity::ClientIdentity;
-use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
 use super::PlantedFault;
 use super::client_twin::ClientRestarts;
-use super::tank_client::{TankClient, TankClientPlan};
+use super::tank_atlas::Atlas;
+use super::tank_client::{Pace, TankClient, TankClientPlan};
 use super::tank_member::TankMember;
+pub use super::tank_options::{FaultMark, MemberNotices, TankOptions, TankReport, TankViolation};
 use super::tank_oracle::LogOracle;
+use super::tank_plan::FaultPlan;
+pub use super::tank_plan::{FAULT_CLASSES, FaultClass, FaultCounts};
 use crate::agent::identity::cluster_id;
 use crate::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
-use crate::notice::NodeNotice;
-
-/// Virtual time a run may take from the end of its faults until every request is answered.
-const LIVENESS_BOUND_NS: Nanos = 30 * SECOND;
 
 /// Cycles of all agents at one moment before time must move on; more is a livelock.
 const CYCLES_PER_MOMENT: usize = 10_000;
@@ -34,98 +33,24 @@ const CYCLES_PER_MOMENT: usize = 10_000;
 /// In one run out of so many the service takes a millisecond over each request.
 const SLOW_SERVICE_SEEDS: u64 = 10;
 
-/// What to simulate.
-#[derive(Clone, Copy, Debug)]
-pub struct TankOptions {
-    /// Members of the cluster; `None` leaves it to the seed: 3, sometimes 1 or 5.
-    pub members: Option<usize>,
-    /// Clients.
-    pub clients: u64,
-    /// Requests per client.
-    pub requests: i64,
-    /// Length of the phase with faults, 0 for none.
-    pub fault_phase_ns: Nanos,
-    /// How responses reach clients.
-    pub responses: ResponsesMode,
-    /// One member's service answers one request otherwise than the others'.
-    pub diverging: bool,
-    /// One member runs with `sync = none`: from its first loss of power on it is a learner.
-    pub unsynced: bool,
-    /// A fault planted on purpose, that the oracles must find.
-    pub planted: Option<PlantedFault>,
-}
-
-impl Default for TankOptions {
-    fn default() -> Self {
-        Self {
-            members: None,
-            clients: 2,
-            requests: 120,
-            fault_phase_ns: 4 * SECOND,
-            responses: ResponsesMode::Replicated,
-            diverging: false,
-            unsynced: false,
-            planted: None,
-        }
-    }
-}
-
-/// What a run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TankReport {
-    /// Hash of every delivery and of every committed byte: equal for equal runs.
-    pub event_hash: u64,
-    /// Moments simulated.
-    pub moments: u64,
-    /// Responses that clients received.
-    pub responses: u64,
-    /// Responses that clients will never receive, in direct mode.
-    pub lost: u64,
-    /// Times that another process continued a client's session.
-    pub client_restarts: u64,
-    /// Sessions open at the end.
-    pub sessions: u64,
-    /// Datagrams that arrived damaged.
-    pub corrupted: u64,
-    /// Bytes of log committed.
-    pub committed: u64,
-    /// Crashes of processes and hosts.
-    pub crashes: u64,
-    /// Members that stopped because their service diverged.
-    pub diverged: u64,
-    /// Greatest leadership term reached.
-    pub terms: i64,
-    /// Virtual time, ns.
-    pub virtual_ns: Nanos,
-}
-
-/// What a member said about itself, in order.
-pub type MemberNotices = Vec<Notice<NodeNotice>>;
-
-/// A rule that did not hold.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("seed {seed} at {time} ns: {what}")]
-pub struct TankViolation {
-    /// The seed of the run.
-    pub seed: u64,
-    /// Virtual time.
-    pub time: Nanos,
-    /// What went wrong.
-    pub what: String,
-}
-
-struct Tank {
-    seed: u64,
-    now: Nanos,
-    random: Prng,
-    network: SimNetwork,
-    members: Vec<TankMember>,
-    clients: Vec<TankClient>,
-    oracle: LogOracle,
-    next_fault: Nanos,
+/// A run under way.
+pub(super) struct Tank {
+    pub(super) seed: u64,
+    pub(super) now: Nanos,
+    pub(super) random: Prng,
+    pub(super) network: SimNetwork,
+    pub(super) members: Vec<TankMember>,
+    pub(super) clients: Vec<TankClient>,
+    pub(super) oracle: LogOracle,
+    pub(super) atlas: Atlas,
+    pub(super) plan: FaultPlan,
+    /// Links that are cut, and until when.
+    pub(super) cuts: Vec<(Nanos, SocketAddr, SocketAddr)>,
     restarts: ClientRestarts,
     is_unfenced: bool,
-    report: TankReport,
+    pub(super) report: TankReport,
+    /// What was done to whom.
+    pub(super) faults: Vec<FaultMark>,
 }
 
 /// Runs one seed.
@@ -144,30 +69,12 @@ pub fn run_and_hear(
     seed: u64,
     options: &TankOptions,
 ) -> Result<(TankReport, Vec<MemberNotices>), TankViolation> {
-    let mut tank = Tank::new(seed, options);
-    let fault_end = options.fault_phase_ns;
-    while tank.now < fault_end {
+    let mut tank = Tank::new(seed, options)?;
+    while tank.now < options.fault_phase_ns {
         tank.moment(true)?;
-        if tank.clients.iter().all(TankClient::is_done) {
-            break;
-        }
     }
     tank.heal();
-    let bound = tank.now + LIVENESS_BOUND_NS;
-    while !tank.clients.iter().all(TankClient::is_done) {
-        tank.moment(false)?;
-        if tank.now > bound {
-            let clients: Vec<String> = tank.clients.iter().map(TankClient::describe).collect();
-            let members: Vec<String> = tank.members.iter().map(TankMember::describe).collect();
-            let what = format!("LV1: no answer in time: {clients:?} {members:?}");
-            return Err(tank.violation(what));
-        }
-    }
-    let settled = tank.now + 10 * SECOND;
-    while tank.now < settled {
-        tank.moment(false)?;
-    }
-    tank.audit()?;
+    tank.settle()?;
     let members = tank.members.iter();
     let notices = members.map(|member| member.notices().to_vec()).collect();
     Ok((tank.finish(), notices))
@@ -178,7 +85,7 @@ fn address(host: u8, port: u16) -> SocketAddr {
 }
 
 /// Every constant is small, so that terms and segments roll over every few hundred messages.
-fn cluster(options: &TankOptions, members: usize) -> ClusterConfig {
+fn cluster(options: &TankOptions, members: usize, session_timeout_ns: Nanos) -> ClusterConfig {
     let members = (0..members as u8)
         .map(|id| MemberEndpoints {
             ingress: address(id + 1, 1),
@@ -197,7 +104,7 @@ fn cluster(options: &TankOptions, members: usize) -> ClusterConfig {
         outbox_bytes: 128 * 1024,
         sessions_max: 8,
         responses: options.responses,
-        session_timeout_ns: 100 * SECOND,
+        session_timeout_ns,
     }
 }
 
@@ -220,7 +127,7 @@ fn make_odd(seed: u64, options: &TankOptions, members: &mut [TankMember], random
 }
 
 impl Tank {
-    fn new(seed: u64, options: &TankOptions) -> Self {
+    fn new(seed: u64, options: &TankOptions) -> Result<Self, TankViolation> {
         let mut random = Prng::new(seed);
         let is_faulty = options.fault_phase_ns > 0;
         let member_count = options.members.unwrap_or_else(|| draw_members(&mut random));
@@ -230,7 +137,13 @@ impl Tank {
             LinkProfile::default()
         };
         let network = SimNetwork::new(random.next_u64(), profile);
-        let config = cluster(options, member_count);
+        let may_expire = is_faulty && random.chance(0.25);
+        let session_timeout_ns = if may_expire {
+            400 * MILLISECOND
+        } else {
+            100 * SECOND
+        };
+        let config = cluster(options, member_count, session_timeout_ns);
         if is_faulty && random.chance(0.3) {
             let corrupt = random.unit() * CORRUPT_MAX;
             for (from, to) in member_links(&config) {
@@ -245,58 +158,54 @@ impl Tank {
             .collect();
         make_odd(seed, options, &mut members, &mut random);
         for member in &mut members {
-            member.start(0, &network);
+            member.start_at(0);
         }
+        let pace = Pace::draw(options, &mut random);
+        let padded = if random.chance(0.5) { 0.1 } else { 0.6 };
+        let usual = TankClientPlan {
+            index: 0,
+            goal: options.requests,
+            is_direct: options.responses == ResponsesMode::Direct,
+            leaves: false,
+            may_expire,
+            pace,
+            padded,
+        };
         let clients = (0..options.clients)
-            .map(|index| {
-                let port = network.port(address(100 + index as u8, 1));
-                let client_config = ClientConfig {
-                    members: config.members.iter().map(|m| m.ingress).collect(),
-                    first_member: random.range(0..member_count as u64) as usize,
-                    cluster_id: cluster_id(&config.name),
-                    ..ClientConfig::default()
-                };
-                let identity = ClientIdentity::of_seed(random.next_u64());
-                let client = ClusterClient::new(client_config, port, identity)
-                    .expect("the tank's client configuration is valid");
-                let mut plan = TankClientPlan {
-                    index,
-                    goal: options.requests,
-                    is_direct: options.responses == ResponsesMode::Direct,
-                    leaves: false,
-                };
-                if random.chance(0.2) {
-                    plan.goal = random.range(1..options.requests as u64 + 1) as i64;
-                    plan.leaves = true;
-                }
-                TankClient::new(client, identity, plan, random.fork())
-            })
+            .map(|index| open_client(&network, &config, index, usual, random.fork()))
             .collect();
-        Self {
+        let plan = FaultPlan::draw(random.fork());
+        let mut tank = Self {
             seed,
             now: 0,
-            next_fault: 50 * MILLISECOND,
             restarts: ClientRestarts::new(seed, options.clients),
             is_unfenced: options.planted == Some(PlantedFault::ResumeWithoutEpoch),
             random,
             network,
             oracle: LogOracle::new(member_count),
+            atlas: Atlas::new(member_count, plan.may_lose_all()),
+            plan,
+            cuts: Vec::new(),
             members,
             clients,
             report: TankReport::default(),
-        }
+            faults: Vec::new(),
+        };
+        tank.bring_up()?;
+        Ok(tank)
     }
 
-    fn violation(&self, what: String) -> TankViolation {
+    pub(super) fn violation(&self, what: String) -> TankViolation {
         TankViolation {
             seed: self.seed,
             time: self.now,
             what,
+            faults: self.faults.clone(),
         }
     }
 
     /// Runs everything at this moment, checks, and moves to the next.
-    fn moment(&mut self, with_faults: bool) -> Result<(), TankViolation> {
+    pub(super) fn moment(&mut self, with_faults: bool) -> Result<(), TankViolation> {
         self.report.moments += 1;
         for cycle in 0.. {
             let mut work = 0;
@@ -316,45 +225,45 @@ impl Tank {
                 return Err(self.violation("livelock: work without end".to_owned()));
             }
         }
-        if with_faults && self.now >= self.next_fault {
-            self.inject();
-        }
         if with_faults {
+            self.inject()?;
             self.restart_clients();
         }
-        for id in 0..self.members.len() {
-            if self.members[id].is_due_to_start(self.now) {
-                self.members[id].start(self.now, &self.network);
-                self.oracle.on_restart(id);
-            }
-        }
+        self.end_cuts();
+        self.look_after_members();
+        self.bring_up()?;
+        let latest = self.now + 10 * MILLISECOND;
+        let next = self.next_moment(with_faults).unwrap_or(latest);
+        self.now = next.clamp(self.now + MICROSECOND, latest);
+        Ok(())
+    }
+
+    fn next_moment(&self, with_faults: bool) -> Option<Nanos> {
         let mut next = self.network.next_delivery();
         for member in &self.members {
             next = earliest(next, member.next_deadline(self.now));
+            next = earliest(next, member.full_until());
         }
         for client in &self.clients {
             next = earliest(next, client.next_deadline(self.now));
         }
+        next = earliest(next, self.cuts.iter().map(|cut| cut.0).min());
         if with_faults {
-            next = earliest(next, Some(self.next_fault));
+            next = earliest(next, self.plan.next());
             let upcoming = self.restarts.upcoming();
-            next = earliest(
-                next,
-                upcoming.map(
-                    |(hold, restart)| {
-                        if self.now < hold { hold } else { restart.at }
-                    },
-                ),
+            let restart = upcoming.map(
+                |(hold, restart)| {
+                    if self.now < hold { hold } else { restart.at }
+                },
             );
+            next = earliest(next, restart);
         }
-        let latest = self.now + 10 * MILLISECOND;
-        self.now = next.unwrap_or(latest).clamp(self.now + MICROSECOND, latest);
-        Ok(())
+        next
     }
 
     fn check(&mut self) -> Result<(), TankViolation> {
         for id in 0..self.members.len() {
-            let outcome = self.oracle.look(id, &self.members[id]);
+            let outcome = self.oracle.look(id, &self.members, &self.atlas);
             outcome.map_err(|what| self.violation(what))?;
         }
         for client in &self.clients {
@@ -371,56 +280,6 @@ impl Tank {
             }
         }
         Ok(())
-    }
-
-    /// One fault, and the time of the next.
-    fn inject(&mut self) {
-        self.next_fault = self.now + self.random.exponential(150 * MILLISECOND as u64) as Nanos;
-        let id = self.random.range(0..self.members.len() as u64) as usize;
-        match self.random.range(0..11) {
-            0..3 => {
-                let delay = self.random.range(1..800) as Nanos * MILLISECOND;
-                let is_power_loss = self.random.chance(0.5);
-                let seed = self.random.next_u64();
-                let until = self.now + delay;
-                self.members[id].crash(&self.network, is_power_loss, seed, until);
-                self.oracle.on_crash(id);
-                self.report.crashes += 1;
-            }
-            3 => {
-                // All members lose power at once.
-                for member in 0..self.members.len() {
-                    let seed = self.random.next_u64();
-                    let until = self.now + self.random.range(1..300) as Nanos * MILLISECOND;
-                    self.members[member].crash(&self.network, true, seed, until);
-                    self.oracle.on_crash(member);
-                }
-                self.report.crashes += 1;
-            }
-            4..7 => {
-                let other = self.random.range(0..self.members.len() as u64) as usize;
-                let (from, to) = (self.members[id].member(), self.members[other].member());
-                if self.random.chance(0.5) {
-                    self.network.partition(from, to);
-                } else {
-                    self.network.partition_both(from, to);
-                }
-            }
-            7 => {
-                let until = self.now + self.random.range(1..600) as Nanos * MILLISECOND;
-                self.members[id].stall_disk(until);
-            }
-            8 => {
-                let until = self.now + self.random.range(1..900) as Nanos * MILLISECOND;
-                self.members[id].pause(until);
-            }
-            9 => {
-                let until = self.now + self.random.range(1..3_000) as Nanos * MILLISECOND;
-                let index = self.random.range(0..self.clients.len() as u64) as usize;
-                self.clients[index].pause(until);
-            }
-            _ => self.network.heal(),
-        }
     }
 
     /// Holds back what the next client to be replaced sends, and replaces it.
@@ -451,38 +310,18 @@ impl Tank {
 
     fn heal(&mut self) {
         self.network.heal();
+        self.cuts.clear();
         self.network.set_profile(LinkProfile::default());
         for (from, to) in member_links(self.members[0].cluster()) {
             self.network.set_link(from, to, None);
         }
         for client in &mut self.clients {
-            client.resume();
+            client.heal(self.now);
         }
         for member in &mut self.members {
             member.heal(self.now);
         }
-    }
-
-    /// After a second of quiet everybody has applied the same log to the same effect.
-    fn audit(&mut self) -> Result<(), TankViolation> {
-        let sound = || self.members.iter().filter(|member| !member.has_diverged());
-        let states: Vec<_> = sound().map(TankMember::applied_state).collect();
-        for (id, state) in states.iter().enumerate() {
-            if *state != states[0] {
-                let what = format!(
-                    "oracle 6: member {id} has {state:?}, member 0 {:?}; {} {}",
-                    states[0],
-                    self.members[id].describe(),
-                    self.members[0].describe()
-                );
-                return Err(self.violation(what));
-            }
-        }
-        for id in 0..self.members.len() {
-            let outcome = self.oracle.audit_disk(&self.members[id]);
-            outcome.map_err(|what| self.violation(what))?;
-        }
-        Ok(())
+        self.restart_rotten();
     }
 
     fn finish(mut self) -> TankReport {
@@ -490,14 +329,48 @@ impl Tank {
         self.report.committed = self.oracle.committed() as u64;
         self.report.responses = self.clients.iter().map(TankClient::received).sum();
         self.report.lost = self.clients.iter().map(TankClient::lost).sum();
+        self.report.expired = self.clients.iter().filter(|c| c.has_expired()).count() as u64;
         self.report.diverged = self.members.iter().filter(|m| m.has_diverged()).count() as u64;
         let sound = self.members.iter().find(|member| !member.has_diverged());
         self.report.sessions = sound.map_or(0, TankMember::sessions) as u64;
+        self.report.log_terms = sound.map_or(0, TankMember::log_terms) as u64;
         self.report.corrupted = self.network.counters().corrupted;
+        self.report.starts = self.members.iter().map(TankMember::starts).sum();
+        self.report.demoted = self.atlas.demoted() as u64;
         self.report.terms = self.members.iter().map(TankMember::term).max().unwrap_or(0);
         self.report.virtual_ns = self.now;
         self.report
     }
+}
+
+/// A client that does as is usual, or less of it and leaves.
+fn open_client(
+    network: &SimNetwork,
+    cluster: &ClusterConfig,
+    index: u64,
+    usual: TankClientPlan,
+    mut random: Prng,
+) -> TankClient {
+    let mut plan = TankClientPlan { index, ..usual };
+    if random.chance(0.2) {
+        plan.goal = random.range(1..usual.goal as u64 + 1) as i64;
+        plan.leaves = true;
+    }
+    let port = network.port(address(100 + plan.index as u8, 1));
+    let members: Vec<SocketAddr> = cluster.members.iter().map(|m| m.ingress).collect();
+    let config = ClientConfig {
+        first_member: random.range(0..members.len() as u64) as usize,
+        members,
+        cluster_id: cluster_id(&cluster.name),
+        connect_timeout_ns: 60 * MILLISECOND,
+        resend_timeout_ns: 250 * MILLISECOND,
+        leader_timeout_ns: 350 * MILLISECOND,
+        ..ClientConfig::default()
+    };
+    let identity = ClientIdentity::of_seed(random.next_u64());
+    let client = ClusterClient::new(config, port, identity)
+        .expect("the tank's client configuration is valid");
+    TankClient::new(client, identity, plan, random)
 }
 
 /// Most of the datagrams between members that are damaged by one bit, as a probability: UDP's

@@ -13,9 +13,10 @@ use lockstep_client::session::CloseReason;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{SimNetwork, SimPort};
-use lockstep_transport::time::{Nanos, earliest};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 
 use super::client_twin::{ClientTwin, Restart};
+use super::tank_options::TankOptions;
 use super::tank_service::{Request, Response, response_count};
 
 /// Requests a tank client keeps under way.
@@ -23,6 +24,45 @@ const WINDOW: i64 = 8;
 
 /// Longest padding of a request, so that some are fragmented.
 const PADDING_MAX: u64 = 3_000;
+
+/// How fast clients make requests while there are faults.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// Mean pause between two requests; 0 for as many as may be under way.
+    pause_ns: Nanos,
+    /// Load comes in waves of this length with as long a calm after each; 0 for always.
+    wave_ns: Nanos,
+}
+
+impl Pace {
+    /// Mostly such that the requests last as long as the faults; sometimes faster, and in waves.
+    #[must_use]
+    pub fn draw(options: &TankOptions, random: &mut Prng) -> Self {
+        let whole = options.fault_phase_ns / options.requests.max(1);
+        let pause_ns = match random.range(0..8) {
+            0 => 0,
+            1 => whole / 8,
+            _ => whole,
+        };
+        let wave = random.range(50..1_000) as Nanos * MILLISECOND;
+        let is_wavy = random.chance(0.3);
+        Self {
+            pause_ns: if is_wavy { pause_ns / 2 } else { pause_ns },
+            wave_ns: if is_wavy { wave } else { 0 },
+        }
+    }
+
+    /// When the request after one at `now` is made.
+    fn next(self, now: Nanos, random: &mut Prng) -> Nanos {
+        let next = now + random.exponential(self.pause_ns as u64) as Nanos;
+        let is_calm = self.wave_ns > 0 && next / self.wave_ns % 2 == 1;
+        if is_calm {
+            (next / self.wave_ns + 1) * self.wave_ns
+        } else {
+            next
+        }
+    }
+}
 
 /// What a client is to do.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +75,16 @@ pub struct TankClientPlan {
     pub is_direct: bool,
     /// Whether it closes its session at the end.
     pub leaves: bool,
+    /// Whether it may fall silent for so long that the cluster closes its session.
+    pub may_expire: bool,
+    /// How fast it makes requests.
+    pub pace: Pace,
+    /// How many of its requests are long, as a share.
+    pub padded: f64,
 }
+
+/// Time after the faults within which a client may hear that its session has expired.
+const EXPIRY_NEWS_NS: Nanos = 8 * SECOND;
 
 /// What a client has seen that it must not see, or its progress.
 #[derive(Debug)]
@@ -55,6 +104,10 @@ pub struct TankClient {
     owed: (i64, u32),
     received: u64,
     has_left: bool,
+    has_expired: bool,
+    /// From then on no session may expire any more.
+    expires_until: Nanos,
+    next_offer: Nanos,
     paused_until: Nanos,
     last_position: i64,
     violation: Option<String>,
@@ -83,6 +136,9 @@ impl TankClient {
             owed: first_owed(1),
             received: 0,
             has_left: false,
+            has_expired: false,
+            expires_until: if plan.may_expire { Nanos::MAX } else { 0 },
+            next_offer: 0,
             paused_until: 0,
             last_position: 0,
             violation: None,
@@ -95,7 +151,14 @@ impl TankClient {
     #[must_use]
     pub fn is_done(&self) -> bool {
         let is_alone = self.twin.as_ref().is_none_or(|twin| twin.ended().is_some());
-        is_alone && self.has_all() && (self.has_left || !self.plan.leaves)
+        let is_through = self.has_all() && (self.has_left || !self.plan.leaves);
+        is_alone && (self.has_expired || is_through)
+    }
+
+    /// Whether the cluster closed its session because it fell silent.
+    #[must_use]
+    pub const fn has_expired(&self) -> bool {
+        self.has_expired
     }
 
     fn has_all(&self) -> bool {
@@ -130,7 +193,8 @@ impl TankClient {
     /// `unfenced` is the planted fault: the new process passes for the old one. Returns whether
     /// it did.
     pub fn restart(&mut self, network: &SimNetwork, restart: &Restart, unfenced: bool) -> bool {
-        let Some(mut point) = self.client.resume_point().filter(|_| !self.has_left) else {
+        let is_over = self.has_left || self.has_expired;
+        let Some(mut point) = self.client.resume_point().filter(|_| !is_over) else {
             return false;
         };
         let mut identity = ClientIdentity::of_seed(restart.seed);
@@ -185,6 +249,7 @@ impl TankClient {
         let work = twin.do_work(now);
         let is_right = match twin.ended() {
             None | Some(CloseReason::Fenced) => true,
+            Some(CloseReason::Expired) if now < self.expires_until => true,
             Some(CloseReason::ByClient | CloseReason::Expired) => self.has_left,
             Some(_) => false,
         };
@@ -202,9 +267,12 @@ impl TankClient {
         self.paused_until = until;
     }
 
-    /// It runs again.
-    pub fn resume(&mut self) {
+    /// It runs again, and as fast as it can.
+    pub fn heal(&mut self, now: Nanos) {
         self.paused_until = 0;
+        self.plan.pace = Pace::default();
+        self.next_offer = now;
+        self.expires_until = self.expires_until.min(now + EXPIRY_NEWS_NS);
     }
 
     /// Responses received.
@@ -248,7 +316,12 @@ impl TankClient {
         if now < self.paused_until {
             return earliest(twin, Some(self.paused_until));
         }
-        earliest(twin, self.client.next_deadline())
+        let offer = Some(self.next_offer).filter(|at| *at > now && self.may_offer());
+        earliest(earliest(twin, offer), self.client.next_deadline())
+    }
+
+    fn may_offer(&self) -> bool {
+        self.offered < self.plan.goal && self.in_flight() < WINDOW && !self.has_expired
     }
 
     /// One duty cycle.
@@ -264,11 +337,12 @@ impl TankClient {
             self.client.close(now);
             work += 1;
         }
-        while self.offered < self.plan.goal && self.in_flight() < WINDOW {
+        while self.may_offer() && now >= self.next_offer {
             self.encode_request();
             match self.client.offer(now, &self.payload) {
                 OfferResult::Accepted(number) => {
                     self.offered += 1;
+                    self.next_offer = self.plan.pace.next(now, &mut self.random);
                     if number != self.offered {
                         self.fail(format!("request {} was numbered {number}", self.offered));
                     }
@@ -297,7 +371,7 @@ impl TankClient {
     fn encode_request(&mut self) {
         let number = self.offered + 1;
         let mut random = Prng::new(self.plan.index << 32 ^ number as u64);
-        let padding = if random.chance(0.1) {
+        let padding = if random.chance(self.plan.padded) {
             random.range(0..PADDING_MAX)
         } else {
             8
@@ -307,7 +381,6 @@ impl TankClient {
             number,
         };
         request.encode(padding as usize, &mut self.payload);
-        let _ = self.random.next_u64();
     }
 
     fn fail(&mut self, what: String) {
@@ -323,6 +396,8 @@ impl TankClient {
             violation,
             plan,
             has_left,
+            has_expired,
+            expires_until,
             lives,
             life,
             ..
@@ -361,6 +436,11 @@ impl TankClient {
                 violation.get_or_insert(format!("the answer to {number} failed: {reason:?}"));
             }
             EgressEvent::Closed { .. } if *has_left => {}
+            EgressEvent::Closed {
+                reason: CloseReason::Expired,
+            } if now < *expires_until => {
+                *has_expired = true;
+            }
             EgressEvent::Closed { reason } => {
                 violation.get_or_insert(format!("client {index} was closed: {reason:?}"));
             }

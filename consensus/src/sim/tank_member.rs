@@ -4,11 +4,8 @@ use core::net::SocketAddr;
 use std::path::PathBuf;
 
 use lockstep_archive::disk::SegmentName;
-use lockstep_archive::disk::{
-    Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace,
-};
 use lockstep_archive::segment::LOG_RECORDING_ID;
-use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_archive::sim::{SimBackup, SimDisk, SimDiskConfig};
 use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{SimNetwork, SimPort};
@@ -17,104 +14,51 @@ use lockstep_transport::trace::Tracer;
 
 use super::PlantedFault;
 use super::service_time;
+use super::tank_accident::{Accident, Misplaced};
+use super::tank_disk::TankDisk;
 use super::tank_service::TankService;
 use crate::action::HaltReason;
 use crate::agent::cluster_node::ClusterNode;
 use crate::agent::fault::NodeFault;
-use crate::agent::start::{StartParts, start};
+use crate::agent::start::{StartError, StartParts, start};
 use crate::config::{ClusterConfig, NodeConfig, SyncMode};
 use crate::counters::Counters;
+use crate::membership::Standing;
 use crate::notice::NodeNotice;
 
 /// Notices kept of one member.
 const NOTICES_MAX: usize = 1_000;
 
+const HEARTBEAT_INTERVAL_NS: Nanos = 10 * MILLISECOND;
+
+/// Short, so that a run sees many terms; long against the links' delays.
+pub const ELECTION_TIMEOUT_NS: Nanos = 80 * MILLISECOND;
+
+const CAPACITY_BYTES: u64 = 64 << 20;
+
+/// How long operations of a sound disk take.
+const LATENCY_NS: (Nanos, Nanos) = (20 * MICROSECOND, 400 * MICROSECOND);
+
+/// Those of a slow one.
+const SLOW_LATENCY_NS: (Nanos, Nanos) = (MILLISECOND, 12 * MILLISECOND);
+
+/// What a right wall clock adds to virtual time.
+const TRUE_WALL_OFFSET: i64 = 1_700_000_000 * SECOND;
+
 /// The node as the tank runs it.
 pub type TankNode = ClusterNode<TankDisk, SimPort, TankService>;
 
-/// A simulated disk that can be made to lie about syncs (planted fault).
-#[derive(Debug)]
-pub struct TankDisk {
-    disk: SimDisk,
-    is_lying: bool,
-}
-
-impl Disk for TankDisk {
-    fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        self.disk.list()
-    }
-
-    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
-        self.disk.open(name)
-    }
-
-    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
-        self.disk.create(name, length)
-    }
-
-    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
-        self.disk.length(file)
-    }
-
-    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
-        self.disk.place(file)
-    }
-
-    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
-        self.disk.read(file, offset, target)
-    }
-
-    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        self.disk.write(file, offset, bytes)
-    }
-
-    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
-        self.disk.remove(name)
-    }
-
-    fn free_bytes(&mut self) -> Result<u64, DiskError> {
-        self.disk.free_bytes()
-    }
-
-    fn boot_id(&mut self) -> Option<u128> {
-        self.disk.boot_id()
-    }
-
-    fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
-        let operation = match operation {
-            DiskOp::Write {
-                token,
-                file,
-                offset,
-                block,
-                durability: Durability::Synced,
-            } if self.is_lying => DiskOp::Write {
-                token,
-                file,
-                offset,
-                block,
-                durability: Durability::Cached,
-            },
-            other => other,
-        };
-        self.disk.submit(now, operation)
-    }
-
-    fn poll_completion(&mut self, now: Nanos) -> Option<Completion> {
-        self.disk.poll_completion(now)
-    }
-
-    fn flush(&mut self, now: Nanos) {
-        self.disk.flush(now);
-    }
-
-    fn next_deadline(&self) -> Option<Nanos> {
-        self.disk.next_deadline()
-    }
-}
-
 /// What a node has applied: position, and hashes of service state, output and sessions.
 pub type AppliedState = (i64, u64, u64, u64);
+
+/// How a member ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process dies and the host lives.
+    Kill,
+    /// The host loses power.
+    PowerLoss,
+}
 
 /// A member and its host.
 #[derive(Debug)]
@@ -125,13 +69,31 @@ pub struct TankMember {
     node: Option<TankNode>,
     start_at: Option<Nanos>,
     paused_until: Nanos,
+    full_until: Nanos,
     planted: Option<PlantedFault>,
     wall_offset: i64,
     diverges_at: i64,
     service_ns: Nanos,
     randomness: Prng,
     notices: Vec<Notice<NodeNotice>>,
+    starts: u64,
+    /// How far its log was durable when its process last ended.
+    held: i64,
+    /// Storage was made to fail since the last start.
+    is_storage_failing: bool,
+    /// Before the next start this happens to the directory.
+    accident: Option<Accident>,
+    /// The next start ends in this changing cold operation.
+    crash_in_start: Option<(u64, Crash)>,
+    /// It is about to be started on another member's directory.
+    misplaced: Option<Misplaced>,
+    /// An old state of the directory.
+    backup: Option<(SimBackup, DirectoryStart)>,
+    is_put_back: bool,
 }
+
+/// A directory, and how often it had been started.
+pub type DirectoryStart = (u128, u64);
 
 impl TankMember {
     /// A member whose node has never been started.
@@ -140,18 +102,18 @@ impl TankMember {
         let config = NodeConfig {
             member: id,
             directory: PathBuf::new(),
-            heartbeat_interval_ns: 20 * MILLISECOND,
-            election_timeout_ns: 150 * MILLISECOND,
-            disk_budget_bytes: 64 << 20,
+            heartbeat_interval_ns: HEARTBEAT_INTERVAL_NS,
+            election_timeout_ns: ELECTION_TIMEOUT_NS,
+            disk_budget_bytes: CAPACITY_BYTES,
             seed,
             insecure: true,
             ..NodeConfig::default()
         };
         let disk = SimDisk::new(SimDiskConfig {
             seed,
-            latency_min_ns: 20 * MICROSECOND,
-            latency_max_ns: 400 * MICROSECOND,
-            capacity_bytes: 64 << 20,
+            latency_min_ns: LATENCY_NS.0,
+            latency_max_ns: LATENCY_NS.1,
+            capacity_bytes: CAPACITY_BYTES,
         });
         // Mostly milliseconds apart; one clock in eight is hours off, either way.
         let error = match seed % 16 {
@@ -159,7 +121,6 @@ impl TankMember {
             1 => -3 * 3_600 * SECOND,
             _ => (seed % 1000) as i64 * MILLISECOND,
         };
-        let wall_offset = 1_700_000_000 * SECOND + error;
         Self {
             cluster,
             config,
@@ -167,12 +128,21 @@ impl TankMember {
             node: None,
             start_at: None,
             paused_until: 0,
+            full_until: 0,
             planted,
-            wall_offset,
+            wall_offset: TRUE_WALL_OFFSET + error,
             diverges_at: 0,
             service_ns: 0,
             randomness: Prng::new(seed),
             notices: Vec::new(),
+            starts: 0,
+            held: 0,
+            is_storage_failing: false,
+            accident: None,
+            crash_in_start: None,
+            misplaced: None,
+            backup: None,
+            is_put_back: false,
         }
     }
 
@@ -224,14 +194,24 @@ impl TankMember {
     }
 
     /// Starts the node on what its disk holds.
-    pub fn start(&mut self, now: Nanos, network: &SimNetwork) {
+    ///
+    /// # Errors
+    /// Why it does not start. It is down then.
+    pub fn start(&mut self, network: &SimNetwork) -> Result<(), StartError> {
         self.start_at = None;
+        self.starts += 1;
+        self.is_storage_failing = false;
+        self.end_failures();
         self.disk.restart();
+        if let Some((operation, crash)) = self.crash_in_start.take() {
+            let operation = self.disk.cold_operations() + operation;
+            match crash {
+                Crash::Kill => self.disk.kill_at_cold_operation(operation),
+                Crash::PowerLoss => self.disk.crash_at_cold_operation(operation),
+            }
+        }
         let parts = StartParts {
-            disk: TankDisk {
-                disk: self.disk.clone(),
-                is_lying: self.planted == Some(PlantedFault::AckBeforeFsync),
-            },
+            disk: TankDisk::new(self.disk.clone(), self.planted),
             member_port: network.port(self.member()),
             ingress_port: network.port(self.ingress()),
             service: TankService::new(self.diverges_at, self.service_ns),
@@ -241,25 +221,131 @@ impl TankMember {
             receive_window: 32 * 1024,
             randomness: self.randomness.fork(),
         };
-        let started = start(&self.cluster, &self.config, parts);
-        let mut node = started.unwrap_or_else(|error| panic!("at {now} ns: cannot start: {error}"));
-        node.measure_cycles_with(service_time::spent);
-        self.node = Some(node);
+        match start(&self.cluster, &self.config, parts) {
+            Ok(mut node) => {
+                node.measure_cycles_with(service_time::spent);
+                self.node = Some(node);
+                // A crash that was to come later in the start does not come any more.
+                self.disk.restart();
+                Ok(())
+            }
+            Err(error) => {
+                network.close(self.member());
+                network.close(self.ingress());
+                Err(error)
+            }
+        }
     }
 
-    /// The process dies, or its host loses power; it starts again at `until`.
-    pub fn crash(&mut self, network: &SimNetwork, power_loss: bool, seed: u64, until: Nanos) {
-        if self.node.take().is_none() {
+    /// The process ends, or its host does; it starts again at `until`.
+    pub fn crash(&mut self, network: &SimNetwork, crash: Crash, seed: u64, until: Nanos) {
+        let Some(node) = self.node.take() else {
             return;
-        }
+        };
+        self.held = node.parts().store.durable();
+        drop(node);
         network.close(self.member());
         network.close(self.ingress());
-        if power_loss {
-            self.disk.crash(seed);
-        } else {
-            self.disk.kill(seed);
+        match crash {
+            Crash::PowerLoss => self.disk.crash(seed),
+            Crash::Kill => self.disk.kill(seed),
         }
         self.start_at = Some(until);
+    }
+
+    /// It is down, and starts at `at`.
+    pub fn start_at(&mut self, at: Nanos) {
+        self.start_at = Some(at);
+    }
+
+    /// Starts so far, tried ones too.
+    #[must_use]
+    pub const fn starts(&self) -> u64 {
+        self.starts
+    }
+
+    /// How far its log is durable, or was when its process ended.
+    #[must_use]
+    pub fn held(&self) -> i64 {
+        let node = self.node.as_ref();
+        node.map_or(self.held, |node| node.parts().store.durable())
+    }
+
+    /// Its disk.
+    #[must_use]
+    pub const fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    /// What happens to its directory before its next start.
+    pub fn await_accident(&mut self, accident: Accident) {
+        self.accident = Some(accident);
+    }
+
+    /// What happens to its directory now.
+    pub const fn take_accident(&mut self) -> Option<Accident> {
+        self.accident.take()
+    }
+
+    /// Its next start ends in the changing cold operation with this number.
+    pub const fn crash_in_start(&mut self, operation: u64, crash: Crash) {
+        self.crash_in_start = Some((operation, crash));
+    }
+
+    /// It is about to be started on another member's directory; its own is kept aside.
+    pub fn misplace(&mut self, theirs: SimBackup) {
+        let own = self.disk.backup();
+        self.disk.copy_from(&theirs);
+        let found = self.disk.backup();
+        self.misplaced = Some(Misplaced { own, found });
+    }
+
+    /// Whether it was started on another member's directory.
+    pub const fn take_misplaced(&mut self) -> Option<Misplaced> {
+        self.misplaced.take()
+    }
+
+    /// A backup tool copies the directory as it is.
+    pub fn take_backup(&mut self) {
+        if let Some(started) = self.directory_start() {
+            self.backup = Some((self.disk.backup(), started));
+        }
+    }
+
+    /// The old state of the directory, if there is one.
+    #[must_use]
+    pub const fn backup(&self) -> Option<&(SimBackup, DirectoryStart)> {
+        self.backup.as_ref()
+    }
+
+    /// The old state of the directory is put back in place.
+    pub fn put_backup_back(&mut self) {
+        if let Some((backup, _)) = &self.backup {
+            self.disk.restore_in_place(backup);
+            self.is_put_back = true;
+            self.crash_in_start = None;
+        }
+    }
+
+    /// Whether an old state was put back and nobody has told it so yet. It is left alone until
+    /// then: were it started more often than it has lived on, nobody could tell any more.
+    pub fn is_unheard(&mut self) -> bool {
+        let node = self.node.as_ref();
+        let standing = node.map(|node| node.parts().membership.standing());
+        self.is_put_back &= standing != Some(Standing::Learner);
+        self.is_put_back
+    }
+
+    fn directory_start(&self) -> Option<DirectoryStart> {
+        let sender = self.node.as_ref()?.parts().membership.sender();
+        Some((sender.directory, sender.incarnation.counter))
+    }
+
+    /// The newest start of `directory` of `member` that it durably knows; `None` while down.
+    #[must_use]
+    pub fn known_start(&self, member: usize, directory: u128) -> Option<u64> {
+        let membership = &self.node.as_ref()?.parts().membership;
+        Some(membership.known_start(member as u8, directory))
     }
 
     /// Whether it is time to start again.
@@ -273,6 +359,74 @@ impl TankMember {
         self.disk.stall_until(until);
     }
 
+    /// The disk is slow from now on, or not.
+    pub fn slow_disk(&mut self, is_slow: bool) {
+        let (shortest, longest) = if is_slow { SLOW_LATENCY_NS } else { LATENCY_NS };
+        self.disk.set_latency(shortest, longest);
+    }
+
+    /// The next `count` writes fail.
+    pub fn fail_writes(&mut self, count: u32) {
+        self.is_storage_failing = self.node.is_some();
+        self.disk.fail_writes(count);
+    }
+
+    /// The next `count` reads of the running node fail.
+    pub fn fail_reads(&mut self, count: u32) {
+        self.is_storage_failing = self.node.is_some();
+        self.disk.fail_reads(count);
+    }
+
+    /// The next segment cannot be made.
+    pub fn fail_preparation(&mut self) {
+        self.is_storage_failing = self.node.is_some();
+        self.disk.fail_preparations(1);
+    }
+
+    fn end_failures(&mut self) {
+        self.disk.fail_writes(0);
+        self.disk.fail_reads(0);
+        self.disk.fail_preparations(0);
+    }
+
+    /// There is no space before `until`.
+    pub fn fill_disk(&mut self, until: Nanos) {
+        self.full_until = until;
+        self.disk.set_capacity(0);
+    }
+
+    /// When space returns.
+    #[must_use]
+    pub const fn full_until(&self) -> Option<Nanos> {
+        if self.full_until > 0 {
+            Some(self.full_until)
+        } else {
+            None
+        }
+    }
+
+    /// Space returns if it is time.
+    pub fn free_disk(&mut self, now: Nanos) {
+        if self.full_until > 0 && self.full_until <= now {
+            self.full_until = 0;
+            self.disk.set_capacity(CAPACITY_BYTES);
+        }
+    }
+
+    /// Whether its storage was made to fail since its last start.
+    #[must_use]
+    pub const fn is_storage_failing(&self) -> bool {
+        self.is_storage_failing
+    }
+
+    /// The wall clock is off by `error` from now on.
+    pub fn set_clock(&mut self, error: Nanos) {
+        self.wall_offset = TRUE_WALL_OFFSET + error;
+        if let Some(node) = self.node.as_mut() {
+            node.set_wall_offset(self.wall_offset);
+        }
+    }
+
     /// The process does not run before `until`, as under SIGSTOP.
     pub fn pause(&mut self, until: Nanos) {
         self.paused_until = until;
@@ -281,7 +435,13 @@ impl TankMember {
     /// Ends all faults of this member.
     pub fn heal(&mut self, now: Nanos) {
         self.paused_until = 0;
+        self.accident = None;
+        self.crash_in_start = None;
         self.disk.stall_until(now);
+        self.slow_disk(false);
+        self.end_failures();
+        self.full_until = self.full_until.min(now);
+        self.free_disk(now);
         if let Some(at) = self.start_at {
             self.start_at = Some(at.min(now));
         }
@@ -341,6 +501,13 @@ impl TankMember {
             .map_or(0, |node| node.parts().module.term())
     }
 
+    /// Leadership terms in its log.
+    #[must_use]
+    pub fn log_terms(&self) -> usize {
+        let node = self.node.as_ref();
+        node.map_or(0, |node| node.parts().module.terms().len())
+    }
+
     /// What it has applied.
     #[must_use]
     pub fn applied_state(&self) -> AppliedState {
@@ -357,17 +524,59 @@ impl TankMember {
         })
     }
 
-    /// What its disk holds of the log at `position`, to the end of the segment.
+    /// The file and the offset in it where its disk holds the log at `position`, and how much of
+    /// the log follows there.
     #[must_use]
-    pub fn stored_log(&self, position: i64) -> Option<Vec<u8>> {
+    pub fn place_of(&self, position: i64) -> (String, usize, usize) {
         let length = self.cluster.segment_length as i64;
         let base = position / length * length;
         let name = SegmentName {
             recording_id: LOG_RECORDING_ID,
             position: base,
         };
-        let bytes = self.disk.contents(&name.file_name())?;
-        Some(bytes.get((position - base) as usize..)?.to_vec())
+        let offset = (position - base) as usize;
+        (name.file_name(), offset, length as usize - offset)
+    }
+
+    /// What its disk holds of the log at `position`, at most `length` bytes of one segment.
+    #[must_use]
+    pub fn stored_log(&self, position: i64, length: usize) -> Option<Vec<u8>> {
+        let (name, offset, rest) = self.place_of(position);
+        self.disk.part(&name, offset, length.min(rest))
+    }
+
+    /// Whether it runs without syncs.
+    #[must_use]
+    pub fn is_unsynced(&self) -> bool {
+        self.config.sync == SyncMode::None
+    }
+
+    /// Whether it has just found that it cannot answer for what it promised.
+    #[must_use]
+    pub fn has_forfeited(&self) -> bool {
+        let membership = self.node.as_ref().map(|node| &node.parts().membership);
+        membership.is_some_and(|membership| membership.forfeit().is_some())
+    }
+
+    /// Whether stable storage holds these `bytes` of the log at `position`; of a member without
+    /// syncs, whether its page cache does.
+    #[must_use]
+    pub fn holds_durably(&self, mut position: i64, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let (name, offset, rest) = self.place_of(position);
+            let (here, after) = bytes.split_at(rest.min(bytes.len()));
+            let is_there = if self.is_unsynced() {
+                self.disk.part(&name, offset, here.len()).as_deref() == Some(here)
+            } else {
+                self.disk.holds_durably(&name, offset, here)
+            };
+            if !is_there {
+                return false;
+            }
+            position += here.len() as i64;
+            bytes = after;
+        }
+        true
     }
 
     /// Where it stands, for reports.

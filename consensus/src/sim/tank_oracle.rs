@@ -4,8 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use super::tank_atlas::Atlas;
 use super::tank_member::TankMember;
+use super::tank_quorum::{check_commit, check_votes};
+use crate::action::HaltReason;
+use crate::agent::fault::NodeFault;
 use crate::consensus_module::Role;
+use crate::membership::Standing;
 
 /// The one log, as far as anybody has committed it, and who has been checked how far.
 #[derive(Debug)]
@@ -34,6 +39,12 @@ impl LogOracle {
         self.log.len()
     }
 
+    /// The log between two positions, as far as it is committed.
+    #[must_use]
+    pub fn range(&self, from: i64, to: i64) -> Option<&[u8]> {
+        self.log.get(from as usize..to as usize)
+    }
+
     /// Hash of everything committed.
     #[must_use]
     pub const fn hash(&self) -> u64 {
@@ -54,7 +65,8 @@ impl LogOracle {
     ///
     /// # Errors
     /// What does not hold, by the oracle's name.
-    pub fn look(&mut self, id: usize, member: &TankMember) -> Result<(), String> {
+    pub fn look(&mut self, id: usize, members: &[TankMember], atlas: &Atlas) -> Result<(), String> {
+        let member = &members[id];
         let Some(node) = member.node() else {
             return Ok(());
         };
@@ -62,6 +74,9 @@ impl LogOracle {
             return Ok(());
         }
         if let Some(fault) = node.fault() {
+            if is_excused(fault, member, atlas.is_rotten(id)) {
+                return Ok(());
+            }
             return Err(format!("member {id} stopped: {fault}"));
         }
         let parts = node.parts();
@@ -76,16 +91,29 @@ impl LogOracle {
             return Err(format!("C4: member {id} applied beyond commit {commit}"));
         }
         if commit > self.commits[id] {
-            self.compare(id, member, self.commits[id], commit)?;
+            let known = self.log.len();
+            self.compare(id, member, atlas, (self.commits[id], commit))?;
             self.commits[id] = commit;
+            if self.log.len() > known {
+                check_commit(members, atlas, known as i64, &self.log[known..])?;
+            }
+        }
+        if atlas.is_demoted(id) {
+            look_at_learner(id, member)?;
         }
         if parts.module.role() == Role::Leader {
-            self.look_at_leader(id, member)?;
+            self.look_at_leader(id, members, atlas)?;
         }
         Ok(())
     }
 
-    fn look_at_leader(&mut self, id: usize, member: &TankMember) -> Result<(), String> {
+    fn look_at_leader(
+        &mut self,
+        id: usize,
+        members: &[TankMember],
+        atlas: &Atlas,
+    ) -> Result<(), String> {
+        let member = &members[id];
         let term = member.term();
         match self.leaders.get(&term) {
             Some(leader) if *leader == id => return Ok(()),
@@ -97,6 +125,7 @@ impl LogOracle {
             None => {}
         }
         self.leaders.insert(term, id);
+        check_votes(members, atlas, id, term)?;
         let Some(node) = member.node() else {
             return Ok(());
         };
@@ -107,7 +136,8 @@ impl LogOracle {
                 "L3: leader {id} of term {term} has {append} of {committed}"
             ));
         }
-        self.compare(id, member, self.commits[id], self.log.len() as i64)
+        let range = (self.commits[id], self.log.len() as i64);
+        self.compare(id, member, atlas, range)
             .map_err(|what| format!("L3: leader {id} of term {term}: {what}"))
     }
 
@@ -117,8 +147,8 @@ impl LogOracle {
         &mut self,
         id: usize,
         member: &TankMember,
-        from: i64,
-        to: i64,
+        atlas: &Atlas,
+        (from, to): (i64, i64),
     ) -> Result<(), String> {
         let Some(node) = member.node() else {
             return Ok(());
@@ -128,22 +158,39 @@ impl LogOracle {
         while position < to {
             let geometry = store.log().geometry();
             let term_end = geometry.term_start(position) + geometry.term_length() as i64;
-            let length = (to.min(term_end) - position) as usize;
             if position >= store.memory_start() {
-                let bytes = store.log().bytes(position, length).to_vec();
-                self.compare_bytes(id, position, &bytes)?;
+                let length = (to.min(term_end) - position) as usize;
+                let bytes = store.log().bytes(position, length);
+                self.compare_bytes(id, position, bytes)?;
                 position += length as i64;
             } else {
                 let below = store.memory_start().min(to).min(term_end);
                 let length = (below - position) as usize;
-                let Some(bytes) = member.stored_log(position) else {
+                let Some(mut bytes) = member.stored_log(position, length) else {
                     return Err(format!("A1: member {id} has no segment for {position}"));
                 };
-                self.compare_bytes(id, position, &bytes[..length.min(bytes.len())])?;
-                position += length as i64;
+                self.overlook_rot(position, &mut bytes, atlas.rotten_ranges(id));
+                self.compare_bytes(id, position, &bytes)?;
+                position += bytes.len() as i64;
             }
         }
         Ok(())
+    }
+
+    /// What is known to be rotten on a disk is nobody's claim.
+    fn overlook_rot(&self, position: i64, bytes: &mut [u8], rotten: &[(i64, i64)]) {
+        let end = position + bytes.len() as i64;
+        for (from, to) in rotten {
+            let (from, to) = (*from.max(&position), *to.min(&end));
+            let good = if from < to {
+                self.range(from, to)
+            } else {
+                None
+            };
+            if let Some(good) = good {
+                bytes[(from - position) as usize..(to - position) as usize].copy_from_slice(good);
+            }
+        }
     }
 
     fn compare_bytes(&mut self, id: usize, position: i64, bytes: &[u8]) -> Result<(), String> {
@@ -173,25 +220,69 @@ impl LogOracle {
     ///
     /// # Errors
     /// What is not.
-    pub fn audit_disk(&self, member: &TankMember) -> Result<(), String> {
+    pub fn audit_disk(&self, member: &TankMember, is_led: bool) -> Result<(), String> {
         let Some(node) = member.node() else {
             return Ok(());
         };
-        let end = node.parts().store.durable().min(self.log.len() as i64);
+        // Where no leader is left, nobody cuts what was never committed.
+        let claimed = if is_led {
+            node.parts().store.durable()
+        } else {
+            node.parts().module.commit()
+        };
+        let end = claimed.min(self.log.len() as i64);
         let mut position = 0;
         while position < end {
-            let Some(bytes) = member.stored_log(position) else {
+            let Some(bytes) = member.stored_log(position, (end - position) as usize) else {
                 return Err(format!("oracle 8: no segment for {position}"));
             };
-            let length = bytes.len().min((end - position) as usize);
+            let length = bytes.len();
             let start = position as usize;
-            if self.log[start..start + length] != bytes[..length] {
+            let pairs = self.log[start..start + length].iter().zip(&bytes);
+            if let Some(at) = pairs
+                .enumerate()
+                .find(|(_, (a, b))| a != b)
+                .map(|(at, _)| at)
+            {
+                let at = start + at;
                 return Err(format!(
-                    "oracle 8: the disk differs in the segment of {position}"
+                    "oracle 8: the disk differs at {at}, and its member said that it is durable \
+                     up to {end}: {}",
+                    member.describe()
                 ));
             }
             position += length as i64;
         }
         Ok(())
     }
+}
+
+/// Whether a member had reason to stop: its storage was made to fail, or its log to rot.
+#[must_use]
+pub fn is_excused(fault: &NodeFault, member: &TankMember, is_rotten: bool) -> bool {
+    match fault {
+        NodeFault::Storage { .. } | NodeFault::Halted(HaltReason::StorageFailed) => {
+            member.is_storage_failing()
+        }
+        NodeFault::DamagedLog { .. } | NodeFault::RottenLog { .. } => {
+            member.is_storage_failing() || is_rotten
+        }
+        _ => false,
+    }
+}
+
+/// A directory that was emptied, copied or put back never counts.
+fn look_at_learner(id: usize, member: &TankMember) -> Result<(), String> {
+    let Some(node) = member.node() else {
+        return Ok(());
+    };
+    let parts = node.parts();
+    let (standing, role) = (parts.membership.standing(), parts.module.role());
+    if standing == Standing::Voter || role != Role::Follower {
+        return Err(format!(
+            "9.1: member {id}, whose directory is not the one that counts, is {standing:?} and \
+             {role:?}"
+        ));
+    }
+    Ok(())
 }

@@ -1,0 +1,153 @@
+//! What happens to a member's directory behind its back: rot, loss, and what operators do.
+
+use lockstep_archive::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::catalog::CATALOG_FILE;
+use lockstep_archive::disk::BLOCK_LENGTH;
+use lockstep_archive::identity_file::IDENTITY_FILE;
+use lockstep_archive::node_state::NODE_STATE_FILE;
+use lockstep_archive::sim::SimBackup;
+use lockstep_transport::position::Position;
+use lockstep_transport::prng::Prng;
+
+use super::tank_atlas::LogRange;
+use super::tank_member::TankMember;
+use super::tank_plan::FaultClass;
+
+/// What happens to a directory while its member is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accident {
+    /// Rot in the log.
+    Rot,
+    /// Rot of one place of a small file.
+    RotSlot,
+    /// A segment of the log is gone.
+    LoseSegment,
+    /// The directory is emptied.
+    Wipe,
+    /// It is replaced by a copy of itself.
+    SelfCopy,
+    /// The member is started on a copy of this one's.
+    Foreign(usize),
+    /// An old state is put back.
+    Stale,
+}
+
+impl Accident {
+    /// The class of faults it is one of.
+    #[must_use]
+    pub const fn class(self) -> FaultClass {
+        match self {
+            Self::Rot => FaultClass::RotDown,
+            Self::RotSlot => FaultClass::RotSlot,
+            Self::LoseSegment => FaultClass::LoseSegment,
+            Self::Wipe => FaultClass::Wipe,
+            Self::SelfCopy => FaultClass::SelfCopy,
+            Self::Foreign(_) => FaultClass::Foreign,
+            Self::Stale => FaultClass::StaleBackup,
+        }
+    }
+}
+
+/// A member's directory is kept aside while it is started on another's.
+#[derive(Debug)]
+pub struct Misplaced {
+    /// Its own.
+    pub own: SimBackup,
+    /// What it is started on.
+    pub found: SimBackup,
+}
+
+const SECTOR_LENGTH: usize = 512;
+
+/// Damage is as likely in so much of the log below the ack mark as in all the rest.
+const RECENT_LENGTH: Position = 24 * 1024;
+
+/// Rots the log of `member` somewhere below the ack mark that its stable storage holds. Returns
+/// where.
+pub fn rot_log(member: &TankMember, random: &mut Prng) -> Option<LogRange> {
+    let mark = member.disk().durable_mark()?.position;
+    if mark == 0 {
+        return None;
+    }
+    let lowest = if random.chance(0.5) {
+        (mark - RECENT_LENGTH).max(0)
+    } else {
+        0
+    };
+    let at = random.range(lowest as u64..mark as u64) as Position;
+    let unit = [1, SECTOR_LENGTH, BLOCK_LENGTH][random.range(0..3) as usize] as Position;
+    let start = at / unit * unit;
+    let (start, length) = if start + unit <= mark {
+        (start, unit)
+    } else {
+        (at, 1)
+    };
+    let (name, offset, _) = member.place_of(start);
+    let bytes = spoil(member, start, length as usize, random)?;
+    let is_done = member.disk().overwrite(&name, offset, &bytes);
+    is_done.then_some((start, start + length))
+}
+
+/// What is found instead of `length` bytes at `start`: one bit flipped, nothing, anything, or what
+/// was written for another place.
+fn spoil(
+    member: &TankMember,
+    start: Position,
+    length: usize,
+    random: &mut Prng,
+) -> Option<Vec<u8>> {
+    let mut bytes = member.stored_log(start, length)?;
+    let is_byte = length == 1;
+    match random.range(0..4) {
+        0 if !is_byte => bytes.fill(0),
+        1 if !is_byte => bytes
+            .iter_mut()
+            .for_each(|byte| *byte = random.next_u64() as u8),
+        2 if !is_byte => {
+            let units = (start / length as Position).max(1) as u64;
+            let other = random.range(0..units) as Position * length as Position;
+            bytes = member.stored_log(other, length)?;
+        }
+        _ => {
+            let at = random.range(0..length as u64) as usize;
+            bytes[at] ^= 1 << random.range(0..8);
+        }
+    }
+    Some(bytes)
+}
+
+/// Removes a segment of the log that lies wholly below the ack mark. Returns which.
+pub fn lose_segment(member: &TankMember, random: &mut Prng) -> Option<LogRange> {
+    let mark = member.disk().durable_mark()?.position;
+    let length = member.cluster().segment_length as Position;
+    let whole = mark / length;
+    if whole == 0 {
+        return None;
+    }
+    let start = random.range(0..whole as u64) as Position * length;
+    let (name, ..) = member.place_of(start);
+    member.disk().lose(&name);
+    Some((start, start + length))
+}
+
+/// Flips a bit in one of the two places of one of the small files.
+pub fn rot_slot(member: &TankMember, random: &mut Prng) -> bool {
+    let files = [
+        NODE_STATE_FILE.name,
+        ACK_MARK_FILE.name,
+        CATALOG_FILE,
+        IDENTITY_FILE,
+    ];
+    let name = files[random.range(0..files.len() as u64) as usize];
+    let slot = random.range(0..2) as usize;
+    // Half of the time where the record lies.
+    let reach = if random.chance(0.5) {
+        128
+    } else {
+        BLOCK_LENGTH as u64
+    };
+    let offset = slot * BLOCK_LENGTH + random.range(0..reach) as usize;
+    member
+        .disk()
+        .flip_bit(name, offset, random.range(0..8) as u32)
+}

@@ -1,0 +1,101 @@
+//! The disk of a member of the node tank, which lies where a fault is planted.
+
+use lockstep_archive::disk::{
+    Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace,
+};
+use lockstep_archive::sim::SimDisk;
+use lockstep_transport::time::Nanos;
+
+use super::PlantedFault;
+
+/// A simulated disk that can be made to lie about syncs (planted fault).
+#[derive(Debug)]
+pub struct TankDisk {
+    disk: SimDisk,
+    is_lying: bool,
+}
+
+impl TankDisk {
+    /// The disk of a member's host, as its node sees it.
+    #[must_use]
+    pub fn new(disk: SimDisk, planted: Option<PlantedFault>) -> Self {
+        Self {
+            disk,
+            is_lying: planted == Some(PlantedFault::AckBeforeFsync),
+        }
+    }
+}
+
+impl Disk for TankDisk {
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        self.disk.list()
+    }
+
+    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
+        self.disk.open(name)
+    }
+
+    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
+        self.disk.create(name, length)
+    }
+
+    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
+        self.disk.length(file)
+    }
+
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
+        self.disk.place(file)
+    }
+
+    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
+        self.disk.read(file, offset, target)
+    }
+
+    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.disk.write(file, offset, bytes)
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+        self.disk.remove(name)
+    }
+
+    fn free_bytes(&mut self) -> Result<u64, DiskError> {
+        self.disk.free_bytes()
+    }
+
+    fn boot_id(&mut self) -> Option<u128> {
+        self.disk.boot_id()
+    }
+
+    fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
+        let operation = match operation {
+            DiskOp::Write {
+                token,
+                file,
+                offset,
+                block,
+                durability: Durability::Synced,
+            } if self.is_lying => DiskOp::Write {
+                token,
+                file,
+                offset,
+                block,
+                durability: Durability::Cached,
+            },
+            other => other,
+        };
+        self.disk.submit(now, operation)
+    }
+
+    fn poll_completion(&mut self, now: Nanos) -> Option<Completion> {
+        self.disk.poll_completion(now)
+    }
+
+    fn flush(&mut self, now: Nanos) {
+        self.disk.flush(now);
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        self.disk.next_deadline()
+    }
+}

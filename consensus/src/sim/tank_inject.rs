@@ -1,0 +1,501 @@
+//! The faults of a run as they are carried out, and the operators who clean up after some.
+
+use core::net::SocketAddr;
+
+use lockstep_archive::directory::DirectoryError;
+use lockstep_archive::disk::DiskError;
+use lockstep_archive::recovery::RecoveryError;
+use lockstep_transport::time::{MILLISECOND, Nanos};
+
+use super::tank::{FaultMark, Tank, TankViolation};
+use super::tank_accident::{Accident, Misplaced, lose_segment, rot_log, rot_slot};
+use super::tank_member::{Crash, ELECTION_TIMEOUT_NS, TankMember};
+use super::tank_oracle::is_excused;
+use super::tank_plan::FaultClass;
+use crate::agent::birth::BirthError;
+use crate::agent::start::StartError;
+use crate::consensus_module::Role;
+
+/// Changing cold operations of a start, about.
+const START_OPERATIONS: u64 = 24;
+
+impl Tank {
+    /// The faults that are due now.
+    pub(super) fn inject(&mut self) -> Result<(), TankViolation> {
+        while let Some(class) = self.plan.take(self.now) {
+            let id = self.victim();
+            if self.carry_out(class, id) {
+                self.note_fault(id, class);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_fault(&mut self, member: usize, class: FaultClass) {
+        self.report.faults[class as usize] += 1;
+        let time = self.now;
+        self.faults.push(FaultMark {
+            time,
+            member,
+            class,
+        });
+    }
+
+    /// Milliseconds up to `longest`, as likely short as long.
+    fn a_while(&mut self, longest: u64) -> Nanos {
+        let most = longest >> self.random.range(0..6);
+        self.random.range(1..most.max(2)) as Nanos * MILLISECOND
+    }
+
+    fn leader(&self) -> Option<usize> {
+        self.members.iter().position(|member| {
+            let module = member.node().map(|node| &node.parts().module);
+            module.is_some_and(|module| module.role() == Role::Leader)
+        })
+    }
+
+    /// The member that a fault is meant for.
+    fn victim(&mut self) -> usize {
+        let any = self.random.range(0..self.members.len() as u64) as usize;
+        let is_biased = self.random.chance(self.plan.leader_bias());
+        self.leader().filter(|_| is_biased).unwrap_or(any)
+    }
+
+    /// Whether there was something to it.
+    fn carry_out(&mut self, class: FaultClass, id: usize) -> bool {
+        match class {
+            FaultClass::Kill => self.crash(id, Crash::Kill),
+            FaultClass::PowerLoss => self.crash(id, Crash::PowerLoss),
+            FaultClass::PowerLossOfAll => {
+                for member in 0..self.members.len() {
+                    self.crash(member, Crash::PowerLoss);
+                }
+                true
+            }
+            FaultClass::Pause => {
+                let until = self.now + self.a_while(900);
+                self.members[id].pause(until);
+                true
+            }
+            FaultClass::CrashInStart => self.crash_in_start(id),
+            FaultClass::Cut
+            | FaultClass::CutOneWay
+            | FaultClass::Isolate
+            | FaultClass::IsolateOneWay
+            | FaultClass::CutClient
+            | FaultClass::Clog => self.trouble_links(class, id),
+            FaultClass::DeposeLeader => self.depose_leader(),
+            FaultClass::Stall
+            | FaultClass::SlowDisk
+            | FaultClass::FailWrites
+            | FaultClass::FailReads
+            | FaultClass::FailPreparation
+            | FaultClass::FullDisk => self.trouble_disk(class, id),
+            FaultClass::RotUp => self.rot_running(id),
+            FaultClass::RotDown => self.send_accident(id, Accident::Rot),
+            FaultClass::RotSlot => self.send_accident(id, Accident::RotSlot),
+            FaultClass::LoseSegment => self.send_accident(id, Accident::LoseSegment),
+            FaultClass::Wipe => self.send_accident(id, Accident::Wipe),
+            FaultClass::SelfCopy => self.send_accident(id, Accident::SelfCopy),
+            FaultClass::Foreign => self.mix_up(id),
+            FaultClass::StaleBackup => self.send_backup(id),
+            FaultClass::ClockJump => {
+                let magnitude = 10_i64.pow(self.random.range(0..8) as u32);
+                let error = self.random.range(1..10) as i64 * magnitude * MILLISECOND;
+                let sign = if self.random.chance(0.5) { 1 } else { -1 };
+                self.members[id].set_clock(sign * error);
+                true
+            }
+            FaultClass::PauseClient => {
+                let until = self.now + self.a_while(2_500);
+                let client = self.random.range(0..self.clients.len() as u64) as usize;
+                self.clients[client].pause(until);
+                true
+            }
+        }
+    }
+
+    /// Ends a member that is up; it starts again after a while.
+    fn crash(&mut self, id: usize, crash: Crash) -> bool {
+        let has_stopped = self.members[id]
+            .node()
+            .is_some_and(|node| node.fault().is_some());
+        if self.members[id].is_unheard() && !has_stopped {
+            return false;
+        }
+        let crash = self.within_atlas(id, crash);
+        let is_up = self.members[id].node().is_some();
+        let seed = self.random.next_u64();
+        let until = self.now + self.a_while(800);
+        self.members[id].crash(&self.network, crash, seed, until);
+        self.oracle.on_crash(id);
+        is_up
+    }
+
+    /// A member without syncs loses with its host's power what it acknowledged: only where the
+    /// cluster survives that.
+    fn within_atlas(&mut self, id: usize, crash: Crash) -> Crash {
+        if crash == Crash::Kill || !self.members[id].is_unsynced() {
+            return crash;
+        }
+        if self.members[id].node().is_none() || !self.atlas.may_lose(id) {
+            return Crash::Kill;
+        }
+        let held = self.members[id].held();
+        self.atlas.rot_slot(id, held);
+        crash
+    }
+
+    fn any_crash(&mut self) -> Crash {
+        if self.random.chance(0.5) {
+            Crash::Kill
+        } else {
+            Crash::PowerLoss
+        }
+    }
+
+    fn crash_in_start(&mut self, id: usize) -> bool {
+        let operation = self.random.range(0..START_OPERATIONS);
+        let crash = self.any_crash();
+        let crash = if self.members[id].is_unsynced() {
+            Crash::Kill
+        } else {
+            crash
+        };
+        self.members[id].crash_in_start(operation, crash);
+        let crash = self.any_crash();
+        self.crash(id, crash);
+        true
+    }
+
+    fn cut(&mut self, from: SocketAddr, to: SocketAddr, until: Nanos) {
+        self.network.partition(from, to);
+        self.cuts.push((until, from, to));
+    }
+
+    /// Ends the cuts that are over.
+    pub(super) fn end_cuts(&mut self) {
+        let (now, network) = (self.now, &self.network);
+        self.cuts.retain(|(until, from, to)| {
+            if *until <= now {
+                network.heal_link(*from, *to);
+            }
+            *until > now
+        });
+    }
+
+    fn trouble_links(&mut self, class: FaultClass, id: usize) -> bool {
+        let until = self.now + self.a_while(1_200);
+        let count = self.members.len();
+        let own = self.members[id].member();
+        let both = [(true, true), (true, false), (false, true)];
+        let (outward, inward) = match class {
+            FaultClass::Cut | FaultClass::Isolate => (true, true),
+            FaultClass::CutClient => both[self.random.range(0..3) as usize],
+            _ => both[1 + self.random.range(0..2) as usize],
+        };
+        if class == FaultClass::CutClient {
+            let client = self.random.range(0..self.clients.len() as u64) as usize;
+            let client = self.clients[client].address();
+            let own = self.members[id].ingress();
+            self.cut_both((own, client), (outward, inward), until);
+            return true;
+        }
+        let is_of_all = matches!(class, FaultClass::Isolate | FaultClass::IsolateOneWay);
+        let other = (id + 1 + self.random.range(0..count as u64) as usize) % count;
+        for at in (0..count).filter(|at| *at != id && (is_of_all || *at == other)) {
+            let other = self.members[at].member();
+            if class == FaultClass::Clog {
+                self.network.clog(own, other, until);
+            } else {
+                self.cut_both((own, other), (outward, inward), until);
+            }
+        }
+        count > 1 && (is_of_all || other != id)
+    }
+
+    fn cut_both(
+        &mut self,
+        (one, other): (SocketAddr, SocketAddr),
+        (outward, inward): (bool, bool),
+        until: Nanos,
+    ) {
+        if outward {
+            self.cut(one, other, until);
+        }
+        if inward {
+            self.cut(other, one, until);
+        }
+    }
+
+    fn depose_leader(&mut self) -> bool {
+        let Some(id) = self.leader() else {
+            return false;
+        };
+        let until = self.now + self.random.range(1..4) as Nanos * ELECTION_TIMEOUT_NS;
+        let own = self.members[id].member();
+        for at in (0..self.members.len()).filter(|at| *at != id) {
+            let other = self.members[at].member();
+            self.cut_both((own, other), (true, true), until);
+        }
+        self.members.len() > 1
+    }
+
+    fn trouble_disk(&mut self, class: FaultClass, id: usize) -> bool {
+        let until = self.now + self.a_while(1_000);
+        let count = self.random.range(1..4) as u32;
+        let is_slow = self.random.chance(0.5);
+        let member = &mut self.members[id];
+        match class {
+            FaultClass::Stall => member.stall_disk(until),
+            FaultClass::SlowDisk => member.slow_disk(is_slow),
+            FaultClass::FailWrites => member.fail_writes(count),
+            FaultClass::FailReads => member.fail_reads(count),
+            FaultClass::FailPreparation => member.fail_preparation(),
+            _ => member.fill_disk(until),
+        }
+        true
+    }
+
+    /// Rot under a member that runs: nobody sees it before it reads there.
+    fn rot_running(&mut self, id: usize) -> bool {
+        self.note_repairs();
+        if self.members[id].node().is_none() || !self.may_rot(id) {
+            return false;
+        }
+        let held = self.members[id].held();
+        let Some(range) = rot_log(&self.members[id], &mut self.random) else {
+            return false;
+        };
+        self.atlas.rot_log(id, held, range);
+        true
+    }
+
+    /// Nothing is damaged before the cluster has formed and decided something.
+    fn may_rot(&self, id: usize) -> bool {
+        self.oracle.committed() > 0 && self.atlas.may_rot(id)
+    }
+
+    /// The member goes down, and before it starts again this happens to its directory: counted
+    /// when it does.
+    fn send_accident(&mut self, id: usize, accident: Accident) -> bool {
+        let crash = self.any_crash();
+        self.crash(id, crash);
+        self.members[id].await_accident(accident);
+        false
+    }
+
+    fn mix_up(&mut self, id: usize) -> bool {
+        let count = self.members.len();
+        let other = (id + 1) % count;
+        if other == id || self.oracle.committed() == 0 {
+            return false;
+        }
+        self.send_accident(id, Accident::Foreign(other));
+        if self.random.chance(0.5) {
+            self.send_accident(other, Accident::Foreign(id));
+        }
+        false
+    }
+
+    /// A backup tool runs, or what it made is put back once the directory has lived on.
+    fn send_backup(&mut self, id: usize) -> bool {
+        let outlived = (0..self.members.len()).find(|id| self.is_backup_outlived(*id));
+        if let Some(id) = outlived.filter(|id| self.atlas.may_lose(*id)) {
+            self.send_accident(id, Accident::Stale);
+        } else {
+            self.members[id].take_backup();
+            self.crash(id, Crash::Kill);
+        }
+        false
+    }
+
+    /// Whether all other members durably know a later start of the directory than its backup is of.
+    fn is_backup_outlived(&self, id: usize) -> bool {
+        let Some((_, (directory, start))) = self.members[id].backup() else {
+            return false;
+        };
+        let mut others = self.members.iter().enumerate().filter(|(at, _)| *at != id);
+        self.members.len() > 1
+            && others.all(|(_, other)| {
+                let known = other.known_start(id, *directory);
+                known.is_some_and(|known| known > *start + 1)
+            })
+    }
+
+    /// Members whose start is due are started on what has become of their directories.
+    pub(super) fn bring_up(&mut self) -> Result<(), TankViolation> {
+        for id in 0..self.members.len() {
+            self.members[id].free_disk(self.now);
+            if !self.members[id].is_due_to_start(self.now) {
+                continue;
+            }
+            if let Some(accident) = self.members[id].take_accident()
+                && self.suffer(id, accident)
+            {
+                self.note_fault(id, accident.class());
+            }
+            let started = self.members[id].start(&self.network);
+            self.oracle.on_restart(id);
+            match started {
+                Ok(()) if !self.members[id].has_forfeited() => self.atlas.on_start(id),
+                Ok(()) if self.atlas.is_demoted(id) => {}
+                Ok(()) if self.atlas.is_rotten(id) => self.demote(id),
+                Ok(()) => {
+                    let what = format!("member {id} gave up its voice without a reason");
+                    return Err(self.violation(what));
+                }
+                Err(error) => self.on_refused(id, &error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What happens to the directory of a member that is down. Whether it could.
+    fn suffer(&mut self, id: usize, accident: Accident) -> bool {
+        self.note_repairs();
+        let held = self.members[id].held();
+        let member = &mut self.members[id];
+        let may_rot = self.oracle.committed() > 0 && self.atlas.may_rot(id);
+        let may_lose = self.oracle.committed() > 0 && self.atlas.may_lose(id);
+        match accident {
+            Accident::Rot | Accident::LoseSegment if may_rot => {
+                let range = match accident {
+                    Accident::Rot => rot_log(member, &mut self.random),
+                    _ => lose_segment(member, &mut self.random),
+                };
+                if let Some(range) = range {
+                    self.atlas.rot_log(id, held, range);
+                }
+                range.is_some()
+            }
+            Accident::RotSlot if may_rot => {
+                let is_done = rot_slot(member, &mut self.random);
+                if is_done {
+                    self.atlas.rot_slot(id, held);
+                }
+                is_done
+            }
+            Accident::Wipe if may_lose => {
+                self.demote(id);
+                self.members[id].disk().wipe();
+                true
+            }
+            Accident::SelfCopy if may_lose => {
+                self.demote(id);
+                let disk = self.members[id].disk();
+                disk.copy_from(&disk.backup());
+                true
+            }
+            Accident::Foreign(other) => {
+                let theirs = self.members[other].disk().backup();
+                self.members[id].misplace(theirs);
+                true
+            }
+            Accident::Stale if may_lose && self.is_backup_outlived(id) => {
+                self.demote(id);
+                self.members[id].put_backup_back();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The directory of `id` counts no more.
+    fn demote(&mut self, id: usize) {
+        let held = self.members[id].held();
+        let state = self.members[id].disk().durable_state();
+        let term = state.map_or(i64::MAX, |state| state.leadership_term);
+        self.atlas.demote(id, held, term);
+    }
+
+    /// A member did not start: its operator does what the words ask for.
+    fn on_refused(&mut self, id: usize, error: &StartError) -> Result<(), TankViolation> {
+        if let Some(Misplaced { own, found }) = self.members[id].take_misplaced() {
+            let disk = self.members[id].disk();
+            let is_foreign = matches!(error, StartError::Birth(BirthError::Foreign { .. }));
+            if !is_foreign || disk.backup() != found {
+                let what = format!("9.1: another's directory under member {id}: {error}");
+                return Err(self.violation(what));
+            }
+            disk.restore_in_place(&own);
+        } else if is_damage(error) && self.atlas.is_rotten(id) {
+            // Another place for its directory.
+            self.demote(id);
+            self.members[id].disk().wipe();
+        } else if !is_crash(error) && !is_full(error, &self.members[id]) {
+            return Err(self.violation(format!("member {id} does not start: {error}")));
+        }
+        let at = self.now + self.a_while(200);
+        self.members[id].start_at(at);
+        Ok(())
+    }
+
+    /// Members that stopped for a reason are started again.
+    pub(super) fn look_after_members(&mut self) {
+        for id in 0..self.members.len() {
+            let member = &self.members[id];
+            let fault = member.node().and_then(|node| node.fault());
+            let is_rotten = self.atlas.is_rotten(id);
+            if fault.is_some_and(|fault| is_excused(fault, member, is_rotten)) {
+                self.crash(id, Crash::Kill);
+            }
+        }
+    }
+
+    /// Faults are over: members under which the log rotted are started again, so that they see it.
+    pub(super) fn restart_rotten(&mut self) {
+        for id in 0..self.members.len() {
+            if self.atlas.is_rotten(id) {
+                self.crash(id, Crash::Kill);
+            }
+        }
+    }
+
+    /// Takes off the list what has been repaired: committed again and equal on the disk.
+    pub(super) fn note_repairs(&mut self) {
+        for id in 0..self.members.len() {
+            let member = &self.members[id];
+            let Some(node) = member.node().filter(|_| self.atlas.is_rotten(id)) else {
+                continue;
+            };
+            let module = &node.parts().module;
+            if module.is_damaged() {
+                continue;
+            }
+            let (commit, oracle) = (module.commit(), &self.oracle);
+            self.atlas.repair(id, |(from, to)| {
+                let good = oracle.range(from, to).filter(|_| to <= commit);
+                good.is_some_and(|good| member.holds_durably(from, good))
+            });
+        }
+    }
+}
+
+fn is_damage(error: &StartError) -> bool {
+    matches!(
+        error,
+        StartError::Birth(BirthError::Damaged { .. })
+            | StartError::Directory(DirectoryError::Damaged { .. })
+    )
+}
+
+fn is_crash(error: &StartError) -> bool {
+    let crashed = DiskError::Crashed;
+    match error {
+        StartError::Disk(error)
+        | StartError::Directory(DirectoryError::Disk(error))
+        | StartError::Recovery(RecoveryError::Disk(error)) => *error == crashed,
+        _ => false,
+    }
+}
+
+fn is_full(error: &StartError, member: &TankMember) -> bool {
+    let is_of_space = matches!(
+        error,
+        StartError::Room(_)
+            | StartError::Disk(DiskError::Full { .. })
+            | StartError::Directory(DirectoryError::Disk(DiskError::Full { .. }))
+    );
+    is_of_space && member.full_until().is_some()
+}

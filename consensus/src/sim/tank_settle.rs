@@ -1,0 +1,161 @@
+//! The end of a run: what must become true once all faults are over.
+
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+
+use super::tank::{Tank, TankViolation};
+use super::tank_client::TankClient;
+use super::tank_member::TankMember;
+use crate::consensus_module::Role;
+use crate::membership::Standing;
+use crate::notice::NodeNotice;
+
+/// Virtual time from the end of the faults until every request is answered.
+const LIVENESS_BOUND_NS: Nanos = 30 * SECOND;
+
+/// Virtual time from then on until all members have the same log and state.
+const SETTLE_BOUND_NS: Nanos = 10 * SECOND;
+
+/// So long nothing changes any more: several times what an election takes to begin.
+const QUIET_NS: Nanos = 600 * MILLISECOND;
+
+/// Virtual time after which a cluster that has lost its quorum must have said so.
+const LOST_NS: Nanos = 4 * SECOND;
+
+impl Tank {
+    /// All faults are over: every request is answered, all members have one log and one state, one
+    /// of them leads and goes on to lead. Or a majority of the directories is lost: then nobody
+    /// leads, and the members say why.
+    pub(super) fn settle(&mut self) -> Result<(), TankViolation> {
+        if self.atlas.is_quorum_lost() {
+            return self.stand_still();
+        }
+        let bound = self.now + LIVENESS_BOUND_NS;
+        while !self.clients.iter().all(TankClient::is_done) {
+            self.moment(false)?;
+            if self.now > bound {
+                let clients: Vec<String> = self.clients.iter().map(TankClient::describe).collect();
+                let members = self.describe_members();
+                let what = format!("LV1: no answer in time: {clients:?} {members:?}");
+                return Err(self.violation(what));
+            }
+        }
+        let bound = self.now + SETTLE_BOUND_NS;
+        while self.now < bound && !self.is_settled() {
+            self.moment(false)?;
+        }
+        let term = self.leaders();
+        let end = self.now + QUIET_NS;
+        while self.now < end {
+            self.moment(false)?;
+        }
+        self.audit(&term)
+    }
+
+    fn describe_members(&self) -> Vec<String> {
+        self.members.iter().map(TankMember::describe).collect()
+    }
+
+    /// Who leads which term.
+    fn leaders(&self) -> Vec<(usize, i64)> {
+        let leads = |member: &TankMember| {
+            let module = member.node().map(|node| &node.parts().module);
+            module.is_some_and(|module| module.role() == Role::Leader)
+        };
+        let members = self.members.iter().enumerate();
+        let leaders = members.filter(|(_, member)| leads(member));
+        leaders.map(|(id, member)| (id, member.term())).collect()
+    }
+
+    fn is_settled(&mut self) -> bool {
+        self.note_repairs();
+        let sound = || self.members.iter().filter(|member| !member.has_diverged());
+        let is_sound = |member: &TankMember| {
+            let node = member.node();
+            node.is_some_and(|node| {
+                let standing = node.parts().membership.standing();
+                let is_final = matches!(standing, Standing::Voter | Standing::Learner);
+                is_final && !node.parts().module.is_damaged()
+            })
+        };
+        let state = sound().next().map(TankMember::applied_state);
+        let is_one = sound().all(|member| Some(member.applied_state()) == state);
+        let is_whole = (0..self.members.len()).all(|id| !self.atlas.is_rotten(id));
+        is_one && is_whole && sound().all(is_sound) && self.leaders().len() == 1
+    }
+
+    /// Everybody has applied the same log to the same effect, and the leader of a while ago leads.
+    fn audit(&mut self, leaders: &[(usize, i64)]) -> Result<(), TankViolation> {
+        let now_lead = self.leaders();
+        if leaders.len() != 1 || now_lead != leaders {
+            let what = format!(
+                "LV1: after all faults {leaders:?} led, and then {now_lead:?}: {:?}",
+                self.describe_members()
+            );
+            return Err(self.violation(what));
+        }
+        let sound = || self.members.iter().filter(|member| !member.has_diverged());
+        let states: Vec<_> = sound().map(TankMember::applied_state).collect();
+        if let Some(id) = states.iter().position(|state| *state != states[0]) {
+            let what = format!(
+                "oracle 6: of the sound members number {id} has {:?}, the first {:?}: {:?}",
+                states[id],
+                states[0],
+                self.describe_members()
+            );
+            return Err(self.violation(what));
+        }
+        self.audit_disks()?;
+        if !self.is_settled() {
+            let what = format!("LV5: not all is repaired: {:?}", self.describe_members());
+            return Err(self.violation(what));
+        }
+        Ok(())
+    }
+
+    fn audit_disks(&self) -> Result<(), TankViolation> {
+        for member in &self.members {
+            let outcome = self.oracle.audit_disk(member, !self.report.is_lost);
+            outcome.map_err(|what| self.violation(what))?;
+        }
+        Ok(())
+    }
+
+    /// A majority of the directories is lost: nobody leads, nothing is committed, and each member
+    /// says what it is or whom it misses.
+    fn stand_still(&mut self) -> Result<(), TankViolation> {
+        self.report.is_lost = true;
+        let committed = self.oracle.committed();
+        let end = self.now + LOST_NS;
+        while self.now < end {
+            self.moment(false)?;
+        }
+        let leaders = self.leaders();
+        if !leaders.is_empty() || self.oracle.committed() != committed {
+            let what = format!(
+                "9.1: {} of the directories are lost, and {leaders:?} lead: {:?}",
+                self.atlas.demoted(),
+                self.describe_members()
+            );
+            return Err(self.violation(what));
+        }
+        for id in 0..self.members.len() {
+            let kinds: &[NodeNotice] = if self.atlas.is_demoted(id) {
+                &[NodeNotice::IsLearner, NodeNotice::FormationWaits]
+            } else {
+                &[NodeNotice::NoLeader, NodeNotice::ReturnWaits]
+            };
+            let node = self.members[id].node();
+            let notices = node.map(|node| &node.parts().notices);
+            let has_said = |n: &crate::notice::NodeNotices| kinds.iter().any(|k| n.count(*k) > 0);
+            if !notices.is_some_and(has_said) {
+                let what = format!(
+                    "no word: a majority of the directories is lost, and member {id} does not say \
+                     what it waits for: {}",
+                    self.members[id].describe()
+                );
+                return Err(self.violation(what));
+            }
+        }
+        self.audit_disks()
+    }
+}
