@@ -15,7 +15,8 @@ use lockstep_consensus::notice::NodeNotice;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::notices::NoticeKind;
-use lockstep_transport::time::{MILLISECOND, SECOND};
+use lockstep_transport::sim::LinkProfile;
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, SECOND};
 use small_cluster::{Setup, SmallCluster};
 
 /// How a member's service answers the message "odd"; everything else is echoed everywhere.
@@ -132,6 +133,26 @@ fn a_leader_that_differs_alone_stops_before_its_answer_leaves() {
     assert_eq!(stage.stopped(), [0]);
     let next = stage.cluster.leader().expect("a healthy member leads");
     assert!(stage.noted(next, NodeNotice::VoidResponse) > 0);
+}
+
+#[test]
+fn a_leader_that_differs_alone_stops_on_bad_links_too_and_its_answer_never_leaves() {
+    for loss in [0.05, 0.15, 0.3] {
+        let ways = [Way::Wrong(1), Way::Right, Way::Right];
+        let mut stage = stage(ways, ResponsesMode::Replicated);
+        stage.cluster.network.set_profile(LinkProfile {
+            delay_ns: 100 * MICROSECOND,
+            jitter_ns: MILLISECOND,
+            loss,
+            duplicate: 0.2,
+            reorder: 0.2,
+            ..LinkProfile::default()
+        });
+        stage.ask();
+        stage.cluster.run(20 * SECOND);
+        assert_eq!(stage.answers(), RIGHT, "at a loss of {loss}");
+        assert_eq!(stage.stopped(), [0], "at a loss of {loss}");
+    }
 }
 
 #[test]
