@@ -6,15 +6,17 @@
 
 mod recorded_log;
 
-use lockstep_archive::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::ack_mark::{ACK_MARK_FILE, AckRecord};
 use lockstep_archive::catalog::CATALOG_FILE;
 use lockstep_archive::directory::Directory;
 use lockstep_archive::disk::{Disk, DiskError};
 use lockstep_archive::node_state::{NODE_STATE_FILE, NodeState};
 use lockstep_archive::recorder::SyncMode;
+use lockstep_archive::recovery::{Acknowledged, FrameMeaning, recover};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::position::Position;
-use recorded_log::{REQUEST, RecordedLog, catalog, recover_log};
+use recorded_log::{MTU, REQUEST, RecordedLog, catalog, geometry, meaning_of, recover_log};
 
 const BUDGET: u64 = 64 << 20;
 
@@ -322,4 +324,31 @@ fn intact_frames_out_of_reach_of_one_write_are_damage_even_after_a_power_cut() {
     let (_, recovered) = recover_log(&mut disk.clone(), 0).unwrap();
     let lost = recovered.lost.expect("damage");
     assert_eq!((lost.position, lost.term), (end, 1));
+}
+
+#[test]
+fn what_a_frame_above_the_damage_calls_committed_is_no_torn_tail_even_after_a_power_cut() {
+    let (disk, marked, acknowledged) = killed_with_a_stale_mark(1, 3);
+    assert!(disk.flip_bit("0-0.rec", marked as usize + 100, 2));
+    disk.crash(1);
+    disk.restart();
+    // Nothing is known of the mark, and all of it is within the reach of one write.
+    let known = Acknowledged {
+        mark: AckRecord::default(),
+        is_mark_lost: false,
+        term_max: 1,
+    };
+    for committed in [0, acknowledged] {
+        let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
+        let saying = |frame: &[u8]| FrameMeaning {
+            leader_commit: committed,
+            ..meaning_of(frame)
+        };
+        // Another disk with the same bytes: a recovery erases a torn tail.
+        let mut disk = disk.fork();
+        let found = recover(&mut disk, &mut log, &known, &catalog(), saying).unwrap();
+        assert_eq!(found.end, marked);
+        let expected = (committed > 0).then_some(acknowledged);
+        assert_eq!(found.lost.map(|lost| lost.position), expected);
+    }
 }

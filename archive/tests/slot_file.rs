@@ -42,3 +42,20 @@ fn unflushed_records_torn_by_a_crash_leave_the_last_synced_one() {
         );
     }
 }
+
+#[test]
+fn a_record_that_was_written_cold_is_in_both_slots() {
+    for rotten in 0..2 {
+        let mut disk = SimDisk::new(SimDiskConfig::default());
+        let first = [1; RECORD_LENGTH];
+        let mut slots = SlotFile::create(&mut disk, &ACK_MARK_FILE, &first).expect("created");
+        let second = [2; RECORD_LENGTH];
+        slots.write(&mut disk, &second).expect("written");
+        assert!(disk.overwrite(ACK_MARK_FILE.name, rotten * 4096 + 20, &[0xA5; 16]));
+        let found = SlotFile::inspect(&mut disk, &ACK_MARK_FILE).expect("readable");
+        let SlotContent::Valid { record, .. } = found else {
+            panic!("slot {rotten} has rotted, and the other one is no record");
+        };
+        assert_eq!(record, second, "slot {rotten} has rotted");
+    }
+}
