@@ -231,6 +231,41 @@ fn a_wiped_member_is_heard_again_and_gets_the_whole_log() {
 }
 
 #[test]
+fn a_member_that_knows_more_to_be_committed_than_its_leader_has_stops_and_cuts_nothing() {
+    // First what only its mark says, then what only its frames say.
+    for is_marked in [true, false] {
+        let mut cluster = formed();
+        cluster.answer(5);
+        cluster.run(200 * MILLISECOND);
+        let older = [1, 2].map(|id| (id, cluster.disk(id).backup()));
+        if is_marked {
+            // One entry, and none after it that tells of its commit.
+            cluster.connect(|_| {});
+            cluster.run(100 * MILLISECOND);
+        } else {
+            cluster.answer(1);
+        }
+        let end = cluster.durable(0);
+        let before = log(&cluster, 0, end);
+        for id in 0..3 {
+            cluster.kill(id);
+        }
+        for (id, backup) in &older {
+            cluster.disk(*id).restore_in_place(backup);
+            cluster.start(*id);
+        }
+        cluster.run(5 * SECOND);
+        assert!(cluster.leader().is_some(), "who knows of more is down");
+        cluster.start(0);
+        cluster.run(2 * SECOND);
+        let fault = cluster.fault(0).map(ToString::to_string);
+        let words = fault.unwrap_or_default();
+        assert!(words.contains("was committed up to"), "{is_marked} {words}");
+        assert!(log(&cluster, 0, end) == before, "{is_marked}: it was cut");
+    }
+}
+
+#[test]
 fn a_directory_that_lost_a_part_is_damaged_and_never_blank() {
     let mut cluster = formed();
     cluster.answer(5);
