@@ -193,6 +193,9 @@ impl<P: DatagramPort> ClusterClient<P> {
         work += self.egress.do_work(now, &mut self.port);
         self.port.flush(now);
         self.hear_port(now);
+        if let Some((member, count)) = self.egress.take_too_long() {
+            self.conversation.on_too_long_messages(now, member, count);
+        }
         work
     }
 

@@ -366,6 +366,12 @@ impl Conversation {
         self.refusals.note(now, kind, detail);
     }
 
+    /// Messages of `member` were longer than is taken: they are lost.
+    pub fn on_too_long_messages(&mut self, now: Nanos, member: usize, count: u64) {
+        self.counters.messages_too_long += count;
+        self.note_member(now, ClientNotice::MessageTooLong, member);
+    }
+
     fn lose_leader(&mut self, now: Nanos) {
         if self.session.on_leader_lost(now) {
             self.counters.leader_losses += 1;

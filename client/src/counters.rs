@@ -9,6 +9,8 @@ pub struct ClientCounters {
     pub datagrams_invalid: u64,
     /// Datagrams of strangers, or of streams that do not concern this client.
     pub datagrams_unexpected: u64,
+    /// Messages on egress longer than the client takes.
+    pub messages_too_long: u64,
     /// Messages on egress that do not decode.
     pub messages_invalid: u64,
     /// Messages on egress of another session, or from a member that does not serve this one.

@@ -47,6 +47,7 @@ pub struct EgressImages {
     stream_id: i32,
     receiver_id: i64,
     opened: u64,
+    too_long: Option<(usize, u64)>,
 }
 
 /// What became of a packet.
@@ -73,6 +74,7 @@ impl EgressImages {
             stream_id,
             receiver_id,
             opened: 0,
+            too_long: None,
         }
     }
 
@@ -92,8 +94,13 @@ impl EgressImages {
         match (known, packet) {
             (Some(egress), _) => {
                 egress.last_heard = now;
+                let before = egress.image.receiver_counters().foreign;
                 egress.image.on_packet(now, packet);
-                Admitted::Yes
+                if egress.image.receiver_counters().foreign > before {
+                    Admitted::Unexpected
+                } else {
+                    Admitted::Yes
+                }
             }
             (None, Packet::Setup(setup)) if setup.stream_id() == self.stream_id => {
                 self.on_setup(now, (source, member), setup, kept)
@@ -174,11 +181,22 @@ impl EgressImages {
                 break;
             }
             let origin = egress.origin;
+            let before = egress.image.counters().messages_too_long;
             work += egress.image.poll(limit - work, &mut |message| {
                 handler(origin, message.payload)
             });
+            let more = egress.image.counters().messages_too_long - before;
+            if more > 0 {
+                let (_, count) = self.too_long.unwrap_or_default();
+                self.too_long = Some((origin.member, count + more));
+            }
         }
         work
+    }
+
+    /// A member of which messages were longer than is taken since it was last asked, and how many.
+    pub const fn take_too_long(&mut self) -> Option<(usize, u64)> {
+        self.too_long.take()
     }
 
     /// When the image was last heard of, and whether it has ended; `None` when there is none.

@@ -95,7 +95,8 @@ impl IngressStreams {
             .is_some_and(|s| matches!(s.publication.offer(now, parts), Offer::Accepted(_)))
     }
 
-    /// Hands over a control frame that came from `source`. Returns whether it concerns a stream.
+    /// Hands over a control frame that came from `source`. Returns whether it concerns a stream
+    /// and has its place in it.
     pub fn on_packet(&mut self, now: Nanos, source: SocketAddr, packet: &Packet<'_>) -> bool {
         let session_id = packet.session_id();
         let concerned = self
@@ -103,10 +104,7 @@ impl IngressStreams {
             .iter_mut()
             .chain(&mut self.ending)
             .find(|s| Some(s.publication.session_id()) == session_id && s.address == source);
-        concerned.is_some_and(|stream| {
-            stream.publication.on_packet(now, packet);
-            true
-        })
+        concerned.is_some_and(|stream| stream.publication.on_packet(now, packet))
     }
 
     /// Puts what was offered on the wire.

@@ -44,6 +44,8 @@ pub enum ClientNotice {
     NoLeader = 10,
     /// A member that was asked did not answer in time.
     MemberUnheard = 11,
+    /// A message on egress is longer than this client takes: it is lost.
+    MessageTooLong = 12,
 }
 
 impl NoticeKind for ClientNotice {
@@ -64,7 +66,7 @@ impl NoticeKind for ClientNotice {
 
 impl ClientNotice {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::UnknownSource,
         Self::DamagedDatagram,
         Self::UnknownStream,
@@ -77,6 +79,7 @@ impl ClientNotice {
         Self::IngressRefused,
         Self::NoLeader,
         Self::MemberUnheard,
+        Self::MessageTooLong,
     ];
 
     /// Whether the subject of its notices is a member.
@@ -88,6 +91,7 @@ impl ClientNotice {
                 | Self::DamagedEndpoints
                 | Self::NoLeader
                 | Self::MemberUnheard
+                | Self::MessageTooLong
         )
     }
 
@@ -106,6 +110,7 @@ impl ClientNotice {
             Self::IngressRefused => "there is no memory for a stream to a member",
             Self::NoLeader => "a member that was asked knows no leader",
             Self::MemberUnheard => "a member that was asked did not answer",
+            Self::MessageTooLong => "a message was longer than this client takes, and is lost",
         }
     }
 
@@ -115,7 +120,7 @@ impl ClientNotice {
             Self::UnknownSource => {
                 "give the client all members' addresses, as the members themselves name them"
             }
-            Self::EgressRefused => {
+            Self::EgressRefused | Self::MessageTooLong => {
                 "raise the client's egress_term_length_max and response_length_max to what the \
                  cluster uses"
             }

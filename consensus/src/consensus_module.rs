@@ -15,6 +15,7 @@ mod follower;
 mod leader;
 mod log_state;
 mod node_vote;
+mod oddities;
 
 use lockstep_archive::ack_mark::LostAcks;
 use lockstep_transport::position::Position;
@@ -26,12 +27,15 @@ use self::follower::Following;
 use self::leader::Leading;
 use self::log_state::LogState;
 use self::node_vote::NodeVote;
+use self::oddities::Oddities;
 use crate::action::{Action, Actions, HaltReason};
 use crate::event::Event;
 use crate::leadership_term::{TermHistory, term_at};
 use crate::member::{LeadershipTermId, MEMBERS_MAX, MemberId, TermBase};
 use crate::membership::Standing;
 use crate::message::MemberMessage;
+
+pub use self::oddities::Oddity;
 
 /// What the module needs to know of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +105,7 @@ pub struct ConsensusModule {
     /// Greatest incarnation heard of each member; older datagrams are dropped.
     incarnations: [u64; MEMBERS_MAX],
     prng: Prng,
+    oddities: Oddities,
     is_started: bool,
     is_halted: bool,
 }
@@ -158,6 +163,7 @@ impl ConsensusModule {
             voters: u8::MAX,
             incarnations,
             prng: Prng::new(seed),
+            oddities: Oddities::default(),
             is_started: false,
             is_halted: false,
         }

@@ -78,6 +78,10 @@ pub enum NodeNotice {
     MemberExcluded = 13,
     /// The leader counts this member no more: their logs parted after this one had joined.
     ExcludedByLeader = 14,
+    /// A member says that it leads a term that another one leads.
+    SecondLeader = 15,
+    /// Leading: a member acknowledges more log than there is.
+    AckBeyondLog = 16,
 
     // Log stream: frames from the leader, status messages and NAKs to it.
     /// A datagram of a member is no frame of the protocol.
@@ -212,6 +216,12 @@ pub enum NodeNotice {
     AnswerDisplaced = 212,
     /// There is no memory for a stream to a client.
     EgressMemory = 213,
+    /// A client's status message or NAK has no place in its stream, or it refuses the stream.
+    EgressPacketRefused = 214,
+    /// A frame of an ingress stream that has no place in it.
+    IngressFrameMisplaced = 215,
+    /// A message of a client is longer than any that is taken. The client is not told.
+    IngressMessageTooLong = 216,
 
     // Sessions: requests, acknowledgements, egress.
     /// A message of a session came from an address that is not its client's.
@@ -303,6 +313,8 @@ impl NoticeKind for NodeNotice {
             | Self::UnknownEgressStream
             | Self::UnknownIngressStream
             | Self::ForeignSession
+            | Self::EgressPacketRefused
+            | Self::IngressFrameMisplaced
             | Self::ConnectAwaitsOpening => LATE_NS,
             Self::ConnectWithoutLeader => SECOND,
             _ => 0,

@@ -100,3 +100,20 @@ fn a_connect_that_waits_for_room_in_the_log_is_counted_once_per_attempt() {
     let asked = client.counters().connect_requests;
     assert!((1..=asked).contains(&waited), "{waited} of {asked}");
 }
+
+#[test]
+fn a_client_says_that_an_answer_was_longer_than_it_takes() {
+    let mut cluster = formed();
+    let client = cluster.connect(|config| config.response_length_max = 1_000);
+    cluster.offer(client, &[7; 2_000]);
+    cluster.run(SECOND);
+    let client = &mut cluster.clients[client].client;
+    assert_eq!(client.counters().messages_too_long, 1);
+    let mut notices = std::iter::from_fn(|| client.take_notice());
+    let notice = notices.find(|notice| notice.kind == ClientNotice::MessageTooLong);
+    let line = Line(notice.expect("it says so")).to_string();
+    assert!(
+        line.contains("is lost (member 0 at 10.0.0.1:1); raise the client's"),
+        "{line}"
+    );
+}

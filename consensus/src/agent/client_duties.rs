@@ -54,10 +54,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 None => Err(NodeNotice::DamagedClientDatagram),
                 Some((session_id, packet @ (Packet::StatusMessage(_) | Packet::Nak(_)))) => {
                     let channels = &mut parts.channels;
-                    let is_known = channels.on_packet(now, source, session_id, &packet);
-                    is_known
-                        .then_some(())
-                        .ok_or(NodeNotice::UnknownEgressStream)
+                    channels.on_packet(now, source, session_id, &packet)
                 }
                 Some((_, packet)) => {
                     let callers = Callers {
@@ -283,6 +280,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             });
         work += parts.images.do_work(now, port);
         parts.ingress_port.flush(now);
+        while let Some((kind, source)) = parts.images.take_displaced() {
+            parts.notices.note(now, kind, Detail::at(source));
+        }
         while let Some((kind, detail, count)) = parts.channels.take_mishap() {
             parts.notices.note_many(now, kind, detail, count);
         }

@@ -172,9 +172,10 @@ impl EgressChannel {
         self.publication.counters().back_pressured
     }
 
-    /// Hands over a status message or NAK of the client.
-    pub fn on_packet(&mut self, now: Nanos, packet: &Packet<'_>) {
-        self.publication.on_packet(now, packet);
+    /// Hands over a status message or NAK of the client. Returns `false` for one that has no
+    /// place in the stream, or refuses it.
+    pub fn on_packet(&mut self, now: Nanos, packet: &Packet<'_>) -> bool {
+        self.publication.on_packet(now, packet)
     }
 
     /// Transport session id of the publication.

@@ -330,13 +330,16 @@ impl EgressChannels {
     }
 
     /// Hands a control frame from `source` to the publication it concerns.
+    ///
+    /// # Errors
+    /// Why it was not taken.
     pub fn on_packet(
         &mut self,
         now: Nanos,
         source: SocketAddr,
         session_id: i32,
         packet: &Packet<'_>,
-    ) -> bool {
+    ) -> Result<(), NodeNotice> {
         let hash = stream_hash(address_hash(self.seed, source), session_id);
         let table = &self.table;
         let index = self.streams.find(hash, |index| {
@@ -344,14 +347,15 @@ impl EgressChannels {
                 channel.transport_session_id() == session_id && channel.address() == source
             })
         });
-        let Some(index) = index else {
-            return false;
-        };
+        let index = index.ok_or(NodeNotice::UnknownEgressStream)?;
         if let Some(channel) = self.table.at_mut(index) {
-            channel.on_packet(now, packet);
+            let is_taken = channel.on_packet(now, packet);
             self.ready.push_back(index);
+            if !is_taken {
+                return Err(NodeNotice::EgressPacketRefused);
+            }
         }
-        true
+        Ok(())
     }
 
     /// Lets channels send whose moment has come or that something happened to; drops those

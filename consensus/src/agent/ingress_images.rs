@@ -74,6 +74,8 @@ type Handled = (PollAction, Standing);
 struct Displaced {
     half_open: Option<SocketAddr>,
     stranger: Option<SocketAddr>,
+    /// Whose message was longer than any that is taken.
+    too_long: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -139,10 +141,13 @@ impl IngressImages {
         }
     }
 
-    /// Whose stream gave way to another one's, and how far it had come.
+    /// Whose stream gave way to another one's, or said more than is taken.
     pub fn take_displaced(&mut self) -> Option<(NodeNotice, SocketAddr)> {
         if let Some(source) = self.displaced.half_open.take() {
             return Some((NodeNotice::HalfOpenDisplaced, source));
+        }
+        if let Some(source) = self.displaced.too_long.take() {
+            return Some((NodeNotice::IngressMessageTooLong, source));
         }
         let source = self.displaced.stranger.take()?;
         Some((NodeNotice::StrangerDisplaced, source))
@@ -202,8 +207,7 @@ impl IngressImages {
     ) -> Result<(), NodeNotice> {
         let session_id = packet.session_id().unwrap_or_default();
         if let Some(index) = self.find(source, session_id) {
-            self.hand_over(now, index, packet);
-            return Ok(());
+            return self.hand_over(now, index, packet);
         }
         match packet {
             Packet::Setup(setup) if setup.stream_id() == INGRESS_STREAM_ID => {
@@ -230,14 +234,19 @@ impl IngressImages {
         }
     }
 
-    fn hand_over(&mut self, now: Nanos, index: u32, packet: &Packet<'_>) {
+    fn hand_over(&mut self, now: Nanos, index: u32, packet: &Packet<'_>) -> Result<(), NodeNotice> {
         if let Some(row) = self.table.at_mut(index) {
+            let before = row.image.receiver_counters().foreign;
             row.image.on_packet(now, packet);
+            if row.image.receiver_counters().foreign > before {
+                return Err(NodeNotice::IngressFrameMisplaced);
+            }
             if !row.image.is_polled_out() && self.unread.push_back(index) {
                 self.unasked += 1;
             }
             self.ready.push_back(index);
         }
+        Ok(())
     }
 
     /// The first message of a half-open stream: it gets an image if a client begins like that.
@@ -275,7 +284,7 @@ impl IngressImages {
         self.half_open.forget(source, session_id);
         self.insert(image, standing);
         if let Some(index) = self.find(source, session_id) {
-            self.hand_over(now, index, &Packet::Data(*data));
+            self.hand_over(now, index, &Packet::Data(*data))?;
         }
         Ok(())
     }
@@ -497,6 +506,7 @@ impl IngressImages {
         let (source, before) = (row.image.source(), row.standing);
         let mut standing = before;
         let mut is_put_off = row.is_put_off;
+        let too_long = row.image.counters().messages_too_long;
         let consumed = row.image.poll(FRAGMENTS_PER_POLL, &mut |message| {
             let (action, seen) = handler(source, standing, is_put_off, &message);
             standing = seen;
@@ -504,6 +514,9 @@ impl IngressImages {
             action
         });
         row.is_put_off = is_put_off;
+        if row.image.counters().messages_too_long > too_long {
+            self.displaced.too_long = Some(source);
+        }
         if !row.image.is_polled_out() {
             self.unread.push_back(index);
         }

@@ -13,6 +13,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{Nanos, SECOND};
 
 use super::cluster_node::ClusterNode;
+use crate::consensus_module::Oddity;
 use crate::member::{MEMBERS_MAX, MemberId};
 use crate::message::MemberMessage;
 use crate::notice::NodeNotice;
@@ -133,6 +134,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.watch_own_log(now, is_due);
         self.watch_leader(now, is_due);
         self.watch_answers(now, is_due);
+        self.watch_oddities(now);
         if is_due {
             self.watch_followers(now, started);
         }
@@ -155,6 +157,21 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         while let Some(trouble) = parts.ingress_port.take_trouble() {
             let (kind, detail) = port_notice(&trouble, NodeNotice::SendToClientRefused);
             parts.notices.note_many(now, kind, detail, trouble.count);
+        }
+    }
+
+    /// Notes what members said that cannot be.
+    fn watch_oddities(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        while let Some((oddity, member, count)) = parts.module.take_oddity() {
+            let kind = match oddity {
+                Oddity::SecondLeader => NodeNotice::SecondLeader,
+                Oddity::AckBeyondLog => NodeNotice::AckBeyondLog,
+            };
+            let address = parts.identity.members[usize::from(member)].member;
+            let values = [parts.module.term(), parts.store.append(), 0, 0];
+            let detail = Detail::of(member).with_source(address).with_values(values);
+            parts.notices.note_many(now, kind, detail, count);
         }
     }
 

@@ -7,7 +7,7 @@
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
-use super::{ConsensusModule, Role};
+use super::{ConsensusModule, Oddity, Role};
 use crate::action::{Action, Actions, HaltReason};
 use crate::event::LogHash;
 use crate::leadership_term::{TERMS_MAX, truncation_point};
@@ -131,6 +131,7 @@ impl ConsensusModule {
         // Two leaders in one term cannot be (E1): whoever claims it is not believed.
         let is_other = self.following.leader.is_some_and(|leader| leader != from);
         if self.role == Role::Leader || is_other {
+            self.oddities.note(Oddity::SecondLeader, from);
             return false;
         }
         self.leave_role(now, actions);

@@ -5,7 +5,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use super::commit::quorum_position;
-use super::{ConsensusModule, Role};
+use super::{ConsensusModule, Oddity, Role};
 use crate::action::{Action, Actions, HaltReason};
 use crate::event::LogHash;
 use crate::member::{MEMBERS_MAX, MemberId, TermBase};
@@ -369,7 +369,11 @@ impl ConsensusModule {
         let Some(entry_end) = self.leading.entry_end else {
             return;
         };
-        if durable < entry_end || durable > self.log.append {
+        if durable > self.log.append {
+            self.oddities.note(Oddity::AckBeyondLog, member);
+            return;
+        }
+        if durable < entry_end {
             return;
         }
         if let Some(own) = self.leading.other_hash(checkpoint) {

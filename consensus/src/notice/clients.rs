@@ -269,4 +269,38 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: "give the node more memory, or form the cluster with a lower `sessions_max`",
     },
+    Row {
+        kind: NodeNotice::EgressPacketRefused,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "{source} reports on its egress stream what cannot be, or refuses the stream"
+            )
+        },
+        remedy: LATE,
+    },
+    Row {
+        kind: NodeNotice::IngressFrameMisplaced,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "{source} sends frames that have no place in its ingress stream"
+            )
+        },
+        remedy: LATE,
+    },
+    Row {
+        kind: NodeNotice::IngressMessageTooLong,
+        text: |detail, _, f| {
+            let source = Source(detail.source);
+            write!(
+                f,
+                "{source} sent a message that is longer than any that is taken: it is dropped, and \
+                 its client is not told"
+            )
+        },
+        remedy: "run a client of the same version of lockstep, which refuses such requests itself",
+    },
 ];

@@ -181,6 +181,32 @@ pub(super) const ROWS: &[Row] = &[
         remedy: "keep all directories as they are, check the disk and the memory of both hosts, \
                  and restart this member, so that it reads its log back",
     },
+    Row {
+        kind: NodeNotice::SecondLeader,
+        text: |detail, _, f| {
+            let (member, source, term) = (detail.subject, Source(detail.source), detail.values[0]);
+            write!(
+                f,
+                "member {member} at {source} says that it leads term {term}, which another member \
+                 leads: it is not believed"
+            )
+        },
+        remedy: "keep all directories as they are; look for two processes with one member's \
+                 address, and for a directory that was put back from an older state",
+    },
+    Row {
+        kind: NodeNotice::AckBeyondLog,
+        text: |detail, _, f| {
+            let (member, source, end) = (detail.subject, Source(detail.source), detail.values[1]);
+            write!(
+                f,
+                "member {member} at {source} acknowledges more log than this leader has, which \
+                 ends at {end}: that counts for nothing"
+            )
+        },
+        remedy: "keep all directories as they are; look for two processes with one member's \
+                 address, and run the same version of lockstep on all members",
+    },
 ];
 
 fn no_leader(detail: &Detail, place: &Place, f: &mut Formatter<'_>) -> Result {

@@ -1,7 +1,7 @@
 //! Bugs of real systems as scenarios (`reliability.md` 2.8), under their numbers there.
 
 use lockstep_consensus::action::Action;
-use lockstep_consensus::consensus_module::Role;
+use lockstep_consensus::consensus_module::{Oddity, Role};
 use lockstep_consensus::event::Event;
 
 use crate::harness::{
@@ -141,4 +141,29 @@ fn r47_a_position_of_an_older_term_commits_only_through_the_new_terms_first_entr
         leader.acknowledge(1, 2, 416),
         [Action::Commit { position: 416 }]
     );
+}
+
+#[test]
+fn a_second_leader_and_an_acknowledgement_beyond_the_log_are_counted() {
+    let mut follower = Driven::voter(recovered(&[(1, 0)], 640));
+    follower.receive(1, heartbeat(2, 640));
+    assert_eq!(follower.module.take_oddity(), None);
+    for _ in 0..2 {
+        follower.receive(2, heartbeat(2, 640));
+    }
+    let expected = Some((Oddity::SecondLeader, 2, 2));
+    assert_eq!(follower.module.take_oddity(), expected);
+    assert_eq!(follower.module.take_oddity(), None);
+    let mut leader = Driven::leader(3, recovered(&[(1, 0)], 640));
+    leader.receive(1, heartbeat(2, 640));
+    assert_eq!(
+        leader.module.take_oddity(),
+        Some((Oddity::SecondLeader, 1, 1))
+    );
+    leader.acknowledge(2, 2, 64_000);
+    assert_eq!(
+        leader.module.take_oddity(),
+        Some((Oddity::AckBeyondLog, 2, 1))
+    );
+    assert_eq!(leader.module.match_position(2), 0);
 }

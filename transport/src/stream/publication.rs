@@ -97,8 +97,10 @@ impl Publication {
             .offer(&mut self.log, limit, parts, &mut PlainSeal)
     }
 
-    /// Takes a packet of its receiver: status message, NAK, round trip or error.
-    pub fn on_packet(&mut self, now: Nanos, packet: &Packet<'_>) {
+    /// Takes a packet of its receiver: status message, NAK, round trip or error. Returns `false`
+    /// for one that has no place in the stream, or refuses it.
+    pub fn on_packet(&mut self, now: Nanos, packet: &Packet<'_>) -> bool {
+        let refused = self.sender.counters().packets_refused();
         match packet {
             Packet::StatusMessage(status) => self.sender.on_status_message(now, status),
             Packet::Nak(nak) => self.sender.on_nak(now, nak),
@@ -106,6 +108,7 @@ impl Publication {
             Packet::Error(error) => self.sender.on_error(now, error),
             Packet::Data(_) | Packet::Heartbeat(_) | Packet::Setup(_) => {}
         }
+        self.sender.counters().packets_refused() == refused
     }
 
     /// Sends what is due. Returns the datagrams sent.

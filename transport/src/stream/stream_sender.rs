@@ -76,6 +76,14 @@ pub struct SenderCounters {
     pub errors_received: u64,
 }
 
+impl SenderCounters {
+    /// Packets of the receiver that have no place in the stream, or refuse it.
+    #[must_use]
+    pub const fn packets_refused(&self) -> u64 {
+        self.status_messages_rejected + self.naks_rejected + self.errors_received
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Sending.

@@ -1,0 +1,134 @@
+//! Packets that have no place in a stream there is, and messages longer than any that is taken,
+//! are counted by their cause on the side that drops them.
+#![cfg(feature = "sim")]
+
+mod crowd;
+
+use core::net::SocketAddr;
+
+use crowd::{Crowd, address};
+use lockstep_client::protocol::{ConnectRequest, EGRESS_STREAM_ID, INGRESS_STREAM_ID};
+use lockstep_consensus::agent::identity::cluster_id;
+use lockstep_consensus::notice::NodeNotice;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, PlainSeal, frames};
+use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::protocol::{
+    Packet, STATUS_MESSAGE_LENGTH_MAX, Setup, StatusMessage, parse,
+};
+use lockstep_transport::sim::SimPort;
+use lockstep_transport::time::{MILLISECOND, SECOND};
+
+const MTU: usize = 1408;
+const TERM: usize = 1 << 20;
+const SESSION: i32 = 9;
+
+/// The frames of a stream that carries these messages.
+fn stream(messages: &[&[u8]]) -> Vec<Vec<u8>> {
+    let geometry = Geometry::new(7, TERM).expect("a term length");
+    let mut log = LogBuffer::allocate(geometry, MTU).expect("memory");
+    let mut appender = ExclusiveAppender::new(geometry, SESSION, INGRESS_STREAM_ID, MTU, 0);
+    for message in messages {
+        appender.offer(&mut log, Position::MAX, &[*message], &mut PlainSeal);
+    }
+    let end = appender.position() as usize;
+    let all = frames(log.bytes(0, end));
+    all.map(|frame| frame.bytes().to_vec()).collect()
+}
+
+fn connect_message(crowd: &Crowd) -> Vec<u8> {
+    let connect = ConnectRequest {
+        correlation_id: 1,
+        cluster_id: cluster_id(&crowd.cluster.name),
+        nonce: 77,
+        resume_session: -1,
+        resume_token: 0,
+        last_received: 0,
+        last_received_ordinal: 0,
+        response_stream_id: EGRESS_STREAM_ID,
+        version: lockstep_client::protocol::PROTOCOL_VERSION,
+        session_timeout_ms: 0,
+        connect_epoch: 1,
+        incarnation: 77,
+        principal: b"",
+    };
+    let mut bytes = [0; 512];
+    let length = connect.encode(&mut bytes).expect("it fits");
+    bytes[..length].to_vec()
+}
+
+/// One member, and somebody who set up an ingress stream there.
+fn scene() -> (Crowd, SimPort, SocketAddr) {
+    let mut crowd = Crowd::new(1, 8, 10 * SECOND);
+    crowd.run(SECOND);
+    let to = crowd.cluster.members[0].ingress;
+    let mut stranger = crowd.network.port(address(200, 1));
+    let geometry = Geometry::new(7, TERM).expect("a term length");
+    let setup = Setup::new(SESSION, INGRESS_STREAM_ID, geometry, MTU, 0);
+    stranger.send(crowd.now, to, &setup.encode());
+    (crowd, stranger, to)
+}
+
+fn count(crowd: &Crowd, kind: NodeNotice) -> u64 {
+    crowd.nodes[0].parts().notices.count(kind)
+}
+
+#[test]
+fn a_status_message_that_cannot_be_of_an_egress_stream_is_counted() {
+    let (mut crowd, mut stranger, to) = scene();
+    let frames = stream(&[&connect_message(&crowd)]);
+    stranger.send(crowd.now, to, &frames[0]);
+    crowd.run(50 * MILLISECOND);
+    let mut buffer = [0; 2048];
+    let heard = loop {
+        let received = stranger.receive(crowd.now, &mut buffer).expect("a SETUP");
+        if let Ok(Packet::Setup(setup)) = parse(&buffer[..received.length]) {
+            break setup;
+        }
+    };
+    let geometry = heard.geometry().expect("a stream's terms");
+    let far = 3 * geometry.term_length() as Position;
+    let status = StatusMessage::new(
+        heard.session_id(),
+        EGRESS_STREAM_ID,
+        1,
+        (geometry, far),
+        4096,
+    );
+    let mut bytes = [0; STATUS_MESSAGE_LENGTH_MAX];
+    stranger.send(crowd.now, to, status.encode(&mut bytes));
+    crowd.run(MILLISECOND);
+    assert_eq!(count(&crowd, NodeNotice::EgressPacketRefused), 1);
+}
+
+#[test]
+fn a_frame_that_has_no_place_in_its_ingress_stream_is_counted() {
+    let (mut crowd, mut stranger, to) = scene();
+    let mut frames = stream(&[&connect_message(&crowd), b"next"]);
+    stranger.send(crowd.now, to, &frames[0]);
+    crowd.run(5 * MILLISECOND);
+    // Of a term before the stream's first.
+    frames[1][20..24].copy_from_slice(&6_i32.to_le_bytes());
+    stranger.send(crowd.now, to, &frames[1]);
+    crowd.run(MILLISECOND);
+    assert_eq!(count(&crowd, NodeNotice::IngressFrameMisplaced), 1);
+}
+
+#[test]
+fn a_message_longer_than_any_that_is_taken_is_counted() {
+    let (mut crowd, mut stranger, to) = scene();
+    let half = vec![7; 100 * 1024];
+    let mut frames = stream(&[&half, &half]);
+    // One message of both: the first has no end, and the second no beginning.
+    let (begin, end) = (0x80, 0x40);
+    let is_last = |frame: &Vec<u8>| frame[5] & end != 0;
+    let last = frames.iter().position(is_last).expect("the first ends");
+    frames[last][5] &= !end;
+    frames[last + 1][5] &= !begin;
+    for frame in &frames {
+        stranger.send(crowd.now, to, frame);
+        crowd.step();
+    }
+    crowd.run(5 * MILLISECOND);
+    assert_eq!(count(&crowd, NodeNotice::IngressMessageTooLong), 1);
+}
