@@ -161,13 +161,44 @@ fn members_that_all_forgot_their_votes_elect_nobody_and_say_so() {
     }
 }
 
+#[test]
+fn who_runs_on_a_directory_that_does_not_count_is_not_called_silent() {
+    let mut cluster = formed();
+    cluster.answer(20);
+    for id in [0, 1, 2] {
+        cluster.kill(id);
+    }
+    for id in [1, 2] {
+        rot(&cluster.disk(id), "node-state.dat");
+    }
+    for id in [0, 1, 2] {
+        cluster.start(id);
+    }
+    // Everybody has been heard once, and has nothing to say any more.
+    cluster.run(6 * SECOND);
+    for id in [0, 1, 2] {
+        assert!(cluster.has_told(id, NodeNotice::MajorityGone));
+        let words = line_of(&mut cluster, id, NodeNotice::NoLeader);
+        assert!(!words.contains("heard"), "{words}");
+        assert!(
+            words.contains("runs on a directory that does not count"),
+            "{words}"
+        );
+    }
+}
+
 /// What the member has to say about its lost promises.
 fn line_of_lost_promises(cluster: &mut Cluster, id: usize) -> String {
+    line_of(cluster, id, NodeNotice::PromisesLost)
+}
+
+/// What the member has to say of this kind.
+fn line_of(cluster: &mut Cluster, id: usize, kind: NodeNotice) -> String {
     let place = lockstep_consensus::notice::Place::default();
     let place = &place;
     let node = cluster.node_mut(id);
     let notices = std::iter::from_fn(|| node.take_notice());
-    let mut lines = notices.filter(|notice| notice.kind == NodeNotice::PromisesLost);
+    let mut lines = notices.filter(|notice| notice.kind == kind);
     let notice = lines.next().expect("it has a line");
     lockstep_consensus::notice::Line { notice, place }.to_string()
 }

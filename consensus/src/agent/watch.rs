@@ -44,6 +44,9 @@ pub enum Absence {
     Refused = 3,
     /// It is heard, but refused its vote.
     VoteDenied = 4,
+    /// It runs on a directory that does not count, heard at the moment or not: where all have
+    /// heard that, nobody has anything to say.
+    Voiceless = 5,
 }
 
 impl Absence {
@@ -55,6 +58,7 @@ impl Absence {
             2 => Self::Silent,
             3 => Self::Refused,
             4 => Self::VoteDenied,
+            5 => Self::Voiceless,
             _ => Self::None,
         }
     }
@@ -102,13 +106,15 @@ impl Watch {
         self.members[usize::from(member)].refused = Some((now, kind));
     }
 
-    /// What keeps `member` away, and which kind it is refused for.
-    fn absence(&self, now: Nanos, member: usize) -> (Absence, u8) {
+    /// What keeps `member` away, and which kind it is refused for. `is_voiceless`: it was last
+    /// heard on a directory that does not count.
+    fn absence(&self, now: Nanos, member: usize, is_voiceless: bool) -> (Absence, u8) {
         let seen = &self.members[member];
         let is_recent = |at: Nanos| now - at < PATIENCE_NS;
         let refused = seen.refused.filter(|(at, _)| is_recent(*at));
         match (refused, seen.heard) {
             (Some((_, kind)), _) => (Absence::Refused, kind.index() as u8),
+            _ if is_voiceless => (Absence::Voiceless, 0),
             (None, None) => (Absence::NeverHeard, 0),
             (None, Some(heard)) if !is_recent(heard) => (Absence::Silent, 0),
             _ if seen.vote_denied.is_some_and(is_recent) => (Absence::VoteDenied, 0),
@@ -255,10 +261,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// whether this member may stand.
     fn note_no_leader(&mut self, now: Nanos, since: Nanos) {
         let parts = &mut self.parts;
+        let voiceless = parts.membership.voiceless();
         let (mut absences, mut kinds) = (0_u64, 0_u64);
         for member in 0..parts.identity.members.len() {
             if member != usize::from(parts.identity.member) {
-                let (absence, kind) = self.watch.absence(now, member);
+                let (absence, kind) = self.watch.absence(now, member, voiceless >> member & 1 == 1);
                 absences |= (absence as u64) << (8 * member);
                 kinds |= u64::from(kind) << (8 * member);
             }

@@ -221,6 +221,7 @@ fn no_leader(detail: &Detail, place: &Place, f: &mut Formatter<'_>) -> Result {
             Absence::Silent => "is not heard any more",
             Absence::Refused => refusal(kind),
             Absence::VoteDenied => "is heard but refuses its vote",
+            Absence::Voiceless => "runs on a directory that does not count",
         };
         let address = Source(place.member_address(member as u8));
         write!(f, "{separator}member {member} at {address} {why}")?;
