@@ -113,8 +113,8 @@ pub enum DiskError {
     },
     /// No space left for a named file.
     #[error(
-        "no space left on the device for {name} ({needed} bytes needed): free some, or choose \
-         another directory"
+        "no space left on the device for {name} ({needed} bytes needed): free some on its file \
+         system; another directory is only for a member that never ran"
     )]
     Full {
         /// Which file.

@@ -97,7 +97,12 @@ fn is_unsafe_advice(text: &str) -> bool {
         .windows(2)
         .any(|pair| VERBS.contains(&pair[0]) && OBJECTS.contains(&pair[1]));
     // "start with an empty directory" is the same advice.
-    let begins_anew = text.contains("an empty directory") || text.contains("a fresh directory");
+    let begins_anew = ["an empty directory", "a fresh directory"];
+    let goes_elsewhere = ["choose another directory", "choose another path"];
+    let begins_anew = [begins_anew, goes_elsewhere]
+        .as_flattened()
+        .iter()
+        .any(|advice| text.contains(advice));
     (is_about && does) || begins_anew
 }
 
@@ -135,6 +140,7 @@ fn the_check_sees_what_it_must() {
         "delete all files in {}",
         "identity.dat is missing: restore it from a backup",
         "give it an empty directory",
+        "no space left for the data directory {}: free some, or choose another directory",
     ] {
         assert!(is_unsafe_advice(advice), "{advice}");
     }

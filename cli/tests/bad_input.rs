@@ -255,7 +255,7 @@ fn a_file_in_place_of_the_directory_is_refused_and_kept() {
     let place = Place::new();
     place.write("data", "mine");
     let before = place.listing();
-    let parts = ["data is not a directory", "choose another path"];
+    let parts = ["data is not a directory", "correct the path"];
     expect_refusal(&place.node(), 1, &parts);
     assert_eq!(place.listing(), before);
 }
@@ -277,7 +277,7 @@ fn a_directory_that_cannot_be_written_is_refused_and_loses_nothing() {
     let parts = [
         "data directory data cannot be written",
         "Read-only",
-        "choose another",
+        "another directory is only for a member that never ran",
     ];
     mount.set_writable(&data, false);
     expect_refusal(&node().output().unwrap(), 1, &parts);
@@ -309,7 +309,7 @@ fn a_full_directory_is_refused_and_loses_nothing() {
     let full = [
         "no space left",
         "data",
-        "free some, or choose another directory",
+        "free some on its file system",
     ];
     mount.fill(&filler);
     let before = listing(&seen);

@@ -1,4 +1,6 @@
-//! Why storage is refused or fails: each says what, where and what to do.
+//! Why storage is refused or fails: each says what, where and what to do. None advises another
+//! directory as a way out: a member that ran and starts on a new one has lost its voice, and all of
+//! them together would form another cluster.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,15 +11,15 @@ use crate::disk::DiskError;
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// There is something else of that name.
-    #[error("{} is not a directory: choose another path for the data directory", path.display())]
+    #[error("{} is not a directory: correct the path of the data directory", path.display())]
     NotADirectory {
         /// The path.
         path: PathBuf,
     },
     /// No permission, or a file system mounted read-only.
     #[error(
-        "the data directory {} cannot be written ({detail}): give this user write permission, \
-         or choose another directory", path.display()
+        "the data directory {} cannot be written ({detail}): mount it writable and give this user \
+         write permission; another directory is only for a member that never ran", path.display()
     )]
     ReadOnly {
         /// The path.
@@ -27,8 +29,8 @@ pub enum StorageError {
     },
     /// No space left.
     #[error(
-        "no space left for the data directory {}: free some, or choose another directory",
-        path.display()
+        "no space left for the data directory {}: free some on its file system; another directory \
+         is only for a member that never ran", path.display()
     )]
     Full {
         /// The path.
@@ -66,8 +68,8 @@ pub enum StorageError {
     },
     /// Anything else the operating system says.
     #[error(
-        "the data directory {} cannot be used: {detail}; choose another directory",
-        path.display()
+        "the data directory {} cannot be used: {detail}; correct that, for another directory is \
+         only for a member that never ran", path.display()
     )]
     Other {
         /// The path.
