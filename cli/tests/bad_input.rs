@@ -293,6 +293,28 @@ fn a_directory_that_cannot_be_written_is_refused_and_loses_nothing() {
 }
 
 #[test]
+fn a_file_that_cannot_be_opened_is_refused_by_name_with_what_to_do() {
+    let place = Place::new();
+    place.running().kill();
+    for name in ["identity.dat", "archive.catalog", "ack-mark.dat", "0-0.rec"] {
+        let file = place.path().join("data").join(name);
+        let aside = place.path().join("aside");
+        std::fs::rename(&file, &aside).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        let parts = [
+            name,
+            "os error 21",
+            "keep the directory as it is",
+            "this user may read and write each file in it",
+        ];
+        expect_refusal(&place.node(), 1, &parts);
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::rename(&aside, &file).unwrap();
+    }
+    place.running().kill();
+}
+
+#[test]
 fn a_full_directory_is_refused_and_loses_nothing() {
     let place = Place::new();
     let data = place.path().join("data");
@@ -306,11 +328,7 @@ fn a_full_directory_is_refused_and_loses_nothing() {
         command
     };
     let (seen, filler) = (mount.seen(&data), data.join("filler"));
-    let full = [
-        "no space left",
-        "data",
-        "free some on its file system",
-    ];
+    let full = ["no space left", "data", "free some on its file system"];
     mount.fill(&filler);
     let before = listing(&seen);
     expect_refusal(&node().output().unwrap(), 1, &full);

@@ -85,7 +85,7 @@ pub enum LaunchError {
     #[error("failed to {0}")]
     Port(#[from] PortError),
     /// Recovery.
-    #[error("{directory}: {source}")]
+    #[error("{directory}: {source}{}", source.remedy())]
     Start {
         /// The node's directory.
         directory: String,

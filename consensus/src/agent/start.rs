@@ -79,6 +79,26 @@ pub enum StartError {
     Memory(#[from] std::io::Error),
 }
 
+impl StartError {
+    /// What to do about a call that failed on a file, whose error says only which and why; empty
+    /// for errors that say it themselves.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Disk(error)
+            | Self::Directory(DirectoryError::Disk(error))
+            | Self::Recovery(RecoveryError::Disk(error)) => match error {
+                DiskError::Io { .. } | DiskError::Missing { .. } => {
+                    "; keep the directory as it is, see that this user may read and write each \
+                     file in it, and look at the device's health (kernel log)"
+                }
+                DiskError::Full { .. } | DiskError::Crashed => "",
+            },
+            _ => "",
+        }
+    }
+}
+
 impl From<BirthOrDiskError> for StartError {
     fn from(error: BirthOrDiskError) -> Self {
         match error {

@@ -265,7 +265,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let (mut absences, mut kinds) = (0_u64, 0_u64);
         for member in 0..parts.identity.members.len() {
             if member != usize::from(parts.identity.member) {
-                let (absence, kind) = self.watch.absence(now, member, voiceless >> member & 1 == 1);
+                let (absence, kind) = self
+                    .watch
+                    .absence(now, member, voiceless >> member & 1 == 1);
                 absences |= (absence as u64) << (8 * member);
                 kinds |= u64::from(kind) << (8 * member);
             }
