@@ -4,6 +4,7 @@
 
 mod small_cluster;
 
+use lockstep_consensus::notice::NodeNotice;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::time::{MILLISECOND, SECOND};
@@ -47,6 +48,14 @@ fn with_a_full_follower() -> (SmallCluster<Echo>, usize, usize) {
     let durable = |id: usize| cluster.node(id).parts().store.durable();
     assert!(durable(full) < durable(leader), "the follower kept up");
     (cluster, leader, full)
+}
+
+#[test]
+fn a_full_follower_names_its_own_disk_and_not_its_leader() {
+    let (mut cluster, _, full) = with_a_full_follower();
+    cluster.run(5 * SECOND);
+    assert!(cluster.has_told(full, NodeNotice::LogFull));
+    assert!(!cluster.has_told(full, NodeNotice::LogStuck));
 }
 
 #[test]

@@ -245,7 +245,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         watch.leading_since = None;
         let is_behind = parts.module.leader_commit() > append;
-        if !is_behind || append != watch.append.0 {
+        // Where this member has no room it takes nothing: that is told as its own trouble.
+        if !is_behind || watch.is_full || append != watch.append.0 {
             watch.append = (append, now);
         }
         let stuck = now - watch.append.1;
