@@ -75,8 +75,8 @@ fn a_client_whose_members_are_all_down_names_those_that_do_not_answer() {
     }
 }
 
-#[test]
-fn a_connect_that_waits_for_room_in_the_log_is_counted_once_per_attempt() {
+/// A cluster whose disks are full, and so is the log of its leader, who is named.
+fn full() -> (Cluster, usize) {
     let mut cluster = formed();
     cluster.connect(|_| {});
     let leader = cluster.leader().expect("somebody leads");
@@ -92,6 +92,12 @@ fn a_connect_that_waits_for_room_in_the_log_is_counted_once_per_attempt() {
         }
     }
     assert!(noted(&cluster, leader, NodeNotice::LogFull) > 0);
+    (cluster, leader)
+}
+
+#[test]
+fn a_connect_that_waits_for_room_in_the_log_is_counted_once_per_attempt() {
+    let (mut cluster, leader) = full();
     let late = cluster.join(|_| {});
     cluster.run(3 * SECOND);
     let client = &cluster.clients[late].client;
@@ -99,6 +105,25 @@ fn a_connect_that_waits_for_room_in_the_log_is_counted_once_per_attempt() {
     let waited = noted(&cluster, leader, NodeNotice::ConnectAwaitsLog);
     let asked = client.counters().connect_requests;
     assert!((1..=asked).contains(&waited), "{waited} of {asked}");
+}
+
+#[test]
+fn a_connect_that_waits_for_room_in_the_log_opens_one_channel_when_there_is_room() {
+    let (mut cluster, leader) = full();
+    let channels = |cluster: &Cluster| cluster.node(leader).parts().channels.count();
+    let before = channels(&cluster);
+    let late = cluster.join(|_| {});
+    // It is looked at in every cycle.
+    cluster.run(3 * SECOND);
+    assert!(noted(&cluster, leader, NodeNotice::ConnectAwaitsLog) > 0);
+    assert_eq!(channels(&cluster), before, "channels of who only waits");
+    for id in 0..3 {
+        cluster.disk(id).set_capacity(32 << 20);
+    }
+    cluster.run(3 * SECOND);
+    assert!(cluster.clients[late].client.is_connected());
+    assert_eq!(cluster.leader(), Some(leader));
+    assert_eq!(channels(&cluster), before + 1);
 }
 
 #[test]

@@ -305,10 +305,26 @@ struct PuppetLog {
 
 impl PuppetLog {
     fn new(stage: &Stage, leader: MemberId, term: LeadershipTermId) -> Self {
-        let cluster = &stage.cluster;
         let mut log = LogBuffer::allocate(geometry(), MTU).expect("memory");
+        let writer = Self::lead(&mut log, stage, leader, (term, 0));
+        Self { log, writer }
+    }
+
+    /// Goes on in another term, of which `leader` writes the first entry.
+    fn begin_term(&mut self, stage: &Stage, leader: MemberId, term: LeadershipTermId) {
+        let end = self.writer.position();
+        self.writer = Self::lead(&mut self.log, stage, leader, (term, end));
+    }
+
+    fn lead(
+        log: &mut LogBuffer,
+        stage: &Stage,
+        leader: MemberId,
+        (term, start): (LeadershipTermId, Position),
+    ) -> LogWriter {
+        let cluster = &stage.cluster;
         let session = log_session_id(&cluster.name);
-        let mut writer = LogWriter::new(&log, session, MTU, 0, term, 0);
+        let mut writer = LogWriter::new(log, session, MTU, start, term, 0);
         let body = NewLeadershipTerm {
             term,
             leader,
@@ -318,9 +334,9 @@ impl PuppetLog {
         };
         let header = blank_header(EntryKind::NewLeadershipTerm);
         writer
-            .append(&mut log, Position::MAX, 0, header, &body.encode())
-            .expect("an empty log has room");
-        Self { log, writer }
+            .append(log, Position::MAX, 0, header, &body.encode())
+            .expect("the log has room");
+        writer
     }
 
     /// Appends an entry that changes nothing, `length` bytes long in its body.
@@ -499,4 +515,42 @@ fn a_reader_forgets_what_it_read_ahead_of_a_truncated_log() {
         assert_eq!(stage.node.parts().store.append(), entry.end);
     }
     assert_eq!(read_start(&mut stage), beginning);
+}
+
+#[test]
+fn a_pad_that_begins_a_term_waits_for_the_entry_behind_it() {
+    let mut stage = Stage::new();
+    let mut puppet = PuppetLog::new(&stage, 1, 1);
+    let term_length = geometry().term_length() as Position;
+    let mut entries = vec![(0, FIRST)];
+    // Term 1 ends one frame header below the end of a term of the log.
+    let base = term_length - HEADER_LENGTH as Position;
+    while puppet.writer.position() < base {
+        let room = (base - puppet.writer.position()) as usize - HEADER_LENGTH - ENTRY_HEADER_LENGTH;
+        let entry = puppet.append(if room < 1200 { room } else { 1000 });
+        entries.push((entry.position, entry.end));
+    }
+    stage.join(1, &[(1, 0)], base);
+    for (from, to) in entries {
+        stage.send(1, &puppet.bytes(from, to));
+        stage.run(MILLISECOND);
+    }
+    assert_eq!(stage.node.parts().store.append(), base);
+    // The first entry of term 2 does not fit there.
+    puppet.begin_term(&stage, 2, 2);
+    let end = puppet.writer.position();
+    assert_eq!(end, term_length + FIRST);
+    stage.join(2, &[(1, 0), (2, base)], end);
+    stage.send(2, &puppet.bytes(base, term_length));
+    stage.run(20 * MILLISECOND);
+    let reached = |stage: &Stage| stage.node.parts().store.append();
+    assert_eq!(reached(&stage), base, "a PAD alone says nothing of a term");
+    stage.send(2, &puppet.bytes(term_length, end));
+    stage.run(50 * MILLISECOND);
+    assert_eq!(stage.node.parts().store.durable(), end);
+    let terms = [(1, 0), (2, base)].map(|(term, base)| TermBase { term, base });
+    assert_eq!(stage.node.parts().module.terms(), terms);
+    stage.restart();
+    assert_eq!(reached(&stage), end);
+    assert_eq!(stage.node.parts().module.terms(), terms);
 }
