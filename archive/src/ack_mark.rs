@@ -350,6 +350,12 @@ impl AckMark {
         self.slots.is_writing()
     }
 
+    /// Since when the hot write in flight is under way.
+    #[must_use]
+    pub fn writing_since(&self) -> Option<Nanos> {
+        self.slots.writing_since()
+    }
+
     /// Takes a completion; `false` when it is not the mark's. An error is final.
     pub fn on_completion(&mut self, completion: &Completion) -> bool {
         if self.slots.on_completion(completion.token).is_none() {

@@ -78,6 +78,8 @@ enum WriteKind {
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     token: Token,
+    since: Nanos,
+    start: Position,
     length: usize,
     kind: WriteKind,
 }
@@ -180,6 +182,12 @@ impl Recorder {
     #[must_use]
     pub const fn is_writing(&self) -> bool {
         self.in_flight.is_some()
+    }
+
+    /// Since when the write in flight is under way, and where in the log it begins.
+    #[must_use]
+    pub fn writing_since(&self) -> Option<(Nanos, Position)> {
+        self.in_flight.map(|write| (write.since, write.start))
     }
 
     /// The error that ended recording, if any. There is no way back but a restart.
@@ -480,6 +488,8 @@ impl Recorder {
         }
         self.in_flight = Some(InFlight {
             token,
+            since: now,
+            start,
             length,
             kind,
         });

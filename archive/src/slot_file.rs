@@ -83,6 +83,7 @@ pub struct SlotFile {
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     token: Token,
+    since: Nanos,
     slot: u64,
     is_synced: bool,
 }
@@ -269,6 +270,7 @@ impl SlotFile {
         disk.submit(now, operation)?;
         self.in_flight = Some(InFlight {
             token,
+            since: now,
             slot,
             is_synced: durability == Durability::Synced,
         });
@@ -290,6 +292,12 @@ impl SlotFile {
     #[must_use]
     pub const fn is_writing(&self) -> bool {
         self.in_flight.is_some() || self.is_half
+    }
+
+    /// Since when the write in flight is under way.
+    #[must_use]
+    pub fn writing_since(&self) -> Option<Nanos> {
+        Some(self.in_flight?.since)
     }
 
     /// Encodes the record with the next sequence number.

@@ -152,6 +152,8 @@ pub enum NodeNotice {
     LogFull = 128,
     /// The log has room to grow again.
     LogHasRoom = 129,
+    /// A write of the log or of its mark has been under way for more than a second.
+    DiskStalled = 130,
 
     // Divergence: outputs, cluster-wide limits, log time.
     /// Log time is far from this member's wall clock.

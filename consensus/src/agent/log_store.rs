@@ -11,6 +11,7 @@ use lockstep_archive::log_reader::{LogRead, LogReader, LogSource, ReadSpan};
 use lockstep_archive::log_view::{LogView, MemoryWindow};
 use lockstep_archive::node_state::NodeStateFile;
 use lockstep_archive::recorder::Recorder;
+use lockstep_archive::segment::base_position;
 use lockstep_archive::token;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::position::Position;
@@ -39,6 +40,15 @@ pub enum StoreEvent {
         /// The vote in it.
         vote: Option<MemberId>,
     },
+}
+
+/// A write that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldestWrite {
+    /// For so long.
+    pub age: Nanos,
+    /// Base position of the segment it goes to; none: it is the mark's.
+    pub segment: Option<Position>,
 }
 
 /// What recovery found, to build a store from.
@@ -470,6 +480,20 @@ impl<D: Disk> LogStore<D> {
     #[must_use]
     pub const fn is_settling(&self) -> bool {
         self.recorder.is_writing() || self.ack_mark.is_writing()
+    }
+
+    /// Of the writes of the log and of its mark under way at `now`, the one that has been for
+    /// longest.
+    #[must_use]
+    pub fn oldest_write(&self, now: Nanos) -> Option<OldestWrite> {
+        let of_log = self.recorder.writing_since().map(|(since, start)| {
+            let length = self.recorder.segments().segment_length();
+            (since, Some(base_position(start, length)))
+        });
+        let of_mark = self.ack_mark.writing_since().map(|since| (since, None));
+        let (since, segment) = of_log.into_iter().chain(of_mark).min()?;
+        let age = now - since;
+        Some(OldestWrite { age, segment })
     }
 
     /// Cold, at the end of a run in which nothing is under way: what was acknowledged without

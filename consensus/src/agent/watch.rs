@@ -10,7 +10,7 @@ use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::notices::{Detail, NoticeKind};
 use lockstep_transport::port_trouble::{PortTrouble, TroubleKind};
 use lockstep_transport::position::Position;
-use lockstep_transport::time::{Nanos, SECOND};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::cluster_node::ClusterNode;
 use crate::consensus_module::Oddity;
@@ -26,6 +26,9 @@ const PATIENCE_NS: Nanos = 2 * SECOND;
 
 /// Being without a leader for so many election timeouts is told, if that is longer.
 const ELECTION_TIMEOUTS: Nanos = 6;
+
+/// A write that has been under way for longer is told: the default `disk_stall` (`log.md` 10.2).
+const DISK_STALL_NS: Nanos = SECOND;
 
 /// Subject of a trouble with an address that is no member's.
 const NO_MEMBER: u8 = 7;
@@ -142,6 +145,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.watch_answers(now, is_due);
         self.watch_oddities(now);
         if is_due {
+            self.watch_disk(now);
             self.watch_followers(now, started);
         }
     }
@@ -193,6 +197,18 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         };
         if is_full != was_full || (is_full && is_due) {
             self.parts.notices.note(now, kind, Detail::default());
+        }
+    }
+
+    /// Values: milliseconds, whether it is the mark's, base position of the segment if not.
+    fn watch_disk(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        let write = parts.store.oldest_write(now);
+        if let Some(write) = write.filter(|write| write.age > DISK_STALL_NS) {
+            let (is_mark, segment) = (write.segment.is_none(), write.segment.unwrap_or(0));
+            let values = [write.age / MILLISECOND, i64::from(is_mark), segment, 0];
+            let detail = Detail::default().with_values(values);
+            parts.notices.note(now, NodeNotice::DiskStalled, detail);
         }
     }
 

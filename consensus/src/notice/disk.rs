@@ -1,6 +1,18 @@
 //! What a node says about its disk: room, failures, what was probed, stalls.
 
+use lockstep_archive::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::disk::SegmentName;
+use lockstep_archive::segment::LOG_RECORDING_ID;
+
 use super::{NodeNotice, Row};
+
+/// The log's segment whose first byte is at `position`.
+const fn log_segment(position: i64) -> SegmentName {
+    SegmentName {
+        recording_id: LOG_RECORDING_ID,
+        position,
+    }
+}
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -18,5 +30,23 @@ pub(super) const ROWS: &[Row] = &[
         kind: NodeNotice::LogHasRoom,
         text: |_, place, f| write!(f, "has room for log in {} again", place.directory),
         remedy: "nothing is to be done",
+    },
+    Row {
+        kind: NodeNotice::DiskStalled,
+        text: |detail, place, f| {
+            let (directory, [milliseconds, is_mark, segment, _]) =
+                (&place.directory, detail.values);
+            f.write_str("a write to ")?;
+            match is_mark {
+                0 => write!(f, "{}", log_segment(segment).file_name())?,
+                _ => f.write_str(ACK_MARK_FILE.name)?,
+            }
+            write!(
+                f,
+                " in {directory} has been under way for {milliseconds} ms"
+            )
+        },
+        remedy: "look at the device (the kernel's log, other load on it); requests are answered \
+                 while the disks of a majority do their writes",
     },
 ];
