@@ -156,8 +156,11 @@ fn a_member_of_another_history_is_named_on_both_sides_with_both_hashes_and_stays
     assert_eq!(trio.members[2].counter(Counter::Commit), 0);
     assert_eq!(trio.members[2].counter(Counter::Applied), 0);
     assert!(trio.log(2, usize::MAX) == before, "its log was changed");
-    let counters = trio.members[2].counters().expect("it runs");
-    assert!(counters.notice(NodeNotice::LeaderLogDiffers) > 0);
+    // Counts are published ten times a second, lines sooner.
+    trio.await_that("its count of the notice", |trio| {
+        let counters = trio.members[2].counters().expect("it runs");
+        counters.notice(NodeNotice::LeaderLogDiffers) > 0
+    });
 }
 
 #[test]
