@@ -235,7 +235,7 @@ impl Catalog {
         block
     }
 
-    fn decode(block: &[u8; BLOCK_LENGTH]) -> CatalogContent {
+    pub(crate) fn decode(block: &[u8; BLOCK_LENGTH]) -> CatalogContent {
         if block.iter().all(|byte| *byte == 0) {
             return CatalogContent::Blank;
         }

@@ -136,7 +136,7 @@ impl DirectoryIdentity {
         block[CHECKSUM_OFFSET..BLOCK_LENGTH].copy_from_slice(&crc.to_le_bytes());
     }
 
-    fn decode(block: &[u8; BLOCK_LENGTH]) -> Option<(Self, u64)> {
+    pub(crate) fn decode(block: &[u8; BLOCK_LENGTH]) -> Option<(Self, u64)> {
         let number = |offset: usize| -> Option<u64> {
             Some(u64::from_le_bytes(*block[offset..].first_chunk()?))
         };
@@ -244,6 +244,31 @@ impl IdentityFile {
             in_flight: None,
             is_second_due: false,
         })
+    }
+
+    /// Cold: writes again the slot that does not hold what the file was opened with, durable on
+    /// return. The next change begins with the first slot, whichever it is that is spoiled: a
+    /// crash then must find the other one good.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn repair(&mut self, disk: &mut impl Disk) -> Result<(), DiskError> {
+        assert!(!self.is_writing(), "a cold write during a hot one");
+        let block = self.block.bytes_mut(0, BLOCK_LENGTH);
+        self.identity.encode(self.sequence, block);
+        let length = disk.length(self.file)?;
+        for slot in 0..SLOTS {
+            let mut found = [0; BLOCK_LENGTH];
+            let offset = offset_of(slot);
+            if offset + BLOCK_LENGTH as u64 <= length {
+                disk.read(self.file, offset, &mut found)?;
+            }
+            let wanted = self.block.bytes(0, BLOCK_LENGTH);
+            if found != wanted {
+                disk.write(self.file, offset, wanted)?;
+            }
+        }
+        Ok(())
     }
 
     /// Who the directory is, with the newest notes, durable or on their way.

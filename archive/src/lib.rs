@@ -27,6 +27,7 @@ pub mod segment;
 pub mod sim;
 pub mod slot_file;
 pub mod slow_disk;
+pub mod spoiled_slots;
 #[allow(unsafe_code, reason = "unsafe fence: system calls and io_uring")]
 pub mod storage;
 mod survey;

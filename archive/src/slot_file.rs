@@ -330,7 +330,7 @@ pub(crate) fn newest(content: &[u8], magic: [u8; 8]) -> Option<(u64, Record)> {
     valid.max_by_key(|(sequence, _)| *sequence)
 }
 
-fn decode(bytes: &[u8; BLOCK_LENGTH], magic: [u8; 8]) -> Option<(u64, Record)> {
+pub(crate) fn decode(bytes: &[u8; BLOCK_LENGTH], magic: [u8; 8]) -> Option<(u64, Record)> {
     let (covered, crc) = bytes.split_at(CHECKSUM_OFFSET);
     if covered[..SEQUENCE_OFFSET] != magic || crc32c::crc32c(covered).to_le_bytes() != crc {
         return None;

@@ -154,6 +154,8 @@ pub enum NodeNotice {
     LogHasRoom = 129,
     /// A write of the log or of its mark has been under way for more than a second.
     DiskStalled = 130,
+    /// At start one of the two slots of a file was spoiled: the other one is good.
+    SlotSpoiled = 131,
 
     // Divergence: outputs, cluster-wide limits, log time.
     /// Log time is far from this member's wall clock.

@@ -195,6 +195,7 @@ impl Birth {
         let damaged = BirthError::Damaged { what: NO_IDENTITY };
         let mut notes = MembershipNotes::decode(&identity.notes).ok_or(damaged)?;
         let mut file = IdentityFile::open(disk, *identity, sequence)?;
+        file.repair(disk)?;
         let is_copy = file.is_copy(disk)?;
         if is_copy || forfeit.is_some() {
             if notes.formation.is_formed {

@@ -6,6 +6,7 @@
 //! so the simulator runs this very struct. One thread owns it.
 
 use lockstep_archive::disk::Disk;
+use lockstep_archive::spoiled_slots::SpoiledSlots;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::notices::{Detail, Notice};
@@ -84,6 +85,8 @@ pub struct NodeParts<D, P, S> {
     pub membership: Membership,
     /// Whether the directory found itself to be a copy at this start.
     pub is_copy: bool,
+    /// What was found spoiled at this start and has not been told.
+    pub spoiled: SpoiledSlots,
     /// Where random ids come from.
     pub randomness: Prng,
 }

@@ -12,6 +12,7 @@ use lockstep_archive::recorder::{self, Recorder, RecorderConfig};
 use lockstep_archive::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
+use lockstep_archive::spoiled_slots::{self, SpoiledSlots};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
@@ -173,6 +174,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         module,
         membership,
         is_copy,
+        spoiled,
     } = opened;
     // Random, so that a directory that counts its starts from 1 again shares no stream.
     let nonce = membership.sender().incarnation.nonce;
@@ -218,6 +220,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         wall_offset: parts.wall_offset,
         membership,
         is_copy,
+        spoiled,
         randomness,
     }))
 }
@@ -228,6 +231,7 @@ struct OpenedStore<D> {
     module: ConsensusModule,
     membership: Membership,
     is_copy: bool,
+    spoiled: SpoiledSlots,
 }
 
 /// Opens the directory, recovers the log and counts the incarnation.
@@ -240,6 +244,8 @@ fn open_store<D: Disk>(
 ) -> Result<OpenedStore<D>, StartError> {
     let catalog = expected_catalog(cluster, geometry);
     check_directory(cluster, node, &mut disk)?;
+    // Before they are written again.
+    let spoiled = spoiled_slots::find(&mut disk)?;
     let mut directory = Directory::open_or_create(&mut disk, &catalog)?;
     let mut log = LogBuffer::allocate(geometry, cluster.log_mtu)?;
     log.pre_touch();
@@ -294,6 +300,7 @@ fn open_store<D: Disk>(
         module,
         membership,
         is_copy: birth.is_copy,
+        spoiled,
     })
 }
 

@@ -132,6 +132,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let started = *self.watch.started.get_or_insert(now);
         if started == now {
             self.watch.leader_known = now;
+            self.tell_spoiled_slots(now);
         }
         let is_due = now >= self.watch.next_reminder;
         if is_due {
@@ -197,6 +198,16 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         };
         if is_full != was_full || (is_full && is_due) {
             self.parts.notices.note(now, kind, Detail::default());
+        }
+    }
+
+    /// Once: what the start found. Subject: which file.
+    fn tell_spoiled_slots(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        let spoiled = std::mem::take(&mut parts.spoiled);
+        for (file, _) in spoiled.iter().enumerate().filter(|(_, spoiled)| **spoiled) {
+            let detail = Detail::of(file as u8);
+            parts.notices.note(now, NodeNotice::SlotSpoiled, detail);
         }
     }
 

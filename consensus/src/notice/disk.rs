@@ -3,6 +3,7 @@
 use lockstep_archive::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::disk::SegmentName;
 use lockstep_archive::segment::LOG_RECORDING_ID;
+use lockstep_archive::spoiled_slots::FILES;
 
 use super::{NodeNotice, Row};
 
@@ -48,5 +49,20 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: "look at the device (the kernel's log, other load on it); requests are answered \
                  while the disks of a majority do their writes",
+    },
+    Row {
+        kind: NodeNotice::SlotSpoiled,
+        text: |detail, place, f| {
+            let file = FILES.get(usize::from(detail.subject));
+            write!(
+                f,
+                "one of the two slots of {} in {} could not be read at start: torn or rotten; \
+                 nothing is lost, for the other one is good",
+                file.unwrap_or(&"a file"),
+                place.directory
+            )
+        },
+        remedy: "after a crash of the host a write may have been torn, and nothing is to be done; \
+                 else it has rotted: check the disk",
     },
 ];
