@@ -101,20 +101,43 @@ fn a_rotten_member_elects_nobody_who_lacks_what_it_acknowledged() {
     expect_whole(&mut cluster, &committed);
 }
 
-#[test]
-fn a_leader_that_cannot_read_its_rotten_log_says_so_and_another_fills_the_follower_up() {
-    let mut cluster = formed();
+/// Cuts the last member off until the memory of the log has gone beyond what it has.
+fn leave_behind(cluster: &mut Cluster) {
     cluster.answer(5);
     cluster.isolate(2);
-    // The memory of the log goes on beyond what the isolated member has.
     for number in 0..120 {
         cluster.offer(0, &[number; 2_000]);
         cluster.run(2 * MILLISECOND);
     }
     cluster.run(SECOND);
-    let commit = cluster.node(0).parts().module.commit();
     let lagging = cluster.durable(2);
     assert!(cluster.node(0).parts().store.memory_start() > lagging);
+}
+
+#[test]
+fn a_read_of_the_log_that_failed_once_is_told_and_tried_again() {
+    let mut cluster = formed();
+    leave_behind(&mut cluster);
+    let commit = cluster.node(0).parts().module.commit();
+    cluster.disk(0).fail_reads(1);
+    cluster.network.heal();
+    cluster.run(500 * MILLISECOND);
+    assert!(cluster.has_told(0, NodeNotice::LogUnreadable));
+    assert!(cluster.durable(2) < commit);
+    cluster.run(3 * SECOND);
+    assert!(
+        cluster.durable(2) >= commit,
+        "the follower is left behind for ever"
+    );
+    assert_eq!(cluster.leader(), Some(0));
+}
+
+#[test]
+fn a_leader_that_cannot_read_its_rotten_log_says_so_and_another_fills_the_follower_up() {
+    let mut cluster = formed();
+    leave_behind(&mut cluster);
+    let commit = cluster.node(0).parts().module.commit();
+    let lagging = cluster.durable(2);
     let committed = log(&cluster, 0, 128 * 1024);
     let at = lagging as usize + 1_000;
     assert!(cluster.disk(0).flip_bit("0-0.rec", at, 3));

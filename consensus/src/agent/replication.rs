@@ -25,6 +25,8 @@ pub struct Replication {
     readers: Vec<LogReader>,
     /// When a read that failed is tried again, by member.
     retry_at: [Option<Nanos>; MEMBERS_MAX],
+    /// Reads that have failed, by member, as of the last look. They fail between two cycles, too.
+    failed_reads: [u64; MEMBERS_MAX],
     damaged_reads: u64,
     /// Where the log could last not be read for a follower, until it was told.
     unreadable: Option<Unreadable>,
@@ -60,6 +62,7 @@ impl Replication {
             senders: std::array::from_fn(|_| None),
             readers,
             retry_at: [None; MEMBERS_MAX],
+            failed_reads: [0; MEMBERS_MAX],
             damaged_reads: 0,
             unreadable: None,
             unreachable_since: [None; MEMBERS_MAX],
@@ -87,6 +90,7 @@ impl Replication {
         self.retry_at[index] = None;
         self.unreachable_since[index] = None;
         self.joined[index] = position;
+        self.failed_reads[index] = self.readers[index].counters().damaged;
         self.readers[index].reset();
     }
 
@@ -180,10 +184,9 @@ impl Replication {
     ) -> usize {
         let mut work = 0;
         let members = self.senders.iter_mut().zip(&mut self.readers);
-        let members = members.zip(&mut self.retry_at).enumerate();
-        for (member, ((sender, reader), retry_at)) in members {
+        let members = members.zip(&mut self.retry_at).zip(&mut self.failed_reads);
+        for (member, (((sender, reader), retry_at), failed_reads)) in members.enumerate() {
             let Some(sender) = sender else { continue };
-            let damaged = reader.counters().damaged;
             if retry_at.is_some_and(|at| now >= at) {
                 *retry_at = None;
                 reader.reset();
@@ -192,7 +195,8 @@ impl Replication {
             let mut source = store.source(now, reader, end);
             work += sender.do_work(now, &mut source, port);
             tracer.cursor(TracePoint::RequestReplicate, before, sender.position());
-            let refused = reader.counters().damaged - damaged;
+            let damaged = reader.counters().damaged;
+            let refused = damaged - std::mem::replace(failed_reads, damaged);
             if refused > 0 {
                 self.damaged_reads += refused;
                 let error = reader.take_error().and_then(|error| error.os_error());
