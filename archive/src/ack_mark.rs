@@ -321,11 +321,19 @@ impl AckMark {
         self.replace(now, record, disk)
     }
 
-    /// The log, durable up to `position`, has again what this member had lost. Returns whether
-    /// the write was started.
-    pub fn forget_loss(&mut self, now: Nanos, position: Position, disk: &mut impl Disk) -> bool {
+    /// The log, durable up to `position` with frames of leadership terms up to `term`, has again
+    /// what this member had lost: what the mark covers from now on, for it knows no better what
+    /// of it was acknowledged. Returns whether the write was started.
+    pub fn forget_loss(
+        &mut self,
+        now: Nanos,
+        position: Position,
+        term: i64,
+        disk: &mut impl Disk,
+    ) -> bool {
         let record = AckRecord {
             position,
+            term: self.mark.term.max(term),
             lost: None,
             ..self.mark
         };
@@ -390,6 +398,31 @@ pub struct AckedPosition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::{SimDisk, SimDiskConfig};
+
+    #[test]
+    fn a_member_that_is_whole_again_marks_all_it_has_and_the_term_of_it() {
+        let mut disk = SimDisk::new(SimDiskConfig::default());
+        let record = AckRecord {
+            position: 320,
+            term: 1,
+            lost: Some(LostAcks {
+                position: 6592,
+                term: 1,
+            }),
+            ..AckRecord::default()
+        };
+        let slots = SlotFile::create(&mut disk, &ACK_MARK_FILE, &encode(&record)).unwrap();
+        let mut mark = AckMark::new(slots, record);
+        assert!(mark.forget_loss(0, 17_248, 2, &mut disk));
+        let expected = AckRecord {
+            position: 17_248,
+            term: 2,
+            lost: None,
+            ..record
+        };
+        assert_eq!(mark.record(), expected);
+    }
 
     #[test]
     fn a_record_survives_encoding_and_bits_that_nobody_sets_do_not_pass() {

@@ -445,7 +445,8 @@ impl<D: Disk> LogStore<D> {
         if is_due && !self.failed() {
             let durable = self.recorder.durable();
             // Not started when a mark is being written: the next cycle asks again.
-            let _ = self.ack_mark.forget_loss(now, durable, &mut self.disk);
+            let mark = &mut self.ack_mark;
+            let _ = mark.forget_loss(now, durable, self.term_max, &mut self.disk);
         }
     }
 

@@ -391,8 +391,9 @@ impl CoreNode {
         }
         self.actions.clear();
         let is_whole = |module: &ConsensusModule| !module.is_damaged();
-        if self.module.as_ref().is_some_and(is_whole) {
-            self.lost = None;
+        if self.module.as_ref().is_some_and(is_whole) && self.lost.take().is_some() {
+            // As a node does: its mark covers again all that it has.
+            self.ack_mark = self.ack_mark.max(self.log.durable());
         }
         if self.module.is_none() || self.halted.is_some() {
             return;
