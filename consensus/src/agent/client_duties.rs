@@ -70,8 +70,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             if let Err(kind) = taken {
                 parts.notices.note(now, kind, Detail::at(source));
             }
-            if let Some((kind, displaced)) = parts.images.take_displaced() {
-                parts.notices.note(now, kind, Detail::at(displaced));
+            if let Some((kind, source, count)) = parts.images.take_mishap() {
+                parts
+                    .notices
+                    .note_many(now, kind, Detail::at(source), count);
             }
         }
         received
@@ -280,8 +282,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             });
         work += parts.images.do_work(now, port);
         parts.ingress_port.flush(now);
-        while let Some((kind, source)) = parts.images.take_displaced() {
-            parts.notices.note(now, kind, Detail::at(source));
+        while let Some((kind, source, count)) = parts.images.take_mishap() {
+            let detail = Detail::at(source);
+            parts.notices.note_many(now, kind, detail, count);
         }
         while let Some((kind, detail, count)) = parts.channels.take_mishap() {
             parts.notices.note_many(now, kind, detail, count);

@@ -69,13 +69,15 @@ impl Standing {
 /// What became of a message, and whose image it is.
 type Handled = (PollAction, Standing);
 
-/// Who gave way to somebody else, since it was last asked.
+/// What befell streams since it was last asked.
 #[derive(Clone, Copy, Debug, Default)]
-struct Displaced {
+struct Mishaps {
+    /// Whose half-open stream gave way.
     half_open: Option<SocketAddr>,
+    /// Which stranger's image gave way.
     stranger: Option<SocketAddr>,
-    /// Whose message was longer than any that is taken.
-    too_long: Option<SocketAddr>,
+    /// Whose messages were longer than any that is taken, and how many.
+    too_long: Option<(SocketAddr, u64)>,
 }
 
 #[derive(Debug)]
@@ -111,7 +113,7 @@ pub struct IngressImages {
     limits: ImageLimits,
     receiver_id: i64,
     seed: u64,
-    displaced: Displaced,
+    mishaps: Mishaps,
 }
 
 impl IngressImages {
@@ -137,20 +139,20 @@ impl IngressImages {
             limits,
             receiver_id,
             seed,
-            displaced: Displaced::default(),
+            mishaps: Mishaps::default(),
         }
     }
 
-    /// Whose stream gave way to another one's, or said more than is taken.
-    pub fn take_displaced(&mut self) -> Option<(NodeNotice, SocketAddr)> {
-        if let Some(source) = self.displaced.half_open.take() {
-            return Some((NodeNotice::HalfOpenDisplaced, source));
+    /// Whose stream gave way to another one's, or said more than is taken, and how often.
+    pub fn take_mishap(&mut self) -> Option<(NodeNotice, SocketAddr, u64)> {
+        if let Some(source) = self.mishaps.half_open.take() {
+            return Some((NodeNotice::HalfOpenDisplaced, source, 1));
         }
-        if let Some(source) = self.displaced.too_long.take() {
-            return Some((NodeNotice::IngressMessageTooLong, source));
+        if let Some((source, count)) = self.mishaps.too_long.take() {
+            return Some((NodeNotice::IngressMessageTooLong, source, count));
         }
-        let source = self.displaced.stranger.take()?;
-        Some((NodeNotice::StrangerDisplaced, source))
+        let source = self.mishaps.stranger.take()?;
+        Some((NodeNotice::StrangerDisplaced, source, 1))
     }
 
     /// The streams that have not said anything yet.
@@ -213,7 +215,7 @@ impl IngressImages {
             Packet::Setup(setup) if setup.stream_id() == INGRESS_STREAM_ID => {
                 match self.half_open.on_setup(source, setup, &self.limits) {
                     Ok(SetupOutcome::Taken { displaced }) => {
-                        self.displaced.half_open = self.displaced.half_open.or(displaced);
+                        self.mishaps.half_open = self.mishaps.half_open.or(displaced);
                         Ok(())
                     }
                     Ok(SetupOutcome::Exhausted) => Err(NodeNotice::HalfOpenExhausted),
@@ -346,7 +348,7 @@ impl IngressImages {
         };
         if let Some(index) = self.strangers[from].first() {
             let row = self.table.at(index);
-            self.displaced.stranger = row.map(|row| row.image.source());
+            self.mishaps.stranger = row.map(|row| row.image.source());
             self.remove(index);
         }
     }
@@ -514,8 +516,10 @@ impl IngressImages {
             action
         });
         row.is_put_off = is_put_off;
-        if row.image.counters().messages_too_long > too_long {
-            self.displaced.too_long = Some(source);
+        let too_long = row.image.counters().messages_too_long - too_long;
+        if too_long > 0 {
+            let before = self.mishaps.too_long.map_or(0, |(_, count)| count);
+            self.mishaps.too_long = Some((source, before + too_long));
         }
         if !row.image.is_polled_out() {
             self.unread.push_back(index);
