@@ -1,7 +1,9 @@
 //! What the product says never advises to empty, copy or restore what a member has: who follows
 //! such advice loses what a client was answered (`docs/operating.md`, "Directories").
 
-use std::path::{Path, PathBuf};
+mod sources;
+
+use sources::{collect, root};
 
 /// The crates whose words an operator reads.
 const CRATES: [&str; 5] = ["archive", "client", "consensus", "bench", "cli"];
@@ -45,17 +47,6 @@ const THINGS: [&str; 11] = [
     "backup",
     "identity.dat",
 ];
-
-fn collect(directory: &Path, sources: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).expect("a folder of sources can be read") {
-        let path = entry.expect("an entry can be read").path();
-        if path.is_dir() {
-            collect(&path, sources);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            sources.push(path);
-        }
-    }
-}
 
 /// The string literals of a source, without its comments and its test module; what one line
 /// ends with `\` to continue on the next is one text.
@@ -108,8 +99,7 @@ fn is_unsafe_advice(text: &str) -> bool {
 
 #[test]
 fn no_text_advises_to_empty_copy_or_restore_what_a_member_has() {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = manifest.parent().expect("the crate lies in the workspace");
+    let root = root();
     let (mut violations, mut seen) = (Vec::new(), 0);
     for name in CRATES {
         let mut paths = Vec::new();
@@ -119,7 +109,7 @@ fn no_text_advises_to_empty_copy_or_restore_what_a_member_has() {
             let texts = texts(&source);
             seen += texts.len();
             let advice = texts.into_iter().filter(|text| is_unsafe_advice(text));
-            let place = path.strip_prefix(root).expect("it lies below").display();
+            let place = path.strip_prefix(&root).expect("it lies below").display();
             violations.extend(advice.map(|text| format!("{place}: {text}")));
         }
     }

@@ -1,8 +1,11 @@
 //! The page of faults (`docs/faults.md`) as a test: each test that it names exists, and each of
 //! the twenty numbers has rows for what was wrong, numbered without a gap.
 
+mod sources;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+
+use sources::root;
 
 const PAGE: &str = include_str!("../../docs/faults.md");
 
@@ -17,12 +20,6 @@ struct Row {
     is_fault: bool,
     /// File and name of each test.
     tests: Vec<(String, String)>,
-}
-
-fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = manifest.parent();
-    root.expect("the crate lies in the workspace").to_owned()
 }
 
 /// What stands between backticks in `cell`.

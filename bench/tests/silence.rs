@@ -1,7 +1,11 @@
 //! No refusal without a word, as a test over the sources: product code neither swallows an error
 //! nor counts a refusal without a cause, unless a comment says why that harms nobody.
 
-use std::path::{Path, PathBuf};
+mod sources;
+
+use std::path::PathBuf;
+
+use sources::{collect, root};
 
 const CRATES: [&str; 7] = [
     "transport",
@@ -22,23 +26,6 @@ const SWALLOWS: [&str; 6] = [
     "rejected += 1",
     "dropped += 1",
 ];
-
-fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = manifest.parent();
-    root.expect("the crate lies in the workspace").to_owned()
-}
-
-fn collect(directory: &Path, sources: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).expect("a folder of sources can be read") {
-        let path = entry.expect("an entry can be read").path();
-        if path.is_dir() {
-            collect(&path, sources);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            sources.push(path);
-        }
-    }
-}
 
 /// The product's sources by name: without tests, and without the simulator.
 fn sources() -> Vec<(String, String)> {

@@ -1,8 +1,12 @@
 //! The style guide as a test (`docs/STYLE.md`): sizes, columns, names, import direction,
 //! unsafe fences. There is no list of exceptions.
 
+mod sources;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use sources::{collect, root};
 
 /// The crates from the bottom up, each with those it may use besides itself.
 const DIRECTION: [(&str, &[&str]); 7] = [
@@ -67,34 +71,14 @@ impl Source {
     }
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the crate lies in the workspace")
-        .to_owned()
-}
-
-fn collect(directory: &Path, sources: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return;
-    };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
-        if path.is_dir() {
-            collect(&path, sources);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            sources.push(path);
-        }
-    }
-}
-
 fn sources() -> Vec<Source> {
     let root = root();
     let mut paths = Vec::new();
     for (member, _) in DIRECTION {
-        for folder in ["src", "tests", "examples", "benches"] {
-            collect(&root.join(member).join(folder), &mut paths);
+        let folders =
+            ["src", "tests", "examples", "benches"].map(|name| root.join(member).join(name));
+        for folder in folders.iter().filter(|folder| folder.is_dir()) {
+            collect(folder, &mut paths);
         }
     }
     assert!(paths.len() > 20, "only {} sources found", paths.len());

@@ -3,7 +3,7 @@
 
 mod small_cluster;
 
-use lockstep_consensus::notice::{Line, NodeNotice, Place};
+use lockstep_consensus::notice::NodeNotice;
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::time::{MILLISECOND, SECOND};
 use small_cluster::{Setup, SmallCluster};
@@ -30,19 +30,6 @@ fn noted(cluster: &SmallCluster<Echo>, id: usize) -> u64 {
         .count(NodeNotice::DiskStalled)
 }
 
-/// The lines in which the member says that its disk stalls.
-fn lines(cluster: &mut SmallCluster<Echo>, id: usize) -> Vec<String> {
-    let place = &Place {
-        directory: "data".to_owned(),
-        ..Place::default()
-    };
-    let node = cluster.node_mut(id);
-    std::iter::from_fn(|| node.take_notice())
-        .filter(|notice| notice.kind == NodeNotice::DiskStalled)
-        .map(|notice| Line { notice, place }.to_string())
-        .collect()
-}
-
 #[test]
 fn a_write_of_the_log_that_does_not_end_is_told_while_it_lasts() {
     let mut cluster = serving();
@@ -53,7 +40,7 @@ fn a_write_of_the_log_that_does_not_end_is_told_while_it_lasts() {
     // Twice a second from the second one on.
     let during = noted(&cluster, STALLED);
     assert!((14..=18).contains(&during), "{during}");
-    let told = lines(&mut cluster, STALLED);
+    let told = cluster.take_lines(STALLED, NodeNotice::DiskStalled);
     assert_eq!(told.len(), 1, "{told:?}");
     let words = "a write to 0-0.rec in data has been under way for 1";
     assert!(told[0].starts_with(words), "{told:?}");
@@ -75,7 +62,7 @@ fn a_write_of_the_mark_that_does_not_end_is_told() {
     // The log's writes are done, and the mark's is due ten milliseconds after the last of them.
     cluster.disk(STALLED).stall_until(cluster.now + 3 * SECOND);
     cluster.run(2 * SECOND);
-    let told = lines(&mut cluster, STALLED);
+    let told = cluster.take_lines(STALLED, NodeNotice::DiskStalled);
     assert_eq!(told.len(), 1, "{told:?}");
     let words = "a write to ack-mark.dat in data has been under way for 1";
     assert!(told[0].starts_with(words), "{told:?}");

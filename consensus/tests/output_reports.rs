@@ -7,7 +7,7 @@ mod small_cluster;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use lockstep_consensus::notice::{Line, NodeNotice, Place};
+use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::service_time;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
@@ -79,20 +79,6 @@ impl Stage {
         self.cluster.kill(2);
     }
 
-    fn lines(&mut self, kind: NodeNotice) -> Vec<String> {
-        let members = self.cluster.setup.cluster.members.clone();
-        let place = Place {
-            members,
-            ..Place::default()
-        };
-        let node = self.cluster.node_mut(0);
-        let notices = std::iter::from_fn(|| node.take_notice());
-        let of_kind: Vec<_> = notices.filter(|notice| notice.kind == kind).collect();
-        let place = &place;
-        let line = |notice| Line { notice, place }.to_string();
-        of_kind.into_iter().map(line).collect()
-    }
-
     fn count(&self, kind: NodeNotice) -> u64 {
         self.cluster.node(0).parts().notices.count(kind)
     }
@@ -132,7 +118,7 @@ fn answers_that_wait_for_other_members_outputs_are_told_with_whom_they_wait_for(
     assert_eq!(stage.answers(), before, "it waits");
     let kind = NodeNotice::AnswersAwaitOutput;
     assert!(stage.count(kind) > 0);
-    let lines = stage.lines(kind);
+    let lines = stage.cluster.take_lines(0, kind);
     assert_eq!(lines.len(), 1, "{lines:?}");
     for part in [
         " ms for what the services of other members put out: ",
@@ -161,7 +147,7 @@ fn answers_that_leave_before_a_majority_has_the_same_are_counted_and_told() {
     );
     let kind = NodeNotice::AnswersUnverified;
     assert!(stage.count(kind) > 0);
-    let lines = stage.lines(kind);
+    let lines = stage.cluster.take_lines(0, kind);
     assert_eq!(lines.len(), 1, "{lines:?}");
     let part = "too few members keep up with executing: member 1 at 10.0.0.2:2, member 2";
     assert!(lines[0].contains(part), "{lines:?}");

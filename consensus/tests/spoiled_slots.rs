@@ -6,23 +6,10 @@ mod small_cluster;
 use lockstep_archive::disk::BLOCK_LENGTH;
 use lockstep_archive::spoiled_slots::FILES;
 use lockstep_consensus::membership::Standing;
-use lockstep_consensus::notice::{Line, NodeNotice, Place};
+use lockstep_consensus::notice::NodeNotice;
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::time::SECOND;
 use small_cluster::{Setup, SmallCluster};
-
-/// The lines in which the member says that a slot is spoiled.
-fn lines(cluster: &mut SmallCluster<Echo>, id: usize) -> Vec<String> {
-    let place = &Place {
-        directory: "data".to_owned(),
-        ..Place::default()
-    };
-    let node = cluster.node_mut(id);
-    std::iter::from_fn(|| node.take_notice())
-        .filter(|notice| notice.kind == NodeNotice::SlotSpoiled)
-        .map(|notice| Line { notice, place }.to_string())
-        .collect()
-}
 
 #[test]
 fn a_start_that_finds_one_slot_of_a_file_spoiled_names_the_file() {
@@ -37,7 +24,7 @@ fn a_start_that_finds_one_slot_of_a_file_spoiled_names_the_file() {
             cluster.start(1);
             cluster.run(2 * SECOND);
             assert_eq!(cluster.standing(1), Standing::Voter);
-            let told = lines(&mut cluster, 1);
+            let told = cluster.take_lines(1, NodeNotice::SlotSpoiled);
             assert_eq!(told.len(), 1, "{told:?}");
             let words = format!("one of the two slots of {file} in data could not be read");
             assert!(told[0].starts_with(&words), "{told:?}");
@@ -45,7 +32,11 @@ fn a_start_that_finds_one_slot_of_a_file_spoiled_names_the_file() {
             cluster.kill(1);
             cluster.start(1);
             cluster.run(2 * SECOND);
-            assert_eq!(lines(&mut cluster, 1), [""; 0], "{file} {slot}");
+            assert_eq!(
+                cluster.take_lines(1, NodeNotice::SlotSpoiled),
+                [""; 0],
+                "{file} {slot}"
+            );
         }
     }
     for id in [0, 2] {

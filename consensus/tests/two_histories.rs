@@ -10,7 +10,7 @@ use lockstep_archive::sim::SimBackup;
 use lockstep_consensus::action::HaltReason;
 use lockstep_consensus::agent::fault::NodeFault;
 use lockstep_consensus::member::TermBase;
-use lockstep_consensus::notice::{Line, NodeNotice, Place};
+use lockstep_consensus::notice::NodeNotice;
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::log_buffer::Seal;
@@ -37,18 +37,6 @@ fn end(cluster: &Cluster, id: usize) -> i64 {
 /// The first segment of a member's log, byte for byte: all that these tests write.
 fn log(cluster: &Cluster, id: usize) -> Vec<u8> {
     cluster.disk(id).contents("0-0.rec").expect("a log")
-}
-
-/// The first line of this kind that the member has told since it was last asked.
-fn line(cluster: &mut Cluster, id: usize, kind: NodeNotice) -> Option<String> {
-    let place = Place {
-        members: cluster.setup.cluster.members.clone(),
-        ..Place::default()
-    };
-    let node = cluster.node_mut(id);
-    let notice = std::iter::from_fn(|| node.take_notice()).find(|notice| notice.kind == kind)?;
-    let place = &place;
-    Some(Line { notice, place }.to_string())
 }
 
 /// Both hashes that a line names: the other side's, and the speaker's.
@@ -123,8 +111,10 @@ fn a_member_of_another_history_neither_joins_acknowledges_nor_cuts_and_both_side
     let before = log(&cluster, 2);
     cluster.start(2);
     cluster.run(LINE_WITHIN);
-    let follower_says = line(&mut cluster, 2, NodeNotice::LeaderLogDiffers);
-    let leader_says = line(&mut cluster, leader, NodeNotice::FollowerLogDiffers);
+    let follower_says = cluster.take_lines(2, NodeNotice::LeaderLogDiffers).pop();
+    let leader_says = cluster
+        .take_lines(leader, NodeNotice::FollowerLogDiffers)
+        .pop();
     let follower_says = follower_says.expect("the follower says so within five seconds");
     let leader_says = leader_says.expect("the leader says so within five seconds");
     let (other, own) = hashes(&follower_says);
@@ -160,7 +150,12 @@ fn a_leader_that_no_majority_agrees_with_halts_and_clients_wait_for_it_with_a_wo
     cluster.run(LINE_WITHIN);
     assert!(cluster.node(0).parts().leadership.is_leading());
     assert_eq!(cluster.leader(), None, "no majority has joined");
-    assert!(line(&mut cluster, 1, NodeNotice::LeaderLogDiffers).is_some());
+    assert!(
+        cluster
+            .take_lines(1, NodeNotice::LeaderLogDiffers)
+            .pop()
+            .is_some()
+    );
     assert!(!cluster.clients[client].client.is_connected());
     assert!(noted(&cluster, 0, NodeNotice::ConnectAwaitsOpening) > 0);
     let before = [1, 2].map(|id| log(&cluster, id));
@@ -244,7 +239,7 @@ fn a_member_whose_log_parts_after_it_joined_is_excluded_and_says_why_and_what_to
     let mut cluster = with_a_frame_that_differs();
     assert!(noted(&cluster, 0, NodeNotice::MemberExcluded) > 0);
     assert!(noted(&cluster, 2, NodeNotice::ExcludedByLeader) > 0);
-    let excluded = line(&mut cluster, 2, NodeNotice::ExcludedByLeader);
+    let excluded = cluster.take_lines(2, NodeNotice::ExcludedByLeader).pop();
     let excluded = excluded.expect("the excluded member says so");
     for part in [
         "the leader, member 0 at 10.0.0.1:2, does not count this member any more",
@@ -254,7 +249,7 @@ fn a_member_whose_log_parts_after_it_joined_is_excluded_and_says_why_and_what_to
     }
     let (other, own) = hashes(&excluded);
     assert_ne!(other, own);
-    let leader_says = line(&mut cluster, 0, NodeNotice::MemberExcluded);
+    let leader_says = cluster.take_lines(0, NodeNotice::MemberExcluded).pop();
     let leader_says = leader_says.expect("the leader says so");
     let part = "the log of member 2 at 10.0.0.3:2 differs from the leader's";
     assert!(leader_says.contains(part), "{leader_says}");

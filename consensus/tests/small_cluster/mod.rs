@@ -22,7 +22,7 @@ use lockstep_consensus::agent::start::StartError;
 use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::membership::Standing;
-use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::notice::{Line, NodeNotice, Place};
 use lockstep_consensus::sim::service_time;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
@@ -386,6 +386,20 @@ impl<S: ClusteredService> SmallCluster<S> {
     /// Whether the member had something to say of this kind in its present life.
     pub fn has_told(&self, id: usize, kind: NodeNotice) -> bool {
         self.node(id).parts().notices.count(kind) > 0
+    }
+
+    /// The lines that the member would say of this kind, of those that wait.
+    pub fn take_lines(&mut self, id: usize, kind: NodeNotice) -> Vec<String> {
+        let place = &Place {
+            directory: "data".to_owned(),
+            members: self.setup.cluster.members.clone(),
+            ..Place::default()
+        };
+        let node = self.node_mut(id);
+        std::iter::from_fn(|| node.take_notice())
+            .filter(|notice| notice.kind == kind)
+            .map(|notice| Line { notice, place }.to_string())
+            .collect()
     }
 
     /// Runs everything for so long.
