@@ -7,19 +7,17 @@
 )]
 
 mod distribution;
+mod planted;
+mod seeds;
 
-use std::ops::Range;
-use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::ops::{ControlFlow, Range};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use lockstep_consensus::sim::PlantedFault;
-use lockstep_consensus::sim::core_tank::{self, CoreTankOptions};
-use lockstep_consensus::sim::tank::{self, TankOptions, TankReport};
 
 use self::distribution::Distribution;
+use self::planted::{PlantedFaults, find_all};
+use self::seeds::{Tank, on_all_cores};
 use crate::outcome::Outcome;
 
 /// Options of `lockstep sim`.
@@ -32,7 +30,7 @@ pub struct SimArguments {
     #[arg(long, default_value_t = 1)]
     from: u64,
     /// Plant this fault, or each in turn with "all", and demand that it is found.
-    #[arg(long, value_parser = planted_faults)]
+    #[arg(long, value_parser = PlantedFaults::parse)]
     planted: Option<PlantedFaults>,
     /// Which simulator: the consensus core over positions, whole nodes, or both.
     #[arg(long, value_enum, default_value = "both")]
@@ -42,93 +40,11 @@ pub struct SimArguments {
     full: bool,
 }
 
-/// Faults to plant.
-#[derive(Clone, Debug)]
-struct PlantedFaults(Vec<PlantedFault>);
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TankArgument {
     Core,
     Node,
     Both,
-}
-
-fn planted_faults(text: &str) -> Result<PlantedFaults, String> {
-    if text == "all" {
-        return Ok(PlantedFaults(PlantedFault::ALL.to_vec()));
-    }
-    let named = PlantedFault::ALL
-        .into_iter()
-        .find(|fault| fault.name() == text);
-    named
-        .map(|fault| PlantedFaults(vec![fault]))
-        .ok_or_else(|| {
-            let names = PlantedFault::ALL.map(PlantedFault::name).join(", ");
-            format!("no such fault: choose all, {names}")
-        })
-}
-
-/// One simulator.
-#[derive(Clone, Copy)]
-enum Tank {
-    Core,
-    Node { is_full: bool },
-}
-
-/// What came of a seed: the hash of the run, and what the node tank reports.
-type SeedReport = (u64, Option<TankReport>);
-
-impl Tank {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Core => "core",
-            Self::Node { .. } => "node",
-        }
-    }
-
-    /// What came of it, or the rule that was broken; a failed assertion is a broken rule.
-    fn run(self, seed: u64, planted: Option<PlantedFault>) -> Result<SeedReport, String> {
-        catch_unwind(|| self.run_unguarded(seed, planted)).unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-            let said = said.unwrap_or("without words");
-            Err(format!("seed {seed}: assertion failed: {said}"))
-        })
-    }
-
-    fn run_unguarded(self, seed: u64, planted: Option<PlantedFault>) -> Result<SeedReport, String> {
-        match self {
-            Self::Core => {
-                let options = CoreTankOptions {
-                    planted,
-                    ..CoreTankOptions::default()
-                };
-                let report = core_tank::run(seed, &options).map_err(|v| v.to_string())?;
-                Ok((report.event_hash, None))
-            }
-            Self::Node { is_full } => {
-                let size = if is_full {
-                    TankOptions::full()
-                } else {
-                    TankOptions::default()
-                };
-                let options = TankOptions { planted, ..size };
-                let report = tank::run(seed, &options).map_err(|v| v.to_string())?;
-                Ok((report.event_hash, Some(report)))
-            }
-        }
-    }
-
-    /// Whether this simulator has the parts that the fault concerns.
-    const fn can_find(self, fault: PlantedFault) -> bool {
-        match self {
-            Self::Core => !matches!(
-                fault,
-                PlantedFault::AppendBeforeOwnFirstEntryApplied | PlantedFault::ResumeWithoutEpoch
-            ),
-            Self::Node { .. } => true,
-        }
-    }
 }
 
 impl SimArguments {
@@ -140,39 +56,6 @@ impl SimArguments {
             TankArgument::Both => vec![Tank::Core, node],
         }
     }
-}
-
-/// Runs `seeds` on all cores, each on one of them, up to the first that breaks a rule. Returns what
-/// came of them in their order; the last one may have broken it.
-fn run_on_all_cores(tank: Tank, seeds: Range<u64>) -> Vec<(u64, Result<SeedReport, String>)> {
-    let next = AtomicU64::new(seeds.start);
-    let is_over = AtomicBool::new(false);
-    let work = || {
-        let mut done = Vec::new();
-        while !is_over.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                break;
-            }
-            let result = tank.run(seed, None);
-            if result.is_err() {
-                is_over.store(true, Ordering::Relaxed);
-            }
-            done.push((seed, result));
-        }
-        done
-    };
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let mut done: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
-        joined.flat_map(Result::unwrap_or_default).collect()
-    });
-    done.sort_unstable_by_key(|(seed, _)| *seed);
-    // Seeds are handed out in order: all below the first one that broke a rule have run.
-    let broken = done.iter().position(|(_, result)| result.is_err());
-    done.truncate(broken.map_or(done.len(), |at| at + 1));
-    done
 }
 
 /// Runs the seeds.
@@ -187,7 +70,7 @@ pub fn run(arguments: &SimArguments) -> Outcome {
     std::panic::set_hook(Box::new(|_| {}));
     match &arguments.planted {
         None => run_seeds(arguments, seeds),
-        Some(PlantedFaults(faults)) => find_all(arguments, seeds, faults),
+        Some(faults) => find_all(&arguments.tanks(), &seeds, faults),
     }
 }
 
@@ -196,7 +79,15 @@ fn run_seeds(arguments: &SimArguments, seeds: Range<u64>) -> Outcome {
         let (started, name) = (Instant::now(), tank.name());
         let mut rolling = 0_u64;
         let mut distribution = Distribution::default();
-        for (seed, result) in run_on_all_cores(tank, seeds.clone()) {
+        let outcomes = on_all_cores(seeds.clone(), |seed| {
+            let result = tank.run(seed, None);
+            if result.is_err() {
+                ControlFlow::Break((seed, result))
+            } else {
+                ControlFlow::Continue((seed, result))
+            }
+        });
+        for (seed, result) in outcomes {
             match result {
                 Ok((hash, report)) => {
                     rolling = (rolling.rotate_left(5) ^ hash).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -207,8 +98,9 @@ fn run_seeds(arguments: &SimArguments, seeds: Range<u64>) -> Outcome {
                 Err(violation) => {
                     let full = if arguments.full { " --full" } else { "" };
                     return Outcome::failed(format!(
-                        "{violation}\nrepeat with: lockstep sim --tank {name} --seeds 1 \
-                         --from {seed}{full}"
+                        "{}\nrepeat with: lockstep sim --tank {name} --seeds 1 \
+                         --from {seed}{full}",
+                        violation.text
                     ));
                 }
             }
@@ -224,49 +116,4 @@ fn run_seeds(arguments: &SimArguments, seeds: Range<u64>) -> Outcome {
         eprintln!("{:.0} seeds/min", arguments.seeds as f64 / minutes);
     }
     Outcome::Good
-}
-
-/// Every fault must be found by at least one simulator within the seeds given, on a seed that
-/// is clean without it.
-fn find_all(arguments: &SimArguments, seeds: Range<u64>, faults: &[PlantedFault]) -> Outcome {
-    let mut missed = Vec::new();
-    for fault in faults {
-        let mut tanks = arguments.tanks();
-        tanks.retain(|tank| tank.can_find(*fault));
-        let found = seeds.clone().find_map(|seed| {
-            tanks.iter().find_map(|tank| {
-                let violation = tank.run(seed, Some(*fault)).err()?;
-                tank.run(seed, None).is_ok().then_some((seed, violation))
-            })
-        });
-        match found {
-            Some((seed, violation)) => {
-                println!("{}: found at seed {seed}: {violation}", fault.name());
-            }
-            None => missed.push(fault.name()),
-        }
-    }
-    if missed.is_empty() {
-        Outcome::Good
-    } else {
-        let (missed, seeds) = (missed.join(", "), arguments.seeds);
-        Outcome::failed(format!("not found within {seeds} seeds: {missed}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn faults_are_chosen_by_name_or_all_at_once() {
-        assert_eq!(planted_faults("all").unwrap().0.len(), 5);
-        let one = planted_faults("ack-before-fsync").unwrap().0;
-        assert_eq!(one, [PlantedFault::AckBeforeFsync]);
-        assert!(
-            planted_faults("gremlins")
-                .unwrap_err()
-                .contains("ack-before-fsync")
-        );
-    }
 }

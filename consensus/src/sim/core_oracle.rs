@@ -7,6 +7,7 @@ use lockstep_transport::position::Position;
 
 use super::core_log::CoreEntry;
 use super::core_node::CoreNode;
+use super::{Broken, Rule};
 use crate::action::HaltReason;
 use crate::consensus_module::Role;
 use crate::member::{LeadershipTermId, MEMBERS_MAX, MemberId};
@@ -50,14 +51,17 @@ impl CoreOracle {
     ///
     /// # Errors
     /// Which rule is broken.
-    pub fn observe(&mut self, id: MemberId, nodes: &[CoreNode]) -> Result<(), String> {
+    pub fn observe(&mut self, id: MemberId, nodes: &[CoreNode]) -> Result<(), Broken> {
         let node = &nodes[usize::from(id)];
         let Some(module) = node.module.as_ref() else {
             return Ok(());
         };
         match node.halted {
             None | Some(HaltReason::StorageFailed) => {}
-            Some(reason) => return Err(format!("member {id} halted: {reason}")),
+            Some(reason) => {
+                let what = format!("member {id} halted: {reason}");
+                return Err(Rule::NoHalt.broken(what));
+            }
         }
         if module.role() == Role::Leader {
             self.observe_leader(id, module.term(), node)?;
@@ -72,7 +76,7 @@ impl CoreOracle {
         id: MemberId,
         term: LeadershipTermId,
         node: &CoreNode,
-    ) -> Result<(), String> {
+    ) -> Result<(), Broken> {
         if self.leaders.last() == Some(&(term, id)) {
             return Ok(());
         }
@@ -80,9 +84,9 @@ impl CoreOracle {
         match other {
             Some((_, leader)) if *leader == id => return Ok(()),
             Some((_, leader)) => {
-                return Err(format!(
-                    "E1: members {leader} and {id} both lead term {term}"
-                ));
+                return Err(
+                    Rule::E1.broken(format!("members {leader} and {id} both lead term {term}"))
+                );
             }
             None => self.leaders.push((term, id)),
         }
@@ -93,10 +97,10 @@ impl CoreOracle {
         if is_complete {
             Ok(())
         } else {
-            Err(format!(
-                "L3: member {id} leads term {term} without the log committed up to {}",
+            Err(Rule::L3.broken(format!(
+                "member {id} leads term {term} without the log committed up to {}",
                 self.committed[older - 1].end
-            ))
+            )))
         }
     }
 
@@ -107,7 +111,7 @@ impl CoreOracle {
         id: MemberId,
         nodes: &[CoreNode],
         (term, commit): (LeadershipTermId, Position),
-    ) -> Result<(), String> {
+    ) -> Result<(), Broken> {
         let node = &nodes[usize::from(id)];
         let known = &mut self.known[usize::from(id)];
         if known.0 != node.life {
@@ -117,7 +121,7 @@ impl CoreOracle {
             return Ok(());
         }
         if commit < known.1 {
-            return Err(format!("C2: member {id} takes commit back to {commit}"));
+            return Err(Rule::C2.broken(format!("member {id} takes commit back to {commit}")));
         }
         let from = node.log.index_at(known.1);
         known.1 = commit;
@@ -129,9 +133,9 @@ impl CoreOracle {
             match self.committed.get(index) {
                 Some(agreed) if is_same(agreed, entry) => {}
                 Some(agreed) => {
-                    return Err(format!(
-                        "L1: member {id} commits {entry:?} where {agreed:?} was committed"
-                    ));
+                    return Err(Rule::OneLog.broken(format!(
+                        "member {id} commits {entry:?} where {agreed:?} was committed"
+                    )));
                 }
                 None => {
                     self.extend(id, index, nodes)?;
@@ -142,7 +146,7 @@ impl CoreOracle {
         Ok(())
     }
 
-    fn extend(&mut self, id: MemberId, index: usize, nodes: &[CoreNode]) -> Result<(), String> {
+    fn extend(&mut self, id: MemberId, index: usize, nodes: &[CoreNode]) -> Result<(), Broken> {
         let entry = nodes[usize::from(id)].log.entries()[index];
         let holds = |node: &&CoreNode| {
             let held = node.log.durable_entries().get(index);
@@ -153,12 +157,12 @@ impl CoreOracle {
         };
         let holders = nodes.iter().filter(holds).count();
         if holders < nodes.len() / 2 + 1 {
-            return Err(format!(
-                "C1: member {id} commits up to {} in term {}, durable on {holders} of {}",
+            return Err(Rule::C1.broken(format!(
+                "member {id} commits up to {} in term {}, durable on {holders} of {}",
                 entry.end,
                 entry.term,
                 nodes.len()
-            ));
+            )));
         }
         self.committed.push(entry);
         Ok(())

@@ -11,10 +11,10 @@ use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
-use super::PlantedFault;
 use super::core_network::{CoreNetwork, Happening, LinkBehaviour, Scheduled};
 use super::core_node::{CoreNode, DiskBehaviour};
 use super::core_oracle::CoreOracle;
+use super::{Broken, PlantedFault, Rule};
 use crate::action::HaltReason;
 use crate::consensus_module::{ConsensusConfig, ConsensusModule, Role};
 use crate::member::{MEMBERS_MAX, MemberId};
@@ -74,7 +74,7 @@ pub struct CoreTankReport {
 
 /// A broken rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("core tank, seed {seed}, {time} ns, event {event}: {what}")]
+#[error("core tank, seed {seed}, {time} ns, event {event}: {broken}")]
 pub struct Violation {
     /// The seed of the run.
     pub seed: u64,
@@ -82,8 +82,8 @@ pub struct Violation {
     pub time: Nanos,
     /// Number of the event.
     pub event: u64,
-    /// The rule and how it was broken.
-    pub what: String,
+    /// The rule, and how it was broken.
+    pub broken: Broken,
 }
 
 /// What can be injected in the fault phase, besides lossy links and slow disks.
@@ -196,23 +196,17 @@ impl FaultPlan {
 pub fn run(seed: u64, options: &CoreTankOptions) -> Result<CoreTankReport, Violation> {
     let mut tank = CoreTank::new(seed, options);
     let outcome = catch_unwind(AssertUnwindSafe(|| tank.run()));
-    let what = match outcome {
+    let broken = match outcome {
         Ok(Ok(())) => return Ok(tank.report()),
-        Ok(Err(what)) => what,
-        Err(panic) => assertion_text(panic.as_ref()),
+        Ok(Err(broken)) => broken,
+        Err(panic) => Broken::of_panic(panic.as_ref()),
     };
     Err(Violation {
         seed,
         time: tank.net.now,
         event: tank.events,
-        what,
+        broken,
     })
-}
-
-fn assertion_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    text.unwrap_or_else(|| "an assertion without a message".to_owned())
 }
 
 #[derive(Debug)]
@@ -263,7 +257,7 @@ impl CoreTank {
         }
     }
 
-    fn run(&mut self) -> Result<(), String> {
+    fn run(&mut self) -> Result<(), Broken> {
         for node in &mut self.nodes {
             node.disk = FaultPlan::quiet_disk();
             node.start(&mut self.net);
@@ -308,9 +302,8 @@ impl CoreTank {
         modules().count() == self.nodes.len() && modules().all(agrees)
     }
 
-    fn explain_stall(&self) -> String {
-        let mut text =
-            "LV1: no leader followed by all, or no progress, after the faults:".to_owned();
+    fn explain_stall(&self) -> Broken {
+        let mut text = "no leader followed by all, or no progress, after the faults:".to_owned();
         for (index, node) in self.nodes.iter().enumerate() {
             let state = node.module.as_ref().map(|module| {
                 let log = (node.log.end(), node.log.durable(), module.commit());
@@ -318,10 +311,10 @@ impl CoreTank {
             });
             text.push_str(&format!(" [{index}: {state:?}, halted {:?}]", node.halted));
         }
-        text
+        Rule::LV1.broken(text)
     }
 
-    fn step(&mut self, next: Scheduled) -> Result<(), String> {
+    fn step(&mut self, next: Scheduled) -> Result<(), Broken> {
         let id = next.member;
         let index = usize::from(id);
         let is_of_node = !matches!(
@@ -336,7 +329,7 @@ impl CoreTank {
         }
         self.events += 1;
         if self.events > EVENTS_MAX {
-            return Err("LV1: time does not move on".to_owned());
+            return Err(Rule::NoLivelock.broken("time does not move on".to_owned()));
         }
         match next.happening {
             Happening::Offer => self.offer(),

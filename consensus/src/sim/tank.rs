@@ -7,6 +7,7 @@
 //! The oracles (`reliability.md` §3.5) look after every step; a violation names the seed.
 
 use core::net::{Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
@@ -15,7 +16,6 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
-use super::PlantedFault;
 use super::client_twin::ClientRestarts;
 use super::tank_atlas::Atlas;
 use super::tank_client::{Pace, TankClient, TankClientPlan};
@@ -24,6 +24,7 @@ pub use super::tank_options::{FaultMark, MemberNotices, TankOptions, TankReport,
 use super::tank_oracle::LogOracle;
 use super::tank_plan::FaultPlan;
 pub use super::tank_plan::{FAULT_CLASSES, FaultClass, FaultCounts};
+use super::{Broken, PlantedFault, Rule};
 use crate::agent::identity::cluster_id;
 use crate::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
 
@@ -56,7 +57,7 @@ pub(super) struct Tank {
 /// Runs one seed.
 ///
 /// # Errors
-/// The first violation.
+/// The first violation; a failed assertion is one.
 pub fn run(seed: u64, options: &TankOptions) -> Result<TankReport, TankViolation> {
     run_and_hear(seed, options).map(|(report, _)| report)
 }
@@ -64,17 +65,15 @@ pub fn run(seed: u64, options: &TankOptions) -> Result<TankReport, TankViolation
 /// Runs one seed. Also returns what each member said about itself.
 ///
 /// # Errors
-/// The first violation.
+/// The first violation; a failed assertion is one.
 pub fn run_and_hear(
     seed: u64,
     options: &TankOptions,
 ) -> Result<(TankReport, Vec<MemberNotices>), TankViolation> {
-    let mut tank = Tank::new(seed, options)?;
-    while tank.now < options.fault_phase_ns {
-        tank.moment(true)?;
-    }
-    tank.heal();
-    tank.settle()?;
+    let mut tank = Tank::new(seed, options);
+    let outcome = catch_unwind(AssertUnwindSafe(|| tank.run(options.fault_phase_ns)));
+    let outcome = outcome.unwrap_or_else(|panic| Err(Broken::of_panic(panic.as_ref())));
+    outcome.map_err(|broken| tank.violation(broken))?;
     let members = tank.members.iter();
     let notices = members.map(|member| member.notices().to_vec()).collect();
     Ok((tank.finish(), notices))
@@ -127,7 +126,7 @@ fn make_odd(seed: u64, options: &TankOptions, members: &mut [TankMember], random
 }
 
 impl Tank {
-    fn new(seed: u64, options: &TankOptions) -> Result<Self, TankViolation> {
+    fn new(seed: u64, options: &TankOptions) -> Self {
         let mut random = Prng::new(seed);
         let is_faulty = options.fault_phase_ns > 0;
         let member_count = options.members.unwrap_or_else(|| draw_members(&mut random));
@@ -175,7 +174,7 @@ impl Tank {
             .map(|index| open_client(&network, &config, index, usual, random.fork()))
             .collect();
         let plan = FaultPlan::draw(random.fork());
-        let mut tank = Self {
+        Self {
             seed,
             now: 0,
             restarts: ClientRestarts::new(seed, options.clients),
@@ -190,22 +189,29 @@ impl Tank {
             clients,
             report: TankReport::default(),
             faults: Vec::new(),
-        };
-        tank.bring_up()?;
-        Ok(tank)
+        }
     }
 
-    pub(super) fn violation(&self, what: String) -> TankViolation {
+    fn run(&mut self, fault_phase_ns: Nanos) -> Result<(), Broken> {
+        self.bring_up()?;
+        while self.now < fault_phase_ns {
+            self.moment(true)?;
+        }
+        self.heal();
+        self.settle()
+    }
+
+    fn violation(&self, broken: Broken) -> TankViolation {
         TankViolation {
             seed: self.seed,
             time: self.now,
-            what,
+            broken,
             faults: self.faults.clone(),
         }
     }
 
     /// Runs everything at this moment, checks, and moves to the next.
-    pub(super) fn moment(&mut self, with_faults: bool) -> Result<(), TankViolation> {
+    pub(super) fn moment(&mut self, with_faults: bool) -> Result<(), Broken> {
         self.report.moments += 1;
         for cycle in 0.. {
             let mut work = 0;
@@ -222,7 +228,8 @@ impl Tank {
                 break;
             }
             if cycle > CYCLES_PER_MOMENT {
-                return Err(self.violation("livelock: work without end".to_owned()));
+                let what = format!("more than {CYCLES_PER_MOMENT} cycles at one moment");
+                return Err(Rule::NoLivelock.broken(what));
             }
         }
         if with_faults {
@@ -261,22 +268,21 @@ impl Tank {
         next
     }
 
-    fn check(&mut self) -> Result<(), TankViolation> {
+    fn check(&mut self) -> Result<(), Broken> {
         for id in 0..self.members.len() {
-            let outcome = self.oracle.look(id, &self.members, &self.atlas);
-            outcome.map_err(|what| self.violation(what))?;
+            self.oracle.look(id, &self.members, &self.atlas)?;
         }
         for client in &self.clients {
-            if let Some(what) = client.violation() {
-                return Err(self.violation(what.to_owned()));
+            if let Some(broken) = client.violation() {
+                return Err(broken.clone());
             }
             if client.received() > 0 && client.last_position() >= self.oracle.committed() as i64 {
                 let what = format!(
-                    "oracle 3: a response at {} although {} is committed",
+                    "a response at {} although {} is committed",
                     client.last_position(),
                     self.oracle.committed()
                 );
-                return Err(self.violation(what));
+                return Err(Rule::AnsweredIsCommitted.broken(what));
             }
         }
         Ok(())

@@ -18,6 +18,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 use super::client_twin::{ClientTwin, Restart};
 use super::tank_options::TankOptions;
 use super::tank_service::{Request, Response, response_count};
+use super::{Broken, Rule};
 
 /// Requests a tank client keeps under way.
 const WINDOW: i64 = 8;
@@ -110,7 +111,7 @@ pub struct TankClient {
     next_offer: Nanos,
     paused_until: Nanos,
     last_position: i64,
-    violation: Option<String>,
+    violation: Option<Broken>,
     payload: Vec<u8>,
 }
 
@@ -255,9 +256,8 @@ impl TankClient {
         };
         if !is_right {
             let what = twin.describe();
-            self.fail(format!(
-                "the process that was replaced ended otherwise: {what}"
-            ));
+            let what = format!("the process that was replaced ended otherwise: {what}");
+            self.fail(Rule::Fencing, what);
         }
         work
     }
@@ -289,8 +289,8 @@ impl TankClient {
 
     /// What went wrong, if anything did.
     #[must_use]
-    pub fn violation(&self) -> Option<&str> {
-        self.violation.as_deref()
+    pub const fn violation(&self) -> Option<&Broken> {
+        self.violation.as_ref()
     }
 
     /// Where it stands, for reports.
@@ -344,13 +344,14 @@ impl TankClient {
                     self.offered += 1;
                     self.next_offer = self.plan.pace.next(now, &mut self.random);
                     if number != self.offered {
-                        self.fail(format!("request {} was numbered {number}", self.offered));
+                        let what = format!("request {} was numbered {number}", self.offered);
+                        self.fail(Rule::Answers, what);
                     }
                     work += 1;
                 }
                 OfferResult::BackPressured | OfferResult::NotConnected => break,
                 refused => {
-                    self.fail(format!("offer refused: {refused:?}"));
+                    self.fail(Rule::Refusals, format!("offer refused: {refused:?}"));
                     break;
                 }
             }
@@ -383,8 +384,8 @@ impl TankClient {
         request.encode(padding as usize, &mut self.payload);
     }
 
-    fn fail(&mut self, what: String) {
-        self.violation.get_or_insert(what);
+    fn fail(&mut self, rule: Rule, what: String) {
+        self.violation.get_or_insert(rule.broken(what));
     }
 
     fn poll(&mut self, now: Nanos) -> usize {
@@ -423,17 +424,19 @@ impl TankClient {
                     ordinal: owed.1,
                 };
                 if seen != Some(expected) || number != owed.0 {
-                    violation.get_or_insert(format!(
-                        "oracle 4: client {index} was owed {owed:?} and got {seen:?} \
-                         as the answer to {number} at {position}"
-                    ));
+                    let what = format!(
+                        "client {index} was owed {owed:?} and got {seen:?} as the answer to \
+                         {number} at {position}"
+                    );
+                    violation.get_or_insert(Rule::Answers.broken(what));
                 }
                 *received += 1;
                 *last_position = (*last_position).max(position);
                 *owed = owed_after(*owed);
             }
             EgressEvent::ResponseFailed { number, reason, .. } => {
-                violation.get_or_insert(format!("the answer to {number} failed: {reason:?}"));
+                let what = format!("the answer to {number} failed: {reason:?}");
+                violation.get_or_insert(Rule::Refusals.broken(what));
             }
             EgressEvent::Closed { .. } if *has_left => {}
             EgressEvent::Closed {
@@ -442,10 +445,12 @@ impl TankClient {
                 *has_expired = true;
             }
             EgressEvent::Closed { reason } => {
-                violation.get_or_insert(format!("client {index} was closed: {reason:?}"));
+                let what = format!("client {index} was closed: {reason:?}");
+                violation.get_or_insert(Rule::Sessions.broken(what));
             }
             EgressEvent::Refused { number, reason } => {
-                violation.get_or_insert(format!("request {number} was refused: {reason:?}"));
+                let what = format!("request {number} was refused: {reason:?}");
+                violation.get_or_insert(Rule::Refusals.broken(what));
             }
             EgressEvent::Connected { .. } => is_connected = true,
             EgressEvent::NewLeader { .. } => {}

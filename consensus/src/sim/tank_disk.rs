@@ -1,18 +1,22 @@
 //! The disk of a member of the node tank, which lies where a fault is planted.
 
+use std::collections::BTreeSet;
+
 use lockstep_archive::disk::{
-    Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace,
+    Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace, SegmentName,
 };
 use lockstep_archive::sim::SimDisk;
 use lockstep_transport::time::Nanos;
 
 use super::PlantedFault;
 
-/// A simulated disk that can be made to lie about syncs (planted fault).
+/// A simulated disk that can be made to lie about syncs of the log (planted fault).
 #[derive(Debug)]
 pub struct TankDisk {
     disk: SimDisk,
-    is_lying: bool,
+    planted: Option<PlantedFault>,
+    /// Files that are no segments of the log.
+    small: BTreeSet<FileId>,
 }
 
 impl TankDisk {
@@ -21,8 +25,22 @@ impl TankDisk {
     pub fn new(disk: SimDisk, planted: Option<PlantedFault>) -> Self {
         Self {
             disk,
-            is_lying: planted == Some(PlantedFault::AckBeforeFsync),
+            planted,
+            small: BTreeSet::new(),
         }
+    }
+
+    fn note(&mut self, name: &str, file: FileId) -> FileId {
+        if SegmentName::parse(name).is_none() {
+            self.small.insert(file);
+        }
+        file
+    }
+
+    /// Whether a write is said to be durable when it is not.
+    fn is_lie(&self, file: FileId) -> bool {
+        let is_of_log = !self.small.contains(&file);
+        self.planted == Some(PlantedFault::AckBeforeFsync) && is_of_log
     }
 }
 
@@ -32,11 +50,13 @@ impl Disk for TankDisk {
     }
 
     fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
-        self.disk.open(name)
+        let file = self.disk.open(name)?;
+        Ok(self.note(name, file))
     }
 
     fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
-        self.disk.create(name, length)
+        let file = self.disk.create(name, length)?;
+        Ok(self.note(name, file))
     }
 
     fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
@@ -75,7 +95,7 @@ impl Disk for TankDisk {
                 offset,
                 block,
                 durability: Durability::Synced,
-            } if self.is_lying => DiskOp::Write {
+            } if self.is_lie(file) => DiskOp::Write {
                 token,
                 file,
                 offset,

@@ -7,11 +7,12 @@ use lockstep_archive::disk::DiskError;
 use lockstep_archive::recovery::RecoveryError;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
-use super::tank::{FaultMark, Tank, TankViolation};
+use super::tank::{FaultMark, Tank};
 use super::tank_accident::{Accident, Misplaced, lose_segment, rot_log, rot_slot};
 use super::tank_member::{Crash, ELECTION_TIMEOUT_NS, TankMember};
 use super::tank_oracle::is_excused;
 use super::tank_plan::FaultClass;
+use super::{Broken, Rule};
 use crate::agent::birth::BirthError;
 use crate::agent::start::StartError;
 use crate::consensus_module::Role;
@@ -21,7 +22,7 @@ const START_OPERATIONS: u64 = 24;
 
 impl Tank {
     /// The faults that are due now.
-    pub(super) fn inject(&mut self) -> Result<(), TankViolation> {
+    pub(super) fn inject(&mut self) -> Result<(), Broken> {
         while let Some(class) = self.plan.take(self.now) {
             let id = self.victim();
             if self.carry_out(class, id) {
@@ -324,7 +325,7 @@ impl Tank {
     }
 
     /// Members whose start is due are started on what has become of their directories.
-    pub(super) fn bring_up(&mut self) -> Result<(), TankViolation> {
+    pub(super) fn bring_up(&mut self) -> Result<(), Broken> {
         for id in 0..self.members.len() {
             self.members[id].free_disk(self.now);
             if !self.members[id].is_due_to_start(self.now) {
@@ -343,7 +344,7 @@ impl Tank {
                 Ok(()) if self.atlas.is_rotten(id) => self.demote(id),
                 Ok(()) => {
                     let what = format!("member {id} gave up its voice without a reason");
-                    return Err(self.violation(what));
+                    return Err(Rule::NoHalt.broken(what));
                 }
                 Err(error) => self.on_refused(id, &error)?,
             }
@@ -410,13 +411,13 @@ impl Tank {
     }
 
     /// A member did not start: its operator does what the words ask for.
-    fn on_refused(&mut self, id: usize, error: &StartError) -> Result<(), TankViolation> {
+    fn on_refused(&mut self, id: usize, error: &StartError) -> Result<(), Broken> {
         if let Some(Misplaced { own, found }) = self.members[id].take_misplaced() {
             let disk = self.members[id].disk();
             let is_foreign = matches!(error, StartError::Birth(BirthError::Foreign { .. }));
             if !is_foreign || disk.backup() != found {
-                let what = format!("9.1: another's directory under member {id}: {error}");
-                return Err(self.violation(what));
+                let what = format!("another's directory under member {id}: {error}");
+                return Err(Rule::ForeignDirectory.broken(what));
             }
             disk.restore_in_place(&own);
         } else if is_damage(error) && self.atlas.is_rotten(id) {
@@ -424,7 +425,8 @@ impl Tank {
             self.demote(id);
             self.members[id].disk().wipe();
         } else if !is_crash(error) && !is_full(error, &self.members[id]) {
-            return Err(self.violation(format!("member {id} does not start: {error}")));
+            let what = format!("member {id} does not start: {error}");
+            return Err(Rule::NoHalt.broken(what));
         }
         let at = self.now + self.a_while(200);
         self.members[id].start_at(at);

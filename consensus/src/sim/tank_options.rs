@@ -3,8 +3,8 @@
 use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{Nanos, SECOND};
 
-use super::PlantedFault;
 use super::tank_plan::{FaultClass, FaultCounts};
+use super::{Broken, PlantedFault};
 use crate::config::ResponsesMode;
 use crate::notice::NodeNotice;
 
@@ -101,14 +101,14 @@ pub type MemberNotices = Vec<Notice<NodeNotice>>;
 
 /// A rule that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("seed {seed} at {time} ns: {what}{}", told(faults))]
+#[error("seed {seed} at {time} ns: {broken}{}", told(faults))]
 pub struct TankViolation {
     /// The seed of the run.
     pub seed: u64,
     /// Virtual time.
     pub time: Nanos,
-    /// What went wrong.
-    pub what: String,
+    /// The rule, and how it was broken.
+    pub broken: Broken,
     /// What was done to whom before, newest last.
     pub faults: Vec<FaultMark>,
 }

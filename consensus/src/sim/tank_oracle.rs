@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::tank_atlas::Atlas;
 use super::tank_member::TankMember;
 use super::tank_quorum::{check_commit, check_votes};
+use super::{Broken, Rule};
 use crate::action::HaltReason;
 use crate::agent::fault::NodeFault;
 use crate::consensus_module::Role;
@@ -65,7 +66,7 @@ impl LogOracle {
     ///
     /// # Errors
     /// What does not hold, by the oracle's name.
-    pub fn look(&mut self, id: usize, members: &[TankMember], atlas: &Atlas) -> Result<(), String> {
+    pub fn look(&mut self, id: usize, members: &[TankMember], atlas: &Atlas) -> Result<(), Broken> {
         let member = &members[id];
         let Some(node) = member.node() else {
             return Ok(());
@@ -77,18 +78,19 @@ impl LogOracle {
             if is_excused(fault, member, atlas.is_rotten(id)) {
                 return Ok(());
             }
-            return Err(format!("member {id} stopped: {fault}"));
+            let what = format!("member {id} stopped: {fault}");
+            return Err(Rule::NoHalt.broken(what));
         }
         let parts = node.parts();
         let commit = parts.module.commit();
         if commit < self.commits[id] {
-            return Err(format!(
-                "C2: member {id} took commit {} back to {commit}",
+            return Err(Rule::C2.broken(format!(
+                "member {id} took commit {} back to {commit}",
                 self.commits[id]
-            ));
+            )));
         }
         if parts.applier.position() > commit {
-            return Err(format!("C4: member {id} applied beyond commit {commit}"));
+            return Err(Rule::C4.broken(format!("member {id} applied beyond commit {commit}")));
         }
         if commit > self.commits[id] {
             let known = self.log.len();
@@ -112,15 +114,15 @@ impl LogOracle {
         id: usize,
         members: &[TankMember],
         atlas: &Atlas,
-    ) -> Result<(), String> {
+    ) -> Result<(), Broken> {
         let member = &members[id];
         let term = member.term();
         match self.leaders.get(&term) {
             Some(leader) if *leader == id => return Ok(()),
             Some(leader) => {
-                return Err(format!(
-                    "E1: members {leader} and {id} both lead term {term}"
-                ));
+                return Err(
+                    Rule::E1.broken(format!("members {leader} and {id} both lead term {term}"))
+                );
             }
             None => {}
         }
@@ -132,13 +134,13 @@ impl LogOracle {
         let append = node.parts().store.append();
         if (append as usize) < self.log.len() {
             let committed = self.log.len();
-            return Err(format!(
-                "L3: leader {id} of term {term} has {append} of {committed}"
-            ));
+            return Err(Rule::L3.broken(format!(
+                "leader {id} of term {term} has {append} of {committed}"
+            )));
         }
         let range = (self.commits[id], self.log.len() as i64);
         self.compare(id, member, atlas, range)
-            .map_err(|what| format!("L3: leader {id} of term {term}: {what}"))
+            .map_err(|broken| Rule::L3.broken(format!("leader {id} of term {term}: {broken}")))
     }
 
     /// Compares what the member has between two positions with the one log, from memory as far
@@ -149,7 +151,7 @@ impl LogOracle {
         member: &TankMember,
         atlas: &Atlas,
         (from, to): (i64, i64),
-    ) -> Result<(), String> {
+    ) -> Result<(), Broken> {
         let Some(node) = member.node() else {
             return Ok(());
         };
@@ -167,7 +169,9 @@ impl LogOracle {
                 let below = store.memory_start().min(to).min(term_end);
                 let length = (below - position) as usize;
                 let Some(mut bytes) = member.stored_log(position, length) else {
-                    return Err(format!("A1: member {id} has no segment for {position}"));
+                    return Err(
+                        Rule::A1.broken(format!("member {id} has no segment for {position}"))
+                    );
                 };
                 self.overlook_rot(position, &mut bytes, atlas.rotten_ranges(id));
                 self.compare_bytes(id, position, &bytes)?;
@@ -193,7 +197,7 @@ impl LogOracle {
         }
     }
 
-    fn compare_bytes(&mut self, id: usize, position: i64, bytes: &[u8]) -> Result<(), String> {
+    fn compare_bytes(&mut self, id: usize, position: i64, bytes: &[u8]) -> Result<(), Broken> {
         let start = position as usize;
         let known = self.log.len().saturating_sub(start).min(bytes.len());
         if start < self.log.len() && self.log[start..start + known] != bytes[..known] {
@@ -202,9 +206,9 @@ impl LogOracle {
                 .zip(&self.log[start..])
                 .position(|(a, b)| a != b);
             let at = start + offset.unwrap_or(0);
-            return Err(format!(
-                "oracle 1: member {id} differs from the committed log at {at}"
-            ));
+            return Err(Rule::OneLog.broken(format!(
+                "member {id} differs from the committed log at {at}"
+            )));
         }
         if start + bytes.len() > self.log.len() {
             for byte in &bytes[known..] {
@@ -220,7 +224,7 @@ impl LogOracle {
     ///
     /// # Errors
     /// What is not.
-    pub fn audit_disk(&self, member: &TankMember, is_led: bool) -> Result<(), String> {
+    pub fn audit_disk(&self, member: &TankMember, is_led: bool) -> Result<(), Broken> {
         let Some(node) = member.node() else {
             return Ok(());
         };
@@ -234,7 +238,7 @@ impl LogOracle {
         let mut position = 0;
         while position < end {
             let Some(bytes) = member.stored_log(position, (end - position) as usize) else {
-                return Err(format!("oracle 8: no segment for {position}"));
+                return Err(Rule::DiskImage.broken(format!("no segment for {position}")));
             };
             let length = bytes.len();
             let start = position as usize;
@@ -245,11 +249,11 @@ impl LogOracle {
                 .map(|(at, _)| at)
             {
                 let at = start + at;
-                return Err(format!(
-                    "oracle 8: the disk differs at {at}, and its member said that it is durable \
+                return Err(Rule::DiskImage.broken(format!(
+                    "the disk differs at {at}, and its member said that it is durable \
                      up to {end}: {}",
                     member.describe()
-                ));
+                )));
             }
             position += length as i64;
         }
@@ -272,17 +276,17 @@ pub fn is_excused(fault: &NodeFault, member: &TankMember, is_rotten: bool) -> bo
 }
 
 /// A directory that was emptied, copied or put back never counts.
-fn look_at_learner(id: usize, member: &TankMember) -> Result<(), String> {
+fn look_at_learner(id: usize, member: &TankMember) -> Result<(), Broken> {
     let Some(node) = member.node() else {
         return Ok(());
     };
     let parts = node.parts();
     let (standing, role) = (parts.membership.standing(), parts.module.role());
     if standing == Standing::Voter || role != Role::Follower {
-        return Err(format!(
-            "9.1: member {id}, whose directory is not the one that counts, is {standing:?} and \
+        return Err(Rule::Learners.broken(format!(
+            "member {id}, whose directory is not the one that counts, is {standing:?} and \
              {role:?}"
-        ));
+        )));
     }
     Ok(())
 }

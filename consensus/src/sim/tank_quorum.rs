@@ -3,6 +3,7 @@
 
 use super::tank_atlas::{Atlas, LogRange};
 use super::tank_member::TankMember;
+use super::{Broken, Rule};
 
 const fn quorum(members: usize) -> usize {
     members / 2 + 1
@@ -19,7 +20,7 @@ pub fn check_commit(
     atlas: &Atlas,
     from: i64,
     bytes: &[u8],
-) -> Result<(), String> {
+) -> Result<(), Broken> {
     let to = from + bytes.len() as i64;
     let holds = |id: &usize| {
         atlas.may_have_held(*id, to)
@@ -31,10 +32,10 @@ pub fn check_commit(
     };
     let holders: Vec<usize> = (0..members.len()).filter(holds).collect();
     if holders.len() < quorum(members.len()) {
-        return Err(format!(
-            "C1: {to} is committed, and of {} members only {holders:?} hold {from} to {to} durably",
+        return Err(Rule::C1.broken(format!(
+            "{to} is committed, and of {} members only {holders:?} hold {from} to {to} durably",
             members.len()
-        ));
+        )));
     }
     Ok(())
 }
@@ -64,7 +65,7 @@ pub fn check_votes(
     atlas: &Atlas,
     leader: usize,
     term: i64,
-) -> Result<(), String> {
+) -> Result<(), Broken> {
     let may_have_voted = |id: &usize| {
         if atlas.is_demoted(*id) {
             return atlas.may_have_voted(*id, term);
@@ -78,9 +79,9 @@ pub fn check_votes(
     };
     let voters: Vec<usize> = (0..members.len()).filter(may_have_voted).collect();
     if voters.len() < quorum(members.len()) {
-        return Err(format!(
-            "E1: member {leader} leads term {term} by the durable votes of {voters:?} only"
-        ));
+        return Err(Rule::E1.broken(format!(
+            "member {leader} leads term {term} by the durable votes of {voters:?} only"
+        )));
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
-use super::tank::{Tank, TankViolation};
+use super::tank::Tank;
 use super::tank_client::TankClient;
 use super::tank_member::TankMember;
+use super::{Broken, Rule};
 use crate::consensus_module::Role;
 use crate::membership::Standing;
 use crate::notice::NodeNotice;
@@ -25,7 +26,7 @@ impl Tank {
     /// All faults are over: every request is answered, all members have one log and one state, one
     /// of them leads and goes on to lead. Or a majority of the directories is lost: then nobody
     /// leads, and the members say why.
-    pub(super) fn settle(&mut self) -> Result<(), TankViolation> {
+    pub(super) fn settle(&mut self) -> Result<(), Broken> {
         if self.atlas.is_quorum_lost() {
             return self.stand_still();
         }
@@ -35,8 +36,8 @@ impl Tank {
             if self.now > bound {
                 let clients: Vec<String> = self.clients.iter().map(TankClient::describe).collect();
                 let members = self.describe_members();
-                let what = format!("LV1: no answer in time: {clients:?} {members:?}");
-                return Err(self.violation(what));
+                let what = format!("no answer in time: {clients:?} {members:?}");
+                return Err(Rule::LV1.broken(what));
             }
         }
         let bound = self.now + SETTLE_BOUND_NS;
@@ -84,45 +85,44 @@ impl Tank {
     }
 
     /// Everybody has applied the same log to the same effect, and the leader of a while ago leads.
-    fn audit(&mut self, leaders: &[(usize, i64)]) -> Result<(), TankViolation> {
+    fn audit(&mut self, leaders: &[(usize, i64)]) -> Result<(), Broken> {
         let now_lead = self.leaders();
         if leaders.len() != 1 || now_lead != leaders {
             let what = format!(
-                "LV1: after all faults {leaders:?} led, and then {now_lead:?}: {:?}",
+                "after all faults {leaders:?} led, and then {now_lead:?}: {:?}",
                 self.describe_members()
             );
-            return Err(self.violation(what));
+            return Err(Rule::LV1.broken(what));
         }
         let sound = || self.members.iter().filter(|member| !member.has_diverged());
         let states: Vec<_> = sound().map(TankMember::applied_state).collect();
         if let Some(id) = states.iter().position(|state| *state != states[0]) {
             let what = format!(
-                "oracle 6: of the sound members number {id} has {:?}, the first {:?}: {:?}",
+                "of the sound members number {id} has {:?}, the first {:?}: {:?}",
                 states[id],
                 states[0],
                 self.describe_members()
             );
-            return Err(self.violation(what));
+            return Err(Rule::EqualStates.broken(what));
         }
         self.audit_disks()?;
         if !self.is_settled() {
-            let what = format!("LV5: not all is repaired: {:?}", self.describe_members());
-            return Err(self.violation(what));
+            let what = format!("not all is repaired: {:?}", self.describe_members());
+            return Err(Rule::LV5.broken(what));
         }
         Ok(())
     }
 
-    fn audit_disks(&self) -> Result<(), TankViolation> {
+    fn audit_disks(&self) -> Result<(), Broken> {
         for member in &self.members {
-            let outcome = self.oracle.audit_disk(member, !self.report.is_lost);
-            outcome.map_err(|what| self.violation(what))?;
+            self.oracle.audit_disk(member, !self.report.is_lost)?;
         }
         Ok(())
     }
 
     /// A majority of the directories is lost: nobody leads, nothing is committed, and each member
     /// says what it is or whom it misses.
-    fn stand_still(&mut self) -> Result<(), TankViolation> {
+    fn stand_still(&mut self) -> Result<(), Broken> {
         self.report.is_lost = true;
         let committed = self.oracle.committed();
         let end = self.now + LOST_NS;
@@ -132,11 +132,11 @@ impl Tank {
         let leaders = self.leaders();
         if !leaders.is_empty() || self.oracle.committed() != committed {
             let what = format!(
-                "9.1: {} of the directories are lost, and {leaders:?} lead: {:?}",
+                "{} of the directories are lost, and {leaders:?} lead: {:?}",
                 self.atlas.demoted(),
                 self.describe_members()
             );
-            return Err(self.violation(what));
+            return Err(Rule::Learners.broken(what));
         }
         for id in 0..self.members.len() {
             let kinds: &[NodeNotice] = if self.atlas.is_demoted(id) {
@@ -149,11 +149,11 @@ impl Tank {
             let has_said = |n: &crate::notice::NodeNotices| kinds.iter().any(|k| n.count(*k) > 0);
             if !notices.is_some_and(has_said) {
                 let what = format!(
-                    "no word: a majority of the directories is lost, and member {id} does not say \
+                    "a majority of the directories is lost, and member {id} does not say \
                      what it waits for: {}",
                     self.members[id].describe()
                 );
-                return Err(self.violation(what));
+                return Err(Rule::NoSilence.broken(what));
             }
         }
         self.audit_disks()

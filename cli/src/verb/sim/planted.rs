@@ -1,0 +1,129 @@
+//! The search for planted faults: each must be found, by a rule that it is meant to break, on a
+//! seed that is clean without it.
+
+use std::fmt::Write as _;
+use std::ops::{ControlFlow, Range};
+use std::time::Instant;
+
+use lockstep_consensus::sim::{Broken, PlantedFault};
+
+use super::seeds::{Tank, on_all_cores};
+use crate::outcome::Outcome;
+
+/// Faults to plant.
+#[derive(Clone, Debug)]
+pub struct PlantedFaults(Vec<PlantedFault>);
+
+impl PlantedFaults {
+    /// All of them for "all", else the one of that name.
+    ///
+    /// # Errors
+    /// There is none of that name: which there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self(PlantedFault::ALL.to_vec()));
+        }
+        let mut all = PlantedFault::ALL.into_iter();
+        let named = all.find(|fault| fault.name() == text);
+        named.map(|fault| Self(vec![fault])).ok_or_else(|| {
+            let names = PlantedFault::ALL.map(PlantedFault::name).join(", ");
+            format!("no such fault: choose all, {names}")
+        })
+    }
+}
+
+/// What came of one seed with a fault planted.
+enum Trial {
+    /// A rule that the fault is meant to break, on a seed that is clean without it.
+    Found(u64, Broken),
+    /// Another rule.
+    Other(Broken),
+    /// Nothing.
+    Clean,
+}
+
+fn try_seed(tank: Tank, fault: PlantedFault, seed: u64) -> Trial {
+    let Err(violation) = tank.run(seed, Some(fault)) else {
+        return Trial::Clean;
+    };
+    let broken = violation.broken;
+    if fault.is_shown_by(&broken) && tank.run(seed, None).is_ok() {
+        Trial::Found(seed, broken)
+    } else {
+        Trial::Other(broken)
+    }
+}
+
+/// Tries seeds in their order up to the first that shows the fault, and returns that one.
+///
+/// # Errors
+/// None does: what the first that broke another rule said, for whoever asks why.
+fn search(
+    tank: Tank,
+    fault: PlantedFault,
+    seeds: Range<u64>,
+) -> Result<(u64, Broken), Option<Broken>> {
+    let trials = on_all_cores(seeds, |seed| match try_seed(tank, fault, seed) {
+        found @ Trial::Found(..) => ControlFlow::Break(found),
+        other => ControlFlow::Continue(other),
+    });
+    let mut first = None;
+    for trial in trials {
+        match trial {
+            Trial::Found(seed, broken) => return Ok((seed, broken)),
+            Trial::Other(broken) => first = first.or(Some(broken)),
+            Trial::Clean => {}
+        }
+    }
+    Err(first)
+}
+
+/// Every fault must be found within the seeds given by each of the simulators that has the parts
+/// in which it is planted. Prints one line for each.
+pub fn find_all(tanks: &[Tank], seeds: &Range<u64>, faults: &PlantedFaults) -> Outcome {
+    let mut missed = String::new();
+    for fault in &faults.0 {
+        for tank in tanks.iter().filter(|tank| tank.has_parts_for(*fault)) {
+            let (name, tank_name) = (fault.name(), tank.name());
+            let started = Instant::now();
+            let (seed, broken) = match search(*tank, *fault, seeds.clone()) {
+                Ok(found) => found,
+                Err(other) => {
+                    println!("{name}: not found by the {tank_name} tank{}", told(other));
+                    let _ = write!(missed, " {name} ({tank_name})");
+                    continue;
+                }
+            };
+            let (rule, seconds) = (broken.rule, started.elapsed().as_secs_f64());
+            println!("{name}: {tank_name} tank, found at seed {seed} by {rule}, {seconds:.1} s");
+            if faults.0.len() == 1 {
+                println!("  {}: {}", fault.what(), broken.what);
+            }
+        }
+    }
+    if missed.is_empty() {
+        Outcome::Good
+    } else {
+        let count = seeds.end - seeds.start;
+        Outcome::failed(format!("not found within {count} seeds:{missed}"))
+    }
+}
+
+fn told(other: Option<Broken>) -> String {
+    other.map_or_else(String::new, |broken| format!(", which saw {broken}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_chosen_by_name_or_all_at_once() {
+        let all = PlantedFaults::parse("all").unwrap().0;
+        assert_eq!(all, PlantedFault::ALL);
+        let one = PlantedFaults::parse("ack-before-fsync").unwrap().0;
+        assert_eq!(one, [PlantedFault::AckBeforeFsync]);
+        let none = PlantedFaults::parse("gremlins").unwrap_err();
+        assert!(none.contains("ack-before-fsync"));
+    }
+}

@@ -1,0 +1,176 @@
+//! Faults built in on purpose: a tank that does not find one is blind.
+//!
+//! Each names the rules that it is meant to break; a violation of any other rule does not count.
+
+use super::rule::{Broken, Rule};
+
+/// A fault built in on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlantedFault {
+    /// The log is reported durable before it is (model E).
+    AckBeforeFsync,
+    /// A joining member's log counts towards commit although it may be of an older term
+    /// (model B, R01).
+    CountOlderTermAcks,
+    /// Term and vote are not durable (model D, R33).
+    ForgetVoteOnRestart,
+    /// A new leader appends before it has applied its own first entry.
+    AppendBeforeOwnFirstEntryApplied,
+    /// A client's new process passes for the one before it instead of asking for a greater
+    /// connect epoch.
+    ResumeWithoutEpoch,
+}
+
+/// What there is to say about a planted fault.
+struct Planting {
+    name: &'static str,
+    what: &'static str,
+    /// Whether it is planted in the core tank, and in the node tank.
+    tanks: (bool, bool),
+    rules: &'static [Rule],
+    /// How the messages begin of assertions in product code that guard those very rules.
+    assertions: &'static [&'static str],
+}
+
+const CORE: (bool, bool) = (true, false);
+const NODE: (bool, bool) = (false, true);
+const BOTH: (bool, bool) = (true, true);
+
+impl PlantedFault {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::AckBeforeFsync,
+        Self::CountOlderTermAcks,
+        Self::ForgetVoteOnRestart,
+        Self::AppendBeforeOwnFirstEntryApplied,
+        Self::ResumeWithoutEpoch,
+    ];
+
+    const fn planting(self) -> Planting {
+        match self {
+            Self::AckBeforeFsync => Planting {
+                name: "ack-before-fsync",
+                what: "the log is reported durable before it is",
+                tanks: BOTH,
+                rules: &[Rule::C1],
+                assertions: &[],
+            },
+            Self::CountOlderTermAcks => Planting {
+                name: "count-older-term-acks",
+                what: "a joining member's log counts towards commit although it may be of an \
+                       older term",
+                tanks: CORE,
+                rules: &[Rule::C1],
+                assertions: &[],
+            },
+            Self::ForgetVoteOnRestart => Planting {
+                name: "forget-vote-on-restart",
+                what: "term and vote are not durable",
+                tanks: CORE,
+                rules: &[Rule::E1],
+                assertions: &[],
+            },
+            Self::AppendBeforeOwnFirstEntryApplied => Planting {
+                name: "append-before-own-first-entry-applied",
+                what: "a new leader appends before it has applied its own first entry",
+                tanks: NODE,
+                rules: &[Rule::Sessions, Rule::Answers],
+                assertions: &[],
+            },
+            Self::ResumeWithoutEpoch => Planting {
+                name: "resume-without-epoch",
+                what: "a client's new process passes for the one before it",
+                tanks: NODE,
+                rules: &[Rule::Answers, Rule::Fencing],
+                assertions: &[],
+            },
+        }
+    }
+
+    /// The name people select it by.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.planting().name
+    }
+
+    /// What is wrong, for people.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        self.planting().what
+    }
+
+    /// Whether the core tank has what it is planted in.
+    #[must_use]
+    pub const fn is_of_core(self) -> bool {
+        self.planting().tanks.0
+    }
+
+    /// Whether the node tank has what it is planted in.
+    #[must_use]
+    pub const fn is_of_node(self) -> bool {
+        self.planting().tanks.1
+    }
+
+    /// The rules that it is meant to break.
+    #[must_use]
+    pub const fn rules(self) -> &'static [Rule] {
+        self.planting().rules
+    }
+
+    /// Whether a violation is of a rule that it is meant to break.
+    #[must_use]
+    pub fn is_shown_by(self, broken: &Broken) -> bool {
+        let Planting {
+            rules, assertions, ..
+        } = self.planting();
+        let mut begins = assertions.iter().map(|text| broken.what.starts_with(text));
+        rules.contains(&broken.rule) || (broken.rule == Rule::Assertion && begins.any(|is| is))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_shown_by_its_own_rules_only() {
+        let broken = |rule: Rule| rule.broken("member 0".to_owned());
+        assert!(PlantedFault::AckBeforeFsync.is_shown_by(&broken(Rule::C1)));
+        assert!(!PlantedFault::AckBeforeFsync.is_shown_by(&broken(Rule::E1)));
+        assert!(!PlantedFault::AckBeforeFsync.is_shown_by(&broken(Rule::Assertion)));
+    }
+
+    #[test]
+    fn every_fault_is_planted_somewhere_and_breaks_something() {
+        for fault in PlantedFault::ALL {
+            assert!(fault.is_of_core() || fault.is_of_node(), "{fault:?}");
+            assert!(!fault.rules().is_empty(), "{fault:?}");
+            assert!(!fault.rules().contains(&Rule::Assertion), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_a_row_for_each() {
+        let rows: Vec<String> = PlantedFault::ALL.into_iter().map(row).collect();
+        let documented: Vec<&str> = include_str!("../../../docs/simulator.md")
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        assert!(
+            documented == rows,
+            "the table in docs/simulator.md must be:\n{}\n",
+            rows.join("\n")
+        );
+    }
+
+    fn row(fault: PlantedFault) -> String {
+        let tanks = match (fault.is_of_core(), fault.is_of_node()) {
+            (true, true) => "both",
+            (true, false) => "core",
+            _ => "node",
+        };
+        let rules: Vec<&str> = fault.rules().iter().map(|rule| rule.name()).collect();
+        let (name, what, rules) = (fault.name(), fault.what(), rules.join("; "));
+        format!("| `{name}` | {tanks} | {what} | {rules} |")
+    }
+}
