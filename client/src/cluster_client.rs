@@ -26,7 +26,7 @@ use crate::egress::{Admitted, EgressImages};
 use crate::event::{EgressEvent, OfferResult};
 use crate::identity::ClientIdentity;
 use crate::ingress::IngressStreams;
-use crate::notice::ClientNotice;
+use crate::notice::{ClientNotice, ClientNotices};
 use crate::protocol::{ConnectRequest, INGRESS_STREAM_ID};
 use crate::session::SessionState;
 
@@ -138,6 +138,12 @@ impl<P: DatagramPort> ClusterClient<P> {
     #[must_use]
     pub const fn counters(&self) -> &ClientCounters {
         self.conversation.counters()
+    }
+
+    /// What it has refused, counted by cause.
+    #[must_use]
+    pub const fn notices(&self) -> &ClientNotices {
+        self.conversation.refusals()
     }
 
     /// The oldest of what this client has to tell about datagrams and messages it refused; print

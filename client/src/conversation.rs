@@ -151,6 +151,12 @@ impl Conversation {
     }
 
     /// What was refused, counted and to be told.
+    #[must_use]
+    pub const fn refusals(&self) -> &ClientNotices {
+        &self.refusals
+    }
+
+    /// What was refused, to note more.
     pub const fn refusals_mut(&mut self) -> &mut ClientNotices {
         &mut self.refusals
     }

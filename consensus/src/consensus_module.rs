@@ -12,10 +12,12 @@
 mod commit;
 mod election;
 mod follower;
+mod hearing;
 mod leader;
 mod log_state;
 mod node_vote;
 mod oddities;
+mod role_marks;
 
 use lockstep_archive::ack_mark::LostAcks;
 use lockstep_transport::position::Position;
@@ -106,6 +108,8 @@ pub struct ConsensusModule {
     incarnations: [u64; MEMBERS_MAX],
     prng: Prng,
     oddities: Oddities,
+    /// Times that it stood.
+    elections: u64,
     is_started: bool,
     is_halted: bool,
 }
@@ -164,6 +168,7 @@ impl ConsensusModule {
             incarnations,
             prng: Prng::new(seed),
             oddities: Oddities::default(),
+            elections: 0,
             is_started: false,
             is_halted: false,
         }
@@ -306,6 +311,12 @@ impl ConsensusModule {
         self.vote.term()
     }
 
+    /// How often this member has stood for election since it started.
+    #[must_use]
+    pub const fn elections(&self) -> u64 {
+        self.elections
+    }
+
     /// Whom this member leads or follows as.
     #[must_use]
     pub fn leader(&self) -> Option<MemberId> {
@@ -410,112 +421,6 @@ impl ConsensusModule {
         }
     }
 
-    fn on_message(
-        &mut self,
-        now: Nanos,
-        from: MemberId,
-        incarnation: u64,
-        message: MemberMessage,
-        actions: &mut Actions,
-    ) {
-        let index = usize::from(from);
-        if index >= self.config.members || from == self.config.member {
-            return;
-        }
-        if incarnation < self.incarnations[index] {
-            return;
-        }
-        if incarnation > self.incarnations[index] {
-            self.incarnations[index] = incarnation;
-            self.leading.forget(from);
-        }
-        if !self.is_voter(from) && !is_of_follower(&message) {
-            return;
-        }
-        match message {
-            MemberMessage::PreVoteRequest {
-                term,
-                log_term,
-                position,
-            } => self.on_pre_vote_request(now, from, term, (log_term, position), actions),
-            MemberMessage::PreVote { term, granted } => {
-                self.on_pre_vote(now, from, term, granted, actions);
-            }
-            MemberMessage::VoteRequest {
-                term,
-                log_term,
-                position,
-            } => self.on_vote_request(now, from, term, (log_term, position), actions),
-            MemberMessage::Vote { term, granted } => {
-                self.on_vote(now, from, term, granted, actions);
-            }
-            MemberMessage::CommitPosition { term, position } => {
-                self.on_commit_position(now, from, term, position, actions);
-            }
-            MemberMessage::JoinReply {
-                term, commit, page, ..
-            } => {
-                if self.on_commit_position(now, from, term, commit, actions) {
-                    self.on_term_page(now, from, &page, actions);
-                }
-            }
-            MemberMessage::JoinVerdict {
-                term,
-                position,
-                hash,
-            } => {
-                if self.hear(now, from, term, actions) {
-                    self.on_join_verdict(now, from, position, hash, actions);
-                }
-            }
-            // Not of the log: the agent's.
-            MemberMessage::Output(_) => {}
-            MemberMessage::JoinRequest { term, .. }
-            | MemberMessage::JoinCheck { term, .. }
-            | MemberMessage::JoinStart { term, .. }
-            | MemberMessage::AppendPosition { term, .. } => {
-                self.on_follower_message(now, from, term, &message, actions);
-            }
-            MemberMessage::Hello(_) => {}
-        }
-    }
-
-    fn on_follower_message(
-        &mut self,
-        now: Nanos,
-        from: MemberId,
-        term: LeadershipTermId,
-        message: &MemberMessage,
-        actions: &mut Actions,
-    ) {
-        if term < self.vote.term() {
-            self.send_newer_term(from, term, actions);
-        }
-        // Only exactly its own term counts for a leader (C1).
-        if term != self.vote.term() || self.role != Role::Leader {
-            return;
-        }
-        self.leading.hear(from, now);
-        match *message {
-            MemberMessage::JoinRequest { page, .. } => self.send_join_reply(from, page, actions),
-            MemberMessage::JoinCheck { position, hash, .. } => {
-                self.on_join_check(from, position, hash, actions);
-            }
-            MemberMessage::JoinStart { position, join, .. } => {
-                self.on_join_start(from, position, join, actions);
-            }
-            MemberMessage::AppendPosition {
-                durable,
-                checkpoint,
-                checkpoint_hash,
-                ..
-            } => {
-                self.on_append_position(now, from, durable, (checkpoint, checkpoint_hash), actions)
-            }
-            _ => {}
-        }
-    }
-
     /// Enters a greater term as a follower that knows no leader yet.
     fn enter_term(
         &mut self,
@@ -570,31 +475,7 @@ impl ConsensusModule {
         }
     }
 
-    /// Tells a member that lives in an older term of the newer one.
-    fn send_newer_term(&self, to: MemberId, term: LeadershipTermId, actions: &mut Actions) {
-        let newer = self.vote.persisted_term();
-        if newer > term {
-            let granted = false;
-            let message = MemberMessage::Vote {
-                term: newer,
-                granted,
-            };
-            actions.push(Action::Send { to, message });
-        }
-    }
-
     const fn quorum(&self) -> usize {
         commit::quorum(self.config.members)
     }
-}
-
-/// Whether a message is one that a follower sends: a learner's others are not heard.
-const fn is_of_follower(message: &MemberMessage) -> bool {
-    matches!(
-        message,
-        MemberMessage::JoinRequest { .. }
-            | MemberMessage::JoinCheck { .. }
-            | MemberMessage::JoinStart { .. }
-            | MemberMessage::AppendPosition { .. }
-    )
 }

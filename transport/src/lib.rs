@@ -22,6 +22,7 @@ pub mod concurrent;
 pub mod datagram_port;
 pub mod fault;
 pub mod log_buffer;
+pub mod marks;
 #[allow(unsafe_code, reason = "unsafe fence: system calls")]
 pub mod media;
 pub mod notices;

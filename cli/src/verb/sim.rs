@@ -6,6 +6,7 @@
     reason = "shell: tells how fast the seeds ran"
 )]
 
+mod coverage;
 mod distribution;
 mod planted;
 mod seeds;
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
+use self::coverage::{CoverageReport, SEEDS_FOR_ALL};
 use self::distribution::Distribution;
 use self::planted::{PlantedFaults, find_all};
 use self::seeds::{Tank, on_all_cores};
@@ -38,6 +40,10 @@ pub struct SimArguments {
     /// Long runs of the node tank: ten times the time for faults, more clients and requests.
     #[arg(long)]
     full: bool,
+    /// Print how many seeds of the node tank reached each mark, and fail if one is never reached.
+    /// From 3000 seeds on that is asked for without saying so.
+    #[arg(long)]
+    coverage: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -78,7 +84,9 @@ fn run_seeds(arguments: &SimArguments, seeds: Range<u64>) -> Outcome {
     for tank in arguments.tanks() {
         let (started, name) = (Instant::now(), tank.name());
         let mut rolling = 0_u64;
+        let must_cover = arguments.coverage || arguments.seeds >= SEEDS_FOR_ALL;
         let mut distribution = Distribution::default();
+        let mut coverage = CoverageReport::new(must_cover);
         let outcomes = on_all_cores(seeds.clone(), |seed| {
             let result = tank.run(seed, None);
             if result.is_err() {
@@ -93,6 +101,7 @@ fn run_seeds(arguments: &SimArguments, seeds: Range<u64>) -> Outcome {
                     rolling = (rolling.rotate_left(5) ^ hash).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                     if let Some(report) = report {
                         distribution.add(&report);
+                        coverage.add(&report);
                     }
                 }
                 Err(violation) => {
@@ -111,9 +120,12 @@ fn run_seeds(arguments: &SimArguments, seeds: Range<u64>) -> Outcome {
             arguments.seeds, arguments.from,
         );
         if matches!(tank, Tank::Node { .. }) {
-            println!("{distribution}");
+            println!("{distribution}\n{coverage}");
         }
         eprintln!("{:.0} seeds/min", arguments.seeds as f64 / minutes);
+        if let (Tank::Node { .. }, Some(what)) = (tank, coverage.shortfall(must_cover)) {
+            return Outcome::failed(what);
+        }
     }
     Outcome::Good
 }

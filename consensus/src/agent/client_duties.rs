@@ -6,6 +6,7 @@ use lockstep_client::protocol::{EventCode, NewLeaderEvent};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{Packet, parse};
@@ -201,7 +202,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let appended = parts
                 .leadership
                 .append(log, &context, header, effect.message);
-            let Some(appended) = appended else { break };
+            let Some(appended) = appended else {
+                sometimes(Mark::EffectsWaitForLog);
+                break;
+            };
             parts
                 .tracer
                 .effect(TracePoint::ResponseAppend, header.number, appended.end);

@@ -9,6 +9,7 @@ use lockstep_archive::disk::Disk;
 use lockstep_archive::spoiled_slots::SpoiledSlots;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::{Detail, Notice};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
@@ -414,6 +415,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let commit = self.parts.module.commit();
         let work = self.parts.store.persist(now, commit);
         if self.parts.store.failed() && self.fault.is_none() {
+            sometimes(if self.parts.leadership.is_leading() {
+                Mark::LeaderStorageFailed
+            } else {
+                Mark::FollowerStorageFailed
+            });
             self.parts
                 .module
                 .on_event(now, Event::StorageFailed, &mut self.actions);

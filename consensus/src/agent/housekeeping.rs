@@ -235,6 +235,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         counters.set(Counter::Role, role);
         counters.set(Counter::Term, parts.module.term());
         counters.set(Counter::Leader, leader);
+        let elections = parts.module.elections();
+        counters.set(Counter::Elections, elections as i64);
         counters.set(Counter::Append, parts.store.append());
         counters.set(Counter::Durable, parts.store.durable());
         counters.set(Counter::Commit, parts.module.commit());

@@ -6,6 +6,7 @@
 
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_transport::log_buffer::LogBuffer;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
@@ -151,7 +152,13 @@ impl Leadership {
             return None;
         }
         let header = blank_header(EntryKind::NewLeadershipTerm);
+        let base = self.append_position();
         let appended = self.append(log, context, header, &entry.encode())?;
+        if base != Some(appended.position) {
+            sometimes(Mark::FirstEntryPadded);
+        } else if appended.position > 0 && log.geometry().term_offset(appended.position) == 0 {
+            sometimes(Mark::FirstEntryAtTermStart);
+        }
         self.own_entry_end = Some(appended.end);
         Some(appended)
     }

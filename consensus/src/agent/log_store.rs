@@ -14,6 +14,7 @@ use lockstep_archive::recorder::Recorder;
 use lockstep_archive::segment::base_position;
 use lockstep_archive::token;
 use lockstep_transport::log_buffer::LogBuffer;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{Nanos, earliest};
 
@@ -395,7 +396,10 @@ impl<D: Disk> LogStore<D> {
                     self.truncate(position);
                     Some(TruncationStep::Cutting)
                 }
-                Ok(false) => None,
+                Ok(false) => {
+                    sometimes(Mark::ChainRewoundInSteps);
+                    None
+                }
                 Err(failure) => {
                     self.failure.get_or_insert(failure);
                     None
@@ -445,8 +449,10 @@ impl<D: Disk> LogStore<D> {
         if is_due && !self.failed() {
             let durable = self.recorder.durable();
             // Not started when a mark is being written: the next cycle asks again.
-            let mark = &mut self.ack_mark;
-            let _ = mark.forget_loss(now, durable, self.term_max, &mut self.disk);
+            let (mark, term) = (&mut self.ack_mark, self.term_max);
+            if mark.forget_loss(now, durable, term, &mut self.disk) {
+                sometimes(Mark::LossForgotten);
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 use lockstep_archive::checksum::Chain;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
 use lockstep_transport::log_buffer::{Frame, LogBuffer};
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
 use crate::entry_body::NewLeadershipTerm;
@@ -149,10 +150,14 @@ impl<'a> Step<'a> {
         let is_new = term != newest;
         if is_new && frame.is_padding() {
             if self.to <= end {
+                sometimes(Mark::PadWaitsForFirstEntry);
                 return Ok(None);
             }
             let next = self.frame_at(end)?;
             self.first_entry(&next, term, position)?;
+            if let Expected::Leader { .. } = self.expected {
+                sometimes(Mark::PaddedFirstEntryFollowed);
+            }
             self.entry_at = Some(end);
         }
         if is_new {

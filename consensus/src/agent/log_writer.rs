@@ -7,6 +7,7 @@
 use lockstep_archive::checksum::FrameSeal;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, LOG_STREAM_ID};
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer, aligned_length};
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
 use crate::member::LeadershipTermId;
@@ -88,7 +89,10 @@ impl LogWriter {
                     end,
                 })
             }
-            _ => None,
+            _ => {
+                sometimes(Mark::AppendLimitReached);
+                None
+            }
         }
     }
 }

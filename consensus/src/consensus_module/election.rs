@@ -1,9 +1,14 @@
 //! Pre-vote, votes and candidacies (invariants E1 to E4).
 
 use lockstep_archive::ack_mark::LostAcks;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
+use super::role_marks::{
+    LATER_TERM, PRE_VOTE_GRANTED, PRE_VOTE_OUTDATED, PRE_VOTE_REFUSED, VOTE_GRANTED,
+    VOTE_REFUSED_IN_TERM, VOTE_REQUEST_OUTDATED, VOTE_REQUEST_UNHEARD, VOTE_WITHHELD,
+};
 use super::{ConsensusModule, Role};
 use crate::action::{Action, Actions};
 use crate::leadership_term::TERM_MAX;
@@ -109,7 +114,13 @@ impl ConsensusModule {
 
     fn begin_pre_vote(&mut self, now: Nanos, actions: &mut Actions) {
         self.reset_election_deadline(now);
+        match self.role {
+            Role::Candidate => sometimes(Mark::CandidacyFailed),
+            Role::PreCandidate => sometimes(Mark::PreVoteRoundFailed),
+            Role::Follower | Role::Leader => {}
+        }
         if !self.may_stand() || self.log.truncating.is_some() || !self.vote.is_persisted() {
+            self.mark_why_not_standing();
             return;
         }
         self.role = Role::PreCandidate;
@@ -118,6 +129,16 @@ impl ConsensusModule {
         self.election.resend_at = now + self.config.heartbeat_interval_ns;
         self.send_pre_vote_requests(actions);
         self.count_pre_votes(now, actions);
+    }
+
+    fn mark_why_not_standing(&self) {
+        if self.lost.is_some() {
+            sometimes(Mark::DamagedMemberDoesNotStand);
+        } else if self.log.truncating.is_some() {
+            sometimes(Mark::StandingWaitsForTruncation);
+        } else if !self.vote.is_persisted() {
+            sometimes(Mark::StandingWaitsForVote);
+        }
     }
 
     fn send_pre_vote_requests(&self, actions: &mut Actions) {
@@ -138,14 +159,21 @@ impl ConsensusModule {
         actions: &mut Actions,
     ) {
         if self.standing != Standing::Voter {
+            sometimes(Mark::PreVoteUnanswered);
             return;
         }
         if term <= self.vote.term() {
+            self.sometimes_as(PRE_VOTE_OUTDATED);
             // It would never win: let it learn the term (R39).
             self.send_newer_term(from, term - 1, actions);
             return;
         }
         let granted = !self.hears_leader(now) && self.is_up_to_date(candidate);
+        self.sometimes_as(if granted {
+            PRE_VOTE_GRANTED
+        } else {
+            PRE_VOTE_REFUSED
+        });
         let message = MemberMessage::PreVote { term, granted };
         actions.push(Action::Send { to: from, message });
     }
@@ -162,6 +190,10 @@ impl ConsensusModule {
         if is_waiting && granted && term == self.vote.term() + 1 {
             self.election.grant(from);
             self.count_pre_votes(now, actions);
+        } else if is_waiting && !granted {
+            sometimes(Mark::PreVoteRefusalHeard);
+        } else if granted {
+            sometimes(Mark::PreVoteLate);
         }
     }
 
@@ -178,11 +210,15 @@ impl ConsensusModule {
     pub(super) fn try_stand(&mut self, now: Nanos, actions: &mut Actions) {
         let is_ready = self.role == Role::PreCandidate && self.election.is_pre_vote_won;
         if !is_ready || !self.log.is_drained() || !self.vote.is_persisted() {
+            if is_ready {
+                sometimes(Mark::StandingWaitsForLog);
+            }
             return;
         }
         self.election.end_round();
         self.election.forget_leader();
         self.role = Role::Candidate;
+        self.elections += 1;
         self.reset_election_deadline(now);
         self.election.resend_at = self.election.deadline;
         let term = self.vote.term() + 1;
@@ -192,6 +228,7 @@ impl ConsensusModule {
     }
 
     pub(super) fn give_up_candidacy(&mut self, now: Nanos) {
+        sometimes(Mark::CandidacyGivenUp);
         self.role = Role::Follower;
         self.election.end_round();
         self.reset_election_deadline(now);
@@ -237,17 +274,25 @@ impl ConsensusModule {
         actions: &mut Actions,
     ) {
         if self.standing != Standing::Voter {
+            sometimes(Mark::VoteUnanswered);
             return;
         }
         if term < self.vote.term() {
+            self.sometimes_as(VOTE_REQUEST_OUTDATED);
             self.send_newer_term(from, term, actions);
             return;
         }
         if self.hears_leader(now) {
+            self.sometimes_as(VOTE_REQUEST_UNHEARD);
             return;
         }
         let is_up_to_date = self.is_up_to_date(candidate);
         if term > self.vote.term() {
+            self.sometimes_as(if is_up_to_date {
+                VOTE_GRANTED
+            } else {
+                VOTE_WITHHELD
+            });
             let vote = is_up_to_date.then_some(from);
             self.enter_term(now, term, vote, actions);
             if vote.is_some() {
@@ -258,12 +303,15 @@ impl ConsensusModule {
         match self.vote.vote() {
             Some(vote) if vote == from => {
                 if self.vote.is_persisted() {
+                    sometimes(Mark::VoteRepeated);
                     self.send_vote(from, true, actions);
                 } else {
+                    sometimes(Mark::VoteRepeatedBeforeDurable);
                     self.owe_vote(now, from);
                 }
             }
             None if is_up_to_date => {
+                sometimes(Mark::VoteLateInTerm);
                 self.leave_role(now, actions);
                 self.vote.vote_for(from);
                 let vote = Some(from);
@@ -271,6 +319,7 @@ impl ConsensusModule {
                 self.owe_vote(now, from);
             }
             _ => {
+                self.sometimes_as(VOTE_REFUSED_IN_TERM);
                 if self.vote.persisted_term() == term {
                     self.send_vote(from, false, actions);
                 }
@@ -306,7 +355,10 @@ impl ConsensusModule {
             // leader lets the leader find out (E4).
             let is_settled = self.role == Role::Follower && self.hears_leader(now);
             if !granted && !is_settled {
+                self.sometimes_as(LATER_TERM);
                 self.enter_term(now, term, None, actions);
+            } else if is_settled {
+                sometimes(Mark::LaterTermUnheard);
             }
             return;
         }
@@ -314,6 +366,10 @@ impl ConsensusModule {
         if counts && granted && term == self.vote.term() {
             self.election.grant(from);
             self.count_votes(now, actions);
+        } else if counts && !granted {
+            sometimes(Mark::VoteRefusalHeard);
+        } else if granted {
+            sometimes(Mark::VoteLate);
         }
     }
 
@@ -340,6 +396,10 @@ impl ConsensusModule {
     fn is_up_to_date(&self, candidate: LogEnd) -> bool {
         let (log_term, position) = candidate;
         let covers_lost = |lost: LostAcks| lost.is_covered_by(log_term, position);
-        self.lost.is_none_or(covers_lost) && candidate >= (self.log.term(), self.log.append)
+        if !self.lost.is_none_or(covers_lost) {
+            sometimes(Mark::LossRefusesCandidate);
+            return false;
+        }
+        candidate >= (self.log.term(), self.log.append)
     }
 }

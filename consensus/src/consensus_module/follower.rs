@@ -4,9 +4,11 @@
 //! the logs part, accept frames, ask the leader to send from there. Each request is repeated
 //! until answered; each step is safe to repeat from the start.
 
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
+use super::role_marks::{LEADER_HEARD, NEW_LEADER_HEARD, OLD_LEADER_HEARD};
 use super::{ConsensusModule, Oddity, Role};
 use crate::action::{Action, Actions, HaltReason};
 use crate::event::LogHash;
@@ -122,9 +124,15 @@ impl ConsensusModule {
         actions: &mut Actions,
     ) -> bool {
         if term < self.vote.term() {
+            self.sometimes_as(OLD_LEADER_HEARD);
             self.send_newer_term(from, term, actions);
             return false;
         }
+        self.sometimes_as(if term > self.vote.term() {
+            NEW_LEADER_HEARD
+        } else {
+            LEADER_HEARD
+        });
         if term > self.vote.term() {
             self.enter_term(now, term, None, actions);
         }
@@ -179,6 +187,7 @@ impl ConsensusModule {
             return;
         }
         if !self.take_page(page) {
+            sometimes(Mark::TermPageRefused);
             self.request_page(now, 0, actions);
         } else if page.page + 1 < page.pages {
             self.request_page(now, page.page + 1, actions);
@@ -186,6 +195,7 @@ impl ConsensusModule {
             self.finish_list(now, leader, actions);
         } else {
             // Something placed before is only now reported: drain again.
+            sometimes(Mark::JoiningDrainsAgain);
             self.following.joining = Joining::Draining;
         }
     }
@@ -220,6 +230,9 @@ impl ConsensusModule {
         let own = self.log.history.terms();
         let point = truncation_point(own, self.log.append, &self.following.leader_terms);
         let stable = self.commit.max(self.applied).max(self.commit_floor);
+        if self.commit_floor > self.commit.max(self.applied) {
+            sometimes(Mark::CommitFloorUsed);
+        }
         // What is missing at the end of a damaged log is not cut off: it has gone.
         if point < stable.min(self.log.append) {
             let reason = HaltReason::CommittedTruncation {
@@ -248,6 +261,10 @@ impl ConsensusModule {
         actions: &mut Actions,
     ) {
         if point < self.log.append {
+            sometimes(Mark::TruncationOrdered);
+            if point == 0 {
+                sometimes(Mark::TruncationOfAll);
+            }
             self.following.joining = Joining::Truncating;
             self.log.truncating = Some(point);
             actions.push(Action::Truncate { position: point });
@@ -346,7 +363,11 @@ impl ConsensusModule {
         );
         self.log.append = position;
         self.log.durable = position;
+        let before = self.log.history.newest();
         self.log.history.truncate(position);
+        if self.log.history.newest() < before {
+            sometimes(Mark::TruncationOfTerm);
+        }
         if self.log.checkpoint.0 > position {
             self.log.checkpoint = (0, 0);
         }
@@ -355,7 +376,10 @@ impl ConsensusModule {
                 self.start_placing(now, leader, actions);
             }
             (_, Joining::Truncating, _) => self.following.joining = Joining::Draining,
-            _ => self.try_join(now, actions),
+            _ => {
+                sometimes(Mark::TruncationOutlivesLeader);
+                self.try_join(now, actions);
+            }
         }
     }
 
@@ -409,6 +433,9 @@ impl ConsensusModule {
     /// no longer hears its leader stays silent, so that the leader can notice.
     pub(super) fn report_durable(&mut self, now: Nanos, actions: &mut Actions) {
         let Some(to) = self.following.leader.filter(|_| self.may_acknowledge()) else {
+            if self.standing == Standing::Returning && self.is_joined() {
+                sometimes(Mark::ReturningIsSilent);
+            }
             return;
         };
         self.following.resend_at = now + self.config.heartbeat_interval_ns;
@@ -476,6 +503,7 @@ impl ConsensusModule {
         let Some(to) = self.following.leader else {
             return;
         };
+        sometimes(Mark::JoiningWaitsForDisk);
         self.following.resend_at = now + self.config.heartbeat_interval_ns;
         // Asks for a page that there never is: nothing is answered, and nothing begun.
         let message = MemberMessage::JoinRequest {
@@ -502,6 +530,9 @@ impl ConsensusModule {
         }
         let position = self.following.leader_commit.min(self.log.append);
         if position > self.commit {
+            if self.following.leader_commit > self.log.append {
+                sometimes(Mark::CommitBeyondOwnLog);
+            }
             self.commit = position;
             actions.push(Action::Commit { position });
         }

@@ -1,6 +1,7 @@
 //! Leading a term: who follows, what is committed, when to give up (`log.md` 4.1; invariants
 //! C1, C2, C5, W1).
 
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
@@ -150,6 +151,7 @@ impl ConsensusModule {
     pub(super) fn tick_leader(&mut self, now: Nanos, actions: &mut Actions) {
         if self.heard_members(now) < self.quorum() {
             // Followers cannot hear it either, or their acks do not arrive: let others try.
+            sometimes(Mark::LeaderUnheardStepsDown);
             self.leave_role(now, actions);
             self.election.forget_leader();
         } else if now >= self.leading.heartbeat_at || now >= self.commit_notice_deadline() {
@@ -226,6 +228,9 @@ impl ConsensusModule {
         let is_own_in_log = self.log.history.newest() == self.vote.term();
         let total = self.log.history.terms().len() + usize::from(!is_own_in_log);
         let pages = total.div_ceil(JOIN_PAGE_TERMS) as u32;
+        if pages > 1 {
+            sometimes(Mark::TermListPaged);
+        }
         if page >= pages {
             return;
         }
@@ -352,6 +357,7 @@ impl ConsensusModule {
         let follower = &mut self.leading.followers[usize::from(member)];
         let is_agreed = position == 0 || follower.agrees_at == Some(position);
         if join <= follower.join || !is_agreed || position > self.log.append {
+            sometimes(Mark::JoinStartRepeated);
             return;
         }
         follower.join = join;
@@ -429,6 +435,9 @@ impl ConsensusModule {
             self.role == Role::Leader && position <= self.log.append,
             "C1: commit {position} beyond the log's end"
         );
+        if self.commit < self.leading.base {
+            sometimes(Mark::OlderTermsCommitted);
+        }
         self.commit = position;
         self.leading.commit_advanced = now;
         actions.push(Action::Commit { position });

@@ -1,6 +1,7 @@
 //! This member's own log: how far it reaches, which terms it holds, what it once acknowledged
 //! (invariants E5, W1, D6).
 
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
@@ -106,7 +107,15 @@ impl ConsensusModule {
     /// every older committed entry (L3).
     fn heal(&mut self) {
         let (term, durable) = (self.log.term(), self.log.durable);
-        self.lost = self.lost.filter(|lost| !lost.is_covered_by(term, durable));
+        let Some(lost) = self.lost.filter(|lost| lost.is_covered_by(term, durable)) else {
+            return;
+        };
+        sometimes(if term > lost.term {
+            Mark::HealedByTerm
+        } else {
+            Mark::HealedByPosition
+        });
+        self.lost = None;
     }
 
     /// Whether the log is known to be a prefix of the followed leader's (W2).

@@ -9,6 +9,7 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::SimPort;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
+use super::tank_coverage::Coverage;
 use super::tank_service::Request;
 
 /// Requests that a process keeps under way beside its successor.
@@ -50,6 +51,11 @@ impl ClientTwin {
     #[must_use]
     pub const fn ended(&self) -> Option<CloseReason> {
         self.ended
+    }
+
+    /// Adds what it has reached.
+    pub fn add_coverage(&self, coverage: &mut Coverage) {
+        coverage.add_client(&self.client);
     }
 
     /// Where it stands, for reports.

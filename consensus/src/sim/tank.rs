@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::identity::ClientIdentity;
+use lockstep_transport::marks;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
@@ -70,6 +71,8 @@ pub fn run_and_hear(
     seed: u64,
     options: &TankOptions,
 ) -> Result<(TankReport, Vec<MemberNotices>), TankViolation> {
+    // Of a run on this thread that ended in a violation, or of none.
+    let _left_over = marks::take();
     let mut tank = Tank::new(seed, options);
     let outcome = catch_unwind(AssertUnwindSafe(|| tank.run(options.fault_phase_ns)));
     let outcome = outcome.unwrap_or_else(|panic| Err(Broken::of_panic(panic.as_ref())));
@@ -345,6 +348,12 @@ impl Tank {
         self.report.demoted = self.atlas.demoted() as u64;
         self.report.terms = self.members.iter().map(TankMember::term).max().unwrap_or(0);
         self.report.virtual_ns = self.now;
+        let coverage = &mut self.report.coverage;
+        coverage.add_marks(&marks::take());
+        let members = self.members.iter().map(TankMember::coverage);
+        for part in members.chain(self.clients.iter().map(TankClient::coverage)) {
+            coverage.add(&part);
+        }
         self.report
     }
 }

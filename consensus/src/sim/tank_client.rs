@@ -16,6 +16,7 @@ use lockstep_transport::sim::{SimNetwork, SimPort};
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 
 use super::client_twin::{ClientTwin, Restart};
+use super::tank_coverage::Coverage;
 use super::tank_options::TankOptions;
 use super::tank_service::{Request, Response, response_count};
 use super::{Broken, Rule};
@@ -113,6 +114,8 @@ pub struct TankClient {
     last_position: i64,
     violation: Option<Broken>,
     payload: Vec<u8>,
+    /// What its processes reached that have ended.
+    coverage: Coverage,
 }
 
 impl TankClient {
@@ -144,6 +147,7 @@ impl TankClient {
             last_position: 0,
             violation: None,
             payload: Vec::new(),
+            coverage: Coverage::default(),
         }
     }
 
@@ -183,6 +187,17 @@ impl TankClient {
         all - self.received
     }
 
+    /// What its processes have reached.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        let mut coverage = self.coverage;
+        coverage.add_client(&self.client);
+        if let Some(twin) = &self.twin {
+            twin.add_coverage(&mut coverage);
+        }
+        coverage
+    }
+
     /// Where its present process listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -216,12 +231,16 @@ impl TankClient {
         let client = ClusterClient::new(config, network.port(self.address), identity);
         let client = client.expect("the tank's client configuration is valid");
         let old = core::mem::replace(&mut self.client, client);
+        self.coverage.add_client(&old);
         let has_twin = self
             .twin
             .as_ref()
             .is_some_and(|twin| twin.ended().is_none());
         if restart.survives && !has_twin && self.offered > 0 {
             let made = (self.offered, self.plan.goal);
+            if let Some(twin) = &self.twin {
+                twin.add_coverage(&mut self.coverage);
+            }
             self.twin = Some(ClientTwin::new(old, self.name_of(self.life), made));
         }
         self.identity = identity;

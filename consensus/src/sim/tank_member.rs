@@ -15,6 +15,7 @@ use lockstep_transport::trace::Tracer;
 use super::PlantedFault;
 use super::service_time;
 use super::tank_accident::{Accident, Misplaced};
+use super::tank_coverage::Coverage;
 use super::tank_disk::TankDisk;
 use super::tank_service::TankService;
 use crate::action::HaltReason;
@@ -90,6 +91,8 @@ pub struct TankMember {
     /// An old state of the directory.
     backup: Option<(SimBackup, DirectoryStart)>,
     is_put_back: bool,
+    /// What its processes reached that have ended.
+    coverage: Coverage,
 }
 
 /// A directory, and how often it had been started.
@@ -143,6 +146,7 @@ impl TankMember {
             misplaced: None,
             backup: None,
             is_put_back: false,
+            coverage: Coverage::default(),
         }
     }
 
@@ -243,6 +247,7 @@ impl TankMember {
             return;
         };
         self.held = node.parts().store.durable();
+        self.coverage.add_node(&node);
         drop(node);
         network.close(self.member());
         network.close(self.ingress());
@@ -251,6 +256,16 @@ impl TankMember {
             Crash::Kill => self.disk.kill(seed),
         }
         self.start_at = Some(until);
+    }
+
+    /// What it has reached in all its lives.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        let mut coverage = self.coverage;
+        if let Some(node) = &self.node {
+            coverage.add_node(node);
+        }
+        coverage
     }
 
     /// It is down, and starts at `at`.

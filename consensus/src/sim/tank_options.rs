@@ -3,6 +3,7 @@
 use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{Nanos, SECOND};
 
+use super::tank_coverage::Coverage;
 use super::tank_plan::{FaultClass, FaultCounts};
 use super::{Broken, PlantedFault};
 use crate::config::ResponsesMode;
@@ -94,6 +95,8 @@ pub struct TankReport {
     pub is_lost: bool,
     /// Virtual time, ns.
     pub virtual_ns: Nanos,
+    /// What the run reached.
+    pub coverage: Coverage,
 }
 
 /// What a member said about itself, in order.
