@@ -1,4 +1,4 @@
-//! `ack-mark.dat`: how far this member has ever acknowledged the log (`reliability.md` W2), and
+//! `ack-mark.dat`: how far this member has ever acknowledged the log (`rules.md` W2), and
 //! how far it knew the log to be committed (`log.md` 9.3).
 //!
 //! Recovery tells a torn tail from damage by it. The mark is at most [`STALE_MAX_NS`] old, costs
@@ -34,7 +34,7 @@ pub const STALE_MAX_NS: Nanos = 10 * MILLISECOND;
 
 const VERSION: u32 = 2;
 
-/// What a member acknowledged although its log no longer shows it (`reliability.md` D6).
+/// What a member acknowledged although its log no longer shows it (D6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostAcks {
     /// How far.
@@ -210,7 +210,7 @@ impl AckMark {
         Ok(())
     }
 
-    /// The error that ended this file's use, if any (`reliability.md` D4).
+    /// The error that ended this file's use, if any (D4).
     #[must_use]
     pub const fn failed(&self) -> Option<&DiskError> {
         self.failed.as_ref()

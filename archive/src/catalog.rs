@@ -1,4 +1,4 @@
-//! `archive.catalog`: what a directory holds, fixed when it was made (`reliability.md` O6).
+//! `archive.catalog`: what a directory holds, fixed when it was made (`rules.md` O6).
 //!
 //! Two equal 4 KiB blocks, so that the rot of one leaves the other. Whoever opens a directory says
 //! what it expects to find; every difference is refused by name, with its remedy, before anything
@@ -12,7 +12,7 @@ pub const CATALOG_FILE: &str = "archive.catalog";
 
 const MAGIC: [u8; 8] = *b"LSARCHIV";
 const VERSION: u32 = 1;
-/// Everything lies in one sector, which the device replaces whole (`design.md` 10).
+/// Everything lies in one sector, which the device replaces whole (`files.md` 1.4).
 const CHECKSUM_OFFSET: usize = 68;
 
 /// Blocks that hold it.

@@ -3,7 +3,7 @@
 //! Made in the order node state, ack mark, catalog, each durable before the next: a catalog
 //! that verifies stands for a complete directory, and a crash on the way leaves one that is
 //! recognised as unfinished and made again. A finished directory that lost a part is never
-//! taken for a fresh one: an amnesiac member could vote twice (`reliability.md` D15). Without its
+//! taken for a fresh one: an amnesiac member could vote twice (`rules.md` D15). Without its
 //! catalog it is not opened: the values of a log that cannot be checked could make recovery erase
 //! what is good. Without node state or ack mark it is, and says what it [`Lost`]: its owner must
 //! see to it that this directory never counts again before it writes either of them.

@@ -5,7 +5,7 @@
 //! when synced: straight from the log buffer's pages where the log has left them, else as a
 //! copy, for no byte may change under a write in flight. In `none` mode exactly the new bytes
 //! go to the page cache. Segments are prepared one ahead. Any failed write is final
-//! (`reliability.md` D4). After a truncation the old bytes are overwritten with zeros from the
+//! (`rules.md` D4). After a truncation the old bytes are overwritten with zeros from the
 //! top down before anything new is written, so that a crash at any moment leaves a prefix of
 //! the old log or of the new one, never a splice of both. It does not read, and does not
 //! decide what may be appended: the owner keeps `append` below `written` + one term.
@@ -27,8 +27,8 @@ use crate::recovery::restore_tail;
 use crate::segment::{self, LOG_RECORDING_ID, SegmentTable};
 use crate::token::{OWNER_RECORDER, TokenSource};
 
-/// Most bytes of one write: up to about 80 KiB a sync costs no more than its flush, above
-/// 256 KiB the transfer dominates and a larger batch only delays its first byte (limits 5).
+/// Most bytes of one write (`performance.md` 3): up to about 80 KiB a sync costs no more than its
+/// flush, above 256 KiB the transfer dominates and a larger batch only delays its first byte.
 pub const WRITE_LENGTH_MAX: usize = 256 * 1024;
 
 /// Longest write that is copied out of the log buffer. Only one whose last block the log still

@@ -1,4 +1,4 @@
-//! A small record that survives a crash at any point of its update (`reliability.md` D12), and
+//! A small record that survives a crash at any point of its update (`rules.md` D12), and
 //! the rot of either of its slots.
 //!
 //! Two 4 KiB slots, each with a sequence number and a checksum; the newest valid one is the

@@ -1,4 +1,5 @@
-//! Recording on a real disk allocates nothing once it runs (`design.md` 11).
+//! Recording on a real disk allocates nothing once it runs
+//! (`ARCHITECTURE.md` "Invariants, as absences").
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 

@@ -1,6 +1,6 @@
 //! Recording under crashes at random moments: nothing reported durable is lost, nothing
 //! appears that was not appended, and recovery comes to the same end however often it is
-//! interrupted (`log.md` 2.4; `reliability.md` D1-D7, D12, R21, R44).
+//! interrupted (`log.md` 2.4; `rules.md` D1 to D7, D12, R21, R44).
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod recorded_log;

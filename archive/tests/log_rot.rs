@@ -1,5 +1,5 @@
 //! A bit that flips in a member's log or in one of its small files, and the crash of its process:
-//! whatever was acknowledged is either still in the log or known to be lost (`reliability.md`
+//! whatever was acknowledged is either still in the log or known to be lost (`rules.md`
 //! D6, D7, W2).
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]

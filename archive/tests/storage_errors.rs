@@ -1,5 +1,5 @@
 //! What a log does when its storage fails: space that is missing is waited for, everything else
-//! is final, named with the file and the operating system's words (`reliability.md` D4, D10).
+//! is final, named with the file and the operating system's words (`rules.md` D4, D10).
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod recorded_log;

@@ -1,5 +1,5 @@
 //! The latency budget: joins the trace records of client and nodes into the 24 steps
-//! (`design.md` §14).
+//! (`performance.md` 7).
 //!
 //! A sampled message's time at a cursor is the first move that reaches the end of its entry.
 //! A step's duration is its time minus that of the previous step *on the critical path*, so

@@ -38,7 +38,7 @@ impl Environment {
         }
     }
 
-    /// The facts as the JSON object of `design.md` §13.
+    /// The facts as the JSON object of `performance.md` 6.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({

@@ -1,4 +1,4 @@
-//! The floor: the hops of a cluster request with nothing in them (`design.md` §15).
+//! The floor: the hops of a cluster request with nothing in them (`ARCHITECTURE.md` "Measuring").
 //!
 //! Plain non-blocking UDP sockets, the same number of threads or processes, pinning, idle
 //! strategy and datagram sizes as the cluster of three measured beside it; one 4 KiB durable

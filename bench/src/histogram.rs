@@ -102,7 +102,7 @@ impl LatencyHistogram {
 }
 
 impl LatencySummary {
-    /// The summary as the JSON object of `design.md` §13.
+    /// The summary as the JSON object of `performance.md` 6.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({

@@ -1,4 +1,4 @@
-//! What a run found, as a table for people and as the JSON object of `design.md` §13.
+//! What a run found, as a table for people and as the JSON object of `performance.md` 6.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -90,7 +90,7 @@ impl Report {
         self.errors.is_empty() && self.sent == self.received
     }
 
-    /// The JSON object of `design.md` §13.
+    /// The JSON object of `performance.md` 6.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let budget = self.budget.as_ref();

@@ -20,7 +20,7 @@ const IMAGES_MAX: usize = 8;
 /// Streams remembered that were asked for a SETUP: as many as there may be images.
 const ELICITED_MAX: usize = 8;
 
-/// A stream is asked for its SETUP once in this time (`protocol.md` A.9).
+/// A stream is asked for its SETUP once in this time (`wire.md` A.9).
 const ELICIT_INTERVAL_NS: Nanos = SECOND;
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Exactly once, the client's half (`log.md` §6, §7): numbers and bytes of the requests in
+//! Exactly once, the client's half (`log.md` 6, 7): numbers and bytes of the requests in
 //! flight, and the name of the last response handed over. Pure; owned by the conversation.
 //!
 //! A request is retained from its offer until the cluster says that it was applied, so that it

@@ -1,4 +1,4 @@
-//! Runs one service on the committed log (`log.md` §5, `design.md` §7).
+//! Runs one service on the committed log (`log.md` 5).
 //!
 //! The container is told every committed entry in order. Entries that concern the service reach
 //! its callbacks with a copy of the payload, so the log is never pinned by user code; what a
@@ -162,7 +162,7 @@ impl<S: ClusteredService> Container<S> {
         })
     }
 
-    /// Applies the beginning of a leadership term. The service cannot emit here (5.1).
+    /// Applies the beginning of a leadership term. The service cannot emit here (`log.md` 5.1).
     ///
     /// # Errors
     /// As [`apply_request`](Self::apply_request).

@@ -3,7 +3,7 @@
 //! Implement [`ClusteredService`](clustered_service::ClusteredService); the
 //! [`container`] applies committed log entries to it on every node, in the same order, with the
 //! same log time, and collects what it emits in an [`outbox`] whose content is a function of the
-//! log alone (`log.md` §5). The `samples` (feature `samples`) are services to start from.
+//! log alone (`log.md` 5). The `samples` (feature `samples`) are services to start from.
 #![forbid(unsafe_code)]
 
 pub mod cluster;

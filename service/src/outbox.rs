@@ -1,4 +1,4 @@
-//! Effects waiting for their place in the log: one FIFO per service (`log.md` §5).
+//! Effects waiting for their place in the log: one FIFO per service (`log.md` 5).
 //!
 //! An effect is named (position of its cause, service, ordinal). The FIFO's content is a function
 //! of the applied log: an item enters when its cause is applied and leaves only when the entry
@@ -246,7 +246,7 @@ impl Outbox {
         if self.limits.enabled {
             assert!(
                 self.bytes + charged <= self.limits.capacity_bytes,
-                "outbox overflow at {cause}: admission reserves the worst case (5.6)"
+                "outbox overflow at {cause}: admission reserves the worst case (log.md 5.6)"
             );
         }
         let item = Item {
@@ -392,7 +392,7 @@ impl Outbox {
         }
     }
 
-    /// Compares the Response entry `name` with the front of the FIFO and pops it (5.3).
+    /// Compares the Response entry `name` with the front of the FIFO and pops it (`log.md` 5.3).
     ///
     /// # Panics
     /// When the front leaves although this node, as leader, has not appended it: the log would
@@ -443,12 +443,13 @@ impl Outbox {
         }
     }
 
-    /// The leader has applied the first entry of its term: appending starts at the front (5.4).
+    /// The leader has applied the first entry of its term: appending starts at the front
+    /// (`log.md` 5.4).
     pub fn start_append_cursor(&mut self) {
         self.append_cursor = Some(0);
     }
 
-    /// Leadership ended: which effects were appended is forgotten (4.3).
+    /// Leadership ended: which effects were appended is forgotten (`log.md` 4.3).
     pub fn clear_append_cursor(&mut self) {
         self.append_cursor = None;
     }
@@ -493,7 +494,8 @@ impl Outbox {
     }
 
     /// Whether one more causing entry may be appended while `causing_entries_unapplied` others
-    /// wait between applied and append position (5.6): all of them at their worst still fit.
+    /// wait between applied and append position (`log.md` 5.6): all of them at their worst still
+    /// fit.
     #[must_use]
     pub fn admits(&self, causing_entries_unapplied: u64) -> bool {
         if !self.limits.enabled {

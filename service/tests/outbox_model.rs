@@ -1,4 +1,4 @@
-//! A random model of the outbox rules (`log.md` §5) that drives the real [`Outbox`].
+//! A random model of the outbox rules (`log.md` 5) that drives the real [`Outbox`].
 //!
 //! Three nodes with abstract logs, one leader at a time: elections by the election restriction,
 //! replication with truncation, commit by majority within the term, services that apply in

@@ -1,5 +1,5 @@
 //! Fault injection as part of the endpoint: loss, duplicates, reordering, delay, jitter and
-//! partitions, by peer and direction, changeable at run time (`design.md` 9).
+//! partitions, by peer and direction, changeable at run time.
 //!
 //! Pure: wraps any port, draws from its own seeded generator. While no fault is set each call
 //! costs one branch. The pool for delayed datagrams is made when the first fault is set, on that

@@ -1,4 +1,4 @@
-//! Positions in a stream and their relation to terms: pure arithmetic, `protocol.md` A.5.
+//! Positions in a stream and their relation to terms: pure arithmetic, `wire.md` A.5.
 //!
 //! A stream is a byte sequence cut into terms of equal power-of-two length. A position is a
 //! byte offset from the start of the stream; frames start at multiples of

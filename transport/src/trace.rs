@@ -1,5 +1,5 @@
 //! The latency budget's raw material: named trace points, and the ring they are recorded in
-//! (`design.md` §14).
+//! (`performance.md` 7).
 //!
 //! Two kinds of record. A *cursor* record says that a cursor of this member moved over a range
 //! of log positions. A *message* record says that one sampled message reached a point. A cold

@@ -1,4 +1,4 @@
-//! Every transport frame of `protocol.md` G.1, byte for byte in both directions, and what
+//! Every transport frame of `wire.md` G.1, byte for byte in both directions, and what
 //! must never pass: cut, mutated and contradictory datagrams.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 

@@ -2,7 +2,7 @@
 //!
 //! Per file there is what reads see (`current`), what stable storage holds (`durable`) and the
 //! list of writes in between. A crash decides for each such write, sector by sector, whether
-//! it was kept, dropped or torn (`reliability.md` 3.3).
+//! it was kept, dropped or torn (`rules.md` D1, D2).
 
 /// A device replaces a sector as a whole, or (rarely, and here on purpose) tears it.
 pub(super) const SECTOR_LENGTH: usize = 512;

@@ -44,7 +44,7 @@ pub(super) trait FileCalls: core::fmt::Debug + Send + Sync {
 
     /// Drops what the page cache holds of a file that has just been synced: what is read next
     /// comes from the device. After a sync that failed, pages may stay there that the device
-    /// never got, marked clean, and a later sync reports nothing (`reliability.md` D4).
+    /// never got, marked clean, and a later sync reports nothing (D4).
     fn forget_cached(&self, file: &File, _path: &Path) -> io::Result<()> {
         // SAFETY: the descriptor is open; the call takes numbers only.
         let result =

@@ -1,5 +1,5 @@
 //! Each call that storage makes of a file system fails once, and what follows is as
-//! `reliability.md` D4 and D12 demand: final, named with file and error number, never a success.
+//! `rules.md` D4 and D12 demand: final, named with file and error number, never a success.
 
 use std::fs::{File, OpenOptions};
 use std::io;

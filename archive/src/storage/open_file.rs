@@ -1,7 +1,7 @@
 //! One file of a node's directory: how it is made, opened, and never trusted again.
 //!
 //! Made under a temporary name, written with zeros, synced, renamed, and the directory synced:
-//! a crash on the way leaves no file of the final name (`reliability.md` D12). Open twice:
+//! a crash on the way leaves no file of the final name (`rules.md` D12). Open twice:
 //! direct (synced writes from the log's pages) and buffered. What is opened is synced first and
 //! read from the device, not from what the page cache makes of an earlier failure. A write or
 //! sync that fails is final for the file (D4).
@@ -22,7 +22,7 @@ use crate::disk::{BLOCK_LENGTH, DiskError};
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Zeros written at once when a file is made: large enough for the device's full bandwidth,
-/// small enough that a log write waits behind it for less than a millisecond (limits 5).
+/// small enough that a log write waits behind it for less than a millisecond (`performance.md` 3).
 const ZERO_LENGTH: usize = 1 << 20;
 
 /// Where files are made and opened, and how.

@@ -1,7 +1,7 @@
 //! A helper thread that makes segments while the log goes on.
 //!
 //! Zeros are really written, synced, and the name made durable before the segment is handed
-//! over (`reliability.md` A3); none of that happens on the caller's thread.
+//! over (`rules.md` A3); none of that happens on the caller's thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

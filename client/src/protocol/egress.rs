@@ -235,7 +235,7 @@ impl ResponseFailure {
 /// | 24 | 8 | position of its cause |
 /// | 32 | 8 | request number of the cause, 0 when the cause is no request of this session |
 /// | 40 | 8 | applied number |
-/// | 48 | 8 | log time of the cause, ns |
+/// | 48 | 8 | log time of the entry at that position, ns |
 /// | 56 | 4 | ordinal |
 /// | 60 | 4 | flags |
 /// | 64 | n | payload |
@@ -253,7 +253,7 @@ pub struct ResponseHeader {
     pub number: i64,
     /// Number of the last request of the session that was applied.
     pub applied_number: i64,
-    /// Log time of the cause, ns.
+    /// Log time of the entry at `position`, ns.
     pub log_time: i64,
     /// Which of its cause's effects this is, from 0.
     pub ordinal: u32,

@@ -1,6 +1,6 @@
 //! Ingress endpoints of all members as text: `0=10.0.0.1:9010,1=10.0.0.2:9010`.
 //!
-//! The form of Aeron Cluster's redirect detail (`protocol.md` C.1), with numeric addresses only:
+//! The form of Aeron Cluster's redirect detail (`wire.md` C.1), with numeric addresses only:
 //! a client never resolves a name that a datagram told it.
 
 use core::fmt;
@@ -9,7 +9,7 @@ use core::str;
 
 use super::ProtocolError;
 
-/// Most members a cluster may have (`design.md` §17).
+/// Most members a cluster may have (`wire.md` C.1).
 pub const MEMBERS_MAX: usize = 7;
 
 /// Ingress addresses by member id.

@@ -1,7 +1,7 @@
 //! The Lockstep client protocol: what a client and the cluster say to each other inside the
 //! ingress and egress streams.
 //!
-//! SBE style (`protocol.md` B.1): an 8-byte message header, a fixed little-endian block, then
+//! SBE style (`wire.md` B.1): an 8-byte message header, a fixed little-endian block, then
 //! variable data as u32 length + bytes. Template ids are Aeron Cluster's where it has the
 //! message. [`ingress`] holds client → cluster, [`egress`] cluster → client.
 //!
@@ -36,10 +36,10 @@ pub const PROTOCOL_VERSION: i32 = 1;
 /// Bytes of the message header.
 pub const MESSAGE_HEADER_LENGTH: usize = 8;
 
-/// Stream id of ingress, as Aeron Cluster's default (`protocol.md` C.1).
+/// Stream id of ingress, as Aeron Cluster's default (`wire.md` C.1).
 pub const INGRESS_STREAM_ID: i32 = 101;
 
-/// Stream id of egress unless the client asks for another (`protocol.md` C.1).
+/// Stream id of egress unless the client asks for another (`wire.md` C.1).
 pub const EGRESS_STREAM_ID: i32 = 102;
 
 /// Which message a header announces. Numbers are never reused.

@@ -1,4 +1,4 @@
-//! Where things are in the metadata behind the three terms (`protocol.md` F).
+//! Where things are in the metadata behind the three terms (`wire.md` F).
 
 /// Bytes of metadata behind the terms.
 pub const METADATA_LENGTH: usize = 4096;

@@ -1,4 +1,4 @@
-//! Appends messages to a log buffer: framing, fragmentation and padding (`protocol.md` A.7).
+//! Appends messages to a log buffer: framing, fragmentation and padding (`wire.md` A.7).
 //!
 //! One appender owns the end of one stream. A message is the concatenation of parts, so that a
 //! header and a payload need no buffer of their own; every frame is sealed once and published

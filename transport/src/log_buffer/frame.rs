@@ -1,4 +1,4 @@
-//! The frames of a log buffer, `protocol.md` A.4: a 32-byte header, payload, zero padding.
+//! The frames of a log buffer, `wire.md` A.4: a 32-byte header, payload, zero padding.
 //!
 //! | offset | size | field |
 //! |---|---|---|

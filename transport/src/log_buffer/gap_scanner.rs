@@ -1,4 +1,4 @@
-//! Finds how far a stream is contiguous, and what is missing next (`protocol.md` A.15).
+//! Finds how far a stream is contiguous, and what is missing next (`wire.md` A.15).
 
 use super::buffer::LogBuffer;
 use super::frame::HEADER_LENGTH;

@@ -1,4 +1,4 @@
-//! Cuts runs of whole frames out of a term, to be sent or recorded (`protocol.md` A.10).
+//! Cuts runs of whole frames out of a term, to be sent or recorded (`wire.md` A.10).
 
 use super::frame::Frame;
 

@@ -21,7 +21,7 @@ const WARM_UP: usize = 50;
 const ROUND_TRIPS_MIN: usize = 50;
 /// Time for one backend; with both and their set-up the probe stays below 50 ms.
 const TIME_LIMIT: Nanos = 20 * MILLISECOND;
-/// Datagram length of the reference scenario (`design.md` 15), in bytes.
+/// Datagram length of the reference scenario (`performance.md` 5), in bytes.
 const DATAGRAM_LENGTH: usize = 288;
 /// The ring must be at least this much better, in percent of the round trip: below it the
 /// difference is noise and the simpler backend wins.

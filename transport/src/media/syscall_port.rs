@@ -1,6 +1,6 @@
 //! A UDP endpoint by plain system calls: one per datagram, one per empty poll, nothing else.
 //!
-//! The fastest way through the loopback interface and on few cores (`limits.md` 3). Owned by
+//! The fastest way through the loopback interface and on few cores (`performance.md` 2). Owned by
 //! the thread that polls it; holds no buffers of its own. Loss is normal here: what the kernel
 //! refuses is counted and kept until [`DatagramPort::take_trouble`], never reported as an error.
 

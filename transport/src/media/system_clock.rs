@@ -3,7 +3,7 @@
 use crate::time::{Nanos, SECOND};
 
 /// Nanoseconds on `CLOCK_MONOTONIC`: the same clock in every process of the host, never set
-/// back. Read through the vDSO, without a system call (23 ns, `limits.md` 6).
+/// back. Read through the vDSO, without a system call (23 ns, `performance.md` 4).
 #[must_use]
 pub fn monotonic_now() -> Nanos {
     read(libc::CLOCK_MONOTONIC)

@@ -1,4 +1,4 @@
-//! DATA and PAD frames and heartbeats (`protocol.md` A.4, A.6, A.11); the header's byte table
+//! DATA and PAD frames and heartbeats (`wire.md` A.4, A.6, A.11); the header's byte table
 //! is at [`DataHeader`].
 
 use zerocopy::FromBytes;

@@ -1,4 +1,4 @@
-//! ERR: a receiver rejects a stream (`protocol.md` A.4, A.18).
+//! ERR: a receiver rejects a stream (`wire.md` A.4, A.18).
 //!
 //! | offset | size | field |
 //! |---|---|---|

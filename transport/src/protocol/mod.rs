@@ -1,4 +1,4 @@
-//! Aeron's frames on the wire, byte for byte (`protocol.md` A.2 to A.6).
+//! Aeron's frames on the wire, byte for byte (`wire.md` A.2 to A.6).
 //!
 //! [`parse`] turns a received datagram into a [`Packet`] or says why it cannot be one. All that
 //! can be checked without knowing the stream is checked here: bounds first, and all frames of

@@ -1,4 +1,4 @@
-//! NAK: a receiver misses a range of a term (`protocol.md` A.4, A.15).
+//! NAK: a receiver misses a range of a term (`wire.md` A.4, A.15).
 //!
 //! | offset | size | field |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! RTTM: round trip measurement (`protocol.md` A.4, A.17).
+//! RTTM: round trip measurement (`wire.md` A.4, A.17).
 //!
 //! | offset | size | field |
 //! |---|---|---|

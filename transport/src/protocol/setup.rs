@@ -1,4 +1,4 @@
-//! SETUP: the parameters of a stream and where it stands (`protocol.md` A.4, A.9).
+//! SETUP: the parameters of a stream and where it stands (`wire.md` A.4, A.9).
 //!
 //! | offset | size | field |
 //! |---|---|---|

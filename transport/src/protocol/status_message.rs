@@ -1,5 +1,5 @@
 //! SM: a receiver's consumption position and window, or its request for a SETUP
-//! (`protocol.md` A.4, A.12).
+//! (`wire.md` A.4, A.12).
 //!
 //! | offset | size | field |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! Twins of the ports for simulation: virtual time, one thread, one seed (`reliability.md` 3.2).
+//! Twins of the ports for simulation: virtual time, one thread, one seed.
 
 mod link;
 mod network;

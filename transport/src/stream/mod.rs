@@ -1,4 +1,5 @@
-//! Reliable streams over datagrams, both sides, as plain structs (`protocol.md` A.9 to A.23).
+//! Reliable streams over datagrams, both sides, as plain structs (`wire.md` A.9 to A.13, A.15 to
+//! A.18, A.21).
 //!
 //! A [`StreamSender`] sends from whatever [`FrameSource`] it is given to one receiver; a
 //! [`StreamReceiver`] places what arrives in a log buffer it is given. [`Publication`] and

@@ -1,4 +1,4 @@
-//! The one retransmission a unicast sender has under way (`protocol.md` A.16).
+//! The one retransmission a unicast sender has under way (`wire.md` A.16).
 //!
 //! A NAK starts it at once; until 10 ms after its last datagram, NAKs inside its range are
 //! ignored, because receivers repeat them every 100 µs. A NAK that starts outside replaces it.

@@ -1,5 +1,5 @@
 //! The receiving side of one stream: places frames, reports consumption, asks for what is
-//! missing (`protocol.md` A.9, A.12, A.15, A.21).
+//! missing (`wire.md` A.9, A.12, A.15, A.21).
 //!
 //! Owned by whoever owns the log buffer it fills. It never places anything twice, outside the
 //! window it announced, or above the limit its owner set; what it refuses is counted.

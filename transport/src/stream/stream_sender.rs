@@ -1,4 +1,4 @@
-//! The sending side of one unicast stream (`protocol.md` A.9 to A.11, A.13, A.16, A.21).
+//! The sending side of one unicast stream (`wire.md` A.9 to A.11, A.13, A.16, A.21).
 //!
 //! Owned by whoever owns the stream's log; it keeps cursors and timers only and reads frames
 //! from the [`FrameSource`] handed in. It sends nothing but SETUP before the first status
