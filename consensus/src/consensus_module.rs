@@ -7,7 +7,7 @@
 //! What the agent must keep: bytes not reported by `Appended` when `StopPlacing`, `Truncate` or
 //! `Abdicate` is carried out are not part of the log; several `PersistState` may be
 //! outstanding and become durable in order, a later one may replace an earlier one that has
-//! not begun. Invariants are asserted under their names in `reliability.md` 4, in release too.
+//! not begun. Invariants are asserted under their names in `rules.md`, in release too.
 
 mod commit;
 mod election;

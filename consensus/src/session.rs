@@ -1,4 +1,4 @@
-//! The table of sessions: a function of the log and nothing else (`log.md` §6).
+//! The table of sessions: a function of the log and nothing else (`log.md` 6).
 //!
 //! Every node builds the same table by applying the same entries. What only the leader knows
 //! (appended numbers, activity, bindings to publications) lives elsewhere and is dropped with
@@ -184,7 +184,7 @@ impl SessionTable {
         self.index(id).map(|index| self.sessions.remove(index))
     }
 
-    /// Applies a request's number and acknowledgement (6.4).
+    /// Applies a request's number and acknowledgement (`log.md` 6.4).
     pub fn apply_request(
         &mut self,
         id: i64,

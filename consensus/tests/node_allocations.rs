@@ -1,6 +1,6 @@
 //! After warm-up a node's duty cycle allocates nothing, through the whole way of a request and
-//! its response (`design.md` §11). Counted are the cycles of three nodes; what the simulated
-//! network and disks allocate is theirs and left out.
+//! its response (`ARCHITECTURE.md` "Invariants, as absences"). Counted are the cycles of three
+//! nodes; what the simulated network and disks allocate is theirs and left out.
 #![cfg(feature = "sim")]
 
 use core::cell::Cell;

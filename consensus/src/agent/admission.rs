@@ -1,7 +1,7 @@
 //! What only the leader knows about sessions, and may a message enter the log now.
 //!
 //! Volatile: built when ingress opens, dropped with leadership (C5). Numbers start from the
-//! replicated table (`log.md` 6.3), activity clocks start afresh (6.6).
+//! replicated table (`log.md` 6.3), activity clocks start afresh (`log.md` 6.6).
 
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -235,7 +235,7 @@ impl LeaderSessions {
     }
 
     /// Decides on request `number` of session `id`, heard at `now` from the process that has it
-    /// (6.3).
+    /// (`log.md` 6.3).
     pub fn admit(&mut self, id: i64, number: i64, now: Nanos) -> Admission {
         let Some(session) = self.get_mut(id) else {
             return Admission::UnknownSession;

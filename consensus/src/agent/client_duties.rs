@@ -259,7 +259,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
     }
 
-    /// Breaks rule 5.7 on purpose: a planted fault that the simulator must find.
+    /// Breaks `log.md` 5.7 on purpose: a planted fault that the simulator must find.
     #[cfg(feature = "sim")]
     pub fn open_leadership_early(&mut self, now: Nanos) {
         if self.parts.leadership.is_leading() && !self.parts.leadership.is_open() {

@@ -2,7 +2,7 @@
 //!
 //! A cycle receives, lets the consensus module decide, applies what is committed, appends
 //! effects and then ingress, sends, submits to disk and serves egress, and repeats from the
-//! middle while something moved (`design.md` §11). Everything it touches comes through ports,
+//! middle while something moved. Everything it touches comes through ports,
 //! so the simulator runs this very struct. One thread owns it.
 
 use lockstep_archive::disk::Disk;

@@ -1,4 +1,4 @@
-//! Egress of committed responses (`log.md` §7): leader only, volatile.
+//! Egress of committed responses (`log.md` 7): leader only, volatile.
 //!
 //! Applying is the one scan that reads each response once. It goes straight out; when it cannot
 //! (no window, not connected yet), its position is queued on its session's ring. A session whose

@@ -1,4 +1,4 @@
-//! The log as one node keeps it: memory, disk and everything between (`log.md` §2).
+//! The log as one node keeps it: memory, disk and everything between (`log.md` 2).
 //!
 //! Owns the log buffer, the recorder, the durable term and vote, the ack mark and the chain
 //! hash, and the cursors over them: durable ≤ written ≤ append. It knows no protocol.

@@ -1,4 +1,4 @@
-//! Deterministic simulators: one seed is one run, byte for byte (`reliability.md` §3).
+//! Deterministic simulators: one seed is one run, byte for byte (`simulator.md`).
 //!
 //! The *core tank* runs consensus modules over a positions-only log and exhausts schedules; the
 //! *node tank* runs whole nodes and finds what falls between the parts. Product code depends on

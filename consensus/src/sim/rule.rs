@@ -1,4 +1,4 @@
-//! The rules that a tank watches over, by their names in `reliability.md` §3.5 and §4.
+//! The rules that a tank watches over, by their names in `rules.md`.
 //!
 //! A violation carries its rule, so that a planted fault counts as found only by a rule that it is
 //! meant to break.

@@ -4,7 +4,7 @@
 //! disks. A run has a phase with faults (loss, duplicates, reordering, partitions, crashes of
 //! processes and hosts, disk stalls, damaged datagrams between members, clients that pause or
 //! leave) and then heals and demands that every request is answered.
-//! The oracles (`reliability.md` §3.5) look after every step; a violation names the seed.
+//! The oracles (`rules.md`) look after every step; a violation names the seed.
 
 use core::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};

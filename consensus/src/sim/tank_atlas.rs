@@ -1,4 +1,4 @@
-//! Which directories may be damaged, so that the cluster must survive it (`reliability.md` §3.3).
+//! Which directories may be damaged, so that the cluster must survive it.
 //!
 //! At most a minority of the directories is damaged at a time, whatever the damage: so every
 //! committed byte has a good copy, and the undamaged members can elect one of themselves. A rotten

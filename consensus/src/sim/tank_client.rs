@@ -1,5 +1,5 @@
 //! A client in the node tank: sends numbered requests, and checks that every answer it is owed
-//! arrives once and in order (oracle 4 of `reliability.md` §3.5); in direct mode, at most once
+//! arrives once and in order (oracle 4); in direct mode, at most once
 //! and in order. When a new process continues its session, requests name the process that made
 //! them: an answer to another one's request is a violation.
 

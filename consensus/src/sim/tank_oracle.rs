@@ -1,4 +1,4 @@
-//! What must hold over all members at every moment (`reliability.md` §3.5, oracles 1, 2 and 8):
+//! What must hold over all members at every moment (oracles 1, 2 and 8):
 //! one log, byte for byte, up to what any member ever took for committed; every leader has all
 //! of it; one leader per term; nobody's commit goes back.
 

@@ -1,4 +1,4 @@
-//! Bugs of real systems as scenarios (`reliability.md` 2.8), under their numbers there.
+//! Bugs of real systems as scenarios (`rules.md`), under their numbers there.
 
 use lockstep_consensus::action::Action;
 use lockstep_consensus::consensus_module::{Oddity, Role};

@@ -1,0 +1,303 @@
+//! What comments, messages and documents cite exists: each rule that is named has its row in
+//! `docs/rules.md`, each document its file, each section its place, each path of a document its
+//! file. And the layouts in the documents are those of the code.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod citing;
+mod sources;
+
+use std::collections::BTreeMap;
+
+use citing::citation::{Cited, citations};
+use citing::document::{Document, paths};
+use citing::layout;
+use citing::prose::{prose_of_markdown, prose_of_rust, rule_names_of_tests};
+use sources::{collect, root};
+
+/// Crates whose sources are looked at.
+const CRATES: [&str; 7] = [
+    "transport",
+    "archive",
+    "client",
+    "service",
+    "consensus",
+    "bench",
+    "cli",
+];
+
+/// What is no Rust and cites all the same.
+const SCRIPTS: [&str; 4] = [".ci/run", ".ci/soak", ".ci/mutants", ".clippy.toml"];
+
+/// A file with its name in the workspace.
+struct Text {
+    name: String,
+    text: String,
+}
+
+fn read(name: &str) -> Option<String> {
+    std::fs::read_to_string(root().join(name)).ok()
+}
+
+fn rust() -> Vec<Text> {
+    let root = root();
+    let mut paths = Vec::new();
+    for member in CRATES {
+        let folders = ["src", "tests", "examples"].map(|name| root.join(member).join(name));
+        for folder in folders.iter().filter(|folder| folder.is_dir()) {
+            collect(folder, &mut paths);
+        }
+    }
+    let name = |path: &std::path::Path| path.strip_prefix(&root).unwrap().display().to_string();
+    let names = paths.iter().map(|path| name(path));
+    // What this test itself is made of has examples of citations.
+    let names = names.filter(|name| !name.starts_with("bench/tests/cit"));
+    let text = |name: String| Text {
+        text: read(&name).expect("a source just listed can be read"),
+        name,
+    };
+    names.map(text).collect()
+}
+
+fn documents() -> BTreeMap<String, Document> {
+    let mut documents = BTreeMap::new();
+    let folder = std::fs::read_dir(root().join("docs")).unwrap();
+    for entry in folder {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let text = read(&format!("docs/{file}")).unwrap();
+        documents.insert(file, Document::parse(&text));
+    }
+    documents.insert(
+        "README.md".to_owned(),
+        Document::parse(&read("README.md").unwrap()),
+    );
+    documents
+}
+
+/// Everything that may cite, as prose.
+fn prose() -> Vec<Text> {
+    let mut all = Vec::new();
+    for Text { name, text } in rust() {
+        let tests = rule_names_of_tests(&text).join(" ");
+        let text = format!("{}\n{tests}\n", prose_of_rust(&text));
+        all.push(Text { name, text });
+    }
+    let pages = documents();
+    let pages = pages.keys().map(|file| match file.as_str() {
+        "README.md" => file.clone(),
+        _ => format!("docs/{file}"),
+    });
+    for name in pages {
+        let text = prose_of_markdown(&read(&name).unwrap());
+        all.push(Text { name, text });
+    }
+    for name in SCRIPTS {
+        let text = read(name).expect("each script is there");
+        let name = name.to_owned();
+        all.push(Text { name, text });
+    }
+    all
+}
+
+/// A document may cite its own sections by number alone.
+fn within(name: &str, cited: Cited) -> Cited {
+    match (name.strip_prefix("docs/"), cited) {
+        (Some(file), Cited::Nameless(text)) if text.starts_with('(') => {
+            let label = text.trim_matches(['(', ')']).to_owned();
+            Cited::Section(file.to_owned(), label)
+        }
+        (_, cited) => cited,
+    }
+}
+
+/// What is wrong with a citation, if anything is.
+fn wrong(cited: &Cited, documents: &BTreeMap<String, Document>) -> Option<String> {
+    match cited {
+        Cited::Document(file) => {
+            (!documents.contains_key(file)).then(|| format!("{file} is no document of docs/"))
+        }
+        Cited::Section(file, label) => {
+            let document = documents.get(file)?;
+            (!document.has_section(label)).then(|| format!("docs/{file} has no section {label}"))
+        }
+        Cited::Heading(file, heading) => {
+            let document = documents.get(file)?;
+            let is_there = document.has_heading(heading);
+            (!is_there).then(|| format!("docs/{file} has no heading \"{heading}\""))
+        }
+        Cited::Rule(name) => {
+            let rules = documents.get("rules.md")?;
+            (!rules.has_row(name)).then(|| format!("docs/rules.md has no row {name}"))
+        }
+        Cited::Nameless(text) => Some(format!("\"{text}\" does not say of which document")),
+    }
+}
+
+fn assert_none(violations: &[String]) {
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+#[test]
+fn whatever_is_cited_exists() {
+    let documents = documents();
+    let mut violations = Vec::new();
+    let (mut rules, mut sections, mut files) = (0, 0, 0);
+    for Text { name, text } in prose() {
+        for cited in citations(&text) {
+            match cited {
+                Cited::Document(_) => files += 1,
+                Cited::Rule(_) => rules += 1,
+                _ => sections += 1,
+            }
+            let cited = within(&name, cited);
+            let problem = wrong(&cited, &documents);
+            violations.extend(problem.map(|problem| format!("{name}: {problem}")));
+        }
+    }
+    println!(
+        "citations: {rules} of rules by name, {sections} of sections, {files} of documents; \
+         {} without what they cite",
+        violations.len()
+    );
+    assert_none(&violations);
+    assert!(rules > 200 && sections > 100, "too few citations are found");
+}
+
+#[test]
+fn a_rule_has_one_row() {
+    let documents = documents();
+    assert_none(&documents["rules.md"].repeated_rows());
+}
+
+/// The simulator's rules by the names that its reports have: a rule's own, or one with words.
+#[test]
+fn every_rule_of_the_simulator_has_its_row() {
+    let documents = documents();
+    let source = read("consensus/src/sim/rule.rs").unwrap();
+    let arms = source
+        .lines()
+        .filter_map(|line| line.trim().split_once(" => \""));
+    let names: Vec<&str> = arms.map(|(_, name)| name.trim_end_matches("\",")).collect();
+    let has_row = |name: &&&str| {
+        let mut starts = name.match_indices(' ').map(|(end, _)| &name[..end]);
+        documents["rules.md"].has_row(name)
+            || starts.any(|name| documents["rules.md"].has_row(name))
+    };
+    let missing: Vec<_> = names.iter().filter(|name| !has_row(name)).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/rules.md has no row for {missing:?}"
+    );
+    assert!(names.len() > 15, "only {} rules found", names.len());
+}
+
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let mut violations = Vec::new();
+    let mut count = 0;
+    for file in documents().keys().filter(|file| *file != "README.md") {
+        let text = read(&format!("docs/{file}")).unwrap();
+        for path in paths(&text, &CRATES) {
+            count += 1;
+            if !root().join(path).exists() {
+                violations.push(format!("docs/{file}: {path} does not exist"));
+            }
+        }
+    }
+    println!("paths in documents: {count}");
+    assert_none(&violations);
+    assert!(count > 200, "only {count} paths found");
+}
+
+#[test]
+fn the_layouts_in_the_documents_are_those_of_the_code() {
+    let mut of_documents: BTreeMap<String, Vec<layout::Table>> = BTreeMap::new();
+    for file in ["wire.md", "files.md"] {
+        let text = read(&format!("docs/{file}")).unwrap();
+        for (path, table) in layout::of_document(&text) {
+            of_documents.entry(path).or_default().push(table);
+        }
+    }
+    let mut violations = Vec::new();
+    let mut count = 0;
+    for Text { name, text } in rust().iter().filter(|text| text.name.contains("/src/")) {
+        let tables = layout::of_code(text);
+        count += tables.len();
+        let documented = of_documents.remove(name).unwrap_or_default();
+        violations.extend(layout::difference(name, &tables, &documented));
+    }
+    let unknown = of_documents.into_keys();
+    violations.extend(unknown.map(|path| format!("{path} has no layout")));
+    println!("layouts: {count}");
+    assert_none(&violations);
+    assert!(count > 20, "only {count} layouts found");
+}
+
+#[test]
+fn a_planted_wrong_citation_is_found() {
+    let mut documents = BTreeMap::new();
+    let log = "## 3 Terms\n\n**3.1** x\n**3.2** y\n### A majority is lost\n";
+    documents.insert("log.md".to_owned(), Document::parse(log));
+    let rules = "| name | rule |\n|---|---|\n| W1 | x |\n| oracle 1 | y |\n";
+    documents.insert("rules.md".to_owned(), Document::parse(rules));
+    let problems = |source: &str| -> Vec<String> {
+        let cited = citations(&prose_of_rust(source));
+        cited
+            .iter()
+            .filter_map(|cited| wrong(cited, &documents))
+            .collect()
+    };
+    let good =
+        "// See `log.md` 3.1, 3.2 (W1; oracle 1), or \"A majority is lost\" in docs/log.md.\n";
+    assert_eq!(problems(good), Vec::<String>::new());
+    for (planted, problem) in [
+        ("/// By `log.md` 3.3.\n", "docs/log.md has no section 3.3"),
+        (
+            "/// By `log.md` 3.1 to\n/// 3.3.\n",
+            "docs/log.md has no section 3.3",
+        ),
+        (
+            "let x = \"see log.md 4\";\n",
+            "docs/log.md has no section 4",
+        ),
+        (
+            "//! As `logs.md` says.\n",
+            "logs.md is no document of docs/",
+        ),
+        ("assert!(a, \"W2: {a}\");\n", "docs/rules.md has no row W2"),
+        ("// oracles 1 and 9\n", "docs/rules.md has no row oracle 9"),
+        (
+            "// Numbers are taken once (6.3).\n",
+            "\"(6.3)\" does not say of which document",
+        ),
+        ("// `log.md` §3\n", "\"§\" does not say of which document"),
+        (
+            "let x = \"see \\\"A majority \\\n         is gone\\\" in docs/log.md\";\n",
+            "docs/log.md has no heading \"A majority is gone\"",
+        ),
+    ] {
+        assert_eq!(problems(planted), [problem], "{planted}");
+    }
+}
+
+#[test]
+fn a_layout_that_was_changed_in_one_place_only_is_found() {
+    let code =
+        "/// | offset | size | field |\n/// |---|---|---|\n/// | 0 | 8 | [`x`] |\nstruct A;\n";
+    let page = |size: u32| {
+        format!(
+            "`a.rs`:\n\n| offset | size | field |\n|---|---|---|\n| 0 | {size} | `x` |\n\nEnd.\n"
+        )
+    };
+    let compared = |size| {
+        let documented = layout::of_document(&page(size));
+        let tables: Vec<_> = documented.into_iter().map(|(_, table)| table).collect();
+        layout::difference("a.rs", &layout::of_code(code), &tables)
+    };
+    assert_eq!(compared(8), None);
+    assert!(compared(4).is_some());
+    assert!(layout::difference("a.rs", &layout::of_code(code), &[]).is_some());
+    let text = "See `a/b.rs`, `docs/x.md` and `a b/c`; `c/d` is elsewhere.";
+    assert_eq!(paths(text, &["a"]), ["a/b.rs", "docs/x.md"]);
+    let twice = Document::parse("| W1 | x |\n| W1 | y |\n");
+    assert_eq!(twice.repeated_rows(), ["W1 has two rows"]);
+}

@@ -1,0 +1,91 @@
+//! What a document has that may be cited.
+
+use std::collections::BTreeSet;
+
+/// Sections, headings and rows of a document.
+#[derive(Debug, Default)]
+pub struct Document {
+    sections: BTreeSet<String>,
+    headings: BTreeSet<String>,
+    rows: Vec<String>,
+}
+
+impl Document {
+    /// Reads a document: a section is a heading, a bold beginning of a line, or a row of a table
+    /// that begins with its number.
+    pub fn parse(text: &str) -> Self {
+        let mut document = Self::default();
+        for line in text.lines() {
+            if let Some(heading) = line.strip_prefix('#') {
+                let heading = heading.trim_start_matches('#').trim();
+                document.headings.insert(heading.to_owned());
+                document.add_section(heading);
+            } else if let Some((label, _)) = line
+                .strip_prefix("**")
+                .and_then(|rest| rest.split_once("**"))
+            {
+                document.add_section(label);
+            } else if let Some((cell, _)) = line
+                .strip_prefix("| ")
+                .and_then(|rest| rest.split_once(" |"))
+            {
+                document.rows.push(cell.to_owned());
+                if cell.contains('.') {
+                    document.add_section(cell);
+                }
+            }
+        }
+        document
+    }
+
+    fn add_section(&mut self, text: &str) {
+        let label = text.split(' ').next().unwrap_or_default();
+        let is_part = |part: &str| {
+            let is_number = !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+            is_number || (part.len() == 1 && part.chars().all(|c| c.is_ascii_uppercase()))
+        };
+        if label.split('.').all(is_part) {
+            self.sections.insert(label.to_owned());
+        }
+    }
+
+    /// Whether it has a section of this number.
+    pub fn has_section(&self, label: &str) -> bool {
+        self.sections.contains(label)
+    }
+
+    /// Whether it has this heading.
+    pub fn has_heading(&self, heading: &str) -> bool {
+        self.headings.contains(heading)
+    }
+
+    /// Whether a table has a row that begins so.
+    pub fn has_row(&self, name: &str) -> bool {
+        self.rows.iter().any(|row| row == name)
+    }
+
+    /// Names of rules with more rows than one.
+    pub fn repeated_rows(&self) -> Vec<String> {
+        let is_head = |row: &&String| ["name"].contains(&row.as_str()) || row.starts_with('-');
+        let names = self.rows.iter().filter(|row| !is_head(row));
+        let mut seen = BTreeSet::new();
+        let repeated = names.filter(|name| !seen.insert(name.as_str()));
+        repeated
+            .map(|name| format!("{name} has two rows"))
+            .collect()
+    }
+}
+
+/// Paths below one of `folders`, or `docs`, that stand between backticks.
+pub fn paths<'a>(text: &'a str, folders: &[&str]) -> Vec<&'a str> {
+    let is_path = |span: &&str| {
+        let folder = span.split_once('/').map(|(folder, _)| folder);
+        let is_ours = folder.is_some_and(|f| f == "docs" || f == ".ci" || folders.contains(&f));
+        is_ours && !span.contains([' ', '*', ':', '…'])
+    };
+    let lines = text.lines();
+    lines
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .filter(is_path)
+        .collect()
+}
