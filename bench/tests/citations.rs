@@ -8,7 +8,7 @@ mod sources;
 
 use std::collections::BTreeMap;
 
-use citing::citation::{Cited, citations};
+use citing::citation::{Cited, citations, is_rule_name};
 use citing::document::{Document, paths};
 use citing::layout;
 use citing::prose::{prose_of_markdown, prose_of_rust, rule_names_of_tests};
@@ -188,6 +188,56 @@ fn every_rule_of_the_simulator_has_its_row() {
         "docs/rules.md has no row for {missing:?}"
     );
     assert!(names.len() > 15, "only {} rules found", names.len());
+}
+
+/// Rules that assertions of product code begin with, each with its files in order.
+fn asserted() -> BTreeMap<String, Vec<String>> {
+    let mut asserted: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for Text { name, text } in rust() {
+        let is_product = name.contains("/src/") && !name.contains("/sim/");
+        if !is_product || name.ends_with("tests.rs") {
+            continue;
+        }
+        for line in prose_of_rust(&text).lines() {
+            let rule = line.split_once(": ").map(|(rule, _)| rule);
+            if let Some(rule) = rule.filter(|rule| is_rule_name(rule)) {
+                let files = asserted.entry(rule.to_owned()).or_default();
+                if files.last() != Some(&name) {
+                    files.push(name.clone());
+                }
+            }
+        }
+    }
+    asserted
+}
+
+#[test]
+fn the_row_of_a_rule_names_its_assertions_and_its_oracles() {
+    let documents = documents();
+    let rules = &documents["rules.md"];
+    let asserted = asserted();
+    assert!(asserted.len() > 8, "only {asserted:?} found");
+    let mut violations = Vec::new();
+    for rule in rules.rows() {
+        let mut files = asserted.get(rule).cloned().unwrap_or_default();
+        files.sort_unstable();
+        if rules.asserted_in(rule) != files {
+            violations.push(format!("docs/rules.md: {rule} is asserted in {files:?}"));
+        }
+    }
+    let watches = |name: &str| name.contains("/src/sim/") && !name.ends_with("/planted.rs");
+    for Text { name, text } in rust().iter().filter(|text| watches(&text.name)) {
+        for part in text.split("Rule::").skip(1) {
+            let rule: String = part
+                .chars()
+                .take_while(char::is_ascii_alphanumeric)
+                .collect();
+            if is_rule_name(&rule) && !rules.names_in_row(&rule, name) {
+                violations.push(format!("docs/rules.md: {name} is an oracle of {rule}"));
+            }
+        }
+    }
+    assert_none(&violations);
 }
 
 #[test]

@@ -8,6 +8,8 @@ pub struct Document {
     sections: BTreeSet<String>,
     headings: BTreeSet<String>,
     rows: Vec<String>,
+    /// The same rows, whole.
+    lines: Vec<String>,
 }
 
 impl Document {
@@ -30,6 +32,7 @@ impl Document {
                 .and_then(|rest| rest.split_once(" |"))
             {
                 document.rows.push(cell.to_owned());
+                document.lines.push(line.to_owned());
                 if cell.contains('.') {
                     document.add_section(cell);
                 }
@@ -62,6 +65,29 @@ impl Document {
     /// Whether a table has a row that begins so.
     pub fn has_row(&self, name: &str) -> bool {
         self.rows.iter().any(|row| row == name)
+    }
+
+    /// The files that the row of a rule says it is asserted in, in order.
+    pub fn asserted_in(&self, name: &str) -> Vec<&str> {
+        let is_of = |line: &&str| line.starts_with(&format!("| {name} |"));
+        let line = self.lines.iter().map(String::as_str).find(is_of);
+        let places = line.and_then(|line| line.rsplit_once("asserted in "));
+        let places = places.map_or("", |(_, places)| places.split(';').next().unwrap_or(places));
+        let mut files: Vec<&str> = places.split('`').skip(1).step_by(2).collect();
+        files.sort_unstable();
+        files
+    }
+
+    /// Whether the row of a rule names the file.
+    pub fn names_in_row(&self, name: &str, file: &str) -> bool {
+        let start = format!("| {name} |");
+        let of_rule = self.lines.iter().find(|line| line.starts_with(&start));
+        of_rule.is_some_and(|line| line.contains(&format!("`{file}`")))
+    }
+
+    /// The first cells of all rows.
+    pub fn rows(&self) -> &[String] {
+        &self.rows
     }
 
     /// Names of rules with more rows than one.
