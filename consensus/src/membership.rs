@@ -10,6 +10,7 @@
 //! Pure. The owner sends the hellos that are due, writes `wanted` down and says when that is
 //! durable, and keeps the consensus module in step with `standing`.
 
+mod counting;
 mod notes;
 
 use lockstep_transport::time::Nanos;
@@ -152,6 +153,8 @@ pub struct Membership {
     standing: Standing,
     /// Whether something may have to be written down that is not.
     is_unsettled: bool,
+    #[cfg(feature = "sim")]
+    counts_all: bool,
 }
 
 impl Membership {
@@ -184,6 +187,8 @@ impl Membership {
             draws: 0,
             standing: Standing::Forming,
             is_unsettled: true,
+            #[cfg(feature = "sim")]
+            counts_all: false,
         };
         membership.note_change();
         membership
@@ -204,6 +209,8 @@ impl Membership {
     fn judge_standing(&self) -> Standing {
         match self.formation.stage() {
             FormationStage::Waiting => Standing::Forming,
+            #[cfg(feature = "sim")]
+            FormationStage::Learner if self.counts_all => Standing::Voter,
             FormationStage::Learner => Standing::Learner,
             FormationStage::Voter if self.is_confirmed() => Standing::Voter,
             FormationStage::Voter => Standing::Returning,
@@ -302,7 +309,7 @@ impl Membership {
             let present = peer
                 .present
                 .map(|place| self.known[*index][place].directory);
-            present.is_some_and(|directory| !self.record().names(*index as MemberId, directory))
+            present.is_some_and(|directory| !self.counts(*index as MemberId, directory))
         });
         others.fold(own, |bits, (index, _)| bits | 1 << index)
     }
@@ -464,9 +471,10 @@ impl Membership {
         peer.present = Some(place);
         peer.heard = now;
         peer.life += u64::from(is_new);
+        let life = peer.life;
         Ok(Admitted {
-            life: peer.life,
-            is_voter: self.formation.record().names(from, sender.directory),
+            life,
+            is_voter: self.counts(from, sender.directory),
             is_new,
         })
     }

@@ -159,6 +159,8 @@ pub struct OutputAgreement {
     awaited: Option<(Position, Nanos)>,
     waited: u64,
     unverified: u64,
+    #[cfg(feature = "sim")]
+    compares_nothing: bool,
 }
 
 impl OutputAgreement {
@@ -179,7 +181,15 @@ impl OutputAgreement {
             awaited: None,
             waited: 0,
             unverified: 0,
+            #[cfg(feature = "sim")]
+            compares_nothing: false,
         }
+    }
+
+    /// Breaks `log.md` 5.8 on purpose: a planted fault that the simulator must find.
+    #[cfg(feature = "sim")]
+    pub const fn compare_nothing(&mut self) {
+        self.compares_nothing = true;
     }
 
     /// Whether this member's directory counts; until told otherwise it does.
@@ -264,6 +274,12 @@ impl OutputAgreement {
             self.peers[index].current = None;
             return;
         };
+        #[cfg(feature = "sim")]
+        let own = if self.compares_nothing {
+            report.hash
+        } else {
+            own
+        };
         let peer = &mut self.peers[index];
         if own == report.hash {
             peer.agreed = peer.agreed.max(report.position);
@@ -317,6 +333,8 @@ impl OutputAgreement {
     /// of this member's too.
     pub fn on_question(&mut self, output: OutputAt) {
         let own = self.hash_at(output.position);
+        #[cfg(feature = "sim")]
+        let own = own.filter(|_| !self.compares_nothing);
         if own.is_some_and(|own| own != output.hash) {
             self.ask_about_newest();
         }

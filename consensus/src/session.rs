@@ -104,6 +104,8 @@ pub struct SessionTable {
     sessions: Vec<Session>,
     capacity: usize,
     next_id: i64,
+    #[cfg(feature = "sim")]
+    is_repeating: bool,
 }
 
 impl SessionTable {
@@ -114,7 +116,15 @@ impl SessionTable {
             sessions: Vec::with_capacity(capacity),
             capacity,
             next_id: 1,
+            #[cfg(feature = "sim")]
+            is_repeating: false,
         }
+    }
+
+    /// Breaks rule S1 on purpose: a planted fault that the simulator must find.
+    #[cfg(feature = "sim")]
+    pub const fn apply_duplicates(&mut self) {
+        self.is_repeating = true;
     }
 
     /// The open sessions, by id.
@@ -195,6 +205,10 @@ impl SessionTable {
             return RequestVerdict::Ignore;
         };
         let session = &mut self.sessions[index];
+        #[cfg(feature = "sim")]
+        if self.is_repeating && number <= session.applied_number {
+            return RequestVerdict::Apply;
+        }
         if number <= session.applied_number {
             return RequestVerdict::Ignore;
         }

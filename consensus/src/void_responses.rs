@@ -28,17 +28,35 @@ struct Region {
 #[derive(Clone, Debug)]
 pub struct VoidResponses {
     regions: Vec<Region>,
+    #[cfg(feature = "sim")]
+    takes_all: bool,
 }
 
 impl Default for VoidResponses {
     fn default() -> Self {
         Self {
             regions: Vec::with_capacity(REGIONS_MAX),
+            #[cfg(feature = "sim")]
+            takes_all: false,
         }
     }
 }
 
 impl VoidResponses {
+    /// Breaks `log.md` 5.8 on purpose: a planted fault that the simulator must find. Whatever the
+    /// log says is delivered.
+    #[cfg(feature = "sim")]
+    pub const fn take_all(&mut self) {
+        self.takes_all = true;
+    }
+
+    /// Whether a Response is delivered although this member's service did not say it.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn takes_all(&self) -> bool {
+        self.takes_all
+    }
+
     /// The Response at `from`, of `term`, answers `cause` otherwise than the majority, whose
     /// output there has this hash. Returns false when there is no room to remember it.
     #[must_use]

@@ -111,6 +111,18 @@ impl LeaderSession {
 pub struct LeaderSessions {
     sessions: Vec<LeaderSession>,
     duties: SessionDuties,
+    #[cfg(feature = "sim")]
+    planted: PlantedAdmission,
+}
+
+/// Rules that are broken on purpose: planted faults that the simulator must find.
+#[cfg(feature = "sim")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlantedAdmission {
+    /// A request that was appended before is appended again (`log.md` 6.3).
+    pub repeats: bool,
+    /// A process speaks on while another one is about to take its session over.
+    pub never_waits: bool,
 }
 
 impl LeaderSessions {
@@ -120,7 +132,15 @@ impl LeaderSessions {
         Self {
             sessions: Vec::with_capacity(capacity),
             duties: SessionDuties::new(capacity),
+            #[cfg(feature = "sim")]
+            planted: PlantedAdmission::default(),
         }
+    }
+
+    /// Breaks rules on purpose.
+    #[cfg(feature = "sim")]
+    pub const fn plant(&mut self, planted: PlantedAdmission) {
+        self.planted = planted;
     }
 
     /// What is to be done for sessions without their asking.
@@ -199,7 +219,7 @@ impl LeaderSessions {
         let Some(session) = self.get_mut(id) else {
             return;
         };
-        session.appended_number = number;
+        session.appended_number = session.appended_number.max(number);
         session.acknowledged = session.acknowledged.max(acknowledged);
         let duty = session.duty;
         self.duties.note_request(duty);
@@ -230,19 +250,29 @@ impl LeaderSessions {
     /// # Errors
     /// Why not.
     pub fn speaks_for(&mut self, id: i64, connect_epoch: i64) -> Result<(), Admission> {
+        #[cfg(feature = "sim")]
+        let never_waits = self.planted.never_waits;
         let session = self.get_mut(id).ok_or(Admission::UnknownSession)?;
-        session.admits(connect_epoch)
+        match session.admits(connect_epoch) {
+            #[cfg(feature = "sim")]
+            Err(Admission::Wait) if never_waits => Ok(()),
+            judged => judged,
+        }
     }
 
     /// Decides on request `number` of session `id`, heard at `now` from the process that has it
     /// (`log.md` 6.3).
     pub fn admit(&mut self, id: i64, number: i64, now: Nanos) -> Admission {
+        #[cfg(feature = "sim")]
+        let repeats = self.planted.repeats;
         let Some(session) = self.get_mut(id) else {
             return Admission::UnknownSession;
         };
         session.activity = now;
         let expected = session.appended_number + 1;
         match number.cmp(&expected) {
+            #[cfg(feature = "sim")]
+            core::cmp::Ordering::Less if repeats => Admission::Append,
             core::cmp::Ordering::Less => Admission::Duplicate,
             core::cmp::Ordering::Equal => Admission::Append,
             core::cmp::Ordering::Greater => Admission::OutOfOrder { expected },

@@ -4,19 +4,18 @@
 //! What the leader does on top (deliver, admit, answer connects) happens in an
 //! [`AppliedHandler`]; on followers the handler does nothing.
 
-use std::collections::VecDeque;
-
 use lockstep_archive::disk::Disk;
 use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::EntryKind;
-use lockstep_service::outbox::{Divergence, EFFECT_CHARGE_MIN, OutboxLimits};
+use lockstep_service::outbox::Divergence;
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::TracePoint;
 
+use super::cause_numbers::CauseNumbers;
 use super::entry_assembler::{Assembled, Entry, EntryAssembler};
 use super::fault::NodeFault;
 use super::leadership::is_causing;
@@ -135,6 +134,18 @@ impl<S: ClusteredService> Applier<S> {
             held: None,
             waiting: None,
         }
+    }
+
+    /// Breaks `log.md` 5.8 on purpose: a planted fault that the simulator must find.
+    #[cfg(feature = "sim")]
+    pub const fn compare_nothing(&mut self) {
+        self.void.take_all();
+    }
+
+    /// The sessions, to break their rules on purpose.
+    #[cfg(feature = "sim")]
+    pub const fn sessions_mut(&mut self) -> &mut SessionTable {
+        &mut self.sessions
     }
 
     /// Everything before this position is applied.
@@ -303,44 +314,6 @@ impl<S: ClusteredService> Applier<S> {
     }
 }
 
-/// Which request each waiting effect answers: (position, session, number) of the requests
-/// whose effects are in the outbox, oldest first.
-#[derive(Debug)]
-struct CauseNumbers {
-    causes: VecDeque<(Position, i64, i64)>,
-}
-
-impl CauseNumbers {
-    /// Room for as many causes as an outbox within `limits` can hold effects of; none in
-    /// direct mode, where effects do not wait.
-    fn new(limits: &OutboxLimits) -> Self {
-        let effects = limits.capacity_bytes / EFFECT_CHARGE_MIN;
-        let causes_max = if limits.enabled { effects } else { 0 };
-        Self {
-            causes: VecDeque::with_capacity(causes_max),
-        }
-    }
-
-    /// The request at `position` was applied and has effects in the outbox.
-    fn note(&mut self, position: Position, session: i64, number: i64) {
-        self.causes.push_back((position, session, number));
-    }
-
-    /// The oldest effect that waits is one of the entry at `front`.
-    fn forget_before(&mut self, front: Option<Position>) {
-        let is_over = |cause: &(Position, i64, i64)| front.is_none_or(|front| cause.0 < front);
-        while self.causes.front().is_some_and(is_over) {
-            self.causes.pop_front();
-        }
-    }
-
-    fn number(&self, cause: Position, session: i64) -> i64 {
-        let found = self.causes.binary_search_by_key(&cause, |c| c.0).ok();
-        let request = found.map(|index| self.causes[index]);
-        request.filter(|c| c.1 == session).map_or(0, |c| c.2)
-    }
-}
-
 /// What became of an entry.
 enum Stepped {
     Applied,
@@ -483,6 +456,13 @@ impl<S: ClusteredService> Step<'_, S> {
         }
         let cause = entry.header.number;
         if let Err(divergence) = self.container.check_response(&entry.header, entry.body) {
+            #[cfg(feature = "sim")]
+            if self.void.takes_all() {
+                self.container
+                    .pass_void_response(&entry.header, position, end)?;
+                handler.on_response(entry, 0);
+                return Ok(Stepped::Applied);
+            }
             return Ok(Stepped::Held(HeldResponse {
                 position,
                 cause,

@@ -259,14 +259,6 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
     }
 
-    /// Breaks `log.md` 5.7 on purpose: a planted fault that the simulator must find.
-    #[cfg(feature = "sim")]
-    pub fn open_leadership_early(&mut self, now: Nanos) {
-        if self.parts.leadership.is_leading() && !self.parts.leadership.is_open() {
-            self.open_leadership(now);
-        }
-    }
-
     /// Sends what is due to clients.
     pub(super) fn serve_clients(&mut self, now: Nanos) -> usize {
         let mut work = match self.deliver(now) {

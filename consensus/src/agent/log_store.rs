@@ -345,6 +345,12 @@ impl<D: Disk> LogStore<D> {
         }
     }
 
+    /// Whether the log is being cut back.
+    #[must_use]
+    pub const fn is_truncating(&self) -> bool {
+        self.truncation.is_some()
+    }
+
     /// Orders the log cut back to `position`, which must be drained. [`Self::poll_truncated`]
     /// tells when it is done.
     pub fn begin_truncation(&mut self, position: Position) {

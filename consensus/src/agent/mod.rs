@@ -4,7 +4,8 @@ pub mod admission;
 pub mod applier;
 pub mod birth;
 pub mod callers;
-pub mod chain_query;
+pub mod cause_numbers;
+mod chain_query;
 mod chain_rewind;
 mod client_duties;
 pub mod closing;
@@ -31,6 +32,8 @@ pub mod logged_limits;
 mod member_duties;
 mod membership_duties;
 mod output_duties;
+#[cfg(feature = "sim")]
+mod planting;
 pub mod replication;
 pub mod session_duties;
 mod session_teller;

@@ -19,6 +19,28 @@ pub enum PlantedFault {
     /// A client's new process passes for the one before it instead of asking for a greater
     /// connect epoch.
     ResumeWithoutEpoch,
+    /// Neither a running node nor a start erases what was cut off the log.
+    NoEraseAfterTruncation,
+    /// A running node's ack mark never reaches its disk.
+    AckMarkNeverWritten,
+    /// A vote is told when it is in the page cache.
+    VoteInPageCache,
+    /// A start takes what it finds for durable.
+    NoSecondSync,
+    /// Damage above the ack mark is taken for a torn tail, whoever has acknowledged it.
+    DamageAboveMarkIgnored,
+    /// A start forgets what was known to be committed.
+    CommitFloorIgnored,
+    /// A directory that was emptied, copied or put back votes and counts.
+    BlankMemberCounted,
+    /// No silent session is ever closed.
+    SessionsNeverTimedOut,
+    /// Requests of the process before are taken while another one continues the session.
+    ResumeWithoutWaiting,
+    /// Neither the leader nor the table of sessions knows a request again.
+    DuplicatesApplied,
+    /// Neither responses nor outputs are compared.
+    ResponsesNotCompared,
 }
 
 /// What there is to say about a planted fault.
@@ -36,55 +58,146 @@ const CORE: (bool, bool) = (true, false);
 const NODE: (bool, bool) = (false, true);
 const BOTH: (bool, bool) = (true, true);
 
+/// In the order of the enum.
+const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
+    Planting {
+        name: "ack-before-fsync",
+        what: "the log is reported durable before it is",
+        tanks: BOTH,
+        rules: &[Rule::C1],
+        assertions: &[],
+    },
+    Planting {
+        name: "count-older-term-acks",
+        what: "a joining member's log counts towards commit although it may be of an \
+                       older term",
+        tanks: CORE,
+        rules: &[Rule::C1],
+        assertions: &[],
+    },
+    Planting {
+        name: "forget-vote-on-restart",
+        what: "term and vote are not durable",
+        tanks: CORE,
+        rules: &[Rule::E1],
+        assertions: &[],
+    },
+    Planting {
+        name: "append-before-own-first-entry-applied",
+        what: "a new leader appends before it has applied its own first entry",
+        tanks: NODE,
+        rules: &[Rule::Sessions, Rule::Answers],
+        assertions: &[],
+    },
+    Planting {
+        name: "resume-without-epoch",
+        what: "a client's new process passes for the one before it",
+        tanks: NODE,
+        rules: &[Rule::Answers, Rule::Fencing],
+        assertions: &[],
+    },
+    Planting {
+        name: "no-erase-after-truncation",
+        what: "what was cut off the log stays on the disk",
+        tanks: NODE,
+        rules: &[Rule::CutOff],
+        assertions: &[],
+    },
+    Planting {
+        name: "ack-mark-never-written",
+        what: "the ack mark of a running node never reaches its disk",
+        tanks: NODE,
+        rules: &[Rule::W2],
+        assertions: &[],
+    },
+    Planting {
+        name: "vote-in-page-cache",
+        what: "a vote is told when it is in the page cache only",
+        tanks: NODE,
+        rules: &[Rule::E1],
+        assertions: &[],
+    },
+    Planting {
+        name: "no-second-sync",
+        what: "a start takes what it finds for durable without syncing it",
+        tanks: NODE,
+        rules: &[Rule::A1, Rule::C1],
+        assertions: &[],
+    },
+    Planting {
+        name: "damage-above-mark-ignored",
+        what: "damage above the ack mark is taken for a torn tail although only the process died",
+        tanks: NODE,
+        rules: &[Rule::A2],
+        assertions: &[],
+    },
+    Planting {
+        name: "commit-floor-ignored",
+        what: "a start forgets what was known to be committed",
+        tanks: NODE,
+        rules: &[Rule::CommitFloor],
+        assertions: &[],
+    },
+    Planting {
+        name: "blank-member-counted",
+        what: "a directory that was emptied, copied or put back votes and counts",
+        tanks: NODE,
+        rules: &[Rule::Learners],
+        assertions: &[],
+    },
+    Planting {
+        name: "sessions-never-timed-out",
+        what: "no silent session is ever closed",
+        tanks: NODE,
+        rules: &[Rule::Timeouts],
+        assertions: &[],
+    },
+    Planting {
+        name: "resume-without-waiting",
+        what: "requests of the process before are taken while another one continues its session",
+        tanks: NODE,
+        rules: &[Rule::Answers],
+        assertions: &[],
+    },
+    Planting {
+        name: "duplicates-applied",
+        what: "a request that comes again is appended and applied again",
+        tanks: NODE,
+        rules: &[Rule::Answers],
+        assertions: &[],
+    },
+    Planting {
+        name: "responses-not-compared",
+        what: "neither responses nor members' outputs are compared",
+        tanks: NODE,
+        rules: &[Rule::EqualStates, Rule::Answers],
+        assertions: &[],
+    },
+];
+
 impl PlantedFault {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 16] = [
         Self::AckBeforeFsync,
         Self::CountOlderTermAcks,
         Self::ForgetVoteOnRestart,
         Self::AppendBeforeOwnFirstEntryApplied,
         Self::ResumeWithoutEpoch,
+        Self::NoEraseAfterTruncation,
+        Self::AckMarkNeverWritten,
+        Self::VoteInPageCache,
+        Self::NoSecondSync,
+        Self::DamageAboveMarkIgnored,
+        Self::CommitFloorIgnored,
+        Self::BlankMemberCounted,
+        Self::SessionsNeverTimedOut,
+        Self::ResumeWithoutWaiting,
+        Self::DuplicatesApplied,
+        Self::ResponsesNotCompared,
     ];
 
-    const fn planting(self) -> Planting {
-        match self {
-            Self::AckBeforeFsync => Planting {
-                name: "ack-before-fsync",
-                what: "the log is reported durable before it is",
-                tanks: BOTH,
-                rules: &[Rule::C1],
-                assertions: &[],
-            },
-            Self::CountOlderTermAcks => Planting {
-                name: "count-older-term-acks",
-                what: "a joining member's log counts towards commit although it may be of an \
-                       older term",
-                tanks: CORE,
-                rules: &[Rule::C1],
-                assertions: &[],
-            },
-            Self::ForgetVoteOnRestart => Planting {
-                name: "forget-vote-on-restart",
-                what: "term and vote are not durable",
-                tanks: CORE,
-                rules: &[Rule::E1],
-                assertions: &[],
-            },
-            Self::AppendBeforeOwnFirstEntryApplied => Planting {
-                name: "append-before-own-first-entry-applied",
-                what: "a new leader appends before it has applied its own first entry",
-                tanks: NODE,
-                rules: &[Rule::Sessions, Rule::Answers],
-                assertions: &[],
-            },
-            Self::ResumeWithoutEpoch => Planting {
-                name: "resume-without-epoch",
-                what: "a client's new process passes for the one before it",
-                tanks: NODE,
-                rules: &[Rule::Answers, Rule::Fencing],
-                assertions: &[],
-            },
-        }
+    const fn planting(self) -> &'static Planting {
+        &PLANTINGS[self as usize]
     }
 
     /// The name people select it by.
@@ -143,6 +256,10 @@ mod tests {
     #[test]
     fn every_fault_is_planted_somewhere_and_breaks_something() {
         for fault in PlantedFault::ALL {
+            assert_eq!(
+                fault.name().replace('-', ""),
+                format!("{fault:?}").to_lowercase()
+            );
             assert!(fault.is_of_core() || fault.is_of_node(), "{fault:?}");
             assert!(!fault.rules().is_empty(), "{fault:?}");
             assert!(!fault.rules().contains(&Rule::Assertion), "{fault:?}");

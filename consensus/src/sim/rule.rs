@@ -20,6 +20,14 @@ pub enum Rule {
     L3,
     /// What was reported recorded is stored.
     A1,
+    /// A start finds what was durable, or knows that it is lost.
+    A2,
+    /// The mark covers what was acknowledged a while ago.
+    W2,
+    /// What was cut off the log stays cut off.
+    CutOff,
+    /// A start knows what was known to be committed.
+    CommitFloor,
     /// The committed log is one, byte for byte.
     OneLog,
     /// What was answered is committed.
@@ -30,6 +38,8 @@ pub enum Rule {
     Refusals,
     /// A session ends only for a cause.
     Sessions,
+    /// A session that was silent for longer than its timeout is closed, and none is before.
+    Timeouts,
     /// A client's process that was replaced is told so, and nothing else.
     Fencing,
     /// Equal logs give equal states.
@@ -56,18 +66,23 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
         Self::E1,
         Self::C1,
         Self::C2,
         Self::C4,
         Self::L3,
         Self::A1,
+        Self::A2,
+        Self::W2,
+        Self::CutOff,
+        Self::CommitFloor,
         Self::OneLog,
         Self::AnsweredIsCommitted,
         Self::Answers,
         Self::Refusals,
         Self::Sessions,
+        Self::Timeouts,
         Self::Fencing,
         Self::EqualStates,
         Self::DiskImage,
@@ -91,11 +106,16 @@ impl Rule {
             Self::C4 => "C4 applied within commit",
             Self::L3 => "L3 leader complete",
             Self::A1 => "A1 recorded is stored",
+            Self::A2 => "A2 lost is known to be lost",
+            Self::W2 => "W2 mark in time",
+            Self::CutOff => "3.4 cut off stays cut off",
+            Self::CommitFloor => "9.3 commit floor",
             Self::OneLog => "oracle 1 one log",
             Self::AnsweredIsCommitted => "oracle 3 answered is committed",
             Self::Answers => "oracle 4 answers once in order",
             Self::Refusals => "no refusal without cause",
             Self::Sessions => "no session closed without cause",
+            Self::Timeouts => "6.6 session timeouts",
             Self::Fencing => "fencing",
             Self::EqualStates => "oracle 6 equal states",
             Self::DiskImage => "oracle 8 disk image",

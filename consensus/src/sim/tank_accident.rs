@@ -10,7 +10,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 
 use super::tank_atlas::LogRange;
-use super::tank_member::TankMember;
+use super::tank_member::{Crash, TankMember};
 use super::tank_plan::FaultClass;
 
 /// What happens to a directory while its member is down.
@@ -86,6 +86,28 @@ pub fn rot_log(member: &TankMember, random: &mut Prng) -> Option<LogRange> {
     let bytes = spoil(member, start, length as usize, random)?;
     let is_done = member.disk().overwrite(&name, offset, &bytes);
     is_done.then_some((start, start + length))
+}
+
+/// Where only the process died, flips a bit above the ack mark, and below `committed`: what lies
+/// above it shows that it was written whole. Not always. Returns where.
+pub fn rot_above_mark(
+    member: &mut TankMember,
+    committed: Position,
+    random: &mut Prng,
+) -> Option<LogRange> {
+    let is_whole = member.last_crash() == Some(Crash::Kill) && random.chance(0.8);
+    let mark = member.disk().durable_mark().filter(|_| is_whole)?.position;
+    let frames = member.frames(mark, committed.min(member.held()));
+    let damaged = frames.len().checked_sub(1).filter(|count| *count > 0)?;
+    let (start, end) = frames[random.range(0..damaged as u64) as usize];
+    let at = random.range(start as u64..end as u64) as Position;
+    let (name, offset, _) = member.place_of(at);
+    let is_done = member
+        .disk()
+        .flip_bit(&name, offset, random.range(0..8) as u32);
+    // Another start must still be able to tell that the host lives.
+    member.start_through_power();
+    is_done.then_some((at, at + 1))
 }
 
 /// What is found instead of `length` bytes at `start`: one bit flipped, nothing, anything, or what

@@ -1,47 +1,98 @@
 //! The disk of a member of the node tank, which lies where a fault is planted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, VecDeque};
 
+use lockstep_archive::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::disk::{
     Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace, SegmentName,
 };
+use lockstep_archive::node_state::NODE_STATE_FILE;
 use lockstep_archive::sim::SimDisk;
+use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;
 
 use super::PlantedFault;
 
-/// A simulated disk that can be made to lie about syncs of the log (planted fault).
+/// A simulated disk that can be made to lie (planted faults).
 #[derive(Debug)]
 pub struct TankDisk {
     disk: SimDisk,
     planted: Option<PlantedFault>,
-    /// Files that are no segments of the log.
-    small: BTreeSet<FileId>,
+    /// Which start of its member this is.
+    start: u64,
+    /// Files that are no segments of the log, by name.
+    small: BTreeMap<FileId, String>,
+    /// Of operations that were not carried out.
+    forged: VecDeque<Completion>,
 }
 
 impl TankDisk {
-    /// The disk of a member's host, as its node sees it.
+    /// The disk of a member's host, as its node sees it in its `start`th life.
     #[must_use]
-    pub fn new(disk: SimDisk, planted: Option<PlantedFault>) -> Self {
+    pub const fn new(disk: SimDisk, planted: Option<PlantedFault>, start: u64) -> Self {
         Self {
             disk,
             planted,
-            small: BTreeSet::new(),
+            start,
+            small: BTreeMap::new(),
+            forged: VecDeque::new(),
         }
     }
 
     fn note(&mut self, name: &str, file: FileId) -> FileId {
         if SegmentName::parse(name).is_none() {
-            self.small.insert(file);
+            self.small.insert(file, name.to_owned());
         }
         file
     }
 
-    /// Whether a write is said to be durable when it is not.
-    fn is_lie(&self, file: FileId) -> bool {
-        let is_of_log = !self.small.contains(&file);
-        self.planted == Some(PlantedFault::AckBeforeFsync) && is_of_log
+    fn is_of_log(&self, file: FileId) -> bool {
+        !self.small.contains_key(&file)
     }
+
+    fn is_named(&self, file: FileId, name: &str) -> bool {
+        self.small.get(&file).is_some_and(|known| known == name)
+    }
+
+    /// Whether a write is said to be durable when it is in the page cache only.
+    fn is_cached_only(&self, file: FileId) -> bool {
+        match self.planted {
+            Some(PlantedFault::AckBeforeFsync) => self.is_of_log(file),
+            Some(PlantedFault::VoteInPageCache) => self.is_named(file, NODE_STATE_FILE.name),
+            _ => false,
+        }
+    }
+
+    /// Whether a write of a running node is said to be durable when nothing was written.
+    fn is_dropped(&self, file: FileId, block: &KernelBlock) -> bool {
+        match self.planted {
+            Some(PlantedFault::NoEraseAfterTruncation) => self.is_of_log(file) && is_blank(block),
+            Some(PlantedFault::AckMarkNeverWritten) => self.is_named(file, ACK_MARK_FILE.name),
+            _ => false,
+        }
+    }
+
+    /// The same for a write of a node that starts.
+    fn is_cold_dropped(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> bool {
+        let is_of_log = self.is_of_log(file);
+        match self.planted {
+            Some(PlantedFault::NoEraseAfterTruncation) => {
+                is_of_log && bytes.iter().all(|byte| *byte == 0)
+            }
+            // What is there already is written to be synced.
+            Some(PlantedFault::NoSecondSync) if is_of_log => {
+                let mut found = vec![0; bytes.len()];
+                self.disk.read(file, offset, &mut found).is_ok() && found == bytes
+            }
+            _ => false,
+        }
+    }
+}
+
+fn is_blank(block: &KernelBlock) -> bool {
+    let mut bytes = vec![0; block.length()];
+    block.copy_to(&mut bytes);
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 impl Disk for TankDisk {
@@ -72,6 +123,9 @@ impl Disk for TankDisk {
     }
 
     fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        if self.is_cold_dropped(file, offset, bytes) {
+            return Ok(());
+        }
         self.disk.write(file, offset, bytes)
     }
 
@@ -84,18 +138,30 @@ impl Disk for TankDisk {
     }
 
     fn boot_id(&mut self) -> Option<u128> {
-        self.disk.boot_id()
+        let boot = self.disk.boot_id();
+        if self.planted == Some(PlantedFault::DamageAboveMarkIgnored) {
+            // Each start takes what it finds above the mark for torn by a loss of power.
+            return boot.map(|boot| boot | u128::from(self.start) << 64);
+        }
+        boot
     }
 
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
         let operation = match operation {
+            DiskOp::Write {
+                token, file, block, ..
+            } if self.is_dropped(file, &block) => {
+                let result = Ok(file);
+                self.forged.push_back(Completion { token, result });
+                return Ok(());
+            }
             DiskOp::Write {
                 token,
                 file,
                 offset,
                 block,
                 durability: Durability::Synced,
-            } if self.is_lie(file) => DiskOp::Write {
+            } if self.is_cached_only(file) => DiskOp::Write {
                 token,
                 file,
                 offset,
@@ -108,7 +174,8 @@ impl Disk for TankDisk {
     }
 
     fn poll_completion(&mut self, now: Nanos) -> Option<Completion> {
-        self.disk.poll_completion(now)
+        let forged = self.forged.pop_front();
+        forged.or_else(|| self.disk.poll_completion(now))
     }
 
     fn flush(&mut self, now: Nanos) {
@@ -116,6 +183,10 @@ impl Disk for TankDisk {
     }
 
     fn next_deadline(&self) -> Option<Nanos> {
-        self.disk.next_deadline()
+        if self.forged.is_empty() {
+            self.disk.next_deadline()
+        } else {
+            Some(0)
+        }
     }
 }

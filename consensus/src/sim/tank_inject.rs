@@ -8,7 +8,7 @@ use lockstep_archive::recovery::RecoveryError;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::tank::{FaultMark, Tank};
-use super::tank_accident::{Accident, Misplaced, lose_segment, rot_log, rot_slot};
+use super::tank_accident::{Accident, Misplaced, lose_segment, rot_above_mark, rot_log, rot_slot};
 use super::tank_member::{Crash, ELECTION_TIMEOUT_NS, TankMember};
 use super::tank_oracle::is_excused;
 use super::tank_plan::FaultClass;
@@ -280,7 +280,12 @@ impl Tank {
     /// The member goes down, and before it starts again this happens to its directory: counted
     /// when it does.
     fn send_accident(&mut self, id: usize, accident: Accident) -> bool {
-        let crash = self.any_crash();
+        // Damage above the mark is judged by those whose host lives.
+        let is_marked = self.members[id].is_marked();
+        let crash = match accident {
+            Accident::Rot if !is_marked => Crash::Kill,
+            _ => self.any_crash(),
+        };
         self.crash(id, crash);
         self.members[id].await_accident(accident);
         false
@@ -336,8 +341,13 @@ impl Tank {
             {
                 self.note_fault(id, accident.class());
             }
+            let mark = self.members[id].disk().durable_mark();
+            self.members[id].check_end(mark)?;
             let started = self.members[id].start(&self.network);
             self.oracle.on_restart(id);
+            if !self.atlas.is_demoted(id) {
+                self.members[id].check_start(mark)?;
+            }
             match started {
                 Ok(()) if !self.members[id].has_forfeited() => self.atlas.on_start(id),
                 Ok(()) if self.atlas.is_demoted(id) => {}
@@ -359,10 +369,17 @@ impl Tank {
         let member = &mut self.members[id];
         let may_rot = self.oracle.committed() > 0 && self.atlas.may_rot(id);
         let may_lose = self.oracle.committed() > 0 && self.atlas.may_lose(id);
+        if !matches!(accident, Accident::Rot | Accident::LoseSegment) {
+            member.forget_last_life();
+        }
         match accident {
             Accident::Rot | Accident::LoseSegment if may_rot => {
                 let range = match accident {
-                    Accident::Rot => rot_log(member, &mut self.random),
+                    Accident::Rot => {
+                        let committed = self.oracle.committed() as i64;
+                        rot_above_mark(member, committed, &mut self.random)
+                            .or_else(|| rot_log(member, &mut self.random))
+                    }
                     _ => lose_segment(member, &mut self.random),
                 };
                 if let Some(range) = range {

@@ -1,5 +1,8 @@
 //! A member in the node tank: its host's disk, and the node that runs on it while it is up.
 
+mod directory;
+mod last_life;
+mod planting;
 mod stored_log;
 
 use core::net::SocketAddr;
@@ -12,6 +15,7 @@ use lockstep_transport::sim::{SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::Tracer;
 
+use self::last_life::{LastLife, MarkPromise};
 use super::PlantedFault;
 use super::service_time;
 use super::tank_accident::{Accident, Misplaced};
@@ -24,7 +28,6 @@ use crate::agent::fault::NodeFault;
 use crate::agent::start::{StartError, StartParts, start};
 use crate::config::{ClusterConfig, NodeConfig, SyncMode};
 use crate::counters::Counters;
-use crate::membership::Standing;
 use crate::notice::NodeNotice;
 
 /// Notices kept of one member.
@@ -80,6 +83,9 @@ pub struct TankMember {
     starts: u64,
     /// How far its log was durable when its process last ended.
     held: i64,
+    /// What its last process left behind, unless something has happened to its directory since.
+    last_life: Option<LastLife>,
+    promise: MarkPromise,
     /// Storage was made to fail since the last start.
     is_storage_failing: bool,
     /// Before the next start this happens to the directory.
@@ -140,6 +146,8 @@ impl TankMember {
             notices: Vec::new(),
             starts: 0,
             held: 0,
+            last_life: None,
+            promise: MarkPromise::default(),
             is_storage_failing: false,
             accident: None,
             crash_in_start: None,
@@ -215,7 +223,7 @@ impl TankMember {
             }
         }
         let parts = StartParts {
-            disk: TankDisk::new(self.disk.clone(), self.planted),
+            disk: TankDisk::new(self.disk.clone(), self.planted, self.starts),
             member_port: network.port(self.member()),
             ingress_port: network.port(self.ingress()),
             service: TankService::new(self.diverges_at, self.service_ns),
@@ -228,6 +236,7 @@ impl TankMember {
         match start(&self.cluster, &self.config, parts) {
             Ok(mut node) => {
                 node.measure_cycles_with(service_time::spent);
+                planting::at_start(self.planted, &mut node);
                 self.node = Some(node);
                 // A crash that was to come later in the start does not come any more.
                 self.disk.restart();
@@ -248,6 +257,7 @@ impl TankMember {
         };
         self.held = node.parts().store.durable();
         self.coverage.add_node(&node);
+        self.last_life = Some(LastLife::of(&node, crash, &self.promise));
         drop(node);
         network.close(self.member());
         network.close(self.ingress());
@@ -307,60 +317,10 @@ impl TankMember {
         self.crash_in_start = Some((operation, crash));
     }
 
-    /// It is about to be started on another member's directory; its own is kept aside.
-    pub fn misplace(&mut self, theirs: SimBackup) {
-        let own = self.disk.backup();
-        self.disk.copy_from(&theirs);
-        let found = self.disk.backup();
-        self.misplaced = Some(Misplaced { own, found });
-    }
-
-    /// Whether it was started on another member's directory.
-    pub const fn take_misplaced(&mut self) -> Option<Misplaced> {
-        self.misplaced.take()
-    }
-
-    /// A backup tool copies the directory as it is.
-    pub fn take_backup(&mut self) {
-        if let Some(started) = self.directory_start() {
-            self.backup = Some((self.disk.backup(), started));
-        }
-    }
-
-    /// The old state of the directory, if there is one.
-    #[must_use]
-    pub const fn backup(&self) -> Option<&(SimBackup, DirectoryStart)> {
-        self.backup.as_ref()
-    }
-
-    /// The old state of the directory is put back in place.
-    pub fn put_backup_back(&mut self) {
-        if let Some((backup, _)) = &self.backup {
-            self.disk.restore_in_place(backup);
-            self.is_put_back = true;
-            self.crash_in_start = None;
-        }
-    }
-
-    /// Whether an old state was put back and nobody has told it so yet. It is left alone until
-    /// then: were it started more often than it has lived on, nobody could tell any more.
-    pub fn is_unheard(&mut self) -> bool {
-        let node = self.node.as_ref();
-        let standing = node.map(|node| node.parts().membership.standing());
-        self.is_put_back &= standing != Some(Standing::Learner);
-        self.is_put_back
-    }
-
-    fn directory_start(&self) -> Option<DirectoryStart> {
-        let sender = self.node.as_ref()?.parts().membership.sender();
-        Some((sender.directory, sender.incarnation.counter))
-    }
-
-    /// The newest start of `directory` of `member` that it durably knows; `None` while down.
-    #[must_use]
-    pub fn known_start(&self, member: usize, directory: u128) -> Option<u64> {
-        let membership = &self.node.as_ref()?.parts().membership;
-        Some(membership.known_start(member as u8, directory))
+    /// No start before the next one that comes to its end may be ended by a loss of power.
+    pub fn start_through_power(&mut self) {
+        let crash = self.crash_in_start;
+        self.crash_in_start = crash.map(|(operation, _)| (operation, Crash::Kill));
     }
 
     /// Whether it is time to start again.
@@ -371,11 +331,13 @@ impl TankMember {
 
     /// The disk completes nothing before `until`.
     pub fn stall_disk(&mut self, until: Nanos) {
+        self.promise.excuse(until);
         self.disk.stall_until(until);
     }
 
     /// The disk is slow from now on, or not.
     pub fn slow_disk(&mut self, is_slow: bool) {
+        self.promise.set_slow(is_slow);
         let (shortest, longest) = if is_slow { SLOW_LATENCY_NS } else { LATENCY_NS };
         self.disk.set_latency(shortest, longest);
     }
@@ -465,17 +427,21 @@ impl TankMember {
     /// One duty cycle, unless it is down or paused.
     pub fn do_work(&mut self, now: Nanos) -> usize {
         if now < self.paused_until {
+            self.promise.excuse(now);
             return 0;
         }
         let Some(node) = self.node.as_mut() else {
             return 0;
         };
-        if self.planted == Some(PlantedFault::AppendBeforeOwnFirstEntryApplied) {
-            node.open_leadership_early(now);
-        }
+        planting::before_cycle(self.planted, node, now);
         let before = service_time::spent();
         let work = node.do_work(now);
         self.paused_until = self.paused_until.max(now + service_time::spent() - before);
+        let is_held_up = node.fault().is_some() || node.parts().store.is_truncating();
+        if is_held_up || self.is_storage_failing {
+            self.promise.excuse(now);
+        }
+        self.promise.note(now, node.parts().store.durable());
         while let Some(notice) = node.take_notice() {
             if self.notices.len() < NOTICES_MAX {
                 self.notices.push(notice);

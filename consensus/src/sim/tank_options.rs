@@ -46,6 +46,15 @@ impl Default for TankOptions {
 }
 
 impl TankOptions {
+    /// What makes the effects of `fault` possible: nothing that is wrong by itself.
+    #[must_use]
+    pub fn made_for(self, fault: PlantedFault) -> Self {
+        Self {
+            diverging: self.diverging || fault == PlantedFault::ResponsesNotCompared,
+            ..self
+        }
+    }
+
     /// A long run: ten times as many requests, and as much time for faults.
     #[must_use]
     pub fn full() -> Self {

@@ -22,6 +22,16 @@ const QUIET_NS: Nanos = 600 * MILLISECOND;
 /// Virtual time after which a cluster that has lost its quorum must have said so.
 const LOST_NS: Nanos = 4 * SECOND;
 
+/// Sessions with a timeout of at most this are waited for to end.
+const SHORT_TIMEOUT_NS: Nanos = SECOND;
+
+/// A client that lives was heard at most so long ago.
+const KEEPALIVE_NS: Nanos = 250 * MILLISECOND;
+
+/// A session that is found silent is closed within this: the interval at which leaders look, and
+/// a way through the log.
+const CLOSING_NS: Nanos = 250 * MILLISECOND;
+
 impl Tank {
     /// All faults are over: every request is answered, all members have one log and one state, one
     /// of them leads and goes on to lead. Or a majority of the directories is lost: then nobody
@@ -49,7 +59,51 @@ impl Tank {
         while self.now < end {
             self.moment(false)?;
         }
-        self.audit(&term)
+        self.audit(&term)?;
+        self.desert()
+    }
+
+    /// All clients fall silent: their sessions live as long as was promised, and no longer.
+    fn desert(&mut self) -> Result<(), Broken> {
+        let timeout = self.members[0].cluster().session_timeout_ns;
+        if timeout > SHORT_TIMEOUT_NS {
+            return Ok(());
+        }
+        let open = self.sessions();
+        let start = self.now;
+        for client in &mut self.clients {
+            client.pause(Nanos::MAX);
+        }
+        while self.now < start + timeout - KEEPALIVE_NS {
+            self.moment(false)?;
+            if self.sessions() < open {
+                let what = format!(
+                    "of {open} sessions with a timeout of {} ms {} are open {} ms after the \
+                     clients fell silent",
+                    timeout / MILLISECOND,
+                    self.sessions(),
+                    (self.now - start) / MILLISECOND
+                );
+                return Err(Rule::Timeouts.broken(what));
+            }
+        }
+        while self.now < start + timeout + CLOSING_NS {
+            self.moment(false)?;
+        }
+        match self.sessions() {
+            0 => Ok(()),
+            left => {
+                let silent = (self.now - start) / MILLISECOND;
+                let what = format!("{left} sessions are open after {silent} ms of silence");
+                Err(Rule::Timeouts.broken(what))
+            }
+        }
+    }
+
+    /// Sessions open according to the leader.
+    fn sessions(&self) -> usize {
+        let leader = self.leaders().first().map(|(id, _)| *id);
+        leader.map_or(0, |id| self.members[id].sessions())
     }
 
     fn describe_members(&self) -> Vec<String> {

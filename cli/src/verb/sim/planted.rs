@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use lockstep_consensus::sim::{Broken, PlantedFault};
 
-use super::seeds::{Tank, on_all_cores};
+use super::seeds::{Tank, Trial, on_all_cores};
 use crate::outcome::Outcome;
 
 /// Faults to plant.
@@ -33,24 +33,25 @@ impl PlantedFaults {
 }
 
 /// What came of one seed with a fault planted.
-enum Trial {
+enum Found {
     /// A rule that the fault is meant to break, on a seed that is clean without it.
-    Found(u64, Broken),
+    Meant(u64, Broken),
     /// Another rule.
     Other(Broken),
     /// Nothing.
     Clean,
 }
 
-fn try_seed(tank: Tank, fault: PlantedFault, seed: u64) -> Trial {
-    let Err(violation) = tank.run(seed, Some(fault)) else {
-        return Trial::Clean;
+fn try_seed(tank: Tank, fault: PlantedFault, seed: u64) -> Found {
+    let trial = |is_planted| Some(Trial { fault, is_planted });
+    let Err(violation) = tank.run(seed, trial(true)) else {
+        return Found::Clean;
     };
     let broken = violation.broken;
-    if fault.is_shown_by(&broken) && tank.run(seed, None).is_ok() {
-        Trial::Found(seed, broken)
+    if fault.is_shown_by(&broken) && tank.run(seed, trial(false)).is_ok() {
+        Found::Meant(seed, broken)
     } else {
-        Trial::Other(broken)
+        Found::Other(broken)
     }
 }
 
@@ -64,15 +65,15 @@ fn search(
     seeds: Range<u64>,
 ) -> Result<(u64, Broken), Option<Broken>> {
     let trials = on_all_cores(seeds, |seed| match try_seed(tank, fault, seed) {
-        found @ Trial::Found(..) => ControlFlow::Break(found),
+        found @ Found::Meant(..) => ControlFlow::Break(found),
         other => ControlFlow::Continue(other),
     });
     let mut first = None;
     for trial in trials {
         match trial {
-            Trial::Found(seed, broken) => return Ok((seed, broken)),
-            Trial::Other(broken) => first = first.or(Some(broken)),
-            Trial::Clean => {}
+            Found::Meant(seed, broken) => return Ok((seed, broken)),
+            Found::Other(broken) => first = first.or(Some(broken)),
+            Found::Clean => {}
         }
     }
     Err(first)

@@ -20,6 +20,15 @@ pub enum Tank {
     },
 }
 
+/// A run that looks for a planted fault, or the same without it.
+#[derive(Clone, Copy)]
+pub struct Trial {
+    /// The fault.
+    pub fault: PlantedFault,
+    /// Whether it is planted.
+    pub is_planted: bool,
+}
+
 /// What came of a seed: the hash of the run, and what the node tank reports.
 pub type SeedReport = (u64, Option<TankReport>);
 
@@ -45,11 +54,9 @@ impl Tank {
     ///
     /// # Errors
     /// The rule that was broken; a failed assertion is a broken rule.
-    pub fn run(
-        self,
-        seed: u64,
-        planted: Option<PlantedFault>,
-    ) -> Result<SeedReport, SeedViolation> {
+    pub fn run(self, seed: u64, trial: Option<Trial>) -> Result<SeedReport, SeedViolation> {
+        let planted = trial.filter(|trial| trial.is_planted);
+        let planted = planted.map(|trial| trial.fault);
         match self {
             Self::Core => {
                 let options = CoreTankOptions {
@@ -68,6 +75,7 @@ impl Tank {
                 } else {
                     TankOptions::default()
                 };
+                let size = trial.map_or(size, |trial| size.made_for(trial.fault));
                 let options = TankOptions { planted, ..size };
                 let report = tank::run(seed, &options).map_err(|v| SeedViolation {
                     text: v.to_string(),

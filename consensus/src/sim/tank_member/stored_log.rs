@@ -5,6 +5,9 @@ use lockstep_archive::segment::LOG_RECORDING_ID;
 
 use super::TankMember;
 
+/// Length of a frame's header, and the unit of positions.
+const HEADER_LENGTH: i64 = 32;
+
 impl TankMember {
     /// The file and the offset in it where its disk holds the log at `position`, and how much of
     /// the log follows there.
@@ -46,5 +49,42 @@ impl TankMember {
             bytes = after;
         }
         true
+    }
+
+    /// Whether stable storage holds what a read finds of the log between two positions.
+    #[must_use]
+    pub fn is_stored_durably(&self, mut from: i64, to: i64) -> bool {
+        while from < to {
+            let Some(bytes) = self.stored_log(from, (to - from) as usize) else {
+                return false;
+            };
+            if !self.holds_durably(from, &bytes) {
+                return false;
+            }
+            from += bytes.len() as i64;
+        }
+        true
+    }
+
+    /// The frames that its disk holds between `from`, where one begins, and `to`: from and to.
+    #[must_use]
+    pub fn frames(&self, from: i64, to: i64) -> Vec<(i64, i64)> {
+        let mut frames = Vec::new();
+        let mut start = from;
+        while start + HEADER_LENGTH <= to {
+            let header = self.stored_log(start, HEADER_LENGTH as usize);
+            let length = header.and_then(|header| Some(i32::from_le_bytes(*header.first_chunk()?)));
+            let Some(length) = length.filter(|length| i64::from(*length) >= HEADER_LENGTH) else {
+                break;
+            };
+            let end =
+                start + (i64::from(length) + HEADER_LENGTH - 1) / HEADER_LENGTH * HEADER_LENGTH;
+            if end > to {
+                break;
+            }
+            frames.push((start, end));
+            start = end;
+        }
+        frames
     }
 }

@@ -1,0 +1,27 @@
+//! Planted faults that are rules which a node breaks (`agent::planting`).
+
+use lockstep_transport::time::Nanos;
+
+use super::TankNode;
+use crate::sim::PlantedFault;
+
+/// A node has just started.
+pub fn at_start(planted: Option<PlantedFault>, node: &mut TankNode) {
+    match planted {
+        Some(PlantedFault::DuplicatesApplied) => node.apply_duplicates(),
+        Some(PlantedFault::ResumeWithoutWaiting) => node.never_wait_for_takeovers(),
+        Some(PlantedFault::ResponsesNotCompared) => node.compare_no_output(),
+        Some(PlantedFault::BlankMemberCounted) => node.count_all_directories(),
+        Some(PlantedFault::CommitFloorIgnored) => node.parts_mut().module.forget_commit_floor(),
+        _ => {}
+    }
+}
+
+/// A node is about to run.
+pub fn before_cycle(planted: Option<PlantedFault>, node: &mut TankNode, now: Nanos) {
+    match planted {
+        Some(PlantedFault::AppendBeforeOwnFirstEntryApplied) => node.open_leadership_early(now),
+        Some(PlantedFault::SessionsNeverTimedOut) => node.overlook_silence(now),
+        _ => {}
+    }
+}
