@@ -14,6 +14,7 @@
 //! Owned by whoever sends acknowledgements. Where a device honours forced unit access the shell
 //! syncs each mark (see `storage`).
 
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
@@ -255,6 +256,10 @@ impl AckMark {
             commit: self.mark.commit.max(acked.commit),
             ..self.mark
         };
+        sometimes(match durability {
+            Durability::Unflushed => Mark::MarkWrittenAlong,
+            Durability::Synced | Durability::Cached => Mark::MarkSyncedWhenIdle,
+        });
         usize::from(self.submit(now, record, durability, disk))
     }
 
@@ -370,6 +375,7 @@ impl AckMark {
             return false;
         }
         if let Err(error) = &completion.result {
+            sometimes(Mark::MarkWriteFailed);
             self.failed = Some(error.clone());
         }
         true

@@ -7,6 +7,7 @@
 
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::log_buffer::{HEADER_LENGTH, scanner};
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position, align};
 use lockstep_transport::stream::{FrameSource, SourceFrames};
 use lockstep_transport::time::Nanos;
@@ -151,6 +152,7 @@ impl LogReader {
             }
             Run::NotCached => self.submit(now, span.position, view, disk),
             Run::Damaged => {
+                sometimes(Mark::LogReadDamaged);
                 self.damage(span.position);
                 LogRead::Damaged
             }
@@ -258,6 +260,7 @@ impl LogReader {
             offset,
             block: self.buffer.kernel_block(0, length),
         };
+        sometimes(Mark::LogReadFromDisk);
         if disk.submit(now, operation).is_ok() {
             self.pending = Some(PendingRead {
                 token,
@@ -293,9 +296,10 @@ impl LogReader {
         self.pending = None;
         self.counters.disk_reads += 1;
         match &completion.result {
-            _ if pending.is_stale => {}
+            _ if pending.is_stale => sometimes(Mark::LogReadOutlived),
             Ok(_) => (self.cached_start, self.cached_end) = (pending.start, pending.end),
             Err(error) => {
+                sometimes(Mark::LogReadFailed);
                 self.error = Some(error.clone());
                 self.damage(pending.wanted);
             }

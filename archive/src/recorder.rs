@@ -11,9 +11,11 @@
 //! decide what may be appended: the owner keeps `append` below `written` + one term.
 
 mod counters;
+mod preparation;
 
 use lockstep_transport::concurrent::{AtomicBuffer, KernelBlock};
 use lockstep_transport::log_buffer::LogBuffer;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position, align};
 use lockstep_transport::time::{Nanos, SECOND};
 
@@ -140,6 +142,7 @@ impl Recorder {
                     needed: segment_length as u64,
                 });
             }
+            sometimes(Mark::SegmentMadeAtStart);
             let file = disk.create(&name.file_name(), segment_length as u64)?;
             segments.insert(name.position, file);
         }
@@ -319,6 +322,7 @@ impl Recorder {
         match &completion.result {
             Ok(_) => self.on_written(write),
             Err(error) => {
+                sometimes(Mark::LogWriteFailed);
                 self.failed.get_or_insert_with(|| error.clone());
             }
         }
@@ -361,11 +365,12 @@ impl Recorder {
             self.durable
         );
         // The next direct write repeats the end's whole block: it has to be in memory.
-        if !log.zero_above(position)
-            && let Err(error) = restore_tail(disk, log, &self.segments, position)
-        {
-            self.failed = Some(error.clone());
-            return Err(error);
+        if !log.zero_above(position) {
+            sometimes(Mark::TailBlockReadBack);
+            if let Err(error) = restore_tail(disk, log, &self.segments, position) {
+                self.failed = Some(error.clone());
+                return Err(error);
+            }
         }
         self.stale_end = self.stale_end.max(self.written);
         self.is_stale_held = false;
@@ -400,6 +405,7 @@ impl Recorder {
             .max(base);
         if self.segments.locate(start).is_none() {
             // Of a segment that is missing nothing is left.
+            sometimes(Mark::StaleSegmentMissing);
             self.stale_end = start;
             return 1;
         }
@@ -424,6 +430,9 @@ impl Recorder {
         let end = append
             .min(start + WRITE_LENGTH_MAX as Position)
             .min(term_end);
+        if end == term_end {
+            sometimes(Mark::WriteEndsTerm);
+        }
         let (block, end) = match self.config.sync {
             SyncMode::Data => self.whole_blocks(log, start, end),
             SyncMode::None => (log.kernel_block(start, (end - start) as usize), end),
@@ -504,74 +513,17 @@ impl Recorder {
                 self.written = end;
                 self.durable = boundary;
                 self.stale_end = self.stale_end.max(end);
+                if self.is_tail_stale {
+                    sometimes(Mark::TailBlockRewritten);
+                }
                 self.is_tail_stale = false;
             }
             WriteKind::Erase { start } => {
+                sometimes(Mark::StaleBytesErased);
                 self.counters.erasures += 1;
                 self.stale_end = start;
             }
         }
-    }
-
-    fn prepare_ahead(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
-        if self.preparing.is_some() {
-            return 0;
-        }
-        let segment_length = self.segments.segment_length();
-        let mut name = segment_at(self.written, segment_length);
-        if self.segments.locate(name.position).is_some() {
-            name.position += segment_length as Position;
-            if self.segments.locate(name.position).is_some() {
-                self.prepare_refused = false;
-                self.prepare_retry_at = None;
-                return 0;
-            }
-        }
-        if self.prepare_refused {
-            let retry_at = *self.prepare_retry_at.get_or_insert(now + PREPARE_RETRY_NS);
-            if now < retry_at {
-                return 0;
-            }
-            self.prepare_retry_at = None;
-        }
-        let budget = self.config.budget;
-        if self.segments.is_full() || !budget.allows_segment(self.segments.count(), segment_length)
-        {
-            self.refuse_segment();
-            return 0;
-        }
-        let token = self.tokens.next_token();
-        let operation = DiskOp::Prepare {
-            token,
-            name,
-            length: segment_length as u64,
-        };
-        if disk.submit(now, operation).is_err() {
-            return 0;
-        }
-        self.preparing = Some((token, name.position));
-        1
-    }
-
-    fn on_prepared(&mut self, base: Position, completion: &Completion) {
-        match &completion.result {
-            Ok(file) => {
-                self.segments.insert(base, *file);
-                self.prepare_refused = false;
-                self.counters.segments_prepared += 1;
-            }
-            Err(DiskError::Full { .. }) => self.refuse_segment(),
-            // Not for want of space: nobody knows what the device holds now (D4).
-            Err(error) => {
-                self.failed.get_or_insert_with(|| error.clone());
-            }
-        }
-    }
-
-    fn refuse_segment(&mut self) {
-        self.prepare_refused = true;
-        // The node says that it has no room, and how to get some, while it lasts.
-        self.counters.segments_refused += 1;
     }
 }
 

@@ -11,6 +11,7 @@
 //! interrupted is completed.
 
 use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position};
 
 use crate::ack_mark::{AckRecord, LostAcks};
@@ -153,6 +154,7 @@ pub fn recover(
     scan.accept_frames(disk, &meaning_of)?;
     let (end, last_term) = (scan.chain.position(), scan.last_term);
     let above = if is_cut {
+        sometimes(Mark::RecoveryFinishesCut);
         erase_behind(disk, &segments, end.max(mark.position), mark.truncated_end)?;
         Survey::default()
     } else {
@@ -177,6 +179,7 @@ pub fn recover(
     let lost = [mark.lost, found].into_iter().flatten();
     let lost = lost.reduce(LostAcks::union);
     let lost = lost.filter(|lost| !lost.is_covered_by(last_term, end));
+    mark_findings(known, lost, (end, &above));
     let stale_end = above.extent.max(mark.position).max(end);
     if mark.is_unsynced {
         // Zeros over what was cut off may be in a cache only, too.
@@ -199,6 +202,23 @@ pub fn recover(
         chain: scan.chain,
         segments,
     })
+}
+
+/// What kind of log this start has found.
+fn mark_findings(known: &Acknowledged, lost: Option<LostAcks>, (end, above): (Position, &Survey)) {
+    match (known.mark.lost, lost) {
+        (None, None) if above.extent > end => sometimes(Mark::RecoveryCutsTornTail),
+        (None, Some(_)) => sometimes(Mark::RecoveryFindsLoss),
+        (Some(_), Some(_)) => sometimes(Mark::RecoveryKnowsLoss),
+        (Some(_), None) => sometimes(Mark::RecoveryFindsLossCovered),
+        (None, None) => {}
+    }
+    if known.mark.is_unsynced {
+        sometimes(Mark::RecoveryOfUnsyncedLog);
+    }
+    if known.is_mark_lost {
+        sometimes(Mark::RecoveryWithoutMark);
+    }
 }
 
 /// What was acknowledged above `end`, where the log was found to end.
@@ -259,6 +279,9 @@ impl Scan {
         loop {
             let end = pad.map_or(self.chain.position(), |(_, end)| end);
             let Some((place, frame)) = self.window.frame(disk, end)? else {
+                if pad.is_some() {
+                    sometimes(Mark::RecoveryOfLonePad);
+                }
                 return Ok(());
             };
             let leadership_term = i64::from(place.leadership_term());
@@ -295,6 +318,7 @@ impl Scan {
                 });
             }
             if let Some((pad_place, pad_end)) = pad.take() {
+                sometimes(Mark::RecoveryOfPaddedFirstEntry);
                 self.chain.fold(pad_place.reserved, pad_end);
             }
             self.last_term = leadership_term;
@@ -437,6 +461,9 @@ fn erase_behind(
             }
         }
         position += length as Position;
+    }
+    if !dirty.is_empty() {
+        sometimes(Mark::RecoveryErases);
     }
     buffer.fill(0);
     for (position, length) in dirty.into_iter().rev() {

@@ -6,6 +6,7 @@
 //! in flight) and the [`ResponseCursor`] (what was handed over). A request is never dropped
 //! silently: it is retained until it is applied, refused, or the session ends.
 
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TracePoint, Tracer};
@@ -307,6 +308,13 @@ impl Conversation {
         let is_silent = is_settled && now - health.last_heard > timeout;
         let is_deaf = is_settled && !health.is_ingress_connected;
         if health.is_ended || is_silent || is_deaf {
+            sometimes(if health.is_ended {
+                Mark::LeaderEndsStream
+            } else if is_silent {
+                Mark::LeaderSilentToClient
+            } else {
+                Mark::LeaderDeafToClient
+            });
             self.lose_leader(now);
             return work + 1;
         }
@@ -327,8 +335,10 @@ impl Conversation {
         self.stalls += 1;
         self.progress_at = now;
         if self.stalls % 2 == 1 {
+            sometimes(Mark::StallRewinds);
             self.rewind(now, 0);
         } else {
+            sometimes(Mark::StallLosesLeader);
             self.lose_leader(now);
         }
     }

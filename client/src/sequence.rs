@@ -5,6 +5,7 @@
 //! can be sent again to whoever leads. A request number, once assigned, belongs to its bytes
 //! until it is applied or refused.
 
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
 /// What the cluster said about numbers cannot be true.
@@ -98,6 +99,7 @@ impl RequestSequence {
     /// Retains `payload` and returns its number, or `None` when the window is full.
     pub fn push(&mut self, payload: &[u8]) -> Option<i64> {
         if self.in_flight() == self.slots.len() {
+            sometimes(Mark::RequestWindowFull);
             return None;
         }
         if self.used == 0 {
@@ -107,6 +109,7 @@ impl RequestSequence {
         let (offset, skipped) = if payload.len() <= capacity - self.tail {
             (self.tail, 0)
         } else {
+            sometimes(Mark::RequestRingWraps);
             (0, capacity - self.tail)
         };
         if payload.len() + skipped > capacity - self.used {

@@ -7,6 +7,7 @@
 
 use core::net::SocketAddr;
 
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
@@ -445,6 +446,9 @@ impl Session {
 
     fn on_served(&mut self, leader: usize, term: i64, applied_number: i64) -> SessionChange {
         let is_first = !self.is_granted;
+        if is_first && self.is_resumed {
+            sometimes(Mark::SessionResumed);
+        }
         let is_new_leader = !is_first && term > self.leadership_term_id;
         self.is_granted = true;
         self.leadership_term_id = term;
@@ -470,7 +474,10 @@ impl Session {
                 self.state = SessionState::Redirected { member, attempt };
                 SessionChange::Moved
             }
-            Some(member) => self.pause(now, member, attempt.saturating_add(1)),
+            Some(member) => {
+                sometimes(Mark::RedirectsExhausted);
+                self.pause(now, member, attempt.saturating_add(1))
+            }
             None => {
                 let asked = self.member().unwrap_or_default();
                 self.pause(now, self.member_after(asked), attempt.saturating_add(1))
@@ -492,6 +499,7 @@ impl Session {
         if event.leadership_term_id <= self.leadership_term_id {
             return SessionChange::Stale;
         }
+        sometimes(Mark::LeaderIntroducesItself);
         self.learn(event.endpoints);
         self.epoch = self.epoch.wrapping_add(1);
         self.on_served(sender, event.leadership_term_id, event.applied_number)

@@ -16,6 +16,7 @@ mod record;
 pub use record::{DirectoryId, FormationRecord, Incarnation};
 
 use crate::member::{MEMBERS_MAX, MemberId};
+use lockstep_transport::marks::{Mark, sometimes};
 
 /// What a member holds durably of its cluster. All zeros: it is blank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -210,6 +211,11 @@ impl Formation {
                 self.become_ready();
             }
         } else if other.is_formed || self.is_better(&other.record) {
+            if other.is_formed && !self.record().is_drawn() {
+                sometimes(Mark::FormationTakesFinal);
+            } else if self.record().is_drawn() && other.record != *self.record() {
+                sometimes(Mark::FormationTakesLaterDraw);
+            }
             self.wanted = Some(other);
         } else {
             self.try_draw(uuid);
@@ -286,6 +292,9 @@ impl Formation {
     }
 
     fn draw(&mut self, uuid: u128) {
+        if self.record().is_drawn() {
+            sometimes(Mark::FormationRedraws);
+        }
         let heard = self.heard.iter().flatten();
         let draws = heard.map(|heard| heard.durable.record.draw);
         let greatest = draws.max().unwrap_or(0).max(self.record().draw);

@@ -173,6 +173,8 @@ marks! {
     TermListPaged,
     /// A follower asks again for a log that is being sent.
     JoinStartRepeated,
+    /// A follower joins afresh because its leader sends nothing of its log.
+    JoinStartUnheard,
     /// The first entry of a term does not fit in what is left of the log's term.
     FirstEntryPadded,
     /// The first entry of a term is the first of the log's term.
@@ -219,6 +221,196 @@ marks! {
     LossForgotten,
     /// A member that has just started follows and acknowledges nothing yet.
     ReturningIsSilent,
+
+    // Streams.
+    /// A NAK asks for what its sender no longer keeps for NAKs.
+    NakTooOld,
+    /// A NAK asks for what was not sent yet, or for another stream.
+    NakNotSent,
+    /// A NAK asks for part of an earlier term of the stream's log.
+    NakOfEarlierTerm,
+    /// A NAK begins where a term of the stream's log does.
+    NakAtTermStart,
+    /// A NAK asks for all up to the newest that was sent.
+    NakToTheNewest,
+    /// A NAK inside a retransmission under way is ignored.
+    NakSuppressed,
+    /// A NAK replaces a retransmission under way.
+    NakReplacesAnother,
+    /// A retransmission waits for what is read from a disk.
+    RetransmissionWaits,
+    /// A retransmission is given up because its source does not yield it.
+    RetransmissionGivenUp,
+    /// A status message is out of its sender's reach.
+    StatusOutOfReach,
+    /// A sender stands at the end of its receiver's window.
+    FlowControlStops,
+    /// A receiver asks for the description of the stream.
+    SetupElicited,
+    /// What a sender has to send next cannot be had any more.
+    SenderSourceGone,
+    /// A frame lies beyond the window.
+    FrameOverruns,
+    /// A frame beyond a gap comes twice.
+    FrameTwiceBeyondGap,
+    /// A frame of another stream.
+    FrameForeign,
+    /// A heartbeat of another stream, or of no place in it.
+    HeartbeatForeign,
+    /// A gap opens.
+    GapOpens,
+    /// A gap is closed, and more than what closed it can be read.
+    GapClosesAtOnce,
+    /// A PAD at the end of a term passes the window, with its header inside.
+    PadPassesWindow,
+    /// A fragment comes whose message did not begin here.
+    FragmentWithoutBeginning,
+    /// A message is left for a later cycle.
+    MessageLeftForLater,
+
+    // The archive.
+    /// A log is cut back at its start because a crash came into a cut.
+    RecoveryFinishesCut,
+    /// A log ends in a torn write, which nobody acknowledged.
+    RecoveryCutsTornTail,
+    /// A start finds that something acknowledged is missing.
+    RecoveryFindsLoss,
+    /// A start finds a loss that an earlier start has found, and that is not repaired.
+    RecoveryKnowsLoss,
+    /// A start finds that an earlier loss has been repaired.
+    RecoveryFindsLossCovered,
+    /// A start overwrites what lies behind the end.
+    RecoveryErases,
+    /// A start finds a log that was not synced write by write.
+    RecoveryOfUnsyncedLog,
+    /// A start finds no ack mark.
+    RecoveryWithoutMark,
+    /// A start finds a PAD that begins a term, and its first entry.
+    RecoveryOfPaddedFirstEntry,
+    /// A start finds a PAD that begins a term, and nothing behind it.
+    RecoveryOfLonePad,
+    /// A start has to make the segment of the log's end.
+    SegmentMadeAtStart,
+    /// There is no space for another segment.
+    SegmentRefused,
+    /// A segment is made after one was refused.
+    SegmentAfterRefusal,
+    /// A segment cannot be made, though not for want of space.
+    SegmentFailed,
+    /// What was cut off is overwritten.
+    StaleBytesErased,
+    /// What was to be overwritten lies in a segment that is missing.
+    StaleSegmentMissing,
+    /// The block at the end of a cut log is written again.
+    TailBlockRewritten,
+    /// The block at the end of a cut log is read back.
+    TailBlockReadBack,
+    /// A write ends at the end of a term of the log.
+    WriteEndsTerm,
+    /// A write of the log fails.
+    LogWriteFailed,
+    /// A write of the mark fails.
+    MarkWriteFailed,
+    /// A write of node state fails.
+    StateWriteFailed,
+    /// A write of the identity file fails.
+    IdentityWriteFailed,
+    /// The mark is written along with the log's writes.
+    MarkWrittenAlong,
+    /// The mark is written with a sync of its own once the log is idle.
+    MarkSyncedWhenIdle,
+    /// Part of the log is read from the disk.
+    LogReadFromDisk,
+    /// A read of the log comes back after the log was cut.
+    LogReadOutlived,
+    /// A read of the log fails.
+    LogReadFailed,
+    /// A read of the log finds bytes that are not the log's.
+    LogReadDamaged,
+
+    // Forming.
+    /// A record is drawn again because a directory changed.
+    FormationRedraws,
+    /// A member takes a later draw.
+    FormationTakesLaterDraw,
+    /// A member that comes back is told that its cluster has formed.
+    FormationTakesFinal,
+
+    // Applying, sessions, egress.
+    /// Applying waits for what is read from the disk.
+    ApplyWaitsForDisk,
+    /// A Response waits until a majority is known to have the same output.
+    ApplyWaitsForOutput,
+    /// A request that is in the log twice, or whose session is gone, is passed over.
+    RequestPassedOver,
+    /// An entry that opens a session names a process that was replaced since.
+    OpenPassedOverFenced,
+    /// An entry that continues a session comes after its end.
+    OpenPassedOverGone,
+    /// An entry that closes a session comes after its end.
+    ClosePassedOver,
+    /// Another process takes over a session.
+    SessionTakenOver,
+    /// A client's message waits until its leader may take any.
+    MessageAwaitsOpening,
+    /// A request waits for what becomes of a takeover of its session.
+    RequestAwaitsTakeover,
+    /// A request comes again before it is applied.
+    DuplicateOfUnapplied,
+    /// A request comes again after it was applied.
+    DuplicateOfApplied,
+    /// An entry waits for room on the disk.
+    CauseAwaitsDiskRoom,
+    /// A session is closed because its client fell silent.
+    SilentSessionClosed,
+    /// A session that fell silent cannot be closed for want of room.
+    SilentSessionAwaitsRoom,
+    /// A client is told how far its requests are applied.
+    ProgressTold,
+    /// What clients acknowledged is logged without a request of theirs.
+    AcknowledgementsLogged,
+    /// A process that asks for a session waits for another one that does.
+    ClaimAwaitsAnother,
+    /// A process comes back to its session.
+    SessionFoundAgain,
+    /// A process that was replaced asks for its session.
+    FencedProcessAsks,
+    /// A client asks again while its entry is on its way.
+    ConnectRepeated,
+    /// A closed session's client gets its last responses first.
+    FarewellAwaitsResponses,
+    /// A response waits in its session's ring.
+    ResponseQueued,
+    /// A session's ring is full: it is served from the log.
+    ResponseRingFull,
+    /// What a session's ring names has left memory: it is served from the log.
+    ResponseRingOutlived,
+    /// A pass over the log serves sessions that lag.
+    EgressPass,
+    /// A session that lags joins a pass under way.
+    EgressPassJoined,
+
+    // Clients.
+    /// A client follows so many redirects that it pauses.
+    RedirectsExhausted,
+    /// A client has as many requests under way as it may.
+    RequestWindowFull,
+    /// A request does not fit at the end of the ring that keeps them.
+    RequestRingWraps,
+    /// A client sends again because nothing is applied for long.
+    StallRewinds,
+    /// A client leaves its leader because nothing is applied for long.
+    StallLosesLeader,
+    /// A client does not hear its leader any more.
+    LeaderSilentToClient,
+    /// A client's leader does not hear it any more.
+    LeaderDeafToClient,
+    /// A client's leader ends the stream.
+    LeaderEndsStream,
+    /// A new leader introduces itself to a client that has not asked.
+    LeaderIntroducesItself,
+    /// A new process of a client finds its session.
+    SessionResumed,
 }
 
 /// 64 bits each.

@@ -47,6 +47,7 @@ impl SimDisk {
             other.dice = image.dice.clone();
             other.cold_operations = image.cold_operations;
             other.boots = image.boots;
+            other.is_seen_late = image.is_seen_late;
             other.crashed = image.crashed;
         }
         fork
@@ -125,6 +126,17 @@ impl SimDisk {
     /// The next `count` hot reads fail.
     pub fn fail_reads(&self, count: u32) {
         self.image.borrow_mut().failing_reads = count;
+    }
+
+    /// The next `count` hot reads come back with other bytes than the disk has, and no error.
+    pub fn spoil_reads(&self, count: u32) {
+        self.image.borrow_mut().spoiled_reads = count;
+    }
+
+    /// Reads see a hot write once it has completed, and not before: as a device does that fetches
+    /// what is written as late as it can.
+    pub fn show_writes_late(&self) {
+        self.image.borrow_mut().is_seen_late = true;
     }
 
     /// The next `count` preparations of a segment fail, though not for want of space.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
-use super::image::{Dice, FileImage, WriteStage};
+use super::image::{Dice, FileImage, SECTOR_LENGTH, WriteStage};
 use crate::disk::{
     BLOCK_LENGTH, Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace, Token,
 };
@@ -85,6 +85,9 @@ pub(super) struct Image {
     pub(super) kill_at_cold: Option<u64>,
     pub(super) failing_writes: u32,
     pub(super) failing_reads: u32,
+    pub(super) spoiled_reads: u32,
+    /// Reads see a write once it has completed, and not before.
+    pub(super) is_seen_late: bool,
     pub(super) failing_preparations: u32,
     pub(super) stalled_until: Nanos,
     pub(super) boots: u64,
@@ -121,6 +124,8 @@ impl SimDisk {
                 kill_at_cold: None,
                 failing_writes: 0,
                 failing_reads: 0,
+                spoiled_reads: 0,
+                is_seen_late: false,
                 failing_preparations: 0,
                 stalled_until: Nanos::MIN,
                 boots: 1,
@@ -301,11 +306,29 @@ impl Image {
         }
         match self.file(file).range(offset as usize, block.length()) {
             Some(bytes) => {
-                block.copy_from(bytes);
+                let bytes = bytes.to_vec();
+                block.copy_from(&self.spoiled(bytes));
                 Ok(file)
             }
             None => Err(self.outside(file, "read")),
         }
+    }
+
+    /// What a read comes back with: what it asked for, or nothing, anything, or all a bit off.
+    fn spoiled(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        if self.spoiled_reads == 0 {
+            return bytes;
+        }
+        self.spoiled_reads -= 1;
+        match self.dice.below(3) {
+            0 => bytes.fill(0),
+            1 => {
+                let at = self.dice.below(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << self.dice.below(8);
+            }
+            _ => bytes.rotate_left(SECTOR_LENGTH),
+        }
+        bytes
     }
 
     fn accept_write(
@@ -325,7 +348,9 @@ impl Image {
         }
         let (bytes, checksum) = bytes_of(&block);
         let stage = WriteStage::InFlight(self.next_ticket);
-        let fits = self.file(file).write(offset as usize, bytes, stage);
+        let is_seen = !self.is_seen_late;
+        let file_image = self.file(file);
+        let fits = file_image.submit(offset as usize, bytes, stage, is_seen);
         assert!(fits, "a write at {offset} outside its file");
         Pending::Write {
             file,

@@ -46,6 +46,8 @@ struct Unsynced {
     offset: usize,
     bytes: Vec<u8>,
     stage: WriteStage,
+    /// Whether reads see it.
+    is_seen: bool,
 }
 
 /// One file.
@@ -103,14 +105,28 @@ impl FileImage {
 
     /// Takes a write; `false` when it does not lie in the file.
     pub(super) fn write(&mut self, offset: usize, bytes: Vec<u8>, stage: WriteStage) -> bool {
+        self.submit(offset, bytes, stage, true)
+    }
+
+    /// The same, of a write that reads do not see before it has completed unless `is_seen`.
+    pub(super) fn submit(
+        &mut self,
+        offset: usize,
+        bytes: Vec<u8>,
+        stage: WriteStage,
+        is_seen: bool,
+    ) -> bool {
         if self.range(offset, bytes.len()).is_none() {
             return false;
         }
-        apply(&mut self.current, offset, &bytes);
+        if is_seen {
+            apply(&mut self.current, offset, &bytes);
+        }
         self.unsynced.push(Unsynced {
             offset,
             bytes,
             stage,
+            is_seen,
         });
         true
     }
@@ -120,6 +136,10 @@ impl FileImage {
         for write in &mut self.unsynced {
             if write.stage == WriteStage::InFlight(ticket) {
                 write.stage = stage;
+                if !write.is_seen {
+                    write.is_seen = true;
+                    apply(&mut self.current, write.offset, &write.bytes);
+                }
             }
         }
     }
@@ -147,6 +167,9 @@ impl FileImage {
             !(overlaps && is_older)
         });
         apply(durable, synced.offset, &synced.bytes);
+        if !synced.is_seen {
+            apply(&mut self.current, synced.offset, &synced.bytes);
+        }
     }
 
     /// A flush of the device's cache reaches this file.
@@ -173,7 +196,7 @@ impl FileImage {
         self.unsynced
             .retain(|write| write.stage != WriteStage::InFlight(ticket));
         self.current.copy_from_slice(&self.durable);
-        for write in &self.unsynced {
+        for write in self.unsynced.iter().filter(|write| write.is_seen) {
             apply(&mut self.current, write.offset, &write.bytes);
         }
     }
@@ -214,6 +237,10 @@ impl FileImage {
                     lost.push(ticket);
                 } else {
                     write.stage = WriteStage::Cached;
+                    if !write.is_seen {
+                        write.is_seen = true;
+                        apply(&mut self.current, write.offset, &write.bytes);
+                    }
                 }
             }
         }

@@ -11,6 +11,7 @@ use lockstep_service::container::Container;
 use lockstep_service::log_entry::EntryKind;
 use lockstep_service::outbox::Divergence;
 use lockstep_transport::log_buffer::frames;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::TracePoint;
@@ -263,7 +264,10 @@ impl<S: ClusteredService> Applier<S> {
             };
             let bytes = match store.read(now, reader, span) {
                 LogRead::Frames { bytes, .. } => bytes,
-                LogRead::Pending => break,
+                LogRead::Pending => {
+                    sometimes(Mark::ApplyWaitsForDisk);
+                    break;
+                }
                 LogRead::Damaged => {
                     return Err(NodeFault::DamagedLog {
                         position: self.position,
@@ -298,7 +302,10 @@ impl<S: ClusteredService> Applier<S> {
                         assembler.reset();
                         match stopped {
                             Stepped::Held(held) => self.held = Some(held),
-                            Stepped::Waiting(cause) => self.waiting = Some(cause),
+                            Stepped::Waiting(cause) => {
+                                sometimes(Mark::ApplyWaitsForOutput);
+                                self.waiting = Some(cause);
+                            }
                             Stepped::Applied => {}
                         }
                         break 'calls;
@@ -422,7 +429,10 @@ impl<S: ClusteredService> Step<'_, S> {
             self.sessions
                 .apply_request(header.session, header.number, header.acknowledged);
         match verdict {
-            RequestVerdict::Ignore => self.container.advance(entry.end),
+            RequestVerdict::Ignore => {
+                sometimes(Mark::RequestPassedOver);
+                self.container.advance(entry.end);
+            }
             RequestVerdict::Gap => self.close(entry, CloseReason::SequenceGap, handler)?,
             RequestVerdict::Apply => {
                 let Entry { position, end, .. } = *entry;
@@ -503,6 +513,9 @@ impl<S: ClusteredService> Step<'_, S> {
                 session,
                 is_takeover,
             } => {
+                if is_takeover {
+                    sometimes(Mark::SessionTakenOver);
+                }
                 self.container.advance(entry.end);
                 handler.on_session_continued(&session, open, is_takeover);
             }
@@ -522,6 +535,7 @@ impl<S: ClusteredService> Step<'_, S> {
         handler: &mut impl AppliedHandler,
     ) -> Result<(), NodeFault> {
         let Some(session) = self.sessions.apply_close(entry.header.session) else {
+            sometimes(Mark::ClosePassedOver);
             self.container.advance(entry.end);
             return Ok(());
         };

@@ -11,6 +11,7 @@ use lockstep_archive::disk::Disk;
 use lockstep_client::protocol::{ConnectRequest, EventCode, PROTOCOL_VERSION, SessionEvent};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::EntryKind;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::stream::PollAction;
@@ -143,7 +144,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let is_here = session.response_address == source
             && session.response_stream_id == open.response_stream_id;
         match claim {
-            EpochClaim::Wait => return PollAction::Abort,
+            EpochClaim::Wait => {
+                sometimes(Mark::ClaimAwaitsAnother);
+                return PollAction::Abort;
+            }
             EpochClaim::Append | EpochClaim::Appended => {
                 return self.continue_session(source, connect, *open, session.id);
             }
@@ -156,6 +160,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             // Whoever asks is answered: when there is a place to answer from.
             return self.put_off(source, NodeNotice::ConnectAwaitsChannel);
         };
+        sometimes(match claim {
+            EpochClaim::Fenced => Mark::FencedProcessAsks,
+            _ => Mark::SessionFoundAgain,
+        });
         if matches!(claim, EpochClaim::Fenced) {
             self.note_fenced(source, session.id, open.connect_epoch);
         }
@@ -197,6 +205,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     ) -> PollAction {
         let correlation_id = connect.correlation_id;
         if self.leadership.pending_connect(&open).is_some() {
+            sometimes(Mark::ConnectRepeated);
             self.repeat_connect(source, connect, &open);
             return PollAction::Continue;
         }

@@ -11,6 +11,7 @@ use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
 use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
 use lockstep_transport::log_buffer::frames;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TracePoint, Tracer};
@@ -179,6 +180,7 @@ impl Delivery {
         {
             channels.abandon(row.channel);
         }
+        sometimes(Mark::FarewellAwaitsResponses);
         self.rows.bid_farewell(index, farewell);
         true
     }
@@ -450,6 +452,7 @@ impl Scanner {
         if self.position.is_none() && scan.rows.is_pass_wanted() {
             self.position = scan.rows.begin_pass();
             self.assembler.reset();
+            sometimes(Mark::EgressPass);
             self.passes += 1;
         }
         let Some(from) = self.position else {

@@ -3,6 +3,7 @@
 //! A row is *live* while everything applied was sent or is queued on its ring; otherwise it
 //! *lags*, and the shared scanner brings it up from the first position it lacks.
 
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
 use super::delivery::Farewell;
@@ -146,8 +147,10 @@ impl EgressRows {
     /// Queues the response at `position`; when the ring is full the row lags from there.
     pub fn queue(&mut self, index: u32, position: Position) {
         if self.rings.push(index, position) {
+            sometimes(Mark::ResponseQueued);
             self.on_sent(index, position);
         } else {
+            sometimes(Mark::ResponseRingFull);
             self.lag(index, position);
         }
     }
@@ -165,6 +168,7 @@ impl EgressRows {
         let Some(position) = self.rings.front(index) else {
             return;
         };
+        sometimes(Mark::ResponseRingOutlived);
         self.rings.clear(index);
         self.lag(index, position);
         self.on_sent(index, position - 1);
@@ -222,6 +226,7 @@ impl EgressRows {
             return;
         };
         if scanned.is_some_and(|scanned| scanned <= from) {
+            sometimes(Mark::EgressPassJoined);
             self.waiting.remove(index);
             self.in_pass.push_back(index);
         } else {

@@ -6,6 +6,7 @@ use lockstep_client::protocol::Progress;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::EntryKind;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
@@ -77,9 +78,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let next = if now <= silent_at {
                 silent_at + 1
             } else if self.ingress(now).append_close(id, CloseReason::Timeout) {
+                sometimes(Mark::SilentSessionClosed);
                 continue;
             } else {
                 // Without room for the entry the next call tries again.
+                sometimes(Mark::SilentSessionAwaitsRoom);
                 now + 1
             };
             let duties = self.parts.leadership.sessions.duties_mut();
@@ -113,6 +116,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 && parts.delivery.is_up_to_date(id)
                 && parts.channels.offer(slot, now, &[&progress.encode()])
             {
+                sometimes(Mark::ProgressTold);
                 session.told_number = state.applied_number;
             }
             if session.appended_number > session.told_number {
@@ -185,6 +189,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             for duty in &named[..count] {
                 duties.note_acknowledgement(*duty);
             }
+        }
+        if appended.is_some() {
+            sometimes(Mark::AcknowledgementsLogged);
         }
         appended.is_some()
     }

@@ -12,6 +12,7 @@ use lockstep_client::protocol::{
 };
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::stream::PollAction;
@@ -78,6 +79,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return self.on_not_leader(source, &message);
         }
         if !self.leadership.is_open() {
+            sometimes(Mark::MessageAwaitsOpening);
             return PollAction::Abort;
         }
         match message {
@@ -112,12 +114,21 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             Ok(()) => self.leadership.sessions.admit(id, number, self.now),
         };
         let (reason, expected) = match admission {
-            Admission::Wait => return PollAction::Abort,
+            Admission::Wait => {
+                sometimes(Mark::RequestAwaitsTakeover);
+                return PollAction::Abort;
+            }
             Admission::Fenced => (RefusalReason::Fenced, 0),
             Admission::UnknownSession => (RefusalReason::UnknownSession, 0),
             Admission::OutOfOrder { expected } => (RefusalReason::OutOfOrder, expected),
             Admission::Append => return self.append_request(source, request, payload),
             Admission::Duplicate => {
+                let applied = self.applier.sessions().get(id).map(|s| s.applied_number);
+                sometimes(if applied >= Some(number) {
+                    Mark::DuplicateOfApplied
+                } else {
+                    Mark::DuplicateOfUnapplied
+                });
                 self.notices.tally(NodeNotice::RequestDuplicate);
                 return PollAction::Continue;
             }
@@ -236,7 +247,11 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     ) -> Option<super::log_writer::Appended> {
         let outbox = self.applier.container().outbox();
         let unapplied = self.leadership.unapplied_causes();
-        if !self.store.has_room(outbox.log_bytes_owed(unapplied)) || !outbox.admits(unapplied) {
+        if !self.store.has_room(outbox.log_bytes_owed(unapplied)) {
+            sometimes(Mark::CauseAwaitsDiskRoom);
+            return None;
+        }
+        if !outbox.admits(unapplied) {
             return None;
         }
         self.leadership

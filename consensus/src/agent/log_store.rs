@@ -556,6 +556,7 @@ impl<D: Disk> LogStore<D> {
                 Ok(true) => StoreEvent::IdentityPersisted,
                 Ok(false) => StoreEvent::Done,
                 Err(error) => {
+                    sometimes(Mark::IdentityWriteFailed);
                     self.failure.get_or_insert(error.into());
                     StoreEvent::Done
                 }
@@ -575,6 +576,7 @@ impl<D: Disk> LogStore<D> {
                 Some(StoreEvent::Done)
             }
             Some(Err(error)) => {
+                sometimes(Mark::StateWriteFailed);
                 self.failure.get_or_insert(error.into());
                 Some(StoreEvent::Done)
             }

@@ -66,8 +66,9 @@ pub(super) struct Following {
     resend_at: Nanos,
     /// Counts this incarnation's joins.
     joins: u32,
-    /// Where the newest one began.
+    /// Where the newest one began, and when.
     joined_at: Position,
+    started_at: Nanos,
 }
 
 impl Following {
@@ -391,6 +392,7 @@ impl ConsensusModule {
         self.following.joining = Joining::Starting;
         self.following.joins += 1;
         self.following.joined_at = self.log.append;
+        self.following.started_at = now;
         actions.push(Action::Follow {
             leader,
             term: self.vote.term(),
@@ -487,10 +489,24 @@ impl ConsensusModule {
             }
             Joining::Checking { .. } => self.send_join_check(now, actions),
             Joining::Requesting { page } => self.request_page(now, page, actions),
+            Joining::Starting if self.is_start_unheard(now) => self.join_afresh(now, actions),
             Joining::Starting => self.send_join_start(now, actions),
             Joining::Placing if self.may_acknowledge() => self.report_durable(now, actions),
             Joining::Placing => self.send_join_start(now, actions),
         }
+    }
+
+    /// A leader that is heard and sends nothing of its log has forgotten that both logs were found
+    /// to be the same: it heard of another life of this member in between, a late datagram.
+    fn is_start_unheard(&self, now: Nanos) -> bool {
+        now - self.following.started_at >= self.config.election_timeout_ns
+    }
+
+    fn join_afresh(&mut self, now: Nanos, actions: &mut Actions) {
+        sometimes(Mark::JoinStartUnheard);
+        actions.push(Action::StopPlacing);
+        self.following.joining = Joining::Draining;
+        self.try_join(now, actions);
     }
 
     pub(super) fn follower_deadline(&self) -> Nanos {

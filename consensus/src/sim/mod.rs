@@ -19,6 +19,7 @@ mod tank_atlas;
 mod tank_client;
 pub mod tank_coverage;
 mod tank_disk;
+mod tank_host;
 mod tank_impossible;
 mod tank_inject;
 mod tank_member;
@@ -28,6 +29,7 @@ mod tank_plan;
 mod tank_quorum;
 mod tank_service;
 mod tank_settle;
+mod tank_strangers;
 
 pub use planted::PlantedFault;
 pub use rule::{Broken, Rule};

@@ -35,6 +35,9 @@ const CYCLES_PER_MOMENT: usize = 10_000;
 /// In one run out of so many the service takes a millisecond over each request.
 const SLOW_SERVICE_SEEDS: u64 = 10;
 
+/// In one run out of so many reads see a write only once it has completed.
+const LATE_SEEN_SEEDS: u64 = 3;
+
 /// A run under way.
 pub(super) struct Tank {
     pub(super) seed: u64,
@@ -117,6 +120,11 @@ fn make_odd(seed: u64, options: &TankOptions, members: &mut [TankMember], random
         let id = random.range(0..members.len() as u64) as usize;
         members[id].diverge_at(random.range(1..options.requests as u64) as i64 | 1);
     }
+    if options.fault_phase_ns > 0 && seed % LATE_SEEN_SEEDS == 1 {
+        for member in &*members {
+            member.disk().show_writes_late();
+        }
+    }
     if options.unsynced {
         let id = random.range(0..members.len() as u64) as usize;
         members[id].run_without_syncs();
@@ -131,6 +139,7 @@ fn make_odd(seed: u64, options: &TankOptions, members: &mut [TankMember], random
 impl Tank {
     fn new(seed: u64, options: &TankOptions) -> Self {
         let mut random = Prng::new(seed);
+        let options = &options.drawn(seed);
         let is_faulty = options.fault_phase_ns > 0;
         let member_count = options.members.unwrap_or_else(|| draw_members(&mut random));
         let profile = if is_faulty {
@@ -139,9 +148,9 @@ impl Tank {
             LinkProfile::default()
         };
         let network = SimNetwork::new(random.next_u64(), profile);
-        let may_expire = is_faulty && random.chance(0.25);
+        let may_expire = is_faulty && random.chance(0.35);
         let session_timeout_ns = if may_expire {
-            400 * MILLISECOND
+            200 * MILLISECOND
         } else {
             100 * SECOND
         };
@@ -170,6 +179,7 @@ impl Tank {
             is_direct: options.responses == ResponsesMode::Direct,
             leaves: false,
             may_expire,
+            silence: (Nanos::MAX, 0),
             pace,
             padded,
         };
@@ -222,8 +232,12 @@ impl Tank {
             for index in 0..self.members.len() {
                 let id = (first + index) % self.members.len();
                 work += self.members[id].do_work(self.now);
+                if self.members[id].has_died() {
+                    self.bury(id);
+                }
             }
             for client in &mut self.clients {
+                client.reopen(&self.network);
                 work += client.do_work(self.now);
             }
             self.check()?;
@@ -338,7 +352,7 @@ impl Tank {
         self.report.committed = self.oracle.committed() as u64;
         self.report.responses = self.clients.iter().map(TankClient::received).sum();
         self.report.lost = self.clients.iter().map(TankClient::lost).sum();
-        self.report.expired = self.clients.iter().filter(|c| c.has_expired()).count() as u64;
+        self.report.expired = self.clients.iter().map(TankClient::expiries).sum();
         self.report.diverged = self.members.iter().filter(|m| m.has_diverged()).count() as u64;
         let sound = self.members.iter().find(|member| !member.has_diverged());
         self.report.sessions = sound.map_or(0, TankMember::sessions) as u64;
@@ -367,6 +381,11 @@ fn open_client(
     mut random: Prng,
 ) -> TankClient {
     let mut plan = TankClientPlan { index, ..usual };
+    if plan.may_expire {
+        let at = random.range(100..3_000) as Nanos * MILLISECOND;
+        let length = random.range(500..2_000) as Nanos * MILLISECOND;
+        plan.silence = (at, at + length);
+    }
     if random.chance(0.2) {
         plan.goal = random.range(1..usual.goal as u64 + 1) as i64;
         plan.leaves = true;
@@ -422,6 +441,9 @@ fn draw_profile(random: &mut Prng) -> LinkProfile {
     }
     if random.chance(0.5) {
         profile.duplicate = random.unit() * 0.2;
+        if random.chance(0.5) {
+            profile.late_ns = random.range(100..2_000) as Nanos * MILLISECOND;
+        }
     }
     if random.chance(0.5) {
         profile.reorder = random.unit() * 0.2;

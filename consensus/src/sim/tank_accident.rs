@@ -59,13 +59,38 @@ pub struct Misplaced {
 
 const SECTOR_LENGTH: usize = 512;
 
+/// In one of so many cases both places of a file rot.
+const BOTH_SLOTS: u64 = 8;
+
 /// Damage is as likely in so much of the log below the ack mark as in all the rest.
 const RECENT_LENGTH: Position = 24 * 1024;
 
+/// How part of a log comes to be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotKind {
+    /// A bit, a sector or a block.
+    Any,
+    /// A block is as it was before its last write.
+    LostWrite,
+    /// A block was written over another one, and is itself as it was before.
+    Misdirected,
+}
+
 /// Rots the log of `member` somewhere below the ack mark that its stable storage holds. Returns
 /// where.
-pub fn rot_log(member: &TankMember, random: &mut Prng) -> Option<LogRange> {
-    let mark = member.disk().durable_mark()?.position;
+pub fn rot_log(member: &TankMember, kind: RotKind, random: &mut Prng) -> Vec<LogRange> {
+    let Some(mark) = member.disk().durable_mark() else {
+        return Vec::new();
+    };
+    match kind {
+        RotKind::Any => rot_anything(member, mark.position, random),
+        RotKind::LostWrite => lose_write(member, mark.position, random),
+        RotKind::Misdirected => misdirect(member, mark.position, random),
+    }
+    .unwrap_or_default()
+}
+
+fn rot_anything(member: &TankMember, mark: Position, random: &mut Prng) -> Option<Vec<LogRange>> {
     if mark == 0 {
         return None;
     }
@@ -82,10 +107,45 @@ pub fn rot_log(member: &TankMember, random: &mut Prng) -> Option<LogRange> {
     } else {
         (at, 1)
     };
-    let (name, offset, _) = member.place_of(start);
     let bytes = spoil(member, start, length as usize, random)?;
-    let is_done = member.disk().overwrite(&name, offset, &bytes);
-    is_done.then_some((start, start + length))
+    replace(member, start, &bytes).map(|range| vec![range])
+}
+
+fn replace(member: &TankMember, start: Position, bytes: &[u8]) -> Option<LogRange> {
+    let (name, offset, _) = member.place_of(start);
+    let is_done = member.disk().overwrite(&name, offset, bytes);
+    is_done.then_some((start, start + bytes.len() as Position))
+}
+
+/// A block below `mark`, drawn from those that were written last or from all.
+fn block_below(mark: Position, random: &mut Prng) -> Option<Position> {
+    let blocks = mark as u64 / BLOCK_LENGTH as u64;
+    let lowest = if random.chance(0.5) {
+        blocks.saturating_sub(4)
+    } else {
+        0
+    };
+    (blocks > 0).then(|| random.range(lowest..blocks) as Position * BLOCK_LENGTH as Position)
+}
+
+/// A block is zeros from somewhere on, as before the write that filled it.
+fn lose_write(member: &TankMember, mark: Position, random: &mut Prng) -> Option<Vec<LogRange>> {
+    let block = block_below(mark, random)?;
+    let kept = random.range(0..BLOCK_LENGTH as u64 / 32) as usize * 32;
+    let zeros = vec![0; BLOCK_LENGTH - kept];
+    replace(member, block + kept as Position, &zeros).map(|range| vec![range])
+}
+
+/// The write of one block hit another one.
+fn misdirect(member: &TankMember, mark: Position, random: &mut Prng) -> Option<Vec<LogRange>> {
+    let (meant, hit) = (block_below(mark, random)?, block_below(mark, random)?);
+    let bytes = member.stored_log(meant, BLOCK_LENGTH)?;
+    let mut ranges = Vec::new();
+    if hit != meant {
+        ranges.extend(replace(member, hit, &bytes));
+    }
+    ranges.extend(replace(member, meant, &[0; BLOCK_LENGTH]));
+    Some(ranges)
 }
 
 /// Where only the process died, flips a bit above the ack mark, and below `committed`: what lies
@@ -152,7 +212,8 @@ pub fn lose_segment(member: &TankMember, random: &mut Prng) -> Option<LogRange> 
     Some((start, start + length))
 }
 
-/// Flips a bit in one of the two places of one of the small files.
+/// Flips a bit in one of the two places of one of the small files, rarely in both: what it held is
+/// lost then, and the directory with it.
 pub fn rot_slot(member: &TankMember, random: &mut Prng) -> bool {
     let files = [
         NODE_STATE_FILE.name,
@@ -161,6 +222,10 @@ pub fn rot_slot(member: &TankMember, random: &mut Prng) -> bool {
         IDENTITY_FILE,
     ];
     let name = files[random.range(0..files.len() as u64) as usize];
+    if random.range(0..BOTH_SLOTS) == 0 {
+        let flip = |slot: usize| member.disk().flip_bit(name, slot * BLOCK_LENGTH + 20, 1);
+        return flip(0) & flip(1);
+    }
     let slot = random.range(0..2) as usize;
     // Half of the time where the record lies.
     let reach = if random.chance(0.5) {

@@ -79,6 +79,8 @@ pub struct TankClientPlan {
     pub leaves: bool,
     /// Whether it may fall silent for so long that the cluster closes its session.
     pub may_expire: bool,
+    /// It says and hears nothing between these two moments.
+    pub silence: (Nanos, Nanos),
     /// How fast it makes requests.
     pub pace: Pace,
     /// How many of its requests are long, as a share.
@@ -98,6 +100,8 @@ pub struct TankClient {
     address: SocketAddr,
     /// The process that runs now: 0 is the first.
     life: u64,
+    /// It has seen that it is connected, and numbers on from there.
+    is_begun: bool,
     /// Of each process that was connected: the last number that is not its own, and the process.
     lives: Vec<(i64, u64)>,
     twin: Option<ClientTwin>,
@@ -107,10 +111,15 @@ pub struct TankClient {
     received: u64,
     has_left: bool,
     has_expired: bool,
+    /// Sessions of its that the cluster closed because it fell silent.
+    expiries: u64,
+    /// Responses it was owed in sessions that are over, had they lived.
+    owed_before: u64,
     /// From then on no session may expire any more.
     expires_until: Nanos,
     next_offer: Nanos,
     paused_until: Nanos,
+    reads_nothing_until: Nanos,
     last_position: i64,
     violation: Option<Broken>,
     payload: Vec<u8>,
@@ -134,6 +143,7 @@ impl TankClient {
             random,
             identity,
             life: 0,
+            is_begun: true,
             lives: vec![(0, 0)],
             twin: None,
             offered: 0,
@@ -141,9 +151,12 @@ impl TankClient {
             received: 0,
             has_left: false,
             has_expired: false,
+            expiries: 0,
+            owed_before: 0,
             expires_until: if plan.may_expire { Nanos::MAX } else { 0 },
             next_offer: 0,
             paused_until: 0,
+            reads_nothing_until: 0,
             last_position: 0,
             violation: None,
             payload: Vec::new(),
@@ -157,13 +170,59 @@ impl TankClient {
     pub fn is_done(&self) -> bool {
         let is_alone = self.twin.as_ref().is_none_or(|twin| twin.ended().is_some());
         let is_through = self.has_all() && (self.has_left || !self.plan.leaves);
-        is_alone && (self.has_expired || is_through)
+        is_alone && is_through && !self.has_expired
     }
 
-    /// Whether the cluster closed its session because it fell silent.
+    /// How often the cluster closed a session of its because it fell silent.
     #[must_use]
-    pub const fn has_expired(&self) -> bool {
-        self.has_expired
+    pub const fn expiries(&self) -> u64 {
+        self.expiries
+    }
+
+    /// Its session has expired: a new one goes on with the requests that nothing is known of.
+    pub fn reopen(&mut self, network: &SimNetwork) {
+        if !self.has_expired
+            || self
+                .twin
+                .as_ref()
+                .is_some_and(|twin| twin.ended().is_none())
+        {
+            return;
+        }
+        let done = self.done();
+        let identity = ClientIdentity::of_seed(self.random.next_u64());
+        let config = ClientConfig {
+            resume: None,
+            ..self.client.config().clone()
+        };
+        if self.random.chance(0.5) {
+            self.address.set_port(self.address.port() + 1);
+        }
+        let client = ClusterClient::new(config, network.port(self.address), identity);
+        let client = client.expect("the tank's client configuration is valid");
+        let old = core::mem::replace(&mut self.client, client);
+        self.coverage.add_client(&old);
+        self.identity = identity;
+        self.has_expired = false;
+        self.owed_before += (1..=done)
+            .map(|n| u64::from(response_count(n)))
+            .sum::<u64>();
+        self.plan.goal -= done;
+        self.life += 1;
+        self.lives.clear();
+        self.is_begun = false;
+        self.offered = 0;
+        self.owed = first_owed(1);
+    }
+
+    /// Requests of the present session that are through.
+    fn done(&self) -> i64 {
+        let answered = if self.plan.is_direct {
+            self.client.applied_number()
+        } else {
+            self.owed.0 - 1
+        };
+        answered.min(self.plan.goal)
     }
 
     fn has_all(&self) -> bool {
@@ -184,7 +243,7 @@ impl TankClient {
         let all: u64 = (1..=self.plan.goal)
             .map(|number| u64::from(response_count(number)))
             .sum();
-        all - self.received
+        (all + self.owed_before).saturating_sub(self.received)
     }
 
     /// What its processes have reached.
@@ -245,6 +304,7 @@ impl TankClient {
         }
         self.identity = identity;
         self.life += 1;
+        self.is_begun = false;
         self.offered = 0;
         true
     }
@@ -258,6 +318,7 @@ impl TankClient {
     fn begin_life(&mut self) {
         let base = self.client.applied_number();
         self.lives.push((base, self.life));
+        self.is_begun = true;
         self.offered = base;
     }
 
@@ -286,9 +347,16 @@ impl TankClient {
         self.paused_until = until;
     }
 
+    /// It takes nothing that it is sent before `until`.
+    pub fn read_nothing(&mut self, until: Nanos) {
+        self.reads_nothing_until = until;
+    }
+
     /// It runs again, and as fast as it can.
     pub fn heal(&mut self, now: Nanos) {
         self.paused_until = 0;
+        self.reads_nothing_until = 0;
+        self.plan.silence = (Nanos::MAX, 0);
         self.plan.pace = Pace::default();
         self.next_offer = now;
         self.expires_until = self.expires_until.min(now + EXPIRY_NEWS_NS);
@@ -336,21 +404,32 @@ impl TankClient {
             return earliest(twin, Some(self.paused_until));
         }
         let offer = Some(self.next_offer).filter(|at| *at > now && self.may_offer());
-        earliest(earliest(twin, offer), self.client.next_deadline())
+        let reads = Some(self.reads_nothing_until).filter(|at| *at > now);
+        let deadline = earliest(self.client.next_deadline(), reads);
+        earliest(earliest(twin, offer), deadline)
     }
 
     fn may_offer(&self) -> bool {
-        self.offered < self.plan.goal && self.in_flight() < WINDOW && !self.has_expired
+        !self.has_expired
+            && self.offered < self.plan.goal
+            && self.in_flight() < WINDOW
+            && self.is_begun
     }
 
     /// One duty cycle.
     pub fn do_work(&mut self, now: Nanos) -> usize {
         let mut work = self.look_at_twin(now);
+        if now >= self.plan.silence.0 {
+            self.paused_until = self.paused_until.max(self.plan.silence.1);
+            self.plan.silence = (Nanos::MAX, 0);
+        }
         if now < self.paused_until {
             return work;
         }
         work += self.client.do_work(now);
-        work += self.poll(now);
+        if now >= self.reads_nothing_until {
+            work += self.poll(now);
+        }
         if self.plan.leaves && !self.has_left && self.has_all() {
             self.has_left = true;
             self.client.close(now);
@@ -369,6 +448,8 @@ impl TankClient {
                     work += 1;
                 }
                 OfferResult::BackPressured | OfferResult::NotConnected => break,
+                // Why, it hears when it reads again.
+                OfferResult::Closed if now < self.reads_nothing_until => break,
                 refused => {
                     self.fail(Rule::Refusals, format!("offer refused: {refused:?}"));
                     break;
@@ -417,6 +498,7 @@ impl TankClient {
             plan,
             has_left,
             has_expired,
+            expiries,
             expires_until,
             lives,
             life,
@@ -462,6 +544,7 @@ impl TankClient {
                 reason: CloseReason::Expired,
             } if now < *expires_until => {
                 *has_expired = true;
+                *expiries += 1;
             }
             EgressEvent::Closed { reason } => {
                 let what = format!("client {index} was closed: {reason:?}");

@@ -12,11 +12,14 @@ use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;
 
 use super::PlantedFault;
+use super::tank_host::TankHost;
+use super::tank_member::Crash;
 
 /// A simulated disk that can be made to lie (planted faults).
 #[derive(Debug)]
 pub struct TankDisk {
     disk: SimDisk,
+    host: TankHost,
     planted: Option<PlantedFault>,
     /// Which start of its member this is.
     start: u64,
@@ -29,9 +32,15 @@ pub struct TankDisk {
 impl TankDisk {
     /// The disk of a member's host, as its node sees it in its `start`th life.
     #[must_use]
-    pub const fn new(disk: SimDisk, planted: Option<PlantedFault>, start: u64) -> Self {
+    pub const fn new(
+        disk: SimDisk,
+        host: TankHost,
+        planted: Option<PlantedFault>,
+        start: u64,
+    ) -> Self {
         Self {
             disk,
+            host,
             planted,
             start,
             small: BTreeMap::new(),
@@ -146,7 +155,16 @@ impl Disk for TankDisk {
         boot
     }
 
-    fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
+    fn submit(&mut self, _now: Nanos, operation: DiskOp) -> Result<(), Busy> {
+        match self.host.burn() {
+            Some((Crash::PowerLoss, seed)) => self.disk.crash(seed),
+            Some((_, seed)) => self.disk.kill(seed),
+            None => {}
+        }
+        if self.host.is_dead() {
+            // Nobody is left to be told.
+            return Ok(());
+        }
         let operation = match operation {
             DiskOp::Write {
                 token, file, block, ..
@@ -170,23 +188,26 @@ impl Disk for TankDisk {
             },
             other => other,
         };
-        self.disk.submit(now, operation)
+        self.disk.submit(self.host.now(), operation)
     }
 
-    fn poll_completion(&mut self, now: Nanos) -> Option<Completion> {
+    fn poll_completion(&mut self, _now: Nanos) -> Option<Completion> {
+        if self.host.is_dead() {
+            return None;
+        }
         let forged = self.forged.pop_front();
-        forged.or_else(|| self.disk.poll_completion(now))
+        forged.or_else(|| self.disk.poll_completion(self.host.now()))
     }
 
-    fn flush(&mut self, now: Nanos) {
-        self.disk.flush(now);
+    fn flush(&mut self, _now: Nanos) {
+        self.disk.flush(self.host.now());
     }
 
     fn next_deadline(&self) -> Option<Nanos> {
-        if self.forged.is_empty() {
-            self.disk.next_deadline()
-        } else {
-            Some(0)
+        if !self.forged.is_empty() {
+            return Some(0);
         }
+        let deadline = self.disk.next_deadline()?;
+        Some(self.host.own_deadline(deadline))
     }
 }

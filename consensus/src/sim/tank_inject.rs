@@ -8,7 +8,9 @@ use lockstep_archive::recovery::RecoveryError;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::tank::{FaultMark, Tank};
-use super::tank_accident::{Accident, Misplaced, lose_segment, rot_above_mark, rot_log, rot_slot};
+use super::tank_accident::{
+    Accident, Misplaced, RotKind, lose_segment, rot_above_mark, rot_log, rot_slot,
+};
 use super::tank_member::{Crash, ELECTION_TIMEOUT_NS, TankMember};
 use super::tank_oracle::is_excused;
 use super::tank_plan::FaultClass;
@@ -16,6 +18,9 @@ use super::{Broken, Rule};
 use crate::agent::birth::BirthError;
 use crate::agent::start::StartError;
 use crate::consensus_module::Role;
+
+/// How much faster or slower than true time a monotonic clock may run, in millionths.
+const DRIFT_MAX: u64 = 50_000;
 
 /// Changing cold operations of a start, about.
 const START_OPERATIONS: u64 = 24;
@@ -40,6 +45,15 @@ impl Tank {
             member,
             class,
         });
+    }
+
+    /// The same, and sometimes much longer: what is said only of what lasts.
+    fn a_long_while(&mut self, longest: u64) -> Nanos {
+        if self.random.range(0..40) == 0 {
+            self.random.range(longest..4 * longest) as Nanos * MILLISECOND
+        } else {
+            self.a_while(longest)
+        }
     }
 
     /// Milliseconds up to `longest`, as likely short as long.
@@ -90,9 +104,12 @@ impl Tank {
             | FaultClass::SlowDisk
             | FaultClass::FailWrites
             | FaultClass::FailReads
+            | FaultClass::SpoilReads
             | FaultClass::FailPreparation
             | FaultClass::FullDisk => self.trouble_disk(class, id),
-            FaultClass::RotUp => self.rot_running(id),
+            FaultClass::RotUp => self.rot_running(id, RotKind::Any),
+            FaultClass::LostWrite => self.rot_running(id, RotKind::LostWrite),
+            FaultClass::Misdirected => self.rot_running(id, RotKind::Misdirected),
             FaultClass::RotDown => self.send_accident(id, Accident::Rot),
             FaultClass::RotSlot => self.send_accident(id, Accident::RotSlot),
             FaultClass::LoseSegment => self.send_accident(id, Accident::LoseSegment),
@@ -107,12 +124,30 @@ impl Tank {
                 self.members[id].set_clock(sign * error);
                 true
             }
-            FaultClass::PauseClient => {
+            FaultClass::PauseClient | FaultClass::SlowReader => {
                 let until = self.now + self.a_while(2_500);
                 let client = self.random.range(0..self.clients.len() as u64) as usize;
-                self.clients[client].pause(until);
+                match class {
+                    FaultClass::PauseClient => self.clients[client].pause(until),
+                    _ => self.clients[client].read_nothing(until),
+                }
                 true
             }
+            FaultClass::ClockDrift => {
+                let rate = self.random.range(0..2 * DRIFT_MAX) as i64 - DRIFT_MAX as i64;
+                self.members[id].set_clock_rate(self.now, rate);
+                true
+            }
+            FaultClass::CrashInCycle => {
+                let (operations, seed) = (self.random.range(0..6), self.random.next_u64());
+                let crash = match self.any_crash() {
+                    Crash::PowerLoss if !self.members[id].is_unsynced() => Crash::PowerLoss,
+                    _ => Crash::Kill,
+                };
+                self.members[id].crash_in_cycle(operations, crash, seed);
+                true
+            }
+            FaultClass::Stranger => self.hear_strangers(id),
         }
     }
 
@@ -127,7 +162,7 @@ impl Tank {
         let crash = self.within_atlas(id, crash);
         let is_up = self.members[id].node().is_some();
         let seed = self.random.next_u64();
-        let until = self.now + self.a_while(800);
+        let until = self.now + self.a_long_while(800);
         self.members[id].crash(&self.network, crash, seed, until);
         self.oracle.on_crash(id);
         is_up
@@ -243,7 +278,7 @@ impl Tank {
     }
 
     fn trouble_disk(&mut self, class: FaultClass, id: usize) -> bool {
-        let until = self.now + self.a_while(1_000);
+        let until = self.now + self.a_long_while(1_000);
         let count = self.random.range(1..4) as u32;
         let is_slow = self.random.chance(0.5);
         let member = &mut self.members[id];
@@ -252,6 +287,7 @@ impl Tank {
             FaultClass::SlowDisk => member.slow_disk(is_slow),
             FaultClass::FailWrites => member.fail_writes(count),
             FaultClass::FailReads => member.fail_reads(count),
+            FaultClass::SpoilReads => member.spoil_reads(count),
             FaultClass::FailPreparation => member.fail_preparation(),
             _ => member.fill_disk(until),
         }
@@ -259,17 +295,17 @@ impl Tank {
     }
 
     /// Rot under a member that runs: nobody sees it before it reads there.
-    fn rot_running(&mut self, id: usize) -> bool {
+    fn rot_running(&mut self, id: usize, kind: RotKind) -> bool {
         self.note_repairs();
         if self.members[id].node().is_none() || !self.may_rot(id) {
             return false;
         }
         let held = self.members[id].held();
-        let Some(range) = rot_log(&self.members[id], &mut self.random) else {
-            return false;
-        };
-        self.atlas.rot_log(id, held, range);
-        true
+        let ranges = rot_log(&self.members[id], kind, &mut self.random);
+        for range in &ranges {
+            self.atlas.rot_log(id, held, *range);
+        }
+        !ranges.is_empty()
     }
 
     /// Nothing is damaged before the cluster has formed and decided something.
@@ -374,18 +410,20 @@ impl Tank {
         }
         match accident {
             Accident::Rot | Accident::LoseSegment if may_rot => {
-                let range = match accident {
+                let ranges = match accident {
                     Accident::Rot => {
                         let committed = self.oracle.committed() as i64;
-                        rot_above_mark(member, committed, &mut self.random)
-                            .or_else(|| rot_log(member, &mut self.random))
+                        rot_above_mark(member, committed, &mut self.random).map_or_else(
+                            || rot_log(member, RotKind::Any, &mut self.random),
+                            |range| vec![range],
+                        )
                     }
-                    _ => lose_segment(member, &mut self.random),
+                    _ => lose_segment(member, &mut self.random).into_iter().collect(),
                 };
-                if let Some(range) = range {
-                    self.atlas.rot_log(id, held, range);
+                for range in &ranges {
+                    self.atlas.rot_log(id, held, *range);
                 }
-                range.is_some()
+                !ranges.is_empty()
             }
             Accident::RotSlot if may_rot => {
                 let is_done = rot_slot(member, &mut self.random);
@@ -448,6 +486,13 @@ impl Tank {
         let at = self.now + self.a_while(200);
         self.members[id].start_at(at);
         Ok(())
+    }
+
+    /// A member whose process has ended in the middle of its cycle is down.
+    pub(super) fn bury(&mut self, id: usize) {
+        let until = self.now + self.a_while(800);
+        self.members[id].crash(&self.network, Crash::InCycle, 0, until);
+        self.oracle.on_crash(id);
     }
 
     /// Members that stopped for a reason are started again.

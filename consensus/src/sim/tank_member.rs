@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use lockstep_archive::sim::{SimBackup, SimDisk, SimDiskConfig};
 use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
-use lockstep_transport::sim::{SimNetwork, SimPort};
+use lockstep_transport::sim::SimNetwork;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::Tracer;
 
@@ -21,6 +21,7 @@ use super::service_time;
 use super::tank_accident::{Accident, Misplaced};
 use super::tank_coverage::Coverage;
 use super::tank_disk::TankDisk;
+use super::tank_host::{TankHost, TankPort};
 use super::tank_service::TankService;
 use crate::action::HaltReason;
 use crate::agent::cluster_node::ClusterNode;
@@ -50,7 +51,7 @@ const SLOW_LATENCY_NS: (Nanos, Nanos) = (MILLISECOND, 12 * MILLISECOND);
 const TRUE_WALL_OFFSET: i64 = 1_700_000_000 * SECOND;
 
 /// The node as the tank runs it.
-pub type TankNode = ClusterNode<TankDisk, SimPort, TankService>;
+pub type TankNode = ClusterNode<TankDisk, TankPort, TankService>;
 
 /// What a node has applied: position, and hashes of service state, output and sessions.
 pub type AppliedState = (i64, u64, u64, u64);
@@ -62,6 +63,8 @@ pub enum Crash {
     Kill,
     /// The host loses power.
     PowerLoss,
+    /// Whichever of the two it was, it has happened in the middle of a duty cycle.
+    InCycle,
 }
 
 /// A member and its host.
@@ -70,6 +73,7 @@ pub struct TankMember {
     cluster: ClusterConfig,
     config: NodeConfig,
     disk: SimDisk,
+    host: TankHost,
     node: Option<TankNode>,
     start_at: Option<Nanos>,
     paused_until: Nanos,
@@ -134,6 +138,7 @@ impl TankMember {
             cluster,
             config,
             disk,
+            host: TankHost::default(),
             node: None,
             start_at: None,
             paused_until: 0,
@@ -215,17 +220,23 @@ impl TankMember {
         self.is_storage_failing = false;
         self.end_failures();
         self.disk.restart();
+        self.host.begin();
         if let Some((operation, crash)) = self.crash_in_start.take() {
             let operation = self.disk.cold_operations() + operation;
             match crash {
-                Crash::Kill => self.disk.kill_at_cold_operation(operation),
                 Crash::PowerLoss => self.disk.crash_at_cold_operation(operation),
+                Crash::Kill | Crash::InCycle => self.disk.kill_at_cold_operation(operation),
             }
         }
         let parts = StartParts {
-            disk: TankDisk::new(self.disk.clone(), self.planted, self.starts),
-            member_port: network.port(self.member()),
-            ingress_port: network.port(self.ingress()),
+            disk: TankDisk::new(
+                self.disk.clone(),
+                self.host.clone(),
+                self.planted,
+                self.starts,
+            ),
+            member_port: TankPort::new(network.port(self.member()), self.host.clone()),
+            ingress_port: TankPort::new(network.port(self.ingress()), self.host.clone()),
             service: TankService::new(self.diverges_at, self.service_ns),
             tracer: Tracer::disabled(),
             counters: Counters::in_memory().expect("a page of memory"),
@@ -264,6 +275,7 @@ impl TankMember {
         match crash {
             Crash::PowerLoss => self.disk.crash(seed),
             Crash::Kill => self.disk.kill(seed),
+            Crash::InCycle => {}
         }
         self.start_at = Some(until);
     }
@@ -363,6 +375,7 @@ impl TankMember {
     fn end_failures(&mut self) {
         self.disk.fail_writes(0);
         self.disk.fail_reads(0);
+        self.disk.spoil_reads(0);
         self.disk.fail_preparations(0);
     }
 
@@ -404,6 +417,29 @@ impl TankMember {
         }
     }
 
+    /// Its monotonic clock runs so much faster from now on, in millionths.
+    pub fn set_clock_rate(&mut self, now: Nanos, rate: i64) {
+        self.host.set_clock_rate(now, rate);
+    }
+
+    /// The process ends in the middle of a duty cycle: once it has handed so many more operations
+    /// to its disk.
+    pub fn crash_in_cycle(&mut self, operations: u64, crash: Crash, seed: u64) {
+        self.host.crash_after(operations, crash, seed);
+    }
+
+    /// Whether its process has ended in the middle of a duty cycle.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        self.node.is_some() && self.host.is_dead()
+    }
+
+    /// The next reads of the running node come back with what is not there.
+    pub fn spoil_reads(&mut self, count: u32) {
+        self.is_storage_failing = self.node.is_some();
+        self.disk.spoil_reads(count);
+    }
+
     /// The process does not run before `until`, as under SIGSTOP.
     pub fn pause(&mut self, until: Nanos) {
         self.paused_until = until;
@@ -412,6 +448,8 @@ impl TankMember {
     /// Ends all faults of this member.
     pub fn heal(&mut self, now: Nanos) {
         self.paused_until = 0;
+        self.host.begin();
+        self.set_clock_rate(now, 0);
         self.accident = None;
         self.crash_in_start = None;
         self.disk.stall_until(now);
@@ -433,9 +471,10 @@ impl TankMember {
         let Some(node) = self.node.as_mut() else {
             return 0;
         };
-        planting::before_cycle(self.planted, node, now);
+        planting::before_cycle(self.planted, node, self.host.tell_time(now));
         let before = service_time::spent();
-        let work = node.do_work(now);
+        let own_now = self.host.tell_time(now);
+        let work = node.do_work(own_now);
         self.paused_until = self.paused_until.max(now + service_time::spent() - before);
         let is_held_up = node.fault().is_some() || node.parts().store.is_truncating();
         if is_held_up || self.is_storage_failing {
@@ -465,7 +504,9 @@ impl TankMember {
         if now < self.paused_until {
             return Some(self.paused_until);
         }
-        self.node.as_ref().and_then(|node| node.next_deadline(now))
+        let own_now = self.host.tell_time(now);
+        let deadline = self.node.as_ref()?.next_deadline(own_now)?;
+        Some(self.host.true_time(deadline))
     }
 
     /// The node, while it runs.

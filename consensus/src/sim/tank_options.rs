@@ -30,6 +30,9 @@ pub struct TankOptions {
     pub planted: Option<PlantedFault>,
 }
 
+/// One run of so many has responses that leave at once, and one a member without syncs.
+const ODD_MODE_SEEDS: u64 = 16;
+
 impl Default for TankOptions {
     fn default() -> Self {
         Self {
@@ -53,6 +56,19 @@ impl TankOptions {
             diverging: self.diverging || fault == PlantedFault::ResponsesNotCompared,
             ..self
         }
+    }
+
+    /// What the run of `seed` has where it was not asked for: in one of so many, responses leave
+    /// at once, or a member runs without syncs.
+    #[must_use]
+    pub fn drawn(&self, seed: u64) -> Self {
+        let may_draw = self.fault_phase_ns > 0 && self.planted.is_none();
+        let mut drawn = *self;
+        if may_draw && seed % ODD_MODE_SEEDS == 5 {
+            drawn.responses = ResponsesMode::Direct;
+        }
+        drawn.unsynced |= may_draw && seed % ODD_MODE_SEEDS == 11;
+        drawn
     }
 
     /// A long run: ten times as many requests, and as much time for faults.

@@ -66,13 +66,48 @@ pub enum FaultClass {
     ClockJump,
     /// A client does not run for a while.
     PauseClient,
+    /// A monotonic clock runs at another rate from now on.
+    ClockDrift,
+    /// A process ends, or its host does, between two operations of one duty cycle.
+    CrashInCycle,
+    /// The next reads of a running member come back with other bytes than the disk has.
+    SpoilReads,
+    /// A write of the log was reported done and is not there.
+    LostWrite,
+    /// A write of the log went to another place.
+    Misdirected,
+    /// A client takes nothing that it is sent for a while.
+    SlowReader,
+    /// Somebody who is not of the cluster says something.
+    Stranger,
 }
 
 /// How many classes there are.
-pub const FAULT_CLASSES: usize = 28;
+pub const FAULT_CLASSES: usize = 35;
 
-/// How often each class happened.
-pub type FaultCounts = [u32; FAULT_CLASSES];
+/// How often each class happened, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FaultCounts([u32; FAULT_CLASSES]);
+
+impl Default for FaultCounts {
+    fn default() -> Self {
+        Self([0; FAULT_CLASSES])
+    }
+}
+
+impl core::ops::Deref for FaultCounts {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        &self.0
+    }
+}
+
+impl core::ops::DerefMut for FaultCounts {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        &mut self.0
+    }
+}
 
 impl FaultClass {
     /// All of them, in the order of their numbers.
@@ -105,6 +140,13 @@ impl FaultClass {
         Self::StaleBackup,
         Self::ClockJump,
         Self::PauseClient,
+        Self::ClockDrift,
+        Self::CrashInCycle,
+        Self::SpoilReads,
+        Self::LostWrite,
+        Self::Misdirected,
+        Self::SlowReader,
+        Self::Stranger,
     ];
 
     /// What reports call it.
@@ -139,6 +181,13 @@ impl FaultClass {
             Self::StaleBackup => "stale backup",
             Self::ClockJump => "clock jump",
             Self::PauseClient => "client pause",
+            Self::ClockDrift => "clock drift",
+            Self::CrashInCycle => "crash in a cycle",
+            Self::SpoilReads => "spoiled reads",
+            Self::LostWrite => "lost write",
+            Self::Misdirected => "misdirected write",
+            Self::SlowReader => "slow reader",
+            Self::Stranger => "stranger",
         }
     }
 
@@ -149,10 +198,13 @@ impl FaultClass {
             Self::PowerLossOfAll | Self::Foreign => (800, 3),
             Self::Cut | Self::CutOneWay | Self::CutClient | Self::Clog => (120, 4),
             Self::FailWrites | Self::FailReads | Self::FailPreparation => (500, 4),
+            Self::SpoilReads => (500, 4),
+            Self::LostWrite | Self::Misdirected => (400, 4),
+            Self::Stranger => (60, 3),
             Self::RotDown | Self::RotUp | Self::RotSlot | Self::LoseSegment => (300, 4),
             Self::Wipe | Self::SelfCopy => (1_000, 3),
             Self::StaleBackup => (250, 3),
-            Self::DeposeLeader => (150, 2),
+            Self::DeposeLeader => (110, 2),
             _ => (200, 4),
         }
     }

@@ -7,8 +7,8 @@ use lockstep_consensus::member::TermBase;
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage};
 
 use crate::harness::{
-    Driven, ENTRY, HEARTBEAT, Terms, append_position, heartbeat, join_reply, list, page, persist,
-    persisted, recovered, send,
+    Driven, ENTRY, HEARTBEAT, TIMEOUT, Terms, append_position, heartbeat, join_reply, list, page,
+    persist, persisted, recovered, send,
 };
 
 fn join_request(term: i64, log_term: i64, end: i64, page: u32) -> MemberMessage {
@@ -81,6 +81,33 @@ fn requests_of_a_join_are_repeated_until_answered() {
     member.event(Event::LogHeard);
     // Until the first entry of term 2 is durable here, the same JoinStart says "alive".
     assert_eq!(member.wait(HEARTBEAT), [start]);
+}
+
+#[test]
+fn a_follower_whose_leader_has_forgotten_that_both_logs_agree_joins_afresh() {
+    // A datagram of an earlier life of member 1 comes late: the leader takes it for a new one.
+    let mut leader = Driven::leader(3, recovered(&[(1, 0)], 96));
+    leader.is_agreeing = false;
+    leader.restart(1);
+    assert_eq!(leader.receive(1, join_start(2, 96, 1)), []);
+
+    let mut member = Driven::voter(recovered(&[(1, 0)], 96));
+    member.receive(1, heartbeat(2, 0));
+    member.event(persisted(2, None));
+    member.receive(1, join_reply(2, &[(1, 0), (2, 96)]));
+    let start = send(1, join_start(2, 96, 1));
+    let mut waited = 0;
+    let afresh = loop {
+        member.receive(1, heartbeat(2, 0));
+        let said = member.wait(HEARTBEAT);
+        if said != [start] {
+            break said;
+        }
+        waited += HEARTBEAT;
+        assert!(waited <= 2 * TIMEOUT, "it would ask for ever");
+    };
+    let request = send(1, join_request(2, 1, 96, 0));
+    assert_eq!(afresh, [Action::StopPlacing, request]);
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct LinkProfile {
     pub loss: f64,
     /// Probability that a datagram arrives twice.
     pub duplicate: f64,
+    /// Some duplicates come up to this much later, in nanoseconds; 0 for none.
+    pub late_ns: Nanos,
     /// Probability that a datagram is held back so that later ones overtake it.
     pub reorder: f64,
     /// Probability that one bit of a datagram is flipped.
@@ -34,13 +36,25 @@ impl Default for LinkProfile {
             jitter_ns: 0,
             loss: 0.0,
             duplicate: 0.0,
+            late_ns: 0,
             reorder: 0.0,
             corrupt: 0.0,
         }
     }
 }
 
+/// One of so many duplicates comes late, where any does.
+const LATE_DUPLICATES: u64 = 8;
+
 impl LinkProfile {
+    /// How much later a duplicate sets out.
+    pub(super) fn draw_lateness(&self, prng: &mut Prng) -> Nanos {
+        if self.late_ns == 0 || prng.range(0..LATE_DUPLICATES) > 0 {
+            return 0;
+        }
+        prng.range(0..self.late_ns as u64) as Nanos
+    }
+
     /// How long this datagram travels, in nanoseconds.
     pub(super) fn draw_delay(&self, prng: &mut Prng) -> Nanos {
         let usual = self.delay_ns.max(0) as u64 + self.jitter_ns.max(0) as u64;

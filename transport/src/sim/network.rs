@@ -113,7 +113,8 @@ impl State {
             self.launch(now, path, &profile, datagram);
             if self.prng.chance(profile.duplicate) {
                 self.counters.duplicated += 1;
-                self.launch(now, path, &profile, datagram);
+                let late = profile.draw_lateness(&mut self.prng);
+                self.launch(now + late, path, &profile, datagram);
             }
         }
         SendOutcome::Sent

@@ -8,6 +8,7 @@ use super::StreamIds;
 use super::stream_receiver::{ReceiverConfig, ReceiverCounters, StreamReceiver};
 use crate::datagram_port::DatagramPort;
 use crate::log_buffer::{Frame, HEADER_LENGTH, LogBuffer, message_length_max};
+use crate::marks::{Mark, sometimes};
 use crate::position::{Geometry, Position, TERM_LENGTH_MIN};
 use crate::protocol::{Packet, Setup};
 use crate::time::{Nanos, SECOND};
@@ -247,6 +248,7 @@ impl Image {
                 stream_id: ids.stream_id,
             };
             if handler(message) == PollAction::Abort {
+                sometimes(Mark::MessageLeftForLater);
                 self.assembly.take_back(&frame);
                 break;
             }
@@ -349,6 +351,7 @@ impl Assembly {
             self.is_begun = true;
         } else if !self.is_begun {
             // The rest of a message that began before this image did, or was too long.
+            sometimes(Mark::FragmentWithoutBeginning);
             counters.fragments_dropped += 1;
             return None;
         }

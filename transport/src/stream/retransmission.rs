@@ -3,7 +3,8 @@
 //! A NAK starts it at once; until 10 ms after its last datagram, NAKs inside its range are
 //! ignored, because receivers repeat them every 100 µs. A NAK that starts outside replaces it.
 
-use crate::position::Position;
+use crate::marks::{Mark, sometimes};
+use crate::position::{Geometry, Position};
 use crate::time::{MILLISECOND, Nanos};
 
 /// NAKs for a range just repeated are ignored for so long.
@@ -25,6 +26,21 @@ struct Range {
 }
 
 /// State of retransmission towards one receiver.
+/// Where a NAK that is taken asks for something, in a stream that was sent up to `position`.
+pub(super) fn mark_nak(geometry: Geometry, range: (Position, Position), position: Position) {
+    let (start, end) = range;
+    if geometry.term_start(start) < geometry.term_start(position) {
+        sometimes(Mark::NakOfEarlierTerm);
+    }
+    if geometry.term_offset(start) == 0 {
+        sometimes(Mark::NakAtTermStart);
+    }
+    if end == position {
+        sometimes(Mark::NakToTheNewest);
+    }
+}
+
+/// The range under way, if any.
 #[derive(Debug, Default)]
 pub(super) struct Retransmission {
     range: Option<Range>,
@@ -36,7 +52,11 @@ impl Retransmission {
         if let Some(range) = self.range {
             let is_active = range.next < range.end || now - range.touched < LINGER_NS;
             if is_active && range.start <= start && start < range.end {
+                sometimes(Mark::NakSuppressed);
                 return false;
+            }
+            if is_active {
+                sometimes(Mark::NakReplacesAnother);
             }
         }
         self.range = Some(Range {
@@ -68,7 +88,10 @@ impl Retransmission {
         let is_waiting = self
             .range
             .is_some_and(|range| now - range.touched < WAIT_MAX_NS);
-        if !is_waiting {
+        if is_waiting {
+            sometimes(Mark::RetransmissionWaits);
+        } else {
+            sometimes(Mark::RetransmissionGivenUp);
             self.abandon();
         }
         is_waiting

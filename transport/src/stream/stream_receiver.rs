@@ -9,6 +9,7 @@ use core::net::SocketAddr;
 use super::StreamIds;
 use crate::datagram_port::{DatagramPort, SendOutcome};
 use crate::log_buffer::{LogBuffer, gap_scanner, rebuilder};
+use crate::marks::{Mark, sometimes};
 use crate::position::{FRAME_ALIGNMENT, Geometry, Position};
 use crate::protocol::{
     DataPacket, Heartbeat, Nak, Rtt, STATUS_MESSAGE_LENGTH_MAX, Setup, StatusMessage,
@@ -214,8 +215,12 @@ impl StreamReceiver {
         match placement {
             Placement::Inserted => self.counters.datagrams_inserted += 1,
             Placement::Duplicate => self.counters.duplicates += 1,
-            Placement::Overrun => self.counters.overruns += 1,
+            Placement::Overrun => {
+                sometimes(Mark::FrameOverruns);
+                self.counters.overruns += 1;
+            }
             Placement::Foreign => {
+                sometimes(Mark::FrameForeign);
                 self.counters.foreign += 1;
                 return placement;
             }
@@ -232,6 +237,7 @@ impl StreamReceiver {
             .filter(|_| self.is_ours(heartbeat.session_id(), heartbeat.stream_id()))
             .filter(|position| *position >= lowest && *position <= self.overrun_limit());
         let Some(position) = position else {
+            sometimes(Mark::HeartbeatForeign);
             self.counters.foreign += 1;
             return;
         };
@@ -329,7 +335,14 @@ impl StreamReceiver {
             return Placement::Overrun;
         }
         if !rebuilder::insert(log, start, data.bytes()) {
+            sometimes(Mark::FrameTwiceBeyondGap);
             return Placement::Duplicate;
+        }
+        if end > most {
+            sometimes(Mark::PadPassesWindow);
+        }
+        if start == self.rebuild && self.high_water_mark > end {
+            sometimes(Mark::GapClosesAtOnce);
         }
         self.high_water_mark = self.high_water_mark.max(end);
         if start == self.rebuild {
@@ -406,7 +419,10 @@ impl StreamReceiver {
         }
         let deadline = match self.gap {
             Some(gap) if gap.position == self.rebuild => gap.deadline,
-            _ => now + self.config.nak_delay_ns,
+            _ => {
+                sometimes(Mark::GapOpens);
+                now + self.config.nak_delay_ns
+            }
         };
         self.gap = Some(Gap {
             position: self.rebuild,

@@ -11,9 +11,10 @@ use zerocopy::FromBytes;
 
 use super::StreamIds;
 use super::frame_source::{FrameSource, SourceFrames};
-use super::retransmission::{RETRANSMIT_LENGTH_MAX, Retransmission};
+use super::retransmission::{RETRANSMIT_LENGTH_MAX, Retransmission, mark_nak};
 use crate::datagram_port::{DatagramPort, SendOutcome};
 use crate::log_buffer::{DataHeader, HEADER_LENGTH, message_length_max};
+use crate::marks::{Mark, sometimes};
 use crate::position::{Geometry, Position};
 use crate::protocol::{ErrorFrame, Heartbeat, Nak, Rtt, Setup, StatusMessage};
 use crate::time::{MILLISECOND, Nanos, SECOND};
@@ -253,6 +254,7 @@ impl StreamSender {
             return;
         }
         if status.is_send_setup() {
+            sometimes(Mark::SetupElicited);
             self.is_setup_elicited |= matches!(self.state, State::Active | State::Draining);
             return;
         }
@@ -265,6 +267,7 @@ impl StreamSender {
             .filter(|position| (lowest..=highest).contains(position));
         let Some(position) = position.filter(|_| status.window() <= half_term) else {
             // As above.
+            sometimes(Mark::StatusOutOfReach);
             self.counters.status_messages_rejected += 1;
             return;
         };
@@ -290,6 +293,11 @@ impl StreamSender {
             .filter(|start| *start < self.position);
         let Some(start) = start else {
             // As above.
+            let position = nak.position(self.geometry);
+            sometimes(match position {
+                Some(position) if position < lowest => Mark::NakTooOld,
+                _ => Mark::NakNotSent,
+            });
             self.counters.naks_rejected += 1;
             return;
         };
@@ -298,6 +306,7 @@ impl StreamSender {
             .min(window)
             .min(RETRANSMIT_LENGTH_MAX);
         let end = self.position.min(start + length as Position);
+        mark_nak(self.geometry, (start, end), self.position);
         if !self.retransmission.request(now, start, end) {
             self.counters.naks_suppressed += 1;
         }
@@ -494,6 +503,7 @@ impl StreamSender {
             let window = usize::try_from(self.limit - self.position).unwrap_or(0);
             let length_max = window.min(self.mtu);
             if length_max < HEADER_LENGTH {
+                sometimes(Mark::FlowControlStops);
                 break;
             }
             match source.frames(self.position, length_max) {
@@ -508,6 +518,7 @@ impl StreamSender {
                 }
                 SourceFrames::NotYet => break,
                 SourceFrames::Gone => {
+                    sometimes(Mark::SenderSourceGone);
                     self.is_gone = true;
                     break;
                 }

@@ -15,9 +15,10 @@ pub struct Distribution {
     responses: u64,
     client_restarts: u64,
     expired: u64,
+    with_expiries: u64,
     with_learners: u64,
     lost: u64,
-    by_class: [(u64, u64); FAULT_CLASSES],
+    by_class: Vec<(u64, u64)>,
 }
 
 impl Distribution {
@@ -32,9 +33,11 @@ impl Distribution {
         self.responses += report.responses;
         self.client_restarts += report.client_restarts;
         self.expired += report.expired;
+        self.with_expiries += u64::from(report.expired > 0);
         self.with_learners += u64::from(report.demoted > 0);
         self.lost += u64::from(report.is_lost);
-        for (sum, count) in self.by_class.iter_mut().zip(report.faults) {
+        self.by_class.resize(FAULT_CLASSES, (0, 0));
+        for (sum, count) in self.by_class.iter_mut().zip(report.faults.iter().copied()) {
             sum.0 += u64::from(count > 0);
             sum.1 += u64::from(count);
         }
@@ -87,12 +90,17 @@ impl fmt::Display for Distribution {
         writeln!(f, "  starts of members: {}", Spread(&self.starts))?;
         writeln!(
             f,
-            "  responses {}, clients continued {}, sessions expired {}, seeds with learners {}, \
-             seeds that lost their quorum for good {}",
-            self.responses, self.client_restarts, self.expired, self.with_learners, self.lost
+            "  responses {}, clients continued {}, sessions expired {} in {} seeds, seeds with \
+             learners {}, seeds that lost their quorum for good {}",
+            self.responses,
+            self.client_restarts,
+            self.expired,
+            self.with_expiries,
+            self.with_learners,
+            self.lost
         )?;
         write!(f, "  faults by class, seeds and times:")?;
-        for (class, (seeds, times)) in FaultClass::ALL.iter().zip(self.by_class) {
+        for (class, (seeds, times)) in FaultClass::ALL.iter().zip(&self.by_class) {
             write!(f, "\n    {:20} {seeds:6} {times:7}", class.name())?;
         }
         Ok(())
