@@ -510,6 +510,11 @@ impl Recorder {
         self.counters.bytes += write.length as u64;
         match write.kind {
             WriteKind::Append { end, boundary } => {
+                assert!(
+                    self.durable <= boundary && boundary <= end,
+                    "A1: durable {} to {boundary} by a write up to {end}",
+                    self.durable
+                );
                 self.written = end;
                 self.durable = boundary;
                 self.stale_end = self.stale_end.max(end);

@@ -179,6 +179,11 @@ pub fn recover(
     let lost = [mark.lost, found].into_iter().flatten();
     let lost = lost.reduce(LostAcks::union);
     let lost = lost.filter(|lost| !lost.is_covered_by(last_term, end));
+    assert!(
+        mark.position <= end || lost.is_some() || last_term > mark.term,
+        "A2: the log ends at {end}, below the mark at {}, and nothing is missing",
+        mark.position
+    );
     mark_findings(known, lost, (end, &above));
     let stale_end = above.extent.max(mark.position).max(end);
     if mark.is_unsynced {

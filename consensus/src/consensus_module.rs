@@ -455,6 +455,17 @@ impl ConsensusModule {
         self.following.leave();
     }
 
+    /// The only way in which the commit position changes.
+    fn raise_commit(&mut self, position: Position, actions: &mut Actions) {
+        assert!(
+            position > self.commit,
+            "C2: commit {} taken back to {position}",
+            self.commit
+        );
+        self.commit = position;
+        actions.push(Action::Commit { position });
+    }
+
     fn halt(&mut self, reason: HaltReason, actions: &mut Actions) {
         if self.role == Role::Leader {
             actions.push(Action::Abdicate);

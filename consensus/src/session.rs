@@ -6,7 +6,6 @@
 
 use core::net::SocketAddr;
 
-use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
@@ -51,7 +50,6 @@ impl Session {
     fn apply_open(&mut self, open: &SessionOpen) -> OpenVerdict {
         let is_takeover = open.connect_epoch > self.connect_epoch;
         if !is_takeover && !self.is_granted(open.connect_epoch, open.incarnation) {
-            sometimes(Mark::OpenPassedOverFenced);
             return OpenVerdict::Fenced;
         }
         if is_takeover {
@@ -168,7 +166,6 @@ impl SessionTable {
             return session.apply_open(open);
         }
         if open.resume_session >= 0 {
-            sometimes(Mark::OpenPassedOverGone);
             return OpenVerdict::Gone;
         }
         if self.is_full() {

@@ -107,8 +107,6 @@ marks! {
     VoteLate,
     /// A candidacy ends because too few have voted in time.
     CandidacyFailed,
-    /// A candidate gives up because its log grew.
-    CandidacyGivenUp,
     /// A member that does not count is asked for its vote, and says nothing.
     VoteUnanswered,
 
@@ -199,16 +197,10 @@ marks! {
     TruncationOutlivesLeader,
     /// What is known of commit from before the start is more than anybody has said since.
     CommitFloorUsed,
-    /// Something placed before is only reported while the leader's list comes.
-    JoiningDrainsAgain,
-    /// A page of the leader's list does not fit the ones before.
-    TermPageRefused,
     /// The leader is heard while the own disk is not ready to join.
     JoiningWaitsForDisk,
     /// The leader has committed more than this member has.
     CommitBeyondOwnLog,
-    /// The chain hash has to be taken forward in more than one cycle.
-    ChainRewoundInSteps,
     /// A follower takes the first entry of a term that was padded.
     PaddedFirstEntryFollowed,
     /// A PAD that begins a term waits for the entry behind it.
@@ -253,8 +245,6 @@ marks! {
     FrameOverruns,
     /// A frame beyond a gap comes twice.
     FrameTwiceBeyondGap,
-    /// A frame of another stream.
-    FrameForeign,
     /// A heartbeat of another stream, or of no place in it.
     HeartbeatForeign,
     /// A gap opens.
@@ -263,8 +253,6 @@ marks! {
     GapClosesAtOnce,
     /// A PAD at the end of a term passes the window, with its header inside.
     PadPassesWindow,
-    /// A fragment comes whose message did not begin here.
-    FragmentWithoutBeginning,
     /// A message is left for a later cycle.
     MessageLeftForLater,
 
@@ -337,18 +325,8 @@ marks! {
     FormationTakesFinal,
 
     // Applying, sessions, egress.
-    /// Applying waits for what is read from the disk.
-    ApplyWaitsForDisk,
     /// A Response waits until a majority is known to have the same output.
     ApplyWaitsForOutput,
-    /// A request that is in the log twice, or whose session is gone, is passed over.
-    RequestPassedOver,
-    /// An entry that opens a session names a process that was replaced since.
-    OpenPassedOverFenced,
-    /// An entry that continues a session comes after its end.
-    OpenPassedOverGone,
-    /// An entry that closes a session comes after its end.
-    ClosePassedOver,
     /// Another process takes over a session.
     SessionTakenOver,
     /// A client's message waits until its leader may take any.
@@ -381,10 +359,6 @@ marks! {
     FarewellAwaitsResponses,
     /// A response waits in its session's ring.
     ResponseQueued,
-    /// A session's ring is full: it is served from the log.
-    ResponseRingFull,
-    /// What a session's ring names has left memory: it is served from the log.
-    ResponseRingOutlived,
     /// A pass over the log serves sessions that lag.
     EgressPass,
     /// A session that lags joins a pass under way.

@@ -264,10 +264,7 @@ impl<S: ClusteredService> Applier<S> {
             };
             let bytes = match store.read(now, reader, span) {
                 LogRead::Frames { bytes, .. } => bytes,
-                LogRead::Pending => {
-                    sometimes(Mark::ApplyWaitsForDisk);
-                    break;
-                }
+                LogRead::Pending => break,
                 LogRead::Damaged => {
                     return Err(NodeFault::DamagedLog {
                         position: self.position,
@@ -302,10 +299,7 @@ impl<S: ClusteredService> Applier<S> {
                         assembler.reset();
                         match stopped {
                             Stepped::Held(held) => self.held = Some(held),
-                            Stepped::Waiting(cause) => {
-                                sometimes(Mark::ApplyWaitsForOutput);
-                                self.waiting = Some(cause);
-                            }
+                            Stepped::Waiting(cause) => self.waiting = Some(cause),
                             Stepped::Applied => {}
                         }
                         break 'calls;
@@ -429,10 +423,7 @@ impl<S: ClusteredService> Step<'_, S> {
             self.sessions
                 .apply_request(header.session, header.number, header.acknowledged);
         match verdict {
-            RequestVerdict::Ignore => {
-                sometimes(Mark::RequestPassedOver);
-                self.container.advance(entry.end);
-            }
+            RequestVerdict::Ignore => self.container.advance(entry.end),
             RequestVerdict::Gap => self.close(entry, CloseReason::SequenceGap, handler)?,
             RequestVerdict::Apply => {
                 let Entry { position, end, .. } = *entry;
@@ -480,6 +471,7 @@ impl<S: ClusteredService> Step<'_, S> {
             }));
         }
         if !handler.may_answer(cause) {
+            sometimes(Mark::ApplyWaitsForOutput);
             return Ok(Stepped::Waiting(cause));
         }
         self.container
@@ -535,7 +527,6 @@ impl<S: ClusteredService> Step<'_, S> {
         handler: &mut impl AppliedHandler,
     ) -> Result<(), NodeFault> {
         let Some(session) = self.sessions.apply_close(entry.header.session) else {
-            sometimes(Mark::ClosePassedOver);
             self.container.advance(entry.end);
             return Ok(());
         };

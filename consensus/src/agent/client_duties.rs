@@ -296,6 +296,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         if !parts.leadership.is_open() {
             return Ok(0);
         }
+        assert!(
+            parts.applier.position() <= parts.module.commit(),
+            "S6: answers up to {} leave, and {} is committed",
+            parts.applier.position(),
+            parts.module.commit()
+        );
         let term = parts.leadership.term();
         let teller = SessionTeller::leading(parts.identity.member, term);
         let mut context = EgressContext {

@@ -150,7 +150,6 @@ impl EgressRows {
             sometimes(Mark::ResponseQueued);
             self.on_sent(index, position);
         } else {
-            sometimes(Mark::ResponseRingFull);
             self.lag(index, position);
         }
     }
@@ -168,7 +167,6 @@ impl EgressRows {
         let Some(position) = self.rings.front(index) else {
             return;
         };
-        sometimes(Mark::ResponseRingOutlived);
         self.rings.clear(index);
         self.lag(index, position);
         self.on_sent(index, position - 1);

@@ -125,7 +125,7 @@ impl<D: Disk> LogStore<D> {
         assert_eq!(
             append,
             recovered.chain.position(),
-            "the chain ends where the log ends"
+            "A4: the chain ends where the log ends"
         );
         Self {
             disk,
@@ -402,10 +402,7 @@ impl<D: Disk> LogStore<D> {
                     self.truncate(position);
                     Some(TruncationStep::Cutting)
                 }
-                Ok(false) => {
-                    sometimes(Mark::ChainRewoundInSteps);
-                    None
-                }
+                Ok(false) => None,
                 Err(failure) => {
                     self.failure.get_or_insert(failure);
                     None

@@ -201,6 +201,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 self.stop_following();
                 self.agreement.begin_term();
                 let parts = &mut self.parts;
+                assert!(
+                    !parts.leadership.is_leading(),
+                    "C5: what a leader knows goes with its term"
+                );
                 let address = parts.identity.members[usize::from(leader)].member;
                 let log = parts.store.log();
                 self.follower

@@ -215,6 +215,11 @@ impl ConsensusModule {
             }
             return;
         }
+        assert_eq!(
+            self.standing,
+            Standing::Voter,
+            "E6: whoever does not count does not stand"
+        );
         self.election.end_round();
         self.election.forget_leader();
         self.role = Role::Candidate;
@@ -228,7 +233,6 @@ impl ConsensusModule {
     }
 
     pub(super) fn give_up_candidacy(&mut self, now: Nanos) {
-        sometimes(Mark::CandidacyGivenUp);
         self.role = Role::Follower;
         self.election.end_round();
         self.reset_election_deadline(now);
@@ -328,6 +332,10 @@ impl ConsensusModule {
     }
 
     fn owe_vote(&mut self, now: Nanos, to: MemberId) {
+        assert!(
+            !self.hears_leader(now),
+            "E4: a vote against a leader that is heard"
+        );
         self.election.owed = Some(to);
         self.reset_election_deadline(now);
     }

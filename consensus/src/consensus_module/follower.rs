@@ -188,7 +188,6 @@ impl ConsensusModule {
             return;
         }
         if !self.take_page(page) {
-            sometimes(Mark::TermPageRefused);
             self.request_page(now, 0, actions);
         } else if page.page + 1 < page.pages {
             self.request_page(now, page.page + 1, actions);
@@ -196,7 +195,6 @@ impl ConsensusModule {
             self.finish_list(now, leader, actions);
         } else {
             // Something placed before is only now reported: drain again.
-            sometimes(Mark::JoiningDrainsAgain);
             self.following.joining = Joining::Draining;
         }
     }
@@ -453,6 +451,12 @@ impl ConsensusModule {
             }
             return;
         };
+        assert!(
+            self.log.term() == self.vote.term() && self.vote.persisted_term() == self.vote.term(),
+            "W2: {} acknowledged before the first entry of term {} is durable",
+            self.log.durable,
+            self.vote.term()
+        );
         self.following.resend_at = now + self.config.heartbeat_interval_ns;
         let message = MemberMessage::AppendPosition {
             term: self.vote.term(),
@@ -562,8 +566,12 @@ impl ConsensusModule {
             if self.following.leader_commit > self.log.append {
                 sometimes(Mark::CommitBeyondOwnLog);
             }
-            self.commit = position;
-            actions.push(Action::Commit { position });
+            assert_eq!(
+                self.log.term(),
+                self.vote.term(),
+                "C3: commit {position} of a term that the log has not reached"
+            );
+            self.raise_commit(position, actions);
         }
     }
 }

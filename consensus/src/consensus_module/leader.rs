@@ -438,8 +438,7 @@ impl ConsensusModule {
         if self.commit < self.leading.base {
             sometimes(Mark::OlderTermsCommitted);
         }
-        self.commit = position;
         self.leading.commit_advanced = now;
-        actions.push(Action::Commit { position });
+        self.raise_commit(position, actions);
     }
 }

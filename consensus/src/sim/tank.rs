@@ -35,6 +35,17 @@ const CYCLES_PER_MOMENT: usize = 10_000;
 /// In one run out of so many the service takes a millisecond over each request.
 const SLOW_SERVICE_SEEDS: u64 = 10;
 
+/// Requests that a client keeps under way, mostly, and at times.
+const WINDOW: i64 = 8;
+const WIDE_WINDOW: i64 = 64;
+
+/// What a client keeps of them at most: less than some want.
+const IN_FLIGHT_MAX: usize = 48;
+const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024;
+
+/// In one run out of so many a member starts late for the first time.
+const LATE_MEMBER_SEEDS: u64 = 24;
+
 /// In one run out of so many reads see a write only once it has completed.
 const LATE_SEEN_SEEDS: u64 = 3;
 
@@ -171,18 +182,11 @@ impl Tank {
         for member in &mut members {
             member.start_at(0);
         }
-        let pace = Pace::draw(options, &mut random);
-        let padded = if random.chance(0.5) { 0.1 } else { 0.6 };
-        let usual = TankClientPlan {
-            index: 0,
-            goal: options.requests,
-            is_direct: options.responses == ResponsesMode::Direct,
-            leaves: false,
-            may_expire,
-            silence: (Nanos::MAX, 0),
-            pace,
-            padded,
-        };
+        if is_faulty && seed % LATE_MEMBER_SEEDS == 9 {
+            let at = random.range(2_200..3_200) as Nanos * MILLISECOND;
+            members[0].start_at(at);
+        }
+        let usual = usual_plan(options, may_expire, &mut random);
         let clients = (0..options.clients)
             .map(|index| open_client(&network, &config, index, usual, random.fork()))
             .collect();
@@ -372,6 +376,24 @@ impl Tank {
     }
 }
 
+/// What clients do, but for what each of them does otherwise.
+fn usual_plan(options: &TankOptions, may_expire: bool, random: &mut Prng) -> TankClientPlan {
+    let pace = Pace::draw(options, random);
+    let padded = if random.chance(0.5) { 0.1 } else { 0.6 };
+    let is_wide = random.chance(0.2);
+    TankClientPlan {
+        index: 0,
+        goal: options.requests,
+        is_direct: options.responses == ResponsesMode::Direct,
+        leaves: false,
+        may_expire,
+        silence: (Nanos::MAX, 0),
+        pace,
+        window: if is_wide { WIDE_WINDOW } else { WINDOW },
+        padded,
+    }
+}
+
 /// A client that does as is usual, or less of it and leaves.
 fn open_client(
     network: &SimNetwork,
@@ -399,6 +421,8 @@ fn open_client(
         connect_timeout_ns: 60 * MILLISECOND,
         resend_timeout_ns: 250 * MILLISECOND,
         leader_timeout_ns: 350 * MILLISECOND,
+        in_flight_max: IN_FLIGHT_MAX,
+        in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
         ..ClientConfig::default()
     };
     let identity = ClientIdentity::of_seed(random.next_u64());

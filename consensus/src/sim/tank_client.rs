@@ -21,9 +21,6 @@ use super::tank_options::TankOptions;
 use super::tank_service::{Request, Response, response_count};
 use super::{Broken, Rule};
 
-/// Requests a tank client keeps under way.
-const WINDOW: i64 = 8;
-
 /// Longest padding of a request, so that some are fragmented.
 const PADDING_MAX: u64 = 3_000;
 
@@ -83,6 +80,8 @@ pub struct TankClientPlan {
     pub silence: (Nanos, Nanos),
     /// How fast it makes requests.
     pub pace: Pace,
+    /// Requests it keeps under way.
+    pub window: i64,
     /// How many of its requests are long, as a share.
     pub padded: f64,
 }
@@ -176,7 +175,7 @@ impl TankClient {
     /// How often the cluster closed a session of its because it fell silent.
     #[must_use]
     pub const fn expiries(&self) -> u64 {
-        self.expiries
+        self.expiries + self.has_expired as u64
     }
 
     /// Its session has expired: a new one goes on with the requests that nothing is known of.
@@ -204,6 +203,7 @@ impl TankClient {
         self.coverage.add_client(&old);
         self.identity = identity;
         self.has_expired = false;
+        self.expiries += 1;
         self.owed_before += (1..=done)
             .map(|n| u64::from(response_count(n)))
             .sum::<u64>();
@@ -412,7 +412,7 @@ impl TankClient {
     fn may_offer(&self) -> bool {
         !self.has_expired
             && self.offered < self.plan.goal
-            && self.in_flight() < WINDOW
+            && self.in_flight() < self.plan.window
             && self.is_begun
     }
 
@@ -498,7 +498,6 @@ impl TankClient {
             plan,
             has_left,
             has_expired,
-            expiries,
             expires_until,
             lives,
             life,
@@ -544,7 +543,6 @@ impl TankClient {
                 reason: CloseReason::Expired,
             } if now < *expires_until => {
                 *has_expired = true;
-                *expiries += 1;
             }
             EgressEvent::Closed { reason } => {
                 let what = format!("client {index} was closed: {reason:?}");

@@ -55,7 +55,8 @@ struct State {
     now: Cell<Nanos>,
     drift: Cell<Drift>,
     fuse: Cell<Option<Fuse>>,
-    is_dead: Cell<bool>,
+    /// How the process ended in the middle of its cycle, if it did.
+    death: Cell<Option<Crash>>,
 }
 
 /// See the module. A handle: all clones are the same host.
@@ -114,7 +115,7 @@ impl TankHost {
     /// Another process begins.
     pub fn begin(&self) {
         self.state.fuse.set(None);
-        self.state.is_dead.set(false);
+        self.state.death.set(None);
     }
 
     /// An operation is handed to the disk. How the process ends before it is, if it does, and the
@@ -126,7 +127,7 @@ impl TankHost {
             return None;
         }
         self.state.fuse.set(None);
-        self.state.is_dead.set(true);
+        self.state.death.set(Some(fuse.crash));
         Some((fuse.crash, fuse.seed))
     }
 
@@ -134,7 +135,13 @@ impl TankHost {
     /// happens.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        self.state.is_dead.get()
+        self.state.death.get().is_some()
+    }
+
+    /// How it has.
+    #[must_use]
+    pub fn death(&self) -> Option<Crash> {
+        self.state.death.get()
     }
 }
 

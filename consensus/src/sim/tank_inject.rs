@@ -117,38 +117,47 @@ impl Tank {
             FaultClass::SelfCopy => self.send_accident(id, Accident::SelfCopy),
             FaultClass::Foreign => self.mix_up(id),
             FaultClass::StaleBackup => self.send_backup(id),
-            FaultClass::ClockJump => {
-                let magnitude = 10_i64.pow(self.random.range(0..8) as u32);
-                let error = self.random.range(1..10) as i64 * magnitude * MILLISECOND;
-                let sign = if self.random.chance(0.5) { 1 } else { -1 };
-                self.members[id].set_clock(sign * error);
-                true
-            }
-            FaultClass::PauseClient | FaultClass::SlowReader => {
-                let until = self.now + self.a_while(2_500);
-                let client = self.random.range(0..self.clients.len() as u64) as usize;
-                match class {
-                    FaultClass::PauseClient => self.clients[client].pause(until),
-                    _ => self.clients[client].read_nothing(until),
-                }
-                true
-            }
-            FaultClass::ClockDrift => {
-                let rate = self.random.range(0..2 * DRIFT_MAX) as i64 - DRIFT_MAX as i64;
-                self.members[id].set_clock_rate(self.now, rate);
-                true
-            }
-            FaultClass::CrashInCycle => {
-                let (operations, seed) = (self.random.range(0..6), self.random.next_u64());
-                let crash = match self.any_crash() {
-                    Crash::PowerLoss if !self.members[id].is_unsynced() => Crash::PowerLoss,
-                    _ => Crash::Kill,
-                };
-                self.members[id].crash_in_cycle(operations, crash, seed);
-                true
-            }
+            FaultClass::ClockJump | FaultClass::ClockDrift => self.trouble_clock(class, id),
+            FaultClass::PauseClient | FaultClass::SlowReader => self.trouble_client(class),
+            FaultClass::CrashInCycle => self.crash_in_cycle(id),
             FaultClass::Stranger => self.hear_strangers(id),
         }
+    }
+
+    fn trouble_clock(&mut self, class: FaultClass, id: usize) -> bool {
+        if class == FaultClass::ClockDrift {
+            let rate = self.random.range(0..2 * DRIFT_MAX) as i64 - DRIFT_MAX as i64;
+            self.members[id].set_clock_rate(self.now, rate);
+            return true;
+        }
+        let magnitude = 10_i64.pow(self.random.range(0..8) as u32);
+        let error = self.random.range(1..10) as i64 * magnitude * MILLISECOND;
+        let sign = if self.random.chance(0.5) { 1 } else { -1 };
+        self.members[id].set_clock(sign * error);
+        true
+    }
+
+    fn trouble_client(&mut self, class: FaultClass) -> bool {
+        let until = self.now + self.a_while(2_500);
+        let client = self.random.range(0..self.clients.len() as u64) as usize;
+        match class {
+            FaultClass::PauseClient => self.clients[client].pause(until),
+            _ => self.clients[client].read_nothing(until),
+        }
+        true
+    }
+
+    fn crash_in_cycle(&mut self, id: usize) -> bool {
+        let (operations, seed) = (self.random.range(0..6), self.random.next_u64());
+        let crash = match self.any_crash() {
+            Crash::PowerLoss if !self.members[id].is_unsynced() => Crash::PowerLoss,
+            _ => Crash::Kill,
+        };
+        if self.members[id].is_unheard() {
+            return false;
+        }
+        self.members[id].crash_in_cycle(operations, crash, seed);
+        true
     }
 
     /// Ends a member that is up; it starts again after a while.

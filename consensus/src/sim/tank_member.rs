@@ -78,6 +78,7 @@ pub struct TankMember {
     start_at: Option<Nanos>,
     paused_until: Nanos,
     full_until: Nanos,
+    stalled_until: Nanos,
     planted: Option<PlantedFault>,
     wall_offset: i64,
     diverges_at: i64,
@@ -143,6 +144,7 @@ impl TankMember {
             start_at: None,
             paused_until: 0,
             full_until: 0,
+            stalled_until: 0,
             planted,
             wall_offset: TRUE_WALL_OFFSET + error,
             diverges_at: 0,
@@ -268,7 +270,8 @@ impl TankMember {
         };
         self.held = node.parts().store.durable();
         self.coverage.add_node(&node);
-        self.last_life = Some(LastLife::of(&node, crash, &self.promise));
+        let kind = self.host.death().unwrap_or(crash);
+        self.last_life = Some(LastLife::of(&node, kind, &self.promise));
         drop(node);
         network.close(self.member());
         network.close(self.ingress());
@@ -344,7 +347,8 @@ impl TankMember {
     /// The disk completes nothing before `until`.
     pub fn stall_disk(&mut self, until: Nanos) {
         self.promise.excuse(until);
-        self.disk.stall_until(until);
+        self.stalled_until = self.stalled_until.max(until);
+        self.disk.stall_until(self.stalled_until);
     }
 
     /// The disk is slow from now on, or not.
@@ -452,6 +456,7 @@ impl TankMember {
         self.set_clock_rate(now, 0);
         self.accident = None;
         self.crash_in_start = None;
+        self.stalled_until = now;
         self.disk.stall_until(now);
         self.slow_disk(false);
         self.end_failures();

@@ -351,7 +351,6 @@ impl Assembly {
             self.is_begun = true;
         } else if !self.is_begun {
             // The rest of a message that began before this image did, or was too long.
-            sometimes(Mark::FragmentWithoutBeginning);
             counters.fragments_dropped += 1;
             return None;
         }

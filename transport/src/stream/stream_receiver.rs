@@ -220,7 +220,6 @@ impl StreamReceiver {
                 self.counters.overruns += 1;
             }
             Placement::Foreign => {
-                sometimes(Mark::FrameForeign);
                 self.counters.foreign += 1;
                 return placement;
             }
