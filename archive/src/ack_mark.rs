@@ -151,6 +151,10 @@ pub(crate) fn decode(record: &Record) -> Option<AckRecord> {
     (is_plain && encode(&mark) == *record).then_some(mark)
 }
 
+/// Growths of the durable log after an unflushed mark, of which the last is of a write that was
+/// begun after it: the first may have been on its way with the one that completed just before.
+const FLUSHES: u32 = 3;
+
 /// How the newest submitted mark was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Written {
@@ -168,6 +172,9 @@ pub struct AckMark {
     mark: AckRecord,
     written: Written,
     submitted_at: Option<Nanos>,
+    /// Of an unflushed mark: the newest durable position seen since it was written, and how often
+    /// that has grown.
+    flushed_by: (Position, u32),
     /// Since when there has been more to say than `mark` says.
     stale_since: Option<Nanos>,
     next_deadline: Option<Nanos>,
@@ -181,6 +188,7 @@ impl AckMark {
             mark,
             written: Written::Synced,
             submitted_at: None,
+            flushed_by: (0, 0),
             stale_since: None,
             next_deadline: None,
             failed: None,
@@ -240,6 +248,7 @@ impl AckMark {
         if self.failed.is_some() || self.slots.is_writing() {
             return 0;
         }
+        self.note_flush(acked.durable);
         if acked.position > self.mark.position || acked.commit > self.mark.commit {
             self.stale_since.get_or_insert(now);
         }
@@ -261,6 +270,20 @@ impl AckMark {
             Durability::Synced | Durability::Cached => Mark::MarkSyncedWhenIdle,
         });
         usize::from(self.submit(now, record, durability, disk))
+    }
+
+    /// An unflushed mark is on stable storage once a synced write of the log has completed that was
+    /// begun after it: the second at the latest, for one is under way at a time. From then on the
+    /// other slot is written. Were it always the same one, a crash that tears its last write would
+    /// leave a mark as old as the load has lasted.
+    const fn note_flush(&mut self, durable: Position) {
+        if durable <= self.flushed_by.0 || self.mark.is_unsynced || self.slots.is_writing() {
+            return;
+        }
+        self.flushed_by = (durable, self.flushed_by.1 + 1);
+        if self.flushed_by.1 == FLUSHES && matches!(self.written, Written::Unflushed) {
+            self.slots.confirm();
+        }
     }
 
     /// When the next write is due, and how it is to be made.
@@ -374,6 +397,7 @@ impl AckMark {
         if self.slots.on_completion(completion.token).is_none() {
             return false;
         }
+        self.flushed_by.1 = 0;
         if let Err(error) = &completion.result {
             sometimes(Mark::MarkWriteFailed);
             self.failed = Some(error.clone());
@@ -428,6 +452,60 @@ mod tests {
             ..record
         };
         assert_eq!(mark.record(), expected);
+    }
+
+    #[test]
+    fn under_a_load_without_a_pause_a_torn_mark_leaves_the_one_before_it() {
+        for seed in 0..64 {
+            let mut disk = SimDisk::new(SimDiskConfig::default());
+            let first = AckRecord {
+                position: 32,
+                ..AckRecord::default()
+            };
+            let slots = SlotFile::create(&mut disk, &ACK_MARK_FILE, &encode(&first)).unwrap();
+            let mut mark = AckMark::new(slots, first);
+            let log = disk.create("log", 1 << 20).unwrap();
+            let page = lockstep_transport::concurrent::AtomicBuffer::allocate(4096).unwrap();
+            let mut now = 0;
+            let mut written = 0;
+            for write in 1..400 {
+                // A synced write of the log, then the mark if it is due, all complete.
+                let operation = crate::disk::DiskOp::Write {
+                    token: 1 << 60 | write,
+                    file: log,
+                    offset: 0,
+                    block: page.kernel_block(0, 4096),
+                    durability: Durability::Synced,
+                };
+                disk.submit(now, operation).unwrap();
+                now += 1_000_000;
+                while let Some(done) = disk.poll_completion(now) {
+                    mark.on_completion(&done);
+                }
+                let durable = 32 * write as Position;
+                let acked = AckedPosition {
+                    position: durable,
+                    term: 1,
+                    commit: 0,
+                    durable,
+                };
+                let before = mark.position();
+                if mark.do_work(now, acked, None, &mut disk) > 0 {
+                    written = before;
+                }
+            }
+            mark.submitted_at = None;
+            let acked = AckedPosition {
+                position: 1 << 15,
+                term: 1,
+                commit: 0,
+                durable: 1 << 15,
+            };
+            mark.do_work(now + STALE_MAX_NS, acked, None, &mut disk);
+            disk.crash(seed);
+            let found = disk.durable_mark().unwrap().position;
+            assert!(found >= written, "{found} found, {written} before the last");
+        }
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub struct SlotFile {
     /// The slot whose content is known to be on stable storage. It is never the one written
     /// to: however many unflushed writes a crash tears, this one remains.
     synced_slot: u64,
+    /// The slot that was written last.
+    newest_slot: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +184,7 @@ impl SlotFile {
             in_flight: None,
             is_half: false,
             synced_slot: slot,
+            newest_slot: slot,
         })
     }
 
@@ -196,6 +199,7 @@ impl SlotFile {
             let bytes = self.block.bytes(0, BLOCK_LENGTH);
             disk.write(self.file, offset_of(slot), bytes)?;
             self.synced_slot = slot;
+            self.newest_slot = slot;
         }
         Ok(())
     }
@@ -282,10 +286,17 @@ impl SlotFile {
     pub fn on_completion(&mut self, token: Token) -> Option<bool> {
         let write = self.in_flight.filter(|write| write.token == token)?;
         self.in_flight = None;
+        self.newest_slot = write.slot;
         if write.is_synced {
             self.synced_slot = write.slot;
         }
         Some(!self.is_half)
+    }
+
+    /// What was written last has reached stable storage with a later write of another file: the
+    /// next write goes to the other slot.
+    pub const fn confirm(&mut self) {
+        self.synced_slot = self.newest_slot;
     }
 
     /// Whether a hot write is not complete yet.

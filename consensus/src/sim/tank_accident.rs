@@ -76,16 +76,22 @@ pub enum RotKind {
     Misdirected,
 }
 
-/// Rots the log of `member` somewhere below the ack mark that its stable storage holds. Returns
-/// where.
-pub fn rot_log(member: &TankMember, kind: RotKind, random: &mut Prng) -> Vec<LogRange> {
+/// Rots the log of `member` somewhere below the ack mark that its stable storage holds, and below
+/// `limit`. Returns where.
+pub fn rot_log(
+    member: &TankMember,
+    kind: RotKind,
+    limit: Position,
+    random: &mut Prng,
+) -> Vec<LogRange> {
     let Some(mark) = member.disk().durable_mark() else {
         return Vec::new();
     };
+    let mark = mark.position.min(limit);
     match kind {
-        RotKind::Any => rot_anything(member, mark.position, random),
-        RotKind::LostWrite => lose_write(member, mark.position, random),
-        RotKind::Misdirected => misdirect(member, mark.position, random),
+        RotKind::Any => rot_anything(member, mark, random),
+        RotKind::LostWrite => lose_write(member, mark, random),
+        RotKind::Misdirected => misdirect(member, mark, random),
     }
     .unwrap_or_default()
 }

@@ -310,7 +310,10 @@ impl Tank {
             return false;
         }
         let held = self.members[id].held();
-        let ranges = rot_log(&self.members[id], kind, &mut self.random);
+        // What nobody has committed has no copy yet that the oracles could know for the right one;
+        // it rots while its member is down.
+        let limit = self.oracle.committed() as i64;
+        let ranges = rot_log(&self.members[id], kind, limit, &mut self.random);
         for range in &ranges {
             self.atlas.rot_log(id, held, *range);
         }
@@ -423,7 +426,7 @@ impl Tank {
                     Accident::Rot => {
                         let committed = self.oracle.committed() as i64;
                         rot_above_mark(member, committed, &mut self.random).map_or_else(
-                            || rot_log(member, RotKind::Any, &mut self.random),
+                            || rot_log(member, RotKind::Any, i64::MAX, &mut self.random),
                             |range| vec![range],
                         )
                     }
