@@ -4,6 +4,7 @@
 //! *node tank* runs whole nodes and finds what falls between the parts. Product code depends on
 //! neither.
 
+mod client_inbox;
 mod client_twin;
 mod core_log;
 mod core_network;
@@ -11,6 +12,7 @@ mod core_node;
 mod core_oracle;
 pub mod core_tank;
 mod planted;
+mod replay;
 mod rule;
 pub mod service_time;
 pub mod tank;

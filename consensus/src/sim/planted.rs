@@ -93,7 +93,7 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         name: "resume-without-epoch",
         what: "a client's new process passes for the one before it",
         tanks: NODE,
-        rules: &[Rule::Answers, Rule::Fencing],
+        rules: &[Rule::Answers, Rule::Fencing, Rule::Sessions],
         assertions: &[],
     },
     Planting {
@@ -163,7 +163,7 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         name: "duplicates-applied",
         what: "a request that comes again is appended and applied again",
         tanks: NODE,
-        rules: &[Rule::Answers],
+        rules: &[Rule::Answers, Rule::Replay, Rule::EqualStates],
         assertions: &[],
     },
     Planting {

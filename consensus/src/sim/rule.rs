@@ -34,6 +34,10 @@ pub enum Rule {
     AnsweredIsCommitted,
     /// A client is handed every answer once and in order.
     Answers,
+    /// The log, and what clients are handed, is what a replay says.
+    Replay,
+    /// What began after another operation had returned stands behind it in the log.
+    RealTime,
     /// No request and no answer fails without a cause.
     Refusals,
     /// A session ends only for a cause.
@@ -66,7 +70,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::E1,
         Self::C1,
         Self::C2,
@@ -80,6 +84,8 @@ impl Rule {
         Self::OneLog,
         Self::AnsweredIsCommitted,
         Self::Answers,
+        Self::Replay,
+        Self::RealTime,
         Self::Refusals,
         Self::Sessions,
         Self::Timeouts,
@@ -113,6 +119,8 @@ impl Rule {
             Self::OneLog => "oracle 1 one log",
             Self::AnsweredIsCommitted => "oracle 3 answered is committed",
             Self::Answers => "oracle 4 answers once in order",
+            Self::Replay => "oracle 4 replay",
+            Self::RealTime => "oracle 5 real-time order",
             Self::Refusals => "no refusal without cause",
             Self::Sessions => "no session closed without cause",
             Self::Timeouts => "6.6 session timeouts",

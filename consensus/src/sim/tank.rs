@@ -18,6 +18,7 @@ use lockstep_transport::sim::{LinkProfile, SimNetwork};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
 use super::client_twin::ClientRestarts;
+use super::replay::ReplayOracle;
 use super::tank_atlas::Atlas;
 use super::tank_client::{Pace, TankClient, TankClientPlan};
 use super::tank_member::TankMember;
@@ -58,6 +59,8 @@ pub(super) struct Tank {
     pub(super) members: Vec<TankMember>,
     pub(super) clients: Vec<TankClient>,
     pub(super) oracle: LogOracle,
+    /// Not where a service diverges: what a replay says may be said by nobody then.
+    replay: Option<ReplayOracle>,
     pub(super) atlas: Atlas,
     pub(super) plan: FaultPlan,
     /// Links that are cut, and until when.
@@ -199,6 +202,10 @@ impl Tank {
             random,
             network,
             oracle: LogOracle::new(member_count),
+            replay: (!options.diverging).then(|| {
+                let is_logged = options.responses != ResponsesMode::Direct;
+                ReplayOracle::new(member_count, config.sessions_max, is_logged)
+            }),
             atlas: Atlas::new(member_count, plan.may_lose_all()),
             plan,
             cuts: Vec::new(),
@@ -293,6 +300,7 @@ impl Tank {
         for id in 0..self.members.len() {
             self.oracle.look(id, &self.members, &self.atlas)?;
         }
+        self.replay()?;
         for client in &self.clients {
             if let Some(broken) = client.violation() {
                 return Err(broken.clone());
@@ -304,6 +312,24 @@ impl Tank {
                     self.oracle.committed()
                 );
                 return Err(Rule::AnsweredIsCommitted.broken(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Replays what is new in the log, and compares it with members and clients.
+    fn replay(&mut self) -> Result<(), Broken> {
+        let Some(replay) = self.replay.as_mut() else {
+            return Ok(());
+        };
+        replay.advance(self.oracle.log())?;
+        for (id, member) in self.members.iter().enumerate() {
+            replay.look(id, member)?;
+        }
+        for client in &mut self.clients {
+            let index = client.index();
+            for news in client.take_news() {
+                replay.hear(index, &news)?;
             }
         }
         Ok(())

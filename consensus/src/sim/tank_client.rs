@@ -15,10 +15,12 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{SimNetwork, SimPort};
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 
+use super::client_inbox::{ClientInbox, ClientNews};
 use super::client_twin::{ClientTwin, Restart};
+use super::replay::Answer;
 use super::tank_coverage::Coverage;
 use super::tank_options::TankOptions;
-use super::tank_service::{Request, Response, response_count};
+use super::tank_service::{Request, response_count};
 use super::{Broken, Rule};
 
 /// Longest padding of a request, so that some are fragmented.
@@ -101,13 +103,9 @@ pub struct TankClient {
     life: u64,
     /// It has seen that it is connected, and numbers on from there.
     is_begun: bool,
-    /// Of each process that was connected: the last number that is not its own, and the process.
-    lives: Vec<(i64, u64)>,
     twin: Option<ClientTwin>,
     offered: i64,
-    /// The response owed next, as (number, ordinal).
-    owed: (i64, u32),
-    received: u64,
+    inbox: ClientInbox,
     has_left: bool,
     has_expired: bool,
     /// Sessions of its that the cluster closed because it fell silent.
@@ -119,7 +117,6 @@ pub struct TankClient {
     next_offer: Nanos,
     paused_until: Nanos,
     reads_nothing_until: Nanos,
-    last_position: i64,
     violation: Option<Broken>,
     payload: Vec<u8>,
     /// What its processes reached that have ended.
@@ -143,11 +140,9 @@ impl TankClient {
             identity,
             life: 0,
             is_begun: true,
-            lives: vec![(0, 0)],
             twin: None,
             offered: 0,
-            owed: first_owed(1),
-            received: 0,
+            inbox: ClientInbox::new(plan.index, plan.is_direct),
             has_left: false,
             has_expired: false,
             expiries: 0,
@@ -156,7 +151,6 @@ impl TankClient {
             next_offer: 0,
             paused_until: 0,
             reads_nothing_until: 0,
-            last_position: 0,
             violation: None,
             payload: Vec::new(),
             coverage: Coverage::default(),
@@ -209,10 +203,9 @@ impl TankClient {
             .sum::<u64>();
         self.plan.goal -= done;
         self.life += 1;
-        self.lives.clear();
+        self.inbox.begin_session();
         self.is_begun = false;
         self.offered = 0;
-        self.owed = first_owed(1);
     }
 
     /// Requests of the present session that are through.
@@ -220,7 +213,7 @@ impl TankClient {
         let answered = if self.plan.is_direct {
             self.client.applied_number()
         } else {
-            self.owed.0 - 1
+            self.inbox.owed().0 - 1
         };
         answered.min(self.plan.goal)
     }
@@ -229,7 +222,7 @@ impl TankClient {
         let is_answered = if self.plan.is_direct {
             self.client.applied_number() >= self.plan.goal
         } else {
-            self.owed.0 > self.plan.goal
+            self.inbox.owed().0 > self.plan.goal
         };
         self.has_left || (self.offered == self.plan.goal && is_answered)
     }
@@ -243,7 +236,7 @@ impl TankClient {
         let all: u64 = (1..=self.plan.goal)
             .map(|number| u64::from(response_count(number)))
             .sum();
-        (all + self.owed_before).saturating_sub(self.received)
+        (all + self.owed_before).saturating_sub(self.inbox.received())
     }
 
     /// What its processes have reached.
@@ -317,7 +310,7 @@ impl TankClient {
     /// A new process was connected: it numbers on from what was applied.
     fn begin_life(&mut self) {
         let base = self.client.applied_number();
-        self.lives.push((base, self.life));
+        self.inbox.begin_life(base, self.life);
         self.is_begun = true;
         self.offered = base;
     }
@@ -365,13 +358,24 @@ impl TankClient {
     /// Responses received.
     #[must_use]
     pub const fn received(&self) -> u64 {
-        self.received
+        self.inbox.received()
     }
 
     /// Greatest position a response was received for.
     #[must_use]
     pub const fn last_position(&self) -> i64 {
-        self.last_position
+        self.inbox.last_position()
+    }
+
+    /// Which client it is.
+    #[must_use]
+    pub const fn index(&self) -> u64 {
+        self.plan.index
+    }
+
+    /// What it did and was handed since it was asked last, in order; nothing of direct responses.
+    pub fn take_news(&mut self) -> impl Iterator<Item = ClientNews> + '_ {
+        self.inbox.take_news()
     }
 
     /// What went wrong, if anything did.
@@ -390,7 +394,7 @@ impl TankClient {
             self.twin.as_ref().map(ClientTwin::describe),
             self.offered,
             self.plan.goal,
-            self.owed,
+            self.inbox.owed(),
             self.client.state()
         )
     }
@@ -441,6 +445,7 @@ impl TankClient {
                 OfferResult::Accepted(number) => {
                     self.offered += 1;
                     self.next_offer = self.plan.pace.next(now, &mut self.random);
+                    self.inbox.note_made(self.name_of(self.life), number);
                     if number != self.offered {
                         let what = format!("request {} was numbered {number}", self.offered);
                         self.fail(Rule::Answers, what);
@@ -464,7 +469,7 @@ impl TankClient {
         if self.plan.is_direct {
             self.offered - self.client.applied_number()
         } else {
-            self.offered + 1 - self.owed.0
+            self.offered + 1 - self.inbox.owed().0
         }
     }
 
@@ -491,15 +496,12 @@ impl TankClient {
     fn poll(&mut self, now: Nanos) -> usize {
         let Self {
             client,
-            owed,
-            received,
-            last_position,
+            inbox,
             violation,
             plan,
             has_left,
             has_expired,
             expires_until,
-            lives,
             life,
             ..
         } = self;
@@ -509,30 +511,19 @@ impl TankClient {
             EgressEvent::Response {
                 number,
                 position,
+                cause,
                 payload,
                 ..
             } => {
-                let seen = Response::decode(payload);
-                let passed = plan.is_direct.then_some(seen).flatten();
-                while passed.is_some_and(|seen| (seen.number, seen.ordinal) > *owed) {
-                    *owed = owed_after(*owed);
-                }
-                let of = lives.iter().rev().find(|(base, _)| *base < owed.0);
-                let expected = Response {
-                    client: index | of.map_or(0, |(_, life)| *life) << 32,
-                    number: owed.0,
-                    ordinal: owed.1,
+                let answer = Answer {
+                    position,
+                    cause,
+                    number,
+                    bytes: payload.to_vec(),
                 };
-                if seen != Some(expected) || number != owed.0 {
-                    let what = format!(
-                        "client {index} was owed {owed:?} and got {seen:?} as the answer to \
-                         {number} at {position}"
-                    );
-                    violation.get_or_insert(Rule::Answers.broken(what));
+                if let Err(broken) = inbox.on_response(answer) {
+                    violation.get_or_insert(broken);
                 }
-                *received += 1;
-                *last_position = (*last_position).max(position);
-                *owed = owed_after(*owed);
             }
             EgressEvent::ResponseFailed { number, reason, .. } => {
                 let what = format!("the answer to {number} failed: {reason:?}");
@@ -560,21 +551,4 @@ impl TankClient {
         }
         work
     }
-}
-
-/// The response owed after this one.
-fn owed_after((number, ordinal): (i64, u32)) -> (i64, u32) {
-    if ordinal + 1 < response_count(number) {
-        (number, ordinal + 1)
-    } else {
-        first_owed(number + 1)
-    }
-}
-
-/// The first response owed for request `number` or a later one that has any.
-fn first_owed(mut number: i64) -> (i64, u32) {
-    while response_count(number) == 0 {
-        number += 1;
-    }
-    (number, 0)
 }

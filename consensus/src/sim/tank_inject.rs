@@ -394,7 +394,8 @@ impl Tank {
             let started = self.members[id].start(&self.network);
             self.oracle.on_restart(id);
             if !self.atlas.is_demoted(id) {
-                self.members[id].check_start(mark)?;
+                let is_rotten = self.atlas.is_rotten(id);
+                self.members[id].check_start(mark, is_rotten)?;
             }
             match started {
                 Ok(()) if !self.members[id].has_forfeited() => self.atlas.on_start(id),

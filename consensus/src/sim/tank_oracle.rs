@@ -46,6 +46,12 @@ impl LogOracle {
         self.log.get(from as usize..to as usize)
     }
 
+    /// All that is committed.
+    #[must_use]
+    pub fn log(&self) -> &[u8] {
+        &self.log
+    }
+
     /// Hash of everything committed.
     #[must_use]
     pub const fn hash(&self) -> u64 {

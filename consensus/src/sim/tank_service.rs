@@ -1,5 +1,6 @@
 //! The service that the node tank runs: answers request n with (n mod 4) responses, and keeps a
-//! hash of everything it was told, in order, as its state.
+//! hash of everything it was told, in order, as its state. Answers depend on the state: on how
+//! many requests there were, and on who wrote the request's register before.
 
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
@@ -53,13 +54,16 @@ pub struct Response {
 }
 
 impl Response {
-    /// Encodes the response.
+    /// Encodes the response, given the state that it depends on: the count of requests, and what
+    /// the register held before.
     #[must_use]
-    pub fn encode(&self) -> [u8; 20] {
-        let mut bytes = [0; 20];
+    pub fn encode(&self, count: u64, before: u64) -> [u8; 40] {
+        let mut bytes = [0; 40];
         bytes[0..8].copy_from_slice(&self.client.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.number.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.ordinal.to_le_bytes());
+        bytes[16..24].copy_from_slice(&count.to_le_bytes());
+        bytes[24..32].copy_from_slice(&before.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.ordinal.to_le_bytes());
         bytes
     }
 
@@ -69,7 +73,7 @@ impl Response {
         Some(Self {
             client: u64::from_le_bytes(*bytes.first_chunk()?),
             number: i64::from_le_bytes(*bytes.get(8..)?.first_chunk()?),
-            ordinal: u32::from_le_bytes(*bytes.get(16..)?.first_chunk()?),
+            ordinal: u32::from_le_bytes(*bytes.get(32..)?.first_chunk()?),
         })
     }
 }
@@ -79,11 +83,15 @@ impl Response {
 const LONG_REQUESTS: u64 = 32;
 const LONG_TIMES: Nanos = 12;
 
+/// Registers that requests write, by their number.
+const REGISTERS: i64 = 8;
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct TankService {
     hash: u64,
     requests: u64,
+    registers: [u64; REGISTERS as usize],
     /// Of the first client, the request that is answered wrongly; 0 for none.
     diverges_at: i64,
     service_ns: Nanos,
@@ -133,6 +141,8 @@ impl ClusteredService for TankService {
             return;
         };
         self.note(request.client << 32 ^ request.number as u64 ^ message.len() as u64);
+        let register = &mut self.registers[request.number.rem_euclid(REGISTERS) as usize];
+        let before = std::mem::replace(register, request.client << 32 ^ request.number as u64);
         for ordinal in 0..response_count(request.number) {
             let Request { client, mut number } = request;
             if client == 0 && number == self.diverges_at {
@@ -143,7 +153,7 @@ impl ClusteredService for TankService {
                 number,
                 ordinal,
             };
-            let sent = cluster.respond(session, &response.encode());
+            let sent = cluster.respond(session, &response.encode(self.requests, before));
             assert!(sent.is_ok(), "four small responses are within every limit");
         }
     }

@@ -70,6 +70,8 @@ pub struct LastLife {
     durable: Position,
     append: Position,
     is_truncating: bool,
+    /// It was short of something that it had acknowledged, or its disk failed.
+    is_excused: bool,
     marked: Position,
 }
 
@@ -78,11 +80,13 @@ impl LastLife {
     #[must_use]
     pub fn of(node: &TankNode, crash: Crash, promise: &MarkPromise) -> Self {
         let store = &node.parts().store;
+        let is_damaged = node.parts().module.is_damaged();
         Self {
             crash,
             durable: store.durable(),
             append: store.append(),
             is_truncating: store.is_truncating(),
+            is_excused: is_damaged || node.fault().is_some(),
             marked: promise.position(),
         }
     }
@@ -113,6 +117,7 @@ impl LastLife {
         id: usize,
         mark: Option<AckRecord>,
         member: &TankMember,
+        is_rotten: bool,
     ) -> Result<(), Broken> {
         let Some(node) = member.node() else {
             return Ok(());
@@ -124,6 +129,16 @@ impl LastLife {
                 "member {id} had its log durable up to {}, has it up to {durable} after a start, \
                  and does not know that it lost any",
                 self.durable
+            )));
+        }
+        let is_sound = !self.is_excused && !member.is_unsynced() && !is_rotten;
+        let lost = member.disk().durable_mark().and_then(|mark| mark.lost);
+        let lost = lost.map_or(0, |lost| lost.position);
+        if is_sound && lost > self.append {
+            return Err(Rule::CutOff.broken(format!(
+                "the log of member {id} ended at {}, nothing happened to it, and a start that ends \
+                 at {durable} takes what it finds up to {lost} for lost",
+                self.append
             )));
         }
         if durable > self.append {
@@ -181,14 +196,15 @@ impl TankMember {
         })
     }
 
-    /// It was started on its directory, which said `mark` before.
+    /// It was started on its directory, which said `mark` before, and of which something has
+    /// rotted if it `is_rotten`.
     ///
     /// # Errors
     /// The start did not make of it what it must.
-    pub fn check_start(&self, mark: Option<AckRecord>) -> Result<(), Broken> {
+    pub fn check_start(&self, mark: Option<AckRecord>, is_rotten: bool) -> Result<(), Broken> {
         let life = self.last_life.filter(|_| !self.has_forfeited());
         life.map_or(Ok(()), |life| {
-            life.check_start(self.config.member.into(), mark, self)
+            life.check_start(self.config.member.into(), mark, self, is_rotten)
         })
     }
 }
@@ -219,6 +235,7 @@ mod tests {
             durable: 960,
             append: 960,
             is_truncating: false,
+            is_excused: false,
             marked: 640,
         };
         let mark = |position| {

@@ -1,0 +1,150 @@
+//! Reads entries out of committed bytes of the log, from the documented layout alone: none of
+//! production's readers has a part in it.
+
+/// Bytes of a frame's header, and the unit of positions.
+const FRAME_HEADER: usize = 32;
+
+/// Bytes of an entry's header.
+const ENTRY_HEADER: usize = 48;
+
+/// Type of a frame that carries an entry, or a part of one.
+const DATA: u16 = 1;
+
+const BEGIN: u8 = 0x80;
+const END: u8 = 0x40;
+
+/// An entry of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoggedEntry {
+    /// Where its first frame begins.
+    pub position: i64,
+    /// Where its last frame ends.
+    pub end: i64,
+    /// Its kind, by number.
+    pub kind: u8,
+    /// Which of its cause's effects it is.
+    pub ordinal: u32,
+    /// Log time, ns.
+    pub log_time: i64,
+    /// The session concerned.
+    pub session: i64,
+    /// Number of a request, or position of an effect's cause.
+    pub number: i64,
+    /// Greatest position of a response that the client has.
+    pub acknowledged: i64,
+    /// What it says.
+    pub body: Vec<u8>,
+}
+
+/// Reads on where it stopped.
+#[derive(Debug, Default)]
+pub struct EntryReader {
+    position: usize,
+    /// What has begun and not ended: where, and its bytes so far.
+    open: Option<(usize, Vec<u8>)>,
+}
+
+/// The little-endian number at `offset`.
+pub fn i64_at(bytes: &[u8], offset: usize) -> Option<i64> {
+    let raw = bytes.get(offset..)?.first_chunk()?;
+    Some(i64::from_le_bytes(*raw))
+}
+
+impl EntryReader {
+    /// The next entry that ends in `log`, which begins at position 0. `None` when no more does.
+    ///
+    /// # Errors
+    /// Where the bytes are no log.
+    pub fn next(&mut self, log: &[u8]) -> Result<Option<LoggedEntry>, String> {
+        while let Some(header) = log.get(self.position..self.position + FRAME_HEADER) {
+            let at = self.position;
+            let length = i32::from_le_bytes(*header.first_chunk().unwrap_or(&[0; 4]));
+            let length = usize::try_from(length).unwrap_or(0);
+            let aligned = length.next_multiple_of(FRAME_HEADER);
+            if length < FRAME_HEADER || at + aligned > log.len() {
+                return Err(format!(
+                    "a frame of {length} bytes at {at} of {}",
+                    log.len()
+                ));
+            }
+            self.position = at + aligned;
+            if u16::from_le_bytes([header[6], header[7]]) != DATA {
+                continue;
+            }
+            let flags = header[5];
+            if flags & BEGIN != 0 {
+                self.open = Some((at, Vec::new()));
+            }
+            let Some((start, bytes)) = self.open.as_mut() else {
+                continue;
+            };
+            bytes.extend_from_slice(&log[at + FRAME_HEADER..at + length]);
+            if flags & END != 0 {
+                let entry = parse(*start, self.position, bytes);
+                self.open = None;
+                return entry.map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn parse(position: usize, end: usize, bytes: &[u8]) -> Result<LoggedEntry, String> {
+    let read = || {
+        let raw = bytes.get(4..)?.first_chunk()?;
+        Some(LoggedEntry {
+            position: position as i64,
+            end: end as i64,
+            kind: *bytes.first()?,
+            ordinal: u32::from_le_bytes(*raw),
+            log_time: i64_at(bytes, 8)?,
+            session: i64_at(bytes, 16)?,
+            number: i64_at(bytes, 24)?,
+            acknowledged: i64_at(bytes, 32)?,
+            body: bytes.get(ENTRY_HEADER..)?.to_vec(),
+        })
+    };
+    read().ok_or_else(|| format!("an entry of {} bytes at {position}", bytes.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = FRAME_HEADER + payload.len();
+        let mut frame = vec![0; length.next_multiple_of(FRAME_HEADER)];
+        frame[..4].copy_from_slice(&(length as i32).to_le_bytes());
+        frame[5] = flags;
+        frame[6] = 1;
+        frame[FRAME_HEADER..length].copy_from_slice(payload);
+        frame
+    }
+
+    #[test]
+    fn an_entry_is_put_together_from_its_frames_and_one_that_never_ended_is_dropped() {
+        let mut header = [0; ENTRY_HEADER];
+        header[0] = 5;
+        header[16] = 7;
+        let mut log = frame(BEGIN, &[1; 60]);
+        log.extend(frame(BEGIN, &header));
+        let unfinished = log.len();
+        log.extend(frame(END, b"abc"));
+        let mut reader = EntryReader::default();
+        assert_eq!(reader.next(&log[..unfinished]), Ok(None));
+        let entry = reader.next(&log).unwrap().unwrap();
+        assert_eq!((entry.position, entry.end), (96, log.len() as i64));
+        assert_eq!((entry.kind, entry.session), (5, 7));
+        assert_eq!(entry.body, b"abc");
+        assert_eq!(reader.next(&log), Ok(None));
+    }
+
+    #[test]
+    fn bytes_that_are_no_log_are_named() {
+        let mut log = frame(BEGIN | END, &[0; 8]);
+        let broken = EntryReader::default().next(&log).unwrap_err();
+        assert_eq!(broken, "an entry of 8 bytes at 0");
+        log[0] = 3;
+        assert!(EntryReader::default().next(&log).is_err());
+    }
+}
