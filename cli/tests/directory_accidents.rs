@@ -2,12 +2,17 @@
 //! question whether every answered request is in every log that counts, or the members concerned
 //! refuse to start or follow as learners and say what to do.
 //!
-//! `LOCKSTEP_ACCIDENT_RUNS=10` has each of the five accidents ten times.
-#![allow(clippy::disallowed_types, reason = "processes and files")]
+//! `LOCKSTEP_ACCIDENT_RUNS=10` has each of the accidents ten times.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "processes, files and clocks"
+)]
 
 mod trio;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lockstep_consensus::config::SyncMode;
 use lockstep_consensus::counters::Counter;
@@ -15,6 +20,12 @@ use trio::{Files, Trio, content, restore_in_place};
 
 /// Requests answered between the accident's beginning and its end: all in the first segment.
 const REQUESTS: usize = 200;
+
+/// After so long without requests a member writes nothing more.
+const REST: Duration = Duration::from_secs(3);
+
+/// Links to shared memory in a node's directory.
+const NOT_OF_THE_DISK: [&str; 2] = ["counters.dat", "trace.dat"];
 
 fn wipe(directory: &Path) {
     for (name, _) in content(directory) {
@@ -174,6 +185,72 @@ fn a_stale_state_of_the_own_directory_is_a_learners() {
         trio.restart(stale);
         trio.restart(lagging);
         trio.await_words(stale, "is an old state of this directory");
+        trio.expect_nobody_leads();
+        trio.restart(leader);
+        assert_eq!(trio.await_leader(), leader);
+        trio.answer(5);
+        trio.expect_kept(&committed, &[leader, lagging, stale]);
+    }
+}
+
+#[test]
+fn a_stale_state_that_is_started_over_and_over_unheard_is_a_learners() {
+    for _ in 0..runs() {
+        let (mut trio, [leader, stale, lagging]) = Trio::new(SyncMode::Data);
+        trio.answer(5);
+        trio.kill(stale);
+        let directory = trio.directory(stale);
+        let backup = content(&directory);
+        trio.restart(stale);
+        let commit = trio.members[leader].counter(Counter::Commit);
+        trio.await_that("the restarted member", |trio| {
+            trio.members[stale].counter(Counter::Commit) >= commit
+        });
+        trio.answer(20);
+        trio.kill(lagging);
+        trio.answer(REQUESTS);
+        let committed = trio.committed(leader);
+        trio.kill(stale);
+        trio.kill(leader);
+        restore_in_place(&directory, &backup);
+        let starts = |trio: &Trio| trio.said(stale).matches("does not vote yet").count();
+        // The original was started once since.
+        for _ in 0..2 {
+            let before = starts(&trio);
+            trio.restart(stale);
+            trio.await_that("a start that nobody hears", |trio| starts(trio) > before);
+            trio.kill(stale);
+        }
+        trio.restart(stale);
+        trio.restart(lagging);
+        trio.await_words(stale, "is an old state of this directory");
+        trio.expect_nobody_leads();
+        trio.restart(leader);
+        assert_eq!(trio.await_leader(), leader);
+        trio.answer(5);
+        trio.expect_kept(&committed, &[leader, lagging, stale]);
+    }
+}
+
+#[test]
+fn a_snapshot_of_the_running_member_is_a_learners() {
+    for _ in 0..runs() {
+        let (mut trio, [leader, stale, lagging]) = Trio::new(SyncMode::Data);
+        trio.answer(5);
+        let directory = trio.directory(stale);
+        // At rest: the files are copied one after the other.
+        std::thread::sleep(REST);
+        let mut snapshot = content(&directory);
+        snapshot.retain(|file| !NOT_OF_THE_DISK.contains(&file.0.as_str()));
+        trio.kill(lagging);
+        trio.answer(REQUESTS);
+        let committed = trio.committed(leader);
+        trio.kill(stale);
+        restore_in_place(&directory, &snapshot);
+        trio.restart(stale);
+        trio.await_words(stale, "is an old state of this directory");
+        trio.kill(leader);
+        trio.restart(lagging);
         trio.expect_nobody_leads();
         trio.restart(leader);
         assert_eq!(trio.await_leader(), leader);

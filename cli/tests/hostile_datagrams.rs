@@ -185,6 +185,7 @@ fn member_frames(cluster: &ClusterConfig) -> Vec<Vec<u8>> {
         MemberMessage::CommitPosition {
             term,
             position: 1 << 40,
+            durable: 0,
         },
         MemberMessage::AppendPosition {
             term,

@@ -10,6 +10,7 @@
 mod trio;
 
 use lockstep_archive::checksum::FramePlace;
+use lockstep_archive::identity_file::IDENTITY_FILE;
 use lockstep_consensus::config::SyncMode;
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
@@ -80,6 +81,22 @@ fn contents(trio: &Trio) -> Vec<Files> {
     (0..3).map(|id| content(&trio.directory(id))).collect()
 }
 
+/// What members know of each other's lives tells two futures apart before any log is compared. Here
+/// it is lost: in both they hold what they knew in the past.
+fn forget_lives(trio: &Trio, past: &[Files], mut first: Vec<Files>) -> Vec<Files> {
+    for (id, past) in past.iter().enumerate() {
+        let directory = trio.directory(id);
+        let identity = past.iter().find(|file| file.0 == IDENTITY_FILE);
+        let mut second = content(&directory);
+        for files in [&mut first[id], &mut second] {
+            files.retain(|file| file.0 != IDENTITY_FILE);
+            files.extend(identity.cloned());
+        }
+        restore_in_place(&directory, &second);
+    }
+    first
+}
+
 /// One past and two futures that are equal in their terms. The directories of the first are
 /// returned; the second, of more requests, is what the directories hold. All members are down.
 fn parted() -> (Trio, Vec<Files>) {
@@ -97,6 +114,7 @@ fn parted() -> (Trio, Vec<Files>) {
             None => first = Some((contents(&trio), stood.end)),
             Some((_, end)) if stood.end > *end && has_boundary(&log, *end) => {
                 let (first, _) = first.expect("it is there");
+                let first = forget_lives(&trio, &past, first);
                 return (trio, first);
             }
             Some(_) => {}

@@ -68,6 +68,8 @@ pub enum MemberMessage {
         term: LeadershipTermId,
         /// Its commit position.
         position: Position,
+        /// How far its own log is durable in this term, 0 before its first entry is.
+        durable: Position,
     },
     /// A follower asks the leader of `term` for its list of terms.
     JoinRequest {

@@ -136,6 +136,8 @@ pub enum NodeNotice {
     PromisesLost = 75,
     /// So many members run on directories that do not count that nobody can be elected.
     MajorityGone = 76,
+    /// A message of a start of another member that has not been announced to this one.
+    MessageUnannounced = 77,
 
     // Recovery: the log's truth, damage, joining.
     /// Part of what this member acknowledged is missing from its log.

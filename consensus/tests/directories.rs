@@ -13,7 +13,7 @@ use lockstep_consensus::agent::start::StartError;
 use lockstep_consensus::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_service::samples::echo::Echo;
-use lockstep_transport::time::{MILLISECOND, SECOND};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, SECOND};
 use small_cluster::{Setup, SmallCluster};
 
 type Cluster = SmallCluster<Echo>;
@@ -213,6 +213,125 @@ fn a_stale_state_of_the_own_directory_does_not_vote_although_nothing_on_disk_tel
     assert_eq!(cluster.leader(), Some(0));
     cluster.answer(5);
     expect_kept(&cluster, 0, &committed);
+}
+
+/// The old state of member 1's directory follows, whoever is there; when the member that has
+/// everything returns, it leads, and nothing is lost.
+fn expect_no_voice_for_member_1(cluster: &mut Cluster, committed: &[u8]) {
+    cluster.network.heal();
+    cluster.run(5 * SECOND);
+    assert_eq!(cluster.leader(), None);
+    assert_eq!(cluster.standing(1), Standing::Learner);
+    cluster.start(0);
+    cluster.run(5 * SECOND);
+    assert_eq!(cluster.leader(), Some(0));
+    cluster.answer(5);
+    expect_kept(cluster, 0, committed);
+}
+
+#[test]
+fn an_old_state_that_was_started_more_often_than_its_directory_does_not_count() {
+    let mut cluster = formed();
+    cluster.answer(5);
+    cluster.kill(1);
+    let stale = cluster.disk(1).backup();
+    cluster.start(1);
+    cluster.run(2 * SECOND);
+    assert_eq!(cluster.standing(1), Standing::Voter);
+    cluster.isolate(2);
+    cluster.answer(50);
+    let committed = accident(&mut cluster, 0, &[0, 1], |cluster| {
+        cluster.disk(1).restore_in_place(&stale);
+    });
+    // Nobody hears of these.
+    for _ in 0..5 {
+        cluster.start(1);
+        cluster.run(300 * MILLISECOND);
+        assert_eq!(cluster.standing(1), Standing::Returning);
+        cluster.kill(1);
+    }
+    cluster.start(1);
+    expect_no_voice_for_member_1(&mut cluster, &committed);
+}
+
+#[test]
+fn a_state_of_the_running_member_does_not_count_although_it_was_never_started_again() {
+    // The member that knows what was acknowledged runs on, or starts again itself.
+    for starts_again in [false, true] {
+        let mut cluster = formed();
+        cluster.answer(5);
+        let stale = cluster.disk(1).backup();
+        cluster.isolate(2);
+        cluster.answer(50);
+        cluster.run(2 * SECOND);
+        let down: &[usize] = if starts_again { &[0, 1] } else { &[1] };
+        let committed = accident(&mut cluster, 0, down, |cluster| {
+            cluster.disk(1).restore_in_place(&stale);
+        });
+        if starts_again {
+            cluster.start(0);
+        }
+        cluster.start(1);
+        cluster.run(SECOND);
+        assert_eq!(cluster.standing(1), Standing::Learner, "{starts_again}");
+        assert!(cluster.has_told(1, NodeNotice::DirectoryOutlived));
+        cluster.kill(0);
+        expect_no_voice_for_member_1(&mut cluster, &committed);
+    }
+}
+
+#[test]
+fn an_old_state_of_a_leader_does_not_count_although_it_was_never_started_again() {
+    let mut cluster = formed();
+    cluster.answer(5);
+    cluster.isolate(2);
+    let stale = cluster.disk(0).backup();
+    cluster.answer(50);
+    cluster.run(SECOND);
+    cluster.kill(0);
+    cluster.disk(0).restore_in_place(&stale);
+    cluster.start(0);
+    cluster.run(SECOND);
+    assert_eq!(cluster.standing(0), Standing::Learner);
+    cluster.network.heal();
+    cluster.run(3 * SECOND);
+    assert_eq!(cluster.leader(), Some(1), "whoever has everything");
+    cluster.answer(5);
+}
+
+#[test]
+fn whoever_is_told_of_a_start_that_its_directory_has_forgotten_does_not_count() {
+    let mut cluster = formed();
+    cluster.answer(5);
+    let stale = cluster.disk(2).backup();
+    for _ in 0..2 {
+        cluster.kill(1);
+        cluster.start(1);
+        cluster.run(SECOND);
+    }
+    // Of its own promises none is missing.
+    cluster.kill(2);
+    cluster.disk(2).restore_in_place(&stale);
+    cluster.start(2);
+    cluster.run(SECOND);
+    assert_eq!(cluster.standing(2), Standing::Learner);
+    assert_eq!(cluster.standing(1), Standing::Voter);
+}
+
+#[test]
+fn a_member_that_is_killed_while_others_learn_of_its_start_is_no_old_state() {
+    let mut cluster = formed();
+    cluster.answer(5);
+    for step in 0..60 {
+        cluster.kill(1);
+        cluster.start(1);
+        cluster.run(step * 50 * MICROSECOND);
+    }
+    cluster.run(SECOND);
+    for id in 0..3 {
+        assert_eq!(cluster.standing(id), Standing::Voter);
+    }
+    cluster.answer(5);
 }
 
 #[test]

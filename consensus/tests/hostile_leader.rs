@@ -199,6 +199,8 @@ impl Stage {
                 directory: node.directory,
                 incarnation: node.incarnation,
             },
+            is_settled: true,
+            ..Hello::default()
         };
         // The record is taken with the first, the cluster is known to be ready with the second.
         for _ in 0..2 {
@@ -248,7 +250,11 @@ impl Stage {
     /// Member 1 leads term 3, and the node asks it for its list.
     fn join(&mut self) {
         let term = 3;
-        self.say(MemberMessage::CommitPosition { term, position: 0 });
+        self.say(MemberMessage::CommitPosition {
+            term,
+            position: 0,
+            durable: 0,
+        });
         self.run(MILLISECOND);
         let mut terms = [TermBase { term: 0, base: 0 }; JOIN_PAGE_TERMS];
         for (slot, (term, base)) in terms.iter_mut().zip(LIST) {

@@ -2,7 +2,7 @@
 
 use lockstep_consensus::formation::Incarnation;
 use lockstep_consensus::membership::{
-    HelloOutcome, Membership, MembershipConfig, MembershipNotes, Refusal, Standing,
+    Found, HelloOutcome, Membership, MembershipConfig, MembershipNotes, Refusal, Standing,
 };
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
@@ -14,6 +14,7 @@ struct Directory {
     id: u128,
     notes: MembershipNotes,
     starts: u64,
+    found: Found,
 }
 
 struct Member {
@@ -31,6 +32,7 @@ fn start(member: u8, mut directory: Directory, nonce: u64, has_term: bool) -> Me
         silence_ns: 10 * HEARTBEAT,
         uuid: 1000 + u128::from(nonce),
         next_directory: 500 + u128::from(nonce),
+        found: directory.found,
     };
     let incarnation = Incarnation {
         counter: directory.starts,
@@ -49,6 +51,7 @@ fn blank(id: u128) -> Directory {
         id,
         notes: MembershipNotes::default(),
         starts: 0,
+        found: Found::default(),
     }
 }
 
@@ -101,7 +104,7 @@ impl Cluster {
         let Some(member) = self.members[id].as_mut() else {
             return;
         };
-        if let Some((directory, notes)) = member.membership.wanted() {
+        if let Some((directory, notes)) = member.membership.wanted(self.now) {
             member.membership.begin_write(directory, &notes);
             member.membership.on_written();
             (member.directory.id, member.directory.notes) = (directory, notes);
@@ -183,10 +186,11 @@ fn a_cluster_of_one_forms_itself() {
         silence_ns: HEARTBEAT,
         uuid: 7,
         next_directory: 8,
+        found: Found::default(),
     };
     let notes = MembershipNotes::default();
     let mut alone = Membership::new(config, 5, notes, Incarnation::default(), false);
-    while let Some((directory, notes)) = alone.wanted() {
+    while let Some((directory, notes)) = alone.wanted(0) {
         alone.begin_write(directory, &notes);
         alone.on_written();
     }

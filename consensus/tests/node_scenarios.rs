@@ -202,6 +202,8 @@ impl Stage {
                     directory: node.directory,
                     incarnation: node.incarnation,
                 },
+                is_settled: true,
+                ..Hello::default()
             };
             self.say(from, MemberMessage::Hello(hello));
         }
@@ -230,7 +232,14 @@ impl Stage {
     /// `leader` leads `terms`' last term: the node joins it.
     fn join(&mut self, leader: MemberId, terms: &[(LeadershipTermId, Position)], end: Position) {
         let (term, _) = *terms.last().expect("a term is led");
-        self.say(leader, MemberMessage::CommitPosition { term, position: 0 });
+        self.say(
+            leader,
+            MemberMessage::CommitPosition {
+                term,
+                position: 0,
+                durable: 0,
+            },
+        );
         let mut list = [TermBase { term: 0, base: 0 }; JOIN_PAGE_TERMS];
         for (slot, (term, base)) in list.iter_mut().zip(terms) {
             *slot = TermBase {
@@ -392,6 +401,7 @@ fn frames_out_of_order_are_gone_when_a_follower_stops_following() {
         MemberMessage::CommitPosition {
             term: 2,
             position: 0,
+            durable: 0,
         },
     );
     assert_eq!(stage.node.followed_position(), None);

@@ -12,14 +12,14 @@
 
 use lockstep_archive::directory::{Directory, DirectoryError};
 use lockstep_archive::disk::{Disk, DiskError};
-use lockstep_archive::identity_file::{IdentityContent, IdentityFile};
+use lockstep_archive::identity_file::{IdentityContent, IdentityFile, Notes};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::formation::{DurableFormation, FormationRecord, Incarnation};
 use crate::member::MemberId;
-use crate::membership::{Forfeit, Membership, MembershipConfig, MembershipNotes};
+use crate::membership::{Forfeit, Found, Membership, MembershipConfig, MembershipNotes};
 
 /// Why a directory is left alone. Nothing in it was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +49,16 @@ pub enum BirthError {
     Damaged {
         /// What is missing or unreadable.
         what: &'static str,
+    },
+    /// Its notes are of another version of Lockstep.
+    #[error(
+        "identity.dat holds what the member knows of its cluster in version {version}, which this \
+         version of lockstep does not read: nothing in the directory was changed; start the \
+         member with the version that wrote it"
+    )]
+    OtherVersion {
+        /// That version.
+        version: u8,
     },
     /// The log is not of the cluster that its identity file names.
     #[error(
@@ -86,11 +96,16 @@ pub(super) fn formed_record(
     let IdentityContent::Valid(identity, _) = IdentityFile::inspect(disk)? else {
         return Ok(None);
     };
-    let damaged = BirthError::Damaged { what: NO_IDENTITY };
-    let formation = MembershipNotes::decode(&identity.notes)
-        .ok_or(damaged)?
-        .formation;
+    let formation = read_notes(&identity.notes)?.formation;
     Ok(formation.is_formed.then_some(formation.record))
+}
+
+fn read_notes(notes: &Notes) -> Result<MembershipNotes, BirthError> {
+    if let Some(version) = MembershipNotes::other_version(notes) {
+        return Err(BirthError::OtherVersion { version });
+    }
+    let damaged = BirthError::Damaged { what: NO_IDENTITY };
+    MembershipNotes::decode(notes).ok_or(damaged)
 }
 
 /// The error for a log whose entry at `position` says that its cluster was formed as `found`,
@@ -192,8 +207,7 @@ impl Birth {
                 is_copy: false,
             });
         };
-        let damaged = BirthError::Damaged { what: NO_IDENTITY };
-        let mut notes = MembershipNotes::decode(&identity.notes).ok_or(damaged)?;
+        let mut notes = read_notes(&identity.notes)?;
         let mut file = IdentityFile::open(disk, *identity, sequence)?;
         file.repair(disk)?;
         let is_copy = file.is_copy(disk)?;
@@ -204,6 +218,7 @@ impl Birth {
                 // A record that is not final binds the original alone.
                 notes.formation = DurableFormation::default();
             }
+            notes.forget_bonds();
             file.rename(disk, randomness.next_u128(), &notes.encode())?;
         }
         Ok(Self {
@@ -213,8 +228,8 @@ impl Birth {
         })
     }
 
-    /// What the member is in its cluster, as it starts for the `counter`th time. `has_term`: it
-    /// has a term, or a log.
+    /// What the member is in its cluster, as it starts for the `counter`th time and has `found`
+    /// a term, or a log, or neither.
     ///
     /// # Errors
     /// When it has taken part in a term of a cluster it knows nothing of.
@@ -222,9 +237,10 @@ impl Birth {
         &self,
         cluster: &ClusterConfig,
         node: &NodeConfig,
-        (counter, has_term): (u64, bool),
+        (counter, found): (u64, Found),
         randomness: &mut Prng,
     ) -> Result<Membership, BirthError> {
+        let has_term = found.term > 0 || found.end > 0;
         if has_term && !self.notes.formation.is_formed {
             return Err(BirthError::Damaged { what: NOT_FORMED });
         }
@@ -235,6 +251,7 @@ impl Birth {
             silence_ns: node.election_timeout_ns,
             uuid: randomness.next_u128(),
             next_directory: randomness.next_u128(),
+            found,
         };
         let incarnation = Incarnation {
             counter,

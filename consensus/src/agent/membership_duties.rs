@@ -68,6 +68,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                     self.hear_output(now, from, &message);
                 }
                 let parts = &mut self.parts;
+                if admitted.is_voter {
+                    parts.membership.note_promise(now, from, &message);
+                }
                 parts.module.set_voter(from, admitted.is_voter);
                 let event = Event::Message {
                     from,
@@ -125,6 +128,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 .note(now, NodeNotice::DirectoryLivesTwice, detail),
             // The member itself is told by the answer, and says so.
             Refusal::Outlived => parts.notices.tally(NodeNotice::MessageOutlived),
+            Refusal::Unannounced => parts.notices.tally(NodeNotice::MessageUnannounced),
             Refusal::NotFormed => parts.notices.tally(NodeNotice::MessageBeforeFormation),
         }
     }
@@ -133,7 +137,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// what this member may do.
     pub(super) fn tend_membership(&mut self, now: Nanos) -> usize {
         let mut work = 0;
-        if let Some((directory, notes)) = self.parts.membership.wanted() {
+        if let Some((directory, notes)) = self.parts.membership.wanted(now) {
             let parts = &mut self.parts;
             if parts
                 .store

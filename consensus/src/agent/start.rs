@@ -43,7 +43,7 @@ use crate::counters::Counters;
 use crate::entry_body::NewLeadershipTerm;
 use crate::formation::FormationRecord;
 use crate::member::TermBase;
-use crate::membership::{Forfeit, Membership};
+use crate::membership::{Forfeit, Found, Membership};
 use crate::notice::NodeNotices;
 use crate::session::SessionTable;
 use crate::stable_hash::stable_hash;
@@ -272,8 +272,7 @@ fn open_store<D: Disk>(
         lost: recovered.lost,
         commit_floor: commit_floor(&recovered, raised.commit, birth.notes.forfeit),
     };
-    let has_term = found.term > 0 || found.durable > 0;
-    let life = (incarnation, has_term);
+    let life = (incarnation, found_in(&found));
     let membership = birth.membership(cluster, node, life, randomness)?;
     let tail_term = found.terms.last().copied();
     let module = consensus_module(cluster, node, found);
@@ -336,6 +335,24 @@ fn recover_log(
         }
         error => error.into(),
     })
+}
+
+/// What the start found, for those who remember what was promised in the directory's name: what
+/// it acknowledged and has gone it answers for all the same.
+fn found_in(recovered: &Recovered) -> Found {
+    let log_term = recovered.terms.last().map_or(0, |tail| tail.term);
+    let lost = recovered.lost.map(|lost| (lost.term, lost.position));
+    let (log_term, end) = lost
+        .max(Some((log_term, recovered.durable)))
+        .unwrap_or_default();
+    // A term of which only the log tells was voted in by others, see `ConsensusModule::new`.
+    let is_of_log = log_term > recovered.term;
+    Found {
+        term: recovered.term.max(log_term),
+        vote: recovered.vote.filter(|_| !is_of_log),
+        log_term,
+        end,
+    }
 }
 
 /// What keeps this directory from answering for what was promised in it, if anything does. A

@@ -72,6 +72,12 @@ impl ConsensusModule {
         self.config.election_timeout_ns
     }
 
+    /// Whom this member voted for in its present term.
+    #[must_use]
+    pub const fn vote(&self) -> Option<MemberId> {
+        self.vote.vote()
+    }
+
     /// The leader, as long as it is heard: a member that does not stand never leaves the last one.
     #[must_use]
     pub fn heard_leader(&self, now: Nanos) -> Option<MemberId> {

@@ -52,7 +52,7 @@ impl ConsensusModule {
             MemberMessage::Vote { term, granted } => {
                 self.on_vote(now, from, term, granted, actions);
             }
-            MemberMessage::CommitPosition { term, position } => {
+            MemberMessage::CommitPosition { term, position, .. } => {
                 self.on_commit_position(now, from, term, position, actions);
             }
             MemberMessage::JoinReply {

@@ -208,6 +208,11 @@ impl ConsensusModule {
         let message = MemberMessage::CommitPosition {
             term: self.vote.term(),
             position: self.commit,
+            durable: if self.log.term() == self.vote.term() {
+                self.log.durable
+            } else {
+                0
+            },
         };
         self.send_to_others(message, actions);
     }

@@ -2,7 +2,7 @@
 //!
 //! | offset | size | field |
 //! |---|---|---|
-//! | 0 | 1 | version, 1 (0: blank) |
+//! | 0 | 1 | version, 2 (0: blank) |
 //! | 1 | 1 | whether the record is final |
 //! | 2 | 1 | members of the record |
 //! | 3 | 1 | why the directory gave up its voice, 0: it has not, see [`Forfeit`] |
@@ -11,11 +11,23 @@
 //! | 16 | 16 | cluster uuid |
 //! | 32 | 7 × 16 | directory id of each member |
 //! | 144 | 14 × 32 | two known lives of each member: directory id, counter, nonce |
-//! | 592 | 432 | zeros |
+//! | 592 | 7 × 56 | what binds this directory and each member's that counts, see below |
+//! | 984 | 40 | zeros |
+//!
+//! | offset | size | field of what binds them |
+//! |---|---|---|
+//! | 0 | 16 | its settled life: counter, nonce |
+//! | 16 | 16 | the life of this directory that it knows: counter, nonce |
+//! | 32 | 4 | the greatest term it told |
+//! | 36 | 4 | the term in which it told how far its log was durable |
+//! | 40 | 8 | how far |
+//! | 48 | 1 | its vote in the greatest term, plus 1; 0 for none |
+//! | 49 | 7 | zeros |
 
 use lockstep_archive::identity_file::{NOTES_LENGTH, Notes};
 
-use super::KnownLife;
+use super::promises::Promises;
+use super::words::KnownLife;
 use crate::formation::{DurableFormation, FormationRecord, Incarnation};
 use crate::member::MEMBERS_MAX;
 
@@ -25,12 +37,15 @@ pub(super) const LIVES_MAX: usize = 2;
 /// The lives known of each member.
 pub(super) type KnownLives = [[KnownLife; LIVES_MAX]; MEMBERS_MAX];
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const DIRECTORIES_OFFSET: usize = 32;
 const LIVES_OFFSET: usize = DIRECTORIES_OFFSET + MEMBERS_MAX * 16;
 const LIFE_LENGTH: usize = 32;
 
-const _: () = assert!(LIVES_OFFSET + MEMBERS_MAX * LIVES_MAX * LIFE_LENGTH <= NOTES_LENGTH);
+const BONDS_OFFSET: usize = LIVES_OFFSET + MEMBERS_MAX * LIVES_MAX * LIFE_LENGTH;
+const BOND_LENGTH: usize = 56;
+
+const _: () = assert!(BONDS_OFFSET + MEMBERS_MAX * BOND_LENGTH <= NOTES_LENGTH);
 
 /// Why a directory cannot answer for what was promised under its id: it took another id, so that
 /// it counts for nothing in the cluster that was formed with the first (`log.md` 9.1, 10.3).
@@ -74,6 +89,15 @@ impl Forfeit {
     }
 }
 
+/// What binds this directory and the one that counts of another member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bond {
+    /// Its settled life, see [`Lineage`](super::Lineage).
+    pub(super) settled: Incarnation,
+    /// The life of this directory that it is durably known to know.
+    pub(super) own: Incarnation,
+}
+
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MembershipNotes {
@@ -82,9 +106,27 @@ pub struct MembershipNotes {
     /// Why this directory has another id than the cluster was formed with, where it knows.
     pub forfeit: Option<Forfeit>,
     pub(super) known: KnownLives,
+    pub(super) bonds: [Bond; MEMBERS_MAX],
+    /// What the member of each directory that counts has promised.
+    pub(super) promised: [Promises; MEMBERS_MAX],
 }
 
 impl MembershipNotes {
+    /// The version of notes that are of another one.
+    #[must_use]
+    pub const fn other_version(notes: &Notes) -> Option<u8> {
+        match notes[0] {
+            0 | VERSION => None,
+            other => Some(other),
+        }
+    }
+
+    /// The directory takes another id: what others know of it does not bind that one.
+    pub fn forget_bonds(&mut self) {
+        self.bonds = Default::default();
+        self.promised = Default::default();
+    }
+
     /// Encodes the notes.
     #[must_use]
     pub fn encode(&self) -> Notes {
@@ -103,11 +145,16 @@ impl MembershipNotes {
         for (place, directory) in places.zip(record.directories) {
             place.copy_from_slice(&directory.to_le_bytes());
         }
-        let places = notes[LIVES_OFFSET..].chunks_exact_mut(LIFE_LENGTH);
+        let places = notes[LIVES_OFFSET..BONDS_OFFSET].chunks_exact_mut(LIFE_LENGTH);
         for (place, life) in places.zip(self.known.as_flattened()) {
             place[..16].copy_from_slice(&life.directory.to_le_bytes());
-            place[16..24].copy_from_slice(&life.incarnation.counter.to_le_bytes());
-            place[24..].copy_from_slice(&life.incarnation.nonce.to_le_bytes());
+            put_life(&mut place[16..], life.incarnation);
+        }
+        let places = notes[BONDS_OFFSET..].chunks_exact_mut(BOND_LENGTH);
+        for ((place, bond), promised) in places.zip(&self.bonds).zip(&self.promised) {
+            put_life(place, bond.settled);
+            put_life(&mut place[16..], bond.own);
+            put_promises(&mut place[32..], promised);
         }
         notes
     }
@@ -121,6 +168,12 @@ impl MembershipNotes {
         let number = |offset: usize| -> Option<u64> {
             Some(u64::from_le_bytes(*notes.get(offset..)?.first_chunk()?))
         };
+        let life = |offset: usize| -> Option<Incarnation> {
+            Some(Incarnation {
+                counter: number(offset)?,
+                nonce: number(offset + 8)?,
+            })
+        };
         let mut decoded = Self {
             formation: DurableFormation {
                 record: FormationRecord {
@@ -132,25 +185,55 @@ impl MembershipNotes {
                 is_formed: notes[1] == 1,
             },
             forfeit: Forfeit::from_number(notes[3]),
-            known: KnownLives::default(),
+            ..Self::default()
         };
         let directories = &mut decoded.formation.record.directories;
         for (index, slot) in directories.iter_mut().enumerate() {
             *slot = directory(DIRECTORIES_OFFSET + index * 16)?;
         }
         let lives = decoded.known.as_flattened_mut();
-        for (index, life) in lives.iter_mut().enumerate() {
+        for (index, known) in lives.iter_mut().enumerate() {
             let offset = LIVES_OFFSET + index * LIFE_LENGTH;
-            *life = KnownLife {
+            *known = KnownLife {
                 directory: directory(offset)?,
-                incarnation: Incarnation {
-                    counter: number(offset + 16)?,
-                    nonce: number(offset + 24)?,
-                },
+                incarnation: life(offset + 16)?,
             };
+        }
+        for index in 0..MEMBERS_MAX {
+            let offset = BONDS_OFFSET + index * BOND_LENGTH;
+            decoded.bonds[index] = Bond {
+                settled: life(offset)?,
+                own: life(offset + 16)?,
+            };
+            decoded.promised[index] = promises(notes.get(offset + 32..)?)?;
         }
         (decoded.encode() == *notes).then_some(decoded)
     }
+}
+
+fn put_life(place: &mut [u8], life: Incarnation) {
+    place[..8].copy_from_slice(&life.counter.to_le_bytes());
+    place[8..16].copy_from_slice(&life.nonce.to_le_bytes());
+}
+
+fn put_promises(place: &mut [u8], promises: &Promises) {
+    // Leadership terms fit 31 bits, as log frames carry them.
+    place[..4].copy_from_slice(&(promises.term as u32).to_le_bytes());
+    place[4..8].copy_from_slice(&(promises.ack_term as u32).to_le_bytes());
+    place[8..16].copy_from_slice(&promises.acked.to_le_bytes());
+    place[16] = promises.vote.map_or(0, |vote| vote + 1);
+}
+
+fn promises(place: &[u8]) -> Option<Promises> {
+    let term = |offset: usize| -> Option<i64> {
+        Some(u32::from_le_bytes(*place.get(offset..)?.first_chunk()?).into())
+    };
+    Some(Promises {
+        term: term(0)?,
+        vote: place.get(16)?.checked_sub(1),
+        ack_term: term(4)?,
+        acked: i64::from_le_bytes(*place.get(8..)?.first_chunk()?),
+    })
 }
 
 #[cfg(test)]
@@ -176,12 +259,31 @@ mod tests {
                 nonce: u64::MAX,
             },
         };
+        let life = |counter| Incarnation {
+            counter,
+            nonce: u64::MAX - counter,
+        };
+        notes.bonds[6] = Bond {
+            settled: life(7),
+            own: life(8),
+        };
+        notes.promised[0].vote = Some(6);
+        notes.promised[6] = Promises {
+            term: 1 << 30,
+            vote: None,
+            ack_term: (1 << 31) - 1,
+            acked: 1 << 60,
+        };
         let encoded = notes.encode();
         assert_eq!(MembershipNotes::decode(&encoded), Some(notes));
-        for index in [0, 1, 3, 4, 592, NOTES_LENGTH - 1] {
+        for index in [0, 1, 3, 4, 592 + 49, 984, NOTES_LENGTH - 1] {
             let mut other = encoded;
             other[index] ^= 0x80;
             assert_eq!(MembershipNotes::decode(&other), None, "byte {index}");
         }
+        let mut older = encoded;
+        older[0] = 1;
+        assert_eq!(MembershipNotes::other_version(&older), Some(1));
+        assert_eq!(MembershipNotes::other_version(&encoded), None);
     }
 }

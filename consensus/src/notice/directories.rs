@@ -95,8 +95,8 @@ pub(super) const ROWS: &[Row] = &[
             let (directory, member) = (&place.directory, detail.subject);
             write!(
                 f,
-                "{directory} is an old state of this directory: member {member} knows of later \
-                 starts of it, so what was answered since may be missing here; it got an id of \
+                "{directory} is an old state of this directory: member {member} knows that it has \
+                 lived on since, so what was answered since may be missing here; it got an id of \
                  its own and does not count"
             )
         },
@@ -195,6 +195,18 @@ pub(super) const ROWS: &[Row] = &[
         remedy: "keep every directory untouched, each may hold what no other does; if an original \
                  one still exists, start its member there; else see \"A majority is lost for \
                  good\" in docs/operating.md",
+    },
+    Row {
+        kind: NodeNotice::MessageUnannounced,
+        text: |detail, _, f| {
+            let member = detail.subject;
+            write!(
+                f,
+                "member {member} sent a message before this one had heard of its start, and was \
+                 asked to tell it"
+            )
+        },
+        remedy: "nothing is to be done: it is heard once it has told it",
     },
 ];
 

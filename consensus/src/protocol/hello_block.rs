@@ -4,21 +4,30 @@
 //! |---|---|---|
 //! | 0 | 8 | draw number of the sender's record, 0 for none |
 //! | 8 | 16 | uuid of the record |
-//! | 24 | 8 | members of the record; flags in the bytes above: final, ready, asking |
+//! | 24 | 8 | members of the record; above: final, ready, asking, settled, outlived (1 each) |
 //! | 32 | 7 × 16 | directory id of each member |
 //! | 144 | 16, 8, 8 | the life known of the receiver's directory: directory id, counter, nonce |
+//! | 176 | 16, 8, 8 | the receiver's directory, and the sender's life that it is known to know |
+//! | 208 | 8, 8 | what the sender's start found: term, vote in it plus 1 (0 for none) |
+//! | 224 | 8, 8 | and of the log: its last term, its end |
+
+use lockstep_transport::position::FRAME_ALIGNMENT;
 
 use super::block::{BlockReader, BlockWriter};
 use crate::formation::{DurableFormation, FormationRecord, Incarnation};
-use crate::member::MEMBERS_MAX;
-use crate::membership::{Hello, KnownLife};
+use crate::leadership_term::TERM_MAX;
+use crate::member::{MEMBERS_MAX, MemberId};
+use crate::membership::{Found, Hello, KnownLife};
 
 /// Bytes of the block.
-pub(super) const LENGTH: usize = 64 + MEMBERS_MAX * 16;
+pub(super) const LENGTH: usize = 128 + MEMBERS_MAX * 16;
 
 const FINAL: u64 = 1 << 8;
 const READY: u64 = 1 << 16;
 const ASKING: u64 = 1 << 24;
+const SETTLED: u64 = 1 << 32;
+const OUTLIVED: u64 = 1 << 40;
+const FLAGS: u64 = FINAL | READY | ASKING | SETTLED | OUTLIVED;
 
 pub(super) fn write(hello: &Hello, writer: &mut BlockWriter<'_>) {
     let record = &hello.formation.record;
@@ -27,14 +36,48 @@ pub(super) fn write(hello: &Hello, writer: &mut BlockWriter<'_>) {
     let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
     let flags = flag(hello.formation.is_formed, FINAL)
         | flag(hello.is_ready, READY)
-        | flag(hello.is_asking, ASKING);
+        | flag(hello.is_asking, ASKING)
+        | flag(hello.is_settled, SETTLED)
+        | flag(hello.is_outlived, OUTLIVED);
     writer.put_u64(u64::from(record.members) | flags);
     for directory in record.directories {
         writer.put_u128(directory);
     }
-    writer.put_u128(hello.known.directory);
-    writer.put_u64(hello.known.incarnation.counter);
-    writer.put_u64(hello.known.incarnation.nonce);
+    for life in [&hello.known, &hello.named] {
+        writer.put_u128(life.directory);
+        writer.put_u64(life.incarnation.counter);
+        writer.put_u64(life.incarnation.nonce);
+    }
+    writer.put_i64(hello.found.term);
+    writer.put_u64(hello.found.vote.map_or(0, |vote| u64::from(vote) + 1));
+    writer.put_i64(hello.found.log_term);
+    writer.put_i64(hello.found.end);
+}
+
+fn read_life(reader: &mut BlockReader<'_>) -> Option<KnownLife> {
+    Some(KnownLife {
+        directory: reader.u128()?,
+        incarnation: Incarnation {
+            counter: reader.u64()?,
+            nonce: reader.u64()?,
+        },
+    })
+}
+
+fn read_found(reader: &mut BlockReader<'_>) -> Option<Found> {
+    let (term, vote) = (reader.i64()?, reader.u64()?);
+    let (log_term, end) = (reader.i64()?, reader.i64()?);
+    let is_plain = (0..=TERM_MAX).contains(&term)
+        && vote <= MEMBERS_MAX as u64
+        && (0..=TERM_MAX).contains(&log_term)
+        && end >= 0
+        && end % FRAME_ALIGNMENT as i64 == 0;
+    is_plain.then_some(Found {
+        term,
+        vote: vote.checked_sub(1).map(|vote| vote as MemberId),
+        log_term,
+        end,
+    })
 }
 
 /// `None` for what no sender writes.
@@ -57,15 +100,13 @@ pub(super) fn read(reader: &mut BlockReader<'_>) -> Option<Hello> {
         },
         is_ready: word & READY != 0,
         is_asking: word & ASKING != 0,
-        known: KnownLife {
-            directory: reader.u128()?,
-            incarnation: Incarnation {
-                counter: reader.u64()?,
-                nonce: reader.u64()?,
-            },
-        },
+        is_settled: word & SETTLED != 0,
+        is_outlived: word & OUTLIVED != 0,
+        known: read_life(reader)?,
+        named: read_life(reader)?,
+        found: read_found(reader)?,
     };
-    let is_plain = word & !(0xFF | FINAL | READY | ASKING) == 0;
+    let is_plain = word & !(0xFF | FLAGS) == 0;
     let is_record = if draw == 0 {
         hello.formation == DurableFormation::default()
     } else {

@@ -6,7 +6,7 @@
 //! | 2 | PreVote | term, granted (u64, 0 or 1) |
 //! | 3 | VoteRequest | term, log term, position |
 //! | 4 | Vote | term, granted (u64, 0 or 1) |
-//! | 5 | CommitPosition | term, position |
+//! | 5 | CommitPosition | term, position, durable |
 //! | 6 | JoinRequest | term, log term, end, page (u32), zero (u32) |
 //! | 7 | JoinReply | term, commit, end, page, pages, count, zero (u32 each); count × (term, base) |
 //! | 8 | JoinStart | term, position, join (u32), zero (u32) |
@@ -43,8 +43,8 @@ const JOIN_VERDICT: u16 = 21;
 /// Bytes of the block of `template` in this version, `None` if it is not known.
 pub(super) const fn block_length(template: u16) -> Option<usize> {
     Some(match template {
-        PRE_VOTE | VOTE | COMMIT_POSITION => 16,
-        PRE_VOTE_REQUEST | VOTE_REQUEST | JOIN_START => 24,
+        PRE_VOTE | VOTE => 16,
+        PRE_VOTE_REQUEST | VOTE_REQUEST | COMMIT_POSITION | JOIN_START => 24,
         JOIN_REQUEST | JOIN_CHECK | JOIN_VERDICT => 32,
         APPEND_POSITION => 48,
         JOIN_REPLY => BLOCK_LENGTH_MAX,
@@ -60,7 +60,7 @@ pub(super) const fn template_of(message: &MemberMessage) -> (u16, u16) {
         MemberMessage::PreVote { .. } => (PRE_VOTE, 16),
         MemberMessage::VoteRequest { .. } => (VOTE_REQUEST, 24),
         MemberMessage::Vote { .. } => (VOTE, 16),
-        MemberMessage::CommitPosition { .. } => (COMMIT_POSITION, 16),
+        MemberMessage::CommitPosition { .. } => (COMMIT_POSITION, 24),
         MemberMessage::JoinRequest { .. } => (JOIN_REQUEST, 32),
         MemberMessage::JoinReply { .. } => (JOIN_REPLY, BLOCK_LENGTH_MAX as u16),
         MemberMessage::JoinStart { .. } => (JOIN_START, 24),
@@ -77,18 +77,22 @@ pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
     match *message {
         MemberMessage::PreVoteRequest {
             term,
-            log_term,
-            position,
+            log_term: second,
+            position: third,
         }
         | MemberMessage::VoteRequest {
             term,
-            log_term,
-            position,
-        } => put_all(writer, &[term, log_term, position]),
+            log_term: second,
+            position: third,
+        }
+        | MemberMessage::CommitPosition {
+            term,
+            position: second,
+            durable: third,
+        } => put_all(writer, &[term, second, third]),
         MemberMessage::PreVote { term, granted } | MemberMessage::Vote { term, granted } => {
             put_all(writer, &[term, i64::from(granted)]);
         }
-        MemberMessage::CommitPosition { term, position } => put_all(writer, &[term, position]),
         MemberMessage::JoinRequest {
             term,
             log_term,
@@ -124,10 +128,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
             term,
             position,
             hash,
-        } => {
-            put_all(writer, &[term, position, i64::from(hash.is_some())]);
-            writer.put_u64(hash.unwrap_or(0));
-        }
+        } => write_check(term, position, hash, writer),
         MemberMessage::AppendPosition {
             term,
             durable,
@@ -148,6 +149,16 @@ fn put_all(writer: &mut BlockWriter<'_>, fields: &[i64]) {
     for field in fields {
         writer.put_i64(*field);
     }
+}
+
+fn write_check(
+    term: LeadershipTermId,
+    position: Position,
+    hash: Option<u64>,
+    writer: &mut BlockWriter<'_>,
+) {
+    put_all(writer, &[term, position, i64::from(hash.is_some())]);
+    writer.put_u64(hash.unwrap_or(0));
 }
 
 fn write_page(page: &TermPage, writer: &mut BlockWriter<'_>) {
@@ -202,6 +213,7 @@ impl Fields<'_, '_> {
             COMMIT_POSITION => MemberMessage::CommitPosition {
                 term: self.term()?,
                 position: self.position()?,
+                durable: self.position()?,
             },
             JOIN_REQUEST => MemberMessage::JoinRequest {
                 term: self.term()?,

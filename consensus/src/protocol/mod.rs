@@ -3,7 +3,7 @@
 //! | offset | size | field |
 //! |---|---|---|
 //! | 0 | 32 | DATA frame header: flags 0xC0, stream 108, session id from the cluster, term 0 |
-//! | 32 | 8 | message header: block length, template, schema 0x4C53, version 3 (u16 each) |
+//! | 32 | 8 | message header: block length, template, schema 0x4C53, version 4 (u16 each) |
 //! | 40 | 8 | cluster id |
 //! | 48 | 8 | digest of what all members must agree on |
 //! | 56 | 16 | uuid of the sender's cluster, 0 while it belongs to none |
@@ -39,7 +39,7 @@ pub const MEMBER_STREAM_ID: i32 = 108;
 pub const MEMBER_SCHEMA_ID: u16 = 0x4C53;
 
 /// Version of the schema. Fields are only ever appended.
-pub const MEMBER_SCHEMA_VERSION: u16 = 3;
+pub const MEMBER_SCHEMA_VERSION: u16 = 4;
 
 /// Longest datagram, in bytes: a full page of terms.
 pub const MEMBER_MESSAGE_MAX: usize =

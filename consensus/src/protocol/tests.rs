@@ -3,7 +3,7 @@
 use super::*;
 use crate::formation::{DurableFormation, FormationRecord, Incarnation};
 use crate::member::TermBase;
-use crate::membership::{Hello, KnownLife};
+use crate::membership::{Found, Hello, KnownLife};
 use crate::message::TermPage;
 use crate::output_agreement::{OutputAt, OutputMessage};
 use proptest::prelude::*;
@@ -56,6 +56,7 @@ fn messages() -> Vec<MemberMessage> {
         MemberMessage::CommitPosition {
             term: 3,
             position: 96,
+            durable: 128,
         },
         MemberMessage::JoinRequest {
             term: 3,
@@ -129,6 +130,21 @@ fn hello() -> Hello {
                 nonce: u64::MAX,
             },
         },
+        is_settled: true,
+        is_outlived: true,
+        named: KnownLife {
+            directory: u128::MAX - 77,
+            incarnation: Incarnation {
+                counter: 1,
+                nonce: 2,
+            },
+        },
+        found: Found {
+            term: 3,
+            vote: Some(6),
+            log_term: 2,
+            end: 1 << 50,
+        },
     }
 }
 
@@ -181,15 +197,16 @@ fn a_heartbeat_has_these_bytes() {
     let datagram = encoded(MemberMessage::CommitPosition {
         term: 3,
         position: 96,
+        durable: 128,
     });
-    let mut expected = [0_u8; 128];
-    expected[0] = 128;
+    let mut expected = [0_u8; 160];
+    expected[0] = 136;
     expected[5] = 0xC0;
     expected[6] = 1;
     expected[12..16].copy_from_slice(&0x4444_44CC_i32.to_le_bytes());
     expected[16] = 108;
     expected[28] = 2;
-    expected[32..40].copy_from_slice(&[16, 0, 5, 0, 0x53, 0x4C, 3, 0]);
+    expected[32..40].copy_from_slice(&[24, 0, 5, 0, 0x53, 0x4C, 4, 0]);
     expected[40..48].copy_from_slice(&CLUSTER.to_le_bytes());
     expected[48..56].copy_from_slice(&DIGEST.to_le_bytes());
     expected[56..72].copy_from_slice(&(1_u128 << 127).to_le_bytes());
@@ -199,6 +216,7 @@ fn a_heartbeat_has_these_bytes() {
     expected[104] = 2;
     expected[112] = 3;
     expected[120] = 96;
+    expected[128] = 128;
     assert_eq!(datagram[..24], expected[..24]);
     assert_eq!(datagram[28..], expected[28..]);
 }
@@ -216,7 +234,7 @@ fn an_acknowledgement_has_these_bytes_and_takes_the_output_with_it() {
         },
     });
     assert_eq!(datagram.len(), 160, "no longer than without the output");
-    assert_eq!(datagram[32..40], [48, 0, 9, 0, 0x53, 0x4C, 3, 0]);
+    assert_eq!(datagram[32..40], [48, 0, 9, 0, 0x53, 0x4C, 4, 0]);
     let fields = [
         3_u64,
         128,
@@ -311,6 +329,7 @@ fn fields_out_of_range_are_refused_even_with_a_good_checksum() {
     let heartbeat = encoded(MemberMessage::CommitPosition {
         term: 3,
         position: 96,
+        durable: 128,
     });
     // Term 0, a term beyond 31 bits, an unaligned position, a negative one, another sender.
     for (offset, value) in [
@@ -335,14 +354,18 @@ fn fields_out_of_range_are_refused_even_with_a_good_checksum() {
 fn a_hello_that_nobody_says_is_refused_even_with_a_good_checksum() {
     let good = encoded(MemberMessage::Hello(hello()));
     // No uuid, no directory of a member, one beyond the members, more members than there may be,
-    // an unknown flag, a record that is final and was never drawn.
+    // an unknown flag, a record that is final and was never drawn; a vote for nobody, a negative
+    // term, a log's end between frames.
     for (range, value) in [
         (120..136, 0_u8),
         (144..160, 0),
         (192..193, 1),
         (136..137, 8),
-        (140..141, 1),
+        (142..143, 1),
         (112..120, 0),
+        (328..329, 9),
+        (327..328, 0x80),
+        (344..345, 1),
     ] {
         let mut datagram = good.clone();
         datagram[range.clone()].fill(value);

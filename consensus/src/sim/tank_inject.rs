@@ -25,6 +25,10 @@ const DRIFT_MAX: u64 = 50_000;
 /// Changing cold operations of a start, about.
 const START_OPERATIONS: u64 = 24;
 
+/// An old state may be started less often than this before anybody hears it: more often than its
+/// directory was since, or less.
+const UNHEARD_STARTS: u64 = 8;
+
 impl Tank {
     /// The faults that are due now.
     pub(super) fn inject(&mut self) -> Result<(), Broken> {
@@ -162,12 +166,6 @@ impl Tank {
 
     /// Ends a member that is up; it starts again after a while.
     fn crash(&mut self, id: usize, crash: Crash) -> bool {
-        let has_stopped = self.members[id]
-            .node()
-            .is_some_and(|node| node.fault().is_some());
-        if self.members[id].is_unheard() && !has_stopped {
-            return false;
-        }
         let crash = self.within_atlas(id, crash);
         let is_up = self.members[id].node().is_some();
         let seed = self.random.next_u64();
@@ -359,22 +357,26 @@ impl Tank {
             self.send_accident(id, Accident::Stale);
         } else {
             self.members[id].take_backup();
-            self.crash(id, Crash::Kill);
+            if self.random.chance(0.5) {
+                self.crash(id, Crash::Kill);
+            }
         }
         false
     }
 
-    /// Whether all other members durably know a later start of the directory than its backup is of.
+    /// Whether those other members that count and do not durably know that the directory has lived
+    /// on since its backup are too few to take it for what it was. Of two that are put back
+    /// together, each might have forgotten of the other what it knew.
     fn is_backup_outlived(&self, id: usize) -> bool {
-        let Some((_, (directory, start))) = self.members[id].backup() else {
+        let Some(backup) = self.members[id].backup() else {
             return false;
         };
-        let mut others = self.members.iter().enumerate().filter(|(at, _)| *at != id);
-        self.members.len() > 1
-            && others.all(|(_, other)| {
-                let known = other.known_start(id, *directory);
-                known.is_some_and(|known| known > *start + 1)
-            })
+        let others = (0..self.members.len()).filter(|other| *other != id);
+        let counted = others.filter(|other| !self.atlas.is_demoted(*other));
+        let ignorant = counted.filter(|other| !self.members[*other].knows_more_than(id, backup));
+        let is_another_unheard =
+            (0..self.members.len()).any(|other| other != id && self.members[other].is_unheard());
+        !is_another_unheard && ignorant.count() < self.members.len() / 2
     }
 
     /// Members whose start is due are started on what has become of their directories.
@@ -464,10 +466,24 @@ impl Tank {
             Accident::Stale if may_lose && self.is_backup_outlived(id) => {
                 self.demote(id);
                 self.members[id].put_backup_back();
+                self.start_unheard(id);
                 true
             }
             _ => false,
         }
+    }
+
+    /// A member is started and ends again before anybody hears it, some times or never.
+    fn start_unheard(&mut self, id: usize) {
+        for _ in 0..self.random.range(0..UNHEARD_STARTS) {
+            let seed = self.random.next_u64();
+            let member = &mut self.members[id];
+            // What keeps it from starting is dealt with at the start that follows.
+            if member.start(&self.network).is_ok() {
+                member.crash(&self.network, Crash::Kill, seed, self.now);
+            }
+        }
+        self.members[id].forget_last_life();
     }
 
     /// The directory of `id` counts no more.

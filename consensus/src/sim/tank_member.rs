@@ -8,7 +8,7 @@ mod stored_log;
 use core::net::SocketAddr;
 use std::path::PathBuf;
 
-use lockstep_archive::sim::{SimBackup, SimDisk, SimDiskConfig};
+use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::SimNetwork;
@@ -100,14 +100,11 @@ pub struct TankMember {
     /// It is about to be started on another member's directory.
     misplaced: Option<Misplaced>,
     /// An old state of the directory.
-    backup: Option<(SimBackup, DirectoryStart)>,
+    backup: Option<directory::Backup>,
     is_put_back: bool,
     /// What its processes reached that have ended.
     coverage: Coverage,
 }
-
-/// A directory, and how often it had been started.
-pub type DirectoryStart = (u128, u64);
 
 impl TankMember {
     /// A member whose node has never been started.
@@ -491,6 +488,7 @@ impl TankMember {
                 self.notices.push(notice);
             }
         }
+        self.note_name();
         work
     }
 

@@ -108,6 +108,9 @@ impl LogOracle {
         }
         if atlas.is_demoted(id) {
             look_at_learner(id, member)?;
+        } else if parts.membership.standing() == Standing::Learner && !member.has_forfeited() {
+            let what = format!("member {id} gave up its voice without a reason");
+            return Err(Rule::NoHalt.broken(what));
         }
         if parts.module.role() == Role::Leader {
             self.look_at_leader(id, members, atlas)?;

@@ -106,7 +106,12 @@ fn followers_are_told_of_a_commit_when_nothing_else_was_sent_for_50_us() {
     leader.module.on_log_sent(leader.now);
     assert_eq!(leader.wait(49 * MICROSECOND), []);
     assert_eq!(leader.module.next_deadline(), leader.now + MICROSECOND);
-    let told = heartbeat(2, 416);
+    // With how far its own log is durable.
+    let told = MemberMessage::CommitPosition {
+        term: 2,
+        position: 416,
+        durable: 416,
+    };
     assert_eq!(leader.wait(MICROSECOND), [send(1, told), send(2, told)]);
     assert_eq!(leader.wait(100 * MICROSECOND), []);
     assert_eq!(leader.wait(HEARTBEAT), [send(1, told), send(2, told)]);

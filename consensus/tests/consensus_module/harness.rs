@@ -272,7 +272,11 @@ pub fn persisted(term: LeadershipTermId, vote: Option<MemberId>) -> Event {
 }
 
 pub fn heartbeat(term: LeadershipTermId, position: Position) -> MemberMessage {
-    MemberMessage::CommitPosition { term, position }
+    MemberMessage::CommitPosition {
+        term,
+        position,
+        durable: 0,
+    }
 }
 
 pub fn vote(term: LeadershipTermId, granted: bool) -> MemberMessage {
