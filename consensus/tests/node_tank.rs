@@ -172,7 +172,6 @@ fn disks_that_lie_are_found() {
     expect_found(PlantedFault::VoteInPageCache);
     expect_found(PlantedFault::AckMarkNeverWritten);
     expect_found(PlantedFault::NoSecondSync);
-    expect_found(PlantedFault::NoEraseAfterTruncation);
 }
 
 #[test]

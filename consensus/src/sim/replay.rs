@@ -91,7 +91,8 @@ impl ReplayOracle {
     /// # Errors
     /// It has another state than the replay.
     pub fn look(&mut self, id: usize, member: &TankMember) -> Result<(), Broken> {
-        let Some(node) = member.node() else {
+        // What a member that has stopped took for committed is not known here.
+        let Some(node) = member.node().filter(|node| node.fault().is_none()) else {
             return Ok(());
         };
         let applier = &node.parts().applier;
