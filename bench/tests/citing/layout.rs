@@ -33,23 +33,29 @@ pub fn of_code(source: &str) -> Vec<Table> {
     tables
 }
 
-/// The layouts in a document, each with the path that stands before it on a line of its own.
+/// The layouts in a document, each with the path that stands before it on a line of its own; until
+/// other text comes, further tables are of the same path.
 pub fn of_document(text: &str) -> Vec<(String, Table)> {
     let mut found: Vec<(String, Table)> = Vec::new();
-    let mut is_inside = false;
+    let mut path = None;
+    let mut is_in_table = false;
     for line in text.lines() {
-        let path = line
+        let named = line
             .strip_prefix('`')
             .and_then(|rest| rest.strip_suffix("`:"));
-        if let Some(path) = path {
-            found.push((path.to_owned(), Table::new()));
-            is_inside = true;
-        } else if is_inside && line.starts_with('|') {
+        let is_row = line.starts_with('|');
+        if named.is_some() {
+            path = named;
+        } else if let Some(path) = path.filter(|_| is_row) {
+            if !is_in_table {
+                found.push((path.to_owned(), Table::new()));
+            }
             let table = &mut found.last_mut().expect("one was begun").1;
             table.push(plain(line));
         } else if !line.is_empty() {
-            is_inside = false;
+            path = None;
         }
+        is_in_table = is_row;
     }
     found
 }
