@@ -147,7 +147,7 @@ fn a_member_whose_service_diverges_stops_and_no_client_sees_its_answer() {
 }
 
 /// Within so many seeds these faults must show; `lockstep sim --planted all` looks for all.
-const PLANTED_SEEDS: u64 = 12;
+const PLANTED_SEEDS: u64 = 64;
 
 fn expect_found(planted: PlantedFault) {
     let clean = TankOptions::default().made_for(planted);

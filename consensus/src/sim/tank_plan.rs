@@ -201,7 +201,9 @@ impl FaultClass {
             Self::SpoilReads => (500, 4),
             Self::LostWrite | Self::Misdirected => (400, 4),
             Self::Stranger => (60, 3),
-            Self::RotDown | Self::RotUp | Self::RotSlot | Self::LoseSegment => (300, 4),
+            Self::RotDown | Self::RotUp | Self::RotSlot => (300, 4),
+            // Few logs have a whole segment below their mark when it is due.
+            Self::LoseSegment => (100, 3),
             Self::Wipe | Self::SelfCopy => (1_000, 3),
             Self::StaleBackup => (250, 3),
             Self::DeposeLeader => (110, 2),
