@@ -189,8 +189,9 @@ pub fn recover(
     if mark.is_unsynced {
         // Zeros over what was cut off may be in a cache only, too.
         segments.sync_below(disk, segments.end().unwrap_or(end))?;
-    } else if lost.is_none() {
-        // The crash may have been of the process only, with the last write still in a cache.
+    } else {
+        // The crash may have been of the process only, with the last write still in a cache: that
+        // of a repair too, above what was acknowledged and lies below the damage.
         segments.sync_below(disk, end)?;
     }
     if lost.is_none() {
