@@ -298,6 +298,7 @@ impl StreamSender {
                 Some(position) if position < lowest => Mark::NakTooOld,
                 _ => Mark::NakNotSent,
             });
+            // As above.
             self.counters.naks_rejected += 1;
             return;
         };
