@@ -156,7 +156,7 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         name: "resume-without-waiting",
         what: "requests of the process before are taken while another one continues its session",
         tanks: NODE,
-        rules: &[Rule::Answers],
+        rules: &[Rule::Answers, Rule::Fencing],
         assertions: &[],
     },
     Planting {

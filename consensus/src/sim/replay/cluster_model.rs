@@ -25,6 +25,10 @@ pub struct ModelSession {
     pub applied: i64,
     /// The greatest position that the client acknowledged.
     pub acknowledged: i64,
+    /// The newest of the client's processes that a request was executed for.
+    newest_process: i64,
+    /// Processes up to this one were replaced.
+    fenced_process: i64,
 }
 
 /// What the service said to a session.
@@ -115,7 +119,7 @@ impl ClusterModel {
                     }
                 }
             }
-            REQUEST => return Ok(self.request(entry)),
+            REQUEST => return self.request(entry),
             RESPONSE => self.response(entry)?,
             kind => {
                 let what = format!("an entry of kind {kind} at {}", entry.position);
@@ -133,6 +137,7 @@ impl ClusterModel {
         if let Some(session) = known {
             if asked.0 > session.granted.0 {
                 session.granted = asked;
+                session.fenced_process = session.newest_process;
                 session.acknowledged = received;
             }
         } else if resumed < 0 && self.sessions.len() < self.sessions_max {
@@ -141,6 +146,8 @@ impl ClusterModel {
                 granted: asked,
                 applied: 0,
                 acknowledged: 0,
+                newest_process: -1,
+                fenced_process: -1,
             };
             let id = self.next_id;
             self.next_id += 1;
@@ -155,17 +162,26 @@ impl ClusterModel {
         }
     }
 
-    fn request(&mut self, entry: &LoggedEntry) -> bool {
+    fn request(&mut self, entry: &LoggedEntry) -> Result<bool, Broken> {
         let Some(session) = self.sessions.get_mut(&entry.session) else {
-            return false;
+            return Ok(false);
         };
         if entry.number <= session.applied {
-            return false;
+            return Ok(false);
         }
         if entry.number > session.applied + 1 {
             self.close(entry.session);
-            return false;
+            return Ok(false);
         }
+        let process = i64_at(&entry.body, 0).unwrap_or(0) >> 32;
+        if process <= session.fenced_process {
+            return Err(Rule::Fencing.broken(format!(
+                "request {} at {} is of process {process} of its client, and another one had \
+                 taken the session over before",
+                entry.number, entry.position
+            )));
+        }
+        session.newest_process = session.newest_process.max(process);
         session.applied = entry.number;
         session.acknowledged = session.acknowledged.max(entry.acknowledged);
         let answers = self.service.execute(entry);
@@ -186,7 +202,7 @@ impl ClusterModel {
                 self.answers.entry(entry.session).or_default().push(answer);
             }
         }
-        true
+        Ok(true)
     }
 
     /// A response in the log is the next that the service said, and nothing else.

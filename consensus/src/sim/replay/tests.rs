@@ -29,7 +29,11 @@ impl Log {
     }
 
     fn open(&mut self, nonce: i64) {
-        let fields = [nonce, 0, 0, 0, 0, 0, 1, 7, -1, 0];
+        self.take_over(nonce, 1);
+    }
+
+    fn take_over(&mut self, nonce: i64, epoch: i64) {
+        let fields = [nonce, 0, 0, 0, 0, 0, epoch, 7, -1, 0];
         let body: Vec<u8> = fields.iter().flat_map(|f: &i64| f.to_le_bytes()).collect();
         self.add(2, [0; 4], &body);
     }
@@ -123,6 +127,15 @@ fn a_request_that_is_in_the_log_twice_is_executed_once_and_a_gap_closes_its_sess
     log.request(1, 3);
     replay.advance(&log.bytes).unwrap();
     assert!(replay.model.sessions().is_empty());
+}
+
+#[test]
+fn a_process_that_was_replaced_has_nothing_executed_any_more() {
+    let (mut log, mut replay, _) = answered();
+    log.take_over(70, 2);
+    replay.advance(&log.bytes).unwrap();
+    log.request(1, 2);
+    assert_eq!(rule_of(replay.advance(&log.bytes)), Rule::Fencing);
 }
 
 #[test]
