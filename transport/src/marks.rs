@@ -357,8 +357,6 @@ marks! {
     ConnectRepeated,
     /// A closed session's client gets its last responses first.
     FarewellAwaitsResponses,
-    /// A response waits in its session's ring.
-    ResponseQueued,
     /// A pass over the log serves sessions that lag.
     EgressPass,
     /// A session that lags joins a pass under way.

@@ -147,7 +147,6 @@ impl EgressRows {
     /// Queues the response at `position`; when the ring is full the row lags from there.
     pub fn queue(&mut self, index: u32, position: Position) {
         if self.rings.push(index, position) {
-            sometimes(Mark::ResponseQueued);
             self.on_sent(index, position);
         } else {
             self.lag(index, position);

@@ -66,3 +66,35 @@ pub(super) const IMPOSSIBLE: &[(&str, &str)] = &[
     ("client counter endpoints_invalid", OF_GARBLED),
     ("client counter refusals_late", NEVER_SENT),
 ];
+
+/// What thousands of short runs may miss, and the tests that make it.
+pub(super) const RARE: &[(&str, &str)] = &[
+    (
+        "RecoveryOfLonePad",
+        "a crash between a PAD and its first entry: archive/tests/crash_recovery.rs",
+    ),
+    (
+        "StaleSegmentMissing",
+        "a segment is lost above the end of a log: archive/tests/log_rot.rs",
+    ),
+    (
+        "TermListPaged",
+        "more than 32 terms in a log: consensus/tests/consensus_module/joining.rs",
+    ),
+    (
+        "node notice AnswersAwaitOutput",
+        "one leader for a second of silence: consensus/tests/output_reports.rs",
+    ),
+    (
+        "node notice EgressPacketRefused",
+        "a late datagram of the very stream: consensus/tests/odd_streams.rs",
+    ),
+    (
+        "node notice IngressFrameMisplaced",
+        "a late datagram of the very stream: consensus/tests/odd_streams.rs",
+    ),
+    (
+        "node notice DirectResponseLost",
+        "what a short run owes a client fits in its window: lockstep sim --full",
+    ),
+];

@@ -7,11 +7,12 @@ use core::net::{Ipv4Addr, SocketAddr};
 
 use lockstep_archive::checksum::FrameSeal;
 use lockstep_client::protocol::{ConnectRequest, INGRESS_STREAM_ID, PROTOCOL_VERSION};
+use lockstep_service::log_entry::LOG_STREAM_ID;
 use lockstep_transport::log_buffer::{
     ExclusiveAppender, HEADER_LENGTH, LogBuffer, PlainSeal, Seal, frames,
 };
 use lockstep_transport::position::{Geometry, Position};
-use lockstep_transport::protocol::Setup;
+use lockstep_transport::protocol::{Heartbeat, Setup};
 
 use super::tank::Tank;
 use crate::agent::identity::cluster_id;
@@ -24,12 +25,16 @@ const TERM: usize = 64 * 1024;
 const MTU: usize = 1408;
 const EGRESS_STREAM_ID: i32 = 102;
 
+/// A leadership term that no run reaches.
+const NO_TERM: u32 = 1 << 30;
+
 impl Tank {
     /// Somebody who is not of this cluster says something to a member or to a client.
     pub(super) fn hear_strangers(&mut self, id: usize) -> bool {
-        match self.random.range(0..4) {
+        match self.random.range(0..5) {
             0 => self.hear_noise(id),
             1 => self.hear_odd_member(id),
+            4 => self.hear_odd_log(id),
             2 => self.hear_odd_client(id),
             _ => self.hear_noise_at_client(id),
         }
@@ -97,6 +102,33 @@ impl Tank {
         }
         let (from, to) = (self.members[other].member(), self.members[id].member());
         self.network.forge(self.now, from, to, bytes);
+        true
+    }
+
+    /// The leader's log as nobody sends it: its end is announced, or a whole frame of it is of a
+    /// leadership term that never was.
+    fn hear_odd_log(&mut self, id: usize) -> bool {
+        let parts = self.members[id].node().map(|node| node.parts());
+        let leader = parts.and_then(|parts| parts.module.leader().zip(Some(parts)));
+        let Some((leader, parts)) = leader.filter(|(leader, _)| usize::from(*leader) != id) else {
+            return false;
+        };
+        let session_id = parts.identity.log_session_id;
+        let (geometry, end) = (parts.store.log().geometry(), parts.store.append());
+        let bytes = if self.random.chance(0.5) {
+            let end = Heartbeat::new(session_id, LOG_STREAM_ID, geometry, end, true);
+            end.encode().to_vec()
+        } else {
+            let mut log = LogBuffer::allocate(geometry, MTU).expect("three short terms of memory");
+            let mut appender = ExclusiveAppender::new(geometry, session_id, LOG_STREAM_ID, MTU, 0);
+            let mut seal = FrameSeal::new(NO_TERM);
+            appender.offer(&mut log, Position::MAX, &[b"odd"], &mut seal);
+            let bytes = log.bytes(0, appender.position() as usize);
+            bytes.to_vec()
+        };
+        let from = self.members[usize::from(leader)].member();
+        self.network
+            .forge(self.now, from, self.members[id].member(), &bytes);
         true
     }
 

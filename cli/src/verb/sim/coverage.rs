@@ -37,15 +37,16 @@ impl CoverageReport {
         }
     }
 
-    /// Marks that no seed reached.
+    /// Marks that no seed reached and some must.
     fn blanks(&self) -> impl Iterator<Item = &CoverageItem> {
-        let possible = self
-            .rows
-            .iter()
-            .filter(|(item, _)| item.impossible.is_none());
-        possible
-            .filter(|(_, seeds)| *seeds == 0)
-            .map(|(item, _)| item)
+        self.unreached().filter(|item| item.rare.is_none())
+    }
+
+    /// What could happen and did not.
+    fn unreached(&self) -> impl Iterator<Item = &CoverageItem> {
+        let rows = self.rows.iter();
+        let blank = rows.filter(|(item, seeds)| item.impossible.is_none() && *seeds == 0);
+        blank.map(|(item, _)| item)
     }
 
     /// What cannot happen and did.
@@ -88,6 +89,10 @@ impl fmt::Display for CoverageReport {
         }
         for (item, seeds) in rows {
             write!(f, "\n    {:44} {seeds:6}", item.name)?;
+        }
+        let rare = names(self.unreached().filter(|item| item.rare.is_some()));
+        if !rare.is_empty() {
+            write!(f, "\n  rare and not reached: {rare}")?;
         }
         let blanks = names(self.blanks());
         if !blanks.is_empty() {
