@@ -260,7 +260,12 @@ impl<P: DatagramPort> ClusterClient<P> {
             .egress
             .health(0, self.conversation.image())
             .map_or(0, |(last_heard, _)| last_heard);
-        let own = self.conversation.next_deadline(last_heard);
+        let until = self.ingress.connected_until();
+        let own = self.conversation.next_deadline(last_heard, until.is_some());
+        // To a leader that does not receive, nothing can be said.
+        let words = until.filter(|_| self.is_current());
+        let words = words.and_then(|until| earliest(Some(until), self.conversation.next_words()));
+        let own = earliest(own, words);
         earliest(earliest(streams, own), self.port.next_deadline())
     }
 

@@ -8,7 +8,7 @@
 
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
-use lockstep_transport::time::Nanos;
+use lockstep_transport::time::{Nanos, earliest};
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::config::{ClientConfig, ResumePoint};
@@ -343,21 +343,30 @@ impl Conversation {
         }
     }
 
-    /// When [`tick`](Self::tick) or [`keep_alive`](Self::keep_alive) want attention.
+    /// When [`tick`](Self::tick) wants attention, given when the leader was last heard and whether
+    /// it receives the ingress stream.
     #[must_use]
-    pub fn next_deadline(&self, last_heard: Nanos) -> Option<Nanos> {
+    pub fn next_deadline(&self, last_heard: Nanos, is_ingress_connected: bool) -> Option<Nanos> {
         if !self.session.is_connected() {
             return self.session.deadline();
         }
-        let leader = last_heard.max(self.connected_at) + self.config.leader_timeout_ns + 1;
-        let mut next = leader.min(self.spoken_at + self.keepalive_ns());
+        let heard = if is_ingress_connected { last_heard } else { 0 };
+        let leader = heard.max(self.connected_at) + self.config.leader_timeout_ns + 1;
         if self.requests.in_flight() > 0 {
-            next = next.min(self.stall_deadline());
+            return Some(leader.min(self.stall_deadline()));
         }
-        if self.requests.next_unsent().is_some() {
-            next = next.min(self.hold_until);
+        Some(leader)
+    }
+
+    /// When a keepalive or a request wants to go on the wire, if there is somebody to send it to.
+    #[must_use]
+    pub fn next_words(&self) -> Option<Nanos> {
+        if !self.session.is_connected() {
+            return None;
         }
-        Some(next)
+        let keep_alive = self.spoken_at + self.keepalive_ns();
+        let request = self.requests.next_unsent().map(|_| self.hold_until);
+        earliest(Some(keep_alive), request)
     }
 
     fn rewind(&mut self, now: Nanos, number: i64) {

@@ -82,6 +82,13 @@ impl IngressStreams {
             .is_some_and(|stream| stream.publication.is_connected(now))
     }
 
+    /// When the member will count as gone unless it is heard of again; `None` when it does.
+    #[must_use]
+    pub fn connected_until(&self) -> Option<Nanos> {
+        let current = self.current.as_ref();
+        current.and_then(|stream| stream.publication.connected_until())
+    }
+
     /// Whether nothing is left to be sent.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -129,15 +136,15 @@ impl IngressStreams {
         work
     }
 
-    /// When a stream next has something to do by itself.
+    /// When a stream next has something to do by itself, or is to be dropped.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.current
-            .iter()
-            .chain(&self.ending)
-            .fold(None, |next, stream| {
-                earliest(next, stream.publication.next_deadline())
-            })
+        let current = self.current.iter().map(|s| s.publication.next_deadline());
+        let ending = self.ending.iter().map(|s| {
+            let gone = s.publication.connected_until();
+            earliest(s.publication.next_deadline(), gone)
+        });
+        current.chain(ending).fold(None, earliest)
     }
 }
 

@@ -357,3 +357,20 @@ fn an_image_that_leaves_disconnects_its_sender_at_once() {
     let image = pair.image.as_ref().unwrap();
     assert!(!image.is_closed(pair.now) && image.is_closed(pair.now + SECOND));
 }
+
+#[test]
+fn whoever_heeds_only_deadlines_drops_an_image_that_left_after_a_second() {
+    let mut pair = Pair::new(1, 0);
+    pair.connect();
+    let left = pair.now;
+    let image = pair.image.as_mut().unwrap();
+    image.close(left);
+    let mut now = left;
+    while !image.is_closed(now) {
+        image.do_work(now, &mut pair.backward);
+        let next = image.next_deadline().expect("it is to be dropped");
+        assert!(next > now, "nothing is to be done again at {now}");
+        now = next;
+    }
+    assert_eq!(now, left + SECOND);
+}

@@ -262,6 +262,19 @@ fn an_ended_egress_or_a_dead_ingress_counts_as_silence() {
 }
 
 #[test]
+fn a_leader_that_does_not_receive_is_given_up_when_the_deadline_says_so() {
+    let mut conversation = connected();
+    let deaf = LeaderHealth {
+        is_ingress_connected: false,
+        ..HEALTHY
+    };
+    let at = conversation.next_deadline(deaf.last_heard, false).unwrap();
+    assert_eq!(conversation.tick(at - 1, deaf), 0);
+    assert_eq!(conversation.tick(at, deaf), 1);
+    assert!(!conversation.session().is_connected());
+}
+
+#[test]
 fn out_of_order_refusals_send_back_once_per_burst() {
     let mut conversation = connected();
     offer_and_send(&mut conversation, 6);
@@ -282,7 +295,7 @@ fn back_pressure_of_the_cluster_is_waited_out() {
     let bytes = refused(2, RefusalReason::BackPressured, 2);
     assert_eq!(say(&mut conversation, 1, LEADER, &bytes), []);
     assert_eq!(send_all(&mut conversation, 1), []);
-    let later = conversation.next_deadline(HEALTHY.last_heard).unwrap();
+    let later = conversation.next_words().unwrap();
     assert_eq!(send_all(&mut conversation, later), [2, 3]);
 }
 

@@ -11,7 +11,7 @@ use crate::log_buffer::{Frame, HEADER_LENGTH, LogBuffer, message_length_max};
 use crate::marks::{Mark, sometimes};
 use crate::position::{Geometry, Position, TERM_LENGTH_MIN};
 use crate::protocol::{Packet, Setup};
-use crate::time::{Nanos, SECOND};
+use crate::time::{Nanos, SECOND, earliest};
 
 /// An ended image tells its sender so for this long before it may be dropped.
 const LINGER_NS: Nanos = SECOND;
@@ -335,7 +335,8 @@ impl Image {
     /// When something is due even if nothing arrives.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.receiver.next_deadline()
+        let closing = self.ended.map(|since| since + LINGER_NS);
+        earliest(self.receiver.next_deadline(), closing)
     }
 }
 

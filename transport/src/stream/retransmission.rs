@@ -23,6 +23,8 @@ struct Range {
     next: Position,
     end: Position,
     touched: Nanos,
+    /// The source had nothing when it was last asked.
+    is_awaited: bool,
 }
 
 /// State of retransmission towards one receiver.
@@ -64,6 +66,7 @@ impl Retransmission {
             next: start,
             end,
             touched: now,
+            is_awaited: false,
         });
         true
     }
@@ -80,14 +83,16 @@ impl Retransmission {
         if let Some(range) = &mut self.range {
             range.next += advance as Position;
             range.touched = now;
+            range.is_awaited = false;
         }
     }
 
     /// The source has nothing at [`next`](Self::next) now. Returns whether to go on waiting.
     pub(super) fn on_not_yet(&mut self, now: Nanos) -> bool {
-        let is_waiting = self
-            .range
-            .is_some_and(|range| now - range.touched < WAIT_MAX_NS);
+        let is_waiting = self.range.as_mut().is_some_and(|range| {
+            range.is_awaited = true;
+            now - range.touched < WAIT_MAX_NS
+        });
         if is_waiting {
             sometimes(Mark::RetransmissionWaits);
         } else {
@@ -95,6 +100,14 @@ impl Retransmission {
             self.abandon();
         }
         is_waiting
+    }
+
+    /// When there is something to repeat, or no use in waiting for the source any more. That the
+    /// source has something is the source's to say.
+    pub(super) fn next_deadline(&self) -> Option<Nanos> {
+        let range = self.range.filter(|range| range.next < range.end)?;
+        let give_up = range.touched + WAIT_MAX_NS;
+        Some(if range.is_awaited { give_up } else { 0 })
     }
 
     /// Gives the rest up; NAKs for the range linger as if it had been sent.
@@ -133,8 +146,11 @@ mod tests {
     fn a_range_the_source_never_yields_is_given_up() {
         let mut retransmission = Retransmission::default();
         assert!(retransmission.request(0, 128, 256));
+        assert_eq!(retransmission.next_deadline(), Some(0));
         assert!(retransmission.on_not_yet(WAIT_MAX_NS - 1));
+        assert_eq!(retransmission.next_deadline(), Some(WAIT_MAX_NS));
         assert!(!retransmission.on_not_yet(WAIT_MAX_NS));
         assert_eq!(retransmission.next(), None);
+        assert_eq!(retransmission.next_deadline(), None);
     }
 }

@@ -17,7 +17,7 @@ use crate::log_buffer::{DataHeader, HEADER_LENGTH, message_length_max};
 use crate::marks::{Mark, sometimes};
 use crate::position::{Geometry, Position};
 use crate::protocol::{ErrorFrame, Heartbeat, Nak, Rtt, Setup, StatusMessage};
-use crate::time::{MILLISECOND, Nanos, SECOND};
+use crate::time::{MILLISECOND, Nanos, SECOND, earliest};
 
 /// Repeated data covers at most this much per request, half a term if that is less (A.16).
 const RETRANSMIT_WINDOW: usize = 128 * 1024;
@@ -375,13 +375,18 @@ impl StreamSender {
         if !self.has_been_connected {
             return setup;
         }
-        if self.retransmission.next().is_some() || self.rtt_reply.is_some() {
+        if self.rtt_reply.is_some() {
             return Some(0);
         }
+        let repeated = self.retransmission.next_deadline();
         let heartbeat = self
             .last_sent
             .map_or(0, |last| last + self.config.heartbeat_interval_ns);
-        crate::time::earliest(setup, Some(heartbeat))
+        let own = match self.state {
+            State::Linger(since) => heartbeat.min(since + self.config.linger_ns),
+            _ => heartbeat,
+        };
+        earliest(repeated, earliest(setup, Some(own)))
     }
 
     fn is_ours(&self, session_id: i32, stream_id: i32) -> bool {
