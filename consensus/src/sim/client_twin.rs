@@ -5,6 +5,7 @@
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::session::CloseReason;
+use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::SimPort;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
@@ -62,6 +63,12 @@ impl ClientTwin {
     #[must_use]
     pub fn describe(&self) -> String {
         format!("{:?} offered {}", self.client.state(), self.offered)
+    }
+
+    /// Whether something waits in its port.
+    #[must_use]
+    pub fn has_datagrams(&self) -> bool {
+        self.client.port().next_deadline().is_some()
     }
 
     /// When it has something to do by itself.

@@ -25,6 +25,7 @@ mod tank_host;
 mod tank_impossible;
 mod tank_inject;
 mod tank_member;
+mod tank_moment;
 mod tank_options;
 mod tank_oracle;
 mod tank_plan;

@@ -15,13 +15,14 @@ use lockstep_client::identity::ClientIdentity;
 use lockstep_transport::marks;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
-use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
 use super::client_twin::ClientRestarts;
 use super::replay::ReplayOracle;
 use super::tank_atlas::Atlas;
 use super::tank_client::{Pace, TankClient, TankClientPlan};
 use super::tank_member::TankMember;
+use super::tank_moment::Attention;
 pub use super::tank_options::{FaultMark, MemberNotices, TankOptions, TankReport, TankViolation};
 use super::tank_oracle::LogOracle;
 use super::tank_plan::FaultPlan;
@@ -29,9 +30,6 @@ pub use super::tank_plan::{FAULT_CLASSES, FaultClass, FaultCounts};
 use super::{Broken, PlantedFault, Rule};
 use crate::agent::identity::cluster_id;
 use crate::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
-
-/// Cycles of all agents at one moment before time must move on; more is a livelock.
-const CYCLES_PER_MOMENT: usize = 10_000;
 
 /// In one run out of so many the service takes a millisecond over each request.
 const SLOW_SERVICE_SEEDS: u64 = 10;
@@ -63,6 +61,7 @@ pub(super) struct Tank {
     replay: Option<ReplayOracle>,
     pub(super) atlas: Atlas,
     pub(super) plan: FaultPlan,
+    pub(super) attention: Attention,
     /// Links that are cut, and until when.
     pub(super) cuts: Vec<(Nanos, SocketAddr, SocketAddr)>,
     restarts: ClientRestarts,
@@ -201,6 +200,7 @@ impl Tank {
             is_unfenced: options.planted == Some(PlantedFault::ResumeWithoutEpoch),
             random,
             network,
+            attention: Attention::new(member_count, options.clients as usize),
             oracle: LogOracle::new(member_count),
             replay: (!options.diverging).then(|| {
                 let is_logged = options.responses != ResponsesMode::Direct;
@@ -234,91 +234,14 @@ impl Tank {
         }
     }
 
-    /// Runs everything at this moment, checks, and moves to the next.
-    pub(super) fn moment(&mut self, with_faults: bool) -> Result<(), Broken> {
-        self.report.moments += 1;
-        for cycle in 0.. {
-            let mut work = 0;
-            let first = self.random.range(0..self.members.len() as u64) as usize;
-            for index in 0..self.members.len() {
-                let id = (first + index) % self.members.len();
-                work += self.members[id].do_work(self.now);
-                if self.members[id].has_died() {
-                    self.bury(id);
-                }
-            }
-            for client in &mut self.clients {
-                client.reopen(&self.network);
-                work += client.do_work(self.now);
-            }
-            self.check()?;
-            if work == 0 {
-                break;
-            }
-            if cycle > CYCLES_PER_MOMENT {
-                let what = format!("more than {CYCLES_PER_MOMENT} cycles at one moment");
-                return Err(Rule::NoLivelock.broken(what));
-            }
-        }
-        if with_faults {
-            self.inject()?;
-            self.restart_clients();
-        }
-        self.end_cuts();
-        self.look_after_members();
-        self.bring_up()?;
-        let latest = self.now + 10 * MILLISECOND;
-        let next = self.next_moment(with_faults).unwrap_or(latest);
-        self.now = next.clamp(self.now + MICROSECOND, latest);
-        Ok(())
-    }
-
-    fn next_moment(&self, with_faults: bool) -> Option<Nanos> {
-        let mut next = self.network.next_delivery();
-        for member in &self.members {
-            next = earliest(next, member.next_deadline(self.now));
-            next = earliest(next, member.full_until());
-        }
-        for client in &self.clients {
-            next = earliest(next, client.next_deadline(self.now));
-        }
-        next = earliest(next, self.cuts.iter().map(|cut| cut.0).min());
-        if with_faults {
-            next = earliest(next, self.plan.next());
-            let upcoming = self.restarts.upcoming();
-            let restart = upcoming.map(
-                |(hold, restart)| {
-                    if self.now < hold { hold } else { restart.at }
-                },
-            );
-            next = earliest(next, restart);
-        }
-        next
-    }
-
-    fn check(&mut self) -> Result<(), Broken> {
-        for id in 0..self.members.len() {
-            self.oracle.look(id, &self.members, &self.atlas)?;
-        }
-        self.replay()?;
-        for client in &self.clients {
-            if let Some(broken) = client.violation() {
-                return Err(broken.clone());
-            }
-            if client.received() > 0 && client.last_position() >= self.oracle.committed() as i64 {
-                let what = format!(
-                    "a response at {} although {} is committed",
-                    client.last_position(),
-                    self.oracle.committed()
-                );
-                return Err(Rule::AnsweredIsCommitted.broken(what));
-            }
-        }
-        Ok(())
+    /// When the next client is replaced, or the network begins to hold back what it sends.
+    pub(super) fn next_client_restart(&self) -> Option<Nanos> {
+        let (hold, restart) = self.restarts.upcoming()?;
+        Some(if self.now < hold { hold } else { restart.at })
     }
 
     /// Replays what is new in the log, and compares it with members and clients.
-    fn replay(&mut self) -> Result<(), Broken> {
+    pub(super) fn replay(&mut self) -> Result<(), Broken> {
         let Some(replay) = self.replay.as_mut() else {
             return Ok(());
         };
@@ -336,7 +259,7 @@ impl Tank {
     }
 
     /// Holds back what the next client to be replaced sends, and replaces it.
-    fn restart_clients(&mut self) {
+    pub(super) fn restart_clients(&mut self) {
         let Some((hold, restart)) = self.restarts.upcoming() else {
             return;
         };
@@ -356,12 +279,14 @@ impl Tank {
             self.network.heal_link(client.address(), member);
         }
         let is_done = client.restart(&self.network, &restart, self.is_unfenced);
+        self.attention.alarm();
         self.report.client_restarts += u64::from(is_done);
         let clients = self.clients.len() as u64;
         self.restarts.on_tried(self.now, clients, is_done);
     }
 
     fn heal(&mut self) {
+        self.attention.alarm();
         self.network.heal();
         self.cuts.clear();
         self.network.set_profile(LinkProfile::default());

@@ -399,6 +399,13 @@ impl TankClient {
         )
     }
 
+    /// Whether something waits in a port of its processes.
+    #[must_use]
+    pub fn has_datagrams(&self) -> bool {
+        let twin = self.twin.as_ref().is_some_and(ClientTwin::has_datagrams);
+        twin || self.client.port().next_deadline().is_some()
+    }
+
     /// When it has something to do by itself.
     #[must_use]
     pub fn next_deadline(&self, now: Nanos) -> Option<Nanos> {

@@ -34,6 +34,7 @@ impl Tank {
     pub(super) fn inject(&mut self) -> Result<(), Broken> {
         while let Some(class) = self.plan.take(self.now) {
             let id = self.victim();
+            self.attention.alarm();
             if self.carry_out(class, id) {
                 self.note_fault(id, class);
             }
@@ -394,6 +395,7 @@ impl Tank {
             let mark = self.members[id].disk().durable_mark();
             self.members[id].check_end(mark)?;
             let started = self.members[id].start(&self.network);
+            self.attention.alarm();
             self.oracle.on_restart(id);
             if !self.atlas.is_demoted(id) {
                 let is_rotten = self.atlas.is_rotten(id);
@@ -519,6 +521,7 @@ impl Tank {
 
     /// A member whose process has ended in the middle of its cycle is down.
     pub(super) fn bury(&mut self, id: usize) {
+        self.attention.alarm();
         let until = self.now + self.a_while(800);
         self.members[id].crash(&self.network, Crash::InCycle, 0, until);
         self.oracle.on_crash(id);
@@ -531,6 +534,7 @@ impl Tank {
             let fault = member.node().and_then(|node| node.fault());
             let is_rotten = self.atlas.is_rotten(id);
             if fault.is_some_and(|fault| is_excused(fault, member, is_rotten)) {
+                self.attention.alarm();
                 self.crash(id, Crash::Kill);
             }
         }

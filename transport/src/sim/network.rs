@@ -53,17 +53,22 @@ struct InFlight {
     due: Nanos,
     order: u64,
     from: SocketAddr,
-    to: SocketAddr,
+    to: Place,
     bytes: Vec<u8>,
 }
 
+/// Number of an address that was ever mentioned: its place in the list of endpoints.
+type Place = u32;
+
 #[derive(Debug)]
 struct Endpoint {
+    address: SocketAddr,
+    /// Which opening of the address is open; 0 for none.
     generation: u64,
     waiting: VecDeque<InFlight>,
 }
 
-type Path = (SocketAddr, SocketAddr);
+type Path = (Place, Place);
 
 #[derive(Debug)]
 struct State {
@@ -72,7 +77,8 @@ struct State {
     profiles: BTreeMap<Path, LinkProfile>,
     partitions: BTreeSet<Path>,
     clogs: BTreeMap<Path, Nanos>,
-    endpoints: BTreeMap<SocketAddr, Endpoint>,
+    places: BTreeMap<SocketAddr, Place>,
+    endpoints: Vec<Endpoint>,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     order: u64,
     generation: u64,
@@ -93,6 +99,21 @@ impl State {
             word[..chunk.len()].copy_from_slice(chunk);
             self.mix(u64::from_le_bytes(word));
         }
+    }
+
+    fn place(&mut self, address: SocketAddr) -> Place {
+        *self.places.entry(address).or_insert_with(|| {
+            self.endpoints.push(Endpoint {
+                address,
+                generation: 0,
+                waiting: VecDeque::new(),
+            });
+            self.endpoints.len() as Place - 1
+        })
+    }
+
+    fn path(&mut self, from: SocketAddr, to: SocketAddr) -> Path {
+        (self.place(from), self.place(to))
     }
 
     fn send(&mut self, now: Nanos, path: Path, datagram: &[u8]) -> SendOutcome {
@@ -131,7 +152,7 @@ impl State {
         self.in_flight.push(Reverse(InFlight {
             due: start + profile.draw_delay(&mut self.prng),
             order: self.order,
-            from: path.0,
+            from: self.endpoints[path.0 as usize].address,
             to: path.1,
             bytes,
         }));
@@ -150,29 +171,30 @@ impl State {
     }
 
     fn deliver(&mut self, datagram: InFlight) {
-        let Some(endpoint) = self.endpoints.get_mut(&datagram.to) else {
+        let endpoint = &self.endpoints[datagram.to as usize];
+        if endpoint.generation == 0 {
             self.counters.unreachable += 1;
             return;
-        };
+        }
         if endpoint.waiting.len() >= PORT_QUEUE_MAX {
             self.counters.overflowed += 1;
             return;
         }
         self.counters.delivered += 1;
+        let to = endpoint.address.port();
         self.mix(datagram.due as u64);
         self.mix(datagram.order);
-        self.mix(u64::from(datagram.from.port()) << 16 | u64::from(datagram.to.port()));
+        self.mix(u64::from(datagram.from.port()) << 16 | u64::from(to));
         self.mix_bytes(&datagram.bytes);
-        if let Some(endpoint) = self.endpoints.get_mut(&datagram.to) {
-            endpoint.waiting.push_back(datagram);
-        }
+        self.endpoints[datagram.to as usize]
+            .waiting
+            .push_back(datagram);
     }
 
-    /// The endpoint at `address`, if it is still the one opened as `generation`.
-    fn endpoint(&mut self, address: SocketAddr, generation: u64) -> Option<&mut Endpoint> {
-        self.endpoints
-            .get_mut(&address)
-            .filter(|endpoint| endpoint.generation == generation)
+    /// The endpoint at `place`, if it is still the one opened as `generation`.
+    fn endpoint(&mut self, place: Place, generation: u64) -> Option<&mut Endpoint> {
+        let endpoint = &mut self.endpoints[place as usize];
+        (endpoint.generation == generation).then_some(endpoint)
     }
 }
 
@@ -193,7 +215,8 @@ impl SimNetwork {
                 profiles: BTreeMap::new(),
                 partitions: BTreeSet::new(),
                 clogs: BTreeMap::new(),
-                endpoints: BTreeMap::new(),
+                places: BTreeMap::new(),
+                endpoints: Vec::new(),
                 in_flight: BinaryHeap::new(),
                 order: 0,
                 generation: 0,
@@ -211,17 +234,14 @@ impl SimNetwork {
         let mut state = self.state.borrow_mut();
         state.generation += 1;
         let generation = state.generation;
-        let waiting = VecDeque::new();
-        state.endpoints.insert(
-            address,
-            Endpoint {
-                generation,
-                waiting,
-            },
-        );
+        let place = state.place(address);
+        let endpoint = &mut state.endpoints[place as usize];
+        endpoint.generation = generation;
+        endpoint.waiting.clear();
         SimPort {
             network: self.clone(),
             address,
+            place,
             generation,
         }
     }
@@ -229,7 +249,11 @@ impl SimNetwork {
     /// Closes the port at `address` as a crash does: what waits there is gone, and what arrives
     /// before it is opened again vanishes.
     pub fn close(&self, address: SocketAddr) {
-        self.state.borrow_mut().endpoints.remove(&address);
+        let mut state = self.state.borrow_mut();
+        let place = state.place(address);
+        let endpoint = &mut state.endpoints[place as usize];
+        endpoint.generation = 0;
+        endpoint.waiting.clear();
     }
 
     /// Changes all links that have no profile of their own.
@@ -240,15 +264,18 @@ impl SimNetwork {
     /// Gives the link from `from` to `to` a profile of its own; `None` takes it away.
     pub fn set_link(&self, from: SocketAddr, to: SocketAddr, profile: Option<LinkProfile>) {
         let mut state = self.state.borrow_mut();
+        let path = state.path(from, to);
         match profile {
-            Some(profile) => state.profiles.insert((from, to), profile),
-            None => state.profiles.remove(&(from, to)),
+            Some(profile) => state.profiles.insert(path, profile),
+            None => state.profiles.remove(&path),
         };
     }
 
     /// Loses everything sent from `from` to `to` from now on, one way.
     pub fn partition(&self, from: SocketAddr, to: SocketAddr) {
-        self.state.borrow_mut().partitions.insert((from, to));
+        let mut state = self.state.borrow_mut();
+        let path = state.path(from, to);
+        state.partitions.insert(path);
     }
 
     /// Loses everything between `one` and `other` from now on, both ways.
@@ -259,14 +286,17 @@ impl SimNetwork {
 
     /// Delays everything sent from `from` to `to` from now on to `until`, one way.
     pub fn clog(&self, from: SocketAddr, to: SocketAddr, until: Nanos) {
-        self.state.borrow_mut().clogs.insert((from, to), until);
+        let mut state = self.state.borrow_mut();
+        let path = state.path(from, to);
+        state.clogs.insert(path, until);
     }
 
     /// Ends the partition and the clog from `from` to `to`, one way.
     pub fn heal_link(&self, from: SocketAddr, to: SocketAddr) {
         let mut state = self.state.borrow_mut();
-        state.partitions.remove(&(from, to));
-        state.clogs.remove(&(from, to));
+        let path = state.path(from, to);
+        state.partitions.remove(&path);
+        state.clogs.remove(&path);
     }
 
     /// Ends all partitions and clogs. Profiles stay.
@@ -304,8 +334,9 @@ impl SimNetwork {
     /// Datagrams handed to the network from `from` to `to` so far.
     #[must_use]
     pub fn sent(&self, from: SocketAddr, to: SocketAddr) -> u64 {
-        let state = self.state.borrow();
-        state.sent.get(&(from, to)).copied().unwrap_or_default()
+        let mut state = self.state.borrow_mut();
+        let path = state.path(from, to);
+        state.sent.get(&path).copied().unwrap_or_default()
     }
 
     /// Sends a datagram in the name of `from`, whoever has a port there: its source is forged. No
@@ -313,7 +344,8 @@ impl SimNetwork {
     pub fn forge(&self, now: Nanos, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         let profile = LinkProfile::default();
         let mut state = self.state.borrow_mut();
-        state.launch(now, (from, to), &profile, datagram);
+        let path = state.path(from, to);
+        state.launch(now, path, &profile, datagram);
     }
 }
 
@@ -322,6 +354,7 @@ impl SimNetwork {
 pub struct SimPort {
     network: SimNetwork,
     address: SocketAddr,
+    place: Place,
     generation: u64,
 }
 
@@ -334,7 +367,7 @@ impl DatagramPort for SimPort {
         let mut state = self.network.state.borrow_mut();
         state.advance(now);
         loop {
-            let endpoint = state.endpoint(self.address, self.generation)?;
+            let endpoint = state.endpoint(self.place, self.generation)?;
             let datagram = endpoint.waiting.pop_front()?;
             let length = datagram.bytes.len();
             if length > buffer.len() {
@@ -351,15 +384,16 @@ impl DatagramPort for SimPort {
 
     fn send(&mut self, now: Nanos, to: SocketAddr, datagram: &[u8]) -> SendOutcome {
         let mut state = self.network.state.borrow_mut();
-        if state.endpoint(self.address, self.generation).is_none() {
+        if state.endpoint(self.place, self.generation).is_none() {
             return SendOutcome::Refused;
         }
-        state.send(now, (self.address, to), datagram)
+        let path = (self.place, state.place(to));
+        state.send(now, path, datagram)
     }
 
     fn next_deadline(&self) -> Option<Nanos> {
         let mut state = self.network.state.borrow_mut();
-        let endpoint = state.endpoint(self.address, self.generation)?;
+        let endpoint = state.endpoint(self.place, self.generation)?;
         endpoint.waiting.front().map(|datagram| datagram.due)
     }
 }
