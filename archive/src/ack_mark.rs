@@ -4,9 +4,9 @@
 //! Recovery tells a torn tail from damage by it. The mark is at most [`STALE_MAX_NS`] old, costs
 //! no sync while the log is busy (its write rides on the log's next flush) and one once the
 //! log goes idle. It covers durable positions only and never goes down except by
-//! [`AckMark::begin_truncation`]. A mark whose newest slot has rotted is
-//! an older one: recovery does not rely on it alone, it looks above the end of the log too.
-//!
+//! [`AckMark::begin_truncation`]. A mark whose newest slot has rotted is an older one: recovery
+//! looks above the end of the log too, and the end of a truncation goes to both slots before
+//! anything else is acknowledged, or an older mark would have the log cut again.
 //! It also says whether what it covers was acknowledged without syncs (`log.md` 10.3), and in
 //! which run of the host. That belongs here: both slots are written at each start, synced, before
 //! anything is said, every later mark repeats it, and whoever loses the mark does not count
@@ -338,8 +338,8 @@ impl AckMark {
         self.replace(now, record, disk)
     }
 
-    /// The truncation to `position` is complete: no truncated bytes are left above it. Returns
-    /// whether the write was started.
+    /// The truncation to `position` is complete: no truncated bytes are left above it. To be said
+    /// twice, so that neither slot says otherwise. Returns whether the write was started.
     pub fn end_truncation(&mut self, now: Nanos, position: Position, disk: &mut impl Disk) -> bool {
         let record = AckRecord {
             position,

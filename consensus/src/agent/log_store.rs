@@ -115,6 +115,8 @@ enum TruncationStep {
     Cutting,
     /// The mark that says that this is done becomes durable.
     Ending,
+    /// And in its other slot: should one rot, no start cuts off what was acknowledged since.
+    EndingTwice,
 }
 
 impl<D: Disk> LogStore<D> {
@@ -371,7 +373,7 @@ impl<D: Disk> LogStore<D> {
         while let Some(step) = self.next_truncation_step(now) {
             self.truncation = Some(Truncation { position, step });
         }
-        let is_done = self.truncation?.step == TruncationStep::Ending
+        let is_done = self.truncation?.step == TruncationStep::EndingTwice
             && self.ack_mark.is_settled()
             && !self.failed();
         is_done.then(|| {
@@ -413,7 +415,10 @@ impl<D: Disk> LogStore<D> {
                     && self.ack_mark.end_truncation(now, position, &mut self.disk);
                 is_ended.then_some(TruncationStep::Ending)
             }
-            TruncationStep::Ending => None,
+            TruncationStep::Ending => (self.ack_mark.is_settled()
+                && self.ack_mark.end_truncation(now, position, &mut self.disk))
+            .then_some(TruncationStep::EndingTwice),
+            TruncationStep::EndingTwice => None,
         }
     }
 
