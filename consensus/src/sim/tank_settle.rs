@@ -4,7 +4,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::tank::Tank;
 use super::tank_client::TankClient;
-use super::tank_member::TankMember;
+use super::tank_member::{ELECTION_TIMEOUT_NS, TankMember};
 use super::{Broken, Rule};
 use crate::consensus_module::Role;
 use crate::membership::Standing;
@@ -15,6 +15,10 @@ const LIVENESS_BOUND_NS: Nanos = 30 * SECOND;
 
 /// Virtual time from then on until all members have the same log and state.
 const SETTLE_BOUND_NS: Nanos = 10 * SECOND;
+
+/// What happened before the faults ended may still cost a leader its office: one that has not
+/// heard of a majority for an election timeout gives it up.
+const AFTERMATH_NS: Nanos = 2 * ELECTION_TIMEOUT_NS;
 
 /// So long nothing changes any more: several times what an election takes to begin.
 const QUIET_NS: Nanos = 600 * MILLISECOND;
@@ -39,6 +43,10 @@ impl Tank {
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
         if self.atlas.is_quorum_lost() {
             return self.stand_still();
+        }
+        let aftermath = self.now + AFTERMATH_NS;
+        while self.now < aftermath {
+            self.moment(false)?;
         }
         let bound = self.now + LIVENESS_BOUND_NS;
         while !self.clients.iter().all(TankClient::is_done) {
