@@ -27,7 +27,7 @@ pub use super::tank_options::{FaultMark, MemberNotices, TankOptions, TankReport,
 use super::tank_oracle::LogOracle;
 use super::tank_plan::FaultPlan;
 pub use super::tank_plan::{FAULT_CLASSES, FaultClass, FaultCounts};
-use super::{Broken, PlantedFault, Rule};
+use super::{Broken, PlantedFault};
 use crate::agent::identity::cluster_id;
 use crate::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
 
