@@ -31,7 +31,7 @@ impl ConsensusModule {
             self.incarnations[index] = incarnation;
             self.leading.forget(from);
         }
-        if !self.is_voter(from) && !is_of_follower(&message) {
+        if !self.is_voter(from) && !is_of_learner(&message) {
             sometimes(Mark::LearnerUnheard);
             return;
         }
@@ -142,11 +142,15 @@ impl ConsensusModule {
     }
 }
 
-/// Whether a message is one that a follower sends: a learner's others are not heard.
-const fn is_of_follower(message: &MemberMessage) -> bool {
+/// Whether a message is one that a learner's word counts in: what a follower sends, and that a
+/// later term is known. Without the latter a learner whose own term is above the cluster's (it
+/// stood before it lost its voice) could never follow: it takes nothing from an older term, and
+/// nobody would go to a later one. It stands no more, so it deposes a leader once.
+const fn is_of_learner(message: &MemberMessage) -> bool {
     matches!(
         message,
-        MemberMessage::JoinRequest { .. }
+        MemberMessage::Vote { granted: false, .. }
+            | MemberMessage::JoinRequest { .. }
             | MemberMessage::JoinCheck { .. }
             | MemberMessage::JoinStart { .. }
             | MemberMessage::AppendPosition { .. }

@@ -2,13 +2,14 @@
 
 use lockstep_archive::ack_mark::LostAcks;
 use lockstep_consensus::action::{Action, HaltReason};
+use lockstep_consensus::consensus_module::Role;
 use lockstep_consensus::event::Event;
 use lockstep_consensus::member::TermBase;
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage};
 
 use crate::harness::{
     Driven, ENTRY, HEARTBEAT, TIMEOUT, Terms, append_position, heartbeat, join_reply, list, page,
-    persist, persisted, recovered, send,
+    persist, persisted, recovered, send, vote,
 };
 
 fn join_request(term: i64, log_term: i64, end: i64, page: u32) -> MemberMessage {
@@ -287,4 +288,22 @@ fn a_damaged_member_is_whole_once_it_holds_what_it_acknowledged() {
     assert!(member.module.is_damaged());
     member.durable(192);
     assert!(!member.module.is_damaged());
+}
+
+#[test]
+fn a_learner_of_a_later_term_is_followed_into_it_and_grants_nothing() {
+    let mut leader = Driven::leader(3, recovered(&[(1, 0)], 320));
+    assert_eq!(leader.module.term(), 2);
+    leader.module.set_voter(1, false);
+    leader.receive(1, vote(5, true));
+    assert_eq!(
+        (leader.module.role(), leader.module.term()),
+        (Role::Leader, 2)
+    );
+    let told = leader.receive(1, vote(5, false));
+    assert!(told.contains(&persist(5, None)));
+    assert_eq!(
+        (leader.module.role(), leader.module.term()),
+        (Role::Follower, 5)
+    );
 }
