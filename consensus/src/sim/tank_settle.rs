@@ -202,7 +202,13 @@ impl Tank {
         }
         for id in 0..self.members.len() {
             let kinds: &[NodeNotice] = if self.atlas.is_demoted(id) {
-                &[NodeNotice::IsLearner, NodeNotice::FormationWaits]
+                // Which of them tells why it is a learner.
+                &[
+                    NodeNotice::IsLearner,
+                    NodeNotice::UnsyncedLogLost,
+                    NodeNotice::PromisesLost,
+                    NodeNotice::FormationWaits,
+                ]
             } else {
                 &[NodeNotice::NoLeader, NodeNotice::ReturnWaits]
             };
