@@ -84,6 +84,13 @@ fn search(
 pub fn find_all(tanks: &[Tank], seeds: &Range<u64>, faults: &PlantedFaults) -> Outcome {
     let mut missed = String::new();
     for fault in &faults.0 {
+        if !tanks.iter().any(|tank| tank.has_parts_for(*fault)) {
+            let _ = write!(
+                missed,
+                " {} (in parts that this tank has not)",
+                fault.name()
+            );
+        }
         for tank in tanks.iter().filter(|tank| tank.has_parts_for(*fault)) {
             let (name, tank_name) = (fault.name(), tank.name());
             let started = Instant::now();
