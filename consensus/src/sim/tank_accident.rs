@@ -3,9 +3,9 @@
 use lockstep_archive::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::catalog::CATALOG_FILE;
 use lockstep_archive::disk::BLOCK_LENGTH;
-use lockstep_archive::identity_file::IDENTITY_FILE;
+use lockstep_archive::identity_file::{IDENTITY_FILE, IdentityContent, IdentityFile};
 use lockstep_archive::node_state::NODE_STATE_FILE;
-use lockstep_archive::sim::SimBackup;
+use lockstep_archive::sim::{SimBackup, SimDisk};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 
@@ -64,6 +64,13 @@ const BOTH_SLOTS: u64 = 8;
 
 /// Damage is as likely in so much of the log below the ack mark as in all the rest.
 const RECENT_LENGTH: Position = 24 * 1024;
+
+/// Whether a directory says whose it is: one that does not, another's that was just emptied, is as
+/// good as new for whoever is started on it.
+pub fn has_identity(disk: &SimDisk) -> bool {
+    let content = IdentityFile::inspect(&mut disk.clone());
+    matches!(content, Ok(IdentityContent::Valid(..)))
+}
 
 /// How part of a log comes to be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::tank::{FaultMark, Tank};
 use super::tank_accident::{
-    Accident, Misplaced, RotKind, lose_segment, rot_above_mark, rot_log, rot_slot,
+    Accident, Misplaced, RotKind, has_identity, lose_segment, rot_above_mark, rot_log, rot_slot,
 };
 use super::tank_member::{Crash, ELECTION_TIMEOUT_NS, TankMember};
 use super::tank_oracle::is_excused;
@@ -460,7 +460,7 @@ impl Tank {
                 disk.copy_from(&disk.backup());
                 true
             }
-            Accident::Foreign(other) => {
+            Accident::Foreign(other) if has_identity(self.members[other].disk()) => {
                 let theirs = self.members[other].disk().backup();
                 self.members[id].misplace(theirs);
                 true
