@@ -12,18 +12,7 @@ use citing::citation::{Cited, citations, is_rule_name};
 use citing::document::{Document, paths};
 use citing::layout;
 use citing::prose::{prose_of_markdown, prose_of_rust, rule_names_of_tests};
-use sources::{collect, root};
-
-/// Crates whose sources are looked at.
-const CRATES: [&str; 7] = [
-    "transport",
-    "archive",
-    "client",
-    "service",
-    "consensus",
-    "bench",
-    "cli",
-];
+use sources::{CRATES, collect, root};
 
 /// What is no Rust and cites all the same.
 const SCRIPTS: [&str; 4] = [".ci/run", ".ci/soak", ".ci/mutants", ".clippy.toml"];

@@ -5,17 +5,7 @@ mod sources;
 
 use std::path::PathBuf;
 
-use sources::{collect, root};
-
-const CRATES: [&str; 7] = [
-    "transport",
-    "archive",
-    "client",
-    "service",
-    "consensus",
-    "bench",
-    "cli",
-];
+use sources::{CRATES, collect, root};
 
 /// What swallows: an error that is dropped, and a count of refusals that says no cause.
 const SWALLOWS: [&str; 6] = [

@@ -161,58 +161,62 @@ fn swapped_directories_are_refused_and_good_when_they_are_swapped_back() {
     }
 }
 
+/// A directory lived on since its backup, started once more and heard by all; then one member was
+/// left behind, and the old state was put back while nobody runs. Returns the leader, whose
+/// directory that is, and who lags, with what was committed.
+fn put_back_after_a_start() -> (Trio, [usize; 3], Vec<u8>) {
+    let (mut trio, members) = Trio::new(SyncMode::Data);
+    let [leader, stale, lagging] = members;
+    trio.answer(5);
+    trio.kill(stale);
+    let directory = trio.directory(stale);
+    let backup = content(&directory);
+    trio.restart(stale);
+    // All hear of its start.
+    let commit = trio.members[leader].counter(Counter::Commit);
+    trio.await_that("the restarted member", |trio| {
+        trio.members[stale].counter(Counter::Commit) >= commit
+    });
+    trio.answer(20);
+    trio.kill(lagging);
+    trio.answer(REQUESTS);
+    let committed = trio.committed(leader);
+    trio.kill(stale);
+    trio.kill(leader);
+    restore_in_place(&directory, &backup);
+    (trio, members, committed)
+}
+
+/// An old state and a member that lags elect nobody; the member that has everything leads again.
+fn expect_only_the_leader_to_lead(
+    trio: &mut Trio,
+    [leader, stale, lagging]: [usize; 3],
+    committed: &[u8],
+) {
+    trio.expect_nobody_leads();
+    trio.restart(leader);
+    assert_eq!(trio.await_leader(), leader);
+    trio.answer(5);
+    trio.expect_kept(committed, &[leader, lagging, stale]);
+}
+
 #[test]
 fn a_stale_state_of_the_own_directory_is_a_learners() {
     for _ in 0..runs() {
-        let (mut trio, [leader, stale, lagging]) = Trio::new(SyncMode::Data);
-        trio.answer(5);
-        trio.kill(stale);
-        let directory = trio.directory(stale);
-        let backup = content(&directory);
-        trio.restart(stale);
-        // All hear of its start.
-        let commit = trio.members[leader].counter(Counter::Commit);
-        trio.await_that("the restarted member", |trio| {
-            trio.members[stale].counter(Counter::Commit) >= commit
-        });
-        trio.answer(20);
-        trio.kill(lagging);
-        trio.answer(REQUESTS);
-        let committed = trio.committed(leader);
-        trio.kill(stale);
-        trio.kill(leader);
-        restore_in_place(&directory, &backup);
+        let (mut trio, members, committed) = put_back_after_a_start();
+        let [leader, stale, lagging] = members;
         trio.restart(stale);
         trio.restart(lagging);
         trio.await_words(stale, "is an old state of this directory");
-        trio.expect_nobody_leads();
-        trio.restart(leader);
-        assert_eq!(trio.await_leader(), leader);
-        trio.answer(5);
-        trio.expect_kept(&committed, &[leader, lagging, stale]);
+        expect_only_the_leader_to_lead(&mut trio, [leader, stale, lagging], &committed);
     }
 }
 
 #[test]
 fn a_stale_state_that_is_started_over_and_over_unheard_is_a_learners() {
     for _ in 0..runs() {
-        let (mut trio, [leader, stale, lagging]) = Trio::new(SyncMode::Data);
-        trio.answer(5);
-        trio.kill(stale);
-        let directory = trio.directory(stale);
-        let backup = content(&directory);
-        trio.restart(stale);
-        let commit = trio.members[leader].counter(Counter::Commit);
-        trio.await_that("the restarted member", |trio| {
-            trio.members[stale].counter(Counter::Commit) >= commit
-        });
-        trio.answer(20);
-        trio.kill(lagging);
-        trio.answer(REQUESTS);
-        let committed = trio.committed(leader);
-        trio.kill(stale);
-        trio.kill(leader);
-        restore_in_place(&directory, &backup);
+        let (mut trio, members, committed) = put_back_after_a_start();
+        let [leader, stale, lagging] = members;
         let starts = |trio: &Trio| trio.said(stale).matches("does not vote yet").count();
         // The original was started once since.
         for _ in 0..2 {
@@ -224,11 +228,7 @@ fn a_stale_state_that_is_started_over_and_over_unheard_is_a_learners() {
         trio.restart(stale);
         trio.restart(lagging);
         trio.await_words(stale, "is an old state of this directory");
-        trio.expect_nobody_leads();
-        trio.restart(leader);
-        assert_eq!(trio.await_leader(), leader);
-        trio.answer(5);
-        trio.expect_kept(&committed, &[leader, lagging, stale]);
+        expect_only_the_leader_to_lead(&mut trio, [leader, stale, lagging], &committed);
     }
 }
 
@@ -251,10 +251,6 @@ fn a_snapshot_of_the_running_member_is_a_learners() {
         trio.await_words(stale, "is an old state of this directory");
         trio.kill(leader);
         trio.restart(lagging);
-        trio.expect_nobody_leads();
-        trio.restart(leader);
-        assert_eq!(trio.await_leader(), leader);
-        trio.answer(5);
-        trio.expect_kept(&committed, &[leader, lagging, stale]);
+        expect_only_the_leader_to_lead(&mut trio, [leader, stale, lagging], &committed);
     }
 }

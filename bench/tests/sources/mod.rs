@@ -3,6 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
+/// The crates of the workspace, from the bottom up.
+pub const CRATES: [&str; 7] = [
+    "transport",
+    "archive",
+    "client",
+    "service",
+    "consensus",
+    "bench",
+    "cli",
+];
+
 /// The folder of the workspace.
 pub fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
