@@ -50,8 +50,6 @@ struct Planting {
     /// Whether it is planted in the core tank, and in the node tank.
     tanks: (bool, bool),
     rules: &'static [Rule],
-    /// How the messages begin of assertions in product code that guard those very rules.
-    assertions: &'static [&'static str],
 }
 
 const CORE: (bool, bool) = (true, false);
@@ -65,7 +63,6 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         what: "the log is reported durable before it is",
         tanks: BOTH,
         rules: &[Rule::C1],
-        assertions: &[],
     },
     Planting {
         name: "count-older-term-acks",
@@ -73,105 +70,90 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
                        older term",
         tanks: CORE,
         rules: &[Rule::C1],
-        assertions: &[],
     },
     Planting {
         name: "forget-vote-on-restart",
         what: "term and vote are not durable",
         tanks: CORE,
         rules: &[Rule::E1],
-        assertions: &[],
     },
     Planting {
         name: "append-before-own-first-entry-applied",
         what: "a new leader appends before it has applied its own first entry",
         tanks: NODE,
         rules: &[Rule::Sessions, Rule::Answers],
-        assertions: &[],
     },
     Planting {
         name: "resume-without-epoch",
         what: "a client's new process passes for the one before it",
         tanks: NODE,
         rules: &[Rule::Answers, Rule::Fencing, Rule::Sessions],
-        assertions: &[],
     },
     Planting {
         name: "no-erase-after-truncation",
         what: "what was cut off the log stays on the disk",
         tanks: NODE,
         rules: &[Rule::CutOff],
-        assertions: &[],
     },
     Planting {
         name: "ack-mark-never-written",
         what: "the ack mark of a running node never reaches its disk",
         tanks: NODE,
         rules: &[Rule::W2],
-        assertions: &[],
     },
     Planting {
         name: "vote-in-page-cache",
         what: "a vote is told when it is in the page cache only",
         tanks: NODE,
         rules: &[Rule::E1],
-        assertions: &[],
     },
     Planting {
         name: "no-second-sync",
         what: "a start takes what it finds for durable without syncing it",
         tanks: NODE,
         rules: &[Rule::A1, Rule::C1],
-        assertions: &[],
     },
     Planting {
         name: "damage-above-mark-ignored",
         what: "damage above the ack mark is taken for a torn tail although only the process died",
         tanks: NODE,
         rules: &[Rule::A2],
-        assertions: &[],
     },
     Planting {
         name: "commit-floor-ignored",
         what: "a start forgets what was known to be committed",
         tanks: NODE,
         rules: &[Rule::CommitFloor],
-        assertions: &[],
     },
     Planting {
         name: "blank-member-counted",
         what: "a directory that was emptied, copied or put back votes and counts",
         tanks: NODE,
         rules: &[Rule::Learners],
-        assertions: &[],
     },
     Planting {
         name: "sessions-never-timed-out",
         what: "no silent session is ever closed",
         tanks: NODE,
         rules: &[Rule::Timeouts],
-        assertions: &[],
     },
     Planting {
         name: "resume-without-waiting",
         what: "requests of the process before are taken while another one continues its session",
         tanks: NODE,
         rules: &[Rule::Answers, Rule::Fencing],
-        assertions: &[],
     },
     Planting {
         name: "duplicates-applied",
         what: "a request that comes again is appended and applied again",
         tanks: NODE,
         rules: &[Rule::Answers, Rule::Replay, Rule::EqualStates],
-        assertions: &[],
     },
     Planting {
         name: "responses-not-compared",
         what: "neither responses nor members' outputs are compared",
         tanks: NODE,
         rules: &[Rule::EqualStates, Rule::Answers],
-        assertions: &[],
     },
 ];
 
@@ -233,11 +215,7 @@ impl PlantedFault {
     /// Whether a violation is of a rule that it is meant to break.
     #[must_use]
     pub fn is_shown_by(self, broken: &Broken) -> bool {
-        let Planting {
-            rules, assertions, ..
-        } = self.planting();
-        let mut begins = assertions.iter().map(|text| broken.what.starts_with(text));
-        rules.contains(&broken.rule) || (broken.rule == Rule::Assertion && begins.any(|is| is))
+        self.rules().contains(&broken.rule)
     }
 }
 

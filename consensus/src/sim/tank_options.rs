@@ -62,7 +62,7 @@ impl TankOptions {
     /// at once, or a member runs without syncs.
     #[must_use]
     pub fn drawn(&self, seed: u64) -> Self {
-        let may_draw = self.fault_phase_ns > 0 && self.planted.is_none();
+        let may_draw = self.fault_phase_ns > 0;
         let mut drawn = *self;
         if may_draw && seed % ODD_MODE_SEEDS == 5 {
             drawn.responses = ResponsesMode::Direct;

@@ -1,6 +1,7 @@
 //! Seeds of one simulator, on all cores, in an order that does not depend on how many there are.
 
 use std::ops::{ControlFlow, Range};
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -122,7 +123,9 @@ pub fn on_all_cores<T: Send>(
     let mut done: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
         let joined = threads.into_iter().map(|thread| thread.join());
-        joined.flat_map(Result::unwrap_or_default).collect()
+        // Seeds that nobody looked at would count as clean.
+        let done = joined.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic)));
+        done.flatten().collect()
     });
     done.sort_unstable_by_key(|(seed, _)| *seed);
     // Seeds are handed out in order: all below the first one that broke off have run.
