@@ -13,10 +13,11 @@
 
 mod record;
 
+use lockstep_transport::marks::{Mark, sometimes};
+
 pub use record::{DirectoryId, FormationRecord, Incarnation};
 
 use crate::member::{MEMBERS_MAX, MemberId};
-use lockstep_transport::marks::{Mark, sometimes};
 
 /// What a member holds durably of its cluster. All zeros: it is blank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -161,7 +161,8 @@ impl Membership {
     }
 
     /// Whether this member durably knows that `directory` of `member` has lived on since it was
-    /// started `starts` times and held `found`.
+    /// started `starts` times and held `found`: the simulator's question.
+    #[cfg(feature = "sim")]
     #[must_use]
     pub fn knows_more_of(
         &self,

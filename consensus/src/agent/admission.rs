@@ -219,7 +219,7 @@ impl LeaderSessions {
         let Some(session) = self.get_mut(id) else {
             return;
         };
-        session.appended_number = session.appended_number.max(number);
+        session.appended_number = number;
         session.acknowledged = session.acknowledged.max(acknowledged);
         let duty = session.duty;
         self.duties.note_request(duty);

@@ -156,7 +156,9 @@ impl Membership {
         }
     }
 
-    /// The newest start of `member` on `directory` that this one durably knows, 0 for none.
+    /// The newest start of `member` on `directory` that this one durably knows, 0 for none: the
+    /// simulator's question.
+    #[cfg(feature = "sim")]
     #[must_use]
     pub fn known_start(&self, member: MemberId, directory: DirectoryId) -> u64 {
         self.known_life(member, directory).incarnation.counter

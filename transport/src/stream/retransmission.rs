@@ -27,22 +27,7 @@ struct Range {
     is_awaited: bool,
 }
 
-/// State of retransmission towards one receiver.
-/// Where a NAK that is taken asks for something, in a stream that was sent up to `position`.
-pub(super) fn mark_nak(geometry: Geometry, range: (Position, Position), position: Position) {
-    let (start, end) = range;
-    if geometry.term_start(start) < geometry.term_start(position) {
-        sometimes(Mark::NakOfEarlierTerm);
-    }
-    if geometry.term_offset(start) == 0 {
-        sometimes(Mark::NakAtTermStart);
-    }
-    if end == position {
-        sometimes(Mark::NakToTheNewest);
-    }
-}
-
-/// The range under way, if any.
+/// State of retransmission towards one receiver: the range under way, if any.
 #[derive(Debug, Default)]
 pub(super) struct Retransmission {
     range: Option<Range>,
@@ -116,6 +101,28 @@ impl Retransmission {
             range.next = range.end;
         }
     }
+}
+
+/// Where a NAK that is taken asks for something, in a stream that was sent up to `position`.
+pub(super) fn mark_nak(geometry: Geometry, range: (Position, Position), position: Position) {
+    let (start, end) = range;
+    if geometry.term_start(start) < geometry.term_start(position) {
+        sometimes(Mark::NakOfEarlierTerm);
+    }
+    if geometry.term_offset(start) == 0 {
+        sometimes(Mark::NakAtTermStart);
+    }
+    if end == position {
+        sometimes(Mark::NakToTheNewest);
+    }
+}
+
+/// Why a NAK for `position` is not taken, of a stream that is repeated from `lowest` on.
+pub(super) fn mark_refused_nak(position: Option<Position>, lowest: Position) {
+    sometimes(match position {
+        Some(position) if position < lowest => Mark::NakTooOld,
+        _ => Mark::NakNotSent,
+    });
 }
 
 #[cfg(test)]

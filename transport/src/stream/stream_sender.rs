@@ -11,7 +11,7 @@ use zerocopy::FromBytes;
 
 use super::StreamIds;
 use super::frame_source::{FrameSource, SourceFrames};
-use super::retransmission::{RETRANSMIT_LENGTH_MAX, Retransmission, mark_nak};
+use super::retransmission::{RETRANSMIT_LENGTH_MAX, Retransmission, mark_nak, mark_refused_nak};
 use crate::datagram_port::{DatagramPort, SendOutcome};
 use crate::log_buffer::{DataHeader, HEADER_LENGTH, message_length_max};
 use crate::marks::{Mark, sometimes};
@@ -266,8 +266,8 @@ impl StreamSender {
             .position(self.geometry)
             .filter(|position| (lowest..=highest).contains(position));
         let Some(position) = position.filter(|_| status.window() <= half_term) else {
-            // As above.
             sometimes(Mark::StatusOutOfReach);
+            // As above.
             self.counters.status_messages_rejected += 1;
             return;
         };
@@ -292,12 +292,7 @@ impl StreamSender {
             .filter(|start| self.is_ours(nak.session_id(), nak.stream_id()) && *start >= lowest)
             .filter(|start| *start < self.position);
         let Some(start) = start else {
-            // As above.
-            let position = nak.position(self.geometry);
-            sometimes(match position {
-                Some(position) if position < lowest => Mark::NakTooOld,
-                _ => Mark::NakNotSent,
-            });
+            mark_refused_nak(nak.position(self.geometry), lowest);
             // As above.
             self.counters.naks_rejected += 1;
             return;
