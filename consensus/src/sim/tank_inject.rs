@@ -31,7 +31,7 @@ const UNHEARD_STARTS: u64 = 8;
 
 impl Tank {
     /// The faults that are due now.
-    pub(super) fn inject(&mut self) -> Result<(), Broken> {
+    pub(super) fn inject(&mut self) {
         while let Some(class) = self.plan.take(self.now) {
             let id = self.victim();
             self.attention.alarm();
@@ -39,7 +39,6 @@ impl Tank {
                 self.note_fault(id, class);
             }
         }
-        Ok(())
     }
 
     fn note_fault(&mut self, member: usize, class: FaultClass) {
@@ -172,7 +171,7 @@ impl Tank {
         let seed = self.random.next_u64();
         let until = self.now + self.a_long_while(800);
         self.members[id].crash(&self.network, crash, seed, until);
-        self.oracle.on_crash(id);
+        self.oracle.forget_commit(id);
         is_up
     }
 
@@ -396,7 +395,7 @@ impl Tank {
             self.members[id].check_end(mark)?;
             let started = self.members[id].start(&self.network);
             self.attention.alarm();
-            self.oracle.on_restart(id);
+            self.oracle.forget_commit(id);
             if !self.atlas.is_demoted(id) {
                 let is_rotten = self.atlas.is_rotten(id);
                 self.members[id].check_start(mark, is_rotten)?;
@@ -524,7 +523,7 @@ impl Tank {
         self.attention.alarm();
         let until = self.now + self.a_while(800);
         self.members[id].crash(&self.network, Crash::InCycle, 0, until);
-        self.oracle.on_crash(id);
+        self.oracle.forget_commit(id);
     }
 
     /// Members that stopped for a reason are started again.

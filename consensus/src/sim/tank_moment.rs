@@ -76,7 +76,7 @@ impl Tank {
             }
         }
         if with_faults {
-            self.inject()?;
+            self.inject();
             self.restart_clients();
         }
         self.end_cuts();

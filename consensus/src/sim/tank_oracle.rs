@@ -58,13 +58,8 @@ impl LogOracle {
         self.hash
     }
 
-    /// A member is down: what it knew of commit is gone.
-    pub fn on_crash(&mut self, id: usize) {
-        self.commits[id] = 0;
-    }
-
-    /// A member is up again.
-    pub fn on_restart(&mut self, id: usize) {
+    /// A member has ended, or begun: what it knew of commit is gone.
+    pub fn forget_commit(&mut self, id: usize) {
         self.commits[id] = 0;
     }
 

@@ -177,7 +177,8 @@ impl Tank {
 
     fn audit_disks(&self) -> Result<(), Broken> {
         for member in &self.members {
-            self.oracle.audit_disk(member, !self.report.is_lost)?;
+            self.oracle
+                .audit_disk(member, !self.atlas.is_quorum_lost())?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Seeds of one simulator, on all cores, in an order that does not depend on how many there are.
 
+use std::any::Any;
 use std::ops::{ControlFlow, Range};
-use std::panic::resume_unwind;
+use std::panic::take_hook;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -124,7 +125,7 @@ pub fn on_all_cores<T: Send>(
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
         let joined = threads.into_iter().map(|thread| thread.join());
         // Seeds that nobody looked at would count as clean.
-        let done = joined.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic)));
+        let done = joined.map(|done| done.unwrap_or_else(|panic| tell_panic(panic.as_ref())));
         done.flatten().collect()
     });
     done.sort_unstable_by_key(|(seed, _)| *seed);
@@ -136,6 +137,12 @@ pub fn on_all_cores<T: Send>(
         ControlFlow::Continue(one) => one,
     });
     outcomes.collect()
+}
+
+/// A run did not even begin: told aloud, although panics of runs are silent.
+fn tell_panic(panic: &(dyn Any + Send)) -> ! {
+    drop(take_hook());
+    panic!("{}", Broken::of_panic(panic))
 }
 
 #[cfg(test)]
