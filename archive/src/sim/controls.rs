@@ -33,6 +33,14 @@ impl SimDisk {
         image.crash_at_cold = None;
         image.kill_at_cold = None;
         image.stalled_until = Nanos::MIN;
+        image.has_failed = false;
+    }
+
+    /// Whether something that was made to fail has failed since the last
+    /// [`restart`](Self::restart), or a read has come back with other bytes.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.image.borrow().has_failed
     }
 
     /// A disk of its own with the same files, for another future. Nothing may be in flight.

@@ -89,6 +89,8 @@ pub(super) struct Image {
     /// Reads see a write once it has completed, and not before.
     pub(super) is_seen_late: bool,
     pub(super) failing_preparations: u32,
+    /// Something was made to fail, or came back wrong, since the last restart.
+    pub(super) has_failed: bool,
     pub(super) stalled_until: Nanos,
     pub(super) boots: u64,
 }
@@ -127,6 +129,7 @@ impl SimDisk {
                 spoiled_reads: 0,
                 is_seen_late: false,
                 failing_preparations: 0,
+                has_failed: false,
                 stalled_until: Nanos::MIN,
                 boots: 1,
             })),
@@ -248,6 +251,7 @@ impl Image {
             } => self.finish_read(file, offset, &block),
             Pending::Prepare { name, .. } if self.failing_preparations > 0 => {
                 self.failing_preparations -= 1;
+                self.has_failed = true;
                 Err(DiskError::Io {
                     operation: "sync of the directory",
                     name,
@@ -270,6 +274,7 @@ impl Image {
     ) -> Result<FileId, DiskError> {
         if self.failing_writes > 0 {
             self.failing_writes -= 1;
+            self.has_failed = true;
             self.file(file).lose_write(ticket);
             return Err(DiskError::Io {
                 operation: "write",
@@ -298,6 +303,7 @@ impl Image {
     ) -> Result<FileId, DiskError> {
         if self.failing_reads > 0 {
             self.failing_reads -= 1;
+            self.has_failed = true;
             return Err(DiskError::Io {
                 operation: "read",
                 name: self.file(file).name.clone(),
@@ -314,19 +320,22 @@ impl Image {
         }
     }
 
-    /// What a read comes back with: what it asked for, or nothing, anything, or all a bit off.
+    /// What a read comes back with: what it asked for, or nothing, or a bit flipped, or all a
+    /// sector off.
     fn spoiled(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
         if self.spoiled_reads == 0 {
             return bytes;
         }
         self.spoiled_reads -= 1;
+        self.has_failed = true;
+        let length = bytes.len();
         match self.dice.below(3) {
             0 => bytes.fill(0),
             1 => {
-                let at = self.dice.below(bytes.len() as u64) as usize;
+                let at = self.dice.below(length as u64) as usize;
                 bytes[at] ^= 1 << self.dice.below(8);
             }
-            _ => bytes.rotate_left(SECTOR_LENGTH),
+            _ => bytes.rotate_left(SECTOR_LENGTH % length),
         }
         bytes
     }

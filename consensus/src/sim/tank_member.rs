@@ -91,8 +91,6 @@ pub struct TankMember {
     /// What its last process left behind, unless something has happened to its directory since.
     last_life: Option<LastLife>,
     promise: MarkPromise,
-    /// Storage was made to fail since the last start.
-    is_storage_failing: bool,
     /// Before the next start this happens to the directory.
     accident: Option<Accident>,
     /// The next start ends in this changing cold operation.
@@ -152,7 +150,6 @@ impl TankMember {
             held: 0,
             last_life: None,
             promise: MarkPromise::default(),
-            is_storage_failing: false,
             accident: None,
             crash_in_start: None,
             misplaced: None,
@@ -216,7 +213,6 @@ impl TankMember {
     pub fn start(&mut self, network: &SimNetwork) -> Result<(), StartError> {
         self.start_at = None;
         self.starts += 1;
-        self.is_storage_failing = false;
         self.end_failures();
         self.disk.restart();
         self.host.begin();
@@ -357,19 +353,16 @@ impl TankMember {
 
     /// The next `count` writes fail.
     pub fn fail_writes(&mut self, count: u32) {
-        self.is_storage_failing = self.node.is_some();
         self.disk.fail_writes(count);
     }
 
     /// The next `count` reads of the running node fail.
     pub fn fail_reads(&mut self, count: u32) {
-        self.is_storage_failing = self.node.is_some();
         self.disk.fail_reads(count);
     }
 
     /// The next segment cannot be made.
     pub fn fail_preparation(&mut self) {
-        self.is_storage_failing = self.node.is_some();
         self.disk.fail_preparations(1);
     }
 
@@ -404,10 +397,10 @@ impl TankMember {
         }
     }
 
-    /// Whether its storage was made to fail since its last start.
+    /// Whether its storage has failed, or misread, since its last start.
     #[must_use]
-    pub const fn is_storage_failing(&self) -> bool {
-        self.is_storage_failing
+    pub fn has_storage_failed(&self) -> bool {
+        self.disk.has_failed()
     }
 
     /// The wall clock is off by `error` from now on.
@@ -437,7 +430,6 @@ impl TankMember {
 
     /// The next reads of the running node come back with what is not there.
     pub fn spoil_reads(&mut self, count: u32) {
-        self.is_storage_failing = self.node.is_some();
         self.disk.spoil_reads(count);
     }
 
@@ -478,8 +470,7 @@ impl TankMember {
         let own_now = self.host.tell_time(now);
         let work = node.do_work(own_now);
         self.paused_until = self.paused_until.max(now + service_time::spent() - before);
-        let is_held_up = node.fault().is_some() || node.parts().store.is_truncating();
-        if is_held_up || self.is_storage_failing {
+        if node.fault().is_some() || node.parts().store.is_truncating() {
             self.promise.excuse(now);
         }
         self.promise.note(now, node.parts().store.durable());

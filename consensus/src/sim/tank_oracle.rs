@@ -270,10 +270,10 @@ impl LogOracle {
 pub fn is_excused(fault: &NodeFault, member: &TankMember, is_rotten: bool) -> bool {
     match fault {
         NodeFault::Storage { .. } | NodeFault::Halted(HaltReason::StorageFailed) => {
-            member.is_storage_failing()
+            member.has_storage_failed()
         }
         NodeFault::DamagedLog { .. } | NodeFault::RottenLog { .. } => {
-            member.is_storage_failing() || is_rotten
+            member.has_storage_failed() || is_rotten
         }
         _ => false,
     }
