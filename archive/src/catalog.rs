@@ -150,12 +150,14 @@ impl Catalog {
         Ok(())
     }
 
-    /// Cold: writes again what does not hold this catalog any more of its file, which exists.
+    /// Cold: writes again what does not hold this catalog any more of its file, which exists. The
+    /// copy that does is made durable first.
     ///
     /// # Errors
     /// The disk's.
     pub fn repair(&self, disk: &mut impl Disk) -> Result<(), DiskError> {
         let file = disk.open(CATALOG_FILE)?;
+        disk.sync(file)?;
         let block = self.encode();
         for copy in 0..COPIES {
             let offset = copy * BLOCK_LENGTH as u64;

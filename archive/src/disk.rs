@@ -195,6 +195,13 @@ pub trait Disk {
     /// The operating system's; after a failed write or sync the file must not be trusted.
     fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
 
+    /// Cold: makes durable what a file was found to hold: a process that has died may have left
+    /// it in a cache.
+    ///
+    /// # Errors
+    /// The operating system's; after a failed sync the file must not be trusted.
+    fn sync(&mut self, file: FileId) -> Result<(), DiskError>;
+
     /// Cold: removes a file, durably.
     ///
     /// # Errors

@@ -216,7 +216,8 @@ impl IdentityFile {
         Ok(this)
     }
 
-    /// Cold: opens the file that was found to hold `identity` with `sequence`.
+    /// Cold: opens the file that was found to hold `identity` with `sequence`, and makes that
+    /// durable: a crash in the next change must find one of the slots good.
     ///
     /// # Errors
     /// The disk's.
@@ -226,6 +227,7 @@ impl IdentityFile {
         sequence: u64,
     ) -> Result<Self, DiskError> {
         let file = disk.open(IDENTITY_FILE)?;
+        disk.sync(file)?;
         Self::over(file, identity, sequence)
     }
 

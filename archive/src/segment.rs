@@ -6,7 +6,7 @@
 
 use lockstep_transport::position::Position;
 
-use crate::disk::{BLOCK_LENGTH, Disk, DiskError, FileId, SegmentName};
+use crate::disk::{Disk, DiskError, FileId, SegmentName};
 
 /// Segments one recording may have open: a table of a quarter of a megabyte. What a node may have
 /// follows from its budget and from the descriptors it is granted ([`SEGMENT_DESCRIPTORS`]).
@@ -164,19 +164,13 @@ impl SegmentTable {
     }
 
     /// Cold: makes everything in the segments that begin below `end` durable: what was written
-    /// may still be in a cache. A cold write syncs its whole file; the last block below `end` is
-    /// written again as it is.
+    /// may still be in a cache.
     ///
     /// # Errors
     /// The disk's.
     pub fn sync_below(&self, disk: &mut impl Disk, end: Position) -> Result<(), DiskError> {
-        for (base, file) in self.open.iter().filter(|(base, _)| *base < end) {
-            let last = end.min(base + self.segment_length as Position) - 1;
-            let block = last & !(BLOCK_LENGTH as Position - 1);
-            let offset = segment_offset(block, self.segment_length);
-            let mut bytes = [0; BLOCK_LENGTH];
-            disk.read(*file, offset, &mut bytes)?;
-            disk.write(*file, offset, &bytes)?;
+        for (_, file) in self.open.iter().filter(|(base, _)| *base < end) {
+            disk.sync(*file)?;
         }
         Ok(())
     }

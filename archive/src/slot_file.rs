@@ -149,8 +149,10 @@ impl SlotFile {
         Self::over(file, kind, 0, 0)
     }
 
-    /// Cold: opens the file whose newest record is in `slot`, with `sequence`. The owner writes
-    /// it before it promises anything: the other slot may be torn or rotten.
+    /// Cold: opens the file whose newest record is in `slot`, with `sequence`, and makes that
+    /// record durable: the next write goes to the other slot, and a crash in it must find this
+    /// one good. The owner writes before it promises anything: the other slot may be torn or
+    /// rotten.
     ///
     /// # Errors
     /// The disk's.
@@ -161,6 +163,7 @@ impl SlotFile {
         sequence: u64,
     ) -> Result<Self, DiskError> {
         let file = disk.open(kind.name)?;
+        disk.sync(file)?;
         Self::over(file, kind, slot, sequence)
     }
 

@@ -95,6 +95,10 @@ impl<D: Disk> Disk for SlowDisk<D> {
         self.disk.write(file, offset, bytes)
     }
 
+    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
+        self.disk.sync(file)
+    }
+
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         self.disk.remove(name)
     }

@@ -2,7 +2,7 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use lockstep_archive::disk::{Completion, Disk};
+use lockstep_archive::disk::{Completion, Disk, DiskError};
 use lockstep_archive::identity_file::{
     DirectoryIdentity, IDENTITY_FILE, IdentityContent, IdentityFile, NOTES_LENGTH,
 };
@@ -118,4 +118,35 @@ fn a_crash_during_a_change_leaves_the_old_content_or_the_new_one_and_durable_is_
             assert!(is_new || (is_old && !is_durable), "seed {seed}");
         }
     }
+}
+
+#[test]
+fn a_loss_of_power_in_a_start_leaves_one_of_the_contents_that_a_killed_process_left() {
+    for seed in 0..600 {
+        let disk = SimDisk::new(SimDiskConfig {
+            seed,
+            ..SimDiskConfig::default()
+        });
+        let mut file = IdentityFile::create(&mut disk.clone(), ID, 0, "alpha").unwrap();
+        change(&disk, &mut file, (seed % 2) as usize);
+        disk.kill(seed);
+        disk.restart();
+        disk.crash_at_cold_operation(disk.cold_operations() + seed % 4);
+        let _ = repair_and_change(&mut disk.clone());
+        disk.restart();
+        let content = IdentityFile::inspect(&mut disk.clone()).unwrap();
+        assert!(
+            matches!(content, IdentityContent::Valid(..)),
+            "seed {seed}: no valid slot is left"
+        );
+    }
+}
+
+fn repair_and_change(disk: &mut SimDisk) -> Result<(), DiskError> {
+    let IdentityContent::Valid(identity, sequence) = IdentityFile::inspect(disk)? else {
+        panic!("no valid slot is left by the process");
+    };
+    let mut file = IdentityFile::open(disk, *identity, sequence)?;
+    file.repair(disk)?;
+    file.write_notes(disk, &[7; NOTES_LENGTH])
 }

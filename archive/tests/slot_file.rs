@@ -2,7 +2,8 @@
 #![cfg(feature = "sim")]
 
 use lockstep_archive::ack_mark::ACK_MARK_FILE;
-use lockstep_archive::disk::{Disk, Durability};
+use lockstep_archive::disk::{Disk, DiskError, Durability};
+use lockstep_archive::node_state::NODE_STATE_FILE;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_archive::slot_file::{RECORD_LENGTH, SlotContent, SlotFile};
 
@@ -41,6 +42,40 @@ fn unflushed_records_torn_by_a_crash_leave_the_last_synced_one() {
             record[0]
         );
     }
+}
+
+#[test]
+fn a_loss_of_power_in_a_start_leaves_one_of_the_records_that_a_killed_process_left() {
+    for seed in 0..500 {
+        let mut disk = SimDisk::new(SimDiskConfig {
+            seed,
+            ..SimDiskConfig::default()
+        });
+        let first = [1; RECORD_LENGTH];
+        let mut slots = SlotFile::create(&mut disk, &NODE_STATE_FILE, &first).expect("created");
+        // The process dies with the first of the two writes on its way.
+        let second = [2; RECORD_LENGTH];
+        assert_eq!(slots.submit_both(0, &mut disk, &second), Ok(()));
+        disk.kill(seed);
+        disk.restart();
+        // So does the host, in each of the steps of a start that writes.
+        disk.crash_at_cold_operation(disk.cold_operations() + seed % 3);
+        let _ = start(&mut disk, &[3; RECORD_LENGTH]);
+        disk.restart();
+        let found = SlotFile::inspect(&mut disk, &NODE_STATE_FILE).expect("readable");
+        assert!(
+            matches!(found, SlotContent::Valid { .. }),
+            "seed {seed}: no valid slot is left"
+        );
+    }
+}
+
+fn start(disk: &mut SimDisk, record: &[u8; RECORD_LENGTH]) -> Result<(), DiskError> {
+    let found = SlotFile::inspect(disk, &NODE_STATE_FILE)?;
+    let SlotContent::Valid { slot, sequence, .. } = found else {
+        panic!("no valid slot is left by the process");
+    };
+    SlotFile::open(disk, &NODE_STATE_FILE, slot, sequence)?.write(disk, record)
 }
 
 #[test]

@@ -124,6 +124,10 @@ impl Disk for UncountedDisk {
         self.0.write(file, offset, bytes)
     }
 
+    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
+        self.0.sync(file)
+    }
+
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         self.0.remove(name)
     }

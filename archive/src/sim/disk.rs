@@ -460,6 +460,17 @@ impl Disk for SimDisk {
         image.end_cold(())
     }
 
+    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
+        let mut image = self.image.borrow_mut();
+        if image.begin_cold()? {
+            let seed = image.dice.next();
+            image.crash(seed);
+            return Err(DiskError::Crashed);
+        }
+        image.file(file).sync_all();
+        image.end_cold(())
+    }
+
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         let mut image = self.image.borrow_mut();
         let crashes = image.begin_cold()?;

@@ -280,6 +280,10 @@ impl NodeDirectory {
         self.file(file).write(offset, bytes)
     }
 
+    pub(super) fn sync(&self, file: FileId) -> Result<(), DiskError> {
+        self.file(file).sync()
+    }
+
     pub(super) fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         let failed = |error: io::Error| disk_error("removal", name, 0, &error);
         self.folder

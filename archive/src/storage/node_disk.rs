@@ -128,6 +128,10 @@ impl Disk for NodeDisk {
         either!(self, disk => disk.write(file, offset, bytes))
     }
 
+    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
+        either!(self, disk => disk.sync(file))
+    }
+
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         either!(self, disk => disk.remove(name))
     }

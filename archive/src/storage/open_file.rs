@@ -164,7 +164,9 @@ impl OpenFile {
         self.failed.get_or_init(|| error).clone()
     }
 
-    fn sync(&self) -> Result<(), DiskError> {
+    /// Makes durable what the file holds.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        self.check()?;
         self.calls
             .sync(&self.buffered, &self.path)
             .map_err(|error| self.fail(sync_error("sync", &self.name, &error)))

@@ -340,6 +340,10 @@ impl Disk for UringDisk {
         self.directory.write(file, offset, bytes)
     }
 
+    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
+        self.directory.sync(file)
+    }
+
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         self.directory.remove(name)
     }
