@@ -30,13 +30,14 @@ use crate::segment::{self, LOG_RECORDING_ID, SegmentTable};
 use crate::token::{OWNER_RECORDER, TokenSource};
 
 /// Most bytes of one write (`performance.md` 3): up to about 80 KiB a sync costs no more than its
-/// flush, above 256 KiB the transfer dominates and a larger batch only delays its first byte.
+/// flush; from about 256 KiB on the transfer takes longer, and a larger batch only delays its
+/// first byte.
 pub const WRITE_LENGTH_MAX: usize = 256 * 1024;
 
 /// Longest write that is copied out of the log buffer. Only one whose last block the log still
 /// grows into is: a file system that keeps checksums, or mirrors, may read a page twice, and
 /// must find the same bytes. A longer one goes up to its last whole block instead, straight
-/// from the pages; its tail is in the next. Copying so much costs some 5 us, a sync 50 or more.
+/// from the pages; its tail is in the next. Copying so much costs little beside a sync.
 const COPY_LENGTH_MAX: usize = 64 * 1024;
 
 /// Bytes erased by one write after a truncation.

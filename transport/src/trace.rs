@@ -1,8 +1,9 @@
 //! The latency budget's raw material: named trace points, and the ring they are recorded in
 //! (`performance.md` 7).
 //!
-//! Two kinds of record. A *cursor* record says that a cursor of this member moved over a range
-//! of log positions. A *message* record says that one sampled message reached a point. A cold
+//! Four kinds of record ([`TraceKind`]). A *cursor* record says that a cursor of this member moved
+//! over a range of log positions; a *message* record, that one sampled message reached a point; an
+//! *entry* or *effect* record, where a sampled message or a response stands in the log. A cold
 //! reader joins them later. When tracing is off, each call is one predictable branch.
 
 use crate::concurrent::AtomicBuffer;

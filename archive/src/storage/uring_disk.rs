@@ -1,9 +1,9 @@
 //! [`UringDisk`]: the log's writes through io_uring, polled without system calls.
 //!
-//! The ring is `SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG` (measured best here: the CQ is
-//! polled in user memory, and the kernel is entered only when it says there is work) and is
-//! enabled by the thread that first uses it, so that a node may be built on another. Older
-//! kernels get a ring without flags. Synced writes are `RWF_DSYNC` on the direct descriptor.
+//! The ring is `SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG` (the CQ is polled in user memory, and
+//! the kernel is entered only when it says there is work) and is enabled by the thread that first
+//! uses it, so that a node may be built on another. Older kernels get a ring without flags. Synced
+//! writes are `RWF_DSYNC` on the direct descriptor.
 
 use std::collections::VecDeque;
 

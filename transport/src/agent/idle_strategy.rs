@@ -1,7 +1,7 @@
 //! What a thread does when a duty cycle found no work.
 //!
 //! `yield` is the default: on few cores a spinner that does not yield starves its peers and the
-//! disk's completion work for 4 to 16 ms (measured, `performance.md` 1, 3), while `sched_yield`
+//! disk's completion work for 4 to 8 ms (measured, `performance.md` 1, 3), while `sched_yield`
 //! costs a quarter of a microsecond.
 #![allow(clippy::disallowed_methods, reason = "shell: gives the core away")]
 

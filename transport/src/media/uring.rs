@@ -2,7 +2,7 @@
 //!
 //! Looking for a datagram reads two words of shared memory; a system call is made only when the
 //! kernel says that there is work to take over, or to arm the ring again. Set up with
-//! SINGLE_ISSUER, DEFER_TASKRUN and TASKRUN_FLAG (measured best, `performance.md` 2) and bound to
+//! SINGLE_ISSUER, DEFER_TASKRUN and TASKRUN_FLAG (measured so, `performance.md` 2) and bound to
 //! the first thread that polls it.
 //!
 //! Each buffer begins with what the kernel writes ahead of the payload:

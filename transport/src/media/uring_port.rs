@@ -1,7 +1,7 @@
 //! A UDP endpoint that receives through io_uring and sends by system call.
 //!
 //! An empty poll costs no system call; one system call takes over everything that arrived since
-//! the last. Sends stay `sendto`: measured better than any ring (`performance.md` 2). Bound to the
+//! the last. Sends stay `sendto`: measured better than the ring (`performance.md` 2). Bound to the
 //! first thread that polls it; should the ring ever fail (another thread polls it, the kernel
 //! takes it away), the port counts it and goes on receiving by system call.
 
