@@ -1,18 +1,17 @@
 //! The lives of a directory form a chain, and an old state of it that is put back breaks it.
 //!
 //! A count of starts does not tell an old state from a later one: the old one may be started as
-//! often. So each member keeps of every other directory the newest life it heard, and the life
-//! that is *settled*: of which that directory durably knows that this member knows it. A new life
-//! names the life that it durably knows to be known here; it continues the directory if that is
-//! one of the two. An old state names an older one, however often it has been started: its
+//! often. So each member keeps the newest life it heard of two directories of each other member
+//! (the one that counts, and one more), and of the one that counts the life that is *settled*: of
+//! which that directory durably knows that this member knows it. A new life names the life that it
+//! durably knows to be known here; it continues the directory if that is one of the two, or if
+//! nothing is settled. An old state names an older one, however often it has been started: its
 //! directory has lived on. Where a life is named that is newer than both, it is this member that
 //! has forgotten something: its own directory is the old one.
 //!
 //! A start is known for good once it is settled, and only then does it count as known. Until then
 //! a crash at any step leaves a directory that names the settled life or the newest one, both of
-//! which are good: see `consensus/tests/lineage_model.rs`.
-//!
-//! Pure.
+//! which are good: see `consensus/tests/lineage_model.rs`. Pure.
 
 use crate::formation::Incarnation;
 

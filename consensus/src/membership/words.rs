@@ -107,7 +107,9 @@ pub struct MembershipConfig {
     pub members: usize,
     /// Interval of hellos while something is waited for.
     pub heartbeat_interval_ns: Nanos,
-    /// A directory silent for so long may have been replaced by one that was known before.
+    /// A directory silent for so long may have been replaced by one that was known before, and one
+    /// that this member counts without is asked no longer. Promises are written down within twice
+    /// as long.
     pub silence_ns: Nanos,
     /// Random: the uuid of a cluster drawn here.
     pub uuid: u128,

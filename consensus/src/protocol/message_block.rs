@@ -14,7 +14,7 @@
 //! | 16 | Hello | see `hello_block` |
 //! | 20 | JoinCheck | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
 //! | 21 | JoinVerdict | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
-//! | 40 to 42 | Output | see `output_block` |
+//! | 41, 42 | Output | see `output_block` |
 
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
