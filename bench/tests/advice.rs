@@ -3,7 +3,7 @@
 
 mod sources;
 
-use sources::{collect, root};
+use sources::{Source, assert_none, rust};
 
 /// The crates whose words an operator reads.
 const CRATES: [&str; 5] = ["archive", "client", "consensus", "bench", "cli"];
@@ -99,22 +99,15 @@ fn is_unsafe_advice(text: &str) -> bool {
 
 #[test]
 fn no_text_advises_to_empty_copy_or_restore_what_a_member_has() {
-    let root = root();
     let (mut violations, mut seen) = (Vec::new(), 0);
-    for name in CRATES {
-        let mut paths = Vec::new();
-        collect(&root.join(name).join("src"), &mut paths);
-        for path in paths {
-            let source = std::fs::read_to_string(&path).expect("a source can be read");
-            let texts = texts(&source);
-            seen += texts.len();
-            let advice = texts.into_iter().filter(|text| is_unsafe_advice(text));
-            let place = path.strip_prefix(&root).expect("it lies below").display();
-            violations.extend(advice.map(|text| format!("{place}: {text}")));
-        }
+    for Source { name, text } in rust(&CRATES, &["src"]) {
+        let texts = texts(&text);
+        seen += texts.len();
+        let advice = texts.into_iter().filter(|text| is_unsafe_advice(text));
+        violations.extend(advice.map(|text| format!("{name}: {text}")));
     }
     assert!(seen > 1_000, "only {seen} texts found");
-    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+    assert_none(&violations);
 }
 
 #[test]

@@ -12,39 +12,20 @@ use citing::citation::{Cited, citations, is_rule_name};
 use citing::document::{Document, paths};
 use citing::layout;
 use citing::prose::{prose_of_markdown, prose_of_rust, rule_names_of_tests};
-use sources::{CRATES, collect, root};
+use sources::{CRATES, Source, assert_none, root};
 
 /// What is no Rust and cites all the same.
 const SCRIPTS: [&str; 4] = [".ci/run", ".ci/soak", ".ci/mutants", ".clippy.toml"];
-
-/// A file with its name in the workspace.
-struct Text {
-    name: String,
-    text: String,
-}
 
 fn read(name: &str) -> Option<String> {
     std::fs::read_to_string(root().join(name)).ok()
 }
 
-fn rust() -> Vec<Text> {
-    let root = root();
-    let mut paths = Vec::new();
-    for member in CRATES {
-        let folders = ["src", "tests", "examples"].map(|name| root.join(member).join(name));
-        for folder in folders.iter().filter(|folder| folder.is_dir()) {
-            collect(folder, &mut paths);
-        }
-    }
-    let name = |path: &std::path::Path| path.strip_prefix(&root).unwrap().display().to_string();
-    let names = paths.iter().map(|path| name(path));
-    // What this test itself is made of has examples of citations.
-    let names = names.filter(|name| !name.starts_with("bench/tests/cit"));
-    let text = |name: String| Text {
-        text: read(&name).expect("a source just listed can be read"),
-        name,
-    };
-    names.map(text).collect()
+/// All sources but those of this test, which has examples of citations.
+fn rust() -> Vec<Source> {
+    let mut all = sources::rust(&CRATES, &["src", "tests", "examples"]);
+    all.retain(|source| !source.name.starts_with("bench/tests/cit"));
+    all
 }
 
 fn documents() -> BTreeMap<String, Document> {
@@ -63,12 +44,12 @@ fn documents() -> BTreeMap<String, Document> {
 }
 
 /// Everything that may cite, as prose.
-fn prose() -> Vec<Text> {
+fn prose() -> Vec<Source> {
     let mut all = Vec::new();
-    for Text { name, text } in rust() {
+    for Source { name, text } in rust() {
         let tests = rule_names_of_tests(&text).join(" ");
         let text = format!("{}\n{tests}\n", prose_of_rust(&text));
-        all.push(Text { name, text });
+        all.push(Source { name, text });
     }
     let pages = documents();
     let pages = pages.keys().map(|file| match file.as_str() {
@@ -77,12 +58,12 @@ fn prose() -> Vec<Text> {
     });
     for name in pages {
         let text = prose_of_markdown(&read(&name).unwrap());
-        all.push(Text { name, text });
+        all.push(Source { name, text });
     }
     for name in SCRIPTS {
         let text = read(name).expect("each script is there");
         let name = name.to_owned();
-        all.push(Text { name, text });
+        all.push(Source { name, text });
     }
     all
 }
@@ -121,16 +102,12 @@ fn wrong(cited: &Cited, documents: &BTreeMap<String, Document>) -> Option<String
     }
 }
 
-fn assert_none(violations: &[String]) {
-    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
-}
-
 #[test]
 fn whatever_is_cited_exists() {
     let documents = documents();
     let mut violations = Vec::new();
     let (mut rules, mut sections, mut files) = (0, 0, 0);
-    for Text { name, text } in prose() {
+    for Source { name, text } in prose() {
         for cited in citations(&text) {
             match cited {
                 Cited::Document(_) => files += 1,
@@ -185,7 +162,7 @@ fn every_rule_of_the_simulator_is_written_down() {
 /// Rules that assertions of product code begin with, each with its files in order.
 fn asserted() -> BTreeMap<String, Vec<String>> {
     let mut asserted: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for Text { name, text } in rust() {
+    for Source { name, text } in rust() {
         let is_product = name.contains("/src/") && !name.contains("/sim/");
         if !is_product || name.ends_with("tests.rs") {
             continue;
@@ -218,7 +195,7 @@ fn the_row_of_a_rule_names_its_assertions_and_its_oracles() {
         }
     }
     let watches = |name: &str| name.contains("/src/sim/") && !name.ends_with("/planted.rs");
-    for Text { name, text } in rust().iter().filter(|text| watches(&text.name)) {
+    for Source { name, text } in rust().iter().filter(|text| watches(&text.name)) {
         for part in text.split("Rule::").skip(1) {
             let rule: String = part
                 .chars()
@@ -261,7 +238,7 @@ fn the_layouts_in_the_documents_are_those_of_the_code() {
     }
     let mut violations = Vec::new();
     let mut count = 0;
-    for Text { name, text } in rust().iter().filter(|text| text.name.contains("/src/")) {
+    for Source { name, text } in rust().iter().filter(|text| text.name.contains("/src/")) {
         let tables = layout::of_code(text);
         count += tables.len();
         let documented = of_documents.remove(name).unwrap_or_default();

@@ -5,7 +5,7 @@ mod sources;
 
 use std::collections::BTreeMap;
 
-use sources::root;
+use sources::{quoted, root};
 
 const PAGE: &str = include_str!("../../docs/faults.md");
 
@@ -20,11 +20,6 @@ struct Row {
     is_fault: bool,
     /// File and name of each test.
     tests: Vec<(String, String)>,
-}
-
-/// What stands between backticks in `cell`.
-fn quoted(cell: &str) -> impl Iterator<Item = &str> {
-    cell.split('`').skip(1).step_by(2)
 }
 
 /// The row that `line` is, if it is one; a line that looks like one and is none is an error.

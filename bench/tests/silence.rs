@@ -3,9 +3,7 @@
 
 mod sources;
 
-use std::path::PathBuf;
-
-use sources::{CRATES, collect, root};
+use sources::{CRATES, Source, rust};
 
 /// What swallows: an error that is dropped, and a count of refusals that says no cause.
 const SWALLOWS: [&str; 6] = [
@@ -17,21 +15,10 @@ const SWALLOWS: [&str; 6] = [
     "dropped += 1",
 ];
 
-/// The product's sources by name: without tests, and without the simulator.
-fn sources() -> Vec<(String, String)> {
-    let mut paths = Vec::new();
-    for name in CRATES {
-        collect(&root().join(name).join("src"), &mut paths);
-    }
-    let named = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).expect("a source can be read");
-        let name = path.strip_prefix(root()).expect("it lies below").display();
-        (name.to_string(), text)
-    };
-    let is_product = |(name, _): &(String, String)| {
-        !name.contains("/sim/") && !name.contains("/tests/") && !name.ends_with("/tests.rs")
-    };
-    paths.into_iter().map(named).filter(is_product).collect()
+/// Whether it is a source of the product: no test, and not of the simulator.
+fn is_product(source: &Source) -> bool {
+    let name = &source.name;
+    !name.contains("/sim/") && !name.contains("/tests/") && !name.ends_with("/tests.rs")
 }
 
 /// Lines of code that one comment may explain: what it stands above, and what that holds.
@@ -68,8 +55,8 @@ fn silent_lines(text: &str) -> Vec<(usize, &str)> {
 #[test]
 fn no_error_is_swallowed_and_no_refusal_counted_without_a_reason() {
     let mut violations = Vec::new();
-    for (name, text) in sources() {
-        for (number, line) in silent_lines(&text) {
+    for Source { name, text } in rust(&CRATES, &["src"]).iter().filter(|s| is_product(s)) {
+        for (number, line) in silent_lines(text) {
             violations.push(format!("{name}:{number}: {line}"));
         }
     }

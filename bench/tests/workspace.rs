@@ -4,9 +4,9 @@
 mod sources;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use sources::{collect, root};
+use sources::{CRATES, Source, assert_none, root, rust};
 
 /// The crates from the bottom up, each with those it may use besides itself.
 const DIRECTION: [(&str, &[&str]); 7] = [
@@ -51,11 +51,6 @@ const FENCES: [&str; 6] = [
     "bench/src/allocations.rs",
 ];
 
-struct Source {
-    name: String,
-    text: String,
-}
-
 impl Source {
     /// The lines before a trailing `#[cfg(test)] mod tests { … }`.
     fn product_lines(&self) -> usize {
@@ -72,29 +67,9 @@ impl Source {
 }
 
 fn sources() -> Vec<Source> {
-    let root = root();
-    let mut paths = Vec::new();
-    for (member, _) in DIRECTION {
-        let folders =
-            ["src", "tests", "examples", "benches"].map(|name| root.join(member).join(name));
-        for folder in folders.iter().filter(|folder| folder.is_dir()) {
-            collect(folder, &mut paths);
-        }
-    }
-    assert!(paths.len() > 20, "only {} sources found", paths.len());
-    let read = |path: &PathBuf| Source {
-        name: path
-            .strip_prefix(&root)
-            .unwrap_or(path)
-            .display()
-            .to_string(),
-        text: std::fs::read_to_string(path).expect("a source just listed can be read"),
-    };
-    paths.iter().map(read).collect()
-}
-
-fn assert_none(violations: &[String]) {
-    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+    let sources = rust(&CRATES, &["src", "tests", "examples", "benches"]);
+    assert!(sources.len() > 20, "only {} found", sources.len());
+    sources
 }
 
 /// A line's code: without its comment and without the contents of string literals.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::sources::quoted;
+
 /// Sections, headings and rows of a document.
 #[derive(Debug, Default)]
 pub struct Document {
@@ -73,7 +75,7 @@ impl Document {
         let line = self.lines.iter().map(String::as_str).find(is_of);
         let places = line.and_then(|line| line.rsplit_once("asserted in "));
         let places = places.map_or("", |(_, places)| places.split(';').next().unwrap_or(places));
-        let mut files: Vec<&str> = places.split('`').skip(1).step_by(2).collect();
+        let mut files: Vec<&str> = quoted(places).collect();
         files.sort_unstable();
         files
     }
@@ -110,8 +112,5 @@ pub fn paths<'a>(text: &'a str, folders: &[&str]) -> Vec<&'a str> {
         is_ours && !span.contains([' ', '*', ':', '…'])
     };
     let lines = text.lines();
-    lines
-        .flat_map(|line| line.split('`').skip(1).step_by(2))
-        .filter(is_path)
-        .collect()
+    lines.flat_map(quoted).filter(is_path).collect()
 }

@@ -21,8 +21,44 @@ pub fn root() -> PathBuf {
     root.expect("the crate lies in the workspace").to_owned()
 }
 
+/// A source with its name in the workspace.
+pub struct Source {
+    pub name: String,
+    pub text: String,
+}
+
+/// The Rust sources in these folders of `crates`, as far as there are any, in order.
+pub fn rust(crates: &[&str], folders: &[&str]) -> Vec<Source> {
+    let root = root();
+    let mut paths = Vec::new();
+    for member in crates {
+        let folders = folders.iter().map(|name| root.join(member).join(name));
+        for folder in folders.filter(|folder| folder.is_dir()) {
+            collect(&folder, &mut paths);
+        }
+    }
+    let read = |path: &PathBuf| {
+        let name = path.strip_prefix(&root).expect("it lies below");
+        Source {
+            name: name.display().to_string(),
+            text: std::fs::read_to_string(path).expect("a source just listed can be read"),
+        }
+    };
+    paths.iter().map(read).collect()
+}
+
+/// Fails with all of them, where there are any.
+pub fn assert_none(violations: &[String]) {
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+/// What stands between backticks in `line`.
+pub fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
 /// Adds the Rust sources below `directory`, in order.
-pub fn collect(directory: &Path, sources: &mut Vec<PathBuf>) {
+fn collect(directory: &Path, sources: &mut Vec<PathBuf>) {
     let entries = std::fs::read_dir(directory).expect("a folder of sources can be read");
     let path = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("it can be read").path();
     let mut paths: Vec<PathBuf> = entries.map(path).collect();

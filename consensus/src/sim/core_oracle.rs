@@ -1,4 +1,4 @@
-//! What must hold in every run of the core tank (oracles 1 to 3).
+//! What must hold in every run of the core tank (oracles 1 and 2).
 //!
 //! One table holds the committed log, filled by whoever learns of a commit first. Everybody
 //! else's commits, every new leader's log and every quorum are compared with it.
