@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use citing::citation::{Cited, citations, is_rule_name};
 use citing::document::{Document, paths};
-use citing::layout;
 use citing::prose::{prose_of_markdown, prose_of_rust, rule_names_of_tests};
-use sources::{CRATES, Source, assert_none, root};
+use citing::{layout, oracles};
+use sources::{CRATES, Source, assert_none, pages, root};
 
 /// What is no Rust and cites all the same.
 const SCRIPTS: [&str; 4] = [".ci/run", ".ci/soak", ".ci/mutants", ".clippy.toml"];
@@ -28,19 +28,13 @@ fn rust() -> Vec<Source> {
     all
 }
 
+/// Each page by its file name.
 fn documents() -> BTreeMap<String, Document> {
-    let mut documents = BTreeMap::new();
-    let folder = std::fs::read_dir(root().join("docs")).unwrap();
-    for entry in folder {
-        let file = entry.unwrap().file_name().into_string().unwrap();
-        let text = read(&format!("docs/{file}")).unwrap();
-        documents.insert(file, Document::parse(&text));
-    }
-    documents.insert(
-        "README.md".to_owned(),
-        Document::parse(&read("README.md").unwrap()),
-    );
-    documents
+    let file = |name: &str| name.trim_start_matches("docs/").to_owned();
+    let pages = pages().into_iter();
+    pages
+        .map(|page| (file(&page.name), Document::parse(&page.text)))
+        .collect()
 }
 
 /// Everything that may cite, as prose.
@@ -51,13 +45,8 @@ fn prose() -> Vec<Source> {
         let text = format!("{}\n{tests}\n", prose_of_rust(&text));
         all.push(Source { name, text });
     }
-    let pages = documents();
-    let pages = pages.keys().map(|file| match file.as_str() {
-        "README.md" => file.clone(),
-        _ => format!("docs/{file}"),
-    });
-    for name in pages {
-        let text = prose_of_markdown(&read(&name).unwrap());
+    for Source { name, text } in pages() {
+        let text = prose_of_markdown(&text);
         all.push(Source { name, text });
     }
     for name in SCRIPTS {
@@ -134,31 +123,6 @@ fn a_rule_has_one_row() {
     assert_none(&documents["rules.md"].repeated_rows());
 }
 
-/// The simulator's rules by the names that its reports have: a row's, or one that begins with that
-/// of a row or the number of a section of the log's rules.
-#[test]
-fn every_rule_of_the_simulator_is_written_down() {
-    let documents = documents();
-    let source = read("consensus/src/sim/rule.rs").unwrap();
-    let arms = source
-        .lines()
-        .filter_map(|line| line.trim().split_once(" => \""));
-    let names: Vec<&str> = arms.map(|(_, name)| name.trim_end_matches("\",")).collect();
-    let is_known = |name: &&&str| {
-        let starts = name.match_indices(' ').map(|(end, _)| &name[..end]);
-        let mut starts = starts.chain([**name]);
-        starts.any(|start| {
-            documents["rules.md"].has_row(start) || documents["log.md"].has_section(start)
-        })
-    };
-    let unknown: Vec<_> = names.iter().filter(|name| !is_known(name)).collect();
-    assert!(
-        unknown.is_empty(),
-        "docs/rules.md has no row for {unknown:?}"
-    );
-    assert!(names.len() > 15, "only {} rules found", names.len());
-}
-
 /// Rules that assertions of product code begin with, each with its files in order.
 fn asserted() -> BTreeMap<String, Vec<String>> {
     let mut asserted: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -181,7 +145,7 @@ fn asserted() -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn the_row_of_a_rule_names_its_assertions_and_its_oracles() {
+fn the_row_of_a_rule_names_its_assertions() {
     let documents = documents();
     let rules = &documents["rules.md"];
     let asserted = asserted();
@@ -194,31 +158,37 @@ fn the_row_of_a_rule_names_its_assertions_and_its_oracles() {
             violations.push(format!("docs/rules.md: {rule} is asserted in {files:?}"));
         }
     }
-    let watches = |name: &str| name.contains("/src/sim/") && !name.ends_with("/planted.rs");
-    for Source { name, text } in rust().iter().filter(|text| watches(&text.name)) {
-        for part in text.split("Rule::").skip(1) {
-            let rule: String = part
-                .chars()
-                .take_while(char::is_ascii_alphanumeric)
-                .collect();
-            if is_rule_name(&rule) && !rules.names_in_row(&rule, name) {
-                violations.push(format!("docs/rules.md: {name} is an oracle of {rule}"));
-            }
-        }
-    }
     assert_none(&violations);
+}
+
+/// Both ways: each rule has a row and somebody who watches over it, and the row names just those.
+#[test]
+fn the_row_of_a_rule_names_its_oracles() {
+    let source = read("consensus/src/sim/rule.rs").unwrap();
+    let of = oracles::of_source(&source);
+    assert!(of.len() > 15, "only {} rules found", of.len());
+    let mut watchers = sources::rust(&["consensus"], &["src/sim"]);
+    watchers.retain(|source| {
+        // What plants a fault names the rule that must find it.
+        !source.name.ends_with("/planted.rs") && !source.name.ends_with("/tests.rs")
+    });
+    let documents = documents();
+    assert_none(&oracles::differences(
+        &of,
+        &documents["rules.md"],
+        &watchers,
+    ));
 }
 
 #[test]
 fn every_path_that_a_document_names_exists() {
     let mut violations = Vec::new();
     let mut count = 0;
-    for file in documents().keys().filter(|file| *file != "README.md") {
-        let text = read(&format!("docs/{file}")).unwrap();
+    for Source { name, text } in pages() {
         for path in paths(&text, &CRATES) {
             count += 1;
             if !root().join(path).exists() {
-                violations.push(format!("docs/{file}: {path} does not exist"));
+                violations.push(format!("{name}: {path} does not exist"));
             }
         }
     }
@@ -319,4 +289,30 @@ fn a_layout_that_was_changed_in_one_place_only_is_found() {
     assert_eq!(paths(text, &["a"]), ["a/b.rs", "docs/x.md"]);
     let twice = Document::parse("| W1 | x |\n| W1 | y |\n");
     assert_eq!(twice.repeated_rows(), ["W1 has two rows"]);
+}
+
+#[test]
+fn a_row_that_names_another_oracle_than_its_own_is_found() {
+    let source = "Self::OneLog => \"oracle 1 one log\",\nSelf::C1 => \"C1 quorum\",\n";
+    let of = oracles::of_source(source);
+    let file = |name: &str, text: &str| Source {
+        name: format!("consensus/src/sim/{name}"),
+        text: text.to_owned(),
+    };
+    let watchers = [
+        file("a.rs", "Rule::OneLog"),
+        file("b.rs", "Rule::C1,"),
+        file("c.rs", "Rule::C12"),
+    ];
+    let problems = |rows: &str| oracles::differences(&of, &Document::parse(rows), &watchers).len();
+    let one = "| oracle 1 | x | `consensus/src/sim/a.rs` |\n";
+    let quorum = "| C1 | y | `other/src/b.rs`, `consensus/src/sim/b.rs` |\n";
+    assert_eq!(problems(&[one, quorum].concat()), 0);
+    assert_eq!(problems(one), 1, "no row");
+    let more = quorum.replace("b.rs` |", "b.rs`, `consensus/src/sim/c.rs` |");
+    assert_eq!(problems(&[one, &more].concat()), 1, "one that is none");
+    let none = "| oracle 1 | x | tests |\n";
+    assert_eq!(problems(&[none, quorum].concat()), 1, "one that is missing");
+    let unwatched = oracles::differences(&of, &Document::parse(&[one, quorum].concat()), &[]);
+    assert!(unwatched.iter().any(|problem| problem.contains("nobody")));
 }

@@ -80,11 +80,11 @@ impl Document {
         files
     }
 
-    /// Whether the row of a rule names the file.
-    pub fn names_in_row(&self, name: &str, file: &str) -> bool {
+    /// What the row of a rule has between backticks: files, but for a few words.
+    pub fn files_in_row(&self, name: &str) -> BTreeSet<&str> {
         let start = format!("| {name} |");
         let of_rule = self.lines.iter().find(|line| line.starts_with(&start));
-        of_rule.is_some_and(|line| line.contains(&format!("`{file}`")))
+        of_rule.map_or_else(BTreeSet::new, |line| quoted(line).collect())
     }
 
     /// The first cells of all rows.

@@ -3,4 +3,5 @@
 pub mod citation;
 pub mod document;
 pub mod layout;
+pub mod oracles;
 pub mod prose;

@@ -47,6 +47,24 @@ pub fn rust(crates: &[&str], folders: &[&str]) -> Vec<Source> {
     paths.iter().map(read).collect()
 }
 
+/// The pages that people read: the README, and what lies in `docs/`, in order.
+pub fn pages() -> Vec<Source> {
+    let root = root();
+    let folder = std::fs::read_dir(root.join("docs")).expect("a folder of pages can be read");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        let file = entry.expect("it can be read").file_name();
+        format!("docs/{}", file.to_string_lossy())
+    };
+    let mut names: Vec<String> = folder.map(name).collect();
+    names.sort();
+    names.push("README.md".to_owned());
+    let read = |name: String| Source {
+        text: std::fs::read_to_string(root.join(&name)).expect("a page just listed can be read"),
+        name,
+    };
+    names.into_iter().map(read).collect()
+}
+
 /// Fails with all of them, where there are any.
 pub fn assert_none(violations: &[String]) {
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
