@@ -1,6 +1,6 @@
 //! Which faults a run has, and when.
 //!
-//! Swarm: each class is on in half of the seeds, so that some runs have few and those few alone.
+//! Swarm: most classes are on in half of the seeds, so that some runs have few and those few alone.
 //! A class that is on happens again and again, at a rate of its own that is drawn log-uniformly.
 
 use lockstep_transport::prng::Prng;
