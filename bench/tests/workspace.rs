@@ -51,21 +51,6 @@ const FENCES: [&str; 6] = [
     "bench/src/allocations.rs",
 ];
 
-impl Source {
-    /// The lines before a trailing `#[cfg(test)] mod tests { … }`.
-    fn product_lines(&self) -> usize {
-        let lines: Vec<&str> = self.text.lines().collect();
-        lines
-            .windows(2)
-            .position(|pair| pair[0].trim() == "#[cfg(test)]" && pair[1].trim() == "mod tests {")
-            .unwrap_or(lines.len())
-    }
-
-    fn is_test(&self) -> bool {
-        self.name.contains("/tests/") || self.name.ends_with("/tests.rs")
-    }
-}
-
 fn sources() -> Vec<Source> {
     let sources = rust(&CRATES, &["src", "tests", "examples", "benches"]);
     assert!(sources.len() > 20, "only {} found", sources.len());
@@ -94,7 +79,7 @@ fn files_are_short_enough_to_be_read() {
     let mut violations = Vec::new();
     for source in sources() {
         let total = source.text.lines().count();
-        let product = source.product_lines();
+        let product = source.product().lines().count();
         if product > FILE_LINES_MAX && !source.is_test() {
             violations.push(format!(
                 "{}: {product} lines, find the second noun",
@@ -259,8 +244,7 @@ fn simulated_twins_are_out_of_reach_of_product_code() {
         if !is_product || is_simulator || source.is_test() {
             continue;
         }
-        let product = source.text.lines().take(source.product_lines());
-        for (index, line) in product.enumerate() {
+        for (index, line) in source.product().lines().enumerate() {
             if code_of(line).contains("::sim::") {
                 violations.push(format!(
                     "{}:{}: uses a simulated twin",
@@ -323,5 +307,5 @@ fn the_checks_see_what_they_must() {
         name: "x/src/a.rs".to_owned(),
         text: "a\nb\n#[cfg(test)]\nmod tests {\n}\n".to_owned(),
     };
-    assert_eq!(source.product_lines(), 2);
+    assert_eq!(source.product(), "a\nb\n");
 }

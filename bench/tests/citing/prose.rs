@@ -1,72 +1,24 @@
-//! What people read of a source: its comments and the texts of its strings.
+//! What people read of a source, and of a page, as prose.
+
+use crate::sources::words::{Words, words};
 
 /// Comments and string literals of a Rust source, one line for each run of comments.
 pub fn prose_of_rust(source: &str) -> String {
     let mut prose = String::new();
-    let mut rest = source;
-    while let Some(at) = rest.find(['"', '/', '\'']) {
-        let code = &rest[at..];
-        if code.starts_with("//") {
-            let end = code.find('\n').unwrap_or(code.len());
-            let comment = code[..end].trim_start_matches(['/', '!']);
+    for word in words(source) {
+        match word {
             // The next line goes on with the sentence, or with a literal of its own.
-            prose.push_str(comment.trim());
-            let next = code[end..].trim_start();
-            prose.push(if next.starts_with("//") { ' ' } else { '\n' });
-            rest = &code[end..];
-        } else if let Some(raw) = raw_string(rest, at) {
-            prose.push_str(raw.0);
-            prose.push('\n');
-            rest = raw.1;
-        } else if let Some(body) = code.strip_prefix('"') {
-            let (text, after) = string(body);
-            prose.push_str(&text);
-            prose.push('\n');
-            rest = after;
-        } else if code.starts_with("'\"'") || code.starts_with("'\\") {
-            rest = &code[code[1..].find('\'').map_or(1, |end| end + 2)..];
-        } else {
-            rest = &code[1..];
+            Words::Comment { text, goes_on } => {
+                prose.push_str(text);
+                prose.push(if goes_on { ' ' } else { '\n' });
+            }
+            Words::Literal(text) => {
+                prose.push_str(&text);
+                prose.push('\n');
+            }
         }
     }
     prose
-}
-
-/// The raw string whose quote is at `at`, and what follows it.
-fn raw_string(rest: &str, at: usize) -> Option<(&str, &str)> {
-    let before = &rest[..at];
-    let hashes = before.len() - before.trim_end_matches('#').len();
-    let is_raw = before.trim_end_matches('#').ends_with('r') && rest[at..].starts_with('"');
-    let end = format!("\"{}", "#".repeat(hashes));
-    let body = is_raw.then(|| &rest[at + 1..])?;
-    let length = body.find(&end)?;
-    Some((&body[..length], &body[length + end.len()..]))
-}
-
-/// The text of a literal after its opening quote, and what follows it.
-fn string(body: &str) -> (String, &str) {
-    let mut text = String::new();
-    let mut characters = body.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return (text, &body[at + 1..]),
-            '\\' => match characters.next() {
-                Some((_, '\n')) => {
-                    let after = characters.as_str();
-                    let skipped = after.len() - after.trim_start().len();
-                    for _ in after[..skipped].chars() {
-                        characters.next();
-                    }
-                }
-                Some((_, 'n' | 't')) => text.push(' '),
-                Some((_, escaped)) => text.push(escaped),
-                None => break,
-            },
-            '\n' => text.push(' '),
-            _ => text.push(character),
-        }
-    }
-    (text, "")
 }
 
 /// A document without its code: spans in backticks stay only where they name a document.

@@ -1,6 +1,8 @@
 //! Where the workspace's sources are, for the tests that read them.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod words;
+
 use std::path::{Path, PathBuf};
 
 /// The crates of the workspace, from the bottom up.
@@ -25,6 +27,25 @@ pub fn root() -> PathBuf {
 pub struct Source {
     pub name: String,
     pub text: String,
+}
+
+impl Source {
+    /// Whether it is of a test as a whole.
+    pub fn is_test(&self) -> bool {
+        self.name.contains("/tests/") || self.name.ends_with("/tests.rs")
+    }
+
+    /// What stands before a trailing `mod tests { … }` and its `#[cfg(test)]`.
+    pub fn product(&self) -> &str {
+        let starts = self.text.match_indices("\nmod tests {\n");
+        let Some((start, _)) = starts.last() else {
+            return &self.text;
+        };
+        let before = &self.text[..=start];
+        let attribute = before.rfind("\n#[cfg(").map(|at| at + 1);
+        let attribute = attribute.filter(|at| before[*at..].lines().all(|l| l.starts_with("#[")));
+        &before[..attribute.unwrap_or(before.len())]
+    }
 }
 
 /// The Rust sources in these folders of `crates`, as far as there are any, in order.
