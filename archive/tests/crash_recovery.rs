@@ -14,6 +14,7 @@ use lockstep_archive::recovery::{
 };
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::log_buffer::LogBuffer;
+use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::position::Position;
 use recorded_log::{
     Dice, MTU, NEW_LEADERSHIP_TERM, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH, TERM_MAX,
@@ -331,7 +332,9 @@ fn a_leadership_term_that_begins_with_a_pad_begins_at_the_pad_and_counts_only_wi
     assert_eq!((recovered.end, recovered.last_term), (end, 2));
     assert_eq!(terms(&recovered), [(1, 0), (2, pad)]);
     assert!(disk.overwrite("0-0.rec", TERM_LENGTH, &[0; 96]));
+    let _before = marks::take();
     let (_, recovered) = recover_log(&mut disk.clone(), 0).unwrap();
+    assert!(marks::take().contains(Mark::RecoveryOfLonePad));
     assert_eq!((recovered.end, recovered.last_term), (pad, 1));
     assert_eq!(terms(&recovered), [(1, 0)]);
 }

@@ -15,8 +15,11 @@ use lockstep_archive::recorder::SyncMode;
 use lockstep_archive::recovery::{Acknowledged, FrameMeaning, recover};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::log_buffer::LogBuffer;
+use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::position::Position;
-use recorded_log::{MTU, REQUEST, RecordedLog, catalog, geometry, meaning_of, recover_log};
+use recorded_log::{
+    MTU, REQUEST, RecordedLog, SEGMENT_LENGTH, catalog, geometry, meaning_of, recover_log,
+};
 
 const BUDGET: u64 = 64 << 20;
 
@@ -170,6 +173,33 @@ fn a_zero_page_or_a_missing_segment_above_a_stale_mark_is_damage_after_a_process
     assert!(disk.overwrite("0-0.rec", block, &[0; 4096]));
     let node = start(&disk).unwrap();
     assert!(node.recovered.end <= block as Position && covers(&node, acknowledged));
+}
+
+#[test]
+fn a_segment_that_is_gone_among_what_is_erased_is_passed_over() {
+    let (disk, ..) = killed_with_a_stale_mark(6, 1);
+    let mut node = start(&disk).unwrap();
+    node.model = recorded_log::stored_bytes(&disk, node.recovered.end);
+    let [gone, last] = [2, 3].map(|index| index * SEGMENT_LENGTH as Position);
+    while node.append_position() <= last {
+        assert!(node.append(REQUEST, 1000, 0x5A));
+        node.drain();
+    }
+    disk.kill(1);
+    // The log ends at its first frame now, and behind it a segment is lost.
+    assert!(disk.flip_bit("0-0.rec", 4, 1));
+    disk.clone().remove(&format!("0-{gone}.rec")).unwrap();
+    let mut node = start(&disk).unwrap();
+    assert_eq!(node.recovered.end, 0);
+    assert!(node.recorder.stale_end() > last);
+    let _before = marks::take();
+    assert!(node.begin_leadership_term());
+    node.drain();
+    assert!(marks::take().contains(Mark::StaleSegmentMissing));
+    let end = node.append_position();
+    assert_eq!(recorded_log::stored_bytes(&disk, end), node.model);
+    let last = disk.contents(&format!("0-{last}.rec")).unwrap();
+    assert!(last.iter().all(|byte| *byte == 0), "it is not erased");
 }
 
 #[test]

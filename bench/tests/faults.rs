@@ -5,7 +5,7 @@ mod sources;
 
 use std::collections::BTreeMap;
 
-use sources::{quoted, root};
+use sources::{quoted, root, test_text};
 
 const PAGE: &str = include_str!("../../docs/faults.md");
 
@@ -62,16 +62,6 @@ fn rows(page: &str) -> Vec<Row> {
     rows.into_iter().flatten().collect()
 }
 
-/// Whether `text` has a test of that name.
-fn has_test(text: &str, name: &str) -> bool {
-    let head = format!("fn {name}(");
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    lines.iter().enumerate().any(|(at, line)| {
-        let mut attributes = lines[..at].iter().rev().take_while(|l| l.starts_with('#'));
-        line.starts_with(&head) && attributes.any(|attribute| *attribute == "#[test]")
-    })
-}
-
 /// What is wrong with the rows: a name without its test, or a row without a name.
 fn missing(rows: &[Row], read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut files: BTreeMap<&str, Option<String>> = BTreeMap::new();
@@ -82,7 +72,8 @@ fn missing(rows: &[Row], read: impl Fn(&str) -> Option<String>) -> Vec<String> {
         }
         for (file, name) in &row.tests {
             let text = files.entry(file).or_insert_with(|| read(file));
-            if !text.as_ref().is_some_and(|text| has_test(text, name)) {
+            let found = text.as_ref().and_then(|text| test_text(text, name));
+            if found.is_none() {
                 let (number, place) = (row.number, row.place);
                 missing.push(format!("{number}.{place}: no test {name} in {file}"));
             }
@@ -141,8 +132,10 @@ fn the_check_sees_what_it_must() {
     assert!(row("| 3.1 | a thing | `a/b.rs` `one` |").is_err());
     assert!(row("| 3.1 x | a thing | `a/b.rs` `one` |").is_err());
     let text = "#[test]\n#[cfg(x)]\nfn one() {}\n#[cfg(x)]\nfn two() {}\nfn three() {}\n";
-    assert!(has_test(text, "one") && !has_test(text, "on"));
-    assert!(!has_test(text, "two") && !has_test(text, "three"));
+    assert_eq!(test_text(text, "one").as_deref(), Some("fn one() {}"));
+    for other in ["on", "two", "three"] {
+        assert_eq!(test_text(text, other), None);
+    }
     let rows =
         rows("| 3.1 f | a | `a.rs` `one` |\n| 3.2 h | b | none |\n| 3.3 h | c | `b.rs` `x` |");
     let read = |file: &str| (file == "a.rs").then(|| text.to_owned());

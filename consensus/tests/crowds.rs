@@ -190,6 +190,8 @@ fn sockets_that_only_send_setups_keep_nobody_out() {
     let is_done = |crowd: &Crowd| crowd.clients.iter().all(Client::is_connected);
     assert!(is_done(&crowd), "{}", crowd.describe(0..20));
     crowd.ask_all(0..20);
+    let notices = &crowd.nodes[0].parts().notices;
+    assert!(notices.count(NodeNotice::HalfOpenDisplaced) > 0);
 }
 
 #[test]
@@ -243,6 +245,12 @@ fn every_refused_connect_is_answered() {
     }
     crowd.ask_all(0..MEMBERS);
     assert_eq!(crowd.sessions(), MEMBERS);
+    let refused = crowd
+        .leader()
+        .parts()
+        .notices
+        .count(NodeNotice::SessionLimit);
+    assert!(refused >= REFUSED as u64, "{refused} refused");
 }
 
 /// Asks in turns for `duration`; returns the longest that an answer took.
@@ -304,6 +312,8 @@ fn five_thousand_connects_from_strangers_cost_healthy_clients_nothing() {
     let notices = &crowd.leader().parts().notices;
     let refused = notices.count(NodeNotice::IngressImagesFull);
     assert!(refused > 4_000, "{refused} refused");
+    // Who was given some made room for later ones.
+    assert!(notices.count(NodeNotice::StrangerDisplaced) > 0);
 }
 
 #[test]

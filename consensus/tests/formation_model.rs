@@ -16,6 +16,9 @@ use std::sync::Mutex;
 use lockstep_consensus::formation::{
     DurableFormation, Formation, FormationHello, FormationRecord, FormationStage,
 };
+use lockstep_consensus::member::MemberId;
+#[cfg(feature = "sim")]
+use lockstep_transport::marks::{self, Mark};
 
 const MEMBERS: usize = 3;
 
@@ -349,4 +352,37 @@ fn acting_before_all_hold_the_record_as_final_lets_a_second_cluster_have_a_major
         ..Bounds::default()
     });
     assert_eq!(outcome, Err("two clusters had a majority"));
+}
+
+/// `member` hears `hello`, and whatever it wants to keep is durable.
+fn hear(member: &mut Formation, from: MemberId, hello: &FormationHello, uuid: u128) {
+    member.on_hello(from, hello, uuid);
+    while let Some(wanted) = member.wanted() {
+        member.on_persisted(&wanted);
+    }
+}
+
+#[test]
+fn a_directory_that_was_emptied_before_all_agreed_makes_the_first_member_draw_again() {
+    let [mut first, mut second, lost] = [0, 1, 2].map(|id| Member::blank(id, 0).formation);
+    for (from, other) in [(1, &second), (2, &lost)] {
+        hear(&mut first, from, &other.hello(), 71);
+    }
+    hear(&mut second, 0, &first.hello(), 72);
+    assert_eq!((first.record().cluster, second.record().cluster), (71, 71));
+    #[cfg(feature = "sim")]
+    let _before = marks::take();
+    let emptied = Member::blank(2, 1).formation;
+    hear(&mut first, 2, &emptied.hello(), 73);
+    hear(&mut second, 0, &first.hello(), 74);
+    for member in [&first, &second] {
+        assert_eq!((member.record().cluster, member.record().draw), (73, 2));
+        assert!(member.record().names(2, directory(2, 1)));
+    }
+    #[cfg(feature = "sim")]
+    {
+        let reached = marks::take();
+        assert!(reached.contains(Mark::FormationRedraws));
+        assert!(reached.contains(Mark::FormationTakesLaterDraw));
+    }
 }

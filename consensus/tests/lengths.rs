@@ -7,10 +7,11 @@ mod small_cluster;
 use lockstep_client::event::OfferResult;
 use lockstep_client::protocol::{RefusalReason, ResponseFailure};
 use lockstep_consensus::config::ResponsesMode;
+use lockstep_consensus::notice::NodeNotice;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::time::{MILLISECOND, SECOND};
-use small_cluster::{Setup, SmallCluster, Told};
+use small_cluster::{Setup, SmallCluster, Told, client_address};
 
 /// Answers with as many bytes as the message's first eight say, or, told to, complains when
 /// that fails.
@@ -63,6 +64,12 @@ fn outcomes(cluster: &mut SmallCluster<Sized>, requests: &[Vec<u8>]) -> Vec<Told
     cluster.clients[0].told[from..].to_vec()
 }
 
+/// How often the leader noted it.
+fn noted(cluster: &SmallCluster<Sized>, kind: NodeNotice) -> u64 {
+    let leader = cluster.leader().expect("somebody leads");
+    cluster.node(leader).parts().notices.count(kind)
+}
+
 fn is_answer_of(told: &Told, length: usize) -> bool {
     matches!(told, Told::Response { payload, .. } if payload.len() == length)
 }
@@ -110,6 +117,7 @@ fn a_request_longer_than_the_cluster_takes_is_refused_with_that_reason_however_l
         let number = 1;
         let refused = Told::Refused(number, RefusalReason::TooLong);
         assert_eq!(told, [refused], "{length} bytes");
+        assert_eq!(noted(&cluster, NodeNotice::RequestTooLong), 1);
         // The number was not consumed: the next request takes it.
         let told = outcomes(&mut cluster, &[request(16, 1, 100)]);
         assert!(told.len() == 1 && is_answer_of(&told[0], 16));
@@ -149,6 +157,24 @@ fn a_response_that_fails_is_an_event_at_the_client() {
         let told = outcomes(&mut cluster, &[request(16, 1, 10)]);
         assert!(told.len() == 1 && is_answer_of(&told[0], 16));
     }
+}
+
+#[test]
+fn a_direct_response_for_which_its_stream_has_no_room_is_lost_and_counted() {
+    let mut cluster = started(|setup| setup.cluster.responses = ResponsesMode::Direct);
+    let leader = cluster.leader().expect("somebody leads");
+    let member = cluster.setup.cluster.members[leader].ingress;
+    // The client is heard and hears nothing: what it is owed stays in its stream.
+    cluster.network.partition(member, client_address(0));
+    for _ in 0..200 {
+        cluster.offer(0, &request(4000, 3, 10));
+        cluster.run(MILLISECOND);
+    }
+    cluster.run(SECOND);
+    assert_eq!(cluster.clients[0].responses().len(), 0);
+    let lost = cluster.node(leader).parts().delivery.dropped();
+    assert!((1..600).contains(&lost), "{lost} of 600 are lost");
+    assert_eq!(noted(&cluster, NodeNotice::DirectResponseLost), lost);
 }
 
 #[test]

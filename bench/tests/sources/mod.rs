@@ -96,6 +96,25 @@ pub fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
+/// The test of that name in `text`, from its head to the brace that ends it.
+pub fn test_text(text: &str, name: &str) -> Option<String> {
+    let head = format!("fn {name}(");
+    let lines: Vec<&str> = text.lines().collect();
+    let is_test = |at: &usize| {
+        let before = lines[..*at].iter().rev().map(|line| line.trim());
+        let mut attributes = before.take_while(|line| line.starts_with('#'));
+        lines[*at].trim().starts_with(&head) && attributes.any(|line| line == "#[test]")
+    };
+    let first = (0..lines.len()).find(is_test)?;
+    if lines[first].ends_with("{}") {
+        return Some(lines[first].to_owned());
+    }
+    let indentation = lines[first].len() - lines[first].trim_start().len();
+    let end = format!("{}}}", " ".repeat(indentation));
+    let length = lines[first..].iter().position(|line| *line == end)?;
+    Some(lines[first..=first + length].join("\n"))
+}
+
 /// Adds the Rust sources below `directory`, in order.
 fn collect(directory: &Path, sources: &mut Vec<PathBuf>) {
     let entries = std::fs::read_dir(directory).expect("a folder of sources can be read");

@@ -349,6 +349,22 @@ fn an_ambiguous_refusal_ends_the_session_rather_than_lose_a_request() {
 }
 
 #[test]
+fn a_refusal_of_what_is_not_under_way_any_more_changes_nothing() {
+    let mut conversation = connected();
+    offer_and_send(&mut conversation, 2);
+    say(&mut conversation, 1, LEADER, &response(64, 1));
+    for reason in [RefusalReason::TooLong, RefusalReason::AlreadyApplied] {
+        for number in [1, 3] {
+            let late = refused(number, reason, number);
+            assert_eq!(say(&mut conversation, 1, LEADER, &late), []);
+        }
+    }
+    assert_eq!(conversation.counters().refusals_late, 4);
+    assert_eq!(conversation.requests().in_flight(), 1);
+    assert_eq!(conversation.offer(1, b"next"), OfferResult::Accepted(3));
+}
+
+#[test]
 fn direct_mode_a_response_that_is_gone_is_told() {
     let mut conversation = connected();
     offer_and_send(&mut conversation, 2);
@@ -465,6 +481,9 @@ fn control_messages_wait_for_nobody_and_responses_for_the_application() {
     assert!(!conversation.on_control(0, LEADER, &response(64, 0)));
     assert!(conversation.on_control(0, LEADER, b"garbage"));
     assert_eq!(conversation.counters().messages_invalid, 1);
+    let told = conversation.refusals_mut().take();
+    let kind = told.map(|notice| notice.kind);
+    assert_eq!(kind, Some(ClientNotice::DamagedMessage));
     assert!(conversation.on_control(0, NEXT_LEADER, &new_leader(4, 0)));
     let mut events = Vec::new();
     conversation.deliver_notices(&mut |event| events.push(heard(event)));
@@ -528,6 +547,7 @@ fn a_list_of_addresses_that_cannot_be_read_is_told() {
     conversation.on_connect_request_sent(0);
     // Its detail is no list.
     answer(&mut conversation, 0, LEADER, EventCode::Redirect, 0);
+    assert_eq!(conversation.counters().endpoints_invalid, 1);
     let refusals = conversation.refusals_mut();
     let told = refusals.take().map(|notice| notice.kind);
     assert_eq!(told, Some(ClientNotice::DamagedEndpoints));

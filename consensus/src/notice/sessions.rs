@@ -127,3 +127,26 @@ pub(super) const ROWS: &[Row] = &[
         remedy: TOLD,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_of_a_refusal_is_counted_by_itself() {
+        let notices = [
+            NodeNotice::RequestOutOfOrder,
+            NodeNotice::RequestBackPressured,
+            NodeNotice::RequestNotLeader,
+            NodeNotice::RequestOfUnknownSession,
+            NodeNotice::RequestAlreadyApplied,
+            NodeNotice::RequestTooLong,
+            NodeNotice::RequestOfOtherTerm,
+            NodeNotice::RequestWhileDraining,
+            NodeNotice::RequestFenced,
+            NodeNotice::RequestWhileContested,
+        ];
+        let reasons = (0..100).filter_map(RefusalReason::from_number);
+        assert!(reasons.map(NodeNotice::of_refusal).eq(notices));
+    }
+}

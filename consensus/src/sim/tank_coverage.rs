@@ -12,7 +12,7 @@ use lockstep_transport::marks::{Mark, MarkSet};
 use lockstep_transport::notices::NoticeKind;
 use lockstep_transport::sim::SimPort;
 
-use super::tank_impossible::{IMPOSSIBLE, RARE};
+use super::tank_impossible::{Excuse, IMPOSSIBLE, RARE};
 use super::tank_member::TankNode;
 use crate::counters::Counter;
 use crate::notice::NodeNotice;
@@ -45,6 +45,8 @@ pub struct CoverageItem {
     pub impossible: Option<&'static str>,
     /// What makes it where thousands of short runs may not.
     pub rare: Option<&'static str>,
+    /// The tests that make what is impossible or rare here, each its file and its name.
+    pub tests: &'static [(&'static str, &'static str)],
     place: usize,
 }
 
@@ -73,13 +75,13 @@ impl Coverage {
         let all = marks.chain(notices).chain(counters);
         let all = all.chain(client_notices).chain(client_counters);
         all.map(|(name, place)| {
-            let reason_in = |table: &[(&str, &'static str)]| {
-                let entry = table.iter().find(|(other, _)| *other == name);
-                entry.map(|(_, reason)| *reason)
-            };
+            let entry_in =
+                |table: &[Excuse]| table.iter().find(|(other, ..)| *other == name).copied();
+            let (impossible, rare) = (entry_in(IMPOSSIBLE), entry_in(RARE));
             CoverageItem {
-                impossible: reason_in(IMPOSSIBLE),
-                rare: reason_in(RARE),
+                impossible: impossible.map(|(_, reason, _)| reason),
+                rare: rare.map(|(_, reason, _)| reason),
+                tests: impossible.or(rare).map_or(&[], |(.., tests)| tests),
                 name,
                 place,
             }
@@ -171,11 +173,18 @@ mod tests {
     #[test]
     fn whatever_is_said_to_be_impossible_or_rare_exists() {
         let items = Coverage::items();
-        for (name, reason) in IMPOSSIBLE.iter().chain(RARE) {
+        for (name, reason, tests) in IMPOSSIBLE.iter().chain(RARE) {
             assert!(items.iter().any(|item| item.name == *name), "{name}");
-            assert!(!reason.is_empty());
+            assert!(!reason.is_empty() && !tests.is_empty(), "{name}");
         }
         let excused = items.iter().filter(|item| item.impossible.is_some());
         assert_eq!(excused.count(), IMPOSSIBLE.len());
+        let missed = items.iter().filter(|item| item.rare.is_some());
+        assert_eq!(missed.count(), RARE.len());
+        assert!(
+            items
+                .iter()
+                .all(|i| i.impossible.is_none() || i.rare.is_none())
+        );
     }
 }

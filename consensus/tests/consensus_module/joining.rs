@@ -6,6 +6,8 @@ use lockstep_consensus::consensus_module::Role;
 use lockstep_consensus::event::Event;
 use lockstep_consensus::member::TermBase;
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage};
+#[cfg(feature = "sim")]
+use lockstep_transport::marks::{self, Mark};
 
 use crate::harness::{
     Driven, ENTRY, HEARTBEAT, TIMEOUT, Terms, append_position, heartbeat, join_reply, list, page,
@@ -239,6 +241,8 @@ fn a_list_of_many_terms_comes_page_by_page() {
     member.receive(1, heartbeat(41, 0));
     let mut asked = member.event(persisted(41, None));
     let mut pages = 0;
+    #[cfg(feature = "sim")]
+    let _before = marks::take();
     while let [Action::Send { message, .. }] = asked[..] {
         assert_eq!(message, join_request(41, 0, 0, pages));
         let answer = leader.receive(1, message);
@@ -251,6 +255,8 @@ fn a_list_of_many_terms_comes_page_by_page() {
         pages += 1;
     }
     assert_eq!(pages as usize, 41_usize.div_ceil(JOIN_PAGE_TERMS));
+    #[cfg(feature = "sim")]
+    assert!(marks::take().contains(Mark::TermListPaged));
     assert_eq!(asked, [follow(41, 0), send(1, join_start(41, 0, 1))]);
     assert_eq!(member.module.leader_term_at(39 * 96), Some(40));
     assert_eq!(member.module.leader_term_at(durable), Some(41));

@@ -8,6 +8,8 @@
 #[path = "../small_node/mod.rs"]
 mod small_node;
 
+use core::net::SocketAddr;
+
 use lockstep_archive::sim::SimDisk;
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
@@ -88,6 +90,11 @@ impl Told {
             _ => None,
         }
     }
+}
+
+/// Where a client hears.
+pub fn client_address(client: usize) -> SocketAddr {
+    address(100 + client as u8, 1)
 }
 
 pub struct Client {
@@ -324,7 +331,7 @@ impl<S: ClusteredService> SmallCluster<S> {
     /// Adds a client, whether it can connect or not.
     pub fn join(&mut self, change: impl FnOnce(&mut ClientConfig)) -> usize {
         let index = self.clients.len();
-        let port = self.network.port(address(100 + index as u8, 1));
+        let port = self.network.port(client_address(index));
         let mut config = ClientConfig {
             members: self
                 .setup

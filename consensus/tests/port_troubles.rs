@@ -1,0 +1,119 @@
+//! What the operating system refuses a node at one of its ports is counted and told by its cause.
+#![cfg(feature = "sim")]
+
+mod small_node;
+
+use core::net::SocketAddr;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use lockstep_archive::sim::SimDisk;
+use lockstep_consensus::agent::cluster_node::ClusterNode;
+use lockstep_consensus::agent::start::{StartParts, start};
+use lockstep_consensus::config::NodeConfig;
+use lockstep_consensus::counters::Counters;
+use lockstep_consensus::notice::NodeNotice;
+use lockstep_service::samples::echo::Echo;
+use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
+use lockstep_transport::port_trouble::{PortTrouble, PortTroubles, TroubleKind};
+use lockstep_transport::prng::Prng;
+use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
+use lockstep_transport::trace::Tracer;
+use small_node::{address, disk, three_members};
+
+/// What a port's operating system says, told by the test.
+type Troubles = Rc<RefCell<PortTroubles>>;
+
+/// A port of the simulated network with troubles.
+struct TroubledPort {
+    port: SimPort,
+    troubles: Troubles,
+}
+
+impl DatagramPort for TroubledPort {
+    fn local_address(&self) -> SocketAddr {
+        self.port.local_address()
+    }
+
+    fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> Option<Received> {
+        self.port.receive(now, buffer)
+    }
+
+    fn send(&mut self, now: Nanos, to: SocketAddr, datagram: &[u8]) -> SendOutcome {
+        self.port.send(now, to, datagram)
+    }
+
+    fn take_trouble(&mut self) -> Option<PortTrouble> {
+        self.troubles.borrow_mut().take()
+    }
+}
+
+/// One of three members, with the troubles of its member port and of its ingress port.
+fn node() -> (ClusterNode<SimDisk, TroubledPort, Echo>, [Troubles; 2]) {
+    let cluster = three_members();
+    let config = NodeConfig {
+        insecure: true,
+        disk_budget_bytes: 32 << 20,
+        ..NodeConfig::default()
+    };
+    let network = SimNetwork::new(1, LinkProfile::default());
+    let troubles = [Troubles::default(), Troubles::default()];
+    let port = |address, troubles: &Troubles| TroubledPort {
+        port: network.port(address),
+        troubles: Rc::clone(troubles),
+    };
+    let parts = StartParts {
+        disk: disk(1, 60 * MICROSECOND, config.disk_budget_bytes),
+        member_port: port(cluster.members[0].member, &troubles[0]),
+        ingress_port: port(cluster.members[0].ingress, &troubles[1]),
+        service: Echo::default(),
+        tracer: Tracer::disabled(),
+        counters: Counters::in_memory().expect("a page of memory"),
+        wall_offset: 0,
+        receive_window: 32 * 1024,
+        randomness: Prng::new(1),
+    };
+    let node = start(&cluster, &config, parts).expect("the node starts");
+    (node, troubles)
+}
+
+#[test]
+fn each_trouble_of_either_port_is_counted_and_told_once_with_its_number() {
+    let (mut node, ports) = node();
+    let refused = [
+        NodeNotice::SendToMemberRefused,
+        NodeNotice::SendToClientRefused,
+    ];
+    let cases = [
+        (TroubleKind::ReceiveFailed, NodeNotice::PortReceiveFailed),
+        (TroubleKind::TooLong, NodeNotice::PortDatagramTooLong),
+        (TroubleKind::UnknownSource, NodeNotice::PortUnknownSource),
+        (TroubleKind::RingFailed, NodeNotice::PortRingFailed),
+    ];
+    let mut now = 0;
+    for (troubles, refused) in ports.iter().zip(refused) {
+        let sending = (TroubleKind::SendRefused, refused);
+        for (errno, (trouble, expected)) in (101..).zip(core::iter::once(sending).chain(cases)) {
+            let peer = Some(address(2, 2)).filter(|_| trouble == TroubleKind::SendRefused);
+            for _ in 0..3 {
+                troubles.borrow_mut().note(trouble, errno, peer);
+            }
+            let before = node.parts().notices.count(expected);
+            // Longer than the node looks around by itself.
+            now += 100 * MILLISECOND;
+            node.do_work(now);
+            let after = node.parts().notices.count(expected);
+            assert_eq!(after, before + 3, "{trouble:?}");
+            let mut told = core::iter::from_fn(|| node.take_notice());
+            if let Some(told) = told.find(|notice| notice.kind == expected) {
+                assert_eq!(
+                    (told.detail.source, told.detail.values[0]),
+                    (peer, errno.into())
+                );
+            } else {
+                assert!(before > 0, "{expected:?} is not told");
+            }
+        }
+    }
+}
