@@ -54,14 +54,15 @@ fn without_faults_one_election_is_enough() {
 }
 
 fn expect_found(planted: PlantedFault) {
-    let options = CoreTankOptions {
-        planted: Some(planted),
-        ..CoreTankOptions::default()
-    };
-    let clean = CoreTankOptions::default();
     let found = (0..PLANTED_SEEDS).any(|seed| {
-        let broken = run(seed, &options).err().map(|violation| violation.broken);
-        broken.is_some_and(|broken| planted.is_shown_by(&broken)) && run(seed, &clean).is_ok()
+        let sighting = planted.look_for(|is_planted| {
+            let options = CoreTankOptions {
+                planted: is_planted.then_some(planted),
+                ..CoreTankOptions::default()
+            };
+            run(seed, &options).map_err(|violation| violation.broken)
+        });
+        sighting.is_found()
     });
     assert!(
         found,

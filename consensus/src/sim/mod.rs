@@ -34,5 +34,5 @@ mod tank_service;
 mod tank_settle;
 mod tank_strangers;
 
-pub use planted::PlantedFault;
+pub use planted::{PlantedFault, Sighting};
 pub use rule::{Broken, Rule};

@@ -212,10 +212,35 @@ impl PlantedFault {
         self.planting().rules
     }
 
-    /// Whether a violation is of a rule that it is meant to break.
+    /// Looks for it in one seed: `run` runs that with the fault if told so, else without.
+    pub fn look_for<R>(self, mut run: impl FnMut(bool) -> Result<R, Broken>) -> Sighting {
+        let Err(broken) = run(true) else {
+            return Sighting::Nothing;
+        };
+        if self.rules().contains(&broken.rule) && run(false).is_ok() {
+            Sighting::Found(broken)
+        } else {
+            Sighting::Other(broken)
+        }
+    }
+}
+
+/// What a seed showed of a planted fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// It broke a rule that it is meant to break, and nothing is broken without it.
+    Found(Broken),
+    /// Another rule is broken, or the same one without the fault.
+    Other(Broken),
+    /// Every rule holds.
+    Nothing,
+}
+
+impl Sighting {
+    /// Whether the fault was found.
     #[must_use]
-    pub fn is_shown_by(self, broken: &Broken) -> bool {
-        self.rules().contains(&broken.rule)
+    pub const fn is_found(&self) -> bool {
+        matches!(self, Self::Found(_))
     }
 }
 
@@ -224,11 +249,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_shown_by_its_own_rules_only() {
+    fn a_fault_is_found_by_its_own_rules_only_and_where_nothing_is_broken_without_it() {
         let broken = |rule: Rule| rule.broken("member 0".to_owned());
-        assert!(PlantedFault::AckBeforeFsync.is_shown_by(&broken(Rule::C1)));
-        assert!(!PlantedFault::AckBeforeFsync.is_shown_by(&broken(Rule::E1)));
-        assert!(!PlantedFault::AckBeforeFsync.is_shown_by(&broken(Rule::Assertion)));
+        let look = |with: Option<Rule>, without: Option<Rule>| {
+            PlantedFault::AckBeforeFsync.look_for(|is_planted| {
+                let rule = if is_planted { with } else { without };
+                rule.map_or(Ok(()), |rule| Err(broken(rule)))
+            })
+        };
+        assert_eq!(
+            look(Some(Rule::C1), None),
+            Sighting::Found(broken(Rule::C1))
+        );
+        for other in [Rule::E1, Rule::Assertion] {
+            assert_eq!(look(Some(other), None), Sighting::Other(broken(other)));
+        }
+        let unclean = look(Some(Rule::C1), Some(Rule::C1));
+        assert_eq!(unclean, Sighting::Other(broken(Rule::C1)));
+        assert_eq!(look(None, None), Sighting::Nothing);
     }
 
     #[test]

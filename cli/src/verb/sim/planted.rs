@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::ops::{ControlFlow, Range};
 use std::time::Instant;
 
-use lockstep_consensus::sim::{Broken, PlantedFault};
+use lockstep_consensus::sim::{Broken, PlantedFault, Sighting};
 
 use super::seeds::{Tank, Trial, on_all_cores};
 use crate::outcome::Outcome;
@@ -32,27 +32,11 @@ impl PlantedFaults {
     }
 }
 
-/// What came of one seed with a fault planted.
-enum Found {
-    /// A rule that the fault is meant to break, on a seed that is clean without it.
-    Meant(u64, Broken),
-    /// Another rule.
-    Other(Broken),
-    /// Nothing.
-    Clean,
-}
-
-fn try_seed(tank: Tank, fault: PlantedFault, seed: u64) -> Found {
-    let trial = |is_planted| Some(Trial { fault, is_planted });
-    let Err(violation) = tank.run(seed, trial(true)) else {
-        return Found::Clean;
-    };
-    let broken = violation.broken;
-    if fault.is_shown_by(&broken) && tank.run(seed, trial(false)).is_ok() {
-        Found::Meant(seed, broken)
-    } else {
-        Found::Other(broken)
-    }
+fn try_seed(tank: Tank, fault: PlantedFault, seed: u64) -> Sighting {
+    fault.look_for(|is_planted| {
+        let run = tank.run(seed, Some(Trial { fault, is_planted }));
+        run.map_err(|violation| violation.broken)
+    })
 }
 
 /// Tries seeds in their order up to the first that shows the fault, and returns that one.
@@ -65,15 +49,15 @@ fn search(
     seeds: Range<u64>,
 ) -> Result<(u64, Broken), Option<Broken>> {
     let trials = on_all_cores(seeds, |seed| match try_seed(tank, fault, seed) {
-        found @ Found::Meant(..) => ControlFlow::Break(found),
-        other => ControlFlow::Continue(other),
+        found @ Sighting::Found(_) => ControlFlow::Break((seed, found)),
+        other => ControlFlow::Continue((seed, other)),
     });
     let mut first = None;
-    for trial in trials {
-        match trial {
-            Found::Meant(seed, broken) => return Ok((seed, broken)),
-            Found::Other(broken) => first = first.or(Some(broken)),
-            Found::Clean => {}
+    for (seed, sighting) in trials {
+        match sighting {
+            Sighting::Found(broken) => return Ok((seed, broken)),
+            Sighting::Other(broken) => first = first.or(Some(broken)),
+            Sighting::Nothing => {}
         }
     }
     Err(first)
