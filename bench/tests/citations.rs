@@ -12,6 +12,7 @@ use citing::citation::{Cited, citations, is_rule_name};
 use citing::document::{Document, paths};
 use citing::prose::{prose_of_markdown, prose_of_rust, rule_names_of_tests};
 use citing::{layout, oracles};
+use lockstep_consensus::sim::Rule;
 use sources::{CRATES, Source, assert_none, pages, root};
 
 /// What is no Rust and cites all the same.
@@ -164,9 +165,7 @@ fn the_row_of_a_rule_names_its_assertions() {
 /// Both ways: each rule has a row and somebody who watches over it, and the row names just those.
 #[test]
 fn the_row_of_a_rule_names_its_oracles() {
-    let source = read("consensus/src/sim/rule.rs").unwrap();
-    let of = oracles::of_source(&source);
-    assert!(of.len() > 15, "only {} rules found", of.len());
+    let of = oracles::of_rules(Rule::ALL);
     let mut watchers = sources::rust(&["consensus"], &["src/sim"]);
     watchers.retain(|source| {
         // What plants a fault names the rule that must find it.
@@ -293,8 +292,7 @@ fn a_layout_that_was_changed_in_one_place_only_is_found() {
 
 #[test]
 fn a_row_that_names_another_oracle_than_its_own_is_found() {
-    let source = "Self::OneLog => \"oracle 1 one log\",\nSelf::C1 => \"C1 quorum\",\n";
-    let of = oracles::of_source(source);
+    let of = oracles::of_rules(&[Rule::OneLog, Rule::C1]);
     let file = |name: &str, text: &str| Source {
         name: format!("consensus/src/sim/{name}"),
         text: text.to_owned(),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockstep_consensus::sim::Rule;
+
 use super::document::Document;
 use crate::sources::Source;
 
@@ -16,16 +18,13 @@ pub struct SimulatorRule {
     pub name: String,
 }
 
-/// What the source of `Rule` names.
-pub fn of_source(source: &str) -> Vec<SimulatorRule> {
-    let arm = |line: &str| {
-        let (variant, name) = line.trim().strip_prefix("Self::")?.split_once(" => \"")?;
-        Some(SimulatorRule {
-            variant: variant.to_owned(),
-            name: name.trim_end_matches("\",").to_owned(),
-        })
+/// Variants and names of these.
+pub fn of_rules(rules: &[Rule]) -> Vec<SimulatorRule> {
+    let rule = |rule: &Rule| SimulatorRule {
+        variant: format!("{rule:?}"),
+        name: rule.name().to_owned(),
     };
-    source.lines().filter_map(arm).collect()
+    rules.iter().map(rule).collect()
 }
 
 /// The longest beginning of `name` that is the name of a row.

@@ -5,139 +5,92 @@
 
 use core::fmt;
 
-/// What must hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
+/// Makes the list: a rule per row, with the name that reports call it by.
+macro_rules! rules {
+    ($($(#[doc = $what:literal])+ $rule:ident = $name:literal,)+) => {
+        /// What must hold.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Rule {
+            $($(#[doc = $what])+ $rule,)+
+        }
+
+        impl Rule {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$rule,)+];
+
+            /// What reports call it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$rule => $name,)+
+                }
+            }
+        }
+    };
+}
+
+rules! {
     /// A term has one leader, by the durable votes of a majority.
-    E1,
+    E1 = "E1 one leader per term",
     /// What is committed lies durably on a majority.
-    C1,
+    C1 = "C1 durable quorum",
     /// Nobody's commit position goes back.
-    C2,
+    C2 = "C2 commit never back",
     /// Nothing is applied before it is committed.
-    C4,
+    C4 = "C4 applied within commit",
     /// A leader has all that was committed before its term.
-    L3,
+    L3 = "L3 leader complete",
     /// What was reported recorded is stored.
-    A1,
+    A1 = "A1 recorded is stored",
     /// A start finds what was durable, or knows that it is lost.
-    A2,
+    A2 = "A2 lost is known to be lost",
     /// The mark covers what was acknowledged a while ago.
-    W2,
+    W2 = "W2 mark in time",
     /// What was cut off the log stays cut off.
-    CutOff,
+    CutOff = "3.4 cut off stays cut off",
     /// A start knows what was known to be committed.
-    CommitFloor,
+    CommitFloor = "9.3 commit floor",
     /// The committed log is one, byte for byte.
-    OneLog,
+    OneLog = "oracle 1 one log",
     /// What was answered is committed.
-    AnsweredIsCommitted,
+    AnsweredIsCommitted = "oracle 3 answered is committed",
     /// A client is handed every answer once and in order.
-    Answers,
+    Answers = "oracle 4 answers once in order",
     /// The log, and what clients are handed, is what a replay says.
-    Replay,
+    Replay = "oracle 4 replay",
     /// What began after another operation had returned stands behind it in the log.
-    RealTime,
+    RealTime = "oracle 5 real-time order",
     /// No request and no answer fails without a cause.
-    Refusals,
+    Refusals = "no refusal without cause",
     /// A session ends only for a cause.
-    Sessions,
+    Sessions = "no session closed without cause",
     /// A session that was silent for longer than its timeout is closed, and none is before.
-    Timeouts,
+    Timeouts = "6.6 session timeouts",
     /// A client's process that was replaced is told so, and nothing else.
-    Fencing,
+    Fencing = "fencing",
     /// Equal logs give equal states.
-    EqualStates,
+    EqualStates = "oracle 6 equal states",
     /// A disk holds what its member says is durable.
-    DiskImage,
+    DiskImage = "oracle 8 disk image",
     /// After all faults there is one leader, it stays, and every request is answered.
-    LV1,
+    LV1 = "LV1 leader and answers",
     /// All damage is repaired while there is a good copy.
-    LV5,
+    LV5 = "LV5 repair",
     /// A directory that was emptied, copied or put back never counts.
-    Learners,
+    Learners = "9.1 learners",
     /// Another member's directory is refused and stays as it was.
-    ForeignDirectory,
+    ForeignDirectory = "9.1 another's directory",
     /// A member keeps its voice, stays up and starts, unless it has cause.
-    NoHalt,
+    NoHalt = "no halt without cause",
     /// Who waits says for whom.
-    NoSilence,
+    NoSilence = "no silence",
     /// Time moves on.
-    NoLivelock,
+    NoLivelock = "no livelock",
     /// An assertion of product code.
-    Assertion,
+    Assertion = "assertion",
 }
 
 impl Rule {
-    /// All of them.
-    pub const ALL: [Self; 29] = [
-        Self::E1,
-        Self::C1,
-        Self::C2,
-        Self::C4,
-        Self::L3,
-        Self::A1,
-        Self::A2,
-        Self::W2,
-        Self::CutOff,
-        Self::CommitFloor,
-        Self::OneLog,
-        Self::AnsweredIsCommitted,
-        Self::Answers,
-        Self::Replay,
-        Self::RealTime,
-        Self::Refusals,
-        Self::Sessions,
-        Self::Timeouts,
-        Self::Fencing,
-        Self::EqualStates,
-        Self::DiskImage,
-        Self::LV1,
-        Self::LV5,
-        Self::Learners,
-        Self::ForeignDirectory,
-        Self::NoHalt,
-        Self::NoSilence,
-        Self::NoLivelock,
-        Self::Assertion,
-    ];
-
-    /// What reports call it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::E1 => "E1 one leader per term",
-            Self::C1 => "C1 durable quorum",
-            Self::C2 => "C2 commit never back",
-            Self::C4 => "C4 applied within commit",
-            Self::L3 => "L3 leader complete",
-            Self::A1 => "A1 recorded is stored",
-            Self::A2 => "A2 lost is known to be lost",
-            Self::W2 => "W2 mark in time",
-            Self::CutOff => "3.4 cut off stays cut off",
-            Self::CommitFloor => "9.3 commit floor",
-            Self::OneLog => "oracle 1 one log",
-            Self::AnsweredIsCommitted => "oracle 3 answered is committed",
-            Self::Answers => "oracle 4 answers once in order",
-            Self::Replay => "oracle 4 replay",
-            Self::RealTime => "oracle 5 real-time order",
-            Self::Refusals => "no refusal without cause",
-            Self::Sessions => "no session closed without cause",
-            Self::Timeouts => "6.6 session timeouts",
-            Self::Fencing => "fencing",
-            Self::EqualStates => "oracle 6 equal states",
-            Self::DiskImage => "oracle 8 disk image",
-            Self::LV1 => "LV1 leader and answers",
-            Self::LV5 => "LV5 repair",
-            Self::Learners => "9.1 learners",
-            Self::ForeignDirectory => "9.1 another's directory",
-            Self::NoHalt => "no halt without cause",
-            Self::NoSilence => "no silence",
-            Self::NoLivelock => "no livelock",
-            Self::Assertion => "assertion",
-        }
-    }
-
     /// It did not hold, as `what` says.
     #[must_use]
     pub const fn broken(self, what: String) -> Broken {
@@ -180,7 +133,7 @@ mod tests {
 
     #[test]
     fn every_rule_has_a_name_of_its_own() {
-        let names: BTreeSet<&str> = Rule::ALL.map(Rule::name).into();
+        let names: BTreeSet<&str> = Rule::ALL.iter().map(|rule| rule.name()).collect();
         assert_eq!(names.len(), Rule::ALL.len());
     }
 

@@ -3,16 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::entries::{LoggedEntry, i64_at};
+use super::entries::{Kind, LoggedEntry, i64_at};
 use super::service_model::ServiceModel;
 use crate::sim::{Broken, Rule};
-
-const NEW_LEADERSHIP_TERM: u8 = 1;
-const SESSION_OPEN: u8 = 2;
-const SESSION_CLOSE: u8 = 3;
-const SESSION_ACK: u8 = 4;
-const REQUEST: u8 = 5;
-const RESPONSE: u8 = 6;
 
 /// A session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +98,13 @@ impl ClusterModel {
     /// The log says what the service did not.
     pub fn apply(&mut self, entry: &LoggedEntry) -> Result<bool, Broken> {
         match entry.kind {
-            NEW_LEADERSHIP_TERM => {
+            Kind::Term => {
                 let term = i64_at(&entry.body, 8).unwrap_or(0);
                 self.service.new_term(term, entry.log_time);
             }
-            SESSION_OPEN => self.open(entry),
-            SESSION_CLOSE => self.close(entry.session),
-            SESSION_ACK => {
+            Kind::Open => self.open(entry),
+            Kind::Close => self.close(entry.session),
+            Kind::Ack => {
                 for ack in entry.body.chunks_exact(16) {
                     let session = i64_at(ack, 0).and_then(|id| self.sessions.get_mut(&id));
                     if let Some((session, position)) = session.zip(i64_at(ack, 8)) {
@@ -119,12 +112,8 @@ impl ClusterModel {
                     }
                 }
             }
-            REQUEST => return self.request(entry),
-            RESPONSE => self.response(entry)?,
-            kind => {
-                let what = format!("an entry of kind {kind} at {}", entry.position);
-                return Err(Rule::Replay.broken(what));
-            }
+            Kind::Request => return self.request(entry),
+            Kind::Response => self.response(entry)?,
         }
         Ok(false)
     }

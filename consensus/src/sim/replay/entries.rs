@@ -13,15 +13,48 @@ const DATA: u16 = 1;
 const BEGIN: u8 = 0x80;
 const END: u8 = 0x40;
 
+/// What an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A leadership term begins.
+    Term = 1,
+    /// A session opens, or another process continues it.
+    Open = 2,
+    /// A session closes.
+    Close = 3,
+    /// What clients have received.
+    Ack = 4,
+    /// A client's request.
+    Request = 5,
+    /// The service's answer to one.
+    Response = 6,
+}
+
+impl Kind {
+    /// The kind that has this number in the log.
+    const fn of(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Term,
+            2 => Self::Open,
+            3 => Self::Close,
+            4 => Self::Ack,
+            5 => Self::Request,
+            6 => Self::Response,
+            _ => return None,
+        })
+    }
+}
+
 /// An entry of the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedEntry {
     /// Where its first frame begins.
     pub position: i64,
     /// Where its last frame ends.
     pub end: i64,
-    /// Its kind, by number.
-    pub kind: u8,
+    /// What it is about.
+    pub kind: Kind,
     /// Which of its cause's effects it is.
     pub ordinal: u32,
     /// Log time, ns.
@@ -95,7 +128,7 @@ fn parse(position: usize, end: usize, bytes: &[u8]) -> Result<LoggedEntry, Strin
         Some(LoggedEntry {
             position: position as i64,
             end: end as i64,
-            kind: *bytes.first()?,
+            kind: Kind::of(*bytes.first()?)?,
             ordinal: u32::from_le_bytes(*raw),
             log_time: i64_at(bytes, 8)?,
             session: i64_at(bytes, 16)?,
@@ -104,7 +137,11 @@ fn parse(position: usize, end: usize, bytes: &[u8]) -> Result<LoggedEntry, Strin
             body: bytes.get(ENTRY_HEADER..)?.to_vec(),
         })
     };
-    read().ok_or_else(|| format!("an entry of {} bytes at {position}", bytes.len()))
+    read().ok_or_else(|| {
+        let kind = bytes.first().copied().unwrap_or_default();
+        let length = bytes.len();
+        format!("an entry of {length} bytes and kind {kind} at {position}")
+    })
 }
 
 #[cfg(test)]
@@ -134,16 +171,20 @@ mod tests {
         assert_eq!(reader.next(&log[..unfinished]), Ok(None));
         let entry = reader.next(&log).unwrap().unwrap();
         assert_eq!((entry.position, entry.end), (96, log.len() as i64));
-        assert_eq!((entry.kind, entry.session), (5, 7));
+        assert_eq!((entry.kind, entry.session), (Kind::Request, 7));
         assert_eq!(entry.body, b"abc");
         assert_eq!(reader.next(&log), Ok(None));
     }
 
     #[test]
     fn bytes_that_are_no_log_are_named() {
-        let mut log = frame(BEGIN | END, &[0; 8]);
-        let broken = EntryReader::default().next(&log).unwrap_err();
-        assert_eq!(broken, "an entry of 8 bytes at 0");
+        let read = |payload: &[u8]| EntryReader::default().next(&frame(BEGIN | END, payload));
+        let short = read(&[1; 8]).unwrap_err();
+        assert_eq!(short, "an entry of 8 bytes and kind 1 at 0");
+        let unknown = read(&[9; ENTRY_HEADER]).unwrap_err();
+        assert_eq!(unknown, "an entry of 48 bytes and kind 9 at 0");
+        assert!(read(&[1; ENTRY_HEADER]).is_ok());
+        let mut log = frame(BEGIN | END, &[1; ENTRY_HEADER]);
         log[0] = 3;
         assert!(EntryReader::default().next(&log).is_err());
     }

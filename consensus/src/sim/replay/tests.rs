@@ -1,5 +1,6 @@
 //! A replay accepts what a cluster may do, and names what it may not.
 
+use super::entries::Kind;
 use super::*;
 
 /// A log that is written entry by entry.
@@ -9,9 +10,9 @@ struct Log {
 }
 
 impl Log {
-    fn add(&mut self, kind: u8, fields: [i64; 4], body: &[u8]) -> i64 {
+    fn add(&mut self, kind: Kind, fields: [i64; 4], body: &[u8]) -> i64 {
         let [ordinal, log_time, session, number] = fields;
-        let mut payload = vec![kind, 0, 0, 0];
+        let mut payload = vec![kind as u8, 0, 0, 0];
         payload.extend((ordinal as u32).to_le_bytes());
         for field in [log_time, session, number, 0, 0] {
             payload.extend(field.to_le_bytes());
@@ -35,12 +36,12 @@ impl Log {
     fn take_over(&mut self, nonce: i64, epoch: i64) {
         let fields = [nonce, 0, 0, 0, 0, 0, epoch, 7, -1, 0];
         let body: Vec<u8> = fields.iter().flat_map(|f: &i64| f.to_le_bytes()).collect();
-        self.add(2, [0; 4], &body);
+        self.add(Kind::Open, [0; 4], &body);
     }
 
     fn request(&mut self, session: i64, number: i64) -> i64 {
         let body = [session.to_le_bytes(), number.to_le_bytes()].concat();
-        self.add(5, [0, 0, session, number], &body)
+        self.add(Kind::Request, [0, 0, session, number], &body)
     }
 }
 
@@ -67,7 +68,7 @@ fn answered() -> (Log, ReplayOracle, Answer) {
     log.open(70);
     let cause = log.request(1, 1);
     let bytes = said(1, 1, 1, 0);
-    let position = log.add(6, [0, 0, 1, cause], &bytes);
+    let position = log.add(Kind::Response, [0, 0, 1, cause], &bytes);
     let mut replay = oracle();
     replay.advance(&log.bytes).unwrap();
     let answer = Answer {
@@ -105,7 +106,7 @@ fn a_response_that_the_service_did_not_say_is_named_where_it_stands() {
         let mut log = Log::default();
         log.open(70);
         let cause = log.request(1, 1);
-        log.add(6, [ordinal, 0, session, cause], &bytes);
+        log.add(Kind::Response, [ordinal, 0, session, cause], &bytes);
         assert_eq!(rule_of(oracle().advance(&log.bytes)), Rule::Replay);
     }
 }
@@ -113,7 +114,7 @@ fn a_response_that_the_service_did_not_say_is_named_where_it_stands() {
 #[test]
 fn a_response_that_is_in_the_log_twice_is_named() {
     let (mut log, mut replay, answer) = answered();
-    log.add(6, [0, 0, 1, answer.cause], &answer.bytes);
+    log.add(Kind::Response, [0, 0, 1, answer.cause], &answer.bytes);
     assert_eq!(rule_of(replay.advance(&log.bytes)), Rule::Replay);
 }
 
@@ -147,7 +148,7 @@ fn registers_remember_who_wrote_them_last() {
     // Request 9 writes the register of request 1; what 2 to 8 were answered comes first.
     replay.advance(&log.bytes).unwrap();
     let bytes = said(1, 9, 9, 1 << 32 ^ 1);
-    log.add(6, [0, 0, 1, 0], &bytes);
+    log.add(Kind::Response, [0, 0, 1, 0], &bytes);
     let broken = replay.advance(&log.bytes).unwrap_err();
     assert!(broken.what.contains("number: 2"), "{broken}");
 }
@@ -160,8 +161,8 @@ fn what_began_after_an_answer_may_not_stand_before_what_was_answered() {
     let early = log.request(2, 1);
     let cause = log.request(1, 1);
     let bytes = said(1, 1, 2, 2 << 32 ^ 1);
-    log.add(6, [0, 0, 2, early], &said(2, 1, 1, 0));
-    let position = log.add(6, [0, 0, 1, cause], &bytes);
+    log.add(Kind::Response, [0, 0, 2, early], &said(2, 1, 1, 0));
+    let position = log.add(Kind::Response, [0, 0, 1, cause], &bytes);
     let news = ClientNews::Answered {
         nth: 0,
         answer: Answer {
