@@ -1,15 +1,12 @@
 //! Duty cycles stay short whatever there is to do: a slow service, a burst, a long rewind.
 #![cfg(feature = "sim")]
 
-mod small_cluster;
-
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_consensus::sim::service_time;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::notices::NoticeKind;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
-use small_cluster::{Setup, SmallCluster};
 
 /// Echoes, after so long.
 struct Slow(Nanos);
@@ -25,24 +22,22 @@ impl ClusteredService for Slow {
     }
 }
 
-fn cluster(service_ns: Nanos) -> SmallCluster<Slow> {
-    let mut setup = Setup::new();
-    setup.cluster.outbox_bytes = 16 << 20;
-    let mut cluster = SmallCluster::new(setup, move |_| Slow(service_ns));
-    cluster.start_all(0);
-    cluster.connect(|config| config.in_flight_max = 256);
-    cluster
+fn cluster(service_ns: Nanos) -> SimCluster<Slow> {
+    Scenario::of(move |_| Slow(service_ns))
+        .cluster(|cluster| cluster.outbox_bytes = 16 << 20)
+        .client(|client| client.in_flight_max = 256)
+        .led_by(0)
 }
 
 /// Offers 256 requests at once and waits for all answers. Returns how many terms passed.
-fn burst(cluster: &mut SmallCluster<Slow>, patience: Nanos) -> i64 {
+fn burst(cluster: &mut SimCluster<Slow>, patience: Nanos) -> i64 {
     let term = cluster.term();
     let now = cluster.now;
     for _ in 0..256 {
         cluster.clients[0].client.offer(now, b"work");
     }
     let until = cluster.now + patience;
-    while cluster.clients[0].responses().len() < 256 {
+    while cluster.answers(0).len() < 256 {
         cluster.run(10 * MILLISECOND);
         assert!(cluster.now < until, "answers in time");
     }
@@ -53,7 +48,7 @@ fn burst(cluster: &mut SmallCluster<Slow>, patience: Nanos) -> i64 {
 fn a_service_that_takes_four_milliseconds_starves_no_heartbeat_under_a_burst() {
     let mut cluster = cluster(4 * MILLISECOND);
     assert_eq!(burst(&mut cluster, 10 * SECOND), 0, "elections");
-    assert_eq!(cluster.leader(), Some(0));
+    cluster.expect_leader(0);
     for id in 0..3 {
         let longest = cluster.longest_cycle(id);
         assert!(longest <= 9 * MILLISECOND, "member {id}: {longest} ns");
@@ -64,8 +59,7 @@ fn a_service_that_takes_four_milliseconds_starves_no_heartbeat_under_a_burst() {
 fn a_member_that_executes_a_long_log_again_with_a_slow_service_stays_a_member() {
     let mut cluster = cluster(4 * MILLISECOND);
     burst(&mut cluster, 10 * SECOND);
-    cluster.kill(2);
-    cluster.start(2);
+    cluster.member(2).restart();
     let term = cluster.term();
     cluster.run(3 * SECOND);
     assert_eq!(cluster.term(), term);
@@ -79,21 +73,18 @@ fn one_call_that_takes_longer_than_a_heartbeat_interval_is_told() {
     let mut cluster = cluster(60 * MILLISECOND);
     cluster.offer(0, b"work");
     cluster.run(SECOND);
-    let counts = cluster.node(0).parts().notices.counts();
-    assert_eq!(counts[NodeNotice::SlowService.index()], 1);
+    assert_eq!(cluster.noted(0, NodeNotice::SlowService), 1);
 }
 
 #[test]
 fn a_truncation_that_reads_the_log_from_its_beginning_does_so_in_bounded_steps() {
     const STEP_LENGTH: i64 = 256 * 1024;
-    let mut setup = Setup::new();
-    setup.cluster.members.truncate(1);
-    setup.cluster.segment_length = 1 << 20;
-    setup.node.disk_budget_bytes = 64 << 20;
-    let mut cluster = SmallCluster::new(setup, |_| Slow(0));
-    cluster.start_all(0);
-    cluster.connect(|_| {});
-    let append = |cluster: &SmallCluster<Slow>| cluster.node(0).parts().store.append();
+    let mut cluster = Scenario::of(|_| Slow(0))
+        .members(1)
+        .cluster(|cluster| cluster.segment_length = 1 << 20)
+        .node(|node| node.disk_budget_bytes = 64 << 20)
+        .led_by(0);
+    let append = |cluster: &SimCluster<Slow>| cluster.node(0).parts().store.append();
     // Checkpoints of the chain hash reach back 32 MiB; the target lies below all of them.
     let mut target = 0;
     while append(&cluster) < (33 << 20) + (3 << 19) {

@@ -2,8 +2,6 @@
 //! reaches the client, who stops, and what a restart changes.
 #![cfg(feature = "sim")]
 
-mod small_cluster;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -12,12 +10,11 @@ use lockstep_consensus::agent::fault::NodeFault;
 use lockstep_consensus::config::ResponsesMode;
 use lockstep_consensus::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::notices::NoticeKind;
 use lockstep_transport::sim::LinkProfile;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, SECOND};
-use small_cluster::{Setup, SmallCluster};
 
 /// How a member's service answers the message "odd"; everything else is echoed everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +56,7 @@ impl ClusteredService for Odd {
 }
 
 struct Stage {
-    cluster: SmallCluster<Odd>,
+    cluster: SimCluster<Odd>,
     ways: Ways,
     /// Where the odd message is in the log.
     position: Rc<Cell<i64>>,
@@ -69,17 +66,13 @@ struct Stage {
 fn stage(ways: [Way; 3], responses: ResponsesMode) -> Stage {
     let ways = Rc::new(Cell::new(ways));
     let position = Rc::new(Cell::new(0));
-    let mut setup = Setup::new();
-    setup.cluster.responses = responses;
     let (theirs, place) = (ways.clone(), position.clone());
-    let mut cluster = SmallCluster::new(setup, move |id| Odd {
+    let service = move |id: usize| Odd {
         way: theirs.get()[id],
         position: place.clone(),
-    });
-    cluster.start_all(0);
-    cluster.connect(|_| {});
+    };
     Stage {
-        cluster,
+        cluster: Scenario::of(service).responses(responses).led_by(0),
         ways,
         position,
     }
@@ -96,7 +89,7 @@ impl Stage {
     }
 
     fn answers(&self) -> Vec<&[u8]> {
-        self.cluster.clients[0].responses()
+        self.cluster.answers(0)
     }
 
     fn has_diverged(&self, id: usize) -> bool {
@@ -114,8 +107,9 @@ impl Stage {
         (0..3).filter(|id| self.has_diverged(*id)).collect()
     }
 
-    fn noted(&self, id: usize, kind: NodeNotice) -> u64 {
-        self.cluster.node(id).parts().notices.counts()[kind.index()]
+    /// This member has told this.
+    fn expect_told(&mut self, id: usize, kind: NodeNotice) {
+        self.cluster.member(id).expect_told(kind);
     }
 }
 
@@ -131,8 +125,8 @@ fn a_leader_that_differs_alone_stops_before_its_answer_leaves() {
     stage.cluster.run(4 * SECOND);
     assert_eq!(stage.answers(), RIGHT, "the majority's answer, once");
     assert_eq!(stage.stopped(), [0]);
-    let next = stage.cluster.leader().expect("a healthy member leads");
-    assert!(stage.noted(next, NodeNotice::VoidResponse) > 0);
+    let next = stage.cluster.expect_some_leader();
+    stage.expect_told(next, NodeNotice::VoidResponse);
 }
 
 #[test]
@@ -183,8 +177,8 @@ fn a_follower_that_differs_alone_stops_and_nobody_else_notices() {
     assert_eq!(stage.answers(), RIGHT);
     stage.cluster.run(SECOND);
     assert_eq!(stage.stopped(), [2]);
-    assert_eq!(stage.cluster.leader(), Some(0));
-    assert!(stage.noted(0, NodeNotice::MemberDiverged) > 0);
+    stage.cluster.expect_leader(0);
+    stage.expect_told(0, NodeNotice::MemberDiverged);
     stage.cluster.offer(0, b"more");
     stage.cluster.run(50 * MILLISECOND);
     assert_eq!(stage.answers().last(), Some(&b"more".as_slice()));
@@ -198,17 +192,16 @@ fn where_all_three_differ_ingress_closes_and_says_so() {
     stage.cluster.run(SECOND);
     assert_eq!(stage.stopped(), [0; 0]);
     assert_eq!(stage.answers(), [b"before"]);
-    assert!(stage.noted(0, NodeNotice::OutputContested) > 0);
+    stage.expect_told(0, NodeNotice::OutputContested);
     stage.cluster.offer(0, b"more");
     stage.cluster.run(200 * MILLISECOND);
-    assert!(stage.noted(0, NodeNotice::RequestWhileContested) > 0);
+    stage.expect_told(0, NodeNotice::RequestWhileContested);
     assert!(stage.cluster.clients[0].client.counters().refusals > 0);
     assert_eq!(stage.answers(), [b"before"]);
     // One of them is given the service that another one has: now there is a majority.
     let ways = [Way::Wrong(1), Way::Right, Way::Right];
     stage.ways.set(ways);
-    stage.cluster.kill(1);
-    stage.cluster.start(1);
+    stage.cluster.member(1).restart();
     stage.cluster.run(5 * SECOND);
     assert_eq!(stage.stopped(), [0]);
     let all = [b"before".as_slice(), b"right", b"after", b"more"];
@@ -219,12 +212,12 @@ fn where_all_three_differ_ingress_closes_and_says_so() {
 fn with_one_member_down_two_that_differ_wait_for_it_and_clients_are_told() {
     let ways = [Way::Wrong(1), Way::Right, Way::Right];
     let mut stage = stage(ways, ResponsesMode::Replicated);
-    stage.cluster.kill(2);
+    stage.cluster.member(2).kill();
     stage.ask();
     stage.cluster.run(SECOND);
     assert_eq!(stage.answers(), [b"before"]);
-    assert!(stage.noted(0, NodeNotice::OutputContested) > 0);
-    stage.cluster.start(2);
+    stage.expect_told(0, NodeNotice::OutputContested);
+    stage.cluster.member(2).start();
     stage.cluster.run(5 * SECOND);
     assert_eq!(stage.stopped(), [0]);
     assert_eq!(stage.answers(), RIGHT);
@@ -238,15 +231,13 @@ fn a_diverged_leader_that_is_restarted_stops_again_at_the_same_entry() {
     stage.cluster.run(4 * SECOND);
     assert_eq!(stage.answers(), RIGHT);
     for _ in 0..2 {
-        stage.cluster.kill(0);
-        stage.cluster.start(0);
+        stage.cluster.member(0).restart();
         stage.cluster.run(2 * SECOND);
         assert_eq!(stage.stopped(), [0]);
     }
     // With the right service it is a member again.
     stage.ways.set([Way::Right; 3]);
-    stage.cluster.kill(0);
-    stage.cluster.start(0);
+    stage.cluster.member(0).restart();
     stage.cluster.run(2 * SECOND);
     assert_eq!(stage.stopped(), [0; 0]);
     let applied = |stage: &Stage, id| stage.cluster.node(id).parts().applier.position();
@@ -259,8 +250,7 @@ fn a_diverged_follower_that_is_restarted_stops_again_at_the_same_entry() {
     let mut stage = stage(ways, ResponsesMode::Replicated);
     stage.ask();
     stage.cluster.run(SECOND);
-    stage.cluster.kill(2);
-    stage.cluster.start(2);
+    stage.cluster.member(2).restart();
     stage.cluster.run(2 * SECOND);
     assert_eq!(stage.stopped(), [2]);
 }
@@ -271,15 +261,11 @@ fn members_that_all_restart_pass_over_the_void_answer_again() {
     let mut stage = stage(ways, ResponsesMode::Replicated);
     stage.ask();
     stage.cluster.run(4 * SECOND);
-    for id in 0..3 {
-        stage.cluster.kill(id);
-    }
-    for id in 1..3 {
-        stage.cluster.start(id);
-    }
+    stage.cluster.everybody().kill();
+    stage.cluster.members(&[1, 2]).start();
     stage.cluster.run(6 * SECOND);
     assert_eq!(stage.stopped(), [0; 0]);
-    assert!(stage.cluster.leader().is_some());
+    stage.cluster.expect_some_leader();
     stage.cluster.offer(0, b"more");
     stage.cluster.run(SECOND);
     let all = [b"before".as_slice(), b"right", b"after", b"more"];
@@ -294,7 +280,7 @@ fn with_direct_responses_a_leader_that_differs_alone_stops_after_one_answer() {
     stage.cluster.run(20 * MILLISECOND);
     assert!(stage.cluster.fault(0).is_some());
     stage.cluster.run(4 * SECOND);
-    assert!(stage.cluster.leader().is_some_and(|leader| leader != 0));
+    assert_ne!(stage.cluster.expect_some_leader(), 0);
     stage.cluster.offer(0, b"more");
     stage.cluster.run(SECOND);
     assert_eq!(stage.answers().last(), Some(&b"more".as_slice()));
@@ -307,19 +293,16 @@ fn with_direct_responses_a_follower_that_differs_alone_stops() {
     stage.cluster.offer(0, b"odd");
     stage.cluster.run(SECOND);
     assert!(stage.cluster.fault(2).is_some());
-    assert_eq!(stage.cluster.leader(), Some(0));
+    stage.cluster.expect_leader(0);
     assert_eq!(stage.answers(), [b"right"]);
 }
 
 /// Member 2 starts on an emptied directory: it is a learner.
 fn with_learner(ways: [Way; 3]) -> Stage {
     let mut stage = stage(ways, ResponsesMode::Replicated);
-    stage.cluster.kill(2);
-    stage.cluster.disk(2).wipe();
-    stage.cluster.start(2);
+    stage.cluster.member(2).kill().wipe().start();
     stage.cluster.run(2 * SECOND);
-    let standing = stage.cluster.node(2).parts().membership.standing();
-    assert_eq!(standing, Standing::Learner);
+    stage.cluster.member(2).expect_standing(Standing::Learner);
     stage
 }
 
@@ -343,8 +326,8 @@ fn a_learners_answer_decides_nothing_and_is_counted() {
     let mut stage = with_learner(ways);
     stage.ask();
     stage.cluster.run(2 * SECOND);
-    assert!(stage.noted(0, NodeNotice::LearnersAnswer) > 0);
-    assert!(stage.noted(0, NodeNotice::OutputContested) > 0);
+    stage.expect_told(0, NodeNotice::LearnersAnswer);
+    stage.expect_told(0, NodeNotice::OutputContested);
     assert_eq!(stage.answers(), [b"before"]);
     assert_eq!(stage.stopped(), [0; 0]);
 }

@@ -2,8 +2,6 @@
 //! refuses with a counter of its own, never by an assertion, and follows a good leader afterwards.
 #![cfg(feature = "sim")]
 
-mod small_node;
-
 use lockstep_archive::checksum::FrameSeal;
 use lockstep_consensus::agent::fault::NodeFault;
 use lockstep_consensus::agent::identity::{cluster_id, config_digest, log_session_id};
@@ -17,6 +15,7 @@ use lockstep_consensus::membership::{Hello, KnownLife, Sender};
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
+use lockstep_consensus::sim::scenario::boot::{self, Boot, SimNode, boot, three_members};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind, LOG_STREAM_ID};
@@ -26,7 +25,6 @@ use lockstep_transport::position::{Geometry, Position, align_frame};
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
 use proptest::prelude::*;
-use small_node::{Boot, SmallNode, boot, three_members};
 
 /// The leader's list: its own term begins after an older one.
 const LIST: [(i64, Position); 2] = [(1, 0), (3, 640)];
@@ -137,7 +135,7 @@ fn honest() -> Vec<HostileFrame> {
 
 struct Stage {
     cluster: ClusterConfig,
-    node: SmallNode<Silent>,
+    node: SimNode<Silent>,
     leader: SimPort,
     record: FormationRecord,
     now: Nanos,
@@ -155,7 +153,7 @@ impl Stage {
         let started = boot(Boot {
             cluster: &cluster,
             config: &config,
-            disk: &small_node::disk(1, 50 * MICROSECOND, 16 << 20),
+            disk: &boot::disk(1, 50 * MICROSECOND, 16 << 20),
             network: &network,
             service: Silent,
             wall_offset: 0,

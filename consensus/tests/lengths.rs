@@ -2,16 +2,14 @@
 //! that reason, and a response that cannot be said is an event at the client.
 #![cfg(feature = "sim")]
 
-mod small_cluster;
-
 use lockstep_client::event::OfferResult;
 use lockstep_client::protocol::{RefusalReason, ResponseFailure};
 use lockstep_consensus::config::ResponsesMode;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster, Told};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::time::{MILLISECOND, SECOND};
-use small_cluster::{Setup, SmallCluster, Told, client_address};
 
 /// Answers with as many bytes as the message's first eight say, or, told to, complains when
 /// that fails.
@@ -33,11 +31,8 @@ impl ClusteredService for Sized {
     }
 }
 
-fn started(change: impl FnOnce(&mut Setup)) -> SmallCluster<Sized> {
-    let mut setup = Setup::new();
-    change(&mut setup);
-    let mut cluster = SmallCluster::new(setup, |_| Sized);
-    cluster.start_all(0);
+fn started(change: impl FnOnce(Scenario<Sized>) -> Scenario<Sized>) -> SimCluster<Sized> {
+    let mut cluster = change(Scenario::of(|_| Sized)).clients(0).led_by(0);
     let longest = cluster.setup.cluster.message_max;
     cluster.connect(|config| {
         config.term_length = (8 * (longest + 64)).next_power_of_two().max(1 << 20);
@@ -54,7 +49,7 @@ fn request(length: usize, times: u8, own_length: usize) -> Vec<u8> {
     bytes
 }
 
-fn outcomes(cluster: &mut SmallCluster<Sized>, requests: &[Vec<u8>]) -> Vec<Told> {
+fn outcomes(cluster: &mut SimCluster<Sized>, requests: &[Vec<u8>]) -> Vec<Told> {
     let from = cluster.clients[0].told.len();
     for bytes in requests {
         cluster.offer(0, bytes);
@@ -62,12 +57,6 @@ fn outcomes(cluster: &mut SmallCluster<Sized>, requests: &[Vec<u8>]) -> Vec<Told
     }
     cluster.run(SECOND);
     cluster.clients[0].told[from..].to_vec()
-}
-
-/// How often the leader noted it.
-fn noted(cluster: &SmallCluster<Sized>, kind: NodeNotice) -> u64 {
-    let leader = cluster.leader().expect("somebody leads");
-    cluster.node(leader).parts().notices.count(kind)
 }
 
 fn is_answer_of(told: &Told, length: usize) -> bool {
@@ -78,9 +67,9 @@ fn is_answer_of(told: &Told, length: usize) -> bool {
 fn the_largest_message_takes_every_way() {
     for responses in [ResponsesMode::Replicated, ResponsesMode::Direct] {
         let largest = 64 * 1024 / 8 - 48;
-        let mut cluster = started(|setup| {
-            setup.cluster.message_max = largest;
-            setup.cluster.responses = responses;
+        let mut cluster = started(|scenario| {
+            let scenario = scenario.responses(responses);
+            scenario.cluster(|cluster| cluster.message_max = largest)
         });
         let told = outcomes(&mut cluster, &[request(largest, 1, largest)]);
         assert!(
@@ -92,13 +81,15 @@ fn the_largest_message_takes_every_way() {
 
 #[test]
 fn responses_of_several_hundred_kilobytes_reach_their_client() {
-    let mut cluster = started(|setup| {
-        setup.cluster.term_length = 4 << 20;
-        setup.cluster.segment_length = 4 << 20;
-        setup.cluster.message_max = 400 * 1024;
-        setup.cluster.effect_bytes_per_cause = 800 * 1024;
-        setup.cluster.outbox_bytes = 8 << 20;
-        setup.node.disk_budget_bytes = 64 << 20;
+    let mut cluster = started(|scenario| {
+        let scenario = scenario.node(|node| node.disk_budget_bytes = 64 << 20);
+        scenario.cluster(|cluster| {
+            cluster.term_length = 4 << 20;
+            cluster.segment_length = 4 << 20;
+            cluster.message_max = 400 * 1024;
+            cluster.effect_bytes_per_cause = 800 * 1024;
+            cluster.outbox_bytes = 8 << 20;
+        })
     });
     for length in [128 * 1024, 200 * 1024, 400 * 1024] {
         let told = outcomes(&mut cluster, &[request(length, 1, 400 * 1024)]);
@@ -112,12 +103,12 @@ fn responses_of_several_hundred_kilobytes_reach_their_client() {
 #[test]
 fn a_request_longer_than_the_cluster_takes_is_refused_with_that_reason_however_long() {
     for length in [4097, 4096 + 1000, 4096 + 1024, 4096 + 1025, 8192, 100_000] {
-        let mut cluster = started(|_| {});
+        let mut cluster = started(|scenario| scenario);
         let told = outcomes(&mut cluster, &[request(16, 1, length)]);
         let number = 1;
         let refused = Told::Refused(number, RefusalReason::TooLong);
         assert_eq!(told, [refused], "{length} bytes");
-        assert_eq!(noted(&cluster, NodeNotice::RequestTooLong), 1);
+        assert_eq!(cluster.noted(0, NodeNotice::RequestTooLong), 1);
         // The number was not consumed: the next request takes it.
         let told = outcomes(&mut cluster, &[request(16, 1, 100)]);
         assert!(told.len() == 1 && is_answer_of(&told[0], 16));
@@ -126,7 +117,7 @@ fn a_request_longer_than_the_cluster_takes_is_refused_with_that_reason_however_l
 
 #[test]
 fn a_request_longer_than_the_clients_stream_takes_is_refused_before_it_is_sent() {
-    let mut cluster = started(|_| {});
+    let mut cluster = started(|scenario| scenario);
     let now = cluster.now;
     let client = &mut cluster.clients[0].client;
     let longest = client.config().request_length_max();
@@ -139,7 +130,7 @@ fn a_request_longer_than_the_clients_stream_takes_is_refused_before_it_is_sent()
 #[test]
 fn a_response_that_fails_is_an_event_at_the_client() {
     for responses in [ResponsesMode::Replicated, ResponsesMode::Direct] {
-        let mut cluster = started(|setup| setup.cluster.responses = responses);
+        let mut cluster = started(|scenario| scenario.responses(responses));
         let cases = [
             (request(4097, 1, 10), ResponseFailure::TooLong, 0),
             (request(4000, 8, 10), ResponseFailure::TooManyBytes, 4),
@@ -161,25 +152,23 @@ fn a_response_that_fails_is_an_event_at_the_client() {
 
 #[test]
 fn a_direct_response_for_which_its_stream_has_no_room_is_lost_and_counted() {
-    let mut cluster = started(|setup| setup.cluster.responses = ResponsesMode::Direct);
-    let leader = cluster.leader().expect("somebody leads");
-    let member = cluster.setup.cluster.members[leader].ingress;
+    let mut cluster = started(|scenario| scenario.responses(ResponsesMode::Direct));
     // The client is heard and hears nothing: what it is owed stays in its stream.
-    cluster.network.partition(member, client_address(0));
+    cluster.deafen_client(0, 0);
     for _ in 0..200 {
         cluster.offer(0, &request(4000, 3, 10));
         cluster.run(MILLISECOND);
     }
     cluster.run(SECOND);
-    assert_eq!(cluster.clients[0].responses().len(), 0);
-    let lost = cluster.node(leader).parts().delivery.dropped();
+    cluster.expect_answers(0, &[]);
+    let lost = cluster.node(0).parts().delivery.dropped();
     assert!((1..600).contains(&lost), "{lost} of 600 are lost");
-    assert_eq!(noted(&cluster, NodeNotice::DirectResponseLost), lost);
+    assert_eq!(cluster.noted(0, NodeNotice::DirectResponseLost), lost);
 }
 
 #[test]
 fn a_service_that_answers_otherwise_when_a_response_fails_has_answered() {
-    let mut cluster = started(|_| {});
+    let mut cluster = started(|scenario| scenario);
     let mut bytes = request(4097, 1, 10);
     bytes[9] = 1;
     let told = outcomes(&mut cluster, &[bytes]);
@@ -188,10 +177,12 @@ fn a_service_that_answers_otherwise_when_a_response_fails_has_answered() {
 
 #[test]
 fn an_outbox_full_of_failures_never_overflows() {
-    let mut cluster = started(|setup| {
-        setup.cluster.effect_bytes_per_cause = 4096;
-        // Room for what four of them may say, and not for the word that each of them failed.
-        setup.cluster.outbox_bytes = 4 * 4096 + 60;
+    let mut cluster = started(|scenario| {
+        scenario.cluster(|cluster| {
+            cluster.effect_bytes_per_cause = 4096;
+            // Room for what four of them may say, and not for the word that each of them failed.
+            cluster.outbox_bytes = 4 * 4096 + 60;
+        })
     });
     // Each fills its share of the outbox and fails beyond it.
     let now = cluster.now;
@@ -201,6 +192,6 @@ fn an_outbox_full_of_failures_never_overflows() {
     cluster.run(3 * SECOND);
     let failed = |told: &&Told| matches!(told, Told::Failed(..));
     assert_eq!(cluster.clients[0].told.iter().filter(failed).count(), 200);
-    assert_eq!(cluster.clients[0].responses().len(), 400);
-    assert!((0..3).all(|id| cluster.fault(id).is_none()));
+    assert_eq!(cluster.answers(0).len(), 400);
+    cluster.everybody().expect_up();
 }

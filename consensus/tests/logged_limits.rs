@@ -2,38 +2,19 @@
 //! differ and what to do.
 #![cfg(feature = "sim")]
 
-mod small_cluster;
-
 use lockstep_consensus::agent::identity::config_digest;
 use lockstep_consensus::config::{ClusterConfig, ResponsesMode};
-use lockstep_service::cluster::{ClientSession, Cluster};
-use lockstep_service::clustered_service::ClusteredService;
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
+use lockstep_service::samples::echo::Echo;
 use lockstep_transport::time::{MILLISECOND, SECOND};
-use small_cluster::{Setup, SmallCluster};
-
-struct Echo;
-
-impl ClusteredService for Echo {
-    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, bytes: &[u8]) {
-        cluster.respond(from, bytes).expect("an echo");
-    }
-
-    fn state_hash(&self) -> u64 {
-        0
-    }
-}
 
 /// A cluster that has answered, and of which nobody runs any more.
-fn used() -> SmallCluster<Echo> {
-    let mut cluster = SmallCluster::new(Setup::new(), |_| Echo);
-    cluster.start_all(0);
-    cluster.connect(|_| {});
+fn used() -> SimCluster<Echo> {
+    let mut cluster = Scenario::echo().led_by(0);
     cluster.offer(0, b"hello");
     cluster.run(100 * MILLISECOND);
-    assert_eq!(cluster.clients[0].responses(), [b"hello"]);
-    for id in 0..3 {
-        cluster.kill(id);
-    }
+    cluster.expect_answers(0, &[b"hello"]);
+    cluster.everybody().kill();
     cluster
 }
 
@@ -75,12 +56,9 @@ fn a_start_with_other_limits_is_refused_and_names_both_values_and_the_remedy() {
     let original = cluster.setup.cluster.clone();
     for (change, words) in cases {
         change(&mut cluster.setup.cluster);
-        let refused = cluster.try_start(1).expect_err(words).to_string();
-        assert!(refused.contains(words), "{refused}");
-        assert!(
-            refused.contains("start with the values of the log"),
-            "{refused}"
-        );
+        let mut member = cluster.member(1);
+        member.expect_refused(words);
+        member.expect_refused("start with the values of the log");
         cluster.setup.cluster = original.clone();
     }
     let two: Change = |c| {
@@ -88,22 +66,21 @@ fn a_start_with_other_limits_is_refused_and_names_both_values_and_the_remedy() {
         c.message_max = 2048;
     };
     two(&mut cluster.setup.cluster);
-    let refused = cluster.try_start(1).expect_err("two differ").to_string();
-    assert!(refused.contains("message_max is 2048") && refused.contains("sessions_max is 4"));
+    let mut member = cluster.member(1);
+    member.expect_refused("message_max is 2048");
+    member.expect_refused("sessions_max is 4");
     // Nothing was changed by any of it: with the log's values everything is there.
     cluster.setup.cluster = original;
-    for id in 0..3 {
-        cluster.start(id);
-    }
+    cluster.everybody().start();
     cluster.run(6 * SECOND);
     cluster.offer(0, b"again");
     cluster.run(SECOND);
-    assert_eq!(cluster.clients[0].responses(), [b"hello", b"again"]);
+    cluster.expect_answers(0, &[b"hello", b"again"]);
 }
 
 #[test]
 fn addresses_are_no_part_of_what_members_must_have_alike() {
-    let cluster = Setup::new().cluster;
+    let cluster = Scenario::echo().all_down().setup.cluster;
     let digest = config_digest(&cluster);
     let mut moved = cluster.clone();
     moved.members[1].member.set_port(77);

@@ -2,17 +2,15 @@
 //! wait for it, or leave without, are told.
 #![cfg(feature = "sim")]
 
-mod small_cluster;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_consensus::sim::service_time;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
-use small_cluster::{Setup, SmallCluster};
 
 /// Echoes, after the time that its member takes at the moment.
 struct Slow(Rc<Cell<Nanos>>);
@@ -29,7 +27,7 @@ impl ClusteredService for Slow {
 }
 
 struct Stage {
-    cluster: SmallCluster<Slow>,
+    cluster: SimCluster<Slow>,
     /// What the services of the members but the first take.
     others: Rc<Cell<Nanos>>,
 }
@@ -39,17 +37,14 @@ impl Stage {
     fn new() -> Self {
         let others = Rc::new(Cell::new(0));
         let theirs = others.clone();
-        let mut setup = Setup::new();
-        setup.cluster.outbox_bytes = 16 << 20;
-        let mut cluster = SmallCluster::new(setup, move |id| {
-            Slow(if id == 0 {
-                Rc::default()
-            } else {
-                theirs.clone()
-            })
-        });
-        cluster.start_all(0);
-        cluster.connect(|config| config.in_flight_max = 256);
+        let service = move |id| match id {
+            0 => Slow(Rc::default()),
+            _ => Slow(theirs.clone()),
+        };
+        let cluster = Scenario::of(service)
+            .cluster(|cluster| cluster.outbox_bytes = 16 << 20)
+            .client(|client| client.in_flight_max = 256)
+            .led_by(0);
         Self { cluster, others }
     }
 
@@ -72,15 +67,11 @@ impl Stage {
     /// Member 1 starts again and has its whole log to execute, while member 2 is down: the first
     /// needs member 1 for a majority.
     fn replay(&mut self, service_ns: Nanos) {
-        self.cluster.kill(1);
+        self.cluster.member(1).kill();
         self.others.set(service_ns);
-        self.cluster.start(1);
+        self.cluster.member(1).start();
         self.cluster.run(100 * MILLISECOND);
-        self.cluster.kill(2);
-    }
-
-    fn count(&self, kind: NodeNotice) -> u64 {
-        self.cluster.node(0).parts().notices.count(kind)
+        self.cluster.member(2).kill();
     }
 }
 
@@ -114,10 +105,10 @@ fn answers_that_wait_for_other_members_outputs_are_told_with_whom_they_wait_for(
     let before = stage.answers();
     stage.cluster.offer(0, b"late");
     stage.cluster.run(2 * SECOND);
-    assert_eq!(stage.cluster.leader(), Some(0));
+    stage.cluster.expect_leader(0);
     assert_eq!(stage.answers(), before, "it waits");
     let kind = NodeNotice::AnswersAwaitOutput;
-    assert!(stage.count(kind) > 0);
+    stage.cluster.member(0).expect_told(kind);
     let lines = stage.cluster.take_lines(0, kind);
     assert_eq!(lines.len(), 1, "{lines:?}");
     for part in [
@@ -128,7 +119,8 @@ fn answers_that_wait_for_other_members_outputs_are_told_with_whom_they_wait_for(
     }
     stage.cluster.run(3 * SECOND);
     assert_eq!(stage.answers(), before + 1);
-    assert_eq!(stage.count(NodeNotice::AnswersUnverified), 0);
+    let mut leader = stage.cluster.member(0);
+    leader.expect_not_told(NodeNotice::AnswersUnverified);
 }
 
 #[test]
@@ -145,10 +137,7 @@ fn answers_that_leave_before_a_majority_has_the_same_are_counted_and_told() {
         before + 1,
         "nobody waits for a long replay"
     );
-    let kind = NodeNotice::AnswersUnverified;
-    assert!(stage.count(kind) > 0);
-    let lines = stage.cluster.take_lines(0, kind);
-    assert_eq!(lines.len(), 1, "{lines:?}");
     let part = "too few members keep up with executing: member 1 at 10.0.0.2:2, member 2";
-    assert!(lines[0].contains(part), "{lines:?}");
+    let mut leader = stage.cluster.member(0);
+    leader.expect_line(NodeNotice::AnswersUnverified, part);
 }

@@ -2,17 +2,15 @@
 //! name and after each restart, until a service runs that answers it; nothing is lost meanwhile.
 #![cfg(feature = "sim")]
 
-mod small_cluster;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
 use lockstep_consensus::agent::fault::NodeFault;
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::ServiceFault;
 use lockstep_transport::time::SECOND;
-use small_cluster::{Setup, SmallCluster};
 
 const POISON: &[u8] = b"divide by zero";
 
@@ -33,7 +31,7 @@ impl ClusteredService for Fragile {
 }
 
 /// Where the member's service panicked, if it ended for that.
-fn panicked_at(cluster: &SmallCluster<Fragile>, id: usize) -> Option<i64> {
+fn panicked_at(cluster: &SimCluster<Fragile>, id: usize) -> Option<i64> {
     match cluster.fault(id)? {
         NodeFault::Service(ServiceFault::Panicked { position, message }) => {
             assert_eq!(message, "no number", "the fault says why");
@@ -47,38 +45,31 @@ fn panicked_at(cluster: &SmallCluster<Fragile>, id: usize) -> Option<i64> {
 fn a_service_that_panics_ends_its_members_at_that_entry_until_one_runs_that_does_not() {
     let is_mended = Rc::new(Cell::new(false));
     let build = is_mended.clone();
-    let mut cluster = SmallCluster::new(Setup::new(), move |_| Fragile {
+    let service = move |_| Fragile {
         is_mended: build.get(),
-    });
-    cluster.start_all(0);
-    cluster.connect(|_| {});
+    };
+    let mut cluster = Scenario::of(service).led_by(0);
     cluster.answer(3);
     cluster.offer(0, POISON);
     cluster.offer(0, b"after");
     cluster.run(10 * SECOND);
-    let ended = |cluster: &SmallCluster<Fragile>| -> Vec<i64> {
+    let ended = |cluster: &SimCluster<Fragile>| -> Vec<i64> {
         (0..3).filter_map(|id| panicked_at(cluster, id)).collect()
     };
     let places = ended(&cluster);
     assert!(places.len() >= 2, "no majority is left: {places:?}");
     assert!(places.iter().all(|place| *place == places[0]), "one entry");
-    assert_eq!(cluster.clients[0].responses().len(), 3);
+    assert_eq!(cluster.answers(0).len(), 3);
 
-    for id in 0..3 {
-        cluster.kill(id);
-        cluster.start(id);
-    }
+    cluster.everybody().restart();
     cluster.run(10 * SECOND);
     let again = ended(&cluster);
     assert!(again.len() >= 2 && again.iter().all(|place| *place == places[0]));
-    assert_eq!(cluster.clients[0].responses().len(), 3);
+    assert_eq!(cluster.answers(0).len(), 3);
 
     is_mended.set(true);
-    for id in 0..3 {
-        cluster.kill(id);
-        cluster.start(id);
-    }
+    cluster.everybody().restart();
     cluster.run(10 * SECOND);
     assert_eq!(ended(&cluster), []);
-    assert_eq!(cluster.clients[0].responses()[3..], [POISON, b"after"]);
+    assert_eq!(cluster.answers(0)[3..], [POISON, b"after"]);
 }

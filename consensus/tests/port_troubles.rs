@@ -1,8 +1,6 @@
 //! What the operating system refuses a node at one of its ports is counted and told by its cause.
 #![cfg(feature = "sim")]
 
-mod small_node;
-
 use core::net::SocketAddr;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,6 +11,7 @@ use lockstep_consensus::agent::start::{StartParts, start};
 use lockstep_consensus::config::NodeConfig;
 use lockstep_consensus::counters::Counters;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::boot::{address, disk, three_members};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
 use lockstep_transport::port_trouble::{PortTrouble, PortTroubles, TroubleKind};
@@ -20,7 +19,6 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
 use lockstep_transport::trace::Tracer;
-use small_node::{address, disk, three_members};
 
 /// What a port's operating system says, told by the test.
 type Troubles = Rc<RefCell<PortTroubles>>;

@@ -3,47 +3,32 @@
 //! long as only processes die, nothing is lost and nothing changes (`log.md` 9.5, 10.3).
 #![cfg(feature = "sim")]
 
-mod small_cluster;
-
-use lockstep_archive::disk::DiskError;
-use lockstep_archive::sim::SimDisk;
 use lockstep_consensus::config::SyncMode;
 use lockstep_consensus::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster, StartEnd};
 use lockstep_service::samples::echo::Echo;
+use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, SECOND};
-use small_cluster::{Setup, SmallCluster};
 
-type Cluster = SmallCluster<Echo>;
+type Cluster = SimCluster<Echo>;
 
 /// Within so long everybody has said what is amiss.
 const LINE_WITHIN: i64 = 5 * SECOND;
 
-const ALL: [usize; 3] = [0, 1, 2];
-
-/// Members that run without syncs, of which the first leads, and a client.
-fn unsynced(members: usize) -> Cluster {
-    let mut setup = Setup::new();
-    setup.cluster.members.truncate(members);
-    setup.node.sync = SyncMode::None;
-    let mut cluster = SmallCluster::new(setup, |_| Echo::new());
-    cluster.start_all(0);
-    cluster.connect(|_| {});
+/// Members that run without syncs, of which the first leads, and so many answers.
+fn unsynced(members: u8, answers: usize) -> Cluster {
+    let scenario = Scenario::echo().members(members).sync(SyncMode::None);
+    let mut cluster = scenario.led_by(0);
+    cluster.answer(answers);
     cluster
 }
 
-/// What is committed, and so in the log of whoever may lead.
-fn committed(cluster: &Cluster) -> Vec<u8> {
-    let commit = cluster.node(0).parts().module.commit();
-    let log = cluster.disk(0).contents("0-0.rec").expect("a log");
-    log[..commit as usize].to_vec()
-}
-
-fn expect_kept(cluster: &Cluster, committed: &[u8]) {
-    let leader = cluster.leader().expect("a leader");
-    assert!(cluster.durable(leader) as usize >= committed.len());
-    let log = cluster.disk(leader).contents("0-0.rec").expect("a log");
-    assert!(log.starts_with(committed), "an answered request is lost");
+/// The cluster serves, and whoever leads has all that was committed.
+fn expect_kept(cluster: &mut Cluster, committed: Position) {
+    cluster.answer(5);
+    let leader = cluster.expect_some_leader();
+    cluster.member(leader).expect_kept(committed);
 }
 
 fn segments(cluster: &Cluster, id: usize) -> Vec<Option<Vec<u8>>> {
@@ -53,273 +38,184 @@ fn segments(cluster: &Cluster, id: usize) -> Vec<Option<Vec<u8>>> {
 
 #[test]
 fn a_member_whose_host_lost_power_follows_and_never_counts_and_the_others_go_on() {
-    let mut cluster = unsynced(3);
-    cluster.answer(50);
-    cluster.lose_power(1);
-    cluster.start(1);
+    let mut cluster = unsynced(3, 50);
+    cluster.member(1).lose_power().start();
     cluster.run(2 * SECOND);
-    assert_eq!(cluster.standing(1), Standing::Learner);
-    assert!(cluster.has_told(1, NodeNotice::UnsyncedLogLost));
-    assert!(!cluster.has_told(1, NodeNotice::IsLearner));
-    assert!(cluster.has_told(0, NodeNotice::MemberIsLearner));
+    cluster.member(1).expect_standing(Standing::Learner);
+    cluster.member(1).expect_told(NodeNotice::UnsyncedLogLost);
+    cluster.member(1).expect_not_told(NodeNotice::IsLearner);
+    cluster.member(0).expect_told(NodeNotice::MemberIsLearner);
     cluster.answer(20);
     cluster.run(SECOND);
-    assert_eq!(cluster.durable(1), cluster.durable(0));
+    cluster.expect_equal_logs();
     // However often it is started, and in whichever way.
     for sync in [SyncMode::None, SyncMode::Data] {
-        cluster.kill(1);
+        cluster.member(1).kill();
         cluster.setup.node.sync = sync;
-        cluster.start(1);
+        cluster.member(1).start();
         cluster.run(2 * SECOND);
-        assert_eq!(cluster.standing(1), Standing::Learner);
-        assert!(cluster.has_told(1, NodeNotice::UnsyncedLogLost));
+        cluster.member(1).expect_standing(Standing::Learner);
+        cluster.member(1).expect_told(NodeNotice::UnsyncedLogLost);
     }
     // The leader and a learner are no majority.
-    cluster.kill(2);
+    cluster.member(2).kill();
     cluster.run(3 * SECOND);
-    assert_eq!(cluster.leader(), None);
-    assert!(!cluster.has_told(0, NodeNotice::MajorityGone));
+    cluster.expect_no_leader();
+    cluster.member(0).expect_not_told(NodeNotice::MajorityGone);
 }
 
 #[test]
 fn when_all_hosts_lost_power_nobody_is_elected_and_everybody_says_what_remains() {
-    let mut cluster = unsynced(3);
-    cluster.answer(200);
-    for id in ALL {
-        cluster.lose_power(id);
-    }
-    let before = ALL.map(|id| segments(&cluster, id));
-    for id in ALL {
-        cluster.start(id);
-    }
+    let mut cluster = unsynced(3, 200);
+    cluster.everybody().lose_power();
+    let before = [0, 1, 2].map(|id| segments(&cluster, id));
+    cluster.everybody().start();
     cluster.run(LINE_WITHIN);
-    for id in ALL {
-        assert_eq!(cluster.standing(id), Standing::Learner);
-        assert!(cluster.has_told(id, NodeNotice::UnsyncedLogLost), "{id}");
-        assert!(cluster.has_told(id, NodeNotice::MajorityGone), "{id}");
-    }
+    let mut everybody = cluster.everybody();
+    everybody.expect_standing(Standing::Learner);
+    everybody.expect_told(NodeNotice::UnsyncedLogLost);
+    everybody.expect_told(NodeNotice::MajorityGone);
     cluster.run(20 * SECOND);
-    assert_eq!(cluster.leader(), None);
+    cluster.expect_no_leader();
     // What is left is left alone: it may be the only copy.
-    for (id, before) in before.iter().enumerate() {
-        assert!(segments(&cluster, id) == *before, "member {id}");
-    }
+    assert!([0, 1, 2].map(|id| segments(&cluster, id)) == before);
 }
 
 #[test]
 fn a_voter_that_is_left_alone_with_learners_names_them() {
-    let mut cluster = unsynced(3);
-    cluster.answer(20);
-    for id in [1, 2] {
-        cluster.lose_power(id);
-    }
-    for id in [1, 2] {
-        cluster.start(id);
-    }
+    let mut cluster = unsynced(3, 20);
+    cluster.members(&[1, 2]).lose_power().start();
     cluster.run(LINE_WITHIN);
-    assert_eq!(cluster.leader(), None);
-    assert_eq!(cluster.standing(0), Standing::Voter);
-    for id in ALL {
-        assert!(cluster.has_told(id, NodeNotice::MajorityGone), "{id}");
-    }
+    cluster.expect_no_leader();
+    cluster.member(0).expect_standing(Standing::Voter);
+    cluster.everybody().expect_told(NodeNotice::MajorityGone);
     // Started again, it finds the learners there before it.
-    cluster.kill(0);
-    cluster.start(0);
+    cluster.member(0).restart();
     cluster.run(LINE_WITHIN);
-    assert_eq!(cluster.leader(), None);
-    assert!(cluster.has_told(0, NodeNotice::MajorityGone));
+    cluster.expect_no_leader();
+    cluster.member(0).expect_told(NodeNotice::MajorityGone);
 }
 
 #[test]
 fn a_cluster_of_one_does_not_lead_itself_after_its_host_lost_power() {
-    let mut cluster = unsynced(1);
-    cluster.answer(20);
-    let kept = committed(&cluster);
-    cluster.kill(0);
-    cluster.start(0);
+    let mut cluster = unsynced(1, 20);
+    let committed = cluster.committed();
+    cluster.member(0).restart();
     cluster.run(2 * SECOND);
-    cluster.answer(5);
-    expect_kept(&cluster, &kept);
-    cluster.lose_power(0);
-    cluster.start(0);
+    expect_kept(&mut cluster, committed);
+    cluster.member(0).lose_power().start();
     cluster.run(LINE_WITHIN);
-    assert_eq!(cluster.leader(), None);
-    assert_eq!(cluster.standing(0), Standing::Learner);
-    for kind in [NodeNotice::UnsyncedLogLost, NodeNotice::MajorityGone] {
-        assert!(cluster.has_told(0, kind), "{kind:?}");
-    }
+    cluster.expect_no_leader();
+    cluster.member(0).expect_standing(Standing::Learner);
+    cluster.member(0).expect_told(NodeNotice::UnsyncedLogLost);
+    cluster.member(0).expect_told(NodeNotice::MajorityGone);
 }
 
 #[test]
 fn when_all_processes_died_the_cluster_elects_and_has_all_it_answered() {
     for sync in [SyncMode::None, SyncMode::Data] {
-        let mut cluster = unsynced(3);
-        cluster.answer(100);
-        let kept = committed(&cluster);
-        for id in ALL {
-            cluster.kill(id);
-        }
+        let mut cluster = unsynced(3, 100);
+        let committed = cluster.committed();
+        cluster.everybody().kill();
         cluster.setup.node.sync = sync;
-        for id in ALL {
-            cluster.start(id);
-        }
+        cluster.everybody().start();
         cluster.run(5 * SECOND);
-        for id in ALL {
-            assert_eq!(cluster.standing(id), Standing::Voter);
-        }
-        cluster.answer(5);
-        expect_kept(&cluster, &kept);
+        cluster.everybody().expect_standing(Standing::Voter);
+        expect_kept(&mut cluster, committed);
     }
 }
 
 #[test]
 fn once_a_start_with_syncs_has_made_an_unsynced_run_durable_power_may_fail() {
-    let mut cluster = unsynced(3);
-    cluster.answer(100);
-    let kept = committed(&cluster);
-    for id in ALL {
-        cluster.kill(id);
-    }
+    let mut cluster = unsynced(3, 100);
+    let committed = cluster.committed();
+    cluster.everybody().kill();
     cluster.setup.node.sync = SyncMode::Data;
     for _ in 0..2 {
-        for id in ALL {
-            cluster.start(id);
-        }
+        cluster.everybody().start();
         cluster.run(2 * SECOND);
-        for id in ALL {
-            cluster.lose_power(id);
-        }
+        cluster.everybody().lose_power();
     }
-    for id in ALL {
-        cluster.start(id);
-    }
+    cluster.everybody().start();
     cluster.run(5 * SECOND);
-    for id in ALL {
-        assert_eq!(cluster.standing(id), Standing::Voter);
-    }
-    cluster.answer(5);
-    expect_kept(&cluster, &kept);
+    cluster.everybody().expect_standing(Standing::Voter);
+    expect_kept(&mut cluster, committed);
 }
 
 #[test]
 fn a_start_with_syncs_does_not_make_good_what_went_with_another_run_of_the_host() {
-    let mut cluster = unsynced(3);
-    cluster.answer(20);
-    for id in ALL {
-        cluster.lose_power(id);
-    }
+    let mut cluster = unsynced(3, 20);
+    cluster.everybody().lose_power();
     cluster.setup.node.sync = SyncMode::Data;
-    for id in ALL {
-        cluster.start(id);
-    }
+    cluster.everybody().start();
     cluster.run(LINE_WITHIN);
-    assert_eq!(cluster.leader(), None);
-    for id in ALL {
-        assert_eq!(cluster.standing(id), Standing::Learner);
-        assert!(cluster.has_told(id, NodeNotice::UnsyncedLogLost), "{id}");
-    }
+    cluster.expect_no_leader();
+    let mut everybody = cluster.everybody();
+    everybody.expect_standing(Standing::Learner);
+    everybody.expect_told(NodeNotice::UnsyncedLogLost);
 }
 
 #[test]
 fn after_a_clean_stop_power_may_fail_and_nothing_is_lost() {
-    let mut cluster = unsynced(3);
-    cluster.answer(200);
+    let mut cluster = unsynced(3, 200);
     cluster.run(SECOND);
-    let kept = committed(&cluster);
-    for id in ALL {
-        cluster.stop(id);
-    }
-    for id in ALL {
-        cluster.disk(id).crash(id as u64);
-        cluster.start(id);
-    }
+    let committed = cluster.committed();
+    cluster.everybody().stop().lose_power().start();
     cluster.run(5 * SECOND);
-    for id in ALL {
-        assert_eq!(cluster.standing(id), Standing::Voter);
-    }
-    cluster.answer(5);
-    expect_kept(&cluster, &kept);
+    cluster.everybody().expect_standing(Standing::Voter);
+    expect_kept(&mut cluster, committed);
     // The mark is there again: this run was not stopped.
-    for id in ALL {
-        cluster.lose_power(id);
-        cluster.start(id);
-    }
+    cluster.everybody().lose_power().start();
     cluster.run(LINE_WITHIN);
-    assert_eq!(cluster.leader(), None);
+    cluster.expect_no_leader();
 }
 
 #[test]
 fn a_run_with_syncs_loses_nothing_with_power_also_after_one_without() {
-    let mut cluster = unsynced(3);
-    cluster.answer(20);
-    for id in ALL {
-        cluster.stop(id);
-    }
+    let mut cluster = unsynced(3, 20);
+    cluster.everybody().stop();
     cluster.setup.node.sync = SyncMode::Data;
-    for id in ALL {
-        cluster.start(id);
-    }
+    cluster.everybody().start();
     cluster.run(5 * SECOND);
     cluster.answer(20);
-    for id in ALL {
-        cluster.lose_power(id);
-        cluster.start(id);
-    }
+    let committed = cluster.committed();
+    cluster.everybody().lose_power().start();
     cluster.run(5 * SECOND);
-    cluster.answer(5);
-    for id in ALL {
-        assert_eq!(cluster.standing(id), Standing::Voter);
-    }
+    cluster.everybody().expect_standing(Standing::Voter);
+    expect_kept(&mut cluster, committed);
 }
 
 #[test]
 fn a_member_that_took_part_in_no_term_has_nothing_to_lose() {
-    let mut setup = Setup::new();
-    setup.node.sync = SyncMode::None;
-    let mut cluster: Cluster = SmallCluster::new(setup, |_| Echo::new());
+    let mut cluster = Scenario::echo().sync(SyncMode::None).all_down();
     for id in [0, 1] {
-        cluster.start(id);
+        cluster.member(id).start();
         cluster.run(100 * MILLISECOND);
-        cluster.lose_power(id);
+        cluster.member(id).lose_power();
     }
-    for id in ALL {
-        cluster.start(id);
-    }
+    cluster.everybody().start();
     cluster.connect(|_| {});
-    for id in ALL {
-        assert_eq!(cluster.standing(id), Standing::Voter);
-    }
+    cluster.everybody().expect_standing(Standing::Voter);
 }
 
 #[test]
 fn an_end_anywhere_in_the_start_makes_no_voter_of_a_learner() {
-    let power_fails: fn(&SimDisk, u64) = SimDisk::crash_at_cold_operation;
-    let process_dies: fn(&SimDisk, u64) = SimDisk::kill_at_cold_operation;
-    for end_at in [power_fails, process_dies] {
-        let mut cluster = unsynced(3);
-        cluster.answer(20);
-        cluster.lose_power(1);
-        expect_learner_after_any(&mut cluster, end_at);
-    }
-}
-
-fn expect_learner_after_any(cluster: &mut Cluster, end_at: fn(&SimDisk, u64)) {
-    let (disk, after_cut) = (cluster.disk(1), cluster.disk(1).backup());
-    for operation in 0.. {
-        disk.restart();
-        disk.restore_in_place(&after_cut);
-        end_at(&disk, disk.cold_operations() + operation);
-        let is_whole = cluster.try_start_as_it_is(1);
-        if let Err(error) = &is_whole {
-            assert_eq!(error.to_string(), DiskError::Crashed.to_string());
-            cluster.start(1);
+    for end in [StartEnd::PowerLoss, StartEnd::Kill] {
+        let mut cluster = unsynced(3, 20);
+        cluster.member(1).lose_power();
+        let after_cut = cluster.old_state(1);
+        let mut operation = 0;
+        while !cluster
+            .member(1)
+            .put_back(&after_cut)
+            .start_in_vain(end, operation)
+        {
+            cluster.run(SECOND);
+            cluster.member(1).expect_standing(Standing::Learner).kill();
+            operation += 1;
         }
         cluster.run(SECOND);
-        assert_eq!(cluster.standing(1), Standing::Learner, "{operation}");
-        cluster.kill(1);
-        if is_whole.is_ok() {
-            assert!(operation > 4, "{operation}");
-            return;
-        }
+        cluster.member(1).expect_standing(Standing::Learner);
+        assert!(operation > 4, "{operation}");
     }
 }

@@ -3,37 +3,21 @@
 //! acknowledges nor cuts its log; a leader that no majority agrees with halts (`log.md` 3.3).
 #![cfg(feature = "sim")]
 
-mod small_cluster;
-
 use lockstep_archive::checksum::FrameSeal;
 use lockstep_archive::identity_file::IDENTITY_FILE;
-use lockstep_archive::sim::SimBackup;
 use lockstep_consensus::action::HaltReason;
 use lockstep_consensus::agent::fault::NodeFault;
-use lockstep_consensus::member::TermBase;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::{OldState, Scenario, SimCluster};
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::log_buffer::Seal;
 use lockstep_transport::time::{MILLISECOND, SECOND};
-use small_cluster::{Setup, SmallCluster};
 
-type Cluster = SmallCluster<Echo>;
+type Cluster = SimCluster<Echo>;
 
 /// What a line may take.
 const LINE_WITHIN: i64 = 5 * SECOND;
-
-fn terms(cluster: &Cluster, id: usize) -> Vec<TermBase> {
-    cluster.node(id).parts().module.terms().to_vec()
-}
-
-fn noted(cluster: &Cluster, id: usize, kind: NodeNotice) -> u64 {
-    cluster.node(id).parts().notices.count(kind)
-}
-
-fn end(cluster: &Cluster, id: usize) -> i64 {
-    cluster.node(id).parts().store.durable()
-}
 
 /// The first segment of a member's log, byte for byte: all that these tests write.
 fn log(cluster: &Cluster, id: usize) -> Vec<u8> {
@@ -48,74 +32,69 @@ fn hashes(line: &str) -> (String, String) {
     (other.to_owned(), own.to_owned())
 }
 
-fn all(cluster: &Cluster) -> Vec<SimBackup> {
-    (0..3).map(|id| cluster.disk(id).backup()).collect()
-}
-
-fn kill_all(cluster: &mut Cluster) {
-    for id in 0..3 {
-        cluster.kill(id);
-    }
+/// Everybody dies; the directories as they are then.
+fn end_all(cluster: &mut Cluster) -> Vec<OldState> {
+    cluster.everybody().kill();
+    (0..3).map(|id| cluster.old_state(id)).collect()
 }
 
 /// The cluster goes on from where its disks are: `requests` answered in the next term, one after
 /// the other, so that entries of two futures have equal lengths.
 fn go_on(cluster: &mut Cluster, requests: usize) {
-    for id in 0..3 {
-        cluster.start(id);
-    }
+    cluster.everybody().start();
     let client = cluster.connect(|_| {});
     for number in 0..requests {
         cluster.offer(client, &[number as u8; 100]);
         cluster.run(5 * MILLISECOND);
     }
     cluster.run(100 * MILLISECOND);
-    assert_eq!(cluster.clients[client].responses().len(), requests);
+    assert_eq!(cluster.answers(client).len(), requests);
     // All that was answered is on every disk, and everybody knows.
-    assert!((1..3).all(|id| end(cluster, id) == end(cluster, 0)));
+    cluster.expect_equal_logs();
 }
 
 /// What members know of each other's lives tells two futures apart before any log is compared. Here
 /// it is lost: in both they hold what they knew in the past.
-fn forget_lives(
-    cluster: &mut Cluster,
-    past: &[SimBackup],
-    first: Vec<SimBackup>,
-) -> Vec<SimBackup> {
-    let forget = |(id, first): (usize, SimBackup)| {
-        let (disk, other) = (cluster.disk(id), cluster.disk(id).fork());
-        other.restore_in_place(&past[id]);
-        let identity = other.contents(IDENTITY_FILE).expect("an identity");
-        other.restore_in_place(&first);
-        for disk in [&disk, &other] {
-            assert!(disk.overwrite(IDENTITY_FILE, 0, &identity));
-        }
-        other.backup()
+fn forget_lives(cluster: &mut Cluster, past: &[OldState], first: &[OldState]) -> Vec<OldState> {
+    let second: Vec<OldState> = (0..3).map(|id| cluster.old_state(id)).collect();
+    let mut forget = |future: &[OldState]| {
+        (0..3)
+            .map(|id| {
+                let disk = cluster.disk(id);
+                cluster.member(id).put_back(&past[id]);
+                let identity = disk.contents(IDENTITY_FILE).expect("an identity");
+                cluster.member(id).put_back(&future[id]);
+                assert!(disk.overwrite(IDENTITY_FILE, 0, &identity));
+                cluster.old_state(id)
+            })
+            .collect()
     };
-    first.into_iter().enumerate().map(forget).collect()
+    let first = forget(first);
+    forget(&second);
+    first
 }
 
 /// One past, and two futures of it that are equal in their terms: of the first the directories
 /// are returned, the second one has more requests and is what the disks hold. All are down.
-fn parted() -> (Cluster, Vec<SimBackup>) {
-    let mut cluster = SmallCluster::new(Setup::new(), |_| Echo::new());
+fn parted() -> (Cluster, Vec<OldState>) {
+    let mut cluster = Scenario::echo().all_down();
     go_on(&mut cluster, 5);
-    kill_all(&mut cluster);
-    let past = all(&cluster);
+    let past = end_all(&mut cluster);
     go_on(&mut cluster, 10);
-    let first_terms = terms(&cluster, 0);
-    kill_all(&mut cluster);
-    let first = all(&cluster);
+    let first_terms = cluster.terms(0);
+    let first = end_all(&mut cluster);
     // Elections are random: the same term is reached sooner or later.
     for _ in 0..20 {
+        cluster.lose_history();
         for (id, past) in past.iter().enumerate() {
-            cluster.disk(id).restore_in_place(past);
+            cluster.member(id).put_back(past);
         }
         go_on(&mut cluster, 20);
-        let second_terms = terms(&cluster, 0);
-        kill_all(&mut cluster);
+        let second_terms = cluster.terms(0);
+        end_all(&mut cluster);
         if second_terms == first_terms {
-            let first = forget_lives(&mut cluster, &past, first);
+            let first = forget_lives(&mut cluster, &past, &first);
+            cluster.lose_history();
             return (cluster, first);
         }
     }
@@ -125,13 +104,12 @@ fn parted() -> (Cluster, Vec<SimBackup>) {
 #[test]
 fn a_member_of_another_history_neither_joins_acknowledges_nor_cuts_and_both_sides_say_so() {
     let (mut cluster, first) = parted();
-    cluster.start(0);
-    cluster.start(1);
+    cluster.members(&[0, 1]).start();
     cluster.run(3 * SECOND);
-    let leader = cluster.leader().expect("two of three elect a leader");
-    cluster.disk(2).restore_in_place(&first[2]);
+    let leader = cluster.expect_some_leader();
+    cluster.member(2).put_back(&first[2]);
     let before = log(&cluster, 2);
-    cluster.start(2);
+    cluster.member(2).start();
     cluster.run(LINE_WITHIN);
     let follower_says = cluster.take_lines(2, NodeNotice::LeaderLogDiffers).pop();
     let leader_says = cluster
@@ -146,42 +124,44 @@ fn a_member_of_another_history_neither_joins_acknowledges_nor_cuts_and_both_side
     assert!(leader_says.contains("member 2 at 10.0.0.3:2 has another log below "));
     let words = format!("the leader, member {leader} at ");
     assert!(follower_says.contains(&words), "{follower_says}");
-    assert!(noted(&cluster, leader, NodeNotice::MemberExcluded) > 0);
+    cluster
+        .member(leader)
+        .expect_told(NodeNotice::MemberExcluded);
     // The others go on without it, and nothing of its log is touched.
     let client = cluster.connect(|_| {});
     cluster.offer(client, b"more");
     cluster.run(SECOND);
-    assert_eq!(cluster.clients[client].responses(), [b"more"]);
+    cluster.expect_answers(client, &[b"more"]);
     let module = &cluster.node(2).parts().module;
     assert!(!module.is_placing() && module.commit() == 0);
     let module = &cluster.node(leader).parts().module;
     assert_eq!(module.match_position(2), 0);
-    assert_eq!(cluster.fault(2), None);
+    cluster.member(2).expect_up();
     assert!(log(&cluster, 2) == before, "its log was changed");
 }
 
 #[test]
 fn a_leader_that_no_majority_agrees_with_halts_and_clients_wait_for_it_with_a_word() {
     let (mut cluster, first) = parted();
-    cluster.disk(1).restore_in_place(&first[1]);
-    cluster.disk(2).restore_in_place(&first[2]);
+    cluster.member(1).put_back(&first[1]);
+    cluster.member(2).put_back(&first[2]);
+    let ends = [1, 2].map(|id| end_of_log(&cluster, id));
     // With the longest log it is elected by one of the others, which differs.
-    cluster.start(0);
-    cluster.start(1);
+    cluster.members(&[0, 1]).start();
     let client = cluster.join(|_| {});
     cluster.run(LINE_WITHIN);
     assert!(cluster.node(0).parts().leadership.is_leading());
-    assert_eq!(cluster.leader(), None, "no majority has joined");
-    assert!(
-        cluster
-            .take_lines(1, NodeNotice::LeaderLogDiffers)
-            .pop()
-            .is_some()
-    );
+    // No majority has joined.
+    cluster.expect_no_leader();
+    cluster
+        .member(1)
+        .expect_line(NodeNotice::LeaderLogDiffers, "");
     assert!(!cluster.clients[client].client.is_connected());
-    assert!(noted(&cluster, 0, NodeNotice::ConnectAwaitsOpening) > 0);
+    cluster
+        .member(0)
+        .expect_told(NodeNotice::ConnectAwaitsOpening);
     let before = [1, 2].map(|id| log(&cluster, id));
-    cluster.start(2);
+    cluster.member(2).start();
     cluster.run(2 * SECOND);
     let Some(NodeFault::Halted(reason)) = cluster.fault(0) else {
         panic!("{:?}", cluster.fault(0));
@@ -190,25 +170,19 @@ fn a_leader_that_no_majority_agrees_with_halts_and_clients_wait_for_it_with_a_wo
         matches!(reason, HaltReason::ChainMismatch { .. }),
         "{reason}"
     );
-    let words = reason.to_string();
-    assert!(
-        words.contains("keep the directories of all members as they are"),
-        "{words}"
-    );
+    let words = "keep the directories of all members as they are";
+    cluster.member(0).expect_stopped(words);
     // Those that agree with each other elect a leader and keep what they had.
     cluster.run(3 * SECOND);
-    assert!(cluster.leader().is_some_and(|leader| leader != 0));
-    for (id, before) in [1, 2].into_iter().zip(before) {
-        let kept = first_log_length(&first, &cluster, id);
-        assert!(log(&cluster, id)[..kept] == before[..kept], "member {id}");
+    assert_ne!(cluster.expect_some_leader(), 0);
+    for ((id, before), end) in [1, 2].into_iter().zip(before).zip(ends) {
+        assert!(log(&cluster, id)[..end] == before[..end], "member {id}");
     }
 }
 
-/// Bytes of log that the member had when its history was put away.
-fn first_log_length(first: &[SimBackup], cluster: &Cluster, id: usize) -> usize {
-    let disk = cluster.disk(id).fork();
-    disk.restore_in_place(&first[id]);
-    let bytes = disk.contents("0-0.rec").expect("a log");
+/// Bytes of log on the disk of a member.
+fn end_of_log(cluster: &Cluster, id: usize) -> usize {
+    let bytes = log(cluster, id);
     let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
     bytes.len() - zeros
 }
@@ -216,17 +190,17 @@ fn first_log_length(first: &[SimBackup], cluster: &Cluster, id: usize) -> usize 
 /// A follower is handed one frame with another log time than its leader wrote, as only a fault
 /// of a memory makes it: the services see no difference.
 fn with_a_frame_that_differs() -> Cluster {
-    let mut cluster = SmallCluster::new(Setup::new(), |_| Echo::new());
-    cluster.start_all(0);
-    let client = cluster.connect(|_| {});
-    cluster.offer(client, b"before");
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.offer(0, b"before");
     cluster.run(200 * MILLISECOND);
-    let at = end(&cluster, 2);
-    assert_eq!(at, end(&cluster, 0));
+    cluster.expect_equal_logs();
+    let at = cluster.durable(2);
     let members = cluster.setup.cluster.members.clone();
     let (leader, follower) = (members[0].member, members[2].member);
-    cluster.network.partition(leader, follower);
-    cluster.offer(client, b"another");
+    cluster.cut_one_way(0, 2);
+    // What it is going to commit is not what the others do.
+    cluster.member(2).overlook();
+    cluster.offer(0, b"another");
     cluster.run(5 * MILLISECOND);
     let bytes = log(&cluster, 0)[at as usize..].to_vec();
     let length = u32::from_le_bytes(*bytes.first_chunk().expect("a frame")) as usize;
@@ -244,23 +218,23 @@ fn with_a_frame_that_differs() -> Cluster {
     frame[24..32].copy_from_slice(&reserved.to_le_bytes());
     cluster.network.forge(cluster.now, leader, follower, &frame);
     cluster.run(2 * MILLISECOND);
-    assert!(end(&cluster, 2) > at, "it was placed");
-    cluster.network.heal();
+    assert!(cluster.durable(2) > at, "it was placed");
+    cluster.heal();
     // Chain hashes are compared every 64 KiB.
     for _ in 0..40 {
-        cluster.offer(client, &[7; 1_000]);
+        cluster.offer(0, &[7; 1_000]);
         cluster.run(2 * MILLISECOND);
     }
     cluster.run(SECOND);
-    assert_eq!(cluster.clients[client].responses().len(), 42);
+    assert_eq!(cluster.answers(0).len(), 42);
     cluster
 }
 
 #[test]
 fn a_member_whose_log_parts_after_it_joined_is_excluded_and_says_why_and_what_to_do() {
     let mut cluster = with_a_frame_that_differs();
-    assert!(noted(&cluster, 0, NodeNotice::MemberExcluded) > 0);
-    assert!(noted(&cluster, 2, NodeNotice::ExcludedByLeader) > 0);
+    cluster.member(0).expect_told(NodeNotice::MemberExcluded);
+    cluster.member(2).expect_told(NodeNotice::ExcludedByLeader);
     let excluded = cluster.take_lines(2, NodeNotice::ExcludedByLeader).pop();
     let excluded = excluded.expect("the excluded member says so");
     for part in [
@@ -271,24 +245,23 @@ fn a_member_whose_log_parts_after_it_joined_is_excluded_and_says_why_and_what_to
     }
     let (other, own) = hashes(&excluded);
     assert_ne!(other, own);
-    let leader_says = cluster.take_lines(0, NodeNotice::MemberExcluded).pop();
-    let leader_says = leader_says.expect("the leader says so");
     let part = "the log of member 2 at 10.0.0.3:2 differs from the leader's";
-    assert!(leader_says.contains(part), "{leader_says}");
+    cluster
+        .member(0)
+        .expect_line(NodeNotice::MemberExcluded, part);
     // It follows no more: what it had stays, and what comes is not placed.
-    let (before, stood) = (log(&cluster, 2), end(&cluster, 2));
+    let (before, stood) = (log(&cluster, 2), cluster.durable(2));
     let client = cluster.connect(|_| {});
     cluster.offer(client, b"more");
     cluster.run(SECOND);
-    assert_eq!(cluster.clients[client].responses(), [b"more"]);
-    assert_eq!(end(&cluster, 2), stood);
+    cluster.expect_answers(client, &[b"more"]);
+    assert_eq!(cluster.durable(2), stood);
     assert!(log(&cluster, 2) == before, "its log was changed");
     let module = &cluster.node(0).parts().module;
     assert_eq!(module.match_position(2), 0);
     // Its disk has the other frame: read back, the log differs from the start.
-    cluster.kill(2);
-    cluster.start(2);
+    cluster.member(2).restart();
     cluster.run(2 * SECOND);
-    assert!(noted(&cluster, 2, NodeNotice::LeaderLogDiffers) > 0);
+    cluster.member(2).expect_told(NodeNotice::LeaderLogDiffers);
     assert!(log(&cluster, 2) == before, "its log was changed");
 }

@@ -2,28 +2,19 @@
 //! whatever the seeds of those runs mean by now.
 #![cfg(feature = "sim")]
 
-mod small_cluster;
-
 use lockstep_consensus::agent::identity::log_session_id;
 use lockstep_consensus::entry_body::NewLeadershipTerm;
 use lockstep_consensus::member::TermBase;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, LOG_STREAM_ID};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::{Geometry, Position, align_frame};
 use lockstep_transport::protocol::{STATUS_MESSAGE_LENGTH_MAX, StatusMessage};
 use lockstep_transport::time::{MILLISECOND, SECOND};
-use small_cluster::{Setup, SmallCluster};
 
-type Cluster = SmallCluster<Echo>;
-
-fn formed() -> Cluster {
-    let mut cluster = SmallCluster::new(Setup::new(), |_| Echo::new());
-    cluster.start_all(0);
-    cluster.connect(|_| {});
-    cluster
-}
+type Cluster = SimCluster<Echo>;
 
 fn append(cluster: &Cluster, id: usize) -> Position {
     cluster.node(id).parts().store.append()
@@ -49,36 +40,32 @@ fn fill_up_to_the_end_of_a_term(cluster: &mut Cluster) -> Position {
 
 #[test]
 fn a_first_entry_that_does_not_fit_into_its_log_term_begins_with_the_pad() {
-    let mut cluster = formed();
+    let mut cluster = Scenario::echo().led_by(0);
     let end = fill_up_to_the_end_of_a_term(&mut cluster);
-    for id in [1, 2] {
-        assert_eq!(cluster.durable(id), end);
-    }
-    cluster.kill(0);
+    assert_eq!([1, 2].map(|id| cluster.durable(id)), [end; 2]);
+    cluster.member(0).kill();
     cluster.run(6 * SECOND);
-    let leader = cluster.leader().expect("somebody else leads");
-    let terms = |cluster: &Cluster, id: usize| cluster.node(id).parts().module.terms().to_vec();
+    let leader = cluster.expect_some_leader();
     let is_padded = |term: &TermBase| term.base == end;
-    assert!(terms(&cluster, leader).iter().any(is_padded));
+    assert!(cluster.terms(leader).iter().any(is_padded));
     cluster.answer(3);
     // Whoever comes later, and whoever recovers it, sees the term begin there too.
-    cluster.start(0);
+    cluster.member(0).start();
     cluster.run(2 * SECOND);
-    for id in 0..3 {
-        assert!(terms(&cluster, id).iter().any(is_padded), "member {id}");
-        cluster.kill(id);
-    }
-    for id in 0..3 {
-        cluster.start(id);
-        assert!(terms(&cluster, id).iter().any(is_padded), "member {id}");
-    }
+    let all_have = |cluster: &Cluster| {
+        let mut terms = (0..3).map(|id| cluster.terms(id));
+        terms.all(|terms| terms.iter().any(is_padded))
+    };
+    assert!(all_have(&cluster));
+    cluster.everybody().restart();
+    assert!(all_have(&cluster));
     cluster.run(6 * SECOND);
     cluster.answer(3);
 }
 
 #[test]
 fn a_sender_pushed_out_of_reach_by_a_damaged_status_message_comes_back() {
-    let mut cluster = formed();
+    let mut cluster = Scenario::echo().led_by(0);
     cluster.run(SECOND);
     let term = cluster.term();
     let [leader, follower] = [0, 1].map(|id: usize| cluster.setup.cluster.members[id].member);
@@ -97,7 +84,7 @@ fn a_sender_pushed_out_of_reach_by_a_damaged_status_message_comes_back() {
     let bytes = status.encode(&mut buffer);
     cluster.network.forge(cluster.now, follower, leader, bytes);
     // What is sent on its strength is lost.
-    cluster.network.partition(leader, follower);
+    cluster.cut_one_way(0, 1);
     let has = append(&cluster, 1);
     for _ in 0..200 {
         if cursor(&cluster) > has + half as Position * 3 / 2 {
@@ -108,17 +95,12 @@ fn a_sender_pushed_out_of_reach_by_a_damaged_status_message_comes_back() {
     }
     assert!(cursor(&cluster) > has + half as Position * 3 / 2);
     assert_eq!(append(&cluster, 1), has);
-    cluster.network.heal();
+    cluster.heal();
     cluster.run(3 * SECOND);
     assert_eq!(cluster.term(), term, "nobody had to be elected for it");
     assert_eq!(cluster.durable(1), cluster.durable(0));
-    let told = cluster
-        .node(0)
-        .parts()
-        .notices
-        .count(NodeNotice::LogReceiverLost);
-    assert_eq!(told, 1);
+    assert_eq!(cluster.noted(0, NodeNotice::LogReceiverLost), 1);
     // Nothing is committed without it from now on.
-    cluster.kill(2);
+    cluster.member(2).kill();
     cluster.answer(3);
 }

@@ -1,9 +1,6 @@
 //! A whole cluster of three and its clients in virtual time, with faults by name: processes
 //! that die, links that hold datagrams back. Every answer repeats its request.
 
-#[path = "../small_node/mod.rs"]
-mod small_node;
-
 use core::net::SocketAddr;
 
 use lockstep_archive::sim::SimDisk;
@@ -13,12 +10,12 @@ use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::config::{ClusterConfig, NodeConfig};
+pub use lockstep_consensus::sim::scenario::boot::address;
+use lockstep_consensus::sim::scenario::boot::{self, Boot, SimNode, boot};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
-pub use small_node::address;
-use small_node::{Boot, SmallNode, boot};
 
 pub struct Echo;
 
@@ -38,7 +35,7 @@ impl ClusteredService for Echo {
     }
 }
 
-type Node = SmallNode<Echo>;
+type Node = SimNode<Echo>;
 
 /// Where client `index` lives.
 pub fn client_address(index: u8) -> SocketAddr {
@@ -97,9 +94,9 @@ impl Stage {
 
     /// A cluster whose configuration `change` had a look at.
     pub fn with(change: impl FnOnce(&mut ClusterConfig)) -> Self {
-        let mut config = small_node::three_members();
+        let mut config = boot::three_members();
         change(&mut config);
-        let disk = |seed| small_node::disk(seed, 100 * MICROSECOND, 64 << 20);
+        let disk = |seed| boot::disk(seed, 100 * MICROSECOND, 64 << 20);
         let disks = (0..3).map(disk).collect();
         let profile = LinkProfile {
             delay_ns: 50 * MICROSECOND,

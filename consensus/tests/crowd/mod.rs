@@ -2,9 +2,6 @@
 //! no more, so that work that others cause it costs its clients time, as on a real host.
 #![allow(dead_code, reason = "each test of this folder uses a part of it")]
 
-#[path = "../small_node/mod.rs"]
-mod small_node;
-
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::{ClientConfig, ResumePoint};
 use lockstep_client::event::{EgressEvent, OfferResult};
@@ -12,13 +9,13 @@ use lockstep_client::identity::ClientIdentity;
 use lockstep_client::session::{CloseReason, SessionState};
 use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
+pub use lockstep_consensus::sim::scenario::boot::address;
+use lockstep_consensus::sim::scenario::boot::{self, Boot, SimNode, boot};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
-pub use small_node::address;
-use small_node::{Boot, SmallNode, boot};
 
-pub type Node = SmallNode<Echo>;
+pub type Node = SimNode<Echo>;
 
 /// Duty cycles a node gets per step: cycles of 25 µs.
 const CYCLES_PER_STEP: usize = 4;
@@ -270,7 +267,7 @@ fn node(member: u8, cluster: &ClusterConfig, network: &SimNetwork) -> Node {
     let started = boot(Boot {
         cluster,
         config: &config,
-        disk: &small_node::disk(u64::from(member), 100 * MICROSECOND, 256 << 20),
+        disk: &boot::disk(u64::from(member), 100 * MICROSECOND, 256 << 20),
         network,
         service: Echo::new(),
         wall_offset: 0,

@@ -1,54 +1,37 @@
 //! What a member's disk holds of the log, looked at from outside: the oracles ask, no node does.
 
-use lockstep_archive::disk::SegmentName;
-use lockstep_archive::segment::LOG_RECORDING_ID;
-
 use super::TankMember;
+use crate::sim::stored_log::StoredLog;
 
 /// Length of a frame's header, and the unit of positions.
 const HEADER_LENGTH: i64 = 32;
 
 impl TankMember {
+    fn stored(&self) -> StoredLog<'_> {
+        StoredLog {
+            disk: &self.disk,
+            segment_length: self.cluster.segment_length,
+        }
+    }
+
     /// The file and the offset in it where its disk holds the log at `position`, and how much of
     /// the log follows there.
     #[must_use]
     pub fn place_of(&self, position: i64) -> (String, usize, usize) {
-        let length = self.cluster.segment_length as i64;
-        let base = position / length * length;
-        let name = SegmentName {
-            recording_id: LOG_RECORDING_ID,
-            position: base,
-        };
-        let offset = (position - base) as usize;
-        (name.file_name(), offset, length as usize - offset)
+        self.stored().place_of(position)
     }
 
     /// What its disk holds of the log at `position`, at most `length` bytes of one segment.
     #[must_use]
     pub fn stored_log(&self, position: i64, length: usize) -> Option<Vec<u8>> {
-        let (name, offset, rest) = self.place_of(position);
-        self.disk.part(&name, offset, length.min(rest))
+        self.stored().part(position, length)
     }
 
     /// Whether stable storage holds these `bytes` of the log at `position`; of a member without
     /// syncs, whether its page cache does.
     #[must_use]
-    pub fn holds_durably(&self, mut position: i64, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            let (name, offset, rest) = self.place_of(position);
-            let (here, after) = bytes.split_at(rest.min(bytes.len()));
-            let is_there = if self.is_unsynced() {
-                self.disk.part(&name, offset, here.len()).as_deref() == Some(here)
-            } else {
-                self.disk.holds_durably(&name, offset, here)
-            };
-            if !is_there {
-                return false;
-            }
-            position += here.len() as i64;
-            bytes = after;
-        }
-        true
+    pub fn holds_durably(&self, position: i64, bytes: &[u8]) -> bool {
+        self.stored().holds(position, bytes, self.is_unsynced())
     }
 
     /// Whether stable storage holds what a read finds of the log between two positions.

@@ -1,36 +1,32 @@
-//! One real node on a simulated disk and network, and the small cluster that it belongs to: what
-//! the scenarios of several test files begin with.
-#![allow(
-    dead_code,
-    reason = "each test file uses the part that its scenarios need"
-)]
+//! One real node on a simulated disk and network, and the small configuration that it belongs to:
+//! what scenarios begin with, and tests of a node between puppets too.
 
 use core::net::{Ipv4Addr, SocketAddr};
 
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
-use lockstep_consensus::agent::cluster_node::ClusterNode;
-use lockstep_consensus::agent::start::{StartError, StartParts, start};
-use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
-use lockstep_consensus::counters::Counters;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, Nanos};
 use lockstep_transport::trace::Tracer;
 
-/// A node of the simulation.
-pub type SmallNode<S> = ClusterNode<SimDisk, SimPort, S>;
+use crate::agent::cluster_node::ClusterNode;
+use crate::agent::start::{StartError, StartParts, start};
+use crate::config::{ClusterConfig, MemberEndpoints, NodeConfig};
+use crate::counters::Counters;
 
+/// A node of the simulation.
+pub type SimNode<S> = ClusterNode<SimDisk, SimPort, S>;
+
+/// Where `host` of the simulated network hears on `port`.
+#[must_use]
 pub fn address(host: u8, port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port))
 }
 
 /// Three members with small buffers and the default timeouts.
+#[must_use]
 pub fn three_members() -> ClusterConfig {
-    let endpoints = |id: u8| MemberEndpoints {
-        ingress: address(id + 1, 1),
-        member: address(id + 1, 2),
-    };
     ClusterConfig {
         members: (0..3).map(endpoints).collect(),
         term_length: 64 * 1024,
@@ -42,7 +38,17 @@ pub fn three_members() -> ClusterConfig {
     }
 }
 
+/// The addresses of the member with this id.
+#[must_use]
+pub fn endpoints(id: u8) -> MemberEndpoints {
+    MemberEndpoints {
+        ingress: address(id + 1, 1),
+        member: address(id + 1, 2),
+    }
+}
+
 /// A disk whose operations take 20 µs to `latency_max_ns`.
+#[must_use]
 pub fn disk(seed: u64, latency_max_ns: Nanos, capacity_bytes: u64) -> SimDisk {
     SimDisk::new(SimDiskConfig {
         seed,
@@ -53,20 +59,34 @@ pub fn disk(seed: u64, latency_max_ns: Nanos, capacity_bytes: u64) -> SimDisk {
 }
 
 /// What a node is started with.
+#[derive(Debug)]
 pub struct Boot<'a, S> {
+    /// What all members have alike.
     pub cluster: &'a ClusterConfig,
+    /// What is this member's own.
     pub config: &'a NodeConfig,
+    /// Its host's disk.
     pub disk: &'a SimDisk,
+    /// What its ports are plugged into.
     pub network: &'a SimNetwork,
+    /// Its service, which has seen nothing.
     pub service: S,
+    /// What its wall clock adds to virtual time, ns.
     pub wall_offset: i64,
+    /// Bytes of log that it lets its leader be ahead.
     pub receive_window: usize,
     /// Of the node's random ids.
     pub seed: u64,
 }
 
 /// Starts the member that `boot.config` names on what its disk holds.
-pub fn boot<S: ClusteredService>(boot: Boot<'_, S>) -> Result<SmallNode<S>, StartError> {
+///
+/// # Errors
+/// Why it does not start.
+///
+/// # Panics
+/// Where there is no memory for its counters.
+pub fn boot<S: ClusteredService>(boot: Boot<'_, S>) -> Result<SimNode<S>, StartError> {
     let endpoints = boot.cluster.members[usize::from(boot.config.member)];
     let parts = StartParts {
         disk: boot.disk.clone(),

@@ -1,0 +1,209 @@
+//! Real nodes and clients, and the network between them, in virtual time.
+
+use core::fmt;
+
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::sim::{LinkProfile, SimNetwork};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
+
+use super::boot::{Boot, boot, disk};
+use super::builder::Setup;
+use super::client::Client;
+use super::host::Host;
+use super::members::Members;
+use super::story::Story;
+use super::watch::{Life, Watch};
+use crate::agent::start::StartError;
+use crate::config::{NodeConfig, SyncMode};
+use crate::sim::service_time;
+
+/// Virtual time between two looks at everything.
+const STEP_NS: Nanos = 50 * MICROSECOND;
+
+/// The cluster of a scenario.
+pub struct SimCluster<S> {
+    /// What members are started with from now on.
+    pub setup: Setup,
+    /// The network, for what the verbs do not say.
+    pub network: SimNetwork,
+    /// Its clients, in the order in which they came.
+    pub clients: Vec<Client>,
+    /// Virtual time, ns.
+    pub now: Nanos,
+    pub(super) hosts: Vec<Host<S>>,
+    pub(super) watch: Watch,
+    story: Story,
+    service: Box<dyn Fn(usize) -> S>,
+}
+
+impl<S> fmt::Debug for SimCluster<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("SimCluster");
+        shown.field("now", &self.now);
+        shown.field("setup", &self.setup);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl<S: ClusteredService> SimCluster<S> {
+    /// Hosts whose nodes have not been started; `service` makes the service of a member.
+    pub(super) fn new(setup: Setup, service: Box<dyn Fn(usize) -> S>) -> Self {
+        let profile = LinkProfile {
+            delay_ns: 30 * MICROSECOND,
+            ..LinkProfile::default()
+        };
+        let count = setup.cluster.members.len();
+        let capacity = setup.node.disk_budget_bytes;
+        let host = |id| Host::new(disk(id as u64, 60 * MICROSECOND, capacity));
+        Self {
+            hosts: (0..count).map(host).collect(),
+            setup,
+            network: SimNetwork::new(1, profile),
+            clients: Vec::new(),
+            now: 0,
+            watch: Watch::new(count),
+            story: Story::default(),
+            service,
+        }
+    }
+
+    /// One member, to do something to or to look at.
+    pub fn member(&mut self, id: usize) -> Members<'_, S> {
+        self.members(&[id])
+    }
+
+    /// Several members: each verb is done to all of them, in this order.
+    ///
+    /// # Panics
+    /// Where there is no such member.
+    pub fn members(&mut self, ids: &[usize]) -> Members<'_, S> {
+        let count = self.hosts.len();
+        assert!(ids.iter().all(|id| *id < count), "{ids:?} of {count}");
+        Members::new(self, ids)
+    }
+
+    /// All members.
+    pub fn everybody(&mut self) -> Members<'_, S> {
+        let ids: Vec<usize> = (0..self.hosts.len()).collect();
+        self.members(&ids)
+    }
+
+    /// Starts all members so that `first` leads: it starts sooner, and whoever leads in its stead
+    /// hears nobody for a while.
+    ///
+    /// # Panics
+    /// Where it is never elected.
+    #[track_caller]
+    pub fn start_led_by(&mut self, first: usize) {
+        self.member(first).start();
+        let others: Vec<usize> = (0..self.hosts.len()).filter(|id| *id != first).collect();
+        self.members(&others).start();
+        for _ in 0..40 {
+            self.run(100 * MILLISECOND);
+            match self.leader() {
+                Some(leader) if leader == first => return,
+                Some(leader) => {
+                    self.member(leader).isolate();
+                    self.run(2 * SECOND);
+                    self.heal();
+                    self.run(SECOND);
+                }
+                None => {}
+            }
+        }
+        self.fail(&format!("member {first} should be elected"))
+    }
+
+    /// Starts the process of a member on what its disk holds, and on a disk that does what the
+    /// scenario has told it to.
+    pub(super) fn boot(&mut self, id: usize) -> Result<(), StartError> {
+        let host = &mut self.hosts[id];
+        let config = NodeConfig {
+            member: id as u8,
+            seed: 40 + id as u64,
+            ..self.setup.node.clone()
+        };
+        let started = boot(Boot {
+            cluster: &self.setup.cluster,
+            config: &config,
+            disk: &host.disk,
+            network: &self.network,
+            service: (self.service)(id),
+            wall_offset: host.wall_offset,
+            receive_window: 32 * 1024,
+            seed: 1 + id as u64 + self.now as u64 * 8,
+        });
+        match started {
+            Ok(mut node) => {
+                node.measure_cycles_with(service_time::spent);
+                let begun = self.watch.begin(id, &Life::of(&node));
+                host.node = Some(node);
+                host.is_unsynced = config.sync == SyncMode::None;
+                begun.unwrap_or_else(|broken| self.fail(&broken.to_string()));
+                Ok(())
+            }
+            Err(error) => {
+                self.unplug(id);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn unplug(&self, id: usize) {
+        let endpoints = self.setup.cluster.members[id];
+        self.network.close(endpoints.member);
+        self.network.close(endpoints.ingress);
+    }
+
+    /// Runs everything for so long.
+    ///
+    /// # Panics
+    /// Where the watch sees a rule broken.
+    #[track_caller]
+    pub fn run(&mut self, duration: Nanos) {
+        let end = self.now + duration;
+        while self.now < end {
+            for id in 0..self.hosts.len() {
+                if self.hosts[id].run(self.now) {
+                    self.look(id);
+                }
+            }
+            for client in &mut self.clients {
+                client.run(self.now);
+            }
+            self.now += STEP_NS;
+        }
+    }
+
+    #[track_caller]
+    fn look(&mut self, id: usize) {
+        if let Err(broken) = self.watch.look(id, &self.hosts, &self.setup) {
+            self.fail(&broken.to_string());
+        }
+    }
+
+    /// What was committed so far may be lost, or become other bytes: the scenario has taken it
+    /// from a majority, beyond what any rule promises. The watch begins anew.
+    pub fn lose_history(&mut self) {
+        self.note("what was committed may be lost".to_owned());
+        self.watch = Watch::new(self.hosts.len());
+    }
+
+    /// The scenario did this.
+    pub(super) fn note(&mut self, verb: String) {
+        self.story.tell(self.now, verb);
+    }
+
+    /// Ends the scenario: what was expected, what is, and how it came to that.
+    #[track_caller]
+    pub(super) fn fail(&self, what: &str) -> ! {
+        let members = self.hosts.iter().enumerate();
+        let members = members.map(|(id, host)| format!("  member {id} {}\n", host.describe()));
+        panic!(
+            "{what}\n{}after\n{}  at {} ms",
+            members.collect::<String>(),
+            self.story,
+            self.now / MILLISECOND
+        )
+    }
+}

@@ -1,0 +1,251 @@
+//! What happens to members' disks and directories: by operators, by rot, and by failing hardware.
+
+use lockstep_archive::checksum::FramePlace;
+use lockstep_archive::disk::{BLOCK_LENGTH, DiskError};
+use lockstep_archive::sim::SimBackup;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::log_buffer::HEADER_LENGTH;
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+use super::{Members, SimCluster};
+use crate::agent::start::StartError;
+use crate::sim::stored_log::StoredLog;
+
+/// Where the record of a slot lies in it: its header is before.
+const RECORD_OFFSET: usize = 20;
+
+/// What is left of a frame that was torn.
+const TORN_LENGTH: usize = 64;
+
+/// An old state of a member's directory.
+#[derive(Clone, Debug)]
+pub struct OldState(pub(super) SimBackup);
+
+/// How a start ends before it has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartEnd {
+    /// The process dies.
+    Kill,
+    /// The host loses power.
+    PowerLoss,
+}
+
+impl<S: ClusteredService> SimCluster<S> {
+    /// The directory of a member as it is now, for later.
+    #[must_use]
+    pub fn old_state(&self, id: usize) -> OldState {
+        OldState(self.hosts[id].disk.backup())
+    }
+
+    /// Two members that are down have their directories swapped.
+    pub fn swap(&mut self, one: usize, other: usize) {
+        let (first, second) = (self.old_state(one), self.old_state(other));
+        self.member(one).put_back(&second);
+        self.member(other).put_back(&first);
+    }
+}
+
+impl<S: ClusteredService> Members<'_, S> {
+    /// Its directory is emptied.
+    #[track_caller]
+    pub fn wipe(&mut self) -> &mut Self {
+        self.each("has its directory emptied", |cluster, id| {
+            cluster.hosts[id].disk.wipe();
+            cluster.watch.forget(id);
+        })
+    }
+
+    /// Its directory is replaced by a copy of itself.
+    #[track_caller]
+    pub fn copy_onto_itself(&mut self) -> &mut Self {
+        self.each("has its directory copied", |cluster, id| {
+            let disk = &cluster.hosts[id].disk;
+            disk.copy_from(&disk.backup());
+        })
+    }
+
+    /// An old state of a directory is put back in place: nothing on the file system tells.
+    #[track_caller]
+    pub fn put_back(&mut self, state: &OldState) -> &mut Self {
+        self.each("has an old state put back", |cluster, id| {
+            cluster.hosts[id].disk.restore_in_place(&state.0);
+            cluster.watch.forget(id);
+        })
+    }
+
+    /// A file of its directory is gone.
+    #[track_caller]
+    pub fn lose(&mut self, file: &str) -> &mut Self {
+        self.each(&format!("loses {file}"), |cluster, id| {
+            cluster.hosts[id].disk.lose(file);
+            cluster.watch.forget(id);
+        })
+    }
+
+    /// The segment of its log that holds `position` is gone.
+    #[track_caller]
+    pub fn lose_segment(&mut self, position: Position) -> &mut Self {
+        let name = format!("loses the segment of its log at {position}");
+        self.each(&name, |cluster, id| {
+            let (name, offset, rest) = cluster.stored(id).place_of(position);
+            let start = position - offset as Position;
+            cluster.watch.rot(id, (start, position + rest as Position));
+            cluster.hosts[id].disk.lose(&name);
+        })
+    }
+
+    /// A bit of its log rots at `position`, whether it is up or down.
+    ///
+    /// # Panics
+    /// Where its disk has no log there.
+    #[track_caller]
+    pub fn rot(&mut self, position: Position) -> &mut Self {
+        self.each(&format!("has its log rot at {position}"), |cluster, id| {
+            let (name, offset, _) = cluster.stored(id).place_of(position);
+            if !cluster.hosts[id].disk.flip_bit(&name, offset, 6) {
+                cluster.fail(&format!("member {id} should have a log at {position}"));
+            }
+            cluster.watch.rot(id, (position, position + 1));
+        })
+    }
+
+    /// One of the two slots of a small file rots.
+    ///
+    /// # Panics
+    /// Where it has no such file.
+    #[track_caller]
+    pub fn rot_slot(&mut self, file: &str, slot: usize) -> &mut Self {
+        self.each(&format!("has slot {slot} of {file} rot"), |cluster, id| {
+            let offset = slot * BLOCK_LENGTH + RECORD_OFFSET;
+            if !cluster.hosts[id].disk.flip_bit(file, offset, 3) {
+                cluster.fail(&format!("member {id} should have a file {file}"));
+            }
+        })
+    }
+
+    /// Both slots of a small file rot.
+    ///
+    /// # Panics
+    /// Where it has no such file.
+    #[track_caller]
+    pub fn rot_file(&mut self, file: &str) -> &mut Self {
+        self.each(&format!("has {file} rot"), |cluster, id| {
+            let disk = &cluster.hosts[id].disk;
+            let spoil =
+                |slot| disk.overwrite(file, slot * BLOCK_LENGTH + RECORD_OFFSET, &[0xA5; 16]);
+            if !(spoil(0) && spoil(1)) {
+                cluster.fail(&format!("member {id} should have a file {file}"));
+            }
+            cluster.watch.forget(id);
+        })
+    }
+
+    /// Of a frame that its disk was writing behind the end of its log the beginning is there, and
+    /// the rest is not.
+    ///
+    /// # Panics
+    /// Where it is up, or has no log.
+    #[track_caller]
+    pub fn tear_tail(&mut self) -> &mut Self {
+        self.each("has a torn frame at the end of its log", |cluster, id| {
+            let (stored, end) = (cluster.stored(id), cluster.watch.end_of(id));
+            let torn = newest_frame(&stored, end).filter(|_| cluster.hosts[id].node.is_none());
+            let Some(torn) = torn else {
+                cluster.fail(&format!("member {id} should be down, and have a log"));
+            };
+            let (name, offset, rest) = stored.place_of(end);
+            let length = torn.len().min(TORN_LENGTH).min(rest);
+            let is_there = stored.disk.overwrite(&name, offset, &torn[..length]);
+            assert!(
+                is_there,
+                "the log ends in a segment, which has room for some of a frame"
+            );
+        })
+    }
+
+    /// Its disk completes nothing for so long.
+    pub fn stall_disk(&mut self, duration: Nanos) -> &mut Self {
+        self.each("has its disk stall", |cluster, id| {
+            let until = cluster.now + duration;
+            cluster.hosts[id].disk.stall_until(until);
+        })
+    }
+
+    /// Its disk has no room.
+    pub fn fill_disk(&mut self) -> &mut Self {
+        self.each("has a full disk", |cluster, id| {
+            cluster.hosts[id].disk.set_capacity(0);
+        })
+    }
+
+    /// Its disk has room for so many bytes.
+    pub fn free_disk(&mut self, capacity_bytes: u64) -> &mut Self {
+        self.each("has room on its disk", |cluster, id| {
+            cluster.hosts[id].disk.set_capacity(capacity_bytes);
+        })
+    }
+
+    /// The next `count` writes to its disk fail.
+    pub fn fail_writes(&mut self, count: u32) -> &mut Self {
+        self.each("has its disk fail to write", |cluster, id| {
+            cluster.hosts[id].disk.fail_writes(count);
+        })
+    }
+
+    /// The next `count` reads of its running node fail.
+    pub fn fail_reads(&mut self, count: u32) -> &mut Self {
+        self.each("has its disk fail to read", |cluster, id| {
+            cluster.hosts[id].disk.fail_reads(count);
+        })
+    }
+
+    /// It starts, and its start ends in the changing operation on its disk with this number, from
+    /// 0; then it starts again. Whether the first start came to its end before that.
+    ///
+    /// # Panics
+    /// Where a start fails for another reason.
+    #[track_caller]
+    pub fn start_in_vain(&mut self, end: StartEnd, operation: u64) -> bool {
+        let mut is_whole = true;
+        for id in self.ids.clone() {
+            let how = format!("starts and ends in operation {operation}: {end:?}");
+            self.cluster.note(format!("member {id} {how}"));
+            let disk = self.cluster.disk(id);
+            disk.restart();
+            let operation = disk.cold_operations() + operation;
+            match end {
+                StartEnd::Kill => disk.kill_at_cold_operation(operation),
+                StartEnd::PowerLoss => disk.crash_at_cold_operation(operation),
+            }
+            let outcome = self.cluster.boot(id);
+            is_whole &= outcome.is_ok();
+            if let Err(error) = outcome {
+                if !is_crash(&error) {
+                    self.cluster.fail(&format!("member {id}: {error}"));
+                }
+                self.cluster.member(id).start();
+            }
+        }
+        is_whole
+    }
+}
+
+/// The newest frame of a log that ends at `end`.
+fn newest_frame(stored: &StoredLog<'_>, end: Position) -> Option<Vec<u8>> {
+    let mut position = 0;
+    loop {
+        let header = stored.part(position, HEADER_LENGTH)?;
+        let length = FramePlace::read(&header).ok()?.aligned_length;
+        let next = position + length as Position;
+        if next >= end {
+            return stored.part(position, length);
+        }
+        position = next;
+    }
+}
+
+/// Whether a start ended because its disk did.
+fn is_crash(error: &StartError) -> bool {
+    error.to_string() == DiskError::Crashed.to_string()
+}

@@ -1,0 +1,86 @@
+//! A member's host: its disk, the node that runs on it while it is up, and its clock.
+
+use core::fmt::Write as _;
+
+use lockstep_archive::sim::SimDisk;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::time::{Nanos, SECOND};
+
+use super::boot::SimNode;
+use crate::agent::fault::NodeFault;
+use crate::sim::service_time;
+
+/// What a right wall clock adds to virtual time.
+pub const TRUE_WALL_OFFSET: i64 = 1_700_000_000 * SECOND;
+
+/// See the module.
+pub struct Host<S> {
+    pub disk: SimDisk,
+    pub node: Option<SimNode<S>>,
+    /// Its process acknowledges what its page cache has.
+    pub is_unsynced: bool,
+    pub wall_offset: i64,
+    /// Its process does nothing before.
+    pub busy_until: Nanos,
+    /// The longest duty cycle so far, in its service's time.
+    pub longest_cycle: Nanos,
+}
+
+impl<S: ClusteredService> Host<S> {
+    pub const fn new(disk: SimDisk) -> Self {
+        Self {
+            disk,
+            node: None,
+            is_unsynced: false,
+            wall_offset: TRUE_WALL_OFFSET,
+            busy_until: 0,
+            longest_cycle: 0,
+        }
+    }
+
+    pub fn fault(&self) -> Option<&NodeFault> {
+        self.node.as_ref().and_then(SimNode::fault)
+    }
+
+    pub fn leads(&self) -> bool {
+        let node = self.node.as_ref().filter(|node| node.fault().is_none());
+        node.is_some_and(|node| node.parts().leadership.is_open())
+    }
+
+    pub fn describe(&self) -> String {
+        let Some(node) = &self.node else {
+            return "is down".to_owned();
+        };
+        let parts = node.parts();
+        let mut words = format!(
+            "{:?} {:?} of term {}, commit {}, durable {}, applied {}",
+            parts.membership.standing(),
+            parts.module.role(),
+            parts.module.term(),
+            parts.module.commit(),
+            parts.store.durable(),
+            parts.applier.position(),
+        );
+        if self.leads() {
+            words.push_str(", leads");
+        }
+        if let Some(fault) = node.fault() {
+            let written = write!(words, ", has stopped: {fault}");
+            written.expect("a string takes everything");
+        }
+        words
+    }
+
+    /// One duty cycle, unless it is down or busy. Whether it had one.
+    pub fn run(&mut self, now: Nanos) -> bool {
+        let Some(node) = self.node.as_mut().filter(|_| now >= self.busy_until) else {
+            return false;
+        };
+        let before = service_time::spent();
+        node.do_work(now);
+        let took = service_time::spent() - before;
+        self.busy_until = now + took;
+        self.longest_cycle = self.longest_cycle.max(took);
+        true
+    }
+}

@@ -1,0 +1,160 @@
+//! The handle of one or several members: their processes, hosts and clocks.
+
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::time::{MICROSECOND, Nanos};
+
+use super::SimCluster;
+use super::host::TRUE_WALL_OFFSET;
+use crate::agent::closing::Closing;
+use crate::agent::start::StartError;
+
+/// A member that is told to stop has so long.
+const STOP_NS: Nanos = 50 * 1_000 * MICROSECOND;
+
+/// See [`SimCluster::member`]. Each verb is done to all members that it stands for.
+#[derive(Debug)]
+pub struct Members<'a, S> {
+    pub(super) cluster: &'a mut SimCluster<S>,
+    pub(super) ids: Vec<usize>,
+}
+
+impl<'a, S: ClusteredService> Members<'a, S> {
+    pub(super) fn new(cluster: &'a mut SimCluster<S>, ids: &[usize]) -> Self {
+        let ids = ids.to_vec();
+        Self { cluster, ids }
+    }
+
+    /// Does `verb` to each of them, which the story calls `name`.
+    #[track_caller]
+    pub(super) fn each(
+        &mut self,
+        name: &str,
+        verb: impl Fn(&mut SimCluster<S>, usize),
+    ) -> &mut Self {
+        for id in self.ids.clone() {
+            self.cluster.note(format!("member {id} {name}"));
+            verb(self.cluster, id);
+        }
+        self
+    }
+
+    /// Its process starts on what the disk holds. A disk that was made to fail is sound again.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    #[track_caller]
+    pub fn start(&mut self) -> &mut Self {
+        self.each("starts", |cluster, id| {
+            cluster.hosts[id].disk.restart();
+            if let Err(error) = cluster.boot(id) {
+                cluster.fail(&format!("member {id} should start: {error}"));
+            }
+        })
+    }
+
+    /// It starts, unless it refuses.
+    ///
+    /// # Errors
+    /// Why it does not start: the first of them that does not.
+    #[track_caller]
+    pub fn try_start(&mut self) -> Result<(), StartError> {
+        self.ids.clone().into_iter().try_for_each(|id| {
+            self.cluster.note(format!("member {id} is to start"));
+            self.cluster.hosts[id].disk.restart();
+            self.cluster.boot(id)
+        })
+    }
+
+    /// Its process dies.
+    #[track_caller]
+    pub fn kill(&mut self) -> &mut Self {
+        self.each("is killed", SimCluster::end_process)
+    }
+
+    /// Its process dies and starts again.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    #[track_caller]
+    pub fn restart(&mut self) -> &mut Self {
+        self.kill().start()
+    }
+
+    /// Its host loses power, and what was not synced with it.
+    #[track_caller]
+    pub fn lose_power(&mut self) -> &mut Self {
+        self.each("loses power", |cluster, id| {
+            cluster.end_process(id);
+            cluster.hosts[id].disk.crash(cluster.now as u64 + id as u64);
+            if cluster.hosts[id].is_unsynced {
+                cluster.watch.forget(id);
+            }
+        })
+    }
+
+    /// It is told to stop, and ends cleanly.
+    ///
+    /// # Panics
+    /// Where it does not within fifty milliseconds, or is down.
+    #[track_caller]
+    pub fn stop(&mut self) -> &mut Self {
+        self.each("is stopped", |cluster, id| {
+            let times = (cluster.now..cluster.now + STOP_NS).step_by(50_000);
+            let node = cluster.node_mut(id);
+            let is_closed = |now| {
+                let closing = node.close(now).expect("a good disk");
+                closing == Closing::Closed
+            };
+            if !times.into_iter().any(is_closed) {
+                cluster.fail(&format!("member {id} should have stopped"));
+            }
+            cluster.end_process(id);
+            cluster.watch.settle(id);
+        })
+    }
+
+    /// Its process does nothing for so long, as under SIGSTOP.
+    pub fn pause(&mut self, duration: Nanos) -> &mut Self {
+        self.each("is paused", |cluster, id| {
+            let host = &mut cluster.hosts[id];
+            host.busy_until = host.busy_until.max(cluster.now + duration);
+        })
+    }
+
+    /// Nothing passes between it and any other member.
+    pub fn isolate(&mut self) -> &mut Self {
+        self.each("is isolated", |cluster, id| {
+            for other in (0..cluster.hosts.len()).filter(|other| *other != id) {
+                cluster.cut(id, other);
+            }
+        })
+    }
+
+    /// Its wall clock is `ahead` of the true time from now on, ns.
+    pub fn set_clock(&mut self, ahead: i64) -> &mut Self {
+        self.each("has its clock set", |cluster, id| {
+            let host = &mut cluster.hosts[id];
+            host.wall_offset = TRUE_WALL_OFFSET + ahead;
+            if let Some(node) = host.node.as_mut() {
+                node.set_wall_offset(host.wall_offset);
+            }
+        })
+    }
+
+    /// The watch looks away from it from now on: the scenario does something to it that no rule
+    /// covers.
+    pub fn overlook(&mut self) -> &mut Self {
+        self.each("is overlooked", |cluster, id| cluster.watch.overlook(id))
+    }
+}
+
+impl<S: ClusteredService> SimCluster<S> {
+    pub(super) fn end_process(&mut self, id: usize) {
+        let host = &mut self.hosts[id];
+        if let Some(node) = host.node.take() {
+            self.watch.end(id, &super::watch::Life::of(&node));
+        }
+        host.disk.kill(9);
+        self.unplug(id);
+    }
+}

@@ -1,0 +1,159 @@
+//! What a scenario may ask of its cluster at any moment.
+
+use lockstep_archive::sim::SimDisk;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+use super::SimCluster;
+use super::boot::SimNode;
+use super::host::TRUE_WALL_OFFSET;
+use crate::agent::fault::NodeFault;
+use crate::counters::Counter;
+use crate::member::TermBase;
+use crate::membership::Standing;
+use crate::notice::{Line, NodeNotice, Place};
+use crate::sim::stored_log::StoredLog;
+
+impl<S: ClusteredService> SimCluster<S> {
+    /// The running node of a member.
+    ///
+    /// # Panics
+    /// Where it is down.
+    #[must_use]
+    #[track_caller]
+    pub fn node(&self, id: usize) -> &SimNode<S> {
+        let node = self.hosts[id].node.as_ref();
+        node.unwrap_or_else(|| panic!("member {id} is down"))
+    }
+
+    /// The same, to be changed behind the cluster's back.
+    ///
+    /// # Panics
+    /// Where it is down.
+    #[track_caller]
+    pub fn node_mut(&mut self, id: usize) -> &mut SimNode<S> {
+        let node = self.hosts[id].node.as_mut();
+        node.unwrap_or_else(|| panic!("member {id} is down"))
+    }
+
+    /// The disk of a member. Whoever changes it does so behind the watch's back: verbs do not.
+    #[must_use]
+    pub fn disk(&self, id: usize) -> SimDisk {
+        self.hosts[id].disk.clone()
+    }
+
+    /// The log of a member up to `end`, as its disk has it.
+    ///
+    /// # Panics
+    /// Where the disk lacks a part of it.
+    #[must_use]
+    #[track_caller]
+    pub fn log(&self, id: usize, end: Position) -> Vec<u8> {
+        let log = self.stored(id).range(0, end);
+        log.unwrap_or_else(|| panic!("member {id} has no log up to {end}"))
+    }
+
+    pub(super) fn stored(&self, id: usize) -> StoredLog<'_> {
+        StoredLog {
+            disk: &self.hosts[id].disk,
+            segment_length: self.setup.cluster.segment_length,
+        }
+    }
+
+    /// The true time, as log times are compared with it.
+    #[must_use]
+    pub const fn wall(&self) -> i64 {
+        self.now + TRUE_WALL_OFFSET
+    }
+
+    /// The longest duty cycle of the member so far, in its service's time.
+    #[must_use]
+    pub fn longest_cycle(&self, id: usize) -> Nanos {
+        self.hosts[id].longest_cycle
+    }
+
+    /// Why the member has stopped, if it has.
+    #[must_use]
+    pub fn fault(&self, id: usize) -> Option<&NodeFault> {
+        self.hosts[id].fault()
+    }
+
+    /// One of the counters of a running member.
+    #[must_use]
+    #[track_caller]
+    pub fn counter(&self, id: usize, counter: Counter) -> i64 {
+        self.node(id).parts().counters.get(counter)
+    }
+
+    /// The member whose leadership is open.
+    #[must_use]
+    pub fn leader(&self) -> Option<usize> {
+        self.hosts.iter().position(super::host::Host::leads)
+    }
+
+    /// The greatest term that a running member knows.
+    #[must_use]
+    pub fn term(&self) -> i64 {
+        let nodes = self.hosts.iter().filter_map(|host| host.node.as_ref());
+        let terms = nodes.map(|node| node.parts().module.term());
+        terms.max().unwrap_or(0)
+    }
+
+    /// Terms in the log of a running member, and where they begin.
+    #[must_use]
+    #[track_caller]
+    pub fn terms(&self, id: usize) -> Vec<TermBase> {
+        self.node(id).parts().module.terms().to_vec()
+    }
+
+    /// What a running member is in its cluster.
+    #[must_use]
+    #[track_caller]
+    pub fn standing(&self, id: usize) -> Standing {
+        self.node(id).parts().membership.standing()
+    }
+
+    /// How far the log of a running member is durable.
+    #[must_use]
+    #[track_caller]
+    pub fn durable(&self, id: usize) -> Position {
+        self.node(id).parts().store.durable()
+    }
+
+    /// How far a running member takes the log for committed.
+    #[must_use]
+    #[track_caller]
+    pub fn commit(&self, id: usize) -> Position {
+        self.node(id).parts().module.commit()
+    }
+
+    /// How far anybody ever took the log for committed.
+    #[must_use]
+    pub const fn committed(&self) -> Position {
+        self.watch.committed()
+    }
+
+    /// How often a running member had something to say of this kind in its present life.
+    #[must_use]
+    #[track_caller]
+    pub fn noted(&self, id: usize, kind: NodeNotice) -> u64 {
+        self.node(id).parts().notices.count(kind)
+    }
+
+    /// The lines that the member would say of this kind, of those that wait; all that wait are
+    /// said by that.
+    #[track_caller]
+    pub fn take_lines(&mut self, id: usize, kind: NodeNotice) -> Vec<String> {
+        let place = &Place {
+            directory: "data".to_owned(),
+            members: self.setup.cluster.members.clone(),
+            ..Place::default()
+        };
+        let node = self.node_mut(id);
+        std::iter::from_fn(|| node.take_notice())
+            .filter(|notice| notice.kind == kind)
+            .map(|notice| Line { notice, place }.to_string())
+            .collect()
+    }
+}

@@ -1,0 +1,316 @@
+//! What must hold in every scenario, looked at after every step: a term has one leader, who has
+//! all that was committed (E1, L3); what was committed is one log, byte for byte, lies durably on
+//! a majority, and stays where it was (C1, A2); nobody takes commit or execution back (C2, C4);
+//! equal logs give equal states. It knows what verbs did to disks, and what they excuse.
+
+use std::collections::BTreeMap;
+
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::position::Position;
+
+use super::boot::SimNode;
+use super::builder::Setup;
+use super::host::Host;
+use crate::consensus_module::Role;
+use crate::membership::Standing;
+use crate::sim::stored_log::StoredLog;
+use crate::sim::{Broken, Rule};
+
+type Range = (Position, Position);
+
+/// A member's process at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    durable: Position,
+    is_damaged: bool,
+    counts: bool,
+}
+
+impl Life {
+    pub fn of<S: ClusteredService>(node: &SimNode<S>) -> Self {
+        let (store, module) = (&node.parts().store, &node.parts().module);
+        Self {
+            durable: store.durable(),
+            is_damaged: module.is_damaged(),
+            counts: counts(node),
+        }
+    }
+}
+
+/// What is known of a member.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    commit: Position,
+    applied: Position,
+    /// So much of what is committed it had when its process ended.
+    kept: Position,
+    /// So much it held durably then, as one that counts.
+    held: Position,
+    /// How far its log was durable then.
+    end: Position,
+    rotten: Vec<Range>,
+    is_overlooked: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Watch {
+    log: Vec<u8>,
+    leaders: BTreeMap<i64, usize>,
+    /// By what was applied: by whom, and the hashes of service and sessions then.
+    states: BTreeMap<Position, (usize, u64, u64)>,
+    members: Vec<Known>,
+}
+
+/// What a look is handed of a member.
+struct Seen<'a, S> {
+    id: usize,
+    node: &'a SimNode<S>,
+    stored: StoredLog<'a>,
+}
+
+impl Watch {
+    pub fn new(members: usize) -> Self {
+        Self {
+            log: Vec::new(),
+            leaders: BTreeMap::new(),
+            states: BTreeMap::new(),
+            members: vec![Known::default(); members],
+        }
+    }
+
+    /// How far anybody took the log for committed.
+    pub const fn committed(&self) -> Position {
+        self.log.len() as Position
+    }
+
+    /// What is committed, up to `end`.
+    pub fn log(&self, end: Position) -> &[u8] {
+        &self.log[..end as usize]
+    }
+
+    /// How far the log of a member was durable when its process ended.
+    pub fn end_of(&self, id: usize) -> Position {
+        self.members[id].end
+    }
+
+    /// A process ends.
+    pub fn end(&mut self, id: usize, life: &Life) {
+        let committed = self.committed();
+        let known = &mut self.members[id];
+        known.kept = life.durable.min(committed);
+        known.end = life.durable;
+        if life.counts {
+            known.held = known.held.max(life.durable);
+        }
+    }
+
+    /// It was told to, and all that it had is on stable storage.
+    pub fn settle(&mut self, id: usize) {
+        self.members[id].held = self.members[id].held.max(self.members[id].kept);
+    }
+
+    /// Something has happened to its directory: what it had may be gone.
+    pub fn forget(&mut self, id: usize) {
+        self.members[id].kept = 0;
+    }
+
+    /// A part of its log is not what was written.
+    pub fn rot(&mut self, id: usize, range: Range) {
+        self.members[id].rotten.push(range);
+    }
+
+    pub fn overlook(&mut self, id: usize) {
+        self.members[id].is_overlooked = true;
+    }
+
+    /// A process begins.
+    pub fn begin(&mut self, id: usize, life: &Life) -> Result<(), Broken> {
+        let known = &mut self.members[id];
+        (known.commit, known.applied) = (0, 0);
+        if life.durable < known.kept && !life.is_damaged && !known.is_overlooked {
+            return Err(Rule::A2.broken(format!(
+                "member {id} had {} of what is committed, has {} after a start, and does not know \
+                 that it lost any",
+                known.kept, life.durable
+            )));
+        }
+        Ok(())
+    }
+
+    /// Looks at a member that has just worked.
+    pub fn look<S: ClusteredService>(
+        &mut self,
+        id: usize,
+        hosts: &[Host<S>],
+        setup: &Setup,
+    ) -> Result<(), Broken> {
+        let host = &hosts[id];
+        let node = host.node.as_ref().filter(|node| node.fault().is_none());
+        let Some(node) = node.filter(|_| !self.members[id].is_overlooked) else {
+            return Ok(());
+        };
+        let (commit, applied) = (
+            node.parts().module.commit(),
+            node.parts().applier.position(),
+        );
+        let known = &self.members[id];
+        if commit < known.commit {
+            let what = format!("member {id} took commit {} back to {commit}", known.commit);
+            return Err(Rule::C2.broken(what));
+        }
+        if applied > commit || applied < known.applied {
+            let before = known.applied;
+            let what = format!("member {id} applied {applied} of {commit} after {before}");
+            return Err(Rule::C4.broken(what));
+        }
+        let seen = Seen {
+            id,
+            node,
+            stored: stored(host, setup),
+        };
+        if commit > known.commit {
+            let before = self.log.len();
+            self.compare(&seen, (known.commit, commit))?;
+            self.members[id].commit = commit;
+            self.check_quorum(before, hosts, setup)?;
+        }
+        self.look_at_leader(&seen)?;
+        if applied > self.members[id].applied {
+            self.members[id].applied = applied;
+            self.compare_states(&seen)?;
+        }
+        Ok(())
+    }
+
+    fn look_at_leader<S: ClusteredService>(&mut self, seen: &Seen<'_, S>) -> Result<(), Broken> {
+        let (id, parts) = (seen.id, seen.node.parts());
+        if parts.module.role() != Role::Leader {
+            return Ok(());
+        }
+        let term = parts.module.term();
+        match self.leaders.insert(term, id) {
+            Some(leader) if leader == id => return Ok(()),
+            Some(leader) => {
+                let what = format!("members {leader} and {id} both lead term {term}");
+                return Err(Rule::E1.broken(what));
+            }
+            None => {}
+        }
+        let (append, committed) = (parts.store.append(), self.committed());
+        if append < committed {
+            let what = format!("leader {id} of term {term} has {append} of {committed}");
+            return Err(Rule::L3.broken(what));
+        }
+        self.compare(seen, (self.members[id].commit, committed))
+    }
+
+    /// Compares what a member has between two positions with the one log, from memory as far as
+    /// that reaches back; more of it extends the one log.
+    fn compare<S: ClusteredService>(
+        &mut self,
+        seen: &Seen<'_, S>,
+        (from, to): Range,
+    ) -> Result<(), Broken> {
+        let store = &seen.node.parts().store;
+        let geometry = store.log().geometry();
+        let mut position = from;
+        while position < to {
+            let term_end = geometry.term_start(position) + geometry.term_length() as Position;
+            let end = to.min(term_end);
+            let bytes = if position >= store.memory_start() {
+                let bytes = store.log().bytes(position, (end - position) as usize);
+                Some(bytes.to_vec())
+            } else {
+                let end = end.min(store.memory_start());
+                let bytes = seen.stored.range(position, end);
+                bytes.map(|bytes| self.without_rot(seen.id, position, bytes))
+            };
+            let Some(bytes) = bytes else {
+                let what = format!("member {} has no segment for {position}", seen.id);
+                return Err(Rule::A1.broken(what));
+            };
+            self.compare_bytes(seen.id, position, &bytes)?;
+            position += bytes.len() as Position;
+        }
+        Ok(())
+    }
+
+    /// What is known to be rotten on a disk is nobody's claim.
+    fn without_rot(&self, id: usize, position: Position, mut bytes: Vec<u8>) -> Vec<u8> {
+        let known = self.log.iter().skip(position as usize);
+        for (at, (byte, good)) in (position..).zip(bytes.iter_mut().zip(known)) {
+            let rotten = &mut self.members[id].rotten.iter();
+            if rotten.any(|(from, to)| (*from..*to).contains(&at)) {
+                *byte = *good;
+            }
+        }
+        bytes
+    }
+
+    fn compare_bytes(&mut self, id: usize, from: Position, bytes: &[u8]) -> Result<(), Broken> {
+        let known = &self.log[(from as usize).min(self.log.len())..];
+        let mut pairs = known.iter().zip(bytes);
+        let differs = pairs.position(|(one, other)| one != other);
+        if let Some(offset) = differs {
+            let at = from + offset as Position;
+            let what = format!("member {id} differs from the committed log at {at}");
+            return Err(Rule::OneLog.broken(what));
+        }
+        let new = bytes.get(known.len()..).unwrap_or_default();
+        self.log.extend_from_slice(new);
+        Ok(())
+    }
+
+    /// What has just been committed, from `from` on, lies on stable storage of a majority of the
+    /// directories that count, or did when their processes ended.
+    fn check_quorum<S: ClusteredService>(
+        &self,
+        from: usize,
+        hosts: &[Host<S>],
+        setup: &Setup,
+    ) -> Result<(), Broken> {
+        let (bytes, to) = (&self.log[from..], self.committed());
+        let holds = |id: &usize| {
+            let (host, known) = (&hosts[*id], &self.members[*id]);
+            let is_excused = known.is_overlooked || !known.rotten.is_empty() || to <= known.held;
+            let (counts, stored) = (host.node.as_ref().is_some_and(counts), stored(host, setup));
+            is_excused || counts && stored.holds(from as Position, bytes, host.is_unsynced)
+        };
+        let holders: Vec<usize> = (0..hosts.len()).filter(holds).collect();
+        if bytes.is_empty() || holders.len() > hosts.len() / 2 {
+            return Ok(());
+        }
+        Err(Rule::C1.broken(format!(
+            "{to} is committed, and of {} members only {holders:?} hold {from} to {to} durably",
+            hosts.len()
+        )))
+    }
+
+    fn compare_states<S: ClusteredService>(&mut self, seen: &Seen<'_, S>) -> Result<(), Broken> {
+        let applier = &seen.node.parts().applier;
+        let service = applier.container().state_hash();
+        let own = (seen.id, service, applier.sessions().state_hash());
+        let first = *self.states.entry(applier.position()).or_insert(own);
+        if (first.1, first.2) == (own.1, own.2) {
+            return Ok(());
+        }
+        Err(Rule::EqualStates.broken(format!(
+            "members {} and {} have applied all up to {}, and their states differ",
+            first.0,
+            own.0,
+            applier.position()
+        )))
+    }
+}
+
+fn stored<'a, S>(host: &'a Host<S>, setup: &Setup) -> StoredLog<'a> {
+    StoredLog {
+        disk: &host.disk,
+        segment_length: setup.cluster.segment_length,
+    }
+}
+
+fn counts<S: ClusteredService>(node: &SimNode<S>) -> bool {
+    node.parts().membership.standing() != Standing::Learner
+}

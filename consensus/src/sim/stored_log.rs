@@ -1,0 +1,72 @@
+//! What a disk holds of the log, looked at from outside: oracles and scenarios ask, no node does.
+
+use lockstep_archive::disk::SegmentName;
+use lockstep_archive::segment::LOG_RECORDING_ID;
+use lockstep_archive::sim::SimDisk;
+use lockstep_transport::position::Position;
+
+/// The log on a disk.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredLog<'a> {
+    /// Where it is.
+    pub disk: &'a SimDisk,
+    /// Bytes of it in one file.
+    pub segment_length: usize,
+}
+
+impl StoredLog<'_> {
+    /// The file and the offset in it where the disk holds the log at `position`, and how much of
+    /// the log follows there.
+    #[must_use]
+    pub fn place_of(&self, position: Position) -> (String, usize, usize) {
+        let length = self.segment_length as Position;
+        let base = position / length * length;
+        let name = SegmentName {
+            recording_id: LOG_RECORDING_ID,
+            position: base,
+        };
+        let offset = (position - base) as usize;
+        (name.file_name(), offset, self.segment_length - offset)
+    }
+
+    /// What the disk holds of the log at `position`, at most `length` bytes of one segment.
+    #[must_use]
+    pub fn part(&self, position: Position, length: usize) -> Option<Vec<u8>> {
+        let (name, offset, rest) = self.place_of(position);
+        self.disk.part(&name, offset, length.min(rest))
+    }
+
+    /// What the disk holds of the log between two positions, unless a segment is missing.
+    #[must_use]
+    pub fn range(&self, from: Position, to: Position) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut position = from;
+        while position < to {
+            let part = self.part(position, (to - position) as usize)?;
+            position += part.len() as Position;
+            bytes.extend_from_slice(&part);
+        }
+        Some(bytes)
+    }
+
+    /// Whether the disk holds these `bytes` of the log at `position`, on stable storage or, if
+    /// `is_cache_enough`, in its cache.
+    #[must_use]
+    pub fn holds(&self, mut position: Position, mut bytes: &[u8], is_cache_enough: bool) -> bool {
+        while !bytes.is_empty() {
+            let (name, offset, rest) = self.place_of(position);
+            let (here, after) = bytes.split_at(rest.min(bytes.len()));
+            let is_there = if is_cache_enough {
+                self.disk.part(&name, offset, here.len()).as_deref() == Some(here)
+            } else {
+                self.disk.holds_durably(&name, offset, here)
+            };
+            if !is_there {
+                return false;
+            }
+            position += here.len() as Position;
+            bytes = after;
+        }
+        true
+    }
+}

@@ -1,0 +1,243 @@
+//! The words of scenarios: the example of `docs/simulator.md`, what a vain expectation says, and
+//! that the watch sees what no scenario asks for.
+#![cfg(feature = "sim")]
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use lockstep_consensus::membership::Standing;
+use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
+use lockstep_service::cluster::{ClientSession, Cluster};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::samples::echo::Echo;
+use lockstep_transport::time::{MILLISECOND, SECOND};
+
+#[test]
+fn of_five_one_rots_one_is_emptied_one_is_cut_off_and_nothing_is_lost() {
+    let mut cluster = Scenario::echo().members(5).led_by(0);
+    cluster.answer(50);
+    let committed = cluster.committed();
+    cluster.run(SECOND);
+    cluster.member(3).kill().rot(1_000).start();
+    cluster.member(4).kill().wipe().start();
+    cluster.cut(0, 1);
+    cluster.run(3 * SECOND);
+    cluster.member(3).expect_told(NodeNotice::LogRepaired);
+    cluster.member(4).expect_standing(Standing::Learner);
+    cluster.answer(10);
+    cluster.heal();
+    cluster.run(2 * SECOND);
+    cluster.everybody().expect_up().expect_kept(committed);
+    cluster.expect_equal_logs();
+}
+
+#[test]
+fn the_example_in_the_document_is_the_scenario_above() {
+    let document = include_str!("../../docs/simulator.md");
+    let (_, after) = document.split_once("```rust\n").expect("an example");
+    let (example, _) = after.split_once("```").expect("its end");
+    assert!(example.contains("#[test]"));
+    assert!(include_str!("scenario_vocabulary.rs").contains(example));
+}
+
+/// What a scenario that fails says.
+fn words(scenario: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(scenario)).expect_err("it fails");
+    *panic.downcast::<String>().expect("words")
+}
+
+fn expect_words(parts: &[&str], scenario: impl FnOnce()) {
+    let words = words(scenario);
+    for part in parts {
+        assert!(words.contains(part), "{part:?} is missing in {words}");
+    }
+}
+
+#[test]
+fn a_vain_expectation_says_what_it_found_how_everybody_is_and_what_was_done() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(3);
+    cluster.member(2).kill();
+    let parts = [
+        "member 1 should lead, found Some(0)",
+        "member 0 Voter Leader of term ",
+        "member 2 is down",
+        "3 requests",
+        " ms: member 2 is killed",
+    ];
+    expect_words(&parts, || cluster.expect_leader(1));
+    expect_words(&["nobody should lead, found member 0"], || {
+        cluster.expect_no_leader();
+    });
+    expect_words(&["should be Learner, found Voter"], || {
+        cluster.member(1).expect_standing(Standing::Learner);
+    });
+    expect_words(&["member 0 should have told LogFull"], || {
+        cluster.member(0).expect_told(NodeNotice::LogFull);
+    });
+    let far = cluster.committed() + 32;
+    expect_words(&["should have committed", ", found "], || {
+        cluster.members(&[0, 1]).expect_commit(far);
+    });
+    expect_words(&["member 2 should be up, found it down"], || {
+        cluster.everybody().expect_up();
+    });
+    expect_words(&["should refuse with \"x\", found None"], || {
+        cluster.member(2).expect_refused("x");
+    });
+    expect_words(&["client 0 should have [\"a\"], found ["], || {
+        cluster.expect_answers(0, &[b"a"]);
+    });
+}
+
+#[test]
+fn logs_that_are_not_equal_or_not_kept_are_found() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(3);
+    cluster.run(SECOND);
+    cluster.expect_equal_logs();
+    let committed = cluster.committed();
+    cluster.everybody().expect_kept(committed);
+    cluster.member(1).rot(100);
+    expect_words(&["the logs of members 0 and 1 differ"], || {
+        cluster.expect_equal_logs();
+    });
+    expect_words(
+        &["member 1 should have kept the log, differs at 100"],
+        || {
+            cluster.everybody().expect_kept(committed);
+        },
+    );
+    cluster.member(2).isolate();
+    cluster.answer(3);
+    expect_words(&["logs should be equal, found ["], || {
+        cluster.expect_equal_logs();
+    });
+    let committed = cluster.committed();
+    expect_words(&["member 2 should have kept "], || {
+        cluster.member(2).expect_kept(committed);
+    });
+}
+
+#[test]
+fn a_torn_frame_behind_the_end_of_the_log_is_cut_and_costs_nothing() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(20);
+    cluster.run(SECOND);
+    let end = cluster.durable(1) as usize;
+    let behind = |cluster: &SimCluster<Echo>| {
+        let log = cluster.disk(1).contents("0-0.rec").expect("a log");
+        log[end..end + 64].to_vec()
+    };
+    cluster.member(1).lose_power().tear_tail();
+    assert_ne!(behind(&cluster), [0; 64], "nothing was torn");
+    cluster.member(1).start().expect_damaged(false);
+    assert_eq!(behind(&cluster), [0; 64], "it was not cut");
+    cluster.run(SECOND);
+    cluster.member(1).expect_standing(Standing::Voter);
+    cluster.member(1).expect_not_told(NodeNotice::LogDamaged);
+    cluster.expect_equal_logs();
+}
+
+#[test]
+fn a_segment_that_is_gone_is_filled_again() {
+    let mut cluster = Scenario::echo().led_by(0);
+    for _ in 0..150 {
+        cluster.offer(0, &[7; 1_000]);
+        cluster.run(2 * MILLISECOND);
+    }
+    cluster.run(SECOND);
+    let committed = cluster.committed();
+    assert!(committed > 256 * 1024);
+    cluster.member(2).kill().lose_segment(150_000).start();
+    cluster.member(2).expect_damaged(true);
+    cluster.run(3 * SECOND);
+    cluster.member(2).expect_told(NodeNotice::LogRepaired);
+    cluster.everybody().expect_kept(committed);
+}
+
+#[test]
+fn a_disk_that_fails_to_write_stops_its_member_alone() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.member(1).fail_writes(1);
+    cluster.answer(3);
+    cluster.run(SECOND);
+    cluster.member(1).expect_stopped("failed");
+    cluster.members(&[0, 2]).expect_up();
+    cluster.member(1).restart();
+    cluster.run(SECOND);
+    cluster.everybody().expect_up();
+    cluster.expect_equal_logs();
+}
+
+#[test]
+fn a_leader_that_is_paused_is_replaced_and_follows_when_it_goes_on() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.member(0).pause(5 * SECOND);
+    cluster.run(4 * SECOND);
+    let leaders = [1, 2].map(|id| cluster.node(id).parts().leadership.is_open());
+    assert!(leaders[0] != leaders[1], "{leaders:?}");
+    cluster.run(3 * SECOND);
+    assert_ne!(cluster.expect_some_leader(), 0);
+    cluster.answer(3);
+    cluster.run(SECOND);
+    cluster.expect_equal_logs();
+}
+
+/// Its state is another one on each member.
+struct Forgetful(Rc<Cell<u64>>);
+
+impl ClusteredService for Forgetful {
+    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, bytes: &[u8]) {
+        cluster.respond(from, bytes).expect("a short answer");
+    }
+
+    fn state_hash(&self) -> u64 {
+        self.0.set(self.0.get() + 1);
+        self.0.get()
+    }
+}
+
+#[test]
+fn a_service_whose_states_differ_after_equal_logs_is_named() {
+    let count = Rc::default();
+    let parts = ["oracle 6 equal states: members ", "their states differ"];
+    expect_words(&parts, move || {
+        let service = move |_| Forgetful(Rc::clone(&count));
+        drop(Scenario::of(service).led_by(0));
+    });
+}
+
+#[test]
+fn what_a_majority_lost_behind_the_watchs_back_is_seen_missing() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(5);
+    let old = [1, 2].map(|id| cluster.disk(id).backup());
+    cluster.answer(50);
+    cluster.run(SECOND);
+    cluster.everybody().kill();
+    cluster.disk(1).restore_in_place(&old[0]);
+    let words = words(|| drop(cluster.member(1).try_start()));
+    assert!(words.contains("A2 lost is known to be lost: member 1 had "));
+    // Where each of them is excused for it, the leader that lacks it is not.
+    cluster.member(1).kill();
+    cluster.disk(2).restore_in_place(&old[1]);
+    for id in [1, 2] {
+        let excused = cluster.old_state(id);
+        cluster.member(id).put_back(&excused).start();
+    }
+    expect_words(&["L3 leader complete: leader "], || cluster.run(5 * SECOND));
+}
+
+#[test]
+fn a_commit_that_is_on_no_majoritys_disks_is_seen() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(3);
+    // Their files are gone, and they write on.
+    cluster.disk(1).wipe();
+    cluster.disk(2).wipe();
+    let parts = ["C1 durable quorum: ", "of 3 members only [0] hold "];
+    expect_words(&parts, || cluster.answer(3));
+}
