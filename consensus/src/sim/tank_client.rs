@@ -6,7 +6,7 @@
 use core::net::SocketAddr;
 
 use lockstep_client::cluster_client::ClusterClient;
-use lockstep_client::config::ClientConfig;
+use lockstep_client::config::{ClientConfig, ResumePoint};
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
 use lockstep_client::session::CloseReason;
@@ -161,9 +161,8 @@ impl TankClient {
     /// applied in direct mode, and the session left if that was planned.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let is_alone = self.twin.as_ref().is_none_or(|twin| twin.ended().is_some());
         let is_through = self.has_all() && (self.has_left || !self.plan.leaves);
-        is_alone && is_through && !self.has_expired
+        self.living_twin().is_none() && is_through && !self.has_expired
     }
 
     /// How often the cluster closed a session of its because it fell silent.
@@ -174,38 +173,50 @@ impl TankClient {
 
     /// Its session has expired: a new one goes on with the requests that nothing is known of.
     pub fn reopen(&mut self, network: &SimNetwork) {
-        if !self.has_expired
-            || self
-                .twin
-                .as_ref()
-                .is_some_and(|twin| twin.ended().is_none())
-        {
+        if !self.has_expired || self.living_twin().is_some() {
             return;
         }
         let done = self.done();
         let identity = ClientIdentity::of_seed(self.random.next_u64());
-        let config = ClientConfig {
-            resume: None,
-            ..self.client.config().clone()
-        };
         if self.random.chance(0.5) {
             self.address.set_port(self.address.port() + 1);
         }
-        let client = ClusterClient::new(config, network.port(self.address), identity);
-        let client = client.expect("the tank's client configuration is valid");
-        let old = core::mem::replace(&mut self.client, client);
-        self.coverage.add_client(&old);
-        self.identity = identity;
+        self.replace(network, identity, None);
         self.has_expired = false;
         self.expiries += 1;
         self.owed_before += (1..=done)
             .map(|n| u64::from(response_count(n)))
             .sum::<u64>();
         self.plan.goal -= done;
-        self.life += 1;
         self.inbox.begin_session();
+    }
+
+    /// Another process is this client from now on, at its present address. Returns the one before,
+    /// whose coverage is taken.
+    fn replace(
+        &mut self,
+        network: &SimNetwork,
+        identity: ClientIdentity,
+        resume: Option<ResumePoint>,
+    ) -> ClusterClient<SimPort> {
+        let config = ClientConfig {
+            resume,
+            ..self.client.config().clone()
+        };
+        let client = ClusterClient::new(config, network.port(self.address), identity);
+        let client = client.expect("the tank's client configuration is valid");
+        let old = core::mem::replace(&mut self.client, client);
+        self.coverage.add_client(&old);
+        self.identity = identity;
+        self.life += 1;
         self.is_begun = false;
         self.offered = 0;
+        old
+    }
+
+    /// The process that was replaced and does not know it yet.
+    fn living_twin(&self) -> Option<&ClientTwin> {
+        self.twin.as_ref().filter(|twin| twin.ended().is_none())
     }
 
     /// Requests of the present session that are through.
@@ -276,29 +287,14 @@ impl TankClient {
         } else {
             network.close(before);
         }
-        let config = ClientConfig {
-            resume: Some(point),
-            ..self.client.config().clone()
-        };
-        let client = ClusterClient::new(config, network.port(self.address), identity);
-        let client = client.expect("the tank's client configuration is valid");
-        let old = core::mem::replace(&mut self.client, client);
-        self.coverage.add_client(&old);
-        let has_twin = self
-            .twin
-            .as_ref()
-            .is_some_and(|twin| twin.ended().is_none());
-        if restart.survives && !has_twin && self.offered > 0 {
-            let made = (self.offered, self.plan.goal);
-            if let Some(twin) = &self.twin {
-                twin.add_coverage(&mut self.coverage);
+        let (name, made) = (self.name_of(self.life), self.offered);
+        let old = self.replace(network, identity, Some(point));
+        if restart.survives && self.living_twin().is_none() && made > 0 {
+            let twin = ClientTwin::new(old, name, (made, self.plan.goal));
+            if let Some(ended) = self.twin.replace(twin) {
+                ended.add_coverage(&mut self.coverage);
             }
-            self.twin = Some(ClientTwin::new(old, self.name_of(self.life), made));
         }
-        self.identity = identity;
-        self.life += 1;
-        self.is_begun = false;
-        self.offered = 0;
         true
     }
 
@@ -409,8 +405,7 @@ impl TankClient {
     /// When it has something to do by itself.
     #[must_use]
     pub fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
-        let twin = self.twin.as_ref().filter(|twin| twin.ended().is_none());
-        let twin = twin.and_then(ClientTwin::next_deadline);
+        let twin = self.living_twin().and_then(ClientTwin::next_deadline);
         if now < self.paused_until {
             return earliest(twin, Some(self.paused_until));
         }
