@@ -85,6 +85,7 @@ fn an_end_anywhere_in_the_start_makes_no_voter_of_who_forgot_its_vote() {
             .put_back(&rotten)
             .start_in_vain(end, operation)
         {
+            cluster.member(1).start();
             cluster.run(SECOND);
             cluster.member(1).expect_standing(Standing::Learner).kill();
             operation += 1;

@@ -210,6 +210,7 @@ fn an_end_anywhere_in_the_start_makes_no_voter_of_a_learner() {
             .put_back(&after_cut)
             .start_in_vain(end, operation)
         {
+            cluster.member(1).start();
             cluster.run(SECOND);
             cluster.member(1).expect_standing(Standing::Learner).kill();
             operation += 1;

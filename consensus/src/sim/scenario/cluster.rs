@@ -12,7 +12,7 @@ use super::client::Client;
 use super::host::Host;
 use super::members::Members;
 use super::story::Story;
-use super::watch::{Life, Watch};
+use super::watch::{Life, Watch, stored};
 use crate::agent::start::StartError;
 use crate::config::{NodeConfig, SyncMode};
 use crate::sim::service_time;
@@ -116,6 +116,7 @@ impl<S: ClusteredService> SimCluster<S> {
 
     /// Starts the process of a member on what its disk holds, and on a disk that does what the
     /// scenario has told it to.
+    #[track_caller]
     pub(super) fn boot(&mut self, id: usize) -> Result<(), StartError> {
         let host = &mut self.hosts[id];
         let config = NodeConfig {
@@ -136,10 +137,14 @@ impl<S: ClusteredService> SimCluster<S> {
         match started {
             Ok(mut node) => {
                 node.measure_cycles_with(service_time::spent);
-                let begun = self.watch.begin(id, &Life::of(&node));
+                let life = Life::of(&node);
                 host.node = Some(node);
                 host.is_unsynced = config.sync == SyncMode::None;
-                begun.unwrap_or_else(|broken| self.fail(&broken.to_string()));
+                let stored = (!host.is_unsynced).then_some(stored(host, &self.setup));
+                let begun = self.watch.begin(id, &life, stored);
+                if let Err(broken) = begun {
+                    self.fail(&broken.to_string());
+                }
                 Ok(())
             }
             Err(error) => {
@@ -184,12 +189,14 @@ impl<S: ClusteredService> SimCluster<S> {
 
     /// What was committed so far may be lost, or become other bytes: the scenario has taken it
     /// from a majority, beyond what any rule promises. The watch begins anew.
+    #[track_caller]
     pub fn lose_history(&mut self) {
         self.note("what was committed may be lost".to_owned());
         self.watch = Watch::new(self.hosts.len());
     }
 
     /// The scenario did this.
+    #[track_caller]
     pub(super) fn note(&mut self, verb: String) {
         self.story.tell(self.now, verb);
     }

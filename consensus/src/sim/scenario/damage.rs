@@ -39,6 +39,7 @@ impl<S: ClusteredService> SimCluster<S> {
     }
 
     /// Two members that are down have their directories swapped.
+    #[track_caller]
     pub fn swap(&mut self, one: usize, other: usize) {
         let (first, second) = (self.old_state(one), self.old_state(other));
         self.member(one).put_back(&second);
@@ -165,6 +166,7 @@ impl<S: ClusteredService> Members<'_, S> {
     }
 
     /// Its disk completes nothing for so long.
+    #[track_caller]
     pub fn stall_disk(&mut self, duration: Nanos) -> &mut Self {
         self.each("has its disk stall", |cluster, id| {
             let until = cluster.now + duration;
@@ -173,6 +175,7 @@ impl<S: ClusteredService> Members<'_, S> {
     }
 
     /// Its disk has no room.
+    #[track_caller]
     pub fn fill_disk(&mut self) -> &mut Self {
         self.each("has a full disk", |cluster, id| {
             cluster.hosts[id].disk.set_capacity(0);
@@ -180,6 +183,7 @@ impl<S: ClusteredService> Members<'_, S> {
     }
 
     /// Its disk has room for so many bytes.
+    #[track_caller]
     pub fn free_disk(&mut self, capacity_bytes: u64) -> &mut Self {
         self.each("has room on its disk", |cluster, id| {
             cluster.hosts[id].disk.set_capacity(capacity_bytes);
@@ -187,6 +191,7 @@ impl<S: ClusteredService> Members<'_, S> {
     }
 
     /// The next `count` writes to its disk fail.
+    #[track_caller]
     pub fn fail_writes(&mut self, count: u32) -> &mut Self {
         self.each("has its disk fail to write", |cluster, id| {
             cluster.hosts[id].disk.fail_writes(count);
@@ -194,6 +199,7 @@ impl<S: ClusteredService> Members<'_, S> {
     }
 
     /// The next `count` reads of its running node fail.
+    #[track_caller]
     pub fn fail_reads(&mut self, count: u32) -> &mut Self {
         self.each("has its disk fail to read", |cluster, id| {
             cluster.hosts[id].disk.fail_reads(count);
@@ -201,7 +207,7 @@ impl<S: ClusteredService> Members<'_, S> {
     }
 
     /// It starts, and its start ends in the changing operation on its disk with this number, from
-    /// 0; then it starts again. Whether the first start came to its end before that.
+    /// 0. It is up where there are not as many, which is what is returned, and down otherwise.
     ///
     /// # Panics
     /// Where a start fails for another reason.
@@ -220,11 +226,8 @@ impl<S: ClusteredService> Members<'_, S> {
             }
             let outcome = self.cluster.boot(id);
             is_whole &= outcome.is_ok();
-            if let Err(error) = outcome {
-                if !is_crash(&error) {
-                    self.cluster.fail(&format!("member {id}: {error}"));
-                }
-                self.cluster.member(id).start();
+            if let Some(error) = outcome.err().filter(|error| !is_crash(error)) {
+                self.cluster.fail(&format!("member {id}: {error}"));
             }
         }
         is_whole

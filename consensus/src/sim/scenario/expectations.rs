@@ -154,6 +154,17 @@ impl<S: ClusteredService> Members<'_, S> {
         })
     }
 
+    /// The ack mark that its disk holds durably covers its log up to `position`.
+    #[track_caller]
+    pub fn expect_marked(&mut self, position: Position) -> &mut Self {
+        self.expect(|cluster, id| {
+            let mark = cluster.disk(id).durable_mark();
+            let found = mark.map_or(0, |mark| mark.position);
+            let words = || format!("should have marked {position}, found {found}");
+            (found >= position).then_some(()).ok_or_else(words)
+        })
+    }
+
     /// It is up and has not stopped.
     #[track_caller]
     pub fn expect_up(&mut self) -> &mut Self {

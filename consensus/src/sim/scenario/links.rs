@@ -7,6 +7,7 @@ use super::client::client_address;
 
 impl<S: ClusteredService> SimCluster<S> {
     /// Nothing passes between two members.
+    #[track_caller]
     pub fn cut(&mut self, one: usize, other: usize) {
         self.note(format!("members {one} and {other} are cut apart"));
         let members = &self.setup.cluster.members;
@@ -15,6 +16,7 @@ impl<S: ClusteredService> SimCluster<S> {
     }
 
     /// Nothing that one member sends arrives at another one.
+    #[track_caller]
     pub fn cut_one_way(&mut self, from: usize, to: usize) {
         self.note(format!("what member {from} sends to member {to} is lost"));
         let members = &self.setup.cluster.members;
@@ -23,6 +25,7 @@ impl<S: ClusteredService> SimCluster<S> {
     }
 
     /// Nothing that a member sends arrives at a client; what the client sends does.
+    #[track_caller]
     pub fn deafen_client(&mut self, client: usize, member: usize) {
         self.note(format!("client {client} does not hear member {member}"));
         let from = self.setup.cluster.members[member].ingress;
@@ -30,6 +33,7 @@ impl<S: ClusteredService> SimCluster<S> {
     }
 
     /// Everything passes again.
+    #[track_caller]
     pub fn heal(&mut self) {
         self.note("the network heals".to_owned());
         self.network.heal();

@@ -114,6 +114,7 @@ impl<'a, S: ClusteredService> Members<'a, S> {
     }
 
     /// Its process does nothing for so long, as under SIGSTOP.
+    #[track_caller]
     pub fn pause(&mut self, duration: Nanos) -> &mut Self {
         self.each("is paused", |cluster, id| {
             let host = &mut cluster.hosts[id];
@@ -122,6 +123,7 @@ impl<'a, S: ClusteredService> Members<'a, S> {
     }
 
     /// Nothing passes between it and any other member.
+    #[track_caller]
     pub fn isolate(&mut self) -> &mut Self {
         self.each("is isolated", |cluster, id| {
             for other in (0..cluster.hosts.len()).filter(|other| *other != id) {
@@ -131,6 +133,7 @@ impl<'a, S: ClusteredService> Members<'a, S> {
     }
 
     /// Its wall clock is `ahead` of the true time from now on, ns.
+    #[track_caller]
     pub fn set_clock(&mut self, ahead: i64) -> &mut Self {
         self.each("has its clock set", |cluster, id| {
             let host = &mut cluster.hosts[id];
@@ -143,6 +146,7 @@ impl<'a, S: ClusteredService> Members<'a, S> {
 
     /// The watch looks away from it from now on: the scenario does something to it that no rule
     /// covers.
+    #[track_caller]
     pub fn overlook(&mut self) -> &mut Self {
         self.each("is overlooked", |cluster, id| cluster.watch.overlook(id))
     }
@@ -154,7 +158,7 @@ impl<S: ClusteredService> SimCluster<S> {
         if let Some(node) = host.node.take() {
             self.watch.end(id, &super::watch::Life::of(&node));
         }
-        host.disk.kill(9);
+        host.disk.kill(self.now as u64 + id as u64);
         self.unplug(id);
     }
 }

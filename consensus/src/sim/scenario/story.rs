@@ -1,6 +1,7 @@
 //! What a scenario did, by virtual time: what a failed expectation is read with.
 
 use core::fmt;
+use core::panic::Location;
 use std::collections::VecDeque;
 
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -11,23 +12,25 @@ const KEPT_MAX: usize = 40;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Story {
-    verbs: VecDeque<(Nanos, String)>,
+    /// When, what, and by which line of the scenario.
+    verbs: VecDeque<(Nanos, String, &'static Location<'static>)>,
 }
 
 impl Story {
-    /// This was done at `now`.
+    /// This was done at `now`, by the caller.
+    #[track_caller]
     pub fn tell(&mut self, now: Nanos, verb: String) {
         if self.verbs.len() == KEPT_MAX {
             self.verbs.pop_front();
         }
-        self.verbs.push_back((now, verb));
+        self.verbs.push_back((now, verb, Location::caller()));
     }
 }
 
 impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, verb) in &self.verbs {
-            writeln!(f, "  at {} ms: {verb}", at / MILLISECOND)?;
+        for (at, verb, place) in &self.verbs {
+            writeln!(f, "  at {} ms: {verb} ({place})", at / MILLISECOND)?;
         }
         Ok(())
     }

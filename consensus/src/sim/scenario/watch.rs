@@ -113,6 +113,7 @@ impl Watch {
     /// Something has happened to its directory: what it had may be gone.
     pub fn forget(&mut self, id: usize) {
         self.members[id].kept = 0;
+        self.members[id].end = 0;
     }
 
     /// A part of its log is not what was written.
@@ -124,8 +125,13 @@ impl Watch {
         self.members[id].is_overlooked = true;
     }
 
-    /// A process begins.
-    pub fn begin(&mut self, id: usize, life: &Life) -> Result<(), Broken> {
+    /// A process begins on what is `stored`.
+    pub fn begin(
+        &mut self,
+        id: usize,
+        life: &Life,
+        stored: Option<StoredLog<'_>>,
+    ) -> Result<(), Broken> {
         let known = &mut self.members[id];
         (known.commit, known.applied) = (0, 0);
         if life.durable < known.kept && !life.is_damaged && !known.is_overlooked {
@@ -133,6 +139,18 @@ impl Watch {
                 "member {id} had {} of what is committed, has {} after a start, and does not know \
                  that it lost any",
                 known.kept, life.durable
+            )));
+        }
+        let from = known.end.min(life.durable);
+        let found = stored.map(|stored| (stored, stored.range(from, life.durable)));
+        if let Some((stored, Some(found))) = found
+            && !known.is_overlooked
+            && !stored.holds(from, &found, false)
+        {
+            return Err(Rule::A1.broken(format!(
+                "member {id} takes its log for durable up to {} after a start, and stable storage \
+                 does not hold it from {from} on",
+                life.durable
             )));
         }
         Ok(())
@@ -304,7 +322,7 @@ impl Watch {
     }
 }
 
-fn stored<'a, S>(host: &'a Host<S>, setup: &Setup) -> StoredLog<'a> {
+pub fn stored<'a, S>(host: &'a Host<S>, setup: &Setup) -> StoredLog<'a> {
     StoredLog {
         disk: &host.disk,
         segment_length: setup.cluster.segment_length,
