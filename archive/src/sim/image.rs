@@ -251,13 +251,44 @@ impl FileImage {
 
     /// Rot: flips one bit of what is stored.
     pub(super) fn flip_bit(&mut self, offset: usize, bit: u32) {
-        self.durable[offset] ^= 1 << bit;
-        self.current[offset] ^= 1 << bit;
+        self.rot(offset, 1, |_, byte| *byte ^= 1 << bit);
     }
 
     /// Replaces stored bytes without any write having happened.
     pub(super) fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
-        apply(&mut self.durable, offset, bytes);
-        apply(&mut self.current, offset, bytes);
+        self.rot(offset, bytes.len(), |index, byte| *byte = bytes[index]);
+    }
+
+    /// Changes `length` bytes wherever they are kept: what is in a cache has rotted too, or else
+    /// the next flush would heal what a read has already found rotten.
+    fn rot(&mut self, offset: usize, length: usize, change: impl Fn(usize, &mut u8)) {
+        for index in 0..length {
+            let at = offset + index;
+            change(index, &mut self.durable[at]);
+            change(index, &mut self.current[at]);
+            for write in self.unsynced.iter_mut().filter(|write| write.is_seen) {
+                let inside = at.checked_sub(write.offset);
+                if let Some(byte) = inside.and_then(|inside| write.bytes.get_mut(inside)) {
+                    change(index, byte);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rot_under_a_write_in_a_cache_is_not_healed_by_a_flush() {
+        let mut file = FileImage::zeros("x", 8, 1);
+        assert!(file.write(2, vec![7; 4], WriteStage::Cached));
+        file.flip_bit(3, 0);
+        file.overwrite(5, &[9, 9]);
+        let rotten: &[u8] = &[0, 0, 7, 6, 7, 9, 9, 0];
+        assert_eq!(file.range(0, 8), Some(rotten));
+        file.sync_all();
+        assert_eq!(file.durable(), rotten);
     }
 }
