@@ -158,7 +158,7 @@ fn a_member_whose_service_diverges_stops_and_no_client_sees_its_answer() {
 }
 
 /// Within so many seeds each fault must show.
-const PLANTED_SEEDS: u64 = 64;
+const PLANTED_SEEDS: u64 = 128;
 
 fn expect_found(planted: PlantedFault) {
     let found = (0..PLANTED_SEEDS).any(|seed| {

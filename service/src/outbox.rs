@@ -184,11 +184,7 @@ impl Outbox {
     /// # Panics
     /// When `cause` is not greater than the previous one: the log would be applied twice.
     pub fn begin(&mut self, cause: Position) {
-        assert!(
-            cause > self.cause,
-            "S1: cause {cause} applied after {}",
-            self.cause
-        );
+        assert!(cause > self.cause, "cause {cause} after {}", self.cause);
         self.cause = cause;
         self.cause_effects = 0;
         self.cause_bytes = 0;
@@ -441,7 +437,7 @@ impl Outbox {
         if let Some(next) = &mut self.append_cursor {
             assert!(
                 *next > 0,
-                "S3: an effect left the FIFO before this leader appended it"
+                "an effect left the FIFO before this leader appended it"
             );
             *next -= 1;
         }
@@ -479,10 +475,7 @@ impl Outbox {
             .append_cursor
             .as_mut()
             .expect("marked while not appending");
-        assert!(
-            *next < self.items.len(),
-            "S3: marked beyond the newest effect"
-        );
+        assert!(*next < self.items.len(), "marked beyond the newest effect");
         *next += 1;
     }
 

@@ -9,18 +9,24 @@
 mod coverage;
 mod distribution;
 mod planted;
+mod scenario_file;
 mod seeds;
+mod shrinking;
 
 use std::ops::{ControlFlow, Range};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use lockstep_consensus::sim::tank::TankSetup;
 
 use self::coverage::{CoverageReport, SEEDS_FOR_ALL};
 use self::distribution::Distribution;
 use self::planted::{PlantedFaults, find_all};
 use self::seeds::{Tank, on_all_cores};
+use self::shrinking::{repeat, shrink_to};
 use crate::outcome::Outcome;
+use crate::output_file;
 
 /// Options of `lockstep sim`.
 #[derive(Args, Debug)]
@@ -44,6 +50,13 @@ pub struct SimArguments {
     /// From 3000 seeds on that is asked for without saying so.
     #[arg(long)]
     coverage: bool,
+    /// Make the run of the node tank that breaks a rule, or shows the planted fault, as small as
+    /// it gets, and write it to this file.
+    #[arg(long, value_name = "FILE")]
+    shrink: Option<PathBuf>,
+    /// Repeat the run in this file, which --shrink wrote.
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    scenario: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,9 +87,33 @@ pub fn run(arguments: &SimArguments) -> Outcome {
     // A violation that is an assertion is reported as one, with its seed; the panic's own
     // words in between would only hide it.
     std::panic::set_hook(Box::new(|_| {}));
+    if let Some(path) = &arguments.scenario {
+        return repeat(path);
+    }
+    let shrink = arguments.shrink.as_deref();
+    if let Some(Err(problem)) = shrink.map(output_file::check) {
+        return Outcome::usage(format!("--shrink: {problem}"));
+    }
     match &arguments.planted {
         None => run_seeds(arguments, seeds),
-        Some(faults) => find_all(&arguments.tanks(), &seeds, faults),
+        Some(faults) => find_all(&arguments.tanks(), &seeds, faults, shrink),
+    }
+}
+
+/// What there is to do about a seed that broke a rule: makes it small, or says how to.
+fn follow_up(arguments: &SimArguments, tank: Tank, seed: u64) -> String {
+    let full = if arguments.full { " --full" } else { "" };
+    let name = tank.name();
+    let again = format!("lockstep sim --tank {name} --seeds 1 --from {seed}{full}");
+    let Some(options) = tank.options(None) else {
+        return format!("repeat with: {again}");
+    };
+    let Some(path) = &arguments.shrink else {
+        return format!("repeat with: {again}\nmake it small with: {again} --shrink FILE");
+    };
+    match shrink_to(path, &TankSetup::draw(seed, &options)) {
+        Ok(told) => format!("repeat with: {again}\n{told}"),
+        Err(problem) => format!("repeat with: {again}\nnot made small: {problem}"),
     }
 }
 
@@ -105,12 +142,8 @@ fn run_seeds(arguments: &SimArguments, seeds: Range<u64>) -> Outcome {
                     }
                 }
                 Err(violation) => {
-                    let full = if arguments.full { " --full" } else { "" };
-                    return Outcome::failed(format!(
-                        "{}\nrepeat with: lockstep sim --tank {name} --seeds 1 \
-                         --from {seed}{full}",
-                        violation.text
-                    ));
+                    let next = follow_up(arguments, tank, seed);
+                    return Outcome::failed(format!("{}\n{next}", violation.text));
                 }
             }
         }

@@ -17,7 +17,7 @@ use super::tank_service::Request;
 const WINDOW: usize = 2;
 
 /// Client restarts of one run at most: each takes a new address, and streams that linger.
-const RESTARTS_MAX: u32 = 4;
+pub const RESTARTS_MAX: u32 = 4;
 
 /// Mean time between restarts: a client without other faults makes all its requests in less
 /// than twice of it.
@@ -119,8 +119,7 @@ pub struct Restart {
     pub seed: u64,
 }
 
-/// Draws the restarts of a run, in half of all seeds. Has a generator of its own, so that the
-/// other faults of a seed stay as they are.
+/// Draws the restarts of a run.
 #[derive(Debug)]
 pub struct ClientRestarts {
     random: Prng,
@@ -129,19 +128,18 @@ pub struct ClientRestarts {
 }
 
 impl ClientRestarts {
-    /// The restarts of the run of `seed` with `clients` clients.
+    /// So many `restarts` of `clients` clients at most.
     #[must_use]
-    pub fn new(seed: u64, clients: u64) -> Self {
-        let mut restarts = Self {
-            random: Prng::new(seed ^ 0x5EED_C11E_0000_7717),
+    pub fn new(random: Prng, restarts: u32, clients: u64) -> Self {
+        let mut this = Self {
+            random,
             next: None,
-            left: 0,
+            left: restarts,
         };
-        if restarts.random.chance(0.5) {
-            restarts.left = RESTARTS_MAX;
-            restarts.draw(20 * MILLISECOND, clients);
+        if restarts > 0 {
+            this.draw(20 * MILLISECOND, clients);
         }
-        restarts
+        this
     }
 
     fn draw(&mut self, now: Nanos, clients: u64) {

@@ -16,6 +16,7 @@ mod replay;
 mod rule;
 pub mod scenario;
 pub mod service_time;
+pub mod shrink;
 mod stored_log;
 pub mod tank;
 mod tank_accident;
@@ -34,7 +35,9 @@ mod tank_plan;
 mod tank_quorum;
 mod tank_service;
 mod tank_settle;
+mod tank_setup;
 mod tank_strangers;
+mod tank_troubles;
 
 pub use planted::{PlantedFault, Sighting};
 pub use rule::{Broken, Rule};

@@ -15,7 +15,7 @@ use lockstep_client::identity::ClientIdentity;
 use lockstep_transport::marks;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
-use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::client_twin::ClientRestarts;
 use super::replay::ReplayOracle;
@@ -23,34 +23,25 @@ use super::tank_atlas::Atlas;
 use super::tank_client::{Pace, TankClient, TankClientPlan};
 use super::tank_member::TankMember;
 use super::tank_moment::Attention;
-pub use super::tank_options::{FaultMark, MemberNotices, TankOptions, TankReport, TankViolation};
+pub use super::tank_options::{
+    FaultMark, MemberNotices, Subject, TankOptions, TankReport, TankViolation,
+};
 use super::tank_oracle::LogOracle;
 use super::tank_plan::FaultPlan;
-pub use super::tank_plan::{FAULT_CLASSES, FaultClass, FaultCounts};
+pub use super::tank_plan::{Decision, FAULT_CLASSES, FaultClass, FaultCounts, Target};
+use super::tank_setup::Draws;
+pub use super::tank_setup::{Load, TankSetup};
 use super::{Broken, PlantedFault};
 use crate::agent::identity::cluster_id;
 use crate::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
 
-/// In one run out of so many the service takes a millisecond over each request.
-const SLOW_SERVICE_SEEDS: u64 = 10;
-
-/// Requests that a client keeps under way, mostly, and at times.
-const WINDOW: i64 = 8;
-const WIDE_WINDOW: i64 = 64;
-
-/// What a client keeps of them at most: less than some want.
+/// What a client keeps of its requests at most: less than some want under way.
 const IN_FLIGHT_MAX: usize = 48;
 const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024;
 
-/// In one run out of so many a member starts late for the first time.
-const LATE_MEMBER_SEEDS: u64 = 24;
-
-/// In one run out of so many reads see a write only once it has completed.
-const LATE_SEEN_SEEDS: u64 = 3;
-
 /// A run under way.
 pub(super) struct Tank {
-    pub(super) seed: u64,
+    seed: u64,
     pub(super) now: Nanos,
     pub(super) random: Prng,
     pub(super) network: SimNetwork,
@@ -64,6 +55,9 @@ pub(super) struct Tank {
     pub(super) attention: Attention,
     /// Links that are cut, and until when.
     pub(super) cuts: Vec<(Nanos, SocketAddr, SocketAddr)>,
+    /// Members that go down for their log to rot, once it is above their mark, and until when they
+    /// run on at most.
+    pub(super) awaiting_unmarked: Vec<(Nanos, usize, u32)>,
     restarts: ClientRestarts,
     is_unfenced: bool,
     pub(super) report: TankReport,
@@ -87,10 +81,22 @@ pub fn run_and_hear(
     seed: u64,
     options: &TankOptions,
 ) -> Result<(TankReport, Vec<MemberNotices>), TankViolation> {
+    run_through(&TankSetup::draw(seed, options))
+}
+
+/// Runs what a scenario file says.
+///
+/// # Errors
+/// The first violation; a failed assertion is one.
+pub fn run_setup(setup: &TankSetup) -> Result<TankReport, TankViolation> {
+    run_through(setup).map(|(report, _)| report)
+}
+
+fn run_through(setup: &TankSetup) -> Result<(TankReport, Vec<MemberNotices>), TankViolation> {
     // Of a run on this thread that ended in a violation, or of none.
     let _left_over = marks::take();
-    let mut tank = Tank::new(seed, options);
-    let outcome = catch_unwind(AssertUnwindSafe(|| tank.run(options.fault_phase_ns)));
+    let mut tank = Tank::new(setup);
+    let outcome = catch_unwind(AssertUnwindSafe(|| tank.run(setup.fault_phase_ns)));
     let outcome = outcome.unwrap_or_else(|panic| Err(Broken::of_panic(panic.as_ref())));
     outcome.map_err(|broken| tank.violation(broken))?;
     let members = tank.members.iter();
@@ -103,8 +109,8 @@ fn address(host: u8, port: u16) -> SocketAddr {
 }
 
 /// Every constant is small, so that terms and segments roll over every few hundred messages.
-fn cluster(options: &TankOptions, members: usize, session_timeout_ns: Nanos) -> ClusterConfig {
-    let members = (0..members as u8)
+fn cluster(setup: &TankSetup) -> ClusterConfig {
+    let members = (0..setup.members as u8)
         .map(|id| MemberEndpoints {
             ingress: address(id + 1, 1),
             member: address(id + 1, 2),
@@ -121,94 +127,67 @@ fn cluster(options: &TankOptions, members: usize, session_timeout_ns: Nanos) -> 
         effect_bytes_per_cause: 16 * 1024,
         outbox_bytes: 128 * 1024,
         sessions_max: 8,
-        responses: options.responses,
-        session_timeout_ns,
-    }
-}
-
-/// Services that take their time, one that diverges, and a member without syncs, where that is
-/// wanted.
-fn make_odd(seed: u64, options: &TankOptions, members: &mut [TankMember], random: &mut Prng) {
-    if options.diverging {
-        let id = random.range(0..members.len() as u64) as usize;
-        members[id].diverge_at(random.range(1..options.requests as u64) as i64 | 1);
-    }
-    if options.fault_phase_ns > 0 && seed % LATE_SEEN_SEEDS == 1 {
-        for member in &*members {
-            member.disk().show_writes_late();
-        }
-    }
-    if options.unsynced {
-        let id = random.range(0..members.len() as u64) as usize;
-        members[id].run_without_syncs();
-    }
-    if seed % SLOW_SERVICE_SEEDS == 3 {
-        for member in members {
-            member.slow_down(MILLISECOND);
-        }
-    }
-}
-
-impl Tank {
-    fn new(seed: u64, options: &TankOptions) -> Self {
-        let mut random = Prng::new(seed);
-        let options = &options.drawn(seed);
-        let is_faulty = options.fault_phase_ns > 0;
-        let member_count = options.members.unwrap_or_else(|| draw_members(&mut random));
-        let profile = if is_faulty {
-            draw_profile(&mut random)
-        } else {
-            LinkProfile::default()
-        };
-        let network = SimNetwork::new(random.next_u64(), profile);
-        let may_expire = is_faulty && random.chance(0.35);
-        let session_timeout_ns = if may_expire {
+        responses: setup.responses,
+        session_timeout_ns: if setup.load.may_expire {
             200 * MILLISECOND
         } else {
             100 * SECOND
-        };
-        let config = cluster(options, member_count, session_timeout_ns);
-        if is_faulty && random.chance(0.3) {
-            let corrupt = random.unit() * CORRUPT_MAX;
-            for (from, to) in member_links(&config) {
-                network.set_link(from, to, Some(LinkProfile { corrupt, ..profile }));
-            }
+        },
+    }
+}
+
+/// The members of a run, due to start.
+fn set_up_members(setup: &TankSetup, config: &ClusterConfig) -> Vec<TankMember> {
+    let mut random = Draws::Members.of(setup.seed);
+    let mut member = |id| {
+        let seed = random.next_u64();
+        let mut member = TankMember::new(id as u8, config.clone(), seed, setup.planted);
+        if setup.is_seen_late {
+            member.disk().show_writes_late();
         }
-        let mut members: Vec<TankMember> = (0..member_count)
-            .map(|id| {
-                let planted = options.planted;
-                TankMember::new(id as u8, config.clone(), random.next_u64(), planted)
-            })
+        if setup.unsynced == Some(id) {
+            member.run_without_syncs();
+        }
+        if setup.is_slow {
+            member.slow_down(MILLISECOND);
+        }
+        if let Some((_, request)) = setup.diverging.filter(|(odd, _)| *odd == id) {
+            member.diverge_at(request);
+        }
+        member.start_at(if id == 0 { setup.first_start_ns } else { 0 });
+        member
+    };
+    (0..setup.members).map(&mut member).collect()
+}
+
+impl Tank {
+    fn new(setup: &TankSetup) -> Self {
+        let (seed, load) = (setup.seed, setup.load);
+        let config = cluster(setup);
+        let network = set_up_network(setup, &config);
+        let members = set_up_members(setup, &config);
+        let mut random = Draws::Clients.of(seed);
+        let clients = (0..load.clients)
+            .map(|index| open_client(&network, &config, (index, load), random.fork()))
             .collect();
-        make_odd(seed, options, &mut members, &mut random);
-        for member in &mut members {
-            member.start_at(0);
-        }
-        if is_faulty && seed % LATE_MEMBER_SEEDS == 9 {
-            let at = random.range(2_200..3_200) as Nanos * MILLISECOND;
-            members[0].start_at(at);
-        }
-        let usual = usual_plan(options, may_expire, &mut random);
-        let clients = (0..options.clients)
-            .map(|index| open_client(&network, &config, index, usual, random.fork()))
-            .collect();
-        let plan = FaultPlan::draw(random.fork());
+        let restarts = Draws::Restarts.of(seed);
         Self {
             seed,
             now: 0,
-            restarts: ClientRestarts::new(seed, options.clients),
-            is_unfenced: options.planted == Some(PlantedFault::ResumeWithoutEpoch),
-            random,
+            restarts: ClientRestarts::new(restarts, load.restarts, load.clients),
+            is_unfenced: setup.planted == Some(PlantedFault::ResumeWithoutEpoch),
+            random: Draws::Run.of(seed),
             network,
-            attention: Attention::new(member_count, options.clients as usize),
-            oracle: LogOracle::new(member_count),
-            replay: (!options.diverging).then(|| {
-                let is_logged = options.responses != ResponsesMode::Direct;
-                ReplayOracle::new(member_count, config.sessions_max, is_logged)
+            attention: Attention::new(setup.members, load.clients as usize),
+            oracle: LogOracle::new(setup.members),
+            replay: setup.diverging.is_none().then(|| {
+                let is_logged = setup.responses != ResponsesMode::Direct;
+                ReplayOracle::new(setup.members, config.sessions_max, is_logged)
             }),
-            atlas: Atlas::new(member_count, plan.may_lose_all()),
-            plan,
+            atlas: Atlas::new(setup.members, setup.may_lose_all),
+            plan: FaultPlan::new(&setup.faults),
             cuts: Vec::new(),
+            awaiting_unmarked: Vec::new(),
             members,
             clients,
             report: TankReport::default(),
@@ -327,40 +306,49 @@ impl Tank {
     }
 }
 
-/// What clients do, but for what each of them does otherwise.
-fn usual_plan(options: &TankOptions, may_expire: bool, random: &mut Prng) -> TankClientPlan {
-    let pace = Pace::draw(options, random);
-    let padded = if random.chance(0.5) { 0.1 } else { 0.6 };
-    let is_wide = random.chance(0.2);
-    TankClientPlan {
-        index: 0,
-        goal: options.requests,
-        is_direct: options.responses == ResponsesMode::Direct,
-        leaves: false,
-        may_expire,
-        silence: (Nanos::MAX, 0),
-        pace,
-        window: if is_wide { WIDE_WINDOW } else { WINDOW },
-        padded,
+/// The network of a run: only what passes between members is damaged.
+fn set_up_network(setup: &TankSetup, config: &ClusterConfig) -> SimNetwork {
+    let whole = LinkProfile {
+        corrupt: 0.0,
+        ..setup.network
+    };
+    let network = SimNetwork::new(Draws::Network.of(setup.seed).next_u64(), whole);
+    if setup.network.corrupt > 0.0 {
+        for (from, to) in member_links(config) {
+            network.set_link(from, to, Some(setup.network));
+        }
     }
+    network
 }
 
 /// A client that does as is usual, or less of it and leaves.
 fn open_client(
     network: &SimNetwork,
     cluster: &ClusterConfig,
-    index: u64,
-    usual: TankClientPlan,
+    (index, load): (u64, Load),
     mut random: Prng,
 ) -> TankClient {
-    let mut plan = TankClientPlan { index, ..usual };
+    let mut plan = TankClientPlan {
+        index,
+        goal: load.requests,
+        is_direct: cluster.responses == ResponsesMode::Direct,
+        leaves: false,
+        may_expire: load.may_expire,
+        silence: (Nanos::MAX, 0),
+        pace: Pace {
+            pause_ns: load.pause_ns,
+            wave_ns: load.wave_ns,
+        },
+        window: load.window,
+        padded: load.padded,
+    };
     if plan.may_expire {
         let at = random.range(100..3_000) as Nanos * MILLISECOND;
         let length = random.range(500..2_000) as Nanos * MILLISECOND;
         plan.silence = (at, at + length);
     }
     if random.chance(0.2) {
-        plan.goal = random.range(1..usual.goal as u64 + 1) as i64;
+        plan.goal = random.range(1..load.requests as u64 + 1) as i64;
         plan.leaves = true;
     }
     let port = network.port(address(100 + plan.index as u8, 1));
@@ -382,46 +370,9 @@ fn open_client(
     TankClient::new(client, identity, plan, random)
 }
 
-/// Most of the datagrams between members that are damaged by one bit, as a probability: UDP's
-/// checksum lets far fewer pass.
-const CORRUPT_MAX: f64 = 0.05;
-
-/// Mostly the usual three.
-fn draw_members(random: &mut Prng) -> usize {
-    match random.range(0..10) {
-        0 => 1,
-        1 => 5,
-        _ => 3,
-    }
-}
-
 /// Every link from one member to another.
 fn member_links(cluster: &ClusterConfig) -> Vec<(SocketAddr, SocketAddr)> {
     let addresses = || cluster.members.iter().map(|endpoints| endpoints.member);
     let pairs = addresses().flat_map(|from| addresses().map(move |to| (from, to)));
     pairs.filter(|(from, to)| from != to).collect()
-}
-
-/// Swarm: each class of link fault is on in half of the seeds.
-fn draw_profile(random: &mut Prng) -> LinkProfile {
-    let mut profile = LinkProfile {
-        delay_ns: random.range(5..200) as Nanos * MICROSECOND,
-        ..LinkProfile::default()
-    };
-    if random.chance(0.5) {
-        profile.jitter_ns = random.range(1..2_000) as Nanos * MICROSECOND;
-    }
-    if random.chance(0.5) {
-        profile.loss = random.unit() * 0.2;
-    }
-    if random.chance(0.5) {
-        profile.duplicate = random.unit() * 0.2;
-        if random.chance(0.5) {
-            profile.late_ns = random.range(100..2_000) as Nanos * MILLISECOND;
-        }
-    }
-    if random.chance(0.5) {
-        profile.reorder = random.unit() * 0.2;
-    }
-    profile
 }

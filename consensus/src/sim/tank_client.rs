@@ -6,20 +6,19 @@
 use core::net::SocketAddr;
 
 use lockstep_client::cluster_client::ClusterClient;
-use lockstep_client::config::{ClientConfig, ResumePoint};
+use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
 use lockstep_client::session::CloseReason;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{SimNetwork, SimPort};
-use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
+use lockstep_transport::time::{Nanos, SECOND, earliest};
 
 use super::client_inbox::{ClientInbox, ClientNews};
 use super::client_twin::{ClientTwin, Restart};
 use super::replay::Answer;
 use super::tank_coverage::Coverage;
-use super::tank_options::TankOptions;
 use super::tank_service::{Request, response_count};
 use super::{Broken, Rule};
 
@@ -30,29 +29,12 @@ const PADDING_MAX: u64 = 3_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     /// Mean pause between two requests; 0 for as many as may be under way.
-    pause_ns: Nanos,
+    pub pause_ns: Nanos,
     /// Load comes in waves of this length with as long a calm after each; 0 for always.
-    wave_ns: Nanos,
+    pub wave_ns: Nanos,
 }
 
 impl Pace {
-    /// Mostly such that the requests last as long as the faults; sometimes faster, and in waves.
-    #[must_use]
-    pub fn draw(options: &TankOptions, random: &mut Prng) -> Self {
-        let whole = options.fault_phase_ns / options.requests.max(1);
-        let pause_ns = match random.range(0..8) {
-            0 => 0,
-            1 => whole / 8,
-            _ => whole,
-        };
-        let wave = random.range(50..1_000) as Nanos * MILLISECOND;
-        let is_wavy = random.chance(0.3);
-        Self {
-            pause_ns: if is_wavy { pause_ns / 2 } else { pause_ns },
-            wave_ns: if is_wavy { wave } else { 0 },
-        }
-    }
-
     /// When the request after one at `now` is made.
     fn next(self, now: Nanos, random: &mut Prng) -> Nanos {
         let next = now + random.exponential(self.pause_ns as u64) as Nanos;
@@ -161,8 +143,9 @@ impl TankClient {
     /// applied in direct mode, and the session left if that was planned.
     #[must_use]
     pub fn is_done(&self) -> bool {
+        let is_alone = self.twin.as_ref().is_none_or(|twin| twin.ended().is_some());
         let is_through = self.has_all() && (self.has_left || !self.plan.leaves);
-        self.living_twin().is_none() && is_through && !self.has_expired
+        is_alone && is_through && !self.has_expired
     }
 
     /// How often the cluster closed a session of its because it fell silent.
@@ -173,50 +156,38 @@ impl TankClient {
 
     /// Its session has expired: a new one goes on with the requests that nothing is known of.
     pub fn reopen(&mut self, network: &SimNetwork) {
-        if !self.has_expired || self.living_twin().is_some() {
+        if !self.has_expired
+            || self
+                .twin
+                .as_ref()
+                .is_some_and(|twin| twin.ended().is_none())
+        {
             return;
         }
         let done = self.done();
         let identity = ClientIdentity::of_seed(self.random.next_u64());
+        let config = ClientConfig {
+            resume: None,
+            ..self.client.config().clone()
+        };
         if self.random.chance(0.5) {
             self.address.set_port(self.address.port() + 1);
         }
-        self.replace(network, identity, None);
+        let client = ClusterClient::new(config, network.port(self.address), identity);
+        let client = client.expect("the tank's client configuration is valid");
+        let old = core::mem::replace(&mut self.client, client);
+        self.coverage.add_client(&old);
+        self.identity = identity;
         self.has_expired = false;
         self.expiries += 1;
         self.owed_before += (1..=done)
             .map(|n| u64::from(response_count(n)))
             .sum::<u64>();
         self.plan.goal -= done;
-        self.inbox.begin_session();
-    }
-
-    /// Another process is this client from now on, at its present address. Returns the one before,
-    /// whose coverage is taken.
-    fn replace(
-        &mut self,
-        network: &SimNetwork,
-        identity: ClientIdentity,
-        resume: Option<ResumePoint>,
-    ) -> ClusterClient<SimPort> {
-        let config = ClientConfig {
-            resume,
-            ..self.client.config().clone()
-        };
-        let client = ClusterClient::new(config, network.port(self.address), identity);
-        let client = client.expect("the tank's client configuration is valid");
-        let old = core::mem::replace(&mut self.client, client);
-        self.coverage.add_client(&old);
-        self.identity = identity;
         self.life += 1;
+        self.inbox.begin_session();
         self.is_begun = false;
         self.offered = 0;
-        old
-    }
-
-    /// The process that was replaced and does not know it yet.
-    fn living_twin(&self) -> Option<&ClientTwin> {
-        self.twin.as_ref().filter(|twin| twin.ended().is_none())
     }
 
     /// Requests of the present session that are through.
@@ -287,14 +258,29 @@ impl TankClient {
         } else {
             network.close(before);
         }
-        let (name, made) = (self.name_of(self.life), self.offered);
-        let old = self.replace(network, identity, Some(point));
-        if restart.survives && self.living_twin().is_none() && made > 0 {
-            let twin = ClientTwin::new(old, name, (made, self.plan.goal));
-            if let Some(ended) = self.twin.replace(twin) {
-                ended.add_coverage(&mut self.coverage);
+        let config = ClientConfig {
+            resume: Some(point),
+            ..self.client.config().clone()
+        };
+        let client = ClusterClient::new(config, network.port(self.address), identity);
+        let client = client.expect("the tank's client configuration is valid");
+        let old = core::mem::replace(&mut self.client, client);
+        self.coverage.add_client(&old);
+        let has_twin = self
+            .twin
+            .as_ref()
+            .is_some_and(|twin| twin.ended().is_none());
+        if restart.survives && !has_twin && self.offered > 0 {
+            let made = (self.offered, self.plan.goal);
+            if let Some(twin) = &self.twin {
+                twin.add_coverage(&mut self.coverage);
             }
+            self.twin = Some(ClientTwin::new(old, self.name_of(self.life), made));
         }
+        self.identity = identity;
+        self.life += 1;
+        self.is_begun = false;
+        self.offered = 0;
         true
     }
 
@@ -405,7 +391,8 @@ impl TankClient {
     /// When it has something to do by itself.
     #[must_use]
     pub fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
-        let twin = self.living_twin().and_then(ClientTwin::next_deadline);
+        let twin = self.twin.as_ref().filter(|twin| twin.ended().is_none());
+        let twin = twin.and_then(ClientTwin::next_deadline);
         if now < self.paused_until {
             return earliest(twin, Some(self.paused_until));
         }

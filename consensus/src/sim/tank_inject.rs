@@ -1,26 +1,23 @@
 //! The faults of a run as they are carried out, and the operators who clean up after some.
 
-use core::net::SocketAddr;
-
 use lockstep_archive::directory::DirectoryError;
 use lockstep_archive::disk::DiskError;
 use lockstep_archive::recovery::RecoveryError;
+use lockstep_transport::position::Position;
+use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
-use super::tank::{FaultMark, Tank};
+use super::tank::{FaultMark, Subject, Tank, Target};
 use super::tank_accident::{
     Accident, Misplaced, RotKind, has_identity, lose_segment, rot_above_mark, rot_log, rot_slot,
 };
-use super::tank_member::{Crash, ELECTION_TIMEOUT_NS, TankMember};
+use super::tank_member::{Crash, TankMember};
 use super::tank_oracle::is_excused;
 use super::tank_plan::FaultClass;
 use super::{Broken, Rule};
 use crate::agent::birth::BirthError;
 use crate::agent::start::StartError;
 use crate::consensus_module::Role;
-
-/// How much faster or slower than true time a monotonic clock may run, in millionths.
-const DRIFT_MAX: u64 = 50_000;
 
 /// Changing cold operations of a start, about.
 const START_OPERATIONS: u64 = 24;
@@ -29,30 +26,48 @@ const START_OPERATIONS: u64 = 24;
 /// directory was since, or less.
 const UNHEARD_STARTS: u64 = 8;
 
+/// So long at most, in virtual time, a member runs on until some of its log is above its mark.
+const UNMARKED_WITHIN_NS: Nanos = 200 * MILLISECOND;
+
+/// So much of it, in bytes: some frames.
+const UNMARKED_BYTES: Position = 1024;
+
 impl Tank {
     /// The faults that are due now.
     pub(super) fn inject(&mut self) {
-        while let Some(class) = self.plan.take(self.now) {
-            let id = self.victim();
+        while let Some(decision) = self.plan.take(self.now) {
             self.attention.alarm();
-            if self.carry_out(class, id) {
-                self.note_fault(id, class);
+            let class = decision.class;
+            let subject = self.with_draw(decision.draw, |tank| {
+                let id = tank.victim(decision.target);
+                tank.carry_out(class, id)
+            });
+            if let Some(subject) = subject {
+                self.note_fault(subject, class);
             }
         }
     }
 
-    fn note_fault(&mut self, member: usize, class: FaultClass) {
+    /// Does something whose draws are its own, whatever else happens in the run.
+    fn with_draw<T>(&mut self, draw: u32, action: impl FnOnce(&mut Self) -> T) -> T {
+        let common = core::mem::replace(&mut self.random, Prng::new(draw.into()));
+        let outcome = action(self);
+        self.random = common;
+        outcome
+    }
+
+    fn note_fault(&mut self, subject: Subject, class: FaultClass) {
         self.report.faults[class as usize] += 1;
         let time = self.now;
         self.faults.push(FaultMark {
             time,
-            member,
+            subject,
             class,
         });
     }
 
     /// The same, and sometimes much longer: what is said only of what lasts.
-    fn a_long_while(&mut self, longest: u64) -> Nanos {
+    pub(super) fn a_long_while(&mut self, longest: u64) -> Nanos {
         if self.random.range(0..40) == 0 {
             self.random.range(longest..4 * longest) as Nanos * MILLISECOND
         } else {
@@ -61,12 +76,12 @@ impl Tank {
     }
 
     /// Milliseconds up to `longest`, as likely short as long.
-    fn a_while(&mut self, longest: u64) -> Nanos {
+    pub(super) fn a_while(&mut self, longest: u64) -> Nanos {
         let most = longest >> self.random.range(0..6);
         self.random.range(1..most.max(2)) as Nanos * MILLISECOND
     }
 
-    fn leader(&self) -> Option<usize> {
+    pub(super) fn leader(&self) -> Option<usize> {
         self.members.iter().position(|member| {
             let module = member.node().map(|node| &node.parts().module);
             module.is_some_and(|module| module.role() == Role::Leader)
@@ -74,23 +89,30 @@ impl Tank {
     }
 
     /// The member that a fault is meant for.
-    fn victim(&mut self) -> usize {
-        let any = self.random.range(0..self.members.len() as u64) as usize;
-        let is_biased = self.random.chance(self.plan.leader_bias());
-        self.leader().filter(|_| is_biased).unwrap_or(any)
+    fn victim(&mut self, target: Target) -> usize {
+        let count = self.members.len();
+        let any = self.random.range(0..count as u64) as usize;
+        match target {
+            Target::Leader => self.leader().unwrap_or(any),
+            Target::Member(id) => id.min(count - 1),
+        }
     }
 
-    /// Whether there was something to it.
-    fn carry_out(&mut self, class: FaultClass, id: usize) -> bool {
+    /// Whom it befell, if there was something to it.
+    fn carry_out(&mut self, class: FaultClass, id: usize) -> Option<Subject> {
+        match class {
+            FaultClass::PowerLossOfAll => Some(self.crash_all()),
+            FaultClass::DeposeLeader => self.depose_leader(),
+            FaultClass::PauseClient | FaultClass::SlowReader => Some(self.trouble_client(class)),
+            _ => self.befall(class, id).then_some(Subject::Member(id)),
+        }
+    }
+
+    /// What happens to a member. Whether there was something to it.
+    fn befall(&mut self, class: FaultClass, id: usize) -> bool {
         match class {
             FaultClass::Kill => self.crash(id, Crash::Kill),
             FaultClass::PowerLoss => self.crash(id, Crash::PowerLoss),
-            FaultClass::PowerLossOfAll => {
-                for member in 0..self.members.len() {
-                    self.crash(member, Crash::PowerLoss);
-                }
-                true
-            }
             FaultClass::Pause => {
                 let until = self.now + self.a_while(900);
                 self.members[id].pause(until);
@@ -103,7 +125,6 @@ impl Tank {
             | FaultClass::IsolateOneWay
             | FaultClass::CutClient
             | FaultClass::Clog => self.trouble_links(class, id),
-            FaultClass::DeposeLeader => self.depose_leader(),
             FaultClass::Stall
             | FaultClass::SlowDisk
             | FaultClass::FailWrites
@@ -114,7 +135,7 @@ impl Tank {
             FaultClass::RotUp => self.rot_running(id, RotKind::Any),
             FaultClass::LostWrite => self.rot_running(id, RotKind::LostWrite),
             FaultClass::Misdirected => self.rot_running(id, RotKind::Misdirected),
-            FaultClass::RotDown => self.send_accident(id, Accident::Rot),
+            FaultClass::RotDown => self.await_unmarked(id),
             FaultClass::RotSlot => self.send_accident(id, Accident::RotSlot),
             FaultClass::LoseSegment => self.send_accident(id, Accident::LoseSegment),
             FaultClass::Wipe => self.send_accident(id, Accident::Wipe),
@@ -122,33 +143,21 @@ impl Tank {
             FaultClass::Foreign => self.mix_up(id),
             FaultClass::StaleBackup => self.send_backup(id),
             FaultClass::ClockJump | FaultClass::ClockDrift => self.trouble_clock(class, id),
-            FaultClass::PauseClient | FaultClass::SlowReader => self.trouble_client(class),
             FaultClass::CrashInCycle => self.crash_in_cycle(id),
             FaultClass::Stranger => self.hear_strangers(id),
+            // No single member's.
+            FaultClass::PowerLossOfAll
+            | FaultClass::DeposeLeader
+            | FaultClass::PauseClient
+            | FaultClass::SlowReader => false,
         }
     }
 
-    fn trouble_clock(&mut self, class: FaultClass, id: usize) -> bool {
-        if class == FaultClass::ClockDrift {
-            let rate = self.random.range(0..2 * DRIFT_MAX) as i64 - DRIFT_MAX as i64;
-            self.members[id].set_clock_rate(self.now, rate);
-            return true;
+    fn crash_all(&mut self) -> Subject {
+        for member in 0..self.members.len() {
+            self.crash(member, Crash::PowerLoss);
         }
-        let magnitude = 10_i64.pow(self.random.range(0..8) as u32);
-        let error = self.random.range(1..10) as i64 * magnitude * MILLISECOND;
-        let sign = if self.random.chance(0.5) { 1 } else { -1 };
-        self.members[id].set_clock(sign * error);
-        true
-    }
-
-    fn trouble_client(&mut self, class: FaultClass) -> bool {
-        let until = self.now + self.a_while(2_500);
-        let client = self.random.range(0..self.clients.len() as u64) as usize;
-        match class {
-            FaultClass::PauseClient => self.clients[client].pause(until),
-            _ => self.clients[client].read_nothing(until),
-        }
-        true
+        Subject::Members
     }
 
     fn crash_in_cycle(&mut self, id: usize) -> bool {
@@ -211,96 +220,6 @@ impl Tank {
         true
     }
 
-    fn cut(&mut self, from: SocketAddr, to: SocketAddr, until: Nanos) {
-        self.network.partition(from, to);
-        self.cuts.push((until, from, to));
-    }
-
-    /// Ends the cuts that are over.
-    pub(super) fn end_cuts(&mut self) {
-        let (now, network) = (self.now, &self.network);
-        self.cuts.retain(|(until, from, to)| {
-            if *until <= now {
-                network.heal_link(*from, *to);
-            }
-            *until > now
-        });
-    }
-
-    fn trouble_links(&mut self, class: FaultClass, id: usize) -> bool {
-        let until = self.now + self.a_while(1_200);
-        let count = self.members.len();
-        let own = self.members[id].member();
-        let both = [(true, true), (true, false), (false, true)];
-        let (outward, inward) = match class {
-            FaultClass::Cut | FaultClass::Isolate => (true, true),
-            FaultClass::CutClient => both[self.random.range(0..3) as usize],
-            _ => both[1 + self.random.range(0..2) as usize],
-        };
-        if class == FaultClass::CutClient {
-            let client = self.random.range(0..self.clients.len() as u64) as usize;
-            let client = self.clients[client].address();
-            let own = self.members[id].ingress();
-            self.cut_both((own, client), (outward, inward), until);
-            return true;
-        }
-        let is_of_all = matches!(class, FaultClass::Isolate | FaultClass::IsolateOneWay);
-        let other = (id + 1 + self.random.range(0..count as u64) as usize) % count;
-        for at in (0..count).filter(|at| *at != id && (is_of_all || *at == other)) {
-            let other = self.members[at].member();
-            if class == FaultClass::Clog {
-                self.network.clog(own, other, until);
-            } else {
-                self.cut_both((own, other), (outward, inward), until);
-            }
-        }
-        count > 1 && (is_of_all || other != id)
-    }
-
-    fn cut_both(
-        &mut self,
-        (one, other): (SocketAddr, SocketAddr),
-        (outward, inward): (bool, bool),
-        until: Nanos,
-    ) {
-        if outward {
-            self.cut(one, other, until);
-        }
-        if inward {
-            self.cut(other, one, until);
-        }
-    }
-
-    fn depose_leader(&mut self) -> bool {
-        let Some(id) = self.leader() else {
-            return false;
-        };
-        let until = self.now + self.random.range(1..4) as Nanos * ELECTION_TIMEOUT_NS;
-        let own = self.members[id].member();
-        for at in (0..self.members.len()).filter(|at| *at != id) {
-            let other = self.members[at].member();
-            self.cut_both((own, other), (true, true), until);
-        }
-        self.members.len() > 1
-    }
-
-    fn trouble_disk(&mut self, class: FaultClass, id: usize) -> bool {
-        let until = self.now + self.a_long_while(1_000);
-        let count = self.random.range(1..4) as u32;
-        let is_slow = self.random.chance(0.5);
-        let member = &mut self.members[id];
-        match class {
-            FaultClass::Stall => member.stall_disk(until),
-            FaultClass::SlowDisk => member.slow_disk(is_slow),
-            FaultClass::FailWrites => member.fail_writes(count),
-            FaultClass::FailReads => member.fail_reads(count),
-            FaultClass::SpoilReads => member.spoil_reads(count),
-            FaultClass::FailPreparation => member.fail_preparation(),
-            _ => member.fill_disk(until),
-        }
-        true
-    }
-
     /// Rot under a member that runs: nobody sees it before it reads there.
     fn rot_running(&mut self, id: usize, kind: RotKind) -> bool {
         self.note_repairs();
@@ -326,15 +245,47 @@ impl Tank {
     /// The member goes down, and before it starts again this happens to its directory: counted
     /// when it does.
     fn send_accident(&mut self, id: usize, accident: Accident) -> bool {
-        // Damage above the mark is judged by those whose host lives.
-        let is_marked = self.members[id].is_marked();
-        let crash = match accident {
-            Accident::Rot if !is_marked => Crash::Kill,
-            _ => self.any_crash(),
-        };
+        let crash = self.any_crash();
         self.crash(id, crash);
-        self.members[id].await_accident(accident);
+        let draw = self.random.next_u64() as u32;
+        self.members[id].await_accident(accident, draw);
         false
+    }
+
+    /// The log will rot while the member is down. It goes down at a moment at which some of its log
+    /// is above its mark, if one comes soon: only then can that part rot.
+    fn await_unmarked(&mut self, id: usize) -> bool {
+        let until = self.now + UNMARKED_WITHIN_NS;
+        let draw = self.random.next_u64() as u32;
+        self.awaiting_unmarked.push((until, id, draw));
+        false
+    }
+
+    /// Members whose moment has come go down for their log to rot.
+    pub(super) fn end_unmarked(&mut self) {
+        let committed = self.oracle.committed() as i64;
+        let (now, members) = (self.now, &self.members);
+        let is_due = |(until, id, _): &mut (Nanos, usize, u32)| {
+            *until <= now || members[*id].unmarked_below(committed) >= UNMARKED_BYTES
+        };
+        for (until, id, draw) in self
+            .awaiting_unmarked
+            .extract_if(.., is_due)
+            .collect::<Vec<_>>()
+        {
+            self.attention.alarm();
+            self.with_draw(draw, |tank| {
+                // Damage above the mark is judged by those whose host lives.
+                let crash = if now < until {
+                    Crash::Kill
+                } else {
+                    tank.any_crash()
+                };
+                tank.crash(id, crash);
+                let draw = tank.random.next_u64() as u32;
+                tank.members[id].await_accident(Accident::Rot, draw);
+            });
+        }
     }
 
     fn mix_up(&mut self, id: usize) -> bool {
@@ -386,10 +337,10 @@ impl Tank {
             if !self.members[id].is_due_to_start(self.now) {
                 continue;
             }
-            if let Some(accident) = self.members[id].take_accident()
-                && self.suffer(id, accident)
+            if let Some((accident, draw)) = self.members[id].take_accident()
+                && self.with_draw(draw, |tank| tank.suffer(id, accident))
             {
-                self.note_fault(id, accident.class());
+                self.note_fault(Subject::Member(id), accident.class());
             }
             let mark = self.members[id].disk().durable_mark();
             self.members[id].check_end(mark)?;

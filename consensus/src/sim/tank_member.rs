@@ -92,7 +92,7 @@ pub struct TankMember {
     last_life: Option<LastLife>,
     promise: MarkPromise,
     /// Before the next start this happens to the directory.
-    accident: Option<Accident>,
+    accident: Option<(Accident, u32)>,
     /// The next start ends in this changing cold operation.
     crash_in_start: Option<(u64, Crash)>,
     /// It is about to be started on another member's directory.
@@ -311,12 +311,12 @@ impl TankMember {
     }
 
     /// What happens to its directory before its next start.
-    pub fn await_accident(&mut self, accident: Accident) {
-        self.accident = Some(accident);
+    pub fn await_accident(&mut self, accident: Accident, draw: u32) {
+        self.accident = Some((accident, draw));
     }
 
     /// What happens to its directory now.
-    pub const fn take_accident(&mut self) -> Option<Accident> {
+    pub const fn take_accident(&mut self) -> Option<(Accident, u32)> {
         self.accident.take()
     }
 

@@ -77,6 +77,7 @@ impl Tank {
         }
         if with_faults {
             self.inject();
+            self.end_unmarked();
             self.restart_clients();
         }
         self.end_cuts();

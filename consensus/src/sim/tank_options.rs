@@ -1,5 +1,7 @@
 //! What a run of the node tank is asked to do, what it did, and what it may find.
 
+use core::fmt;
+
 use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{Nanos, SECOND};
 
@@ -30,9 +32,6 @@ pub struct TankOptions {
     pub planted: Option<PlantedFault>,
 }
 
-/// One run of so many has responses that leave at once, and one a member without syncs.
-const ODD_MODE_SEEDS: u64 = 16;
-
 impl Default for TankOptions {
     fn default() -> Self {
         Self {
@@ -56,19 +55,6 @@ impl TankOptions {
             diverging: self.diverging || fault == PlantedFault::ResponsesNotCompared,
             ..self
         }
-    }
-
-    /// What the run of `seed` has where it was not asked for: in one of so many, responses leave
-    /// at once, or a member runs without syncs.
-    #[must_use]
-    pub fn drawn(&self, seed: u64) -> Self {
-        let may_draw = self.fault_phase_ns > 0;
-        let mut drawn = *self;
-        if may_draw && seed % ODD_MODE_SEEDS == 5 {
-            drawn.responses = ResponsesMode::Direct;
-        }
-        drawn.unsynced |= may_draw && seed % ODD_MODE_SEEDS == 11;
-        drawn
     }
 
     /// A long run: ten times as many requests, and as much time for faults.
@@ -146,10 +132,31 @@ pub struct TankViolation {
 pub struct FaultMark {
     /// Virtual time.
     pub time: Nanos,
-    /// The member it was meant for.
-    pub member: usize,
+    /// Whom it befell.
+    pub subject: Subject,
     /// Its class.
     pub class: FaultClass,
+}
+
+/// Whom a fault befell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A member.
+    Member(usize),
+    /// All members.
+    Members,
+    /// A client.
+    Client(usize),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(id) => write!(f, "member {id}"),
+            Self::Members => f.write_str("all members"),
+            Self::Client(id) => write!(f, "client {id}"),
+        }
+    }
 }
 
 /// Faults told with a violation.
@@ -158,8 +165,8 @@ const TOLD_MAX: usize = 24;
 fn told(faults: &[FaultMark]) -> String {
     let newest = &faults[faults.len().saturating_sub(TOLD_MAX)..];
     let lines = newest.iter().map(|fault| {
-        let (time, member, name) = (fault.time, fault.member, fault.class.name());
-        format!("\n  at {time:>12} ns, member {member}: {name}")
+        let (time, subject, name) = (fault.time, fault.subject, fault.class.name());
+        format!("\n  at {time:>12} ns, {subject}: {name}")
     });
     lines.collect()
 }

@@ -2,6 +2,9 @@
 //!
 //! Swarm: most classes are on in half of the seeds, so that some runs have few and those few alone.
 //! A class that is on happens again and again, at a rate of its own that is drawn log-uniformly.
+//! All of it is drawn before the run, as a list of decisions.
+
+use std::collections::VecDeque;
 
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -149,6 +152,12 @@ impl FaultClass {
         Self::Stranger,
     ];
 
+    /// The class of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
     /// What reports call it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -226,55 +235,54 @@ impl FaultClass {
 /// One in so many runs has no faults but those of the network.
 const QUIET_SEEDS: u64 = 32;
 
+/// Nothing happens before.
+const FIRST_FAULT_NS: Nanos = 20 * MILLISECOND;
+
 /// One in so many runs may lose a majority of its directories.
 const LOST_SEEDS: u64 = 25;
 
-#[derive(Clone, Copy, Debug)]
-struct Schedule {
-    class: FaultClass,
-    interval: Nanos,
-    next: Nanos,
+/// A fault that is to happen: all that is drawn for it, so that it stays what it is whatever else
+/// happens in the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Virtual time.
+    pub at: Nanos,
+    /// Its class.
+    pub class: FaultClass,
+    /// Whom it is meant for, where it is meant for a member.
+    pub target: Target,
+    /// Decides everything else about it: how long, where, which client.
+    pub draw: u32,
 }
 
-/// The faults of a run.
+/// The member that a fault is meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Whoever leads then; any member while there is no leader.
+    Leader,
+    /// This one.
+    Member(usize),
+}
+
+/// Draws what happens in a run.
 #[derive(Debug)]
-pub struct FaultPlan {
-    schedules: Vec<Schedule>,
+pub struct FaultDraw {
     random: Prng,
     leader_bias: f64,
     may_lose_all: bool,
+    is_quiet: bool,
 }
 
-impl FaultPlan {
-    /// Draws the plan of a run.
+impl FaultDraw {
+    /// Draws the temper of a run.
     #[must_use]
-    pub fn draw(mut random: Prng) -> Self {
-        let mut schedules = Vec::new();
-        let is_quiet = random.range(0..QUIET_SEEDS) == 0;
-        for class in FaultClass::ALL {
-            let is_on = random.chance(class.probability());
-            let interval = draw_interval(class, &mut random);
-            if is_on && !is_quiet {
-                let next = interval.min(random.exponential(interval as u64) as Nanos);
-                schedules.push(Schedule {
-                    class,
-                    interval,
-                    next: next.max(20 * MILLISECOND),
-                });
-            }
-        }
+    pub fn new(mut random: Prng) -> Self {
         Self {
-            schedules,
             leader_bias: [0.2, 0.6, 0.9][random.range(0..3) as usize],
             may_lose_all: random.range(0..LOST_SEEDS) == 0,
+            is_quiet: random.range(0..QUIET_SEEDS) == 0,
             random,
         }
-    }
-
-    /// Probability that a fault of a member is meant for the leader.
-    #[must_use]
-    pub const fn leader_bias(&self) -> f64 {
-        self.leader_bias
     }
 
     /// Whether more directories may be lost than the cluster can survive.
@@ -283,18 +291,65 @@ impl FaultPlan {
         self.may_lose_all
     }
 
+    /// What happens to `members` members until `end`, in order.
+    #[must_use]
+    pub fn decisions(&mut self, members: usize, end: Nanos) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        for class in FaultClass::ALL {
+            let mut random = self.random.fork();
+            let is_on = random.chance(class.probability());
+            let interval = draw_interval(class, &mut random);
+            let pause = |random: &mut Prng| random.exponential(interval as u64) as Nanos;
+            let mut at = interval.min(pause(&mut random)).max(FIRST_FAULT_NS);
+            while is_on && !self.is_quiet && at < end {
+                decisions.push(Decision {
+                    at,
+                    class,
+                    target: draw_target(members, self.leader_bias, &mut random),
+                    draw: random.next_u64() as u32,
+                });
+                at += pause(&mut random).max(MILLISECOND);
+            }
+        }
+        decisions.sort_by_key(|decision| decision.at);
+        decisions
+    }
+}
+
+fn draw_target(members: usize, leader_bias: f64, random: &mut Prng) -> Target {
+    let member = random.range(0..members as u64) as usize;
+    if random.chance(leader_bias) {
+        Target::Leader
+    } else {
+        Target::Member(member)
+    }
+}
+
+/// The faults of a run that are still to happen.
+#[derive(Debug)]
+pub struct FaultPlan {
+    decisions: VecDeque<Decision>,
+}
+
+impl FaultPlan {
+    /// These, whose times do not decrease.
+    #[must_use]
+    pub fn new(decisions: &[Decision]) -> Self {
+        Self {
+            decisions: decisions.iter().copied().collect(),
+        }
+    }
+
     /// When the next fault is due.
     #[must_use]
     pub fn next(&self) -> Option<Nanos> {
-        self.schedules.iter().map(|schedule| schedule.next).min()
+        self.decisions.front().map(|decision| decision.at)
     }
 
     /// A fault that is due.
-    pub fn take(&mut self, now: Nanos) -> Option<FaultClass> {
-        let due = self.schedules.iter_mut().find(|s| s.next <= now)?;
-        let pause = self.random.exponential(due.interval as u64) as Nanos;
-        due.next = now + pause.max(MILLISECOND);
-        Some(due.class)
+    pub fn take(&mut self, now: Nanos) -> Option<Decision> {
+        self.next().filter(|at| *at <= now)?;
+        self.decisions.pop_front()
     }
 }
 

@@ -3,11 +3,14 @@
 
 use std::fmt::Write as _;
 use std::ops::{ControlFlow, Range};
+use std::path::Path;
 use std::time::Instant;
 
+use lockstep_consensus::sim::tank::TankSetup;
 use lockstep_consensus::sim::{Broken, PlantedFault, Sighting};
 
 use super::seeds::{Tank, Trial, on_all_cores};
+use super::shrinking::shrink_to;
 use crate::outcome::Outcome;
 
 /// Faults to plant.
@@ -64,8 +67,17 @@ fn search(
 }
 
 /// Every fault must be found within the seeds given by each of the simulators that has the parts
-/// in which it is planted. Prints one line for each.
-pub fn find_all(tanks: &[Tank], seeds: &Range<u64>, faults: &PlantedFaults) -> Outcome {
+/// in which it is planted. Prints one line for each. The run of the node tank that shows a single
+/// fault is made small and written to `shrink`.
+pub fn find_all(
+    tanks: &[Tank],
+    seeds: &Range<u64>,
+    faults: &PlantedFaults,
+    shrink: Option<&Path>,
+) -> Outcome {
+    if shrink.is_some() && faults.0.len() > 1 {
+        return Outcome::usage("--shrink: plant one fault, not all");
+    }
     let mut missed = String::new();
     for fault in &faults.0 {
         if !tanks.iter().any(|tank| tank.has_parts_for(*fault)) {
@@ -91,6 +103,11 @@ pub fn find_all(tanks: &[Tank], seeds: &Range<u64>, faults: &PlantedFaults) -> O
             if faults.0.len() == 1 {
                 println!("  {}: {}", fault.what(), broken.what);
             }
+            match shrink.map(|path| make_small(path, *tank, *fault, seed)) {
+                Some(Ok(told)) => println!("  {told}"),
+                Some(Err(problem)) => return Outcome::failed(problem),
+                None => {}
+            }
         }
     }
     if missed.is_empty() {
@@ -98,6 +115,15 @@ pub fn find_all(tanks: &[Tank], seeds: &Range<u64>, faults: &PlantedFaults) -> O
     } else {
         let count = seeds.end - seeds.start;
         Outcome::failed(format!("not found within {count} seeds:{missed}"))
+    }
+}
+
+/// Writes the run of the node tank that shows `fault` at `seed`, made small.
+fn make_small(path: &Path, tank: Tank, fault: PlantedFault, seed: u64) -> Result<String, String> {
+    let is_planted = true;
+    match tank.options(Some(Trial { fault, is_planted })) {
+        Some(options) => shrink_to(path, &TankSetup::draw(seed, &options)),
+        None => Ok("runs of the core tank cannot be made small".to_owned()),
     }
 }
 

@@ -57,12 +57,10 @@ impl Tank {
     /// # Errors
     /// The rule that was broken; a failed assertion is a broken rule.
     pub fn run(self, seed: u64, trial: Option<Trial>) -> Result<SeedReport, SeedViolation> {
-        let planted = trial.filter(|trial| trial.is_planted);
-        let planted = planted.map(|trial| trial.fault);
-        match self {
-            Self::Core => {
+        match self.options(trial) {
+            None => {
                 let options = CoreTankOptions {
-                    planted,
+                    planted: planted(trial),
                     ..CoreTankOptions::default()
                 };
                 let report = core_tank::run(seed, &options).map_err(|v| SeedViolation {
@@ -71,14 +69,7 @@ impl Tank {
                 })?;
                 Ok((report.event_hash, None))
             }
-            Self::Node { is_full } => {
-                let size = if is_full {
-                    TankOptions::full()
-                } else {
-                    TankOptions::default()
-                };
-                let size = trial.map_or(size, |trial| size.made_for(trial.fault));
-                let options = TankOptions { planted, ..size };
+            Some(options) => {
                 let report = tank::run(seed, &options).map_err(|v| SeedViolation {
                     text: v.to_string(),
                     broken: v.broken,
@@ -88,6 +79,20 @@ impl Tank {
         }
     }
 
+    /// What the node tank is asked to do; nothing where this is the other one.
+    pub fn options(self, trial: Option<Trial>) -> Option<TankOptions> {
+        let size = match self {
+            Self::Core => return None,
+            Self::Node { is_full: true } => TankOptions::full(),
+            Self::Node { is_full: false } => TankOptions::default(),
+        };
+        let size = trial.map_or(size, |trial| size.made_for(trial.fault));
+        Some(TankOptions {
+            planted: planted(trial),
+            ..size
+        })
+    }
+
     /// Whether this simulator has the parts in which the fault is planted.
     pub const fn has_parts_for(self, fault: PlantedFault) -> bool {
         match self {
@@ -95,6 +100,11 @@ impl Tank {
             Self::Node { .. } => fault.is_of_node(),
         }
     }
+}
+
+fn planted(trial: Option<Trial>) -> Option<PlantedFault> {
+    let trial = trial.filter(|trial| trial.is_planted);
+    trial.map(|trial| trial.fault)
 }
 
 /// Does `work` for each of `seeds` on all cores, each on one of them, up to the first at which it

@@ -173,11 +173,11 @@ impl TankMember {
         self.last_life.map(|life| life.crash)
     }
 
-    /// Whether its mark covers all that it has durably.
+    /// How much of its log below `limit` its mark does not cover; nothing while it is down.
     #[must_use]
-    pub fn is_marked(&self) -> bool {
-        let mark = self.disk.durable_mark();
-        mark.is_some_and(|mark| mark.position >= self.held())
+    pub fn unmarked_below(&self, limit: Position) -> Position {
+        let mark = self.node().and_then(|_| self.disk.durable_mark());
+        mark.map_or(0, |mark| self.held().min(limit) - mark.position)
     }
 
     /// Something has happened to its directory.

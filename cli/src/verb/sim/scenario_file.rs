@@ -1,0 +1,327 @@
+//! Scenario files: one run of the node tank as text, as `--shrink` writes them and `--scenario`
+//! repeats them.
+
+use std::path::Path;
+
+use lockstep_consensus::config::ResponsesMode;
+use lockstep_consensus::sim::PlantedFault;
+use lockstep_consensus::sim::tank::{Decision, FaultClass, Load, TankSetup, Target};
+use lockstep_transport::sim::LinkProfile;
+use lockstep_transport::time::Nanos;
+use serde::{Deserialize, Serialize};
+
+/// Version of the format.
+const VERSION: u32 = 1;
+
+const LEADER: &str = "leader";
+
+/// A scenario as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScenarioText {
+    version: u32,
+    seed: u64,
+    /// Name of the rule that it breaks, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaks: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planted: Option<String>,
+    members: usize,
+    responses: ResponsesText,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diverging_member: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diverging_request: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsynced_member: Option<usize>,
+    slow_service: bool,
+    writes_seen_late: bool,
+    first_start_ns: Nanos,
+    may_lose_all: bool,
+    fault_phase_ns: Nanos,
+    network: NetworkText,
+    load: LoadText,
+    #[serde(default)]
+    fault: Vec<FaultText>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ResponsesText {
+    Replicated,
+    Direct,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetworkText {
+    delay_ns: Nanos,
+    jitter_ns: Nanos,
+    loss: f64,
+    duplicate: f64,
+    late_ns: Nanos,
+    reorder: f64,
+    corrupt: f64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoadText {
+    clients: u64,
+    requests: i64,
+    window: i64,
+    padded: f64,
+    pause_ns: Nanos,
+    wave_ns: Nanos,
+    restarts: u32,
+    may_expire: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultText {
+    at_ns: Nanos,
+    class: String,
+    /// "leader", or the number of a member.
+    member: String,
+    draw: u32,
+}
+
+/// The text of `setup`, which breaks the rule called `breaks`.
+///
+/// # Errors
+/// A sentence: what of it cannot be written.
+pub fn to_text(setup: &TankSetup, breaks: &str) -> Result<String, String> {
+    let faults = setup.faults.iter().map(|fault| FaultText {
+        at_ns: fault.at,
+        class: fault.class.name().to_owned(),
+        member: match fault.target {
+            Target::Leader => LEADER.to_owned(),
+            Target::Member(id) => id.to_string(),
+        },
+        draw: fault.draw,
+    });
+    let text = ScenarioText {
+        version: VERSION,
+        seed: setup.seed,
+        breaks: Some(breaks.to_owned()),
+        planted: setup.planted.map(|fault| fault.name().to_owned()),
+        members: setup.members,
+        responses: match setup.responses {
+            ResponsesMode::Replicated => ResponsesText::Replicated,
+            ResponsesMode::Direct => ResponsesText::Direct,
+        },
+        diverging_member: setup.diverging.map(|(member, _)| member),
+        diverging_request: setup.diverging.map(|(_, request)| request),
+        unsynced_member: setup.unsynced,
+        slow_service: setup.is_slow,
+        writes_seen_late: setup.is_seen_late,
+        first_start_ns: setup.first_start_ns,
+        may_lose_all: setup.may_lose_all,
+        fault_phase_ns: setup.fault_phase_ns,
+        network: network_text(&setup.network),
+        load: load_text(&setup.load),
+        fault: faults.collect(),
+    };
+    let body = toml::to_string(&text).map_err(|error| error.to_string())?;
+    Ok(format!(
+        "# A run of the node tank. Repeat with: lockstep sim --scenario FILE\n{body}"
+    ))
+}
+
+const fn network_text(network: &LinkProfile) -> NetworkText {
+    let LinkProfile {
+        delay_ns,
+        jitter_ns,
+        loss,
+        duplicate,
+        late_ns,
+        reorder,
+        corrupt,
+    } = *network;
+    NetworkText {
+        delay_ns,
+        jitter_ns,
+        loss,
+        duplicate,
+        late_ns,
+        reorder,
+        corrupt,
+    }
+}
+
+const fn load_text(load: &Load) -> LoadText {
+    let Load {
+        clients,
+        requests,
+        window,
+        padded,
+        pause_ns,
+        wave_ns,
+        restarts,
+        may_expire,
+    } = *load;
+    LoadText {
+        clients,
+        requests,
+        window,
+        padded,
+        pause_ns,
+        wave_ns,
+        restarts,
+        may_expire,
+    }
+}
+
+/// Reads a scenario file.
+///
+/// # Errors
+/// A sentence with the file, the problem and what would be right.
+pub fn read(path: &Path) -> Result<TankSetup, String> {
+    #[allow(clippy::disallowed_methods, reason = "shell: reads what was asked for")]
+    let text = std::fs::read_to_string(path);
+    let place = path.display();
+    let text = text.map_err(|error| {
+        format!("cannot read {place}: {error}; give a file that lockstep sim --shrink wrote")
+    })?;
+    from_text(&text).map_err(|problem| format!("{place}: {problem}"))
+}
+
+/// The setup that `text` describes.
+///
+/// # Errors
+/// A sentence: what is wrong with it.
+pub fn from_text(text: &str) -> Result<TankSetup, String> {
+    let text: ScenarioText = toml::from_str(text).map_err(|error| error.to_string())?;
+    if text.version != VERSION {
+        let found = text.version;
+        return Err(format!(
+            "version is {found}, and this lockstep reads version {VERSION}"
+        ));
+    }
+    let faults: Result<Vec<Decision>, String> = text.fault.iter().map(decision).collect();
+    let setup = TankSetup {
+        seed: text.seed,
+        planted: text.planted.as_deref().map(planted).transpose()?,
+        members: text.members,
+        responses: match text.responses {
+            ResponsesText::Replicated => ResponsesMode::Replicated,
+            ResponsesText::Direct => ResponsesMode::Direct,
+        },
+        diverging: text.diverging_member.zip(text.diverging_request),
+        unsynced: text.unsynced_member,
+        is_slow: text.slow_service,
+        is_seen_late: text.writes_seen_late,
+        first_start_ns: text.first_start_ns,
+        may_lose_all: text.may_lose_all,
+        network: network(&text.network),
+        load: load(&text.load),
+        fault_phase_ns: text.fault_phase_ns,
+        faults: faults?,
+    };
+    match setup.problem() {
+        Some(problem) => Err(format!("no run can be made of this; it must be {problem}")),
+        None => Ok(setup),
+    }
+}
+
+fn planted(name: &str) -> Result<PlantedFault, String> {
+    let mut all = PlantedFault::ALL.into_iter();
+    let named = all.find(|fault| fault.name() == name && fault.is_of_node());
+    named.ok_or_else(|| format!("planted: the node tank has no fault called \"{name}\""))
+}
+
+fn decision(fault: &FaultText) -> Result<Decision, String> {
+    let class = FaultClass::named(&fault.class)
+        .ok_or_else(|| format!("there is no class of faults called \"{}\"", fault.class))?;
+    let target = match fault.member.as_str() {
+        LEADER => Target::Leader,
+        member => Target::Member(member.parse().map_err(|_| {
+            format!("member = \"{member}\": the number of a member, or \"{LEADER}\"")
+        })?),
+    };
+    Ok(Decision {
+        at: fault.at_ns,
+        class,
+        target,
+        draw: fault.draw,
+    })
+}
+
+const fn network(text: &NetworkText) -> LinkProfile {
+    let NetworkText {
+        delay_ns,
+        jitter_ns,
+        loss,
+        duplicate,
+        late_ns,
+        reorder,
+        corrupt,
+    } = *text;
+    LinkProfile {
+        delay_ns,
+        jitter_ns,
+        loss,
+        duplicate,
+        late_ns,
+        reorder,
+        corrupt,
+    }
+}
+
+const fn load(text: &LoadText) -> Load {
+    let LoadText {
+        clients,
+        requests,
+        window,
+        padded,
+        pause_ns,
+        wave_ns,
+        restarts,
+        may_expire,
+    } = *text;
+    Load {
+        clients,
+        requests,
+        window,
+        padded,
+        pause_ns,
+        wave_ns,
+        restarts,
+        may_expire,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_consensus::sim::tank::TankOptions;
+
+    use super::*;
+
+    #[test]
+    fn a_setup_survives_its_text() {
+        for seed in [0, 3, 77, i64::MAX as u64] {
+            let mut setup = TankSetup::draw(seed, &TankOptions::default());
+            setup.planted = Some(PlantedFault::AckBeforeFsync);
+            setup.diverging = Some((0, 5));
+            let text = to_text(&setup, "C1 durable quorum").unwrap();
+            assert_eq!(from_text(&text), Ok(setup), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        let setup = TankSetup::draw(3, &TankOptions::default());
+        let good = to_text(&setup, "C1 durable quorum").unwrap();
+        let refusal = |from: &str, to: &str| {
+            assert!(good.contains(from), "{good}");
+            from_text(&good.replace(from, to)).unwrap_err()
+        };
+        assert!(refusal("version = 1", "version = 2").contains("reads version 1"));
+        assert!(refusal("seed = 3", "sed = 3").contains("sed"));
+        assert!(refusal("draw = ", "draw = -").contains("invalid value"));
+        assert!(refusal("members = ", "members = 9").contains("members: 1 to 7"));
+        let class = setup.faults[0].class.name();
+        assert!(refusal(class, "gremlins").contains("gremlins"));
+    }
+}
