@@ -25,6 +25,14 @@ fn no_seed_breaks_a_rule_and_every_cluster_heals() {
 }
 
 #[test]
+fn in_some_seeds_positions_grow_beyond_32_bits() {
+    let options = CoreTankOptions::default();
+    let ends = (0..40).map(|seed| run(seed, &options).unwrap().end);
+    let far = ends.filter(|end| *end > 1 << 33).count();
+    assert!((4..20).contains(&far), "{far} of 40 logs end above 8 GiB");
+}
+
+#[test]
 fn the_same_seed_is_the_same_run() {
     let options = CoreTankOptions::default();
     let mut hashes = Vec::new();

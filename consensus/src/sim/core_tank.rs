@@ -35,6 +35,9 @@ const PROGRESS_ENTRIES: usize = 8;
 /// Uncommitted bytes above which a simulated leader takes no more entries.
 const UNCOMMITTED_MAX: Position = 16 * 1024;
 
+/// Some entries of that length, and positions need more than 31 bits, then more than 32.
+const LONG_STRETCH: Position = 1 << 22;
+
 /// Events a run may have: a hundred times the usual number. More is a livelock.
 const EVENTS_MAX: u64 = 4_000_000;
 
@@ -70,6 +73,8 @@ pub struct CoreTankReport {
     pub elections: u64,
     /// Entries committed.
     pub commits: u64,
+    /// End of the longest log.
+    pub end: Position,
 }
 
 /// A broken rule.
@@ -126,6 +131,8 @@ struct FaultPlan {
     interval_mean_ns: u64,
     /// Mean time between entries offered to a leader, ns.
     offer_mean_ns: u64,
+    /// Entries are so many times as long as they need be: positions grow beyond 32 bits.
+    stretch: Position,
     /// The one member whose disk may lose what it acknowledged: with a quorum of other good
     /// copies, no loss is allowed all the same.
     damaged_member: Option<MemberId>,
@@ -167,6 +174,7 @@ impl FaultPlan {
             interval_mean_ns: 5_000_000 << prng.range(0..6),
             offer_mean_ns: 400_000 << prng.range(0..5),
             damaged_member: is_damaging.then(|| prng.range(0..members as u64) as MemberId),
+            stretch: if prng.chance(0.25) { LONG_STRETCH } else { 1 },
         }
     }
 
@@ -254,6 +262,12 @@ impl CoreTank {
             events: self.events,
             elections: self.oracle.elections() as u64,
             commits: self.oracle.commits() as u64,
+            end: self
+                .nodes
+                .iter()
+                .map(|node| node.log.end())
+                .max()
+                .unwrap_or(0),
         }
     }
 
@@ -370,16 +384,20 @@ impl CoreTank {
     }
 
     fn offer(&mut self) {
+        let stretch = self.plan.stretch;
         for index in 0..self.nodes.len() {
             let node = &mut self.nodes[index];
             let commit = node.module.as_ref().map_or(0, ConsensusModule::commit);
             let is_paused = node.paused_until > self.net.now;
-            if !node.is_leading() || is_paused || node.log.end() - commit > UNCOMMITTED_MAX {
+            if !node.is_leading()
+                || is_paused
+                || node.log.end() - commit > UNCOMMITTED_MAX * stretch
+            {
                 continue;
             }
             for _ in 0..=self.net.prng.range(0..3) {
                 let length = (1 + self.net.prng.range(0..10)) as usize * FRAME_ALIGNMENT;
-                node.offer(length as Position, &mut self.net);
+                node.offer(length as Position * stretch, &mut self.net);
             }
         }
         let time = self.net.now + self.net.prng.exponential(self.plan.offer_mean_ns) as Nanos;
