@@ -180,6 +180,25 @@ impl<S: ClusteredService> SimCluster<S> {
         }
     }
 
+    /// Runs everything until it is so. Returns how long that took.
+    ///
+    /// # Panics
+    /// Where it is not so within `limit`, or the watch sees a rule broken.
+    #[track_caller]
+    pub fn run_until(&mut self, limit: Nanos, is_so: impl Fn(&Self) -> bool) -> Nanos {
+        let begun = self.now;
+        while !is_so(self) {
+            if self.now - begun >= limit {
+                self.fail(&format!(
+                    "it should be so within {} ms",
+                    limit / MILLISECOND
+                ));
+            }
+            self.run(STEP_NS);
+        }
+        self.now - begun
+    }
+
     #[track_caller]
     fn look(&mut self, id: usize) {
         if let Err(broken) = self.watch.look(id, &self.hosts, &self.setup) {

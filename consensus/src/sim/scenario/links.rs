@@ -3,7 +3,6 @@
 use lockstep_service::clustered_service::ClusteredService;
 
 use super::SimCluster;
-use super::client::client_address;
 
 impl<S: ClusteredService> SimCluster<S> {
     /// Nothing passes between two members.
@@ -29,7 +28,7 @@ impl<S: ClusteredService> SimCluster<S> {
     pub fn deafen_client(&mut self, client: usize, member: usize) {
         self.note(format!("client {client} does not hear member {member}"));
         let from = self.setup.cluster.members[member].ingress;
-        self.network.partition(from, client_address(client));
+        self.network.partition(from, self.clients[client].address);
     }
 
     /// Everything passes again.

@@ -15,6 +15,7 @@
 pub mod boot;
 mod builder;
 mod client;
+mod clients;
 mod cluster;
 mod damage;
 mod expectations;
