@@ -157,11 +157,12 @@ fn a_member_whose_service_diverges_stops_and_no_client_sees_its_answer() {
     assert!((15..=30).contains(&diverged), "{diverged} members stopped");
 }
 
-/// Within so many seeds each fault must show.
-const PLANTED_SEEDS: u64 = 128;
+/// Within these seeds each fault must show. The rarest does in one of fifty: that it does not in so
+/// many, whatever becomes of the order in which runs draw, is one chance in three thousand.
+const PLANTED_SEEDS: core::ops::Range<u64> = 1000..1400;
 
 fn expect_found(planted: PlantedFault) {
-    let found = (0..PLANTED_SEEDS).any(|seed| {
+    let found = { PLANTED_SEEDS }.any(|seed| {
         let sighting = planted.look_for(|is_planted| {
             let options = TankOptions {
                 planted: is_planted.then_some(planted),
@@ -173,7 +174,7 @@ fn expect_found(planted: PlantedFault) {
     });
     assert!(
         found,
-        "{} was not found in {PLANTED_SEEDS} seeds",
+        "{} was not found in seeds {PLANTED_SEEDS:?}",
         planted.name()
     );
 }
@@ -187,8 +188,12 @@ fn disks_that_lie_are_found() {
 }
 
 #[test]
-fn a_start_that_takes_the_wrong_end_of_its_log_is_found() {
+fn what_a_cut_leaves_behind_is_found() {
     expect_found(PlantedFault::NoEraseAfterTruncation);
+}
+
+#[test]
+fn a_start_that_takes_damage_for_the_end_of_its_log_is_found() {
     expect_found(PlantedFault::DamageAboveMarkIgnored);
 }
 
