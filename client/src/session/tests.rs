@@ -257,6 +257,27 @@ fn a_lost_leader_is_followed_by_attempts_to_resume() {
 }
 
 #[test]
+fn pauses_double_while_nobody_knows_a_leader_up_to_a_bound() {
+    let mut session = Session::new(&config(), &ClientIdentity::of_seed(1));
+    let first = config().connect_timeout_ns / PAUSE_DIVISOR;
+    let mut now = 0;
+    for times in [2, 4, 8, 8] {
+        session.tick(now);
+        session.on_request_sent(now);
+        let mut answer = event(&session, EventCode::Redirect);
+        answer.leader_member_id = -1;
+        assert_eq!(session.on_event(now, 0, &answer), SessionChange::Moved);
+        let deadline = session.deadline().unwrap();
+        let pause = deadline - now;
+        assert!(
+            (times * first..times * first * 5 / 4).contains(&pause),
+            "{pause} is not {times} times {first}"
+        );
+        now = deadline;
+    }
+}
+
+#[test]
 fn an_answer_to_another_attempt_changes_nothing() {
     let mut session = in_state("AwaitingOk");
     let mut late = event(&session, EventCode::Ok);
@@ -313,6 +334,7 @@ fn the_reason_of_a_close_is_told() {
         (b"TIMEOUT".as_slice(), CloseReason::Expired),
         (b"SEQUENCE_GAP", CloseReason::SequenceGap),
         (b"session expired", CloseReason::Expired),
+        (b"CLIENT_ACTION", CloseReason::ByClient),
         (b"RETENTION", CloseReason::ByCluster),
     ];
     for (detail, reason) in reasons {
