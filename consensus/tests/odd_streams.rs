@@ -6,10 +6,11 @@ mod crowd;
 
 use core::net::SocketAddr;
 
-use crowd::{Crowd, address};
+use crowd::Cluster;
 use lockstep_client::protocol::{ConnectRequest, EGRESS_STREAM_ID, INGRESS_STREAM_ID};
 use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::boot::address;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, PlainSeal, frames};
 use lockstep_transport::position::{Geometry, Position};
@@ -36,10 +37,10 @@ fn stream(messages: &[&[u8]]) -> Vec<Vec<u8>> {
     all.map(|frame| frame.bytes().to_vec()).collect()
 }
 
-fn connect_message(crowd: &Crowd) -> Vec<u8> {
+fn connect_message(cluster: &Cluster) -> Vec<u8> {
     let connect = ConnectRequest {
         correlation_id: 1,
-        cluster_id: cluster_id(&crowd.cluster.name),
+        cluster_id: cluster_id(&cluster.setup.cluster.name),
         nonce: 77,
         resume_session: -1,
         resume_token: 0,
@@ -58,30 +59,25 @@ fn connect_message(crowd: &Crowd) -> Vec<u8> {
 }
 
 /// One member, and somebody who set up an ingress stream there.
-fn scene() -> (Crowd, SimPort, SocketAddr) {
-    let mut crowd = Crowd::new(1, 8, 10 * SECOND);
-    crowd.run(SECOND);
-    let to = crowd.cluster.members[0].ingress;
-    let mut stranger = crowd.network.port(address(200, 1));
+fn scene() -> (Cluster, SimPort, SocketAddr) {
+    let cluster = crowd::led(1, 8, 10 * SECOND);
+    let to = cluster.setup.cluster.members[0].ingress;
+    let mut stranger = cluster.network.port(address(200, 1));
     let geometry = Geometry::new(7, TERM).expect("a term length");
     let setup = Setup::new(SESSION, INGRESS_STREAM_ID, geometry, MTU, 0);
-    stranger.send(crowd.now, to, &setup.encode());
-    (crowd, stranger, to)
-}
-
-fn count(crowd: &Crowd, kind: NodeNotice) -> u64 {
-    crowd.nodes[0].parts().notices.count(kind)
+    stranger.send(cluster.now, to, &setup.encode());
+    (cluster, stranger, to)
 }
 
 #[test]
 fn a_status_message_that_cannot_be_of_an_egress_stream_is_counted() {
-    let (mut crowd, mut stranger, to) = scene();
-    let frames = stream(&[&connect_message(&crowd)]);
-    stranger.send(crowd.now, to, &frames[0]);
-    crowd.run(50 * MILLISECOND);
+    let (mut cluster, mut stranger, to) = scene();
+    let frames = stream(&[&connect_message(&cluster)]);
+    stranger.send(cluster.now, to, &frames[0]);
+    cluster.run(50 * MILLISECOND);
     let mut buffer = [0; 2048];
     let heard = loop {
-        let received = stranger.receive(crowd.now, &mut buffer).expect("a SETUP");
+        let received = stranger.receive(cluster.now, &mut buffer).expect("a SETUP");
         if let Ok(Packet::Setup(setup)) = parse(&buffer[..received.length]) {
             break setup;
         }
@@ -96,27 +92,27 @@ fn a_status_message_that_cannot_be_of_an_egress_stream_is_counted() {
         4096,
     );
     let mut bytes = [0; STATUS_MESSAGE_LENGTH_MAX];
-    stranger.send(crowd.now, to, status.encode(&mut bytes));
-    crowd.run(MILLISECOND);
-    assert_eq!(count(&crowd, NodeNotice::EgressPacketRefused), 1);
+    stranger.send(cluster.now, to, status.encode(&mut bytes));
+    cluster.run(MILLISECOND);
+    assert_eq!(cluster.noted(0, NodeNotice::EgressPacketRefused), 1);
 }
 
 #[test]
 fn a_frame_that_has_no_place_in_its_ingress_stream_is_counted() {
-    let (mut crowd, mut stranger, to) = scene();
-    let mut frames = stream(&[&connect_message(&crowd), b"next"]);
-    stranger.send(crowd.now, to, &frames[0]);
-    crowd.run(5 * MILLISECOND);
+    let (mut cluster, mut stranger, to) = scene();
+    let mut frames = stream(&[&connect_message(&cluster), b"next"]);
+    stranger.send(cluster.now, to, &frames[0]);
+    cluster.run(5 * MILLISECOND);
     // Of a term before the stream's first.
     frames[1][20..24].copy_from_slice(&6_i32.to_le_bytes());
-    stranger.send(crowd.now, to, &frames[1]);
-    crowd.run(MILLISECOND);
-    assert_eq!(count(&crowd, NodeNotice::IngressFrameMisplaced), 1);
+    stranger.send(cluster.now, to, &frames[1]);
+    cluster.run(MILLISECOND);
+    assert_eq!(cluster.noted(0, NodeNotice::IngressFrameMisplaced), 1);
 }
 
 #[test]
 fn a_message_longer_than_any_that_is_taken_is_counted() {
-    let (mut crowd, mut stranger, to) = scene();
+    let (mut cluster, mut stranger, to) = scene();
     let half = vec![7; 100 * 1024];
     let mut frames = stream(&[&half, &half]);
     // One message of both: the first has no end, and the second no beginning.
@@ -126,9 +122,9 @@ fn a_message_longer_than_any_that_is_taken_is_counted() {
     frames[last][5] &= !end;
     frames[last + 1][5] &= !begin;
     for frame in &frames {
-        stranger.send(crowd.now, to, frame);
-        crowd.step();
+        stranger.send(cluster.now, to, frame);
+        cluster.step();
     }
-    crowd.run(5 * MILLISECOND);
-    assert_eq!(count(&crowd, NodeNotice::IngressMessageTooLong), 1);
+    cluster.run(5 * MILLISECOND);
+    assert_eq!(cluster.noted(0, NodeNotice::IngressMessageTooLong), 1);
 }

@@ -3,18 +3,41 @@
 use lockstep_client::config::ClientConfig;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::echo::Echo;
+use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use super::SimCluster;
 use super::boot::{endpoints, three_members};
 use crate::config::{ClusterConfig, NodeConfig, ResponsesMode, SyncMode};
 
-/// The configuration that the members of a scenario are started with.
+/// How fast hosts are: what others cause a node costs its clients time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Virtual time between two looks at everything, ns.
+    pub step_ns: Nanos,
+    /// Duty cycles that a node has in it at most; it has no more once it finds nothing to do.
+    pub cycles: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            step_ns: 50 * MICROSECOND,
+            cycles: 1,
+        }
+    }
+}
+
+/// What the hosts of a scenario and the members on them are started with.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// What all members have alike.
     pub cluster: ClusterConfig,
     /// What each member has; its id and its seed are its own.
     pub node: NodeConfig,
+    /// How fast hosts are.
+    pub pace: Pace,
+    /// Bytes of log that a member lets its leader be ahead.
+    pub receive_window: usize,
 }
 
 impl Setup {
@@ -33,6 +56,8 @@ impl Setup {
                 disk_budget_bytes: 32 << 20,
                 ..NodeConfig::default()
             },
+            pace: Pace::default(),
+            receive_window: 32 * 1024,
         }
     }
 }
@@ -121,6 +146,20 @@ impl<S: ClusteredService> Scenario<S> {
     #[must_use]
     pub fn node(mut self, change: impl FnOnce(&mut NodeConfig)) -> Self {
         change(&mut self.setup.node);
+        self
+    }
+
+    /// How fast hosts are.
+    #[must_use]
+    pub const fn pace(mut self, pace: Pace) -> Self {
+        self.setup.pace = pace;
+        self
+    }
+
+    /// So many bytes of log a member lets its leader be ahead.
+    #[must_use]
+    pub const fn receive_window(mut self, bytes: usize) -> Self {
+        self.setup.receive_window = bytes;
         self
     }
 

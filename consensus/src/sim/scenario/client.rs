@@ -74,6 +74,12 @@ pub struct Client {
 }
 
 impl Client {
+    /// How many responses it has.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.told.iter().filter_map(Told::payload).count()
+    }
+
     /// The payloads of the responses so far.
     #[must_use]
     pub fn responses(&self) -> Vec<&[u8]> {

@@ -17,9 +17,6 @@ use crate::agent::start::StartError;
 use crate::config::{NodeConfig, SyncMode};
 use crate::sim::service_time;
 
-/// Virtual time between two looks at everything.
-const STEP_NS: Nanos = 50 * MICROSECOND;
-
 /// The cluster of a scenario.
 pub struct SimCluster<S> {
     /// What members are started with from now on.
@@ -131,7 +128,7 @@ impl<S: ClusteredService> SimCluster<S> {
             network: &self.network,
             service: (self.service)(id),
             wall_offset: host.wall_offset,
-            receive_window: 32 * 1024,
+            receive_window: self.setup.receive_window,
             seed: 1 + id as u64 + self.now as u64 * 8,
         });
         match started {
@@ -168,16 +165,31 @@ impl<S: ClusteredService> SimCluster<S> {
     pub fn run(&mut self, duration: Nanos) {
         let end = self.now + duration;
         while self.now < end {
-            for id in 0..self.hosts.len() {
-                if self.hosts[id].run(self.now) {
+            self.step();
+        }
+    }
+
+    /// Runs everything for one step of its pace.
+    ///
+    /// # Panics
+    /// Where the watch sees a rule broken.
+    #[track_caller]
+    pub fn step(&mut self) {
+        for id in 0..self.hosts.len() {
+            for _ in 0..self.setup.pace.cycles {
+                let work = self.hosts[id].run(self.now);
+                if work.is_some() {
                     self.look(id);
                 }
+                if work.is_none_or(|work| work == 0) {
+                    break;
+                }
             }
-            for client in &mut self.clients {
-                client.run(self.now);
-            }
-            self.now += STEP_NS;
         }
+        for client in &mut self.clients {
+            client.run(self.now);
+        }
+        self.now += self.setup.pace.step_ns;
     }
 
     /// Runs everything until it is so. Returns how long that took.
@@ -194,7 +206,7 @@ impl<S: ClusteredService> SimCluster<S> {
                     limit / MILLISECOND
                 ));
             }
-            self.run(STEP_NS);
+            self.step();
         }
         self.now - begun
     }
@@ -211,7 +223,7 @@ impl<S: ClusteredService> SimCluster<S> {
     #[track_caller]
     pub fn lose_history(&mut self) {
         self.note("what was committed may be lost".to_owned());
-        self.watch = Watch::new(self.hosts.len());
+        self.watch.lose_history();
     }
 
     /// The scenario did this.

@@ -71,16 +71,14 @@ impl<S: ClusteredService> Host<S> {
         words
     }
 
-    /// One duty cycle, unless it is down or busy. Whether it had one.
-    pub fn run(&mut self, now: Nanos) -> bool {
-        let Some(node) = self.node.as_mut().filter(|_| now >= self.busy_until) else {
-            return false;
-        };
+    /// One duty cycle, unless it is down or busy: how much it found to do.
+    pub fn run(&mut self, now: Nanos) -> Option<usize> {
+        let node = self.node.as_mut().filter(|_| now >= self.busy_until)?;
         let before = service_time::spent();
-        node.do_work(now);
+        let work = node.do_work(now);
         let took = service_time::spent() - before;
         self.busy_until = now + took;
         self.longest_cycle = self.longest_cycle.max(took);
-        true
+        Some(work)
     }
 }

@@ -26,7 +26,7 @@ mod records;
 mod story;
 mod watch;
 
-pub use builder::{Scenario, Setup};
+pub use builder::{Pace, Scenario, Setup};
 pub use client::{Client, Told};
 pub use cluster::SimCluster;
 pub use damage::{OldState, StartEnd};

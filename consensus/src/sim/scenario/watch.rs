@@ -1,7 +1,8 @@
 //! What must hold in every scenario, looked at after every step: a term has one leader, who has
 //! all that was committed (E1, L3); what was committed is one log, byte for byte, lies durably on
 //! a majority, and stays where it was (C1, A2); nobody takes commit or execution back (C2, C4);
-//! equal logs give equal states. It knows what verbs did to disks, and what they excuse.
+//! equal logs give equal states; nobody stops without cause. It knows what verbs did to disks, and
+//! what they excuse.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,8 @@ use lockstep_transport::position::Position;
 use super::boot::SimNode;
 use super::builder::Setup;
 use super::host::Host;
+use crate::action::HaltReason;
+use crate::agent::fault::NodeFault;
 use crate::consensus_module::Role;
 use crate::membership::Standing;
 use crate::sim::stored_log::StoredLog;
@@ -60,6 +63,7 @@ pub struct Watch {
     /// By what was applied: by whom, and the hashes of service and sessions then.
     states: BTreeMap<Position, (usize, u64, u64)>,
     members: Vec<Known>,
+    is_history_lost: bool,
 }
 
 /// What a look is handed of a member.
@@ -76,7 +80,14 @@ impl Watch {
             leaders: BTreeMap::new(),
             states: BTreeMap::new(),
             members: vec![Known::default(); members],
+            is_history_lost: false,
         }
+    }
+
+    /// Begins anew: what was committed may be lost, or become other bytes.
+    pub fn lose_history(&mut self) {
+        *self = Self::new(self.members.len());
+        self.is_history_lost = true;
     }
 
     /// How far anybody took the log for committed.
@@ -164,10 +175,13 @@ impl Watch {
         setup: &Setup,
     ) -> Result<(), Broken> {
         let host = &hosts[id];
-        let node = host.node.as_ref().filter(|node| node.fault().is_none());
+        let node = host.node.as_ref();
         let Some(node) = node.filter(|_| !self.members[id].is_overlooked) else {
             return Ok(());
         };
+        if let Some(fault) = node.fault() {
+            return self.check_halt(id, fault, host);
+        }
         let (commit, applied) = (
             node.parts().module.commit(),
             node.parts().applier.position(),
@@ -199,6 +213,24 @@ impl Watch {
             self.compare_states(&seen)?;
         }
         Ok(())
+    }
+
+    /// A member that has stopped had cause to.
+    fn check_halt<S>(&self, id: usize, fault: &NodeFault, host: &Host<S>) -> Result<(), Broken> {
+        let has_failed = host.disk.has_failed();
+        let is_excused = match fault {
+            NodeFault::Storage { .. } | NodeFault::Halted(HaltReason::StorageFailed) => has_failed,
+            NodeFault::DamagedLog { .. } | NodeFault::RottenLog { .. } => {
+                has_failed || !self.members[id].rotten.is_empty()
+            }
+            // Its service's own.
+            NodeFault::Service(_) | NodeFault::Halted(HaltReason::Diverged { .. }) => true,
+            _ => self.is_history_lost,
+        };
+        let what = || format!("member {id} stopped: {fault}");
+        is_excused
+            .then_some(())
+            .ok_or_else(|| Rule::NoHalt.broken(what()))
     }
 
     fn look_at_leader<S: ClusteredService>(&mut self, seen: &Seen<'_, S>) -> Result<(), Broken> {
