@@ -89,7 +89,7 @@ impl ReplayOracle {
     /// Compares what a member has applied, if it has applied anything since it was looked at.
     ///
     /// # Errors
-    /// It has another state than the replay.
+    /// It has another state than the replay, or was told an answer twice.
     pub fn look(&mut self, id: usize, member: &TankMember) -> Result<(), Broken> {
         // What a member that has stopped took for committed is not known here.
         let Some(node) = member.node().filter(|node| node.fault().is_none()) else {
@@ -101,6 +101,12 @@ impl ReplayOracle {
             return Ok(());
         }
         self.seen[id] = position;
+        let repeated = applier.container().outbox().ignored_responses();
+        if repeated > 0 {
+            return Err(Rule::Replay.broken(format!(
+                "member {id} has applied {repeated} answers that it had applied before"
+            )));
+        }
         let after = self.states.partition_point(|(end, _)| *end <= position);
         let (end, expected) = self.states[after - 1];
         let found = applier.container().state_hash();
