@@ -13,7 +13,7 @@ const DIRECTION: [(&str, &[&str]); 7] = [
     ("transport", &[]),
     ("archive", &["transport"]),
     ("client", &["transport"]),
-    ("service", &["transport", "client"]),
+    ("service", &["transport"]),
     ("consensus", &["transport", "archive", "client", "service"]),
     (
         "bench",
