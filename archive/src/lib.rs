@@ -13,7 +13,7 @@
 pub mod ack_mark;
 pub mod budget;
 pub mod catalog;
-pub mod checksum;
+pub mod chain;
 pub mod directory;
 pub mod disk;
 pub mod identity_file;

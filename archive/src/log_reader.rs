@@ -6,13 +6,13 @@
 //! before it is handed out. It never reads above the limit it is given, and repairs nothing.
 
 use lockstep_transport::concurrent::AtomicBuffer;
+use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
 use lockstep_transport::log_buffer::{HEADER_LENGTH, scanner};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position, align};
 use lockstep_transport::stream::{FrameSource, SourceFrames};
 use lockstep_transport::time::Nanos;
 
-use crate::checksum::{FramePlace, verify};
 use crate::disk::{BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, Token};
 use crate::log_view::LogView;
 use crate::segment::length_in_segment;

@@ -10,13 +10,14 @@
 //! that nothing of it can ever be taken for a continuation. A truncation that a crash
 //! interrupted is completed.
 
+use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
 use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position};
 
 use crate::ack_mark::{AckRecord, LostAcks};
 use crate::catalog::Catalog;
-use crate::checksum::{Chain, FramePlace, verify};
+use crate::chain::Chain;
 use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
 use crate::recorder::WRITE_LENGTH_MAX;
 use crate::segment::{SegmentTable, length_in_segment};

@@ -7,11 +7,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use lockstep_archive::budget::DiskBudget;
-use lockstep_archive::checksum::FrameSeal;
 use lockstep_archive::disk::Disk;
 use lockstep_archive::recorder::{Recorder, RecorderConfig, SyncMode};
 use lockstep_archive::segment::SegmentTable;
 use lockstep_archive::storage::{IoPreference, open};
+use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
 use lockstep_transport::position::{Geometry, Position};
 

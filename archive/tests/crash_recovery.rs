@@ -105,7 +105,7 @@ fn check_recovered(node: &mut RecordedLog, durable: Position, log: &[u8], seed: 
 }
 
 fn run(seed: u64, sync: SyncMode, host_crashes: bool) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let disk = disk(seed);
     let mut node = start(&disk, sync);
     for _ in 0..4 {
@@ -130,7 +130,7 @@ fn what_was_reported_durable_survives_every_crash_of_the_host() {
 #[test]
 fn without_sync_everything_written_survives_a_crash_of_the_process() {
     for seed in 0..SEEDS / 3 {
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let disk = disk(seed);
         let mut node = start(&disk, SyncMode::None);
         for _ in 0..3 {
@@ -210,7 +210,7 @@ fn a_zero_page_below_the_ack_mark_is_damage_and_is_not_cut() {
 #[test]
 fn one_flipped_bit_anywhere_below_the_ack_mark_is_noticed() {
     let (disk, _, mark) = recorded(3, 8);
-    let mut dice = Dice(3);
+    let mut dice = Dice::new(3);
     for _ in 0..200 {
         let offset = dice.below(mark as u64) as usize;
         let bit = dice.below(8) as u32;
@@ -537,7 +537,7 @@ fn a_log_that_is_another_ones_is_left_as_it_is() {
 #[test]
 fn after_a_run_without_syncs_a_start_in_the_same_run_of_the_host_makes_everything_durable() {
     for seed in 0..SEEDS / 3 {
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let disk = disk(seed);
         let mut node = start(&disk, SyncMode::None);
         let (durable, log) = live(&mut node, &mut dice);

@@ -5,13 +5,13 @@ mod recorded_log;
 
 use lockstep_archive::ack_mark::{AckedPosition, STALE_MAX_NS};
 use lockstep_archive::budget::DiskBudget;
-use lockstep_archive::checksum::{FrameSeal, verify};
 use lockstep_archive::directory::Directory;
 use lockstep_archive::disk::Disk;
 use lockstep_archive::log_reader::{LogRead, LogReader, LogSource, ReadSpan};
 use lockstep_archive::recorder::{Recorder, RecorderConfig, SyncMode, WRITE_LENGTH_MAX};
 use lockstep_archive::segment::SegmentTable;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::log_buffer::frame_seal::{FrameSeal, verify};
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::stream::{FrameSource, SourceFrames};
@@ -62,7 +62,7 @@ fn what_is_appended_during_a_write_goes_into_the_next_one() {
 fn durable_is_always_a_frame_boundary_and_never_goes_down() {
     for sync in [SyncMode::Data, SyncMode::None] {
         let (disk, mut node) = start(2, sync, BUDGET);
-        let mut dice = Dice(2);
+        let mut dice = Dice::new(2);
         let mut durable = 0;
         for _ in 0..300 {
             fill(&mut node, 3, &mut dice);
@@ -112,7 +112,7 @@ fn a_write_cut_within_a_frame_reports_the_frames_before_it() {
 #[test]
 fn a_full_budget_refuses_ahead_of_need_and_corrupts_nothing() {
     let (disk, mut node) = start(3, SyncMode::Data, 2 * SEGMENT_LENGTH as u64);
-    let mut dice = Dice(3);
+    let mut dice = Dice::new(3);
     while node.recorder.has_room(node.append_position(), 0) {
         fill(&mut node, 1, &mut dice);
         node.cycle();
@@ -140,7 +140,7 @@ fn a_full_device_refuses_and_recovers_when_space_returns() {
         node.wait();
     }
     disk.set_capacity(0);
-    let mut dice = Dice(4);
+    let mut dice = Dice::new(4);
     while node.recorder.written() < SEGMENT_LENGTH as Position {
         fill(&mut node, 1, &mut dice);
         node.cycle();
@@ -264,7 +264,7 @@ fn read_all(
 #[test]
 fn a_reader_gets_the_same_bytes_from_disk_and_from_memory() {
     let (_, mut node) = start(5, SyncMode::Data, BUDGET);
-    fill(&mut node, 400, &mut Dice(5));
+    fill(&mut node, 400, &mut Dice::new(5));
     node.drain();
     while node.disk.next_deadline().is_some() {
         node.wait();
@@ -308,13 +308,13 @@ fn a_reader_that_follows_a_growing_log_now_from_disk_now_from_memory_misses_noth
     for seed in 0..20 {
         let (_, mut node) = start(seed, SyncMode::Data, BUDGET);
         node.strangers = Some(Vec::new());
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let mut reader = LogReader::new(geometry(), 2).unwrap();
         let mut disk = node.disk.clone();
         let mut found = Vec::new();
         for _ in 0..800 {
             // Lags for a while, catches up for a while.
-            let is_slow = (dice.0 >> 20).is_multiple_of(3);
+            let is_slow = (dice.next() >> 20).is_multiple_of(3);
             fill(&mut node, 2, &mut dice);
             node.cycle();
             for completion in node.strangers.as_mut().unwrap().drain(..) {
@@ -346,7 +346,7 @@ fn a_reader_that_follows_a_growing_log_now_from_disk_now_from_memory_misses_noth
 #[test]
 fn a_reader_never_goes_above_its_limit() {
     let (_, mut node) = start(6, SyncMode::Data, BUDGET);
-    fill(&mut node, 100, &mut Dice(6));
+    fill(&mut node, 100, &mut Dice::new(6));
     let mut reader = LogReader::new(geometry(), 0).unwrap();
     let limit = *node.boundaries.last().unwrap();
     let before = node.boundaries[node.boundaries.len() - 3];
@@ -377,7 +377,7 @@ fn a_reader_never_goes_above_its_limit() {
 #[test]
 fn a_reader_refuses_a_rotten_frame_and_gives_it_once_it_is_repaired() {
     let (disk, mut node) = start(7, SyncMode::Data, BUDGET);
-    fill(&mut node, 200, &mut Dice(7));
+    fill(&mut node, 200, &mut Dice::new(7));
     node.drain();
     while node.disk.next_deadline().is_some() {
         node.wait();
@@ -415,7 +415,7 @@ fn a_reader_refuses_a_rotten_frame_and_gives_it_once_it_is_repaired() {
 #[test]
 fn a_failed_read_is_damage_and_not_silence() {
     let (disk, mut node) = start(8, SyncMode::Data, BUDGET);
-    fill(&mut node, 200, &mut Dice(8));
+    fill(&mut node, 200, &mut Dice::new(8));
     node.drain();
     while node.disk.next_deadline().is_some() {
         node.wait();
@@ -444,7 +444,7 @@ fn a_failed_read_is_damage_and_not_silence() {
 #[test]
 fn a_stream_can_be_fed_from_disk_and_memory_through_one_source() {
     let (_, mut node) = start(9, SyncMode::Data, BUDGET);
-    fill(&mut node, 300, &mut Dice(9));
+    fill(&mut node, 300, &mut Dice::new(9));
     node.drain();
     while node.disk.next_deadline().is_some() {
         node.wait();

@@ -9,11 +9,11 @@
 
 mod trio;
 
-use lockstep_archive::checksum::FramePlace;
 use lockstep_archive::identity_file::IDENTITY_FILE;
 use lockstep_consensus::config::SyncMode;
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_transport::log_buffer::frame_seal::FramePlace;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::SECOND;
 use trio::{Files, Trio, content, restore_in_place};

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cluster_client;
+pub mod cluster_id;
 pub mod config;
 pub mod conversation;
 pub mod counters;

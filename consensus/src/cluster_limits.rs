@@ -6,8 +6,9 @@
 
 use core::fmt;
 
+use lockstep_transport::stable_hash::stable_hash;
+
 use crate::config::{ClusterConfig, ResponsesMode};
-use crate::stable_hash::stable_hash;
 
 /// Everything of [`ClusterConfig`] that all members must have alike for the life of a log.
 ///

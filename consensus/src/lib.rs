@@ -31,6 +31,5 @@ pub mod shared_file;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod slots;
-pub mod stable_hash;
 pub mod start_line;
 pub mod void_responses;

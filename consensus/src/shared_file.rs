@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use lockstep_transport::media::host::file_system;
 
-use crate::stable_hash::stable_hash;
+use lockstep_transport::stable_hash::stable_hash;
 
 /// File systems that live in memory, as [`file_system`] names them; the number is ramfs.
 const MEMORY_FILE_SYSTEMS: [&str; 2] = ["tmpfs", "0x858458f6"];

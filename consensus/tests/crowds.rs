@@ -7,9 +7,9 @@ mod crowd;
 use core::net::SocketAddr;
 
 use crowd::{CLIENT_HOST, Cluster, are_connected, ask, ask_all, connect, describe, join, sessions};
+use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::protocol::{ConnectRequest, EGRESS_STREAM_ID, INGRESS_STREAM_ID};
 use lockstep_client::session::CloseReason;
-use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::boot::address;
 use lockstep_transport::datagram_port::DatagramPort;

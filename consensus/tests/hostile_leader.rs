@@ -2,9 +2,9 @@
 //! refuses with a counter of its own, never by an assertion, and follows a good leader afterwards.
 #![cfg(feature = "sim")]
 
-use lockstep_archive::checksum::FrameSeal;
+use lockstep_client::cluster_id::cluster_id;
 use lockstep_consensus::agent::fault::NodeFault;
-use lockstep_consensus::agent::identity::{cluster_id, config_digest, log_session_id};
+use lockstep_consensus::agent::identity::{config_digest, log_session_id};
 use lockstep_consensus::agent::leadership::blank_header;
 use lockstep_consensus::cluster_limits::ClusterLimits;
 use lockstep_consensus::config::{ClusterConfig, NodeConfig};
@@ -21,6 +21,7 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind, LOG_STREAM_ID};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::Seal;
+use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::position::{Geometry, Position, align_frame};
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};

@@ -7,8 +7,8 @@ mod crowd;
 use core::net::SocketAddr;
 
 use crowd::Cluster;
+use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::protocol::{ConnectRequest, EGRESS_STREAM_ID, INGRESS_STREAM_ID};
-use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::boot::address;
 use lockstep_transport::datagram_port::DatagramPort;

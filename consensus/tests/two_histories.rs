@@ -3,7 +3,6 @@
 //! acknowledges nor cuts its log; a leader that no majority agrees with halts (`log.md` 3.3).
 #![cfg(feature = "sim")]
 
-use lockstep_archive::checksum::FrameSeal;
 use lockstep_archive::identity_file::IDENTITY_FILE;
 use lockstep_consensus::action::HaltReason;
 use lockstep_consensus::agent::fault::NodeFault;
@@ -12,6 +11,7 @@ use lockstep_consensus::sim::scenario::{OldState, Scenario, SimCluster};
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::log_buffer::Seal;
+use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::time::{MILLISECOND, SECOND};
 
 type Cluster = SimCluster<Echo>;

@@ -14,6 +14,7 @@ use lockstep_service::samples::order_book::codec::{
     Action, OrderRequest, Side, decimal_price, decimal_quantity,
 };
 use lockstep_service::samples::order_book::csv::HEADER;
+use lockstep_transport::prng::SplitMix64;
 
 /// Orders in the file.
 const LINES: u64 = 110_000;
@@ -31,15 +32,12 @@ const SESSION: i64 = 1;
 /// that one session may have.
 const OPEN_MAX: u32 = 1_900;
 
-/// SplitMix64: small, seeded, the same everywhere.
-struct Random(u64);
+/// Numbers of a seed, the same everywhere.
+struct Random(SplitMix64);
 
 impl Random {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % limit
+        self.0.next_u64() % limit
     }
 
     fn side(&mut self) -> Side {
@@ -65,7 +63,7 @@ struct Flow {
 impl Flow {
     fn new() -> Self {
         Self {
-            random: Random(2_024),
+            random: Random(SplitMix64(2_024)),
             book: OrderBook::default(),
             middle: [1_000_000, 250_000, 42_000_000, 7_500],
             added: Vec::new(),

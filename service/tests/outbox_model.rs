@@ -7,6 +7,7 @@
 //! have equal outboxes, and after calm every effect of every request is in the log, in order.
 
 use lockstep_service::outbox::{EffectName, Outbox, OutboxLimits, ResponseVerdict};
+use lockstep_transport::prng::{SplitMix64, mix};
 
 const NODES: usize = 3;
 const ENTRY_LENGTH: i64 = 32;
@@ -34,24 +35,17 @@ enum Planted {
     AdmitsWithoutReserving,
 }
 
-/// SplitMix64.
-struct Random(u64);
+/// Numbers of a seed.
+struct Random(SplitMix64);
 
 impl Random {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mix(self.0) % limit
+        self.0.next_u64() % limit
     }
 
     fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
-}
-
-fn mix(value: u64) -> u64 {
-    let mixed = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +63,7 @@ struct Entry {
 
 /// What the deterministic service emits for request `id`: 0 to 4 messages of any length.
 fn effects_of(id: u64) -> Vec<Vec<u8>> {
-    let seed = mix(id.wrapping_mul(977) + 5);
+    let seed = mix(id.wrapping_mul(977) + 6);
     let length = |ordinal: u64| (mix(seed ^ ordinal) % 129) as usize;
     (0..seed % 5)
         .map(|ordinal| vec![(id + ordinal) as u8; length(ordinal)])
@@ -153,7 +147,7 @@ struct Model {
 impl Model {
     fn new(seed: u64, planted: Planted) -> Self {
         let mut model = Self {
-            random: Random(mix(seed)),
+            random: Random(SplitMix64(mix(seed))),
             planted,
             logs: Default::default(),
             acked: [0; NODES],

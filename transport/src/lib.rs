@@ -32,6 +32,7 @@ pub mod prng;
 pub mod protocol;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod stable_hash;
 pub mod stream;
 pub mod time;
 pub mod trace;

@@ -12,22 +12,39 @@ pub struct Prng {
     state: [u64; 4],
 }
 
-/// Advances `state` and returns the next output of splitmix64.
-fn splitmix64(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut mixed = *state;
+/// What splitmix64 adds to its state at each step.
+const SPLITMIX64_STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Spreads `value` over all 64 bits: the output of splitmix64 from this state. A bijection, so
+/// different values stay different.
+#[must_use]
+pub const fn mix(value: u64) -> u64 {
+    let mut mixed = value.wrapping_add(SPLITMIX64_STEP);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
+}
+
+/// The generator splitmix64 (Steele, Lea and Flood): one word of state, enough for test data.
+#[derive(Clone, Debug)]
+pub struct SplitMix64(pub u64);
+
+impl SplitMix64 {
+    /// The next 64 random bits.
+    pub const fn next_u64(&mut self) -> u64 {
+        let mixed = mix(self.0);
+        self.0 = self.0.wrapping_add(SPLITMIX64_STEP);
+        mixed
+    }
 }
 
 impl Prng {
     /// Starts the stream that belongs to `seed`. Every seed is good, zero included.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut filler = seed;
+        let mut filler = SplitMix64(seed);
         Self {
-            state: core::array::from_fn(|_| splitmix64(&mut filler)),
+            state: core::array::from_fn(|_| filler.next_u64()),
         }
     }
 
@@ -106,9 +123,9 @@ mod tests {
 
     #[test]
     fn splitmix_gives_the_published_numbers() {
-        let mut state = 1_234_567;
-        assert_eq!(splitmix64(&mut state), 6_457_827_717_110_365_317);
-        assert_eq!(splitmix64(&mut state), 3_203_168_211_198_807_973);
+        let mut generator = SplitMix64(1_234_567);
+        assert_eq!(generator.next_u64(), 6_457_827_717_110_365_317);
+        assert_eq!(generator.next_u64(), 3_203_168_211_198_807_973);
     }
 
     #[test]

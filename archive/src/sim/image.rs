@@ -4,24 +4,22 @@
 //! list of writes in between. A crash decides for each such write, sector by sector, whether
 //! it was kept, dropped or torn (`rules.md` D1, D2).
 
+use lockstep_transport::prng::SplitMix64;
+
 /// A device replaces a sector as a whole, or (rarely, and here on purpose) tears it.
 pub(super) const SECTOR_LENGTH: usize = 512;
 
-/// Seeded generator (splitmix64); the disk needs no better one.
+/// Seeded generator; the disk needs no better one.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub(super) struct Dice(SplitMix64);
 
 impl Dice {
     pub(super) const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix64(seed))
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     /// A number below `bound` (0 for a bound of 0).

@@ -5,7 +5,6 @@
 use lockstep_archive::ack_mark::{AckRecord, AckedPosition};
 use lockstep_archive::budget::DiskBudget;
 use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
-use lockstep_archive::checksum::FrameSeal;
 use lockstep_archive::directory::Directory;
 use lockstep_archive::disk::{Completion, Disk, DiskError};
 use lockstep_archive::log_view::{LogView, MemoryWindow};
@@ -14,8 +13,10 @@ use lockstep_archive::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
 use lockstep_archive::sim::SimDisk;
+use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
 use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::prng::SplitMix64;
 use lockstep_transport::time::Nanos;
 
 pub const TERM_LENGTH: usize = 64 * 1024;
@@ -56,16 +57,16 @@ pub fn meaning_of(frame: &[u8]) -> FrameMeaning {
     }
 }
 
-/// splitmix64.
-pub struct Dice(pub u64);
+/// Numbers of a seed.
+pub struct Dice(SplitMix64);
 
 impl Dice {
+    pub const fn new(seed: u64) -> Self {
+        Self(SplitMix64(seed))
+    }
+
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     pub fn below(&mut self, bound: u64) -> u64 {

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use lockstep_client::cluster_client::ClusterClient;
+use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::identity::ClientIdentity;
-use lockstep_consensus::agent::identity::cluster_id;
 use lockstep_consensus::config::ClusterConfig;
 use lockstep_consensus::notice_printer::NoticePrinter;
 use lockstep_transport::concurrent::AtomicBuffer;

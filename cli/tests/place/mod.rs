@@ -16,7 +16,7 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_consensus::config::MemberEndpoints;
 use lockstep_consensus::shared_file::forget;
-use lockstep_consensus::stable_hash::stable_hash;
+use lockstep_transport::stable_hash::stable_hash;
 use tempfile::TempDir;
 
 /// The binary under test.

@@ -4,6 +4,7 @@
 use core::net::SocketAddr;
 
 use lockstep_client::protocol::{ClientMessage, ConnectRequest};
+use lockstep_transport::stable_hash::stable_hash;
 
 use super::applier::Applier;
 use super::delivery::Delivery;
@@ -11,7 +12,6 @@ use super::egress_channels::EgressChannels;
 use super::ingress_images::{ClientKey, Standing};
 use super::leadership::Leadership;
 use crate::notice::NodeNotice;
-use crate::stable_hash::stable_hash;
 
 /// What is known of clients.
 #[derive(Debug)]

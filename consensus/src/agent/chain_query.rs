@@ -3,7 +3,7 @@
 
 use std::io;
 
-use lockstep_archive::checksum::Checkpoint;
+use lockstep_archive::chain::Checkpoint;
 use lockstep_archive::disk::{Completion, Disk};
 use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_transport::log_buffer::frames;

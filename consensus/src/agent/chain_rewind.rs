@@ -4,7 +4,7 @@
 //! checkpoint may be the beginning of the log. The disk may have rotted since the log was
 //! written: each frame is checked, and one that is not as it was ends the node, by name.
 
-use lockstep_archive::checksum::Chain;
+use lockstep_archive::chain::Chain;
 use lockstep_archive::disk::{Disk, DiskError, SegmentName};
 use lockstep_archive::log_reader::READ_AHEAD_LENGTH;
 use lockstep_archive::segment::{LOG_RECORDING_ID, SegmentTable, base_position, length_in_segment};
@@ -58,8 +58,8 @@ pub(super) fn step(
 
 #[cfg(test)]
 mod tests {
-    use lockstep_archive::checksum::FrameSeal;
     use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+    use lockstep_transport::log_buffer::frame_seal::FrameSeal;
     use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
     use lockstep_transport::position::Geometry;
 

@@ -14,6 +14,7 @@ use lockstep_service::log_entry::EntryKind;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
+use lockstep_transport::stable_hash::stable_hash;
 use lockstep_transport::stream::PollAction;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::TracePoint;
@@ -26,7 +27,6 @@ use super::session_teller::{SessionTeller, queue_event};
 use crate::entry_body::SessionOpen;
 use crate::notice::NodeNotice;
 use crate::session::Session;
-use crate::stable_hash::stable_hash;
 
 /// Shortest session timeout a client may ask for; the longest is the cluster's.
 const TIMEOUT_MIN_NS: Nanos = 10 * MILLISECOND;

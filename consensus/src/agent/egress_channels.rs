@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::notices::Detail;
+use lockstep_transport::prng::mix;
 use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{PublicationConfig, SenderConfig};
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -15,7 +16,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos};
 use super::delivery::FAREWELLS_MAX;
 use super::egress_channel::EgressChannel;
 use crate::notice::NodeNotice;
-use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_hash, mix};
+use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_hash};
 
 pub use crate::slots::Slot;
 

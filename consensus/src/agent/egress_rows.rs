@@ -5,10 +5,11 @@
 
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
+use lockstep_transport::prng::mix;
 
 use super::delivery::Farewell;
 use super::egress_channels::Slot;
-use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable, mix};
+use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable};
 
 /// Responses that may be queued per session. Beyond it the session lags: what a client that
 /// does not read costs is bounded.

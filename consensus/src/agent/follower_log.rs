@@ -3,9 +3,9 @@
 
 use core::net::SocketAddr;
 
-use lockstep_archive::checksum::verify;
 use lockstep_service::log_entry::LOG_STREAM_ID;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::log_buffer::frame_seal::verify;
 use lockstep_transport::log_buffer::{LogBuffer, frames};
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{DataPacket, Packet};

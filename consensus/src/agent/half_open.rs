@@ -8,11 +8,12 @@ use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::{DatagramPort, SendOutcome};
 use lockstep_transport::position::Position;
+use lockstep_transport::prng::mix;
 use lockstep_transport::protocol::{Nak, STATUS_MESSAGE_LENGTH_MAX, Setup, StatusMessage};
 use lockstep_transport::stream::{ImageError, ImageLimits, OfferedStream};
 use lockstep_transport::time::Nanos;
 
-use crate::slots::{SlotIndex, SlotList, address_hash, host_hash, mix};
+use crate::slots::{SlotIndex, SlotList, address_hash, host_hash};
 
 /// Host groups: an address that is not in the same group as a flood does not feel it.
 pub const HOST_GROUPS: usize = 8;

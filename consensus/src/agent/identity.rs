@@ -1,7 +1,9 @@
 //! Who a node is and what it has been told: values fixed at start, shared by its parts.
 
 use core::net::SocketAddr;
+use lockstep_client::cluster_id::cluster_id;
 use lockstep_transport::prng::Prng;
+use lockstep_transport::stable_hash::stable_hash;
 use lockstep_transport::stream::PublicationConfig;
 use lockstep_transport::time::Nanos;
 
@@ -9,7 +11,6 @@ use crate::cluster_limits::ClusterLimits;
 use crate::config::{ClusterConfig, MemberEndpoints, NodeConfig, ResponsesMode};
 use crate::lengths::Lengths;
 use crate::member::MemberId;
-use crate::stable_hash::stable_hash;
 
 /// Largest datagram sent to clients: fits any path that carries Ethernet frames.
 const EGRESS_MTU: usize = 1408;
@@ -44,12 +45,6 @@ pub struct Identity {
     /// Largest egress frame, at most what clients accept.
     egress_mtu: usize,
     seed: std::cell::Cell<u64>,
-}
-
-/// The id that all members and clients of a cluster of this name share.
-#[must_use]
-pub fn cluster_id(name: &str) -> u64 {
-    stable_hash(name.as_bytes())
 }
 
 /// Transport session id of the log stream of a cluster of this name.

@@ -12,6 +12,7 @@ use lockstep_client::protocol::INGRESS_STREAM_ID;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::Frame;
 use lockstep_transport::position::Position;
+use lockstep_transport::prng::mix;
 use lockstep_transport::protocol::{DataPacket, Packet};
 use lockstep_transport::stream::{Image, ImageLimits, Message, PollAction};
 use lockstep_transport::time::{MICROSECOND, Nanos};
@@ -19,7 +20,7 @@ use lockstep_transport::time::{MICROSECOND, Nanos};
 use super::half_open::{HOST_GROUPS, HalfOpenStreams, SetupOutcome};
 use super::leadership::CONNECTS_MAX;
 use crate::notice::NodeNotice;
-use crate::slots::{Slot, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_hash, mix};
+use crate::slots::{Slot, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_hash};
 
 /// Images of strangers at a time, and of one group of hosts.
 pub const STRANGERS_MAX: usize = 256;

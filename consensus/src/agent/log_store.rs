@@ -4,7 +4,7 @@
 //! hash, and the cursors over them: durable ≤ written ≤ append. It knows no protocol.
 
 use lockstep_archive::ack_mark::{AckMark, AckRecord, AckedPosition};
-use lockstep_archive::checksum::{Chain, Checkpoint};
+use lockstep_archive::chain::{Chain, Checkpoint};
 use lockstep_archive::disk::{Completion, Disk};
 use lockstep_archive::identity_file::{IdentityFile, Notes};
 use lockstep_archive::log_reader::{LogRead, LogReader, LogSource, ReadSpan};

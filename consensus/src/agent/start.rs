@@ -13,6 +13,7 @@ use lockstep_archive::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
 use lockstep_archive::spoiled_slots::{self, SpoiledSlots};
+use lockstep_client::cluster_id::cluster_id;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
@@ -21,6 +22,7 @@ use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::{Frame, LogBuffer, frames};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::prng::Prng;
+use lockstep_transport::stable_hash::stable_hash;
 use lockstep_transport::stream::ImageLimits;
 use lockstep_transport::trace::Tracer;
 
@@ -30,7 +32,7 @@ use super::chain_query::ChainQuery;
 use super::cluster_node::{ClusterNode, NodeParts};
 use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
-use super::identity::{Identity, cluster_id, log_session_id};
+use super::identity::{Identity, log_session_id};
 use super::ingress_images::IngressImages;
 use super::leadership::Leadership;
 use super::log_store::{LogStore, RecoveredStore};
@@ -46,7 +48,6 @@ use crate::member::TermBase;
 use crate::membership::{Forfeit, Found, Membership};
 use crate::notice::NodeNotices;
 use crate::session::SessionTable;
-use crate::stable_hash::stable_hash;
 
 /// Window of ingress images, as Aeron's default.
 const INGRESS_WINDOW_LENGTH: usize = 128 * 1024;

@@ -22,8 +22,8 @@ mod output_block;
 #[cfg(test)]
 mod tests;
 
-use lockstep_archive::checksum::{FrameSeal, verify};
 use lockstep_transport::log_buffer::Seal;
+use lockstep_transport::log_buffer::frame_seal::{FrameSeal, verify};
 use lockstep_transport::position::align_frame;
 
 use self::block::{BlockReader, BlockWriter};

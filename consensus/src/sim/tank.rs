@@ -10,6 +10,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lockstep_client::cluster_client::ClusterClient;
+use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::identity::ClientIdentity;
 use lockstep_transport::marks;
@@ -32,7 +33,6 @@ pub use super::tank_plan::{Decision, FAULT_CLASSES, FaultClass, FaultCounts, Tar
 use super::tank_setup::Draws;
 pub use super::tank_setup::{Load, TankSetup};
 use super::{Broken, PlantedFault};
-use crate::agent::identity::cluster_id;
 use crate::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
 
 /// What a client keeps of its requests at most: less than some want under way.

@@ -5,9 +5,10 @@
 
 use core::net::{Ipv4Addr, SocketAddr};
 
-use lockstep_archive::checksum::FrameSeal;
+use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::protocol::{ConnectRequest, INGRESS_STREAM_ID, PROTOCOL_VERSION};
 use lockstep_service::log_entry::LOG_STREAM_ID;
+use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{
     ExclusiveAppender, HEADER_LENGTH, LogBuffer, PlainSeal, Seal, frames,
 };
@@ -15,7 +16,6 @@ use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::protocol::{Heartbeat, Setup};
 
 use super::tank::Tank;
-use crate::agent::identity::cluster_id;
 use crate::member::MemberId;
 use crate::membership::Sender;
 use crate::message::MemberMessage;

@@ -6,6 +6,8 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use lockstep_transport::prng::mix;
+
 /// Slot of an entry that is not used.
 const NONE: u32 = u32::MAX;
 
@@ -113,15 +115,6 @@ impl SlotIndex {
         self.entries.fill(EMPTY);
         self.count = 0;
     }
-}
-
-/// Spreads a number over all bits (the finaliser of SplitMix64).
-#[must_use]
-pub const fn mix(mut value: u64) -> u64 {
-    value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    value = (value ^ value >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    value = (value ^ value >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ value >> 31
 }
 
 /// Hash of a host, seeded. Of a 128-bit address the network counts, not the host in it:

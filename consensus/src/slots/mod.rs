@@ -12,6 +12,6 @@ mod list;
 mod table;
 
 pub use heap::SlotHeap;
-pub use index::{SlotIndex, address_hash, host_hash, mix};
+pub use index::{SlotIndex, address_hash, host_hash};
 pub use list::SlotList;
 pub use table::{Slot, SlotTable};

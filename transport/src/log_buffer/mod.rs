@@ -9,6 +9,7 @@ mod buffer;
 mod descriptor;
 mod exclusive_appender;
 mod frame;
+pub mod frame_seal;
 pub mod gap_scanner;
 pub mod rebuilder;
 pub mod scanner;

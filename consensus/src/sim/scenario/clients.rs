@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use lockstep_client::cluster_client::ClusterClient;
+use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::config::{ClientConfig, ResumePoint};
 use lockstep_client::event::OfferResult;
 use lockstep_client::identity::ClientIdentity;
@@ -14,7 +15,6 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use super::boot::address;
 use super::client::Client;
 use super::{SimCluster, Told};
-use crate::agent::identity::cluster_id;
 
 /// Hosts of clients, from this one on.
 const FIRST_HOST: u8 = 100;

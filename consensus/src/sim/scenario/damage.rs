@@ -1,10 +1,10 @@
 //! What happens to members' disks and directories: by operators, by rot, and by failing hardware.
 
-use lockstep_archive::checksum::FramePlace;
 use lockstep_archive::disk::{BLOCK_LENGTH, DiskError};
 use lockstep_archive::sim::SimBackup;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
+use lockstep_transport::log_buffer::frame_seal::FramePlace;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 

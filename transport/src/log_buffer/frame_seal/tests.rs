@@ -1,4 +1,4 @@
-//! Sealing, verification and the chain.
+//! Sealing and verification.
 
 use super::*;
 
@@ -77,52 +77,4 @@ fn a_seal_has_these_golden_bytes() {
     let expected = crc32c::crc32c(&covered).to_le_bytes();
     assert_eq!(bytes[24..28], expected);
     assert_eq!(bytes[28..32], [4, 3, 2, 1]);
-}
-
-#[test]
-fn chains_differ_by_any_frame_and_agree_whatever_the_batching() {
-    let log: Vec<u8> = (0..64_u8).flat_map(|n| frame(1, &[n; 70], 1)).collect();
-    let mut whole = Chain::new();
-    whole.fold_frames(&log).unwrap();
-    let mut pieces = Chain::new();
-    for piece in log.chunks(128 * 5) {
-        pieces.fold_frames(piece).unwrap();
-    }
-    assert_eq!(whole.position(), log.len() as Position);
-    assert_eq!(whole.hash(), pieces.hash());
-    let mut other = Chain::new();
-    other.fold_frames(&log[..128 * 63]).unwrap();
-    other.fold_frames(&frame(1, &[0; 70], 1)).unwrap();
-    assert_ne!(whole.hash(), other.hash());
-}
-
-#[test]
-fn a_chain_rewinds_to_a_checkpoint_and_folds_to_the_same_hash_again() {
-    let mut chain = Chain::new();
-    let mut hashes = Vec::new();
-    for n in 0..4096_i64 {
-        chain.fold(n * 31, (n + 1) * 1024);
-        hashes.push(chain.hash());
-    }
-    let checkpoint = chain.checkpoint_at_or_below(3_000_000).unwrap();
-    assert_eq!(checkpoint.position % CHECKPOINT_INTERVAL, 0);
-    assert!(3_000_000 - checkpoint.position < CHECKPOINT_INTERVAL);
-    assert_eq!(chain.rewind(3_000_000), Some(checkpoint));
-    for n in checkpoint.position / 1024..4096 {
-        chain.fold(n * 31, (n + 1) * 1024);
-    }
-    assert_eq!(chain.hash(), hashes[4095]);
-}
-
-#[test]
-fn checkpoints_are_bounded_and_the_oldest_go_first() {
-    let mut chain = Chain::new();
-    let frames = (CHECKPOINTS_MAX as i64 + 10) * 2;
-    for n in 0..frames {
-        chain.fold(n, (n + 1) * CHECKPOINT_INTERVAL / 2);
-    }
-    assert_eq!(chain.checkpoint_at_or_below(CHECKPOINT_INTERVAL), None);
-    let oldest = (frames / 2 - CHECKPOINTS_MAX as i64 + 1) * CHECKPOINT_INTERVAL;
-    let found = chain.checkpoint_at_or_below(oldest).unwrap();
-    assert_eq!(found.position, oldest);
 }

@@ -1,0 +1,165 @@
+//! The chain hash over the frames of the log (`log.md` 1.2).
+//!
+//! The [`Chain`] folds reserved values and positions into one hash, so that two members, or
+//! one member and its own past, can compare whole prefixes of the log by one number.
+
+use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
+use lockstep_transport::position::Position;
+use lockstep_transport::prng::mix;
+
+/// Positions between checkpoints of the chain, in bytes.
+pub const CHECKPOINT_INTERVAL: Position = 64 * 1024;
+
+/// Checkpoints kept: with [`CHECKPOINT_INTERVAL`] they reach back 32 MiB, two default terms,
+/// which is as far as members in contact lie apart before one is served from its archive.
+pub const CHECKPOINTS_MAX: usize = 512;
+
+/// The chain's hash at one position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// A frame boundary.
+    pub position: Position,
+    /// Hash of everything below it.
+    pub hash: u64,
+}
+
+impl Checkpoint {
+    /// Of the empty log.
+    pub const ZERO: Self = Self {
+        position: 0,
+        hash: 0,
+    };
+
+    /// With the frame at its position folded in, which ends at `end`.
+    #[must_use]
+    pub const fn fold(self, reserved: i64, end: Position) -> Self {
+        let word = (reserved as u64).wrapping_add((self.position as u64).rotate_left(32));
+        Self {
+            hash: mix(self.hash ^ word),
+            position: end,
+        }
+    }
+}
+
+/// A frame of the log that does not read back as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedFrame {
+    /// Where it lies.
+    pub position: Position,
+}
+
+/// Hash over the whole log up to a position.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    head: Checkpoint,
+    checkpoints: Box<[Checkpoint]>,
+    first: usize,
+    count: usize,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Chain {
+    /// The chain of the empty log.
+    #[must_use]
+    pub fn new() -> Self {
+        let empty = Checkpoint {
+            position: 0,
+            hash: 0,
+        };
+        Self {
+            head: empty,
+            checkpoints: vec![empty; CHECKPOINTS_MAX].into_boxed_slice(),
+            first: 0,
+            count: 1,
+        }
+    }
+
+    /// Hash of the log below [`position`](Self::position).
+    #[must_use]
+    pub const fn hash(&self) -> u64 {
+        self.head.hash
+    }
+
+    /// How far the log has been folded in.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.head.position
+    }
+
+    /// Folds in the frame at [`position`](Self::position), which ends at `end`.
+    ///
+    /// # Panics
+    /// When `end` does not lie above the position.
+    pub fn fold(&mut self, reserved: i64, end: Position) {
+        assert!(end > self.head.position, "a frame has a length");
+        let boundary = self.head.position / CHECKPOINT_INTERVAL;
+        self.head = self.head.fold(reserved, end);
+        if end / CHECKPOINT_INTERVAL > boundary {
+            self.push(self.head);
+        }
+    }
+
+    /// Folds in all whole frames at the start of `bytes`, which were read back from
+    /// [`position`](Self::position), each if its checksum is good. A PAD may be cut after its
+    /// header.
+    ///
+    /// # Errors
+    /// The first damaged frame; those before it are folded in.
+    pub fn fold_frames(&mut self, bytes: &[u8]) -> Result<(), DamagedFrame> {
+        let mut offset = 0;
+        while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
+            let position = self.head.position;
+            let damaged = |_| DamagedFrame { position };
+            let place = FramePlace::read(rest).map_err(damaged)?;
+            if rest.len() < place.checked_length() {
+                return Ok(());
+            }
+            verify(rest).map_err(damaged)?;
+            self.fold(place.reserved, position + place.aligned_length as Position);
+            offset += place.aligned_length;
+        }
+        Ok(())
+    }
+
+    /// The greatest kept checkpoint at or below `position`.
+    #[must_use]
+    pub fn checkpoint_at_or_below(&self, position: Position) -> Option<Checkpoint> {
+        (0..self.count)
+            .rev()
+            .map(|index| self.checkpoints[(self.first + index) % CHECKPOINTS_MAX])
+            .find(|checkpoint| checkpoint.position <= position)
+    }
+
+    /// Goes back to the greatest kept checkpoint at or below `position`, from where the caller
+    /// folds the log in again. Returns it, or `None` (and the chain unchanged) when none
+    /// reaches back so far.
+    pub fn rewind(&mut self, position: Position) -> Option<Checkpoint> {
+        let target = self.checkpoint_at_or_below(position)?;
+        while self.newest().position > target.position {
+            self.count -= 1;
+        }
+        self.head = target;
+        Some(target)
+    }
+
+    fn newest(&self) -> Checkpoint {
+        self.checkpoints[(self.first + self.count - 1) % CHECKPOINTS_MAX]
+    }
+
+    fn push(&mut self, checkpoint: Checkpoint) {
+        if self.count == CHECKPOINTS_MAX {
+            self.first = (self.first + 1) % CHECKPOINTS_MAX;
+            self.count -= 1;
+        }
+        self.checkpoints[(self.first + self.count) % CHECKPOINTS_MAX] = checkpoint;
+        self.count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;
