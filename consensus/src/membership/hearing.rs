@@ -104,9 +104,12 @@ impl Membership {
             found: &hello.found,
         };
         let observed = self.observe(now, from, sender, Some(&announcement));
-        if hello.is_asking || observed.is_err() {
-            // An outlived sender is told by whom.
-            self.peers[usize::from(from)].asked = sender.directory;
+        let peer = &mut self.peers[usize::from(from)];
+        let is_refused = observed.is_err() && now >= peer.refusal_due;
+        if hello.is_asking || is_refused {
+            // An outlived sender is told by whom; two that refuse each other, now and then.
+            peer.asked = sender.directory;
+            peer.refusal_due = now + self.config.heartbeat_interval_ns;
         }
         let admitted = observed?;
         if hello.named.directory == self.formation.directory() {

@@ -111,6 +111,9 @@ impl Membership {
                 .fold(0, |bits, member| bits | 1 << member);
             self.is_announcing = false;
             self.next_hello = now + self.config.heartbeat_interval_ns;
+            for (member, peer) in self.peers.iter_mut().enumerate() {
+                peer.is_turn = due >> member & 1 == 1;
+            }
         }
         for (member, peer) in self.peers.iter().enumerate() {
             due |= u8::from(peer.asked != 0) << member;
@@ -118,11 +121,13 @@ impl Membership {
         due & !(1 << self.config.member)
     }
 
-    /// The hello for `member`.
+    /// The hello for `member`. It asks only if it was this member's turn: were every answer a
+    /// question too, two members that wait for a third one would talk without end.
     pub fn hello_for(&mut self, member: MemberId) -> Hello {
         let index = usize::from(member);
         let is_asking = self.is_asking_all() || self.is_asking(member);
         let peer = &mut self.peers[index];
+        let is_asking = std::mem::take(&mut peer.is_turn) && is_asking;
         let asked = std::mem::take(&mut peer.asked);
         let outlived = peer.outlived.take();
         let is_asking = std::mem::take(&mut peer.must_announce) || is_asking;
