@@ -14,6 +14,7 @@
 //! Owned by whoever sends acknowledgements. Where a device honours forced unit access the shell
 //! syncs each mark (see `storage`).
 
+use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -238,7 +239,8 @@ impl AckMark {
         log_idle_since: Option<Nanos>,
         disk: &mut impl Disk,
     ) -> usize {
-        assert!(
+        invariant!(
+            MarkBelowDurable,
             acked.position <= acked.durable,
             "W1: acknowledged {} above durable {}",
             acked.position,

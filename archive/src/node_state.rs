@@ -4,6 +4,7 @@
 //! goes up by one, durably, at each start. Owned by the consensus agent; a
 //! [`crate::slot_file`] keeps it.
 
+use lockstep_transport::invariant;
 use lockstep_transport::time::Nanos;
 
 use crate::disk::{Busy, Completion, Disk, DiskError};
@@ -138,12 +139,14 @@ impl NodeStateFile {
         vote: Option<u8>,
     ) -> Result<(), Busy> {
         let old = self.state;
-        assert!(
+        invariant!(
+            StoredTermKept,
             leadership_term >= old.leadership_term,
             "E1: term {leadership_term} after {}",
             old.leadership_term
         );
-        assert!(
+        invariant!(
+            StoredVoteKept,
             leadership_term > old.leadership_term || old.vote.is_none() || vote == old.vote,
             "E1: a second vote in term {leadership_term}"
         );

@@ -14,6 +14,7 @@ mod counters;
 mod preparation;
 
 use lockstep_transport::concurrent::{AtomicBuffer, KernelBlock};
+use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position, align};
@@ -511,7 +512,8 @@ impl Recorder {
         self.counters.bytes += write.length as u64;
         match write.kind {
             WriteKind::Append { end, boundary } => {
-                assert!(
+                invariant!(
+                    DurableWithinWrite,
                     self.durable <= boundary && boundary <= end,
                     "A1: durable {} to {boundary} by a write up to {end}",
                     self.durable

@@ -10,6 +10,7 @@
 //! that nothing of it can ever be taken for a continuation. A truncation that a crash
 //! interrupted is completed.
 
+use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
 use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
 use lockstep_transport::marks::{Mark, sometimes};
@@ -180,7 +181,8 @@ pub fn recover(
     let lost = [mark.lost, found].into_iter().flatten();
     let lost = lost.reduce(LostAcks::union);
     let lost = lost.filter(|lost| !lost.is_covered_by(last_term, end));
-    assert!(
+    invariant!(
+        ShortLogHasLoss,
         mark.position <= end || lost.is_some() || last_term > mark.term,
         "A2: the log ends at {end}, below the mark at {}, and nothing is missing",
         mark.position

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use citing::citation::{Cited, citations, is_rule_name};
 use citing::document::{Document, paths};
 use citing::prose::{prose_of_markdown, prose_of_rust, rule_names_of_tests};
-use citing::{layout, oracles};
+use citing::{assertions, layout, oracles};
 use lockstep_consensus::sim::Rule;
+use lockstep_transport::invariants::Invariant;
 use sources::{CRATES, Source, assert_none, pages, root};
 
 /// What is no Rust and cites all the same.
@@ -124,14 +125,20 @@ fn a_rule_has_one_row() {
     assert_none(&documents["rules.md"].repeated_rows());
 }
 
+/// Sources of product code.
+fn product() -> Vec<Source> {
+    let mut all = rust();
+    all.retain(|source| {
+        let name = &source.name;
+        name.contains("/src/") && !name.contains("/sim/") && !name.ends_with("tests.rs")
+    });
+    all
+}
+
 /// Rules that assertions of product code begin with, each with its files in order.
 fn asserted() -> BTreeMap<String, Vec<String>> {
     let mut asserted: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for Source { name, text } in rust() {
-        let is_product = name.contains("/src/") && !name.contains("/sim/");
-        if !is_product || name.ends_with("tests.rs") {
-            continue;
-        }
+    for Source { name, text } in product() {
         for line in prose_of_rust(&text).lines() {
             let rule = line.split_once(": ").map(|(rule, _)| rule);
             if let Some(rule) = rule.filter(|rule| is_rule_name(rule)) {
@@ -160,6 +167,13 @@ fn the_row_of_a_rule_names_its_assertions() {
         }
     }
     assert_none(&violations);
+}
+
+/// Whatever begins with a rule's name says when it is evaluated, so that the simulator can tell
+/// which never was.
+#[test]
+fn each_assertion_of_a_rule_has_its_row_among_the_marks() {
+    assert_none(&assertions::differences(Invariant::ALL, &product()));
 }
 
 /// Both ways: each rule has a row and somebody who watches over it, and the row names just those.
@@ -288,6 +302,28 @@ fn a_layout_that_was_changed_in_one_place_only_is_found() {
     assert_eq!(paths(text, &["a"]), ["a/b.rs", "docs/x.md"]);
     let twice = Document::parse("| W1 | x |\n| W1 | y |\n");
     assert_eq!(twice.repeated_rows(), ["W1 has two rows"]);
+}
+
+#[test]
+fn an_assertion_without_its_row_is_found() {
+    let problems = |text: &str| {
+        let (name, text) = ("a/src/a.rs".to_owned(), text.to_owned());
+        assertions::differences(&[Invariant::TermRises], &[Source { name, text }])
+    };
+    let call = "invariant!(TermRises, b > a, \"E2: {a} to {b}\");\n";
+    assert_eq!(problems(call), Vec::<String>::new());
+    for wrong in [
+        "",
+        &call.repeat(2),
+        &call.replace("E2", "E1"),
+        &call.replace("E2: ", ""),
+        &call.replace("TermRises", "TermFalls"),
+        &[call, "assert!(a, \"W1: no row\");\n"].concat(),
+    ] {
+        assert!(!problems(wrong).is_empty(), "{wrong}");
+    }
+    let in_tests = format!("{call}#[cfg(test)]\nmod tests {{\n{call}}}\n");
+    assert_eq!(problems(&in_tests), Vec::<String>::new());
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod oddities;
 mod role_marks;
 
 use lockstep_archive::ack_mark::LostAcks;
+use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::Nanos;
@@ -130,7 +131,8 @@ impl ConsensusModule {
         );
         let history = TermHistory::recovered(recovered.terms);
         let newest = history.terms().last().copied();
-        assert!(
+        invariant!(
+            RecoveredTermsBelowEnd,
             newest.is_none_or(|newest| newest.base < recovered.durable)
                 && newest.is_some() == (recovered.durable > 0),
             "E5: a log of {} bytes whose newest term is {newest:?}",
@@ -221,7 +223,11 @@ impl ConsensusModule {
             Event::LogRefused => self.on_log_refused(actions),
             Event::Truncated { position } => self.on_truncated(now, position, actions),
             Event::Applied { position } => {
-                assert!(position <= self.commit, "C4: applied {position}");
+                invariant!(
+                    AppliedBelowCommit,
+                    position <= self.commit,
+                    "C4: applied {position}"
+                );
                 self.applied = self.applied.max(position);
             }
             Event::Diverged { cause, agreed } => {
@@ -457,7 +463,8 @@ impl ConsensusModule {
 
     /// The only way in which the commit position changes.
     fn raise_commit(&mut self, position: Position, actions: &mut Actions) {
-        assert!(
+        invariant!(
+            CommitRises,
             position > self.commit,
             "C2: commit {} taken back to {position}",
             self.commit

@@ -4,6 +4,7 @@
 //! else, so it can never be ahead of the log (invariant E5 by construction). Owned by the
 //! consensus module. Pure.
 
+use lockstep_transport::invariant;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
 use crate::member::{LeadershipTermId, TermBase};
@@ -30,7 +31,8 @@ impl TermHistory {
     /// If terms or bases do not increase: the log would not be one (invariant E5).
     #[must_use]
     pub fn recovered(terms: Vec<TermBase>) -> Self {
-        assert!(
+        invariant!(
+            RecoveredTermsRise,
             terms.is_sorted_by(|a, b| a.term < b.term && a.base < b.base),
             "E5: terms and bases of a log increase"
         );
@@ -73,7 +75,8 @@ impl TermHistory {
             .terms
             .last()
             .is_none_or(|newest| entry.term > newest.term && entry.base > newest.base);
-        assert!(
+        invariant!(
+            TermsRise,
             is_newer && entry.term > 0 && end > entry.base,
             "W1: a log's terms and bases increase: {entry:?} ends at {end}"
         );

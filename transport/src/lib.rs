@@ -21,6 +21,7 @@ pub mod agent;
 pub mod concurrent;
 pub mod datagram_port;
 pub mod fault;
+pub mod invariants;
 pub mod log_buffer;
 pub mod marks;
 #[allow(unsafe_code, reason = "unsafe fence: system calls")]

@@ -6,6 +6,8 @@
 //! many seeds reached each, and fails on those that none did. Calls stand where such a thing
 //! happens, not on the path of every message.
 
+use crate::invariants::Invariant;
+
 /// Makes the table: a variant per row, whose comment is what reports say of it.
 macro_rules! marks {
     ($($(#[doc = $text:literal])+ $name:ident,)+) => {
@@ -385,10 +387,13 @@ marks! {
     SessionResumed,
 }
 
-/// 64 bits each.
-const WORDS: usize = Mark::ALL.len().div_ceil(64);
+/// The assertions have their bits behind those of the marks.
+const PLACES: usize = Mark::ALL.len() + Invariant::ALL.len();
 
-/// Marks that were reached.
+/// 64 bits each.
+const WORDS: usize = PLACES.div_ceil(64);
+
+/// Marks that were reached, and assertions that were evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MarkSet([u64; WORDS]);
 
@@ -396,17 +401,40 @@ impl MarkSet {
     /// Whether the mark was reached.
     #[must_use]
     pub const fn contains(&self, mark: Mark) -> bool {
-        self.0[mark as usize / 64] >> (mark as usize % 64) & 1 == 1
+        self.has(mark as usize)
     }
+
+    /// Whether the assertion was evaluated.
+    #[must_use]
+    pub const fn has_evaluated(&self, invariant: Invariant) -> bool {
+        self.has(place_of(invariant))
+    }
+
+    const fn has(&self, place: usize) -> bool {
+        self.0[place / 64] >> (place % 64) & 1 == 1
+    }
+}
+
+const fn place_of(invariant: Invariant) -> usize {
+    Mark::ALL.len() + invariant as usize
 }
 
 /// This happens now.
 #[inline(always)]
 pub fn sometimes(mark: Mark) {
     #[cfg(feature = "sim")]
-    reached::note(mark);
+    reached::note(mark as usize);
     #[cfg(not(feature = "sim"))]
     let _ = mark; // Nobody asks: the call is nothing.
+}
+
+/// An assertion is evaluated now: [`invariant!`](crate::invariant) says so itself.
+#[inline(always)]
+pub fn evaluated(invariant: Invariant) {
+    #[cfg(feature = "sim")]
+    reached::note(place_of(invariant));
+    #[cfg(not(feature = "sim"))]
+    let _ = invariant; // As above.
 }
 
 #[cfg(feature = "sim")]
@@ -416,7 +444,7 @@ pub use reached::take;
 mod reached {
     use std::cell::Cell;
 
-    use super::{Mark, MarkSet, WORDS};
+    use super::{MarkSet, WORDS};
 
     thread_local! {
         /// Of the run on this thread. Constant and without a destructor: no check before it is
@@ -425,8 +453,8 @@ mod reached {
     }
 
     #[inline(always)]
-    pub(super) fn note(mark: Mark) {
-        let (word, bit) = (mark as usize / 64, 1 << (mark as usize % 64));
+    pub(super) fn note(place: usize) {
+        let (word, bit) = (place / 64, 1 << (place % 64));
         REACHED.with(|reached| {
             let known = reached[word].get();
             if known & bit == 0 {
@@ -435,7 +463,7 @@ mod reached {
         });
     }
 
-    /// The marks that were reached on this thread since they were last taken.
+    /// What was reached and evaluated on this thread since it was last taken.
     #[must_use]
     pub fn take() -> MarkSet {
         REACHED.with(|reached| MarkSet(std::array::from_fn(|word| reached[word].take())))
@@ -457,5 +485,18 @@ mod tests {
         let all = Mark::ALL.iter().filter(|mark| reached.contains(**mark));
         assert!(all.eq(&marks));
         assert_eq!(take(), MarkSet::default());
+    }
+
+    #[test]
+    fn an_assertion_is_evaluated_apart_from_all_marks_and_other_assertions() {
+        let _before = take();
+        let newest = Invariant::ALL[Invariant::ALL.len() - 1];
+        evaluated(newest);
+        crate::invariant!(VoteGivenOnce, true, "a true one");
+        let seen = take();
+        assert!(!Mark::ALL.iter().any(|mark| seen.contains(*mark)));
+        let all = Invariant::ALL.iter();
+        let evaluated = all.filter(|invariant| seen.has_evaluated(**invariant));
+        assert!(evaluated.eq(&[Invariant::VoteGivenOnce, newest]));
     }
 }

@@ -6,6 +6,7 @@ use lockstep_client::protocol::{EventCode, NewLeaderEvent};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
@@ -296,7 +297,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         if !parts.leadership.is_open() {
             return Ok(0);
         }
-        assert!(
+        invariant!(
+            AnswersCommitted,
             parts.applier.position() <= parts.module.commit(),
             "S6: answers up to {} leave, and {} is committed",
             parts.applier.position(),

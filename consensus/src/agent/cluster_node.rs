@@ -9,6 +9,7 @@ use lockstep_archive::disk::Disk;
 use lockstep_archive::spoiled_slots::SpoiledSlots;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::{Detail, Notice};
 use lockstep_transport::position::Position;
@@ -326,8 +327,15 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             parts
                 .module
                 .on_event(now, Event::Appended { position }, &mut self.actions);
-            if let Some(position) = self.walked.refused {
-                assert!(leading.is_none(), "W1: an own frame at {position}");
+            let refused = self.walked.refused;
+            if leading.is_some() {
+                invariant!(
+                    OwnFramesFit,
+                    refused.is_none(),
+                    "W1: an own frame at {refused:?}"
+                );
+            }
+            if let Some(position) = refused {
                 let detail = Detail::default().with_values([position, 0, 0, 0]);
                 let kind = NodeNotice::LogFrameContradicts;
                 parts.notices.note(now, kind, detail);

@@ -13,6 +13,7 @@ use lockstep_archive::node_state::NodeStateFile;
 use lockstep_archive::recorder::Recorder;
 use lockstep_archive::segment::base_position;
 use lockstep_archive::token;
+use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -124,9 +125,9 @@ impl<D: Disk> LogStore<D> {
     #[must_use]
     pub fn new(disk: D, recovered: RecoveredStore) -> Self {
         let append = recovered.recorder.durable();
-        assert_eq!(
-            append,
-            recovered.chain.position(),
+        invariant!(
+            ChainEndsWithLog,
+            append == recovered.chain.position(),
             "A4: the chain ends where the log ends"
         );
         Self {

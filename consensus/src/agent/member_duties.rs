@@ -5,6 +5,7 @@ use lockstep_archive::disk::{Completion, Disk};
 use lockstep_archive::token::owner;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::invariant;
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{Packet, parse};
@@ -201,7 +202,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 self.stop_following();
                 self.agreement.begin_term();
                 let parts = &mut self.parts;
-                assert!(
+                invariant!(
+                    FollowerLeadsNothing,
                     !parts.leadership.is_leading(),
                     "C5: what a leader knows goes with its term"
                 );
@@ -301,7 +303,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         };
         let log = parts.store.log_mut();
         let appended = parts.leadership.append_own_entry(log, &context, &entry);
-        assert!(
+        invariant!(
+            FirstEntryFits,
             appended.is_some(),
             "E3: a leader's log is drained, so its first entry fits"
         );

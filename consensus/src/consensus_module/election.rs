@@ -1,6 +1,7 @@
 //! Pre-vote, votes and candidacies (invariants E1 to E4).
 
 use lockstep_archive::ack_mark::LostAcks;
+use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -221,9 +222,9 @@ impl ConsensusModule {
             }
             return;
         }
-        assert_eq!(
-            self.standing,
-            Standing::Voter,
+        invariant!(
+            OnlyVotersStand,
+            self.standing == Standing::Voter,
             "E6: whoever does not count does not stand"
         );
         self.election.end_round();
@@ -247,9 +248,9 @@ impl ConsensusModule {
     /// Term and vote as they are now have become durable: what waited for it may leave (E1).
     pub(super) fn on_vote_durable(&mut self, now: Nanos, actions: &mut Actions) {
         if self.role == Role::Candidate {
-            assert_eq!(
-                self.vote.vote(),
-                Some(self.config.member),
+            invariant!(
+                CandidateVotesForItself,
+                self.vote.vote() == Some(self.config.member),
                 "E1: a candidate votes for itself"
             );
             self.election.grant(self.config.member);
@@ -266,7 +267,11 @@ impl ConsensusModule {
     }
 
     fn send_vote_requests(&self, actions: &mut Actions) {
-        assert!(self.log.is_drained(), "E3: a candidate's log is durable");
+        invariant!(
+            CandidateLogDurable,
+            self.log.is_drained(),
+            "E3: a candidate's log is durable"
+        );
         let message = MemberMessage::VoteRequest {
             term: self.vote.term(),
             log_term: self.log.term(),
@@ -338,7 +343,8 @@ impl ConsensusModule {
     }
 
     fn owe_vote(&mut self, now: Nanos, to: MemberId) {
-        assert!(
+        invariant!(
+            HeardLeaderKept,
             !self.hears_leader(now),
             "E4: a vote against a leader that is heard"
         );
@@ -347,10 +353,13 @@ impl ConsensusModule {
     }
 
     fn send_vote(&self, to: MemberId, granted: bool, actions: &mut Actions) {
-        assert!(
-            !granted || (self.vote.is_persisted() && self.vote.vote() == Some(to)),
-            "E1: a vote leaves only when it is durable"
-        );
+        if granted {
+            invariant!(
+                VoteLeavesDurable,
+                self.vote.is_persisted() && self.vote.vote() == Some(to),
+                "E1: a vote leaves only when it is durable"
+            );
+        }
         let term = self.vote.term();
         let message = MemberMessage::Vote { term, granted };
         actions.push(Action::Send { to, message });

@@ -4,6 +4,7 @@
 //! the logs part, accept frames, ask the leader to send from there. Each request is repeated
 //! until answered; each step is safe to repeat from the start.
 
+use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -350,12 +351,13 @@ impl ConsensusModule {
     }
 
     pub(super) fn on_truncated(&mut self, now: Nanos, position: Position, actions: &mut Actions) {
-        assert_eq!(
-            self.log.truncating.take(),
-            Some(position),
+        invariant!(
+            CutAsOrdered,
+            self.log.truncating.take() == Some(position),
             "L4: truncated to a position that was not ordered"
         );
-        assert!(
+        invariant!(
+            CutAboveCommit,
             position >= self.commit.max(self.applied),
             "L4: truncated to {position}, below {} committed",
             self.commit
@@ -383,7 +385,8 @@ impl ConsensusModule {
     }
 
     fn start_placing(&mut self, now: Nanos, leader: MemberId, actions: &mut Actions) {
-        assert!(
+        invariant!(
+            JoinedDrained,
             self.log.is_drained(),
             "L4: a log is joined when it is drained"
         );
@@ -451,7 +454,8 @@ impl ConsensusModule {
             }
             return;
         };
-        assert!(
+        invariant!(
+            AcknowledgesOwnTerm,
             self.log.term() == self.vote.term() && self.vote.persisted_term() == self.vote.term(),
             "W2: {} acknowledged before the first entry of term {} is durable",
             self.log.durable,
@@ -566,9 +570,9 @@ impl ConsensusModule {
             if self.following.leader_commit > self.log.append {
                 sometimes(Mark::CommitBeyondOwnLog);
             }
-            assert_eq!(
-                self.log.term(),
-                self.vote.term(),
+            invariant!(
+                CommitOfOwnTerm,
+                self.log.term() == self.vote.term(),
                 "C3: commit {position} of a term that the log has not reached"
             );
             self.raise_commit(position, actions);

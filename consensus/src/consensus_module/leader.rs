@@ -1,6 +1,7 @@
 //! Leading a term: who follows, what is committed, when to give up (`log.md` 4.1; invariants
 //! C1, C2, C5, W1).
 
+use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MICROSECOND, Nanos};
@@ -91,7 +92,12 @@ impl Leading {
     }
 
     pub(super) fn on_own_entry(&mut self, base: Position, end: Position) {
-        assert_eq!(base, self.base, "W1: a term begins where its leader stood");
+        invariant!(
+            TermBeginsAtOwnEnd,
+            base == self.base,
+            "W1: a term begins at {base}, and its leader stood at {}",
+            self.base
+        );
         self.entry_end = Some(end);
     }
 
@@ -131,12 +137,18 @@ impl ConsensusModule {
 
     /// The election is won.
     pub(super) fn lead(&mut self, now: Nanos, actions: &mut Actions) {
-        assert!(self.log.is_drained(), "E3: a term begins at a durable end");
-        assert!(
+        invariant!(
+            TermBeginsDurable,
+            self.log.is_drained(),
+            "E3: a term begins at a durable end"
+        );
+        invariant!(
+            LeaderHasCommitted,
             self.commit <= self.log.append && self.lost.is_none(),
             "L3: the leader holds all that it knows to be committed"
         );
-        assert!(
+        invariant!(
+            TermLedOnce,
             self.log.history.newest() < self.vote.term(),
             "W1: a term is led once"
         );
@@ -436,7 +448,8 @@ impl ConsensusModule {
         if position < entry_end || position <= self.commit {
             return;
         }
-        assert!(
+        invariant!(
+            CommitBelowAppend,
             self.role == Role::Leader && position <= self.log.append,
             "C1: commit {position} beyond the log's end"
         );

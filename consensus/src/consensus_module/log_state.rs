@@ -1,6 +1,7 @@
 //! This member's own log: how far it reaches, which terms it holds, what it once acknowledged
 //! (invariants E5, W1, D6).
 
+use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -46,9 +47,9 @@ impl ConsensusModule {
             Role::Follower | Role::PreCandidate => {
                 if self.following.is_placing() {
                     let leader_term = term_at(self.following.leader_terms(), position - 1);
-                    assert_eq!(
-                        leader_term,
-                        Some(self.log.history.newest()),
+                    invariant!(
+                        ReachedTermHasEntry,
+                        leader_term == Some(self.log.history.newest()),
                         "E5: the log reached {position} without the entry of its term"
                     );
                 }
@@ -67,7 +68,8 @@ impl ConsensusModule {
         if self.log.truncating.is_some() || position <= self.log.durable {
             return;
         }
-        assert!(
+        invariant!(
+            DurableBelowAppend,
             position <= self.log.append,
             "W1: durable {position} beyond the log's end {}",
             self.log.append
@@ -91,7 +93,8 @@ impl ConsensusModule {
             return;
         }
         if self.following.is_placing() && self.role != Role::Leader {
-            assert!(
+            invariant!(
+                EntryInLeadersList,
                 self.following.leader_terms().contains(&entry),
                 "L1: {entry:?} is not in the leader's list"
             );

@@ -4,6 +4,8 @@
 //! durable write, `on_persisted` says that it happened. Nothing that depends on a value may
 //! leave between the two.
 
+use lockstep_transport::invariant;
+
 use crate::member::{LeadershipTermId, MemberId};
 
 /// Term and vote, in memory and durable.
@@ -45,14 +47,20 @@ impl NodeVote {
 
     /// Enters a greater term, with or without a vote in it.
     pub(super) fn enter(&mut self, term: LeadershipTermId, vote: Option<MemberId>) {
-        assert!(term > self.term, "E2: term {} to {term}", self.term);
+        invariant!(
+            TermRises,
+            term > self.term,
+            "E2: term {} to {term}",
+            self.term
+        );
         self.term = term;
         self.vote = vote;
     }
 
     /// Votes in the present term, for the first time.
     pub(super) fn vote_for(&mut self, member: MemberId) {
-        assert!(
+        invariant!(
+            VoteGivenOnce,
             self.vote.is_none(),
             "E1: a second vote in term {}",
             self.term
@@ -62,7 +70,8 @@ impl NodeVote {
 
     /// An earlier change is durable.
     pub(super) fn on_persisted(&mut self, term: LeadershipTermId, vote: Option<MemberId>) {
-        assert!(
+        invariant!(
+            PersistedAfterEntered,
             term <= self.term,
             "E1: term {term} persisted before term {} was left",
             self.term

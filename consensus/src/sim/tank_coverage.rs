@@ -1,4 +1,5 @@
-//! What runs of the node tank reached: every [`Mark`], everything that a node or client counts.
+//! What runs of the node tank reached: every [`Mark`], every [`Invariant`] that was evaluated,
+//! everything that a node or client counts.
 //!
 //! Marks are noted where they happen; counts are looked at when a process ends, be it killed or
 //! left running to the end of the run. What cannot happen here is in a table with the reason, and
@@ -8,6 +9,7 @@
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::counters::ClientCounters;
 use lockstep_client::notice::ClientNotice;
+use lockstep_transport::invariants::Invariant;
 use lockstep_transport::marks::{Mark, MarkSet};
 use lockstep_transport::notices::NoticeKind;
 use lockstep_transport::sim::SimPort;
@@ -26,7 +28,8 @@ const NODE_COUNTERS: [(Counter, &str); 3] = [
 
 const CLIENT_COUNTERS: usize = 24;
 
-const NODE_NOTICES_AT: usize = Mark::ALL.len();
+const INVARIANTS_AT: usize = Mark::ALL.len();
+const NODE_NOTICES_AT: usize = INVARIANTS_AT + Invariant::ALL.len();
 const NODE_COUNTERS_AT: usize = NODE_NOTICES_AT + NodeNotice::COUNT;
 const CLIENT_NOTICES_AT: usize = NODE_COUNTERS_AT + NODE_COUNTERS.len();
 const CLIENT_COUNTERS_AT: usize = CLIENT_NOTICES_AT + ClientNotice::COUNT;
@@ -58,6 +61,10 @@ impl Coverage {
         let marks = marks
             .enumerate()
             .map(|(at, (name, base))| (name, base + at));
+        let invariants = Invariant::ALL.iter().enumerate().map(|(at, invariant)| {
+            let name = format!("{} {}", invariant.rule(), invariant.name());
+            (name, INVARIANTS_AT + at)
+        });
         let notices = NodeNotice::rows().map(|row| {
             let name = format!("node notice {:?}", row.kind);
             (name, NODE_NOTICES_AT + row.kind.index())
@@ -72,7 +79,7 @@ impl Coverage {
         let client_counters = named(&ClientCounters::default()).into_iter().enumerate();
         let client_counters = client_counters
             .map(|(at, (name, _))| (format!("client counter {name}"), CLIENT_COUNTERS_AT + at));
-        let all = marks.chain(notices).chain(counters);
+        let all = marks.chain(invariants).chain(notices).chain(counters);
         let all = all.chain(client_notices).chain(client_counters);
         all.map(|(name, place)| {
             let entry_in =
@@ -106,10 +113,13 @@ impl Coverage {
         }
     }
 
-    /// Adds marks.
+    /// Adds marks and assertions.
     pub(super) fn add_marks(&mut self, reached: &MarkSet) {
         for (place, mark) in Mark::ALL.iter().enumerate() {
             self.note(place, reached.contains(*mark));
+        }
+        for (at, invariant) in Invariant::ALL.iter().enumerate() {
+            self.note(INVARIANTS_AT + at, reached.has_evaluated(*invariant));
         }
     }
 

@@ -509,7 +509,12 @@ impl StreamSender {
             }
             match source.frames(self.position, length_max) {
                 SourceFrames::Ready { bytes, advance } => {
-                    assert!(bytes.len() <= length_max, "T4: {} bytes sent", bytes.len());
+                    crate::invariant!(
+                        SentWithinWindow,
+                        bytes.len() <= length_max,
+                        "T4: {} bytes sent",
+                        bytes.len()
+                    );
                     if !self.send(now, port, bytes) {
                         break;
                     }
