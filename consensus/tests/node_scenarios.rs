@@ -2,38 +2,32 @@
 //! rule it proves. Members 1 and 2 are played by the test, datagram by datagram.
 #![cfg(feature = "sim")]
 
-use core::net::{Ipv4Addr, SocketAddr};
-
 use lockstep_archive::log_reader::{LogRead, ReadSpan};
-use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_archive::sim::SimDisk;
 use lockstep_archive::token::OWNER_READER_FIRST;
 use lockstep_client::cluster_id::cluster_id;
-use lockstep_consensus::agent::cluster_node::ClusterNode;
 use lockstep_consensus::agent::egress_channel::EgressChannel;
 use lockstep_consensus::agent::identity::{Identity, config_digest, log_session_id};
 use lockstep_consensus::agent::leadership::blank_header;
 use lockstep_consensus::agent::log_writer::{Appended, LogWriter};
-use lockstep_consensus::agent::start::{StartParts, start};
 use lockstep_consensus::cluster_limits::ClusterLimits;
-use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
-use lockstep_consensus::counters::Counters;
+use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::entry_body::NewLeadershipTerm;
 use lockstep_consensus::formation::{DurableFormation, FormationRecord, Incarnation};
 use lockstep_consensus::member::{LeadershipTermId, MEMBERS_MAX, MemberId, TermBase};
 use lockstep_consensus::membership::{Hello, KnownLife, Sender, Standing};
 use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
+use lockstep_consensus::sim::scenario::boot::{Boot, SimNode, address, boot, disk, three_members};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind, LOG_STREAM_ID};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
 use lockstep_transport::position::{Geometry, Position, align_frame};
-use lockstep_transport::prng::Prng;
 use lockstep_transport::protocol::{Heartbeat, Packet, StatusMessage, parse};
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
-use lockstep_transport::trace::Tracer;
 
 const MTU: usize = 1408;
 
@@ -47,26 +41,6 @@ impl ClusteredService for Silent {
     }
 }
 
-fn address(host: u8, port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port))
-}
-
-fn cluster() -> ClusterConfig {
-    let endpoints = |id: u8| MemberEndpoints {
-        ingress: address(id + 1, 1),
-        member: address(id + 1, 2),
-    };
-    ClusterConfig {
-        members: (0..3).map(endpoints).collect(),
-        term_length: 64 * 1024,
-        segment_length: 128 * 1024,
-        log_mtu: MTU,
-        message_max: 4096,
-        sessions_max: 8,
-        ..ClusterConfig::default()
-    }
-}
-
 fn geometry() -> Geometry {
     Geometry::new(0, 64 * 1024).expect("a term length")
 }
@@ -76,7 +50,7 @@ struct Stage {
     cluster: ClusterConfig,
     network: SimNetwork,
     disk: SimDisk,
-    node: ClusterNode<SimDisk, SimPort, Silent>,
+    node: SimNode<Silent>,
     puppets: [SimPort; 2],
     record: FormationRecord,
     now: Nanos,
@@ -84,14 +58,9 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let cluster = cluster();
+        let cluster = three_members();
         let network = SimNetwork::new(1, LinkProfile::default());
-        let disk = SimDisk::new(SimDiskConfig {
-            seed: 1,
-            latency_min_ns: 20 * MICROSECOND,
-            latency_max_ns: 50 * MICROSECOND,
-            capacity_bytes: 16 << 20,
-        });
+        let disk = disk(1, 50 * MICROSECOND, 16 << 20);
         let puppets = [1, 2].map(|id: usize| network.port(cluster.members[id].member));
         let node = Self::start(&cluster, &network, &disk);
         let mut stage = Self {
@@ -107,28 +76,23 @@ impl Stage {
         stage
     }
 
-    fn start(
-        cluster: &ClusterConfig,
-        network: &SimNetwork,
-        disk: &SimDisk,
-    ) -> ClusterNode<SimDisk, SimPort, Silent> {
+    fn start(cluster: &ClusterConfig, network: &SimNetwork, disk: &SimDisk) -> SimNode<Silent> {
         let config = NodeConfig {
             insecure: true,
             disk_budget_bytes: 8 << 20,
             ..NodeConfig::default()
         };
-        let parts = StartParts {
-            disk: disk.clone(),
-            member_port: network.port(cluster.members[0].member),
-            ingress_port: network.port(cluster.members[0].ingress),
+        let started = boot(Boot {
+            cluster,
+            config: &config,
+            disk,
+            network,
             service: Silent,
-            tracer: Tracer::disabled(),
-            counters: Counters::in_memory().expect("a page of memory"),
             wall_offset: 0,
             receive_window: 32 * 1024,
-            randomness: Prng::new(1),
-        };
-        start(cluster, &config, parts).expect("the node starts")
+            seed: 1,
+        });
+        started.expect("the node starts")
     }
 
     /// The node's process dies and starts again.
@@ -372,7 +336,7 @@ impl PuppetLog {
 
 #[test]
 fn a_restarted_node_names_its_egress_streams_anew() {
-    let (cluster, node) = (cluster(), NodeConfig::default());
+    let (cluster, node) = (three_members(), NodeConfig::default());
     let names = |incarnation| {
         let identity = Identity::new(&cluster, &node, incarnation);
         let name = || identity.egress_publication(address(100, 1), 102);
@@ -451,7 +415,7 @@ fn the_log_never_ends_whatever_a_heartbeat_says() {
 
 #[test]
 fn an_egress_channel_that_was_connected_introduces_nobody_else() {
-    let cluster = cluster();
+    let cluster = three_members();
     let identity = Identity::new(&cluster, &NodeConfig::default(), 1);
     let client = address(100, 1);
     let config = identity.egress_publication(client, 102);

@@ -1,8 +1,8 @@
 //! Deterministic simulators: one seed is one run, byte for byte (`simulator.md`).
 //!
 //! The *core tank* runs consensus modules over a positions-only log and exhausts schedules; the
-//! *node tank* runs whole nodes and finds what falls between the parts. Product code depends on
-//! neither.
+//! *node tank* runs whole nodes and finds what falls between the parts. A [`scenario`] is a run
+//! that is told step by step. Product code depends on none of them.
 
 mod client_inbox;
 mod client_twin;
