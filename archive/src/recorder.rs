@@ -17,6 +17,7 @@ use lockstep_transport::concurrent::{AtomicBuffer, KernelBlock};
 use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::named_setting;
 use lockstep_transport::position::{Geometry, Position, align};
 use lockstep_transport::time::{Nanos, SECOND};
 
@@ -51,14 +52,20 @@ const RESERVE_LENGTH: usize = 1 << 20;
 /// Pause before preparing a segment is tried again after it failed.
 const PREPARE_RETRY_NS: Nanos = SECOND;
 
-/// When a write counts as durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When the log counts as durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncMode {
     /// On stable storage.
+    #[default]
     Data,
     /// In the page cache: survives a crash of the process, not of the host.
     None,
 }
+
+named_setting!(SyncMode {
+    Data => "data",
+    None => "none",
+});
 
 /// What a recorder needs to know.
 #[derive(Clone, Copy, Debug)]

@@ -10,10 +10,11 @@ use lockstep_archive::budget::DiskBudget;
 use lockstep_archive::disk::Disk;
 use lockstep_archive::recorder::{Recorder, RecorderConfig, SyncMode};
 use lockstep_archive::segment::SegmentTable;
-use lockstep_archive::storage::{IoPreference, open};
+use lockstep_archive::storage::open;
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
 use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::setting::IoChoice;
 
 const TERM_LENGTH: usize = 1 << 20;
 
@@ -40,10 +41,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn record(preference: IoPreference, sync: SyncMode) {
+fn record(choice: IoChoice, sync: SyncMode) {
     let directory = tempfile::tempdir().unwrap();
-    let Ok((mut disk, sentence)) = open(directory.path(), preference) else {
-        eprintln!("NOT TESTED: {preference:?} is refused here");
+    let Ok((mut disk, sentence)) = open(directory.path(), choice) else {
+        eprintln!("NOT TESTED: {choice:?} is refused here");
         return;
     };
     let geometry = Geometry::new(0, TERM_LENGTH).unwrap();
@@ -92,9 +93,9 @@ fn record(preference: IoPreference, sync: SyncMode) {
 
 #[test]
 fn recording_allocates_nothing_in_steady_state() {
-    for preference in [IoPreference::Uring, IoPreference::Thread] {
+    for choice in [IoChoice::Uring, IoChoice::Syscall] {
         for sync in [SyncMode::Data, SyncMode::None] {
-            record(preference, sync);
+            record(choice, sync);
         }
     }
 }

@@ -7,11 +7,10 @@ use lockstep_archive::disk::{
 };
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_archive::slow_disk::SlowDisk;
-use lockstep_archive::storage::{
-    IoPreference, NodeDirectory, StorageError, ThreadDisk, UringDisk, open,
-};
+use lockstep_archive::storage::{NodeDirectory, StorageError, ThreadDisk, UringDisk, open};
 use lockstep_archive::token::{OWNER_RECORDER, TokenSource};
 use lockstep_transport::concurrent::AtomicBuffer;
+use lockstep_transport::setting::IoChoice;
 use lockstep_transport::time::Nanos;
 
 /// Polls before a completion counts as lost; each real poll yields the core.
@@ -260,7 +259,7 @@ fn the_io_uring_disk_conforms() {
 #[test]
 fn an_io_uring_disk_moves_to_the_thread_that_uses_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (disk, sentence) = open(directory.path(), IoPreference::Auto).unwrap();
+    let (disk, sentence) = open(directory.path(), IoChoice::Auto).unwrap();
     assert!(sentence.starts_with("disk: "), "{sentence}");
     std::thread::scope(|scope| {
         scope.spawn(move || conforms(disk)).join().unwrap();
@@ -269,12 +268,12 @@ fn an_io_uring_disk_moves_to_the_thread_that_uses_it() {
 
 #[test]
 fn a_memory_file_system_works_and_the_start_line_says_how() {
-    for preference in [IoPreference::Auto, IoPreference::Thread] {
+    for choice in [IoChoice::Auto, IoChoice::Syscall] {
         let Ok(directory) = tempfile::tempdir_in("/dev/shm") else {
             eprintln!("NOT TESTED: a memory file system, because there is none");
             return;
         };
-        let (disk, sentence) = open(directory.path(), preference).unwrap();
+        let (disk, sentence) = open(directory.path(), choice).unwrap();
         assert!(sentence.contains("direct"), "{sentence}");
         conforms(disk);
     }

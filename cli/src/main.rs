@@ -4,10 +4,9 @@
 
 #[cfg(test)]
 mod documented_commands;
-mod node_file;
+mod named;
 mod outcome;
 mod output_file;
-mod quantity;
 mod verb;
 
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ mod place;
 
 use std::net::UdpSocket;
 
-use place::{Mount, Place, expect_refusal, listing};
+use place::{Mount, Place, expect_refusal, listing, outcome};
 
 /// Writes `text` as the configuration; the node must refuse it with `parts` and touch nothing.
 fn refused_config(place: &Place, text: &str, parts: &[&str]) {
@@ -145,7 +145,10 @@ fn an_address_or_a_unit_that_cannot_work_is_named_with_its_key_and_remedy() {
     refused_config(
         &place,
         &add("idle = \"spin\""),
-        &["idle: \"spin\" is unknown", "choose busy-spin, yield"],
+        &[
+            "node.toml:11: unknown value \"spin\"",
+            "use one of busy-spin, yield",
+        ],
     );
     refused_config(
         &place,
@@ -280,13 +283,13 @@ fn a_directory_that_cannot_be_written_is_refused_and_loses_nothing() {
         "another directory is only for a member that never ran",
     ];
     mount.set_writable(&data, false);
-    expect_refusal(&node().output().unwrap(), 1, &parts);
+    expect_refusal(&outcome(&mut node()), 1, &parts);
     assert_eq!(listing(&seen).len(), 0);
     mount.set_writable(&data, true);
     place::Running::start(&mut node()).kill();
     mount.set_writable(&data, false);
     let before = listing(&seen);
-    expect_refusal(&node().output().unwrap(), 1, &parts);
+    expect_refusal(&outcome(&mut node()), 1, &parts);
     assert_eq!(listing(&seen), before);
     mount.set_writable(&data, true);
     place::Running::start(&mut node()).kill();
@@ -331,7 +334,7 @@ fn a_full_directory_is_refused_and_loses_nothing() {
     let full = ["no space left", "data", "free some on its file system"];
     mount.fill(&filler);
     let before = listing(&seen);
-    expect_refusal(&node().output().unwrap(), 1, &full);
+    expect_refusal(&outcome(&mut node()), 1, &full);
     assert_eq!(listing(&seen), before);
     // Room for the small files, none for the log: refused with the arithmetic, at once.
     let filler_file = std::fs::File::options()
@@ -348,13 +351,13 @@ fn a_full_directory_is_refused_and_loses_nothing() {
         "bytes free",
         "free some",
     ];
-    expect_refusal(&node().output().unwrap(), 1, &tight);
+    expect_refusal(&outcome(&mut node()), 1, &tight);
     assert_eq!(listing(&seen), before);
     std::fs::remove_file(seen.join("filler")).unwrap();
     place::Running::start(&mut node()).kill();
     mount.fill(&filler);
     let before = listing(&seen);
-    expect_refusal(&node().output().unwrap(), 1, &full);
+    expect_refusal(&outcome(&mut node()), 1, &full);
     assert_eq!(listing(&seen), before);
     std::fs::remove_file(seen.join("filler")).unwrap();
     place::Running::start(&mut node()).kill();
@@ -374,9 +377,9 @@ fn a_trace_that_does_not_fit_is_refused_and_not_left_behind() {
     );
     place.write("node.toml", &place.config_with("sync = \"data\"", &traced));
     let mut command = mount.command(place.path(), place::LOCKSTEP);
-    let output = command.args(["node", "--config", "node.toml"]).output();
+    let output = outcome(command.args(["node", "--config", "node.toml"]));
     let parts = ["-trace.dat", "No space left", "not full", "shared_memory"];
-    expect_refusal(&output.unwrap(), 1, &parts);
+    expect_refusal(&output, 1, &parts);
     let left = std::fs::read_dir(mount.seen(&memory)).unwrap().count();
     assert_eq!(left, 0, "something is left behind");
 }
@@ -426,7 +429,10 @@ fn options_of_a_bench_that_cannot_work_are_refused_before_it_starts() {
         &["--link-loss", "200%"],
         &["--link-loss", "between 0 and 100 %"],
     );
-    refused(&["--idle", "spin"], &["--idle", "choose busy-spin, yield"]);
+    refused(
+        &["--idle", "spin"],
+        &["--idle", "possible values: busy-spin, yield"],
+    );
     refused(&["--io", "dpdk"], &["--io", "possible values", "syscall"]);
     refused(
         &["--trace-every", "3"],
@@ -455,7 +461,7 @@ fn a_bench_on_a_full_device_names_the_directory_and_leaves_nothing() {
     ] {
         let mut command = mount.command(place.path(), place::LOCKSTEP);
         command.args(["bench", "cluster", "--no-floor", "--dir", "data"]);
-        let output = command.args(kind).output().unwrap();
+        let output = outcome(command.args(kind));
         let parts = ["did not start: ", "data/run-", "134217728 bytes are needed"];
         expect_refusal(&output, 1, &parts);
         assert_eq!(listing(&mount.seen(&data)).len(), 0);

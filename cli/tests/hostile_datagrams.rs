@@ -13,8 +13,9 @@ use std::rc::Rc;
 use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_bench::scenario::agreement;
+use lockstep_bench::scenario::cluster_bench::ServiceChoice;
 use lockstep_bench::scenario::load_client::LoadClient;
-use lockstep_bench::scenario::node_process::{NodeExtras, NodeProcess};
+use lockstep_bench::scenario::node_process::NodeProcess;
 use lockstep_bench::scenario::process_cluster::ProcessCluster;
 use lockstep_bench::scenario::workload::Workload;
 use lockstep_client::cluster_client::ClusterClient;
@@ -27,9 +28,11 @@ use lockstep_consensus::counters::Counter;
 use lockstep_consensus::member::MemberId;
 use lockstep_consensus::membership::Sender;
 use lockstep_consensus::message::MemberMessage;
+use lockstep_consensus::node_file::NodeFile;
 use lockstep_consensus::output_agreement::OutputAt;
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, encode};
 use lockstep_transport::agent::Agent;
+use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
 use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now};
 use lockstep_transport::position::Geometry;
@@ -240,13 +243,15 @@ fn start_members(cluster: &ClusterConfig, place: &Path) -> ProcessCluster {
             directory: place.join(format!("node-{member}")),
             ..NodeConfig::default()
         };
-        let extras = NodeExtras {
-            service: "echo",
+        let file = NodeFile {
+            cluster: cluster.clone(),
+            node,
+            service: ServiceChoice::Echo,
             core: None,
-            idle: "yield".to_owned(),
+            idle: IdleStrategy::Yield,
         };
         let binary = Path::new(env!("CARGO_BIN_EXE_lockstep"));
-        NodeProcess::start(binary, cluster, &node, &extras).expect("a member can be started")
+        NodeProcess::start(binary, &file).expect("a member can be started")
     };
     let members = (0..cluster.members.len()).map(start).collect();
     ProcessCluster { members }

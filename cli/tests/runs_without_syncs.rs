@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use lockstep_archive::ack_mark::AckRecord;
 use lockstep_archive::catalog::{Catalog, CatalogContent};
 use lockstep_archive::directory::Directory;
-use lockstep_archive::storage::{self, IoPreference};
-use lockstep_consensus::config::SyncMode;
+use lockstep_archive::storage;
+use lockstep_consensus::config::{IoChoice, SyncMode};
 use lockstep_consensus::counters::Counter;
 use trio::Trio;
 
@@ -35,7 +35,7 @@ const MAJORITY_GONE: &str = "no majority is left of the directories";
 /// From now on the files in `directory`, whose node is dead, were written in another run of the
 /// host. Returns whether the run that wrote them acknowledged without syncs.
 fn lose_power(directory: &Path) -> bool {
-    let opened = storage::open(directory, IoPreference::Thread);
+    let opened = storage::open(directory, IoChoice::Syscall);
     let (mut disk, _) = opened.expect("the node is dead");
     let found = Catalog::inspect(&mut disk).expect("a good disk");
     let CatalogContent::Valid(catalog) = found else {

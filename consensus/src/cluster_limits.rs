@@ -62,8 +62,7 @@ impl fmt::Display for LimitValue {
         match self {
             Self::Number(value) => write!(formatter, "{value}"),
             Self::Nanoseconds(value) => write!(formatter, "{value} ns"),
-            Self::Responses(ResponsesMode::Replicated) => formatter.write_str("replicated"),
-            Self::Responses(ResponsesMode::Direct) => formatter.write_str("direct"),
+            Self::Responses(mode) => write!(formatter, "{mode}"),
         }
     }
 }

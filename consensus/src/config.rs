@@ -3,6 +3,10 @@
 use core::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use lockstep_archive::recorder::SyncMode;
+pub use lockstep_transport::fault::Faults;
+use lockstep_transport::named_setting;
+pub use lockstep_transport::setting::IoChoice;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use crate::lengths::Lengths;
@@ -23,25 +27,10 @@ pub enum ResponsesMode {
     Direct,
 }
 
-/// When the log counts as durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncMode {
-    /// On stable storage.
-    Data,
-    /// In the page cache. Survives a crash of the process, not of the host.
-    None,
-}
-
-/// How a node reaches network and disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IoChoice {
-    /// Probe at start and take what measures best.
-    Auto,
-    /// io_uring.
-    Uring,
-    /// Plain system calls; the disk gets a writer thread.
-    Syscall,
-}
+named_setting!(ResponsesMode {
+    Replicated => "replicated",
+    Direct => "direct",
+});
 
 /// Addresses of one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,23 +89,6 @@ impl Default for ClusterConfig {
     }
 }
 
-/// Faults injected on the node's links, both directions unless said otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct LinkFaults {
-    /// Probability that a datagram is lost, 0..1.
-    pub loss: f64,
-    /// Probability that a datagram is duplicated, 0..1.
-    pub duplicate: f64,
-    /// Probability that a datagram is held back so that later ones overtake it, 0..1.
-    pub reorder: f64,
-    /// Added to every datagram's way, ns.
-    pub delay_ns: Nanos,
-    /// Up to so much more is added, uniformly, ns.
-    pub jitter_ns: Nanos,
-    /// Nothing passes.
-    pub partitioned: bool,
-}
-
 /// What one node chooses for itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeConfig {
@@ -141,7 +113,7 @@ pub struct NodeConfig {
     /// Added to every durable write of the log: slow-disk injection.
     pub disk_delay_ns: Nanos,
     /// Faults on this node's links.
-    pub faults: LinkFaults,
+    pub faults: Faults,
     /// Seed of everything random in this node.
     pub seed: u64,
     /// Endpoints may be other than loopback although the transport is not authenticated.
@@ -163,7 +135,7 @@ impl Default for NodeConfig {
             shared_memory: PathBuf::from("/dev/shm"),
             socket_buffer_bytes: 4 << 20,
             disk_delay_ns: 0,
-            faults: LinkFaults::default(),
+            faults: Faults::default(),
             seed: 1,
             insecure: false,
             trace_every: 0,

@@ -22,10 +22,12 @@ pub mod member;
 pub mod membership;
 pub mod message;
 pub mod node;
+pub mod node_file;
 pub mod notice;
 pub mod notice_printer;
 pub mod output_agreement;
 pub mod protocol;
+pub mod quantity;
 pub mod session;
 pub mod shared_file;
 #[cfg(feature = "sim")]

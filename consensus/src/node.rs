@@ -9,15 +9,14 @@ use std::path::Path;
 use lockstep_archive::disk::Disk;
 use lockstep_archive::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX};
 use lockstep_archive::slow_disk::SlowDisk;
-use lockstep_archive::storage::{self, IoPreference, StorageError};
+use lockstep_archive::storage::{self, StorageError};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::agent::Agent;
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::fault::{Direction, Faults, FaultyPort};
 use lockstep_transport::media::host::raise_open_files;
 use lockstep_transport::media::{
-    self, Backend, BackendChoice, NetworkPort, PortError, SocketOptions, monotonic_now,
-    realtime_now,
+    self, Backend, NetworkPort, PortError, SocketOptions, monotonic_now, realtime_now,
 };
 use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
@@ -27,7 +26,7 @@ use crate::agent::closing::Closing;
 use crate::agent::cluster_node::ClusterNode;
 use crate::agent::fault::{NodeFault, StoreFailure};
 use crate::agent::start::{StartError, StartParts, check_directory, start};
-use crate::config::{ClusterConfig, ConfigError, IoChoice, LinkFaults, NodeConfig};
+use crate::config::{ClusterConfig, ConfigError, NodeConfig};
 use crate::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, Counters};
 use crate::notice::{Line, NodeNotice, Place};
 use crate::notice_printer::{NoticePrinter, NoticeSink};
@@ -167,13 +166,9 @@ pub fn launch(
         disk_budget_bytes: log_bytes,
         ..node.clone()
     };
-    let choice = media::probe(match node.io {
-        IoChoice::Auto => BackendChoice::Measured,
-        IoChoice::Uring => BackendChoice::Told(Backend::Uring),
-        IoChoice::Syscall => BackendChoice::Told(Backend::Syscall),
-    });
+    let choice = media::probe(node.io);
     let (member_port, ingress_port) = open_ports(cluster, node, choice.backend)?;
-    let (mut disk, disk_line) = storage::open(&node.directory, io_preference(node.io))?;
+    let (mut disk, disk_line) = storage::open(&node.directory, node.io)?;
     let refused = |source| LaunchError::Start {
         directory: node.directory.display().to_string(),
         source,
@@ -320,9 +315,9 @@ impl Node {
     }
 
     /// Changes the faults on this node's links to other members.
-    pub fn set_link_faults(&mut self, faults: &LinkFaults) {
+    pub fn set_link_faults(&mut self, faults: Faults) {
         let port = &mut self.agent.parts_mut().member_port;
-        port.set_faults(None, Direction::Send, convert(faults));
+        port.set_faults(None, Direction::Send, faults);
     }
 
     /// Has `printer` print what this node has to say about itself, from now on.
@@ -410,25 +405,6 @@ impl Agent for Node {
     }
 }
 
-fn convert(faults: &LinkFaults) -> Faults {
-    Faults {
-        loss: faults.loss,
-        duplicate: faults.duplicate,
-        reorder: faults.reorder,
-        delay_ns: faults.delay_ns,
-        jitter_ns: faults.jitter_ns,
-        partitioned: faults.partitioned,
-    }
-}
-
-fn io_preference(io: IoChoice) -> IoPreference {
-    match io {
-        IoChoice::Auto => IoPreference::Auto,
-        IoChoice::Uring => IoPreference::Uring,
-        IoChoice::Syscall => IoPreference::Thread,
-    }
-}
-
 fn bind(
     address: core::net::SocketAddr,
     backend: Backend,
@@ -441,8 +417,8 @@ fn bind(
     };
     let port = NetworkPort::bind(address, options, backend)?;
     let mut port = FaultyPort::new(port, node.seed ^ (salt << 32) ^ u64::from(node.member));
-    if salt == 0 && node.faults != LinkFaults::default() {
-        port.set_faults(None, Direction::Send, convert(&node.faults));
+    if salt == 0 && !node.faults.is_none() {
+        port.set_faults(None, Direction::Send, node.faults);
     }
     Ok(port)
 }

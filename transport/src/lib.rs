@@ -31,6 +31,7 @@ pub mod port_trouble;
 pub mod position;
 pub mod prng;
 pub mod protocol;
+pub mod setting;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod stable_hash;

@@ -25,7 +25,7 @@ mod uring_disk;
 
 pub use directory::{NodeDirectory, in_use};
 pub use error::StorageError;
-pub use node_disk::{IoPreference, NodeDisk, open};
+pub use node_disk::{NodeDisk, open};
 pub use thread_disk::ThreadDisk;
 pub use uring_disk::UringDisk;
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lockstep_transport::setting::IoChoice;
 use lockstep_transport::time::Nanos;
 
 use super::directory::NodeDirectory;
@@ -9,17 +10,6 @@ use super::error::StorageError;
 use super::thread_disk::ThreadDisk;
 use super::uring_disk::UringDisk;
 use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
-
-/// What the operator wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IoPreference {
-    /// io_uring if the host allows it, else the writer thread.
-    Auto,
-    /// io_uring, or an error.
-    Uring,
-    /// The writer thread.
-    Thread,
-}
 
 /// The disk of a real node.
 #[derive(Debug)]
@@ -35,7 +25,7 @@ pub enum NodeDisk {
 ///
 /// # Errors
 /// See [`StorageError`]: each names the thing, the place and the remedy.
-pub fn open(path: &Path, preference: IoPreference) -> Result<(NodeDisk, String), StorageError> {
+pub fn open(path: &Path, choice: IoChoice) -> Result<(NodeDisk, String), StorageError> {
     let mut directory = NodeDirectory::open(path)?;
     let direct = if directory.probe_direct_writes()? {
         "direct writes with RWF_DSYNC"
@@ -43,8 +33,8 @@ pub fn open(path: &Path, preference: IoPreference) -> Result<(NodeDisk, String),
         "buffered writes with RWF_DSYNC, as the file system takes no direct writes of 4 KiB (each \
          sync copies, and the page cache fills with the log)"
     };
-    let started = match preference {
-        IoPreference::Thread => Err((None, directory)),
+    let started = match choice {
+        IoChoice::Syscall => Err((None, directory)),
         _ => UringDisk::start(directory).map_err(|refused| {
             let (refusal, directory) = *refused;
             (Some(refusal), directory)
@@ -55,7 +45,7 @@ pub fn open(path: &Path, preference: IoPreference) -> Result<(NodeDisk, String),
             let sentence = format!("disk: io_uring, {direct}");
             Ok((NodeDisk::Uring(Box::new(disk)), sentence))
         }
-        Err((refusal, directory)) => fall_back(directory, direct, preference, refusal),
+        Err((refusal, directory)) => fall_back(directory, direct, choice, refusal),
     }
 }
 
@@ -63,11 +53,11 @@ pub fn open(path: &Path, preference: IoPreference) -> Result<(NodeDisk, String),
 fn fall_back(
     directory: NodeDirectory,
     direct: &str,
-    preference: IoPreference,
+    choice: IoChoice,
     refusal: Option<StorageError>,
 ) -> Result<(NodeDisk, String), StorageError> {
     let reason = match refusal {
-        Some(refusal) if preference == IoPreference::Uring => return Err(refusal),
+        Some(refusal) if choice == IoChoice::Uring => return Err(refusal),
         Some(StorageError::UringRefused { detail }) => {
             format!("io_uring is refused by this host ({detail})")
         }
@@ -161,18 +151,18 @@ impl Disk for NodeDisk {
 mod tests {
     use super::*;
 
-    fn refused(preference: IoPreference) -> Result<(NodeDisk, String), StorageError> {
+    fn refused(choice: IoChoice) -> Result<(NodeDisk, String), StorageError> {
         let place = tempfile::tempdir().unwrap();
         let directory = NodeDirectory::open(place.path())?;
         let refusal = StorageError::UringRefused {
             detail: "Operation not permitted".to_owned(),
         };
-        fall_back(directory, "direct writes", preference, Some(refusal))
+        fall_back(directory, "direct writes", choice, Some(refusal))
     }
 
     #[test]
     fn a_host_that_refuses_io_uring_gets_the_writer_thread_and_is_told_what_that_costs() {
-        let (disk, sentence) = refused(IoPreference::Auto).unwrap();
+        let (disk, sentence) = refused(IoChoice::Auto).unwrap();
         assert!(matches!(disk, NodeDisk::Thread(_)));
         assert!(sentence.contains("refused by this host (Operation not permitted)"));
         assert!(sentence.contains("costs two thread wake-ups"), "{sentence}");
@@ -180,7 +170,7 @@ mod tests {
 
     #[test]
     fn io_uring_that_was_demanded_and_is_refused_is_an_error_with_its_remedy() {
-        let error = refused(IoPreference::Uring).unwrap_err();
+        let error = refused(IoChoice::Uring).unwrap_err();
         assert!(error.to_string().contains("use io = auto"), "{error}");
     }
 }

@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 
 use lockstep_client::config::ClientConfig;
 use lockstep_consensus::config::{
-    ClusterConfig, ConfigError, IoChoice, LinkFaults, NodeConfig, ResponsesMode, SyncMode,
+    ClusterConfig, ConfigError, Faults, IoChoice, NodeConfig, ResponsesMode, SyncMode,
 };
 use lockstep_consensus::member::MEMBERS_MAX;
 use lockstep_consensus::node::NodeService;
+use lockstep_consensus::node_file::ServiceKey;
 use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::codec::REPORT_LENGTH_MAX;
 use lockstep_service::samples::order_book::reports::MESSAGE_LENGTH_MAX;
 use lockstep_service::samples::order_book::{BookLimits, OrderBook};
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::host::cores_allowed;
+use lockstep_transport::named_setting;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use serde_json::{Map, Value, json};
 
@@ -66,30 +68,27 @@ pub fn check_cores(cores: &[usize]) -> Result<(), BenchError> {
 }
 
 /// The service under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServiceChoice {
     /// Answers each message with the same bytes.
+    #[default]
     Echo,
     /// The matching engine.
     OrderBook,
 }
 
-impl ServiceChoice {
-    /// Its name in options and configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Echo => "echo",
-            Self::OrderBook => "orderbook",
-        }
+named_setting!(ServiceChoice {
+    Echo => "echo",
+    OrderBook => "orderbook",
+});
+
+impl ServiceKey for ServiceChoice {
+    fn key(&self) -> Option<&'static str> {
+        Some(self.name())
     }
 
-    /// Checks that the cluster carries everything that the service may answer.
-    ///
-    /// # Errors
-    /// The limit that is too small, and what the service needs.
-    pub fn validate(self, cluster: &ClusterConfig) -> Result<(), ConfigError> {
-        if self == Self::Echo {
+    fn validate(&self, cluster: &ClusterConfig) -> Result<(), ConfigError> {
+        if *self == Self::Echo {
             return Ok(());
         }
         let limits = BookLimits::default();
@@ -110,7 +109,9 @@ impl ServiceChoice {
         }
         Ok(())
     }
+}
 
+impl ServiceChoice {
     /// A fresh instance.
     #[must_use]
     pub fn create(self) -> NodeService {
@@ -153,7 +154,7 @@ pub struct ClusterBench {
     /// Added to each durable write of member 0, ns.
     pub leader_disk_delay_ns: Nanos,
     /// Faults on the links between members.
-    pub faults: LinkFaults,
+    pub faults: Faults,
     /// Seed of everything random.
     pub seed: u64,
     /// Most bytes of segment files per node.
@@ -186,7 +187,7 @@ impl Default for ClusterBench {
             io: IoChoice::Auto,
             follower_disk_delay_ns: 0,
             leader_disk_delay_ns: 0,
-            faults: LinkFaults::default(),
+            faults: Faults::default(),
             seed: 1,
             disk_budget_bytes: 2 << 30,
             trace_every: 1,
@@ -228,7 +229,7 @@ impl ClusterBench {
         if self.nodes > 1 {
             return Ok(());
         }
-        if self.faults != LinkFaults::default() {
+        if self.faults != Faults::default() {
             let problem = "one member has no links; use --nodes 3";
             return refuse("--link-delay, --link-jitter or --link-loss", problem);
         }
@@ -375,7 +376,7 @@ impl ClusterBench {
         if self.responses == ResponsesMode::Direct {
             title.push_str(" (RELAXED: responses at most once)");
         }
-        if self.faults != LinkFaults::default()
+        if self.faults != Faults::default()
             || self.follower_disk_delay_ns > 0
             || self.leader_disk_delay_ns > 0
         {

@@ -3,120 +3,16 @@
 //! Readiness and results come through the mapped counters and trace file of each member's
 //! directory, as for any other observer.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use lockstep_consensus::config::{ClusterConfig, IoChoice, NodeConfig, ResponsesMode, SyncMode};
 use lockstep_consensus::counters::{COUNTERS_FILE, Counter, Counters};
 use lockstep_consensus::node::TRACE_FILE;
+use lockstep_consensus::node_file::NodeFile;
 use lockstep_consensus::shared_file::forget;
 
-/// What `lockstep node` is told besides the two configurations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeExtras {
-    /// Service: `echo` or `orderbook`.
-    pub service: &'static str,
-    /// Core to pin to.
-    pub core: Option<usize>,
-    /// Idle strategy.
-    pub idle: String,
-}
-
-/// The text of a `node.toml` for `lockstep node --config`.
-#[must_use]
-pub fn node_file(cluster: &ClusterConfig, node: &NodeConfig, extras: &NodeExtras) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = write_cluster(&mut text, cluster);
-    let _ = write_node(&mut text, node, extras);
-    text
-}
-
-fn write_cluster(text: &mut String, cluster: &ClusterConfig) -> std::fmt::Result {
-    let responses = match cluster.responses {
-        ResponsesMode::Replicated => "replicated",
-        ResponsesMode::Direct => "direct",
-    };
-    writeln!(text, "[cluster]\nname = {:?}", cluster.name)?;
-    writeln!(text, "responses = \"{responses}\"")?;
-    for (key, value) in [
-        ("term_length", cluster.term_length),
-        ("segment_length", cluster.segment_length),
-        ("log_mtu", cluster.log_mtu),
-        ("message_max", cluster.message_max),
-        ("effects_per_cause", cluster.effects_per_cause as usize),
-        ("effect_bytes_per_cause", cluster.effect_bytes_per_cause),
-        ("outbox_bytes", cluster.outbox_bytes),
-        ("sessions_max", cluster.sessions_max),
-    ] {
-        writeln!(text, "{key} = {value}")?;
-    }
-    let timeout = cluster.session_timeout_ns;
-    writeln!(text, "session_timeout = \"{timeout}ns\"\nmembers = [")?;
-    for member in &cluster.members {
-        let (ingress, member) = (member.ingress, member.member);
-        writeln!(
-            text,
-            "  {{ ingress = \"{ingress}\", member = \"{member}\" }},"
-        )?;
-    }
-    writeln!(text, "]\n")
-}
-
-fn write_node(text: &mut String, node: &NodeConfig, extras: &NodeExtras) -> std::fmt::Result {
-    let sync = match node.sync {
-        SyncMode::Data => "data",
-        SyncMode::None => "none",
-    };
-    let io = match node.io {
-        IoChoice::Auto => "auto",
-        IoChoice::Uring => "uring",
-        IoChoice::Syscall => "syscall",
-    };
-    writeln!(text, "[node]\nmember = {}", node.member)?;
-    writeln!(
-        text,
-        "directory = {:?}",
-        node.directory.display().to_string()
-    )?;
-    let memory = node.shared_memory.display().to_string();
-    writeln!(text, "shared_memory = {memory:?}")?;
-    writeln!(text, "socket_buffer = {}", node.socket_buffer_bytes)?;
-    writeln!(text, "sync = \"{sync}\"\nio = \"{io}\"")?;
-    for (key, value) in [
-        ("heartbeat_interval", node.heartbeat_interval_ns),
-        ("election_timeout", node.election_timeout_ns),
-        ("disk_delay", node.disk_delay_ns),
-    ] {
-        writeln!(text, "{key} = \"{value}ns\"")?;
-    }
-    writeln!(text, "disk_budget = {}", node.disk_budget_bytes)?;
-    // TOML integers are signed: a seed keeps 63 bits.
-    writeln!(text, "seed = {}", node.seed & (u64::MAX >> 1))?;
-    writeln!(text, "insecure = {}", node.insecure)?;
-    writeln!(text, "trace_every = {}", node.trace_every)?;
-    writeln!(
-        text,
-        "service = {:?}\nidle = {:?}",
-        extras.service, extras.idle
-    )?;
-    if let Some(core) = extras.core {
-        writeln!(text, "core = {core}")?;
-    }
-    let faults = node.faults;
-    writeln!(text, "\n[node.faults]")?;
-    for (key, value) in [
-        ("loss", faults.loss),
-        ("duplicate", faults.duplicate),
-        ("reorder", faults.reorder),
-    ] {
-        writeln!(text, "{key} = \"{value}\"")?;
-    }
-    writeln!(text, "delay = \"{}ns\"", faults.delay_ns)?;
-    writeln!(text, "jitter = \"{}ns\"", faults.jitter_ns)
-}
+use super::cluster_bench::ServiceChoice;
 
 /// A member's process. Killed when dropped.
 #[derive(Debug)]
@@ -134,20 +30,16 @@ impl NodeProcess {
     ///
     /// # Errors
     /// The operating system's.
-    pub fn start(
-        binary: &Path,
-        cluster: &ClusterConfig,
-        node: &NodeConfig,
-        extras: &NodeExtras,
-    ) -> io::Result<Self> {
-        std::fs::create_dir_all(&node.directory)?;
-        let config_path = node.directory.join("node.toml");
-        std::fs::write(&config_path, node_file(cluster, node, extras))?;
-        let child = spawn(binary, &config_path, &node.directory)?;
+    pub fn start(binary: &Path, file: &NodeFile<ServiceChoice>) -> io::Result<Self> {
+        let directory = &file.node.directory;
+        std::fs::create_dir_all(directory)?;
+        let config_path = directory.join("node.toml");
+        std::fs::write(&config_path, file.to_string())?;
+        let child = spawn(binary, &config_path, directory)?;
         Ok(Self {
             binary: binary.to_owned(),
             config_path,
-            directory: node.directory.clone(),
+            directory: directory.clone(),
             child,
             counters: None,
         })

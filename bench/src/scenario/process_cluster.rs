@@ -4,6 +4,7 @@
 use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::node::{TRACE_FILE, map_trace};
+use lockstep_consensus::node_file::NodeFile;
 use lockstep_transport::agent::Agent;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
@@ -12,7 +13,7 @@ use lockstep_transport::trace::{TraceRecord, Tracer};
 use super::bench_error::BenchError;
 use super::cluster::{BenchClient, ClusterRun, client};
 use super::cluster_bench::ClusterBench;
-use super::node_process::{NodeExtras, NodeProcess};
+use super::node_process::NodeProcess;
 use crate::load::LoadConfig;
 use crate::member_summary::MemberSummary;
 
@@ -48,13 +49,15 @@ impl ProcessCluster {
         let what = "failed to find the running binary";
         let binary = std::env::current_exe().map_err(BenchError::io(what))?;
         let start = |(member, node): (usize, &NodeConfig)| {
-            let extras = NodeExtras {
-                service: run.bench.service.name(),
+            let file = NodeFile {
+                cluster: run.cluster.clone(),
+                node: node.clone(),
+                service: run.bench.service,
                 core: run.bench.cores.get(member + 1).copied(),
-                idle: run.bench.idle.name().to_owned(),
+                idle: run.bench.idle.clone(),
             };
             let what = format!("failed to start member {member}");
-            NodeProcess::start(&binary, run.cluster, node, &extras).map_err(BenchError::io(what))
+            NodeProcess::start(&binary, &file).map_err(BenchError::io(what))
         };
         let members = run.nodes.iter().enumerate().map(start);
         let mut this = Self {

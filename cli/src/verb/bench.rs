@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use lockstep_bench::floor::{self, FloorConfig, FloorLayout, FloorSizes};
 use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::report::Report;
@@ -12,15 +12,16 @@ use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice, check
 use lockstep_bench::scenario::failover::{self, FailoverConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
 use lockstep_bench::scenario::trace_plan;
-use lockstep_consensus::config::{IoChoice, LinkFaults, ResponsesMode, SyncMode};
+use lockstep_consensus::config::{Faults, IoChoice, ResponsesMode, SyncMode};
+use lockstep_consensus::quantity;
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::time::Nanos;
 use serde_json::json;
 
+use crate::named::one_of;
 use crate::outcome::Outcome;
 use crate::output_file;
-use crate::quantity;
 
 /// Options of `lockstep bench`.
 #[derive(Args, Debug)]
@@ -68,31 +69,6 @@ pub struct FailoverArguments {
     seed: u64,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum SyncArgument {
-    Data,
-    None,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ResponsesArgument {
-    Replicated,
-    Direct,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ServiceArgument {
-    Echo,
-    Orderbook,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum IoArgument {
-    Auto,
-    Uring,
-    Syscall,
-}
-
 /// Options of `lockstep bench cluster`.
 #[derive(Args, Debug)]
 pub struct ClusterArguments {
@@ -118,14 +94,14 @@ pub struct ClusterArguments {
     #[arg(long, default_value = "1s", value_parser = quantity::seconds)]
     warmup: Nanos,
     /// When the log counts as durable.
-    #[arg(long, value_enum, default_value = "data")]
-    sync: SyncArgument,
+    #[arg(long, value_parser = one_of::<SyncMode>(), default_value = "data")]
+    sync: SyncMode,
     /// How responses reach the client: through the log, or straight from the leader.
-    #[arg(long, value_enum, default_value = "replicated")]
-    responses: ResponsesArgument,
+    #[arg(long, value_parser = one_of::<ResponsesMode>(), default_value = "replicated")]
+    responses: ResponsesMode,
     /// The service.
-    #[arg(long, value_enum, default_value = "echo")]
-    service: ServiceArgument,
+    #[arg(long, value_parser = one_of::<ServiceChoice>(), default_value = "echo")]
+    service: ServiceChoice,
     /// Members as processes of their own instead of threads of this one.
     #[arg(long)]
     processes: bool,
@@ -139,11 +115,11 @@ pub struct ClusterArguments {
     #[arg(long, value_delimiter = ',')]
     cores: Vec<usize>,
     /// How threads wait: yield, busy-spin, backoff or park.
-    #[arg(long, default_value = "yield")]
-    idle: String,
+    #[arg(long, value_parser = one_of::<IdleStrategy>(), default_value = "yield")]
+    idle: IdleStrategy,
     /// How nodes reach network and disk.
-    #[arg(long, value_enum, default_value = "auto")]
-    io: IoArgument,
+    #[arg(long, value_parser = one_of::<IoChoice>(), default_value = "auto")]
+    io: IoChoice,
     /// Added to each durable write of the followers, for example 200us.
     #[arg(long, default_value = "0", value_parser = quantity::duration)]
     follower_disk_delay: Nanos,
@@ -187,11 +163,11 @@ pub struct FloorArguments {
     #[arg(long, default_value = "288", value_parser = quantity::size)]
     message_length: u64,
     /// Whether each node writes a durable block per crossing.
-    #[arg(long, value_enum, default_value = "data")]
-    sync: SyncArgument,
+    #[arg(long, value_parser = one_of::<SyncMode>(), default_value = "data")]
+    sync: SyncMode,
     /// Whether the log is crossed twice.
-    #[arg(long, value_enum, default_value = "replicated")]
-    responses: ResponsesArgument,
+    #[arg(long, value_parser = one_of::<ResponsesMode>(), default_value = "replicated")]
+    responses: ResponsesMode,
     /// Four processes instead of two threads.
     #[arg(long)]
     processes: bool,
@@ -234,7 +210,10 @@ fn run_cluster(arguments: &ClusterArguments) -> Outcome {
 fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> {
     let cores = cores_allowed().len().max(1);
     let threads = if arguments.processes { 4 } else { 2 };
-    let idle = IdleStrategy::checked(&arguments.idle, threads, cores)
+    let idle = arguments
+        .idle
+        .clone()
+        .fit(threads, cores)
         .map_err(|error| Outcome::usage(format!("--idle: {error}")))?;
     let shape = match arguments.rate {
         Some(rate) => LoadShape::Open { rate },
@@ -252,7 +231,7 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         limit,
         messages_cap: u64::MAX,
     };
-    let (sync, responses) = (sync(arguments.sync), responses(arguments.responses));
+    let (sync, responses) = (arguments.sync, arguments.responses);
     let trace_every = arguments.trace_every;
     Ok(ClusterBench {
         nodes: arguments.nodes,
@@ -260,27 +239,20 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         load,
         sync,
         responses,
-        service: match arguments.service {
-            ServiceArgument::Echo => ServiceChoice::Echo,
-            ServiceArgument::Orderbook => ServiceChoice::OrderBook,
-        },
+        service: arguments.service,
         is_processes: arguments.processes,
         directory: arguments.dir.clone(),
         is_kept: arguments.keep,
         cores: arguments.cores.clone(),
         idle,
-        io: match arguments.io {
-            IoArgument::Auto => IoChoice::Auto,
-            IoArgument::Uring => IoChoice::Uring,
-            IoArgument::Syscall => IoChoice::Syscall,
-        },
+        io: arguments.io,
         follower_disk_delay_ns: arguments.follower_disk_delay,
         leader_disk_delay_ns: arguments.leader_disk_delay,
-        faults: LinkFaults {
+        faults: Faults {
             loss: arguments.link_loss,
             delay_ns: arguments.link_delay,
             jitter_ns: arguments.link_jitter,
-            ..LinkFaults::default()
+            ..Faults::default()
         },
         seed: arguments.seed,
         disk_budget_bytes: arguments.disk_budget,
@@ -294,24 +266,10 @@ fn message_length(arguments: &ClusterArguments) -> Result<usize, Outcome> {
     let default = ClusterBench::default().message_length;
     match (arguments.message_length, arguments.service) {
         (None, _) => Ok(default),
-        (Some(length), ServiceArgument::Echo) => usize::try_from(length).map_err(Outcome::usage),
-        (Some(_), ServiceArgument::Orderbook) => Err(Outcome::usage(
+        (Some(length), ServiceChoice::Echo) => usize::try_from(length).map_err(Outcome::usage),
+        (Some(_), ServiceChoice::OrderBook) => Err(Outcome::usage(
             "--message-length: orders have a length of their own; leave it out",
         )),
-    }
-}
-
-const fn sync(argument: SyncArgument) -> SyncMode {
-    match argument {
-        SyncArgument::Data => SyncMode::Data,
-        SyncArgument::None => SyncMode::None,
-    }
-}
-
-const fn responses(argument: ResponsesArgument) -> ResponsesMode {
-    match argument {
-        ResponsesArgument::Replicated => ResponsesMode::Replicated,
-        ResponsesArgument::Direct => ResponsesMode::Direct,
     }
 }
 
@@ -367,10 +325,10 @@ fn run_floor(arguments: &FloorArguments) -> Outcome {
             messages: arguments.messages,
             warmup: arguments.messages / 10,
             sizes: FloorSizes::of_message(length),
-            is_durable: matches!(arguments.sync, SyncArgument::Data),
+            is_durable: matches!(arguments.sync, SyncMode::Data),
             crossings: match arguments.responses {
-                ResponsesArgument::Replicated => 2,
-                ResponsesArgument::Direct => 1,
+                ResponsesMode::Replicated => 2,
+                ResponsesMode::Direct => 1,
             },
             layout: if arguments.processes {
                 FloorLayout::Processes

@@ -8,6 +8,7 @@ use lockstep_bench::floor::{FloorSizes, PeerConfig, PeerRole, run_peer};
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::host::cores_allowed;
 
+use crate::named::one_of;
 use crate::outcome::Outcome;
 
 /// Options that the parent process passes.
@@ -29,8 +30,8 @@ pub struct FloorPeerArguments {
     #[arg(long)]
     core: Option<usize>,
     /// How to wait.
-    #[arg(long, default_value = "yield")]
-    idle: String,
+    #[arg(long, value_parser = one_of::<IdleStrategy>(), default_value = "yield")]
+    idle: IdleStrategy,
 }
 
 /// Serves until told to stop.
@@ -45,7 +46,7 @@ pub fn run(arguments: &FloorPeerArguments) -> Outcome {
         },
         _ => PeerRole::Follower,
     };
-    let idle = match IdleStrategy::checked(&arguments.idle, 1, cores_allowed().len()) {
+    let idle = match arguments.idle.clone().fit(1, cores_allowed().len()) {
         Ok(idle) => idle,
         Err(error) => return Outcome::usage(format!("--idle: {error}")),
     };

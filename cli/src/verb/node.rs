@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use lockstep_bench::allocations;
+use lockstep_bench::scenario::cluster_bench::ServiceChoice;
 use lockstep_consensus::node::{Node, launch};
+use lockstep_consensus::node_file;
 use lockstep_consensus::notice_printer::NoticePrinter;
 use lockstep_transport::agent::{Agent, IdleStrategy, run as run_agent};
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::media::monotonic_now;
 
-use crate::node_file::{self, NodeFile};
 use crate::outcome::Outcome;
 
 /// Options of `lockstep node`.
@@ -22,6 +23,9 @@ pub struct NodeArguments {
     #[arg(long)]
     config: PathBuf,
 }
+
+/// A node's configuration, with one of the services that this binary carries.
+type NodeFile = node_file::NodeFile<ServiceChoice>;
 
 /// How the node's thread runs on this host.
 #[derive(Debug)]
@@ -35,7 +39,7 @@ impl ThreadPlan {
     /// As near to what the file asks for as `cores` permit; the words say what is missing and
     /// what that costs.
     fn new(file: &NodeFile, cores: &[usize]) -> Self {
-        let (idle, mut words) = match IdleStrategy::checked(&file.idle, 1, cores.len()) {
+        let (idle, mut words) = match file.idle.clone().fit(1, cores.len()) {
             Ok(idle) => {
                 let words = format!("thread {}", idle.name());
                 (idle, words)
@@ -60,7 +64,7 @@ impl ThreadPlan {
 
 /// Runs the node until it is told to stop or halts.
 pub fn run(arguments: &NodeArguments) -> Outcome {
-    let file = match node_file::read(&arguments.config) {
+    let file = match NodeFile::read(&arguments.config) {
         Ok(file) => file,
         Err(error) => return Outcome::usage(error),
     };
@@ -96,7 +100,7 @@ fn start(file: &NodeFile, thread: &str) -> Result<(Node, Arc<AtomicBool>), Outco
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Outcome::failed)?;
     }
-    let service = file.service.choice().create();
+    let service = file.service.create();
     let mut node = launch(&file.cluster, &file.node, service).map_err(Outcome::failed)?;
     node.count_allocations_with(allocations::count);
     println!("{}; {thread}", node.start_line());

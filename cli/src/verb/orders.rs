@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use lockstep_bench::scenario::orders::{self, OrdersConfig};
 
+use lockstep_consensus::quantity;
+
 use crate::outcome::Outcome;
 use crate::output_file;
-use crate::quantity;
 
 /// Options of `lockstep orders`.
 #[derive(Args, Debug)]

@@ -12,6 +12,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_consensus::config::MemberEndpoints;
@@ -57,6 +58,25 @@ pub fn words(output: &Output) -> String {
         String::from_utf8_lossy(cried),
     );
     format!("{said}{cried}")
+}
+
+/// Whatever is refused, or done, is so well within this.
+const OUTCOME_WITHIN: Duration = Duration::from_secs(120);
+
+/// Runs a program that must end by itself: one that is not refused, and runs, fails the test.
+pub fn outcome(command: &mut Command) -> Output {
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    let started = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if started.elapsed() > OUTCOME_WITHIN {
+            let _ = child.kill();
+            let output = child.wait_with_output().expect("a child can be awaited");
+            panic!("still running: {command:?} said: {}", words(&output));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.wait_with_output().expect("a child can be awaited")
 }
 
 /// Demands that `output` ended with `code` and names everything in `parts` in one message.
@@ -132,8 +152,7 @@ disk_budget = "64m"
     }
 
     pub fn lockstep(&self, arguments: &[&str]) -> Output {
-        let output = self.command().args(arguments).output();
-        output.expect("the binary under test can be started")
+        outcome(self.command().args(arguments))
     }
 
     /// A counter of the node in `data`, as another process reads it.

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_bench::scenario::addresses::reserve;
-use lockstep_bench::scenario::node_process::{NodeExtras, NodeProcess};
+use lockstep_bench::scenario::cluster_bench::ServiceChoice;
+use lockstep_bench::scenario::node_process::NodeProcess;
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::config::ClientConfig;
@@ -20,6 +21,8 @@ use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig, SyncMode};
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::member::MemberId;
+use lockstep_consensus::node_file::NodeFile;
+use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now};
 use lockstep_transport::time::{Nanos, SECOND};
 use tempfile::TempDir;
@@ -40,13 +43,15 @@ pub fn start_members(cluster: &ClusterConfig, place: &Path, sync: SyncMode) -> V
             sync,
             ..NodeConfig::default()
         };
-        let extras = NodeExtras {
-            service: "echo",
+        let file = NodeFile {
+            cluster: cluster.clone(),
+            node,
+            service: ServiceChoice::Echo,
             core: None,
-            idle: "yield".to_owned(),
+            idle: IdleStrategy::Yield,
         };
         let binary = Path::new(env!("CARGO_BIN_EXE_lockstep"));
-        NodeProcess::start(binary, cluster, &node, &extras).expect("a member starts")
+        NodeProcess::start(binary, &file).expect("a member starts")
     };
     (0..3).map(start).collect()
 }

@@ -8,7 +8,7 @@ use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
 use lockstep_archive::directory::{Directory, DirectoryError};
 use lockstep_archive::disk::{Disk, DiskError};
 use lockstep_archive::log_reader::LogReader;
-use lockstep_archive::recorder::{self, Recorder, RecorderConfig};
+use lockstep_archive::recorder::{Recorder, RecorderConfig};
 use lockstep_archive::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
@@ -423,10 +423,7 @@ fn election_seed(node: &NodeConfig, incarnation: u64) -> u64 {
 fn recorder_config(node: &NodeConfig, geometry: Geometry) -> RecorderConfig {
     RecorderConfig {
         geometry,
-        sync: match node.sync {
-            SyncMode::Data => recorder::SyncMode::Data,
-            SyncMode::None => recorder::SyncMode::None,
-        },
+        sync: node.sync,
         budget: DiskBudget {
             bytes: node.disk_budget_bytes,
         },

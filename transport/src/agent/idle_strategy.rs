@@ -6,8 +6,11 @@
 #![allow(clippy::disallowed_methods, reason = "shell: gives the core away")]
 
 use core::hint::spin_loop;
+use core::str::FromStr;
 use std::thread;
 use std::time::Duration;
+
+use crate::setting::{NamedSetting, UnknownValue};
 
 /// Idle polls that only spin before [`IdleStrategy::Backoff`] yields: about 100 ns.
 const BACKOFF_SPINS: u32 = 10;
@@ -36,24 +39,18 @@ pub enum IdleStrategy {
     Park,
 }
 
-/// Why a thread may not idle the way it was told to.
+/// Spinning threads would leave no core for anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IdleError {
-    /// The name is none of the four.
-    #[error("unknown idle strategy: choose busy-spin, yield, backoff or park")]
-    Unknown,
-    /// Spinning threads would leave no core for anything else.
-    #[error(
-        "busy-spin refused: {spinners} spinning threads on {cores} cores leave none for the \
-         disk's completion work, which then stalls for milliseconds; use yield, or allow \
-         this process at least {} cores", .spinners + 1
-    )]
-    NoCoreFree {
-        /// Threads that would spin.
-        spinners: usize,
-        /// Cores this process may use.
-        cores: usize,
-    },
+#[error(
+    "busy-spin refused: {spinners} spinning threads on {cores} cores leave none for the disk's \
+     completion work, which then stalls for milliseconds; use yield, or allow this process at \
+     least {} cores", .spinners + 1
+)]
+pub struct NoCoreFree {
+    /// Threads that would spin.
+    pub spinners: usize,
+    /// Cores this process may use.
+    pub cores: usize,
 }
 
 impl IdleStrategy {
@@ -63,20 +60,15 @@ impl IdleStrategy {
         Self::Backoff { idle_polls: 0 }
     }
 
-    /// The strategy called `name`, when `spinners` threads of it fit into `cores` cores.
+    /// This strategy, when `spinners` threads of it fit into `cores` cores.
     ///
     /// # Errors
-    /// [`IdleError::Unknown`] for another name; [`IdleError::NoCoreFree`] when the name is
-    /// `busy-spin` and no core would be left that does not spin.
-    pub fn checked(name: &str, spinners: usize, cores: usize) -> Result<Self, IdleError> {
-        match name {
-            "busy-spin" if spinners >= cores => Err(IdleError::NoCoreFree { spinners, cores }),
-            "busy-spin" => Ok(Self::BusySpin),
-            "yield" => Ok(Self::Yield),
-            "backoff" => Ok(Self::backoff()),
-            "park" => Ok(Self::Park),
-            _ => Err(IdleError::Unknown),
+    /// It spins, and no core would be left that does not.
+    pub fn fit(self, spinners: usize, cores: usize) -> Result<Self, NoCoreFree> {
+        if self == Self::BusySpin && spinners >= cores {
+            return Err(NoCoreFree { spinners, cores });
         }
+        Ok(self)
     }
 
     /// The strategy's name in configuration and reports.
@@ -110,6 +102,23 @@ impl IdleStrategy {
     }
 }
 
+impl NamedSetting for IdleStrategy {
+    const NAMES: &'static [&'static str] = &["busy-spin", "yield", "backoff", "park"];
+}
+
+impl FromStr for IdleStrategy {
+    type Err = UnknownValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::BusySpin, Self::Yield, Self::backoff(), Self::Park];
+        let named = all.into_iter().find(|strategy| strategy.name() == text);
+        named.ok_or_else(|| UnknownValue {
+            found: text.to_owned(),
+            known: Self::NAMES,
+        })
+    }
+}
+
 /// What the `idle_polls`-th idle poll in a row does.
 fn back_off(idle_polls: u32) {
     if idle_polls < BACKOFF_SPINS {
@@ -128,21 +137,18 @@ mod tests {
 
     #[test]
     fn names_are_read_back_as_the_strategy_they_name() {
-        for name in ["busy-spin", "yield", "backoff", "park"] {
-            assert_eq!(IdleStrategy::checked(name, 1, 4).unwrap().name(), name);
+        for name in IdleStrategy::NAMES {
+            assert_eq!(name.parse::<IdleStrategy>().unwrap().name(), *name);
         }
-        assert_eq!(
-            IdleStrategy::checked("sleepy", 1, 4),
-            Err(IdleError::Unknown)
-        );
+        assert!("sleepy".parse::<IdleStrategy>().is_err());
     }
 
     #[test]
     fn spinning_is_refused_where_it_would_leave_no_core() {
-        assert!(IdleStrategy::checked("busy-spin", 1, 2).is_ok());
-        let refused = IdleStrategy::checked("busy-spin", 2, 2).unwrap_err();
+        assert!(IdleStrategy::BusySpin.fit(1, 2).is_ok());
+        let refused = IdleStrategy::BusySpin.fit(2, 2).unwrap_err();
         assert!(refused.to_string().contains("at least 3 cores"));
-        assert!(IdleStrategy::checked("yield", 9, 2).is_ok());
+        assert!(IdleStrategy::Yield.fit(9, 2).is_ok());
     }
 
     #[test]

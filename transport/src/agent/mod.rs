@@ -6,7 +6,7 @@
 mod idle_strategy;
 mod runner;
 
-pub use idle_strategy::{IdleError, IdleStrategy};
+pub use idle_strategy::{IdleStrategy, NoCoreFree};
 pub use runner::{AgentThread, Clock, run, spawn};
 
 use crate::time::Nanos;

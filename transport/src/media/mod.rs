@@ -18,7 +18,7 @@ mod uring_port;
 pub use error::{PortError, RingRefusal};
 pub use host::lock_memory;
 pub use network_port::{Backend, NetworkPort};
-pub use probe::{BackendChoice, NetworkChoice, probe};
+pub use probe::{NetworkChoice, probe};
 pub use randomness::randomness;
 pub use syscall_port::{PortCounters, SocketOptions, SyscallPort};
 pub use system_clock::{monotonic_now, realtime_now};

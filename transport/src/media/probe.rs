@@ -11,6 +11,7 @@ use super::network_port::{Backend, NetworkPort};
 use super::syscall_port::SocketOptions;
 use super::system_clock::monotonic_now;
 use crate::datagram_port::{DatagramPort, SendOutcome};
+use crate::setting::IoChoice;
 use crate::time::{MILLISECOND, Nanos};
 
 /// Round trips measured per backend; they are compared by their median.
@@ -27,29 +28,6 @@ const DATAGRAM_LENGTH: usize = 288;
 /// difference is noise and the simpler backend wins.
 const MARGIN_PERCENT: Nanos = 5;
 
-/// What the configuration says about the backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BackendChoice {
-    /// Whichever measures better at start.
-    #[default]
-    Measured,
-    /// This one, if the host permits it.
-    Told(Backend),
-}
-
-impl BackendChoice {
-    /// The choice called `name`: `auto`, `syscall` or `uring`.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "auto" => Some(Self::Measured),
-            "syscall" => Some(Self::Told(Backend::Syscall)),
-            "uring" => Some(Self::Told(Backend::Uring)),
-            _ => None,
-        }
-    }
-}
-
 /// The backend to use and a sentence that says why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkChoice {
@@ -61,18 +39,18 @@ pub struct NetworkChoice {
 
 /// Finds the backend to use. Takes at most 50 ms; never fails, for `syscall` always works.
 #[must_use]
-pub fn probe(choice: BackendChoice) -> NetworkChoice {
+pub fn probe(choice: IoChoice) -> NetworkChoice {
     let choose = |backend, reason| NetworkChoice { backend, reason };
     match choice {
-        BackendChoice::Told(Backend::Syscall) => choose(Backend::Syscall, "as configured".into()),
-        BackendChoice::Told(Backend::Uring) => match pair(Backend::Uring) {
+        IoChoice::Syscall => choose(Backend::Syscall, "as configured".into()),
+        IoChoice::Uring => match pair(Backend::Uring) {
             Ok(_) => choose(Backend::Uring, "as configured".into()),
             Err(error) => choose(
                 Backend::Syscall,
                 format!("although uring is configured: failed to {error}"),
             ),
         },
-        BackendChoice::Measured => {
+        IoChoice::Auto => {
             let (backend, reason) = compare(
                 pair(Backend::Syscall).map(round_trip),
                 pair(Backend::Uring).map(round_trip),
@@ -167,7 +145,7 @@ mod tests {
     #[test]
     fn the_probe_takes_one_and_says_why_within_its_time() {
         let start = monotonic_now();
-        let choice = probe(BackendChoice::Measured);
+        let choice = probe(IoChoice::Auto);
         let took = monotonic_now() - start;
         assert!(!choice.reason.is_empty());
         // The limit of the product is 50 ms; the rest is for a busy machine.
