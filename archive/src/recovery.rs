@@ -234,9 +234,14 @@ fn mark_findings(known: &Acknowledged, lost: Option<LostAcks>, (end, above): (Po
 ///
 /// The mark alone is not enough, it may be 10 ms old. Where only the process died, every write
 /// is whole: bytes above the end are damage, and all of them may have been acknowledged. Where
-/// the host died, the one write in flight may be torn: what lies within its reach is a torn tail,
-/// unless a leader says there that it was committed. Not so where writes were not synced one by
-/// one: any of them may be there while an older one is not.
+/// the host died, the one write in flight may be torn: what lies within its reach is a torn tail.
+/// Not so where writes were not synced one by one: any of them may be there while an older one is
+/// not.
+///
+/// If a leader says in such a tail what it had committed above the end, this member may have
+/// helped with that; or the others did, and the tail is torn. So no more than that counts, and
+/// whoever has it is good enough: its log is of the last term here or a greater one, for terms do
+/// not decrease along a log.
 fn lost_acks(
     known: &Acknowledged,
     end: Position,
@@ -246,11 +251,11 @@ fn lost_acks(
     let mark = &known.mark;
     let (intact, intact_term) = above.last_intact.unwrap_or((0, 0));
     let out_of_reach = end + (WRITE_LENGTH_MAX + BLOCK_LENGTH) as Position;
-    let is_damage = (is_never_torn && above.extent > end && !above.is_cut_frame)
-        || intact > out_of_reach
-        || above.commit > end;
+    let is_damage =
+        (is_never_torn && above.extent > end && !above.is_cut_frame) || intact > out_of_reach;
     if !is_damage && mark.position <= end {
-        return None;
+        let (position, term) = (above.commit, 0);
+        return (position > end).then_some(LostAcks { position, term });
     }
     let position = if is_damage { above.extent } else { intact };
     // What lies above the last whole frame is of a term that cannot be read.

@@ -562,7 +562,7 @@ impl TankMember {
                 let parts = node.parts();
                 format!(
                     "member {} {:?} term {} leader {:?} commit {} append {} durable {} \
-                     applied {} open {} follows {:?} fault {:?}",
+                     applied {} lost {:?} {:?} open {} follows {:?} fault {:?}",
                     self.config.member,
                     parts.module.role(),
                     parts.module.term(),
@@ -571,6 +571,8 @@ impl TankMember {
                     parts.store.append(),
                     parts.store.durable(),
                     parts.applier.position(),
+                    parts.module.lost(),
+                    parts.membership.standing(),
                     parts.leadership.is_open(),
                     node.followed_position(),
                     node.fault(),
