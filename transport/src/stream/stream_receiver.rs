@@ -16,6 +16,9 @@ use crate::protocol::{
 };
 use crate::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
+/// How often the pause between two NAKs for one hole is doubled: from 100 µs to 1.6 ms.
+pub const NAK_RETRIES_DOUBLED: u32 = 4;
+
 /// Window, identity and timers of a [`StreamReceiver`]; the timers default to Aeron's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiverConfig {
@@ -26,7 +29,8 @@ pub struct ReceiverConfig {
     /// From seeing a hole to the first NAK. The default asks in the next cycle; a path that
     /// reorders wants a little more, so that mere reordering is not taken for loss.
     pub nak_delay_ns: Nanos,
-    /// From one NAK to the next for the same hole.
+    /// From the first NAK to the second for the same hole; each pause after it is twice as long, up
+    /// to [`NAK_RETRIES_DOUBLED`] times, so that a sender that is gone is not asked without end.
     pub nak_retry_ns: Nanos,
     /// Status messages are repeated so often.
     pub status_interval_ns: Nanos,
@@ -84,6 +88,8 @@ pub struct ReceiverCounters {
 struct Gap {
     position: Position,
     deadline: Nanos,
+    /// How often the pause between two NAKs has been doubled.
+    doubled: u32,
 }
 
 /// The receiving side of a stream.
@@ -416,18 +422,19 @@ impl StreamReceiver {
             self.gap = None;
             return 0;
         }
-        let deadline = match self.gap {
-            Some(gap) if gap.position == self.rebuild => gap.deadline,
+        let gap = match self.gap {
+            Some(gap) if gap.position == self.rebuild => gap,
             _ => {
                 sometimes(Mark::GapOpens);
-                now + self.config.nak_delay_ns
+                Gap {
+                    position: self.rebuild,
+                    deadline: now + self.config.nak_delay_ns,
+                    doubled: 0,
+                }
             }
         };
-        self.gap = Some(Gap {
-            position: self.rebuild,
-            deadline,
-        });
-        if now < deadline {
+        self.gap = Some(gap);
+        if now < gap.deadline {
             return 0;
         }
         let length = gap_scanner::hole_length(log, self.rebuild, end);
@@ -440,8 +447,9 @@ impl StreamReceiver {
             self.send(now, port, &nak.encode())
         };
         self.gap = Some(Gap {
-            position: self.rebuild,
-            deadline: now + self.config.nak_retry_ns,
+            deadline: now + (self.config.nak_retry_ns << gap.doubled),
+            doubled: (gap.doubled + 1).min(NAK_RETRIES_DOUBLED),
+            ..gap
         });
         self.counters.naks_sent += u64::from(is_sent);
         usize::from(is_sent)
