@@ -317,14 +317,9 @@ impl SlotFile {
     /// Encodes the record with the next sequence number.
     fn encode_next(&mut self, record: &Record) {
         self.sequence += 1;
-        let sequence = self.sequence;
-        let bytes = self.block.bytes_mut(0, BLOCK_LENGTH);
-        bytes.fill(0);
-        bytes[..SEQUENCE_OFFSET].copy_from_slice(&self.magic);
-        bytes[SEQUENCE_OFFSET..RECORD_OFFSET].copy_from_slice(&sequence.to_le_bytes());
-        bytes[RECORD_OFFSET..RECORD_OFFSET + RECORD_LENGTH].copy_from_slice(record);
-        let crc = crc32c::crc32c(&bytes[..CHECKSUM_OFFSET]);
-        bytes[CHECKSUM_OFFSET..].copy_from_slice(&crc.to_le_bytes());
+        if let Some(block) = self.block.bytes_mut(0, BLOCK_LENGTH).first_chunk_mut() {
+            encode(block, self.magic, self.sequence, record);
+        }
     }
 }
 
@@ -342,6 +337,20 @@ pub(crate) fn newest(content: &[u8], magic: [u8; 8]) -> Option<(u64, Record)> {
     let (blocks, _) = content.as_chunks();
     let valid = blocks.iter().filter_map(|block| decode(block, magic));
     valid.max_by_key(|(sequence, _)| *sequence)
+}
+
+pub(crate) fn encode(
+    block: &mut [u8; BLOCK_LENGTH],
+    magic: [u8; 8],
+    sequence: u64,
+    record: &Record,
+) {
+    block.fill(0);
+    block[..SEQUENCE_OFFSET].copy_from_slice(&magic);
+    block[SEQUENCE_OFFSET..RECORD_OFFSET].copy_from_slice(&sequence.to_le_bytes());
+    block[RECORD_OFFSET..RECORD_OFFSET + RECORD_LENGTH].copy_from_slice(record);
+    let crc = crc32c::crc32c(&block[..CHECKSUM_OFFSET]);
+    block[CHECKSUM_OFFSET..].copy_from_slice(&crc.to_le_bytes());
 }
 
 pub(crate) fn decode(bytes: &[u8; BLOCK_LENGTH], magic: [u8; 8]) -> Option<(u64, Record)> {

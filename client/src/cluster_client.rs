@@ -12,6 +12,8 @@
 use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::{DATAGRAM_LENGTH_MAX, DatagramPort};
+#[cfg(feature = "sim")]
+use lockstep_transport::fill::Fill;
 use lockstep_transport::notices::{Detail, Notice};
 use lockstep_transport::port_trouble::TroubleKind;
 use lockstep_transport::protocol::{Packet, STATUS_MESSAGE_LENGTH_MAX, parse};
@@ -150,6 +152,30 @@ impl<P: DatagramPort> ClusterClient<P> {
     /// it as a [`Line`](crate::notice::Line).
     pub fn take_notice(&mut self) -> Option<Notice<ClientNotice>> {
         self.conversation.refusals_mut().take()
+    }
+
+    /// Everything in this client that has a bound and is not a piece of memory of fixed length.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn fills(&self) -> [Fill; 6] {
+        let (requests, config) = (self.conversation.requests(), self.config());
+        let (images, elicited) = self.egress.fills();
+        [
+            Fill::of(
+                "requests under way",
+                requests.in_flight(),
+                config.in_flight_max,
+            ),
+            Fill::of(
+                "bytes of requests",
+                requests.bytes(),
+                config.in_flight_bytes_max,
+            ),
+            images,
+            elicited,
+            self.ingress.fill(),
+            self.notices().fill(),
+        ]
     }
 
     /// The configuration.

@@ -7,6 +7,8 @@
 use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::DatagramPort;
+#[cfg(feature = "sim")]
+use lockstep_transport::fill::Fill;
 use lockstep_transport::protocol::{Packet, Setup, StatusMessage};
 use lockstep_transport::stream::{Image, ImageLimits, PollAction};
 use lockstep_transport::time::{Nanos, SECOND, earliest};
@@ -64,6 +66,20 @@ pub enum Admitted {
 }
 
 impl EgressImages {
+    /// What there is of images, and of streams that were asked for a SETUP.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn fills(&self) -> (Fill, Fill) {
+        (
+            Fill::of("egress images", self.images.len(), IMAGES_MAX),
+            Fill::of(
+                "streams asked for a SETUP",
+                self.elicited.len(),
+                ELICITED_MAX,
+            ),
+        )
+    }
+
     /// No images yet, of streams with `stream_id`; `receiver_id` names this client to senders.
     #[must_use]
     pub fn new(stream_id: i32, receiver_id: i64, limits: ImageLimits) -> Self {

@@ -8,6 +8,8 @@ use core::net::SocketAddr;
 use std::io;
 
 use lockstep_transport::datagram_port::DatagramPort;
+#[cfg(feature = "sim")]
+use lockstep_transport::fill::Fill;
 use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{Offer, Publication, PublicationConfig};
 use lockstep_transport::time::{Nanos, earliest};
@@ -44,6 +46,13 @@ impl IngressStreams {
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// Streams that come to their end.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn fill(&self) -> Fill {
+        Fill::of("ingress streams that end", self.ending.len(), ENDING_MAX)
     }
 
     /// Opens a stream for `epoch` and ends the one before.

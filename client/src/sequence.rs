@@ -92,6 +92,13 @@ impl RequestSequence {
         (self.next - self.applied - 1) as usize
     }
 
+    /// Bytes that they take.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.used
+    }
+
     fn slot_index(&self, number: i64) -> usize {
         (number as u64 % self.slots.len() as u64) as usize
     }

@@ -127,6 +127,13 @@ impl SessionTable {
         self.is_repeating = true;
     }
 
+    /// Sessions open, and how many there may be.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn fill(&self) -> (usize, usize) {
+        (self.sessions.len(), self.capacity)
+    }
+
     /// The open sessions, by id.
     #[must_use]
     pub fn sessions(&self) -> &[Session] {

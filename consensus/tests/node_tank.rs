@@ -98,6 +98,9 @@ fn datagrams_between_members_are_damaged_and_refused() {
     assert!(reports.map(|report| report.corrupted).sum::<u64>() > 0);
 }
 
+/// Old states put back in the runs below, at least: half of what there were when this was written.
+const STALE_MIN: u32 = 2;
+
 #[test]
 fn runs_are_long_and_faults_many() {
     let options = TankOptions::default();
@@ -120,6 +123,16 @@ fn runs_are_long_and_faults_many() {
         assert!(seeds.count() > 0, "no seed has a {}", class.name());
     }
     assert!(reports.iter().any(|report| report.demoted > 0));
+    // Only what the members themselves say may be put back: one that never said that it knows
+    // better would never be asked.
+    let stale = reports
+        .iter()
+        .map(|report| report.faults[FaultClass::StaleBackup as usize]);
+    let stale: u32 = stale.sum();
+    assert!(
+        stale >= STALE_MIN,
+        "{stale} old states were put back in {count} seeds"
+    );
 }
 
 #[test]

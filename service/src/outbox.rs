@@ -52,6 +52,19 @@ pub struct OutboxLimits {
     pub service: u8,
 }
 
+impl OutboxLimits {
+    /// Bytes of effects that are held at a time: the capacity, or in direct mode, where effects do
+    /// not wait, what one entry may have.
+    #[must_use]
+    pub const fn held_max(&self) -> usize {
+        if self.enabled {
+            self.capacity_bytes
+        } else {
+            self.effect_bytes_per_cause + FAILURE_CHARGE
+        }
+    }
+}
+
 /// The name of an effect: unique in the life of a cluster, ordered as effects are appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EffectName {
@@ -141,13 +154,9 @@ impl Outbox {
             !limits.enabled || per_cause + FAILURE_CHARGE <= limits.capacity_bytes,
             "one cause's effects exceed the outbox: {limits:?}"
         );
-        // Direct mode holds one entry's effects only. A message never wraps: at most one gap,
-        // smaller than one message, lies unused at the end of the ring.
-        let held = if limits.enabled {
-            limits.capacity_bytes
-        } else {
-            per_cause + FAILURE_CHARGE
-        };
+        let held = limits.held_max();
+        // A message never wraps: at most one gap, smaller than one message, lies unused at the
+        // end of the ring.
         Self {
             limits,
             message_max: per_cause,

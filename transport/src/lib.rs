@@ -21,6 +21,8 @@ pub mod agent;
 pub mod concurrent;
 pub mod datagram_port;
 pub mod fault;
+#[cfg(feature = "sim")]
+pub mod fill;
 pub mod invariants;
 pub mod log_buffer;
 pub mod marks;

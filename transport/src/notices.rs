@@ -182,6 +182,13 @@ impl<K: NoticeKind> Notices<K> {
         self.total += 1;
     }
 
+    /// What waits to be told.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn fill(&self) -> crate::fill::Fill {
+        crate::fill::Fill::of("notices to be told", self.pending.len(), PENDING_MAX)
+    }
+
     /// Occurrences of one kind, told or not.
     #[must_use]
     pub fn count(&self, kind: K) -> u64 {

@@ -6,6 +6,7 @@ use lockstep_transport::time::Nanos;
 use super::disk::{SimBackup, SimDisk};
 use super::image::{Dice, FileImage};
 use crate::ack_mark::{self, ACK_MARK_FILE, AckRecord};
+use crate::disk::BLOCK_LENGTH;
 use crate::node_state::{NODE_STATE_FILE, NodeState};
 use crate::slot_file::{self, Record, SlotFileKind};
 
@@ -240,5 +241,43 @@ impl SimDisk {
         let image = self.image.borrow();
         let file = &image.files[image.find(name)?];
         file.range(0, file.length()).map(<[u8]>::to_vec)
+    }
+}
+
+/// Makes the ack mark in this `slot` say that nothing is known to be committed: a planted fault.
+/// Any other slot is left as it is.
+pub fn forget_commit(slot: &mut [u8]) {
+    let Some(block) = slot.first_chunk_mut::<BLOCK_LENGTH>() else {
+        return;
+    };
+    let Some((sequence, record)) = slot_file::decode(block, ACK_MARK_FILE.magic) else {
+        return;
+    };
+    if let Some(mark) = ack_mark::decode(&record) {
+        let record = ack_mark::encode(&AckRecord { commit: 0, ..mark });
+        slot_file::encode(block, ACK_MARK_FILE.magic, sequence, &record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_that_forgot_the_commit_is_a_good_mark_otherwise() {
+        let mark = AckRecord {
+            position: 640,
+            commit: 320,
+            ..AckRecord::default()
+        };
+        let mut block = [0; BLOCK_LENGTH];
+        slot_file::encode(&mut block, ACK_MARK_FILE.magic, 7, &ack_mark::encode(&mark));
+        forget_commit(&mut block);
+        let (sequence, record) = slot_file::decode(&block, ACK_MARK_FILE.magic).unwrap();
+        let forgetful = AckRecord { commit: 0, ..mark };
+        assert_eq!((sequence, ack_mark::decode(&record)), (7, Some(forgetful)));
+        let mut other = [1; BLOCK_LENGTH];
+        forget_commit(&mut other);
+        assert_eq!(other, [1; BLOCK_LENGTH]);
     }
 }

@@ -153,40 +153,44 @@ impl FileImage {
         };
         let synced = self.unsynced.remove(index);
         let end = synced.offset + synced.bytes.len();
-        let durable = &mut self.durable;
         let mut position = 0;
-        self.unsynced.retain(|write| {
-            let overlaps = write.offset < end && synced.offset < write.offset + write.bytes.len();
-            let is_older = position < index;
-            position += 1;
-            if overlaps && is_older {
-                apply(durable, write.offset, &write.bytes);
+        let (older, left) = std::mem::take(&mut self.unsynced)
+            .into_iter()
+            .partition(|write| {
+                let overlaps =
+                    write.offset < end && synced.offset < write.offset + write.bytes.len();
+                let is_older = position < index;
+                position += 1;
+                overlaps && is_older
+            });
+        self.unsynced = left;
+        self.store(older);
+        self.store(vec![synced]);
+    }
+
+    /// These writes are on stable storage, and reads see them.
+    fn store(&mut self, writes: Vec<Unsynced>) {
+        for write in writes {
+            apply(&mut self.durable, write.offset, &write.bytes);
+            if !write.is_seen {
+                apply(&mut self.current, write.offset, &write.bytes);
             }
-            !(overlaps && is_older)
-        });
-        apply(durable, synced.offset, &synced.bytes);
-        if !synced.is_seen {
-            apply(&mut self.current, synced.offset, &synced.bytes);
         }
     }
 
     /// A flush of the device's cache reaches this file.
     pub(super) fn flush_device(&mut self) {
-        let durable = &mut self.durable;
-        self.unsynced.retain(|write| {
-            let is_flushed = write.stage == WriteStage::Unflushed;
-            if is_flushed {
-                apply(durable, write.offset, &write.bytes);
-            }
-            !is_flushed
-        });
+        let (flushed, left) = std::mem::take(&mut self.unsynced)
+            .into_iter()
+            .partition(|write| write.stage == WriteStage::Unflushed);
+        self.unsynced = left;
+        self.store(flushed);
     }
 
-    /// fsync: everything that has completed is durable.
+    /// fsync: everything that was submitted is durable.
     pub(super) fn sync_all(&mut self) {
-        for write in std::mem::take(&mut self.unsynced) {
-            apply(&mut self.durable, write.offset, &write.bytes);
-        }
+        let writes = std::mem::take(&mut self.unsynced);
+        self.store(writes);
     }
 
     /// A write error: its pages are dropped and marked clean, as some systems do.
@@ -252,7 +256,8 @@ impl FileImage {
         self.rot(offset, 1, |_, byte| *byte ^= 1 << bit);
     }
 
-    /// Replaces stored bytes without any write having happened.
+    /// Replaces stored bytes without any write having happened; a cache that has yet to be written
+    /// back has them too.
     pub(super) fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
         self.rot(offset, bytes.len(), |index, byte| *byte = bytes[index]);
     }
@@ -277,6 +282,30 @@ impl FileImage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file with a write that reads do not see yet.
+    fn with_an_unseen_write() -> FileImage {
+        let mut file = FileImage::zeros("file", 8, 1);
+        assert!(file.submit(0, vec![1; 4], WriteStage::InFlight(1), false));
+        assert_eq!(file.range(0, 8).unwrap(), [0; 8]);
+        file
+    }
+
+    #[test]
+    fn what_is_durable_is_seen() {
+        let mut synced = with_an_unseen_write();
+        synced.sync_all();
+        let mut overlapped = with_an_unseen_write();
+        assert!(overlapped.submit(2, vec![2; 4], WriteStage::InFlight(2), false));
+        overlapped.sync_write(2);
+        for (file, bytes) in [
+            (synced, [1, 1, 1, 1, 0, 0, 0, 0]),
+            (overlapped, [1, 1, 2, 2, 2, 2, 0, 0]),
+        ] {
+            assert_eq!(file.durable(), bytes);
+            assert_eq!(file.range(0, 8).unwrap(), bytes);
+        }
+    }
 
     #[test]
     fn rot_under_a_write_in_a_cache_is_not_healed_by_a_flush() {

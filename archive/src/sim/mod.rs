@@ -4,4 +4,5 @@ mod controls;
 mod disk;
 mod image;
 
+pub use controls::forget_commit;
 pub use disk::{SimBackup, SimDisk, SimDiskConfig};

@@ -180,6 +180,13 @@ impl<S: ClusteredService> Applier<S> {
         self.causes.number(cause, session)
     }
 
+    /// Causes whose effects wait.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn causes(&self) -> usize {
+        self.causes.count()
+    }
+
     /// The Response at which nothing goes on until the members have agreed.
     #[must_use]
     pub const fn held(&self) -> Option<&HeldResponse> {

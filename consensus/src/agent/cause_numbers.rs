@@ -23,6 +23,12 @@ impl CauseNumbers {
         }
     }
 
+    /// Causes known.
+    #[cfg(feature = "sim")]
+    pub fn count(&self) -> usize {
+        self.causes.len()
+    }
+
     /// The request at `position` was applied and has effects in the outbox.
     pub fn note(&mut self, position: Position, session: i64, number: i64) {
         self.causes.push_back((position, session, number));

@@ -10,6 +10,8 @@ use lockstep_archive::disk::Disk;
 use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
 use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
+#[cfg(feature = "sim")]
+use lockstep_transport::fill::Fill;
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -116,6 +118,17 @@ impl Delivery {
             is_direct,
             dropped: 0,
         }
+    }
+
+    /// What there is of rows, and of such of closed sessions.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn fills(&self) -> (Fill, Fill) {
+        let (rows, rows_max) = self.rows.fill();
+        (
+            Fill::of("rows of egress", rows, rows_max),
+            Fill::of("farewells", self.rows.farewells(), FAREWELLS_MAX),
+        )
     }
 
     /// Starts delivering in `term`, to nobody yet, and never what is `void`.

@@ -14,7 +14,7 @@ use lockstep_transport::time::{Nanos, SECOND, earliest};
 
 /// Most events that may wait on one channel: a client has one connect under way at a time,
 /// and repeats are answered by the event that already waits.
-const EVENTS_MAX: usize = 8;
+pub(super) const EVENTS_MAX: usize = 8;
 
 /// Longest event in bytes: a header and the endpoints of seven members.
 pub const EVENT_LENGTH_MAX: usize = 512;
@@ -115,6 +115,13 @@ impl EgressChannel {
             bytes,
             length: event.len(),
         });
+    }
+
+    /// Events that wait.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn events_waiting(&self) -> usize {
+        self.events.len()
     }
 
     /// Whether responses may be offered: connected, and no event waits.

@@ -7,6 +7,8 @@
 use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::DatagramPort;
+#[cfg(feature = "sim")]
+use lockstep_transport::fill::Fill;
 use lockstep_transport::notices::Detail;
 use lockstep_transport::prng::mix;
 use lockstep_transport::protocol::Packet;
@@ -14,6 +16,8 @@ use lockstep_transport::stream::{PublicationConfig, SenderConfig};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::delivery::FAREWELLS_MAX;
+#[cfg(feature = "sim")]
+use super::egress_channel::EVENTS_MAX;
 use super::egress_channel::EgressChannel;
 use crate::notice::NodeNotice;
 use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_hash};
@@ -94,6 +98,20 @@ pub struct EgressChannels {
 }
 
 impl EgressChannels {
+    /// What there is of channels, of answers, and of events in the fullest channel.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn fills(&self) -> (Fill, Fill, Fill) {
+        let answers = self.answers.iter().map(SlotList::len).sum();
+        let channels = (0..self.table.end()).filter_map(|index| self.table.at(index));
+        let events = channels.map(EgressChannel::events_waiting).max();
+        (
+            Fill::of("egress channels", self.table.count(), self.table.capacity()),
+            Fill::of("answers to connects", answers, ANSWERS_MAX),
+            Fill::of("events of a channel", events.unwrap_or(0), EVENTS_MAX),
+        )
+    }
+
     /// Room for `sessions_max` sessions. `seed` keeps strangers from choosing what addresses
     /// hash to.
     #[must_use]

@@ -67,6 +67,20 @@ impl EgressRows {
         self.table.count()
     }
 
+    /// Rows there are and may be.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn fill(&self) -> (usize, usize) {
+        (self.table.count(), self.table.capacity())
+    }
+
+    /// Rows of closed sessions.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn farewells(&self) -> usize {
+        self.farewells.len()
+    }
+
     /// Looks at rows since the start.
     #[must_use]
     pub const fn visits(&self) -> u64 {

@@ -10,6 +10,8 @@ use core::net::SocketAddr;
 
 use lockstep_client::protocol::INGRESS_STREAM_ID;
 use lockstep_transport::datagram_port::DatagramPort;
+#[cfg(feature = "sim")]
+use lockstep_transport::fill::Fill;
 use lockstep_transport::log_buffer::Frame;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
@@ -334,6 +336,18 @@ impl IngressImages {
         self.streams.insert(hash, index);
         self.set_standing(index, standing);
         self.trim_strangers(self.group(source));
+    }
+
+    /// What there is of images, of strangers' and of such whose session is being opened.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn fills(&self) -> (Fill, Fill, Fill) {
+        let strangers = self.strangers.iter().map(SlotList::len).sum();
+        (
+            Fill::of("ingress images", self.table.count(), self.table.capacity()),
+            Fill::of("images of strangers", strangers, STRANGERS_MAX),
+            Fill::of("images awaited", self.awaited.len(), CONNECTS_MAX),
+        )
     }
 
     /// Where a stranger has come to `group`: those that are the first to give way do.

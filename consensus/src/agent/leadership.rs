@@ -105,6 +105,13 @@ impl Leadership {
         self.decided.clear();
     }
 
+    /// Connects whose entry, or answer, is on its way.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn connects_waiting(&self) -> usize {
+        self.connects.len() + self.decided.len()
+    }
+
     /// The term led, 0 while not leading.
     #[must_use]
     pub const fn term(&self) -> LeadershipTermId {

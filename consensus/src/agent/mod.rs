@@ -3,6 +3,8 @@
 pub mod admission;
 pub mod applier;
 pub mod birth;
+#[cfg(feature = "sim")]
+pub mod bounds;
 pub mod callers;
 pub mod cause_numbers;
 mod chain_query;

@@ -439,12 +439,6 @@ impl ConsensusModule {
         self.commit_floor
     }
 
-    /// Breaks `log.md` 9.3 on purpose: a planted fault that the simulator must find.
-    #[cfg(feature = "sim")]
-    pub const fn forget_commit_floor(&mut self) {
-        self.commit_floor = 0;
-    }
-
     /// Tells the leader what is durable, if the first entry of its term is (W2). A member that
     /// no longer hears its leader stays silent, so that the leader can notice.
     pub(super) fn report_durable(&mut self, now: Nanos, actions: &mut Actions) {

@@ -21,6 +21,7 @@ mod stored_log;
 pub mod tank;
 mod tank_accident;
 mod tank_atlas;
+mod tank_bounds;
 mod tank_client;
 pub mod tank_coverage;
 mod tank_disk;

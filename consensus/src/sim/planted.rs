@@ -29,7 +29,7 @@ pub enum PlantedFault {
     NoSecondSync,
     /// Damage above the ack mark is taken for a torn tail, whoever has acknowledged it.
     DamageAboveMarkIgnored,
-    /// A start forgets what was known to be committed.
+    /// A start reads an ack mark that does not say what was known to be committed.
     CommitFloorIgnored,
     /// A directory that was emptied, copied or put back votes and counts.
     BlankMemberCounted,
@@ -93,7 +93,7 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         name: "no-erase-after-truncation",
         what: "what was cut off the log stays on the disk",
         tanks: NODE,
-        rules: &[Rule::CutOff],
+        rules: &[Rule::CutOff, Rule::Idempotence],
     },
     Planting {
         name: "ack-mark-never-written",
@@ -121,7 +121,7 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
     },
     Planting {
         name: "commit-floor-ignored",
-        what: "a start forgets what was known to be committed",
+        what: "a start reads an ack mark that does not say what was known to be committed",
         tanks: NODE,
         rules: &[Rule::CommitFloor],
     },

@@ -72,6 +72,12 @@ rules! {
     EqualStates = "oracle 6 equal states",
     /// A disk holds what its member says is durable.
     DiskImage = "oracle 8 disk image",
+    /// A start after another one finds what that found.
+    Idempotence = "oracle 7 recovery idempotent",
+    /// No table and no queue holds more than it may.
+    Bounds = "oracle 10 bounds",
+    /// Nobody floods the network.
+    NoStorm = "no message storm",
     /// After all faults there is one leader, it stays, and every request is answered.
     LV1 = "LV1 leader and answers",
     /// All damage is repaired while there is a good copy.

@@ -21,6 +21,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use super::client_twin::ClientRestarts;
 use super::replay::ReplayOracle;
 use super::tank_atlas::Atlas;
+use super::tank_bounds::Traffic;
 use super::tank_client::{Pace, TankClient, TankClientPlan};
 use super::tank_member::TankMember;
 use super::tank_moment::Attention;
@@ -30,6 +31,7 @@ pub use super::tank_options::{
 use super::tank_oracle::LogOracle;
 use super::tank_plan::FaultPlan;
 pub use super::tank_plan::{Decision, FAULT_CLASSES, FaultClass, FaultCounts, Target};
+use super::tank_settle::is_watched_long;
 use super::tank_setup::Draws;
 pub use super::tank_setup::{Load, TankSetup};
 use super::{Broken, PlantedFault};
@@ -53,13 +55,16 @@ pub(super) struct Tank {
     pub(super) atlas: Atlas,
     pub(super) plan: FaultPlan,
     pub(super) attention: Attention,
+    pub(super) traffic: Traffic,
     /// Links that are cut, and until when.
     pub(super) cuts: Vec<(Nanos, SocketAddr, SocketAddr)>,
     /// Members that go down for their log to rot, once it is above their mark, and until when they
     /// run on at most.
     pub(super) awaiting_unmarked: Vec<(Nanos, usize, u32)>,
     restarts: ClientRestarts,
-    is_unfenced: bool,
+    planted: Option<PlantedFault>,
+    /// At the end it is watched for long.
+    pub(super) is_watched_long: bool,
     pub(super) report: TankReport,
     /// What was done to whom.
     pub(super) faults: Vec<FaultMark>,
@@ -175,10 +180,12 @@ impl Tank {
             seed,
             now: 0,
             restarts: ClientRestarts::new(restarts, load.restarts, load.clients),
-            is_unfenced: setup.planted == Some(PlantedFault::ResumeWithoutEpoch),
+            planted: setup.planted,
+            is_watched_long: is_watched_long(setup),
             random: Draws::Run.of(seed),
             network,
             attention: Attention::new(setup.members, load.clients as usize),
+            traffic: Traffic::new(setup.members),
             oracle: LogOracle::new(setup.members),
             replay: setup.diverging.is_none().then(|| {
                 let is_logged = setup.responses != ResponsesMode::Direct;
@@ -257,7 +264,8 @@ impl Tank {
         for member in members() {
             self.network.heal_link(client.address(), member);
         }
-        let is_done = client.restart(&self.network, &restart, self.is_unfenced);
+        let is_unfenced = self.planted == Some(PlantedFault::ResumeWithoutEpoch);
+        let is_done = client.restart(&self.network, &restart, is_unfenced);
         self.attention.alarm();
         self.report.client_restarts += u64::from(is_done);
         let clients = self.clients.len() as u64;

@@ -1,7 +1,7 @@
 //! What happens to a member's directory behind its back: rot, loss, and what operators do.
 
 use lockstep_archive::ack_mark::ACK_MARK_FILE;
-use lockstep_archive::catalog::CATALOG_FILE;
+use lockstep_archive::catalog::{CATALOG_FILE, Catalog, CatalogContent};
 use lockstep_archive::disk::BLOCK_LENGTH;
 use lockstep_archive::identity_file::{IDENTITY_FILE, IdentityContent, IdentityFile};
 use lockstep_archive::node_state::NODE_STATE_FILE;
@@ -70,6 +70,14 @@ const RECENT_LENGTH: Position = 24 * 1024;
 pub fn has_identity(disk: &SimDisk) -> bool {
     let content = IdentityFile::inspect(&mut disk.clone());
     matches!(content, Ok(IdentityContent::Valid(..)))
+}
+
+/// Whether one of the small files of a directory that was whole before says nothing any more.
+pub fn has_forgotten(disk: &SimDisk) -> bool {
+    let catalog = Catalog::inspect(&mut disk.clone());
+    let has_catalog = matches!(catalog, Ok(CatalogContent::Valid(_)));
+    let has_promises = disk.durable_state().is_some() && disk.durable_mark().is_some();
+    !(has_identity(disk) && has_catalog && has_promises)
 }
 
 /// How part of a log comes to be wrong.

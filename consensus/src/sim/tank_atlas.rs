@@ -3,18 +3,18 @@
 //! At most a minority of the directories is damaged at a time, whatever the damage: so every
 //! committed byte has a good copy, and the undamaged members can elect one of themselves. A rotten
 //! directory leaves the list once it is repaired. One that was emptied, copied or put back from
-//! an old state never counts again and stays on it; where it was is remembered with how far its
-//! log reached, because what it acknowledged by then may yet be counted.
+//! an old state never counts again and stays on it. What a damaged directory had promised before,
+//! how far its log reached, its term and its vote, is remembered: it may yet be counted.
 //!
-//! What is kept out, because no rule promises anything for it: rot of what lies above the ack
-//! mark on stable storage, which is at most 10 ms old (W2); an old state that the other members do
-//! not all know to be outlived (`docs/operating.md`, Directories); a directory that rots while
-//! others of a majority do. In a few runs directories may be emptied beyond that, all but one:
-//! then the cluster may have to stand still, and must say so.
+//! What is kept out, because no rule promises anything for it: rot above the ack mark (10 ms of
+//! log at most, W2), but where the process died and its host lives, below the last whole frame; an
+//! old state that could count with the voices of members that do not durably know that it is
+//! outlived (`docs/operating.md`, "How an old state is recognised"); more damaged directories at a
+//! time than a minority. In a few runs directories may be emptied beyond that, all but one: then
+//! the cluster may have to stand still, and must say so.
 
+use lockstep_archive::node_state::NodeState;
 use lockstep_transport::position::Position;
-
-use crate::member::LeadershipTermId;
 
 /// A range of the log, from and to.
 pub type LogRange = (Position, Position);
@@ -24,10 +24,14 @@ pub type LogRange = (Position, Position);
 struct Damage {
     /// How far its log was durable then: what it may have acknowledged.
     held: Position,
-    /// It never counts again. It had taken part in no greater term than this.
-    demoted_in: Option<LeadershipTermId>,
+    /// Its term and vote, as stable storage had them before the first damage.
+    promised: Option<NodeState>,
+    /// It never counts again.
+    is_demoted: bool,
     /// A file other than the log was damaged, which the next start mends.
     is_slot_rotten: bool,
+    /// A start was tried on files that do not say any more what was promised.
+    is_amnesiac: bool,
     /// Rotten ranges of the log that have not been seen repaired.
     ranges: Vec<LogRange>,
 }
@@ -84,37 +88,59 @@ impl Atlas {
         self.damage_of(id, held).ranges.push(range);
     }
 
-    /// A small file of `id`, whose log was durable up to `held`, is rotten.
-    pub fn rot_slot(&mut self, id: usize, held: Position) {
-        self.damage_of(id, held).is_slot_rotten = true;
+    /// A small file of `id`, whose log was durable up to `held`, is rotten; it had `promised` this.
+    pub fn rot_slot(&mut self, id: usize, held: Position, promised: Option<NodeState>) {
+        let damage = self.damage_of(id, held);
+        damage.is_slot_rotten = true;
+        damage.promised = damage.promised.or(promised);
     }
 
-    /// The directory of `id`, whose log was durable up to `held` and that had taken part in `term`,
-    /// will never count again.
-    pub fn demote(&mut self, id: usize, held: Position, term: LeadershipTermId) {
+    /// The directory of `id`, whose log was durable up to `held` and that had `promised` this, will
+    /// never count again.
+    pub fn demote(&mut self, id: usize, held: Position, promised: Option<NodeState>) {
         if self.is_demoted(id) {
             return;
         }
         let damage = self.damage_of(id, held);
-        damage.demoted_in = Some(term);
+        damage.is_demoted = true;
+        damage.promised = damage.promised.or(promised);
         damage.is_slot_rotten = false;
         damage.ranges.clear();
+    }
+
+    /// `id` is started on small files that do not say what was promised.
+    pub fn note_amnesia(&mut self, id: usize) {
+        if let Some(damage) = &mut self.damage[id] {
+            damage.is_amnesiac |= damage.is_slot_rotten;
+        }
+    }
+
+    /// Whether `id` may have to give up its voice: rot took what it had promised, or it never
+    /// counts anyway.
+    #[must_use]
+    pub fn may_give_up(&self, id: usize) -> bool {
+        let damage = self.damage[id].as_ref();
+        damage.is_some_and(|damage| damage.is_amnesiac || damage.is_demoted)
+    }
+
+    /// The log of `id` ends at `append`: what a rotten directory had above it, it does not hold any
+    /// more.
+    pub fn cut(&mut self, id: usize, append: Position) {
+        if let Some(damage) = self.damage[id].as_mut().filter(|d| !d.is_demoted) {
+            damage.held = damage.held.min(append);
+        }
     }
 
     /// Whether the directory of `id` never counts again.
     #[must_use]
     pub fn is_demoted(&self, id: usize) -> bool {
-        self.damage[id]
-            .as_ref()
-            .is_some_and(|d| d.demoted_in.is_some())
+        self.damage[id].as_ref().is_some_and(|d| d.is_demoted)
     }
 
     /// Whether the directory of `id` is damaged, and not for good.
     #[must_use]
     pub fn is_rotten(&self, id: usize) -> bool {
-        self.damage[id]
-            .as_ref()
-            .is_some_and(|d| d.demoted_in.is_none())
+        self.damage[id].as_ref().is_some_and(|d| !d.is_demoted)
     }
 
     /// How many directories never count again.
@@ -138,11 +164,10 @@ impl Atlas {
         damage.is_some_and(|damage| damage.held >= position)
     }
 
-    /// Whether `id`, which never counts again, may have voted in `term` before.
+    /// Term and vote of `id` before it was damaged, if it is.
     #[must_use]
-    pub fn may_have_voted(&self, id: usize, term: LeadershipTermId) -> bool {
-        let damage = self.damage[id].as_ref();
-        damage.is_some_and(|damage| damage.demoted_in >= Some(term))
+    pub fn promised(&self, id: usize) -> Option<NodeState> {
+        self.damage[id].as_ref().and_then(|damage| damage.promised)
     }
 
     /// Ranges of the log of `id` that may be rotten.
@@ -151,10 +176,15 @@ impl Atlas {
         self.damage[id].as_ref().map_or(&[], |d| &d.ranges)
     }
 
-    /// `id` has started on its directory: the small files are whole again.
+    /// `id` has started on its directory and speaks in its name: the small files are whole again.
     pub fn on_start(&mut self, id: usize) {
         if let Some(damage) = &mut self.damage[id] {
             damage.is_slot_rotten = false;
+            damage.is_amnesiac = false;
+            if !damage.is_demoted {
+                // It is all there, and may be more soon.
+                damage.promised = None;
+            }
         }
         self.settle(id);
     }
@@ -170,7 +200,7 @@ impl Atlas {
 
     fn settle(&mut self, id: usize) {
         let is_over = self.damage[id].as_ref().is_some_and(|damage| {
-            damage.demoted_in.is_none() && !damage.is_slot_rotten && damage.ranges.is_empty()
+            !damage.is_demoted && !damage.is_slot_rotten && damage.ranges.is_empty()
         });
         if is_over {
             self.damage[id] = None;
@@ -192,19 +222,45 @@ mod tests {
         assert!(atlas.may_have_held(1, 640) && !atlas.may_have_held(1, 672));
         atlas.repair(1, |_| true);
         assert!(atlas.may_rot(0) && !atlas.may_have_held(1, 640));
-        atlas.demote(0, 64, 3);
-        assert!(atlas.may_have_voted(0, 3) && !atlas.may_have_voted(0, 4));
+        atlas.demote(0, 64, Some(NodeState::fresh(7)));
+        assert_eq!(atlas.promised(0), Some(NodeState::fresh(7)));
         atlas.on_start(0);
         atlas.repair(0, |_| true);
         assert!(!atlas.may_rot(0) && !atlas.may_rot(1) && !atlas.is_quorum_lost());
     }
 
     #[test]
+    fn a_voice_is_given_up_only_where_rot_took_what_was_promised() {
+        let mut atlas = Atlas::new(3, false);
+        atlas.note_amnesia(0);
+        atlas.rot_log(0, 640, (0, 32));
+        atlas.note_amnesia(0);
+        assert!(!atlas.may_give_up(0));
+        atlas.rot_slot(0, 640, None);
+        assert!(!atlas.may_give_up(0));
+        atlas.note_amnesia(0);
+        assert!(atlas.may_give_up(0));
+        atlas.on_start(0);
+        assert!(!atlas.may_give_up(0));
+    }
+
+    #[test]
+    fn what_a_rotten_member_cuts_off_it_does_not_hold() {
+        let mut atlas = Atlas::new(3, false);
+        atlas.rot_log(0, 640, (0, 32));
+        atlas.cut(0, 320);
+        assert!(atlas.may_have_held(0, 320) && !atlas.may_have_held(0, 352));
+        atlas.demote(0, 640, None);
+        atlas.cut(0, 0);
+        assert!(atlas.may_have_held(0, 640));
+    }
+
+    #[test]
     fn where_more_may_be_lost_one_directory_remains() {
         let mut atlas = Atlas::new(3, true);
-        atlas.demote(0, 0, 1);
+        atlas.demote(0, 0, None);
         assert!(!atlas.may_rot(0) && atlas.may_lose(1));
-        atlas.demote(1, 0, 1);
+        atlas.demote(1, 0, None);
         assert!(atlas.is_quorum_lost() && !atlas.may_lose(2));
     }
 }

@@ -139,6 +139,12 @@ impl TankClient {
         }
     }
 
+    /// Its present process.
+    #[must_use]
+    pub const fn process(&self) -> &ClusterClient<SimPort> {
+        &self.client
+    }
+
     /// Whether every request was made, every answer received, or its request known to be
     /// applied in direct mode, and the session left if that was planned.
     #[must_use]

@@ -1,4 +1,5 @@
-//! The disk of a member of the node tank, which lies where a fault is planted.
+//! The disk of a member of the node tank, as its host's clock and end have it: nothing is done for
+//! a process that has ended in the middle of its cycle. It lies where a fault is planted.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,7 +8,7 @@ use lockstep_archive::disk::{
     Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace, SegmentName,
 };
 use lockstep_archive::node_state::NODE_STATE_FILE;
-use lockstep_archive::sim::SimDisk;
+use lockstep_archive::sim::{SimDisk, forget_commit};
 use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;
 
@@ -119,7 +120,12 @@ impl Disk for TankDisk {
     }
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
-        self.disk.read(file, offset, target)
+        self.disk.read(file, offset, target)?;
+        let is_forgetful = self.planted == Some(PlantedFault::CommitFloorIgnored);
+        if is_forgetful && self.is_named(file, ACK_MARK_FILE.name) {
+            forget_commit(target);
+        }
+        Ok(())
     }
 
     fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {

@@ -9,7 +9,8 @@ use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::tank::{FaultMark, Subject, Tank, Target};
 use super::tank_accident::{
-    Accident, Misplaced, RotKind, has_identity, lose_segment, rot_above_mark, rot_log, rot_slot,
+    Accident, Misplaced, RotKind, has_forgotten, has_identity, lose_segment, rot_above_mark,
+    rot_log, rot_slot,
 };
 use super::tank_member::{Crash, TankMember};
 use super::tank_oracle::is_excused;
@@ -17,7 +18,6 @@ use super::tank_plan::FaultClass;
 use super::{Broken, Rule};
 use crate::agent::birth::BirthError;
 use crate::agent::start::StartError;
-use crate::consensus_module::Role;
 
 /// Changing cold operations of a start, about.
 const START_OPERATIONS: u64 = 24;
@@ -82,10 +82,7 @@ impl Tank {
     }
 
     pub(super) fn leader(&self) -> Option<usize> {
-        self.members.iter().position(|member| {
-            let module = member.node().map(|node| &node.parts().module);
-            module.is_some_and(|module| module.role() == Role::Leader)
-        })
+        self.members.iter().position(TankMember::leads)
     }
 
     /// The member that a fault is meant for.
@@ -193,8 +190,9 @@ impl Tank {
         if self.members[id].node().is_none() || !self.atlas.may_lose(id) {
             return Crash::Kill;
         }
-        let held = self.members[id].held();
-        self.atlas.rot_slot(id, held);
+        let member = &self.members[id];
+        let (held, promised) = (member.held(), member.disk().durable_state());
+        self.atlas.rot_slot(id, held, promised);
         crash
     }
 
@@ -344,17 +342,23 @@ impl Tank {
             }
             let mark = self.members[id].disk().durable_mark();
             self.members[id].check_end(mark)?;
+            if self.members[id].is_unsynced() || has_forgotten(self.members[id].disk()) {
+                self.atlas.note_amnesia(id);
+            }
+            let sample = self.members[id].sample();
             let started = self.members[id].start(&self.network);
             self.attention.alarm();
             self.oracle.forget_commit(id);
             if !self.atlas.is_demoted(id) {
                 let is_rotten = self.atlas.is_rotten(id);
-                self.members[id].check_start(mark, is_rotten)?;
+                self.members[id].check_start(is_rotten)?;
+            }
+            if let Some(fork) = sample.filter(|_| started.is_ok()) {
+                self.members[id].check_second_start(&fork)?;
             }
             match started {
                 Ok(()) if !self.members[id].has_forfeited() => self.atlas.on_start(id),
-                Ok(()) if self.atlas.is_demoted(id) => {}
-                Ok(()) if self.atlas.is_rotten(id) => self.demote(id),
+                Ok(()) if self.atlas.may_give_up(id) => self.demote(id),
                 Ok(()) => {
                     let what = format!("member {id} gave up its voice without a reason");
                     return Err(Rule::NoHalt.broken(what));
@@ -368,13 +372,10 @@ impl Tank {
     /// What happens to the directory of a member that is down. Whether it could.
     fn suffer(&mut self, id: usize, accident: Accident) -> bool {
         self.note_repairs();
-        let held = self.members[id].held();
-        let member = &mut self.members[id];
-        let may_rot = self.oracle.committed() > 0 && self.atlas.may_rot(id);
+        let may_rot = self.may_rot(id);
         let may_lose = self.oracle.committed() > 0 && self.atlas.may_lose(id);
-        if !matches!(accident, Accident::Rot | Accident::LoseSegment) {
-            member.forget_last_life();
-        }
+        let member = &mut self.members[id];
+        let (held, promised) = (member.held(), member.disk().durable_state());
         match accident {
             Accident::Rot | Accident::LoseSegment if may_rot => {
                 let ranges = match accident {
@@ -395,28 +396,33 @@ impl Tank {
             Accident::RotSlot if may_rot => {
                 let is_done = rot_slot(member, &mut self.random);
                 if is_done {
-                    self.atlas.rot_slot(id, held);
+                    member.forget_last_life();
+                    self.atlas.rot_slot(id, held, promised);
                 }
                 is_done
             }
             Accident::Wipe if may_lose => {
                 self.demote(id);
+                self.members[id].forget_last_life();
                 self.members[id].disk().wipe();
                 true
             }
             Accident::SelfCopy if may_lose => {
                 self.demote(id);
+                self.members[id].forget_last_life();
                 let disk = self.members[id].disk();
                 disk.copy_from(&disk.backup());
                 true
             }
             Accident::Foreign(other) if has_identity(self.members[other].disk()) => {
                 let theirs = self.members[other].disk().backup();
+                self.members[id].forget_last_life();
                 self.members[id].misplace(theirs);
                 true
             }
             Accident::Stale if may_lose && self.is_backup_outlived(id) => {
                 self.demote(id);
+                self.members[id].forget_last_life();
                 self.members[id].put_backup_back();
                 self.start_unheard(id);
                 true
@@ -440,10 +446,9 @@ impl Tank {
 
     /// The directory of `id` counts no more.
     fn demote(&mut self, id: usize) {
-        let held = self.members[id].held();
-        let state = self.members[id].disk().durable_state();
-        let term = state.map_or(i64::MAX, |state| state.leadership_term);
-        self.atlas.demote(id, held, term);
+        let member = &self.members[id];
+        let (held, promised) = (member.held(), member.disk().durable_state());
+        self.atlas.demote(id, held, promised);
     }
 
     /// A member did not start: its operator does what the words ask for.
@@ -456,7 +461,7 @@ impl Tank {
                 return Err(Rule::ForeignDirectory.broken(what));
             }
             disk.restore_in_place(&own);
-        } else if is_damage(error) && self.atlas.is_rotten(id) {
+        } else if is_damage(error) && self.atlas.may_give_up(id) {
             // Another place for its directory.
             self.demote(id);
             self.members[id].disk().wipe();

@@ -2,7 +2,9 @@
 
 mod directory;
 mod last_life;
+mod looks;
 mod planting;
+mod second_start;
 mod stored_log;
 
 use core::net::SocketAddr;
@@ -91,6 +93,8 @@ pub struct TankMember {
     /// What its last process left behind, unless something has happened to its directory since.
     last_life: Option<LastLife>,
     promise: MarkPromise,
+    /// How far its directory has ever said, before a start, that the log is committed.
+    known_commit: i64,
     /// Before the next start this happens to the directory.
     accident: Option<(Accident, u32)>,
     /// The next start ends in this changing cold operation.
@@ -150,6 +154,7 @@ impl TankMember {
             held: 0,
             last_life: None,
             promise: MarkPromise::default(),
+            known_commit: 0,
             accident: None,
             crash_in_start: None,
             misplaced: None,
@@ -223,22 +228,8 @@ impl TankMember {
                 Crash::Kill | Crash::InCycle => self.disk.kill_at_cold_operation(operation),
             }
         }
-        let parts = StartParts {
-            disk: TankDisk::new(
-                self.disk.clone(),
-                self.host.clone(),
-                self.planted,
-                self.starts,
-            ),
-            member_port: TankPort::new(network.port(self.member()), self.host.clone()),
-            ingress_port: TankPort::new(network.port(self.ingress()), self.host.clone()),
-            service: TankService::new(self.diverges_at, self.service_ns),
-            tracer: Tracer::disabled(),
-            counters: Counters::in_memory().expect("a page of memory"),
-            wall_offset: self.wall_offset,
-            receive_window: 32 * 1024,
-            randomness: self.randomness.fork(),
-        };
+        let randomness = self.randomness.fork();
+        let parts = self.start_parts(&self.disk, &self.host, network, randomness);
         match start(&self.cluster, &self.config, parts) {
             Ok(mut node) => {
                 node.measure_cycles_with(service_time::spent);
@@ -254,6 +245,33 @@ impl TankMember {
                 Err(error)
             }
         }
+    }
+
+    /// What a node of its is started with, on this disk, host and network.
+    fn start_parts(
+        &self,
+        disk: &SimDisk,
+        host: &TankHost,
+        network: &SimNetwork,
+        randomness: Prng,
+    ) -> StartParts<TankDisk, TankPort, TankService> {
+        StartParts {
+            disk: TankDisk::new(disk.clone(), host.clone(), self.planted, self.starts),
+            member_port: TankPort::new(network.port(self.member()), host.clone()),
+            ingress_port: TankPort::new(network.port(self.ingress()), host.clone()),
+            service: TankService::new(self.diverges_at, self.service_ns),
+            tracer: Tracer::disabled(),
+            counters: Counters::in_memory().expect("a page of memory"),
+            wall_offset: self.wall_offset,
+            receive_window: 32 * 1024,
+            randomness,
+        }
+    }
+
+    /// Datagrams that its processes have sent.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.host.sent()
     }
 
     /// The process ends, or its host does; it starts again at `until`.
@@ -509,37 +527,6 @@ impl TankMember {
         self.node.as_ref()
     }
 
-    /// Its leadership term.
-    #[must_use]
-    pub fn term(&self) -> i64 {
-        self.node
-            .as_ref()
-            .map_or(0, |node| node.parts().module.term())
-    }
-
-    /// Leadership terms in its log.
-    #[must_use]
-    pub fn log_terms(&self) -> usize {
-        let node = self.node.as_ref();
-        node.map_or(0, |node| node.parts().module.terms().len())
-    }
-
-    /// What it has applied.
-    #[must_use]
-    pub fn applied_state(&self) -> AppliedState {
-        self.node.as_ref().map_or((0, 0, 0, 0), |node| {
-            let applier = &node.parts().applier;
-            let container = applier.container();
-            let sessions = applier.sessions().state_hash();
-            (
-                applier.position(),
-                container.state_hash(),
-                container.output_hash(),
-                sessions,
-            )
-        })
-    }
-
     /// Whether it runs without syncs.
     #[must_use]
     pub fn is_unsynced(&self) -> bool {
@@ -551,33 +538,5 @@ impl TankMember {
     pub fn has_forfeited(&self) -> bool {
         let membership = self.node.as_ref().map(|node| &node.parts().membership);
         membership.is_some_and(|membership| membership.forfeit().is_some())
-    }
-
-    /// Where it stands, for reports.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        match &self.node {
-            None => format!("member {} is down", self.config.member),
-            Some(node) => {
-                let parts = node.parts();
-                format!(
-                    "member {} {:?} term {} leader {:?} commit {} append {} durable {} \
-                     applied {} lost {:?} {:?} open {} follows {:?} fault {:?}",
-                    self.config.member,
-                    parts.module.role(),
-                    parts.module.term(),
-                    parts.module.leader(),
-                    parts.module.commit(),
-                    parts.store.append(),
-                    parts.store.durable(),
-                    parts.applier.position(),
-                    parts.module.lost(),
-                    parts.membership.standing(),
-                    parts.leadership.is_open(),
-                    node.followed_position(),
-                    node.fault(),
-                )
-            }
-        }
     }
 }

@@ -9,6 +9,7 @@ use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, earliest};
 
 use super::rule::{Broken, Rule};
 use super::tank::Tank;
+use super::tank_bounds::{check_client, check_member};
 use super::tank_member::TankMember;
 
 /// Cycles of all agents at one moment before time must move on; more is a livelock.
@@ -75,6 +76,7 @@ impl Tank {
                 return Err(Rule::NoLivelock.broken(what));
             }
         }
+        self.check_bounds()?;
         if with_faults {
             self.inject();
             self.end_unmarked();
@@ -134,6 +136,9 @@ impl Tank {
     fn check(&mut self) -> Result<(), Broken> {
         for id in 0..self.members.len() {
             if self.attention.members[id].has_worked {
+                if let Some(end) = self.members[id].truncates_to() {
+                    self.atlas.cut(id, end);
+                }
                 self.oracle.look(id, &self.members, &self.atlas)?;
             }
         }
@@ -153,6 +158,20 @@ impl Tank {
             }
         }
         Ok(())
+    }
+
+    /// What those who have worked hold, and what all have sent in the last second.
+    fn check_bounds(&mut self) -> Result<(), Broken> {
+        let turns = self.attention.members.iter().enumerate();
+        for (id, _) in turns.filter(|(_, turn)| turn.has_worked) {
+            check_member(id, &self.members[id])?;
+        }
+        let clients = self.attention.clients.iter().zip(&self.clients);
+        for (_, client) in clients.filter(|(turn, _)| turn.has_worked) {
+            check_client(client)?;
+        }
+        let peers = self.members.len() - 1 + self.clients.len();
+        self.traffic.look(self.now, &self.members, peers)
     }
 
     /// When those who have worked, or to whom something was done, have something to do again.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::tank_atlas::Atlas;
+use super::tank_atlas::{Atlas, LogRange};
 use super::tank_member::TankMember;
 use super::tank_quorum::{check_commit, check_votes};
 use super::{Broken, Rule};
@@ -94,23 +94,56 @@ impl LogOracle {
             return Err(Rule::C4.broken(format!("member {id} applied beyond commit {commit}")));
         }
         if commit > self.commits[id] {
-            let known = self.log.len();
-            self.compare(id, member, atlas, (self.commits[id], commit))?;
-            self.commits[id] = commit;
-            if self.log.len() > known {
-                check_commit(members, atlas, known as i64, &self.log[known..])?;
-            }
+            self.take_commit(id, members, atlas, commit)?;
         }
+        check_floor(id, member, atlas)?;
         if atlas.is_demoted(id) {
             look_at_learner(id, member)?;
         } else if parts.membership.standing() == Standing::Learner && !member.has_forfeited() {
             let what = format!("member {id} gave up its voice without a reason");
             return Err(Rule::NoHalt.broken(what));
         }
-        if parts.module.role() == Role::Leader {
+        if member.leads() {
             self.look_at_leader(id, members, atlas)?;
         }
         Ok(())
+    }
+
+    /// A member takes the log up to `commit` for committed. What it has that nobody had committed
+    /// before is its own word, except for what rotted: that is what another member has there, if
+    /// a majority does.
+    fn take_commit(
+        &mut self,
+        id: usize,
+        members: &[TankMember],
+        atlas: &Atlas,
+        commit: i64,
+    ) -> Result<(), Broken> {
+        let (known, hash) = (self.log.len(), self.hash);
+        let range = (self.commits[id], commit);
+        let rotten = atlas.rotten_ranges(id).iter();
+        let is_rotten = rotten
+            .clone()
+            .any(|(from, to)| *from < commit && *to > known as i64);
+        let others = (0..members.len()).filter(|other| is_rotten && *other != id);
+        let mut outcome = Ok(());
+        for source in core::iter::once(id).chain(others) {
+            self.log.truncate(known);
+            self.hash = hash;
+            let rot = Rot {
+                ranges: atlas.rotten_ranges(id),
+                source: &members[source],
+            };
+            outcome = self.compare(id, &members[id], rot, range);
+            if outcome.is_ok() && self.log.len() > known {
+                outcome = check_commit(members, atlas, known as i64, &self.log[known..]);
+            }
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        self.commits[id] = commit;
+        outcome
     }
 
     fn look_at_leader(
@@ -143,7 +176,11 @@ impl LogOracle {
             )));
         }
         let range = (self.commits[id], self.log.len() as i64);
-        self.compare(id, member, atlas, range)
+        let rot = Rot {
+            ranges: atlas.rotten_ranges(id),
+            source: member,
+        };
+        self.compare(id, member, rot, range)
             .map_err(|broken| Rule::L3.broken(format!("leader {id} of term {term}: {broken}")))
     }
 
@@ -153,7 +190,7 @@ impl LogOracle {
         &mut self,
         id: usize,
         member: &TankMember,
-        atlas: &Atlas,
+        rot: Rot<'_>,
         (from, to): (i64, i64),
     ) -> Result<(), Broken> {
         let Some(node) = member.node() else {
@@ -177,7 +214,7 @@ impl LogOracle {
                         Rule::A1.broken(format!("member {id} has no segment for {position}"))
                     );
                 };
-                self.overlook_rot(position, &mut bytes, atlas.rotten_ranges(id));
+                self.overlook_rot(position, &mut bytes, rot);
                 self.compare_bytes(id, position, &bytes)?;
                 position += bytes.len() as i64;
             }
@@ -185,18 +222,28 @@ impl LogOracle {
         Ok(())
     }
 
-    /// What is known to be rotten on a disk is nobody's claim.
-    fn overlook_rot(&self, position: i64, bytes: &mut [u8], rotten: &[(i64, i64)]) {
-        let end = position + bytes.len() as i64;
-        for (from, to) in rotten {
-            let (from, to) = (*from.max(&position), *to.min(&end));
-            let good = if from < to {
-                self.range(from, to)
-            } else {
-                None
-            };
+    /// What is known to be rotten on a disk is nobody's claim: it is what is committed there, and
+    /// beyond that what the source has.
+    fn overlook_rot(&self, position: i64, bytes: &mut [u8], rot: Rot<'_>) {
+        let (end, known) = (position + bytes.len() as i64, self.log.len() as i64);
+        let mut patch = |(from, to): (i64, i64), good: Option<&[u8]>| {
             if let Some(good) = good {
                 bytes[(from - position) as usize..(to - position) as usize].copy_from_slice(good);
+            }
+        };
+        for (from, to) in rot.ranges {
+            let (from, to) = (*from.max(&position), *to.min(&end));
+            let (below, above) = ((from, to.min(known)), (from.max(known), to));
+            if below.0 < below.1 {
+                patch(below, self.range(below.0, below.1));
+            }
+            if above.0 < above.1 {
+                let length = (above.1 - above.0) as usize;
+                let theirs = rot.source.stored_log(above.0, length);
+                patch(
+                    above,
+                    theirs.filter(|theirs| theirs.len() == length).as_deref(),
+                );
             }
         }
     }
@@ -263,6 +310,31 @@ impl LogOracle {
         }
         Ok(())
     }
+}
+
+/// Parts of a member's log that have rotted, and a member that may have what was there.
+#[derive(Clone, Copy, Debug)]
+struct Rot<'a> {
+    ranges: &'a [LogRange],
+    source: &'a TankMember,
+}
+
+/// A log that misses nothing is never cut below what its member ever noted to be committed.
+fn check_floor(id: usize, member: &TankMember, atlas: &Atlas) -> Result<(), Broken> {
+    let Some(node) = member.node().filter(|_| !atlas.is_demoted(id)) else {
+        return Ok(());
+    };
+    let is_excused = node.parts().module.is_damaged() || member.has_forfeited();
+    let floor = member.known_commit();
+    if let Some(end) = member
+        .truncates_to()
+        .filter(|end| *end < floor && !is_excused)
+    {
+        return Err(Rule::CommitFloor.broken(format!(
+            "member {id} noted that {floor} is committed, and cuts its log at {end}"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether a member had reason to stop: its storage was made to fail, or its log to rot.

@@ -1,13 +1,11 @@
 //! What a majority must hold when something is decided: the log at commit (C1), votes at an
 //! election (E1). Looks at what stable storage holds, not at what members say.
 
+use lockstep_archive::node_state::NodeState;
+
 use super::tank_atlas::{Atlas, LogRange};
 use super::tank_member::TankMember;
 use super::{Broken, Rule};
-
-const fn quorum(members: usize) -> usize {
-    members / 2 + 1
-}
 
 /// Somebody has just taken the log up to `to` for committed, of which `bytes` begin at `from`:
 /// stable storage of a majority of the directories that count holds them, or held them before it
@@ -31,7 +29,7 @@ pub fn check_commit(
                 }))
     };
     let holders: Vec<usize> = (0..members.len()).filter(holds).collect();
-    if holders.len() < quorum(members.len()) {
+    if holders.len() < members[0].cluster().quorum() {
         return Err(Rule::C1.broken(format!(
             "{to} is committed, and of {} members only {holders:?} hold {from} to {to} durably",
             members.len()
@@ -56,7 +54,7 @@ fn sound_parts(whole: LogRange, rotten: &[LogRange]) -> impl Iterator<Item = Log
 }
 
 /// `leader` has just been found to lead `term`: a majority of the directories that count has
-/// durably voted for it, or has gone on to a later term since.
+/// durably voted for it, or has gone on to a later term since; or did so before it was damaged.
 ///
 /// # Errors
 /// Who has voted for it, where they are too few.
@@ -66,19 +64,18 @@ pub fn check_votes(
     leader: usize,
     term: i64,
 ) -> Result<(), Broken> {
-    let may_have_voted = |id: &usize| {
-        if atlas.is_demoted(*id) {
-            return atlas.may_have_voted(*id, term);
-        }
-        let state = members[*id].disk().durable_state();
-        atlas.is_rotten(*id)
-            || state.is_some_and(|state| {
-                let is_vote = state.vote.map(usize::from) == Some(leader);
-                state.leadership_term > term || (state.leadership_term == term && is_vote)
-            })
+    let has_voted = |state: Option<NodeState>| {
+        state.is_some_and(|state| {
+            let is_vote = state.vote.map(usize::from) == Some(leader);
+            state.leadership_term > term || (state.leadership_term == term && is_vote)
+        })
     };
-    let voters: Vec<usize> = (0..members.len()).filter(may_have_voted).collect();
-    if voters.len() < quorum(members.len()) {
+    let is_voter = |id: &usize| {
+        let counts = !atlas.is_demoted(*id);
+        has_voted(atlas.promised(*id)) || (counts && has_voted(members[*id].disk().durable_state()))
+    };
+    let voters: Vec<usize> = (0..members.len()).filter(is_voter).collect();
+    if voters.len() < members[0].cluster().quorum() {
         return Err(Rule::E1.broken(format!(
             "member {leader} leads term {term} by the durable votes of {voters:?} only"
         )));

@@ -5,8 +5,10 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use super::tank::Tank;
 use super::tank_client::TankClient;
 use super::tank_member::{ELECTION_TIMEOUT_NS, TankMember};
+use super::tank_options::TankOptions;
+use super::tank_setup::TankSetup;
 use super::{Broken, Rule};
-use crate::consensus_module::Role;
+use crate::counters::Counter;
 use crate::membership::Standing;
 use crate::notice::NodeNotice;
 
@@ -21,7 +23,17 @@ const SETTLE_BOUND_NS: Nanos = 10 * SECOND;
 const AFTERMATH_NS: Nanos = 2 * ELECTION_TIMEOUT_NS;
 
 /// So long nothing changes any more: several times what an election takes to begin.
-const QUIET_NS: Nanos = 600 * MILLISECOND;
+const QUIET_NS: Nanos = 1_100 * MILLISECOND;
+
+/// So long in one of so many runs, and in every long one: 750 election timeouts.
+const LONG_QUIET_NS: Nanos = 60 * SECOND;
+const LONG_QUIET_SEEDS: u64 = 20;
+
+/// Whether a run ends in a long quiet.
+pub(super) fn is_watched_long(setup: &TankSetup) -> bool {
+    let is_full = setup.fault_phase_ns > TankOptions::default().fault_phase_ns;
+    is_full || setup.seed % LONG_QUIET_SEEDS == 7
+}
 
 /// Virtual time after which a cluster that has lost its quorum must have said so.
 const LOST_NS: Nanos = 4 * SECOND;
@@ -62,13 +74,44 @@ impl Tank {
         while self.now < bound && !self.is_settled() {
             self.moment(false)?;
         }
-        let term = self.leaders();
-        let end = self.now + QUIET_NS;
+        self.stay_quiet()?;
+        self.desert()
+    }
+
+    /// The leader goes on to lead, and nobody so much as stands.
+    fn stay_quiet(&mut self) -> Result<(), Broken> {
+        let (leaders, elections) = (self.leaders(), self.elections());
+        let length = if self.is_watched_long {
+            LONG_QUIET_NS
+        } else {
+            QUIET_NS
+        };
+        let end = self.now + length;
+        self.traffic.expect(true, self.now, &self.members);
         while self.now < end {
             self.moment(false)?;
         }
-        self.audit(&term)?;
-        self.desert()
+        self.traffic.expect(false, self.now, &self.members);
+        self.audit(&leaders)?;
+        if self.elections() != elections {
+            let what = format!(
+                "after all faults members have stood {elections:?} times in their lives, and then \
+                 {:?}: {:?}",
+                self.elections(),
+                self.describe_members()
+            );
+            return Err(Rule::LV1.broken(what));
+        }
+        Ok(())
+    }
+
+    /// How often each member has stood in its present life.
+    fn elections(&self) -> Vec<Option<i64>> {
+        let counters = |member: &TankMember| {
+            let node = member.node()?;
+            Some(node.parts().counters.get(Counter::Elections))
+        };
+        self.members.iter().map(counters).collect()
     }
 
     /// All clients fall silent: their sessions live as long as was promised, and no longer.
@@ -120,12 +163,8 @@ impl Tank {
 
     /// Who leads which term.
     fn leaders(&self) -> Vec<(usize, i64)> {
-        let leads = |member: &TankMember| {
-            let module = member.node().map(|node| &node.parts().module);
-            module.is_some_and(|module| module.role() == Role::Leader)
-        };
         let members = self.members.iter().enumerate();
-        let leaders = members.filter(|(_, member)| leads(member));
+        let leaders = members.filter(|(_, member)| member.leads());
         leaders.map(|(id, member)| (id, member.term())).collect()
     }
 
@@ -188,6 +227,7 @@ impl Tank {
     fn stand_still(&mut self) -> Result<(), Broken> {
         self.report.is_lost = true;
         let committed = self.oracle.committed();
+        let before: Vec<(u64, [u64; 2])> = self.members.iter().map(waiting_words).collect();
         let end = self.now + LOST_NS;
         while self.now < end {
             self.moment(false)?;
@@ -201,22 +241,13 @@ impl Tank {
             );
             return Err(Rule::Learners.broken(what));
         }
-        for id in 0..self.members.len() {
-            let kinds: &[NodeNotice] = if self.atlas.is_demoted(id) {
-                // Which of them tells why it is a learner.
-                &[
-                    NodeNotice::IsLearner,
-                    NodeNotice::UnsyncedLogLost,
-                    NodeNotice::PromisesLost,
-                    NodeNotice::FormationWaits,
-                ]
+        for (id, before) in before.into_iter().enumerate() {
+            let has_said = if self.atlas.is_demoted(id) {
+                says_what_it_is(&self.members[id])
             } else {
-                &[NodeNotice::NoLeader, NodeNotice::ReturnWaits]
+                says_again(&self.members[id], before)
             };
-            let node = self.members[id].node();
-            let notices = node.map(|node| &node.parts().notices);
-            let has_said = |n: &crate::notice::NodeNotices| kinds.iter().any(|k| n.count(*k) > 0);
-            if !notices.is_some_and(has_said) {
+            if !has_said {
                 let what = format!(
                     "a majority of the directories is lost, and member {id} does not say \
                      what it waits for: {}",
@@ -227,4 +258,35 @@ impl Tank {
         }
         self.audit_disks()
     }
+}
+
+/// What a member that cannot stand without others says while it waits for them.
+const WAITING: [NodeNotice; 2] = [NodeNotice::NoLeader, NodeNotice::ReturnWaits];
+
+/// What a member whose directory never counts again says about itself: once, or again and again.
+const DEMOTED: [NodeNotice; 4] = [
+    NodeNotice::IsLearner,
+    NodeNotice::UnsyncedLogLost,
+    NodeNotice::PromisesLost,
+    NodeNotice::FormationWaits,
+];
+
+/// The process, by its number, and how often it has said each of what one says that waits.
+fn waiting_words(member: &TankMember) -> (u64, [u64; 2]) {
+    let notices = member.node().map(|node| &node.parts().notices);
+    let said = WAITING.map(|kind| notices.map_or(0, |notices| notices.count(kind)));
+    (member.starts(), said)
+}
+
+/// Whether a member has said whom it waits for since it had said so much.
+fn says_again(member: &TankMember, (process, before): (u64, [u64; 2])) -> bool {
+    let (now, said) = waiting_words(member);
+    let before = if now == process { before } else { [0; 2] };
+    said.iter().zip(before).any(|(said, before)| *said > before)
+}
+
+/// Whether a member has said why it counts no more.
+fn says_what_it_is(member: &TankMember) -> bool {
+    let notices = member.node().map(|node| &node.parts().notices);
+    notices.is_some_and(|notices| DEMOTED.iter().any(|kind| notices.count(*kind) > 0))
 }

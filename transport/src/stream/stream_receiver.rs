@@ -17,7 +17,7 @@ use crate::protocol::{
 use crate::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
 /// How often the pause between two NAKs for one hole is doubled: from 100 µs to 1.6 ms.
-pub const NAK_RETRIES_DOUBLED: u32 = 4;
+const NAK_RETRIES_DOUBLED: u32 = 4;
 
 /// Window, identity and timers of a [`StreamReceiver`]; the timers default to Aeron's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub struct ReceiverConfig {
     /// From seeing a hole to the first NAK. The default asks in the next cycle; a path that
     /// reorders wants a little more, so that mere reordering is not taken for loss.
     pub nak_delay_ns: Nanos,
-    /// From the first NAK to the second for the same hole; each pause after it is twice as long, up
-    /// to [`NAK_RETRIES_DOUBLED`] times, so that a sender that is gone is not asked without end.
+    /// From the first NAK to the second for the same hole. The pauses after it are twice as long
+    /// each, up to 16 times this one, so that a sender that is gone is not asked without end.
     pub nak_retry_ns: Nanos,
     /// Status messages are repeated so often.
     pub status_interval_ns: Nanos,

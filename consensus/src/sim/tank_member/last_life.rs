@@ -108,14 +108,13 @@ impl LastLife {
         )))
     }
 
-    /// A start made of it what it must. `mark` is what the directory said before.
+    /// A start made of it what it must.
     ///
     /// # Errors
     /// It did not.
     pub fn check_start(
         &self,
         id: usize,
-        mark: Option<AckRecord>,
         member: &TankMember,
         is_rotten: bool,
     ) -> Result<(), Broken> {
@@ -154,10 +153,10 @@ impl LastLife {
                 self.durable
             )));
         }
-        let commit = mark.map_or(0, |mark| mark.commit);
-        if module.commit_floor() < commit {
+        let known = member.known_commit();
+        if module.commit_floor() < known {
             return Err(Rule::CommitFloor.broken(format!(
-                "member {id} knew that {commit} is committed and starts with a floor of {}",
+                "member {id} knew that {known} is committed and starts with a floor of {}",
                 module.commit_floor()
             )));
         }
@@ -183,28 +182,37 @@ impl TankMember {
     /// Something has happened to its directory.
     pub const fn forget_last_life(&mut self) {
         self.last_life = None;
+        self.known_commit = 0;
+    }
+
+    /// How far its directory has ever said, before a start, that the log is committed.
+    #[must_use]
+    pub const fn known_commit(&self) -> i64 {
+        self.known_commit
     }
 
     /// Its directory, which says `mark`, is about to be started on.
     ///
     /// # Errors
     /// The mark lacks what it must cover.
-    pub fn check_end(&self, mark: Option<AckRecord>) -> Result<(), Broken> {
+    pub fn check_end(&mut self, mark: Option<AckRecord>) -> Result<(), Broken> {
+        if self.misplaced.is_none() {
+            self.known_commit = mark.map_or(0, |mark| mark.commit).max(self.known_commit);
+        }
         let life = self.last_life.filter(|_| !self.is_unsynced());
         life.map_or(Ok(()), |life| {
             life.check_mark(self.config.member.into(), mark)
         })
     }
 
-    /// It was started on its directory, which said `mark` before, and of which something has
-    /// rotted if it `is_rotten`.
+    /// It was started on its directory, of which something has rotted if it `is_rotten`.
     ///
     /// # Errors
     /// The start did not make of it what it must.
-    pub fn check_start(&self, mark: Option<AckRecord>, is_rotten: bool) -> Result<(), Broken> {
+    pub fn check_start(&self, is_rotten: bool) -> Result<(), Broken> {
         let life = self.last_life.filter(|_| !self.has_forfeited());
         life.map_or(Ok(()), |life| {
-            life.check_start(self.config.member.into(), mark, self, is_rotten)
+            life.check_start(self.config.member.into(), self, is_rotten)
         })
     }
 }

@@ -12,7 +12,6 @@ pub fn at_start(planted: Option<PlantedFault>, node: &mut TankNode) {
         Some(PlantedFault::ResumeWithoutWaiting) => node.never_wait_for_takeovers(),
         Some(PlantedFault::ResponsesNotCompared) => node.compare_no_output(),
         Some(PlantedFault::BlankMemberCounted) => node.count_all_directories(),
-        Some(PlantedFault::CommitFloorIgnored) => node.parts_mut().module.forget_commit_floor(),
         _ => {}
     }
 }

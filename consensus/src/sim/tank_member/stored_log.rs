@@ -1,10 +1,10 @@
 //! What a member's disk holds of the log, looked at from outside: the oracles ask, no node does.
 
+use lockstep_transport::log_buffer::HEADER_LENGTH;
+use lockstep_transport::log_buffer::frame_seal::FramePlace;
+
 use super::TankMember;
 use crate::sim::stored_log::StoredLog;
-
-/// Length of a frame's header, and the unit of positions.
-const HEADER_LENGTH: i64 = 32;
 
 impl TankMember {
     fn stored(&self) -> StoredLog<'_> {
@@ -54,14 +54,12 @@ impl TankMember {
     pub fn frames(&self, from: i64, to: i64) -> Vec<(i64, i64)> {
         let mut frames = Vec::new();
         let mut start = from;
-        while start + HEADER_LENGTH <= to {
-            let header = self.stored_log(start, HEADER_LENGTH as usize);
-            let length = header.and_then(|header| Some(i32::from_le_bytes(*header.first_chunk()?)));
-            let Some(length) = length.filter(|length| i64::from(*length) >= HEADER_LENGTH) else {
+        while start < to {
+            let header = self.stored_log(start, HEADER_LENGTH);
+            let place = header.and_then(|header| FramePlace::read(&header).ok());
+            let Some(end) = place.map(|place| start + place.aligned_length as i64) else {
                 break;
             };
-            let end =
-                start + (i64::from(length) + HEADER_LENGTH - 1) / HEADER_LENGTH * HEADER_LENGTH;
             if end > to {
                 break;
             }
