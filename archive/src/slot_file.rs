@@ -27,7 +27,8 @@ use crate::token::{Owner, TokenSource};
 /// Bytes of the record.
 pub const RECORD_LENGTH: usize = 64;
 
-const SLOTS: u64 = 2;
+/// Copies of the record, each in a block of its own: one is good whatever a crash tears.
+pub(crate) const SLOTS: u64 = 2;
 const SEQUENCE_OFFSET: usize = 8;
 const RECORD_OFFSET: usize = 16;
 const CHECKSUM_OFFSET: usize = BLOCK_LENGTH - 4;

@@ -7,7 +7,7 @@ use crate::catalog::{CATALOG_FILE, Catalog, CatalogContent};
 use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
 use crate::identity_file::{DirectoryIdentity, IDENTITY_FILE};
 use crate::node_state::NODE_STATE_FILE;
-use crate::slot_file;
+use crate::slot_file::{self, SLOTS};
 
 /// The files that are kept twice.
 pub const FILES: [&str; 4] = [
@@ -16,9 +16,6 @@ pub const FILES: [&str; 4] = [
     NODE_STATE_FILE.name,
     ACK_MARK_FILE.name,
 ];
-
-/// Slots of each.
-const SLOTS: u64 = 2;
 
 /// For each of [`FILES`], whether one of its slots is spoiled and the other one good.
 pub type SpoiledSlots = [bool; FILES.len()];

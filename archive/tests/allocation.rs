@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use lockstep_archive::budget::DiskBudget;
 use lockstep_archive::disk::Disk;
 use lockstep_archive::recorder::{Recorder, RecorderConfig, SyncMode};
 use lockstep_archive::segment::SegmentTable;
 use lockstep_archive::storage::open;
+use lockstep_transport::allocations::{CountingAllocator, count_of_thread};
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
 use lockstep_transport::position::{Geometry, Position};
@@ -18,28 +16,8 @@ use lockstep_transport::setting::IoChoice;
 
 const TERM_LENGTH: usize = 1 << 20;
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: everything is handed to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn record(choice: IoChoice, sync: SyncMode) {
     let directory = tempfile::tempdir().unwrap();
@@ -63,7 +41,7 @@ fn record(choice: IoChoice, sync: SyncMode) {
         // Taking over a prepared segment allocates its entry: once per segment, not counted.
         let is_warm = appender.position() > TERM_LENGTH as Position / 2;
         if is_warm && before == 0 && recorder.segments().count() == 2 {
-            before = ALLOCATIONS.with(Cell::get);
+            before = count_of_thread();
         }
         let is_waiting = is_warm && before == 0;
         let limit = recorder.written()
@@ -84,7 +62,7 @@ fn record(choice: IoChoice, sync: SyncMode) {
         now += 1000;
         std::thread::yield_now();
     }
-    let allocations = ALLOCATIONS.with(Cell::get) - before;
+    let allocations = count_of_thread() - before;
     assert_eq!(recorder.failed(), None);
     assert!(recorder.durable() > TERM_LENGTH as Position);
     assert!(before > 0);

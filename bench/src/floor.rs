@@ -21,7 +21,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use lockstep_client::protocol::{RequestHeader, ResponseHeader};
+use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_transport::agent::IdleStrategy;
+use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::position::align_frame;
 use lockstep_transport::time::Nanos;
@@ -66,13 +69,13 @@ pub struct FloorSizes {
 }
 
 /// Bytes of headers around a request: frame header and message header.
-const REQUEST_OVERHEAD: usize = 32 + 40;
+const REQUEST_OVERHEAD: usize = HEADER_LENGTH + RequestHeader::LENGTH;
 
 /// Bytes of headers around a response: frame header and message header.
-const RESPONSE_OVERHEAD: usize = 32 + 72;
+const RESPONSE_OVERHEAD: usize = HEADER_LENGTH + ResponseHeader::LENGTH;
 
 /// Bytes of headers around an entry: frame header and entry header.
-const ENTRY_OVERHEAD: usize = 32 + 48;
+const ENTRY_OVERHEAD: usize = HEADER_LENGTH + ENTRY_HEADER_LENGTH;
 
 /// Bytes of a follower's acknowledgement.
 const ACK_LENGTH: usize = 128;
@@ -229,7 +232,7 @@ pub(crate) fn writer_of(config: &FloorConfig, node: usize) -> io::Result<Option<
 pub(crate) fn pin(core: Option<usize>) {
     if let Some(id) = core {
         // Refusal (a container's mask) costs speed only; the report names the cores asked for.
-        let _ = core_affinity::set_for_current(core_affinity::CoreId { id });
+        lockstep_transport::agent::pin(id);
     }
 }
 

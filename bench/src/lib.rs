@@ -2,12 +2,10 @@
 //! budget. The command line parses and prints; everything it measures is here.
 //!
 //! # Unsafe
-//! Only [`floor`] (it talks to the kernel as directly as possible, or it would be no floor)
-//! and [`allocations`] (a global allocator) may use `unsafe`.
+//! Only [`floor`] may use `unsafe`: it talks to the kernel as directly as possible, or it would be
+//! no floor.
 #![deny(unsafe_code)]
 
-#[allow(unsafe_code, reason = "unsafe fence: implements the global allocator")]
-pub mod allocations;
 pub mod budget;
 pub mod environment;
 #[allow(

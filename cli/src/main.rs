@@ -12,7 +12,7 @@ mod verb;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lockstep_bench::allocations::CountingAllocator;
+use lockstep_transport::allocations::CountingAllocator;
 use verb::{bench, floor_peer, node, orders, sim};
 
 /// Counts allocations for the reports.
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_bench::allocations;
+    use lockstep_transport::allocations;
 
     #[test]
     fn the_binary_counts_its_allocations() {

@@ -1,49 +1,25 @@
 //! While a leader serves the session, neither `offer` nor `do_work` nor `poll_egress`
 //! allocates. A test of its own process, because it counts in the global allocator.
-#![allow(unsafe_code, reason = "a counting global allocator")]
 
 mod support;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
+use lockstep_transport::allocations::{CountingAllocator, count_of_thread};
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use support::fake_cluster::{FakeCluster, member_address};
 use support::network::Network;
 
-struct CountingAllocator;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches only a
-// thread-local cell that needs neither allocation nor destruction.
-unsafe impl GlobalAlloc for CountingAllocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's contract, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract, passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn count(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
+    let before = count_of_thread();
     work();
-    ALLOCATIONS.get() - before
+    count_of_thread() - before
 }
 
 #[test]

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use lockstep_archive::recorder::SyncMode;
+use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
 pub use lockstep_transport::fault::Faults;
 use lockstep_transport::named_setting;
 pub use lockstep_transport::setting::IoChoice;
@@ -14,9 +15,6 @@ use crate::member::{MEMBERS_MAX, MemberId};
 
 /// Smallest frame the log may be cut into: the first entry of a term lies in one.
 pub const LOG_MTU_MIN: usize = 512;
-
-/// Largest frame of the log: one datagram.
-const LOG_MTU_MAX: usize = 65_504;
 
 /// How responses reach clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +225,7 @@ impl ClusterConfig {
                 "use a power of two not below term_length",
             );
         }
-        let is_in_range = (LOG_MTU_MIN..=LOG_MTU_MAX).contains(&self.log_mtu);
+        let is_in_range = (LOG_MTU_MIN..=DATAGRAM_LENGTH_MAX).contains(&self.log_mtu);
         if !is_in_range || !self.log_mtu.is_multiple_of(32) {
             let problem = format!("{} bytes", self.log_mtu);
             return refuse("log_mtu", problem, "use a multiple of 32 from 512 to 65504");

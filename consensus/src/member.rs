@@ -9,8 +9,7 @@ pub type MemberId = u8;
 /// because log frames carry it in the upper half of their reserved value.
 pub type LeadershipTermId = i64;
 
-/// Most members a cluster may have.
-pub const MEMBERS_MAX: usize = 7;
+pub use lockstep_client::protocol::MEMBERS_MAX;
 
 /// Where a leadership term begins: the position of its NewLeadershipTerm entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,10 @@
 //! (appended numbers, activity, bindings to publications) lives elsewhere and is dropped with
 //! leadership (C5).
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use lockstep_transport::position::Position;
+use lockstep_transport::prng::mix;
 use lockstep_transport::time::Nanos;
 
 use crate::entry_body::SessionOpen;
@@ -44,6 +45,42 @@ impl Session {
     #[must_use]
     pub const fn is_granted(&self, connect_epoch: i64, incarnation: u64) -> bool {
         self.connect_epoch == connect_epoch && self.incarnation == incarnation
+    }
+
+    /// All that is known of it. Taken apart by name, so that a field that is added is not left out.
+    fn words(&self) -> [u64; 13] {
+        let Self {
+            id,
+            nonce,
+            principal_hash,
+            response_address,
+            response_stream_id,
+            connect_epoch,
+            incarnation,
+            open_position,
+            applied_number,
+            acknowledged,
+            timeout_ns,
+        } = *self;
+        let host = match response_address.ip() {
+            IpAddr::V4(host) => host.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(host) => host.to_bits(),
+        };
+        [
+            id as u64,
+            nonce,
+            principal_hash,
+            (host >> 64) as u64,
+            host as u64,
+            response_address.port().into(),
+            response_stream_id as u64,
+            connect_epoch as u64,
+            incarnation,
+            open_position as u64,
+            applied_number as u64,
+            acknowledged as u64,
+            timeout_ns as u64,
+        ]
     }
 
     /// A greater epoch takes the session over; the present one may move to another address.
@@ -238,25 +275,11 @@ impl SessionTable {
     /// A hash of the whole table, equal on every node that applied the same log.
     #[must_use]
     pub fn state_hash(&self) -> u64 {
-        let mut hash = self.next_id as u64;
-        for session in &self.sessions {
-            for field in [
-                session.id,
-                session.nonce as i64,
-                session.connect_epoch,
-                session.incarnation as i64,
-                i64::from(session.response_address.port()),
-                session.timeout_ns,
-                session.open_position,
-                session.applied_number,
-                session.acknowledged,
-            ] {
-                hash = (hash ^ field as u64)
-                    .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-                    .rotate_left(29);
-            }
-        }
-        hash
+        let fold = |hash: u64, word: &u64| mix(hash.rotate_left(29) ^ word);
+        let words = self.sessions.iter().map(Session::words);
+        words.fold(self.next_id as u64, |hash, words| {
+            words.iter().fold(hash, fold)
+        })
     }
 }
 
@@ -360,18 +383,32 @@ mod tests {
     }
 
     #[test]
-    fn what_a_continued_session_is_like_is_in_the_hash() {
-        let hash = |epoch| {
+    fn each_field_of_a_session_is_in_the_hash() {
+        let hash = |change: &dyn Fn(&mut Session)| {
             let mut table = SessionTable::new(2);
             table.apply_open(&open(1), 32);
-            let next = SessionOpen {
-                connect_epoch: epoch,
-                ..open(1)
-            };
-            table.apply_open(&next, 64);
+            change(&mut table.sessions[0]);
             table.state_hash()
         };
-        assert_ne!(hash(1), hash(2));
+        let changes: [&dyn Fn(&mut Session); 12] = [
+            &|session| session.id += 1,
+            &|session| session.nonce += 1,
+            &|session| session.principal_hash += 1,
+            &|session| session.response_address.set_port(2),
+            &|session| session.response_address = "127.0.0.2:1".parse().unwrap(),
+            &|session| session.response_stream_id += 1,
+            &|session| session.connect_epoch += 1,
+            &|session| session.incarnation += 1,
+            &|session| session.open_position += 32,
+            &|session| session.applied_number += 1,
+            &|session| session.acknowledged += 32,
+            &|session| session.timeout_ns += 1,
+        ];
+        let mut hashes: Vec<u64> = changes.into_iter().map(hash).collect();
+        hashes.push(hash(&|_| {}));
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 13);
     }
 
     #[test]

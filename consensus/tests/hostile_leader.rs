@@ -2,6 +2,7 @@
 //! refuses with a counter of its own, never by an assertion, and follows a good leader afterwards.
 #![cfg(feature = "sim")]
 
+use lockstep_archive::catalog::LOG_STREAM_ID;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_consensus::agent::fault::NodeFault;
 use lockstep_consensus::agent::identity::{config_digest, log_session_id};
@@ -18,7 +19,7 @@ use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode}
 use lockstep_consensus::sim::scenario::boot::{self, Boot, SimNode, boot, three_members};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind, LOG_STREAM_ID};
+use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::Seal;
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;

@@ -5,7 +5,6 @@
 
 use core::cell::Cell;
 use core::net::{Ipv4Addr, SocketAddr};
-use std::alloc::{GlobalAlloc, Layout, System};
 
 use lockstep_archive::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
@@ -20,53 +19,39 @@ use lockstep_consensus::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 use lockstep_consensus::counters::Counters;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::allocations::{CountingAllocator, count_of_thread};
 use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
 use lockstep_transport::trace::Tracer;
 
-thread_local! {
-    static IS_COUNTING: Cell<bool> = const { Cell::new(false) };
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts the allocations of threads that ask for it.
-struct CountingAllocator;
-
-fn note() {
-    if IS_COUNTING.get() {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-    }
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for CountingAllocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: the caller keeps `GlobalAlloc`'s contract, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `System` through the methods here.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note();
-        // SAFETY: the pointer came from `System` through the methods here.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
+thread_local! {
+    /// Whether the node is at work, and not what is simulated around it.
+    static IS_COUNTING: Cell<bool> = const { Cell::new(false) };
+    /// Allocations of the node.
+    static OF_NODE: Cell<u64> = const { Cell::new(0) };
+    /// Allocations of this thread when [`settle`] was called last.
+    static SETTLED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Adds what was allocated since the last call to the node's, if it was at work.
+fn settle() {
+    let before = SETTLED.replace(count_of_thread());
+    if IS_COUNTING.get() {
+        OF_NODE.set(OF_NODE.get() + SETTLED.get() - before);
+    }
+}
+
 /// Runs `body`, counting or not, and goes back to what was before.
 fn counting<R>(is_counting: bool, body: impl FnOnce() -> R) -> R {
+    settle();
     let before = IS_COUNTING.replace(is_counting);
     let result = body();
+    settle();
     IS_COUNTING.set(before);
     result
 }
@@ -275,7 +260,7 @@ fn a_duty_cycle_in_steady_state_allocates_nothing() {
             &mut received,
             &mut offered,
         );
-        ALLOCATIONS.replace(0)
+        OF_NODE.replace(0)
     };
     let warm_up = run_to(500);
     assert!(warm_up > 0, "the counter counts: connecting allocates");

@@ -2,6 +2,7 @@
 //! rule it proves. Members 1 and 2 are played by the test, datagram by datagram.
 #![cfg(feature = "sim")]
 
+use lockstep_archive::catalog::LOG_STREAM_ID;
 use lockstep_archive::log_reader::{LogRead, ReadSpan};
 use lockstep_archive::sim::SimDisk;
 use lockstep_archive::token::OWNER_READER_FIRST;
@@ -21,7 +22,7 @@ use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode}
 use lockstep_consensus::sim::scenario::boot::{Boot, SimNode, address, boot, disk, three_members};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind, LOG_STREAM_ID};
+use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
 use lockstep_transport::position::{Geometry, Position, align_frame};

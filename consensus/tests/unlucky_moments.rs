@@ -2,12 +2,13 @@
 //! whatever the seeds of those runs mean by now.
 #![cfg(feature = "sim")]
 
+use lockstep_archive::catalog::LOG_STREAM_ID;
 use lockstep_consensus::agent::identity::log_session_id;
 use lockstep_consensus::entry_body::NewLeadershipTerm;
 use lockstep_consensus::member::TermBase;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
-use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, LOG_STREAM_ID};
+use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::{Geometry, Position, align_frame};

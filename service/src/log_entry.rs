@@ -21,9 +21,6 @@ pub const ENTRY_HEADER_LENGTH: usize = 48;
 /// Flag of a Response that only says why the service could not emit what it wanted.
 pub const RESPONSE_FAILED: u16 = 1;
 
-/// Stream id of the log.
-pub const LOG_STREAM_ID: i32 = 100;
-
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -1,8 +1,5 @@
 //! Nothing is allocated per message: echo and order book through the container.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
@@ -12,30 +9,10 @@ use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::{Action, OrderRequest, Side};
 use lockstep_service::samples::order_book::csv::parse_line;
-
-thread_local! {
-    /// Allocations of this thread; a constant without destructor, so it never allocates itself.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, and `pointer` is the system's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use lockstep_transport::allocations::{CountingAllocator, count_of_thread};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// One node that is leader and cluster at once: requests are applied, and their responses
 /// appended, "replicated" and applied a little later.
@@ -117,18 +94,18 @@ fn count<'a, S: ClusteredService>(
     node: &mut Node<S>,
     messages: impl Iterator<Item = &'a [u8]>,
 ) -> u64 {
-    let before = ALLOCATIONS.get();
+    let before = count_of_thread();
     for message in messages {
         node.request(message);
     }
-    ALLOCATIONS.get() - before
+    count_of_thread() - before
 }
 
 #[test]
 fn the_counter_of_allocations_counts() {
-    let before = ALLOCATIONS.get();
+    let before = count_of_thread();
     drop(std::hint::black_box(vec![0_u8; 100]));
-    assert!(ALLOCATIONS.get() > before);
+    assert!(count_of_thread() > before);
 }
 
 #[test]
@@ -165,11 +142,11 @@ fn the_largest_trade_and_a_closing_session_allocate_nothing() {
     assert_eq!(count(&mut node, messages), 0);
     assert_eq!(node.container.service().totals().fills, 570);
     let header = Node::<OrderBook>::header(EntryKind::SessionClose, 0, 0);
-    let before = ALLOCATIONS.get();
+    let before = count_of_thread();
     let closed = node
         .container
         .apply_session_close(&header, node.position, node.position + 128);
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(count_of_thread() - before, 0);
     closed.expect("the entry is in order");
     assert_eq!(node.container.service().totals().orphans, 30);
 }

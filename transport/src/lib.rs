@@ -9,11 +9,13 @@
 //! sockets, io_uring, mapped files, threads and the real clock live there.
 //!
 //! # Unsafe
-//! Only [`concurrent`] (memory shared with the kernel or other processes) and
-//! [`media`] (system calls) may use `unsafe`; everything else is denied it.
+//! Only [`concurrent`] (memory shared with the kernel or other processes), [`media`] (system
+//! calls) and [`allocations`] (a global allocator) may use `unsafe`; everything else is denied it.
 #![deny(unsafe_code)]
 
 pub mod agent;
+#[allow(unsafe_code, reason = "unsafe fence: implements the global allocator")]
+pub mod allocations;
 #[allow(
     unsafe_code,
     reason = "unsafe fence: memory shared with the kernel and other processes"

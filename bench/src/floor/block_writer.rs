@@ -14,10 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use io_uring::{IoUring, opcode, types};
+use lockstep_archive::disk::BLOCK_LENGTH;
 use lockstep_transport::concurrent::AtomicBuffer;
-
-/// Bytes of one write: a log's tail block.
-const BLOCK_LENGTH: usize = 4096;
 
 /// Blocks of the file. Small entries rewrite the tail block several times before they move to
 /// the next, and so does the floor.

@@ -244,7 +244,7 @@ fn assemble(client: BenchClient, results: Vec<GroupResult>) -> ClusterRun {
 fn pin(run: &EmbeddedRun<'_>, index: usize) {
     if let Some(id) = run.cores.get(index).copied() {
         // Refusal costs speed only; the report names the cores asked for.
-        let _ = core_affinity::set_for_current(core_affinity::CoreId { id });
+        lockstep_transport::agent::pin(id);
     }
 }
 

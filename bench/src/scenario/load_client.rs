@@ -12,8 +12,8 @@ use lockstep_transport::time::{Nanos, SECOND, earliest};
 use lockstep_transport::trace::TraceRecord;
 
 use super::workload::Workload;
-use crate::allocations;
 use crate::load::{Answer, Load, LoadConfig, LoadShape};
+use lockstep_transport::allocations;
 
 /// Responses taken per duty cycle.
 const RESPONSES_PER_CYCLE: usize = 64;

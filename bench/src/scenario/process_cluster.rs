@@ -161,7 +161,7 @@ pub fn run(run: &ProcessRun<'_>, load: LoadConfig) -> Result<ClusterRun, BenchEr
         let drive = scope.spawn(|| {
             if let Some(id) = bench.cores.first().copied() {
                 // Refusal costs speed only; the report names the cores asked for.
-                let _ = core_affinity::set_for_current(core_affinity::CoreId { id });
+                lockstep_transport::agent::pin(id);
             }
             drive(bench, &mut members, &mut client, load)
         });

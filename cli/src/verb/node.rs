@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use lockstep_bench::allocations;
 use lockstep_bench::scenario::cluster_bench::ServiceChoice;
 use lockstep_consensus::node::{Node, launch};
 use lockstep_consensus::node_file;
 use lockstep_consensus::notice_printer::NoticePrinter;
 use lockstep_transport::agent::{Agent, IdleStrategy, run as run_agent};
+use lockstep_transport::allocations;
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::media::monotonic_now;
 

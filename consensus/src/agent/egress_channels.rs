@@ -20,18 +20,17 @@ use super::delivery::FAREWELLS_MAX;
 use super::egress_channel::EVENTS_MAX;
 use super::egress_channel::EgressChannel;
 use crate::notice::NodeNotice;
-use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_hash};
+use crate::slots::{
+    HOST_GROUPS, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_group,
+};
 
 pub use crate::slots::Slot;
 
 /// Channels that answer connect requests, at a time: each takes a few round trips of its client.
 pub const ANSWERS_MAX: usize = 256;
 
-/// Hosts share so many groups, and each group may have half of all answers: one host that asks
-/// and asks leaves room for others.
-const HOST_GROUPS: usize = 8;
-
-/// Answers one group of hosts may have.
+/// Answers one group of hosts may have, half of all: one host that asks and asks leaves room for
+/// others.
 const ANSWERS_PER_GROUP: usize = ANSWERS_MAX / 2;
 
 /// An answer younger than this does not give way to another: its client is on its way.
@@ -280,7 +279,7 @@ impl EgressChannels {
     }
 
     fn group(&self, address: SocketAddr) -> usize {
-        host_hash(self.seed, address.ip()) as usize % HOST_GROUPS
+        host_group(self.seed, address.ip())
     }
 
     /// The channel of this name, unless it has ended.

@@ -13,10 +13,7 @@ use lockstep_transport::protocol::{Nak, STATUS_MESSAGE_LENGTH_MAX, Setup, Status
 use lockstep_transport::stream::{ImageError, ImageLimits, OfferedStream};
 use lockstep_transport::time::Nanos;
 
-use crate::slots::{SlotIndex, SlotList, address_hash, host_hash};
-
-/// Host groups: an address that is not in the same group as a flood does not feel it.
-pub const HOST_GROUPS: usize = 8;
+use crate::slots::{HOST_GROUPS, SlotIndex, SlotList, address_hash, host_group};
 
 /// Rows per group, at least and at most: all clients of a cluster may be behind one host, and
 /// come back at the same moment.
@@ -155,7 +152,7 @@ impl HalfOpenStreams {
             naks_sent: 0,
             missing_to: None,
         };
-        let group = host_hash(self.seed, source.ip()) as usize % HOST_GROUPS;
+        let group = host_group(self.seed, source.ip());
         let row = (group * self.group_length + self.cursors[group]) as u32;
         self.cursors[group] = (self.cursors[group] + 1) % self.group_length;
         let displaced = self.remove(row);

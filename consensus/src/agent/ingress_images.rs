@@ -19,10 +19,12 @@ use lockstep_transport::protocol::{DataPacket, Packet};
 use lockstep_transport::stream::{Image, ImageLimits, Message, PollAction};
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
-use super::half_open::{HOST_GROUPS, HalfOpenStreams, SetupOutcome};
+use super::half_open::{HalfOpenStreams, SetupOutcome};
 use super::leadership::CONNECTS_MAX;
 use crate::notice::NodeNotice;
-use crate::slots::{Slot, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_hash};
+use crate::slots::{
+    HOST_GROUPS, Slot, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_group,
+};
 
 /// Images of strangers at a time, and of one group of hosts.
 pub const STRANGERS_MAX: usize = 256;
@@ -185,7 +187,7 @@ impl IngressImages {
     }
 
     fn group(&self, source: SocketAddr) -> usize {
-        host_hash(self.seed, source.ip()) as usize % HOST_GROUPS
+        host_group(self.seed, source.ip())
     }
 
     fn find(&self, source: SocketAddr, session_id: i32) -> Option<u32> {
@@ -403,7 +405,7 @@ impl IngressImages {
             return;
         };
         let before = core::mem::replace(&mut row.standing, standing);
-        let group = host_hash(self.seed, row.image.source().ip()) as usize % HOST_GROUPS;
+        let group = host_group(self.seed, row.image.source().ip());
         if before.client() != standing.client() {
             if let Some(client) = before.client() {
                 self.clients.remove(self.client_hash(client), index);

@@ -22,8 +22,8 @@ mod output_block;
 #[cfg(test)]
 mod tests;
 
-use lockstep_transport::log_buffer::Seal;
 use lockstep_transport::log_buffer::frame_seal::{FrameSeal, verify};
+use lockstep_transport::log_buffer::{FLAGS_UNFRAGMENTED, FRAME_TYPE_DATA, HEADER_LENGTH, Seal};
 use lockstep_transport::position::align_frame;
 
 use self::block::{BlockReader, BlockWriter};
@@ -45,13 +45,10 @@ pub const MEMBER_SCHEMA_VERSION: u16 = 4;
 pub const MEMBER_MESSAGE_MAX: usize =
     align_frame(MESSAGE_OFFSET + message_block::BLOCK_LENGTH_MAX + JOIN_PAGE_TERMS * 16);
 
-const FRAME_HEADER_LENGTH: usize = 32;
 const FRAME_VERSION: u8 = 0;
-const FRAME_FLAGS_UNFRAGMENTED: u8 = 0xC0;
-const FRAME_TYPE_DATA: u16 = 1;
 /// Message header and envelope.
 const ENVELOPE_LENGTH: usize = 80;
-const MESSAGE_OFFSET: usize = FRAME_HEADER_LENGTH + ENVELOPE_LENGTH;
+const MESSAGE_OFFSET: usize = HEADER_LENGTH + ENVELOPE_LENGTH;
 
 const _: () = assert!(MEMBER_MESSAGE_MAX <= 1024);
 
@@ -119,7 +116,7 @@ pub fn encode(envelope: &Envelope, buffer: &mut [u8]) -> usize {
     let buffer = &mut buffer[..MEMBER_MESSAGE_MAX];
     buffer.fill(0);
     let (template, block_length) = message_block::template_of(&envelope.message);
-    let mut writer = BlockWriter::new(&mut buffer[FRAME_HEADER_LENGTH..]);
+    let mut writer = BlockWriter::new(&mut buffer[HEADER_LENGTH..]);
     for field in [
         block_length,
         template,
@@ -137,15 +134,15 @@ pub fn encode(envelope: &Envelope, buffer: &mut [u8]) -> usize {
     writer.put_u64(sender.incarnation.nonce);
     writer.put_u64(u64::from(envelope.from));
     message_block::write(&envelope.message, &mut writer);
-    let frame_length = FRAME_HEADER_LENGTH + writer.length();
+    let frame_length = HEADER_LENGTH + writer.length();
     let datagram_length = align_frame(frame_length);
     let session_id = session_id(envelope.cluster_id);
     let header = frame_header(frame_length, session_id);
-    buffer[..FRAME_HEADER_LENGTH].copy_from_slice(&header);
+    buffer[..HEADER_LENGTH].copy_from_slice(&header);
     let mut seal = FrameSeal::new(u32::from(envelope.from));
-    let body = &buffer[FRAME_HEADER_LENGTH..datagram_length];
+    let body = &buffer[HEADER_LENGTH..datagram_length];
     let reserved = seal.reserved_value(&header, body);
-    buffer[24..FRAME_HEADER_LENGTH].copy_from_slice(&reserved.to_le_bytes());
+    buffer[24..HEADER_LENGTH].copy_from_slice(&reserved.to_le_bytes());
     datagram_length
 }
 
@@ -228,7 +225,7 @@ fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
 /// checksum, and returns what follows the frame header, without padding.
 fn checked_body(datagram: &[u8]) -> Result<&[u8], MemberMessageError> {
     let malformed = MemberMessageError::Malformed;
-    let header: &[u8; FRAME_HEADER_LENGTH] = datagram.first_chunk().ok_or(malformed)?;
+    let header: &[u8; HEADER_LENGTH] = datagram.first_chunk().ok_or(malformed)?;
     let frame_length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
     if frame_length > MEMBER_MESSAGE_MAX || align_frame(frame_length) != datagram.len() {
         return Err(malformed);
@@ -241,15 +238,15 @@ fn checked_body(datagram: &[u8]) -> Result<&[u8], MemberMessageError> {
     if padding.iter().any(|byte| *byte != 0) {
         return Err(malformed);
     }
-    body.get(FRAME_HEADER_LENGTH..).ok_or(malformed)
+    body.get(HEADER_LENGTH..).ok_or(malformed)
 }
 
 /// The frame header without its reserved value.
-fn frame_header(frame_length: usize, session_id: i32) -> [u8; FRAME_HEADER_LENGTH] {
-    let mut header = [0; FRAME_HEADER_LENGTH];
+fn frame_header(frame_length: usize, session_id: i32) -> [u8; HEADER_LENGTH] {
+    let mut header = [0; HEADER_LENGTH];
     header[0..4].copy_from_slice(&(frame_length as u32).to_le_bytes());
     header[4] = FRAME_VERSION;
-    header[5] = FRAME_FLAGS_UNFRAGMENTED;
+    header[5] = FLAGS_UNFRAGMENTED;
     header[6..8].copy_from_slice(&FRAME_TYPE_DATA.to_le_bytes());
     header[12..16].copy_from_slice(&session_id.to_le_bytes());
     header[16..20].copy_from_slice(&MEMBER_STREAM_ID.to_le_bytes());
@@ -267,6 +264,6 @@ fn session_of(datagram: &[u8]) -> i32 {
 
 fn reserved_value(datagram: &[u8]) -> u64 {
     let mut raw = [0; 8];
-    raw.copy_from_slice(&datagram[24..FRAME_HEADER_LENGTH]);
+    raw.copy_from_slice(&datagram[24..HEADER_LENGTH]);
     u64::from_le_bytes(raw)
 }

@@ -5,9 +5,9 @@
 
 use core::net::{Ipv4Addr, SocketAddr};
 
+use lockstep_archive::catalog::LOG_STREAM_ID;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::protocol::{ConnectRequest, INGRESS_STREAM_ID, PROTOCOL_VERSION};
-use lockstep_service::log_entry::LOG_STREAM_ID;
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{
     ExclusiveAppender, HEADER_LENGTH, LogBuffer, PlainSeal, Seal, frames,

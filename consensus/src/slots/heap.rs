@@ -1,7 +1,6 @@
 //! Slots by a number each has: a deadline or a position. The least is at hand.
 
-/// Place of a slot that is not in the heap.
-const NONE: u32 = u32::MAX;
+use super::NONE;
 
 /// A binary heap over slot numbers that knows where each slot is, so that its number can
 /// change. An operation takes as many steps as the heap is deep.

@@ -8,8 +8,11 @@ use core::net::{IpAddr, SocketAddr};
 
 use lockstep_transport::prng::mix;
 
-/// Slot of an entry that is not used.
-const NONE: u32 = u32::MAX;
+use super::NONE;
+
+/// Groups of hosts. What is kept for strangers has a part for each, so that whoever is not in the
+/// same group as a flood does not feel it.
+pub const HOST_GROUPS: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -117,14 +120,15 @@ impl SlotIndex {
     }
 }
 
-/// Hash of a host, seeded. Of a 128-bit address the network counts, not the host in it:
-/// whoever has one has all of its network.
+/// Group of a host, seeded: below [`HOST_GROUPS`]. Of a 128-bit address the network counts, not the
+/// host in it: whoever has one has all of its network.
 #[must_use]
-pub fn host_hash(seed: u64, host: IpAddr) -> u64 {
-    match host {
+pub fn host_group(seed: u64, host: IpAddr) -> usize {
+    let hash = match host {
         IpAddr::V4(host) => mix(seed ^ u64::from(host.to_bits())),
         IpAddr::V6(host) => mix(seed ^ mix((host.to_bits() >> 64) as u64)),
-    }
+    };
+    hash as usize % HOST_GROUPS
 }
 
 /// Hash of an address, seeded.
@@ -184,10 +188,10 @@ mod tests {
     fn hosts_of_one_network_are_one_host_and_addresses_are_not() {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         let (one, other) = (address("[2001:db8::1]:7"), address("[2001:db8::2]:7"));
-        assert_eq!(host_hash(3, one.ip()), host_hash(3, other.ip()));
+        assert_eq!(host_group(3, one.ip()), host_group(3, other.ip()));
         assert_ne!(address_hash(3, one), address_hash(3, other));
         let (one, other) = (address("10.0.0.1:7"), address("10.0.0.1:8"));
-        assert_eq!(host_hash(3, one.ip()), host_hash(3, other.ip()));
+        assert_eq!(host_group(3, one.ip()), host_group(3, other.ip()));
         assert_ne!(address_hash(3, one), address_hash(3, other));
         assert_ne!(address_hash(3, one), address_hash(4, one));
     }

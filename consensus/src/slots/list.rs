@@ -1,7 +1,6 @@
 //! Slots in the order in which they were put in a list, each at most once.
 
-/// End of the list.
-const NONE: u32 = u32::MAX;
+use super::NONE;
 
 /// `previous` of a slot that is not in the list.
 const OUTSIDE: u32 = u32::MAX - 1;

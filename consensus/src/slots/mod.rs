@@ -12,6 +12,9 @@ mod list;
 mod table;
 
 pub use heap::SlotHeap;
-pub use index::{SlotIndex, address_hash, host_hash};
+pub use index::{HOST_GROUPS, SlotIndex, address_hash, host_group};
 pub use list::SlotList;
 pub use table::{Slot, SlotTable};
+
+/// In place of a slot's number, where there is none.
+const NONE: u32 = u32::MAX;

@@ -17,6 +17,12 @@ use crate::time::Nanos;
 /// Where a runner reads the time, once per duty cycle.
 pub type Clock = fn() -> Nanos;
 
+/// Pins the calling thread to this core. Returns whether that was granted: a container's mask may
+/// refuse it, which costs speed only.
+pub fn pin(core: usize) -> bool {
+    core_affinity::set_for_current(CoreId { id: core })
+}
+
 /// Drives `agent` on the calling thread until `stop` is set or the agent has ended by itself.
 ///
 /// With `core`, the thread is pinned to it first. Returns whether the pinning asked for was
@@ -28,7 +34,7 @@ pub fn run<A: Agent>(
     stop: &AtomicBool,
     clock: Clock,
 ) -> bool {
-    let pinned = core.is_none_or(|id| core_affinity::set_for_current(CoreId { id }));
+    let pinned = core.is_none_or(pin);
     // Relaxed: the flag carries no data; what the agent leaves behind is handed over by join.
     while !stop.load(Ordering::Relaxed) {
         let work = agent.do_work(clock());
