@@ -164,6 +164,16 @@ const MANY_TERMS: Test = (
     "a_list_of_many_terms_comes_page_by_page",
 );
 
+const OUTLIVED_CUT: Test = (
+    "consensus/tests/consensus_module/joining.rs",
+    "a_truncation_that_is_under_way_is_finished_before_another_leader_is_joined",
+);
+
+const LOST_RECEIVER: Test = (
+    "consensus/tests/unlucky_moments.rs",
+    "a_sender_pushed_out_of_reach_by_a_damaged_status_message_comes_back",
+);
+
 const SILENT_FOLLOWERS: Test = (
     "consensus/tests/output_reports.rs",
     "answers_that_wait_for_other_members_outputs_are_told_with_whom_they_wait_for",
@@ -306,6 +316,16 @@ pub(super) const RARE: &[Excuse] = &[
         "TermListPaged",
         "a log has more than 32 terms",
         &[MANY_TERMS],
+    ),
+    (
+        "TruncationOutlivesLeader",
+        "the leader changes in the moment that a cut takes on its disk",
+        &[OUTLIVED_CUT],
+    ),
+    (
+        "node notice LogReceiverLost",
+        "a status message is damaged in its position, and much is sent before the next",
+        &[LOST_RECEIVER],
     ),
     (
         "node notice AnswersAwaitOutput",

@@ -187,8 +187,12 @@ fn a_truncation_that_is_under_way_is_finished_before_another_leader_is_joined() 
     member.receive(1, join_reply(3, &[(1, 0), (3, 320)]));
     member.receive(2, heartbeat(4, 0));
     assert_eq!(member.event(persisted(4, None)), []);
+    #[cfg(feature = "sim")]
+    let _before = marks::take();
     let cut = member.event(Event::Truncated { position: 320 });
     assert_eq!(cut, [send(2, join_request(4, 1, 320, 0))]);
+    #[cfg(feature = "sim")]
+    assert!(marks::take().contains(Mark::TruncationOutlivesLeader));
 }
 
 #[test]
