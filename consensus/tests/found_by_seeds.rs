@@ -69,6 +69,40 @@ fn what_is_acknowledged_after_a_log_was_cut_outlives_the_rot_of_either_slot_of_t
     }
 }
 
+/// Where the slot rots that says that a cut was begun, it is forgotten, and costs nothing: the log
+/// is as before it, and is cut again.
+#[test]
+fn a_cut_that_was_not_done_is_begun_again_whichever_slot_of_the_mark_rots() {
+    for (slot, wait) in [0, 1, 2, 4]
+        .into_iter()
+        .flat_map(|wait| [(0, wait), (1, wait)])
+    {
+        let mut cluster = Scenario::echo().led_by(0);
+        cluster.answer(5);
+        cluster.member(0).isolate();
+        for number in 0..20 {
+            cluster.offer(0, &[number; 100]);
+        }
+        cluster.run(4 * SECOND);
+        assert_ne!(cluster.expect_some_leader(), 0);
+        cluster.heal();
+        cluster.run_until(SECOND, |cluster| {
+            cluster.node(0).parts().store.is_truncating()
+        });
+        cluster.run(wait * 50 * MICROSECOND);
+        cluster
+            .member(0)
+            .kill()
+            .rot_slot("ack-mark.dat", slot)
+            .start();
+        cluster.run(2 * SECOND);
+        cluster.member(0).expect_standing(Standing::Voter);
+        cluster.answer(3);
+        cluster.run(SECOND);
+        cluster.expect_equal_logs();
+    }
+}
+
 /// Seed 80051: a start synced nothing as long as something was missing.
 #[test]
 fn a_member_that_dies_while_it_repairs_its_log_takes_nothing_in_a_cache_for_durable() {

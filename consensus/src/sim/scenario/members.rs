@@ -5,6 +5,7 @@ use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use super::SimCluster;
 use super::host::TRUE_WALL_OFFSET;
+use super::watch::{Life, stored};
 use crate::agent::closing::Closing;
 use crate::agent::start::StartError;
 
@@ -156,7 +157,8 @@ impl<S: ClusteredService> SimCluster<S> {
     pub(super) fn end_process(&mut self, id: usize) {
         let host = &mut self.hosts[id];
         if let Some(node) = host.node.take() {
-            self.watch.end(id, &super::watch::Life::of(&node));
+            self.watch
+                .end(id, &Life::of(&node), stored(host, &self.setup));
         }
         host.disk.kill(self.now as u64 + id as u64);
         self.unplug(id);

@@ -105,11 +105,15 @@ impl Watch {
         self.members[id].end
     }
 
-    /// A process ends.
-    pub fn end(&mut self, id: usize, life: &Life) {
-        let committed = self.committed();
+    /// A process ends, and leaves what is `stored`.
+    pub fn end(&mut self, id: usize, life: &Life, stored: StoredLog<'_>) {
+        let end = life.durable.min(self.committed());
+        let found = stored.range(0, end).unwrap_or_default();
+        let found = self.without_rot(id, 0, found);
+        let mut pairs = found.iter().zip(&self.log);
+        let differs = pairs.position(|(own, good)| own != good);
         let known = &mut self.members[id];
-        known.kept = life.durable.min(committed);
+        known.kept = differs.unwrap_or(found.len()) as Position;
         known.end = life.durable;
         if life.counts {
             known.held = known.held.max(life.durable);
