@@ -525,6 +525,12 @@ impl Recorder {
                     "A1: durable {} to {boundary} by a write up to {end}",
                     self.durable
                 );
+                let ready = self.segments.end();
+                invariant!(
+                    DurableInReadySegment,
+                    ready.is_some_and(|ready| end <= ready),
+                    "A3: durable to {end}, and segments are ready to {ready:?}"
+                );
                 self.written = end;
                 self.durable = boundary;
                 self.stale_end = self.stale_end.max(end);

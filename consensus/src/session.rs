@@ -6,6 +6,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
 use lockstep_transport::time::Nanos;
@@ -228,6 +229,12 @@ impl SessionTable {
             acknowledged: 0,
             timeout_ns: open.timeout_ns,
         };
+        invariant!(
+            SessionIdsRise,
+            self.sessions.last().is_none_or(|last| last.id < session.id),
+            "S5: session {} is opened after a later one",
+            session.id
+        );
         self.next_id += 1;
         self.sessions.push(session);
         OpenVerdict::Opened(session)
@@ -259,6 +266,12 @@ impl SessionTable {
         if number > session.applied_number + 1 {
             return RequestVerdict::Gap;
         }
+        invariant!(
+            NextNumberApplied,
+            number == session.applied_number + 1,
+            "S1: request {number} is applied after {}",
+            session.applied_number
+        );
         session.applied_number = number;
         session.acknowledged = session.acknowledged.max(acknowledged);
         RequestVerdict::Apply

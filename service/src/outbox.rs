@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 
+use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 
 use crate::state_hash::StateHash;
@@ -193,7 +194,12 @@ impl Outbox {
     /// # Panics
     /// When `cause` is not greater than the previous one: the log would be applied twice.
     pub fn begin(&mut self, cause: Position) {
-        assert!(cause > self.cause, "cause {cause} after {}", self.cause);
+        invariant!(
+            CausesRise,
+            cause > self.cause,
+            "S3: cause {cause} after {}",
+            self.cause
+        );
         self.cause = cause;
         self.cause_effects = 0;
         self.cause_bytes = 0;
@@ -444,9 +450,10 @@ impl Outbox {
         let item = self.items.pop_front().expect("the caller saw the front");
         self.bytes -= item.charge();
         if let Some(next) = &mut self.append_cursor {
-            assert!(
+            invariant!(
+                LeavesAfterAppend,
                 *next > 0,
-                "an effect left the FIFO before this leader appended it"
+                "S3: an effect left the FIFO before this leader appended it"
             );
             *next -= 1;
         }

@@ -55,6 +55,8 @@ invariants! {
     E2:
     /// A term that is entered is greater than the one before.
     TermRises,
+    /// A leader's words count in the present term only.
+    HeardInOwnTerm,
     E3:
     /// A term begins at the durable end of its leader's log.
     TermBeginsDurable,
@@ -65,6 +67,10 @@ invariants! {
     E4:
     /// No vote is owed against a leader that is heard.
     HeardLeaderKept,
+    /// Who is asked whether it would vote has the term and vote that it had.
+    AnsweredWithoutChange,
+    /// Who asks whether it would be elected has changed nothing that is not durable.
+    AskedWithoutChange,
     E5:
     /// A log that reached a term has the entry that begins it.
     ReachedTermHasEntry,
@@ -109,6 +115,9 @@ invariants! {
     L1:
     /// An entry that begins a term is in the list of the followed leader.
     EntryInLeadersList,
+    L2:
+    /// A log is continued only where it was found to be its leader's.
+    ComparedBeforePlacing,
     L3:
     /// Who is elected has what it knows to be committed, and misses nothing.
     LeaderHasCommitted,
@@ -125,15 +134,57 @@ invariants! {
     A2:
     /// A log that ends below its mark has a known loss.
     ShortLogHasLoss,
+    A3:
+    /// What becomes durable lies in segments that are ready.
+    DurableInReadySegment,
     A4:
     /// The chain of hashes ends where the log does.
     ChainEndsWithLog,
+    S1:
+    /// The number that is applied is the next one.
+    NextNumberApplied,
+    S3:
+    /// A leadership opens once its own first entry is applied.
+    OpensAfterOwnEntry,
+    /// Before it opens nothing else is appended.
+    NothingElseBeforeOpening,
+    /// Causes are applied in order, each once.
+    CausesRise,
+    /// No effect leaves the outbox that a leader has yet to append.
+    LeavesAfterAppend,
+    S4:
+    /// A channel carries answers once its client was told whose they are.
+    IntroducedBeforeAnswers,
+    S5:
+    /// The ids of sessions rise.
+    SessionIdsRise,
     S6:
     /// Answers that leave are committed.
     AnswersCommitted,
+    S7:
+    /// Outputs are compared in the order of the log.
+    OutputsRise,
+    T1:
+    /// The tail only grows as messages are appended.
+    TailRises,
+    T2:
+    /// What is written ends at or below the writer's limit.
+    WrittenBelowLimit,
     T4:
     /// What is sent lies within the receiver's window.
     SentWithinWindow,
+    T5:
+    /// Only what was sent is sent again.
+    RepeatsWhatWasSent,
+    T7:
+    /// No window reaches beyond what would be taken.
+    WindowWithinReach,
+    LV3:
+    /// Who stands has the promises of a majority.
+    StandsWithPromises,
+    N5:
+    /// Who goes on leading hears a majority.
+    LeaderHearsMajority,
 }
 
 /// Asserts an [`Invariant`] by the name of its row; the words begin with the rule's name.

@@ -219,7 +219,16 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// This leader's own entry is applied: clients may speak, effects may leave.
     pub(super) fn open_leadership(&mut self, now: Nanos) {
         let parts = &mut self.parts;
-        parts.leadership.open(parts.applier.sessions(), now);
+        let applied = parts.applier.position();
+        parts
+            .leadership
+            .open(parts.applier.sessions(), applied, now);
+        self.serve_sessions(now);
+    }
+
+    /// The leadership is open: effects are appended from the first, and each client is told.
+    pub(super) fn serve_sessions(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
         let term = parts.leadership.term();
         parts.delivery.open(term, parts.applier.void_responses());
         if !parts.identity.is_direct {

@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 use std::io;
 
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::invariant;
 use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{Offer, Publication, PublicationConfig};
 use lockstep_transport::time::{Nanos, SECOND, earliest};
@@ -47,6 +48,8 @@ pub struct EgressChannel {
     session: Option<i64>,
     opened: Nanos,
     was_connected: bool,
+    /// An event has left on it.
+    is_introduced: bool,
     is_told_unheard: bool,
     is_closing: bool,
 }
@@ -67,6 +70,7 @@ impl EgressChannel {
             session: None,
             opened: now,
             was_connected: false,
+            is_introduced: false,
             is_told_unheard: false,
             is_closing: false,
         })
@@ -138,7 +142,16 @@ impl EgressChannel {
 
     /// Offers a response, as its header and payload. Returns whether it was taken.
     pub fn offer(&mut self, now: Nanos, parts: &[&[u8]]) -> bool {
-        self.is_live(now) && matches!(self.publication.offer(now, parts), Offer::Accepted(_))
+        if !self.is_live(now) {
+            return false;
+        }
+        invariant!(
+            IntroducedBeforeAnswers,
+            self.is_introduced,
+            "S4: an answer before any event on the channel of session {:?}",
+            self.session
+        );
+        matches!(self.publication.offer(now, parts), Offer::Accepted(_))
     }
 
     /// Sends what is left, then ends the stream.
@@ -210,6 +223,7 @@ impl EgressChannel {
             }
             sent += 1;
         }
+        self.is_introduced |= sent > 0;
         self.events.drain(..sent);
         if self.is_closing && self.events.is_empty() {
             self.publication.close();

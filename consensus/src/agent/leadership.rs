@@ -5,6 +5,7 @@
 //! applied it (`log.md` 5.7); from then on the leadership is *open*.
 
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -142,8 +143,19 @@ impl Leadership {
         !self.is_open && self.own_entry_end.is_some_and(|end| applied >= end)
     }
 
-    /// Opens: the replicated sessions become the leader's.
-    pub fn open(&mut self, table: &SessionTable, now: Nanos) {
+    /// Opens, for its own first entry is `applied`: the replicated sessions become the leader's.
+    pub fn open(&mut self, table: &SessionTable, applied: Position, now: Nanos) {
+        invariant!(
+            OpensAfterOwnEntry,
+            self.own_entry_end.is_some_and(|end| applied >= end),
+            "S3: opened at {applied}, and the own entry ends at {:?}",
+            self.own_entry_end
+        );
+        self.open_at_once(table, now);
+    }
+
+    /// Opens whatever is applied: but for [`open`](Self::open) only a planted fault does.
+    pub(super) fn open_at_once(&mut self, table: &SessionTable, now: Nanos) {
         self.is_open = true;
         self.sessions.open(table, now);
     }
@@ -178,6 +190,12 @@ impl Leadership {
         mut header: EntryHeader,
         body: &[u8],
     ) -> Option<Appended> {
+        invariant!(
+            NothingElseBeforeOpening,
+            self.is_open || header.kind == EntryKind::NewLeadershipTerm,
+            "S3: {:?} is appended before the leadership is open",
+            header.kind
+        );
         header.leader_commit = context.commit;
         let writer = self.writer.as_mut()?;
         let appended = writer.append(log, context.limit, context.log_time, header, body)?;

@@ -12,8 +12,11 @@ use super::cluster_node::ClusterNode;
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// `log.md` 5.7: a leader appends before its own first entry is applied.
     pub fn open_leadership_early(&mut self, now: Nanos) {
-        if self.parts.leadership.is_leading() && !self.parts.leadership.is_open() {
-            self.open_leadership(now);
+        let parts = &mut self.parts;
+        if parts.leadership.is_leading() && !parts.leadership.is_open() {
+            let sessions = parts.applier.sessions();
+            parts.leadership.open_at_once(sessions, now);
+            self.serve_sessions(now);
         }
     }
 

@@ -149,6 +149,12 @@ impl ConsensusModule {
     }
 
     fn send_pre_vote_requests(&self, actions: &mut Actions) {
+        invariant!(
+            AskedWithoutChange,
+            self.vote.is_persisted(),
+            "E4: asks whether it would be elected with {:?}",
+            self.vote
+        );
         let message = MemberMessage::PreVoteRequest {
             term: self.vote.term() + 1,
             log_term: self.log.term(),
@@ -158,6 +164,24 @@ impl ConsensusModule {
     }
 
     pub(super) fn on_pre_vote_request(
+        &mut self,
+        now: Nanos,
+        from: MemberId,
+        term: LeadershipTermId,
+        candidate: LogEnd,
+        actions: &mut Actions,
+    ) {
+        let before = self.vote;
+        self.answer_pre_vote_request(now, from, term, candidate, actions);
+        invariant!(
+            AnsweredWithoutChange,
+            self.vote == before,
+            "E4: asked whether it would vote, it has {:?} after {before:?}",
+            self.vote
+        );
+    }
+
+    fn answer_pre_vote_request(
         &mut self,
         now: Nanos,
         from: MemberId,
@@ -226,6 +250,12 @@ impl ConsensusModule {
             OnlyVotersStand,
             self.standing == Standing::Voter,
             "E6: whoever does not count does not stand"
+        );
+        invariant!(
+            StandsWithPromises,
+            self.election.grants() >= self.quorum(),
+            "LV3: stands with {} promises",
+            self.election.grants()
         );
         self.election.end_round();
         self.election.forget_leader();

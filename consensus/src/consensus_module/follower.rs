@@ -69,6 +69,8 @@ pub(super) struct Following {
     joins: u32,
     /// Where the newest one began, and when.
     joined_at: Position,
+    /// Up to where both logs were found to be the same.
+    agreed: Position,
     started_at: Nanos,
 }
 
@@ -144,6 +146,11 @@ impl ConsensusModule {
             self.oddities.note(Oddity::SecondLeader, from);
             return false;
         }
+        invariant!(
+            HeardInOwnTerm,
+            term == self.vote.term(),
+            "E2: a leader of term {term} is followed in another one"
+        );
         self.leave_role(now, actions);
         self.following.leader = Some(from);
         self.election.hear_leader(now);
@@ -230,6 +237,7 @@ impl ConsensusModule {
         let own = self.log.history.terms();
         let point = truncation_point(own, self.log.append, &self.following.leader_terms);
         let stable = self.commit.max(self.applied).max(self.commit_floor);
+        self.following.agreed = 0;
         if self.commit_floor > self.commit.max(self.applied) {
             sometimes(Mark::CommitFloorUsed);
         }
@@ -333,6 +341,7 @@ impl ConsensusModule {
         let is_checking = self.following.joining != Joining::Placing;
         if own == other && own.is_some() {
             if is_checking && self.log.is_drained() {
+                self.following.agreed = position;
                 self.finish_join(now, leader, position, actions);
             }
             return;
@@ -389,6 +398,13 @@ impl ConsensusModule {
             JoinedDrained,
             self.log.is_drained(),
             "L4: a log is joined when it is drained"
+        );
+        invariant!(
+            ComparedBeforePlacing,
+            self.log.append == self.following.agreed,
+            "L2: the logs agree up to {}, and {} is joined",
+            self.following.agreed,
+            self.log.append
         );
         self.following.joining = Joining::Starting;
         self.following.joins += 1;

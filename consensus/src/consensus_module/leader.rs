@@ -167,6 +167,12 @@ impl ConsensusModule {
             self.leave_role(now, actions);
             self.election.forget_leader();
         } else if now >= self.leading.heartbeat_at || now >= self.commit_notice_deadline() {
+            invariant!(
+                LeaderHearsMajority,
+                now < self.abdication_deadline(),
+                "N5: leads at {now} after {}",
+                self.abdication_deadline()
+            );
             self.send_heartbeats(now, actions);
         }
     }

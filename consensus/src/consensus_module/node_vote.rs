@@ -9,7 +9,7 @@ use lockstep_transport::invariant;
 use crate::member::{LeadershipTermId, MemberId};
 
 /// Term and vote, in memory and durable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NodeVote {
     term: LeadershipTermId,
     vote: Option<MemberId>,

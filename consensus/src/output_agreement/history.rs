@@ -1,5 +1,6 @@
 //! The hashes of a member's own output at the entries it executed last, oldest first.
 
+use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 
 use super::OutputAt;
@@ -25,6 +26,13 @@ impl OutputHistory {
 
     /// The entry at `output.position` was executed.
     pub(super) fn record(&mut self, output: OutputAt) {
+        invariant!(
+            OutputsRise,
+            self.recorded == 0 || output.position > self.newest().position,
+            "S7: an output at {} after {}",
+            output.position,
+            self.newest().position
+        );
         self.entries[self.recorded % HISTORY_MAX] = output;
         self.recorded += 1;
     }

@@ -174,6 +174,7 @@ impl ExclusiveAppender {
             return Offer::TooLong;
         }
         let required = aligned_length(length, self.mtu);
+        let before = self.position;
         if let Err(refused) = self.reserve(log, limit, required, seal) {
             return refused;
         }
@@ -182,8 +183,25 @@ impl ExclusiveAppender {
         } else {
             self.append_fragments(log, parts, length, seal);
         }
-        log.set_tail(self.position);
+        self.publish_tail(log, before, limit);
         Offer::Accepted(self.position)
+    }
+
+    /// What was appended from `before` on, below `limit`, is there.
+    fn publish_tail(&self, log: &mut LogBuffer, before: Position, limit: Position) {
+        crate::invariant!(
+            TailRises,
+            self.position > before,
+            "T1: the tail goes from {before} to {}",
+            self.position
+        );
+        crate::invariant!(
+            WrittenBelowLimit,
+            self.position <= limit,
+            "T2: written to {}, above the limit {limit}",
+            self.position
+        );
+        log.set_tail(self.position);
     }
 
     /// Reserves a frame for a message of `length` bytes, to be written in place and then
@@ -203,10 +221,11 @@ impl ExclusiveAppender {
             return Err(Offer::TooLong);
         }
         let required = aligned_length(length, self.mtu);
+        let before = self.position;
         self.reserve(log, limit, required, seal)?;
         let position = self.position;
         self.position += required as Position;
-        log.set_tail(self.position);
+        self.publish_tail(log, before, limit);
         Ok(Claim { position, length })
     }
 

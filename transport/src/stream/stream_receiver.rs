@@ -392,6 +392,13 @@ impl StreamReceiver {
         port: &mut impl DatagramPort,
     ) -> usize {
         let window_end = self.window_end(consumption);
+        let half_term = (self.geometry.term_length() / 2) as Position;
+        crate::invariant!(
+            WindowWithinReach,
+            window_end <= (consumption + half_term).min(self.limit).max(consumption),
+            "T7: a window from {consumption} to {window_end}, and {} is the limit",
+            self.limit
+        );
         let mut status = StatusMessage::new(
             self.ids.session_id,
             self.ids.stream_id,

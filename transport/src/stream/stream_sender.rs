@@ -457,6 +457,12 @@ impl StreamSender {
             if sent == self.config.datagrams_per_call {
                 break;
             }
+            crate::invariant!(
+                RepeatsWhatWasSent,
+                position < self.position,
+                "T5: {position} is repeated, and {} is sent next",
+                self.position
+            );
             // Never what was not yet sent for the first time: it may lie beyond the window.
             let length_max = self.mtu.min((self.position - position) as usize);
             match source.frames(position, length_max) {
