@@ -5,7 +5,7 @@
 //! ingress stream leaves from the port and egress arrives on it, since the cluster answers to
 //! the address a request came from.
 //!
-//! What is said and made of answers is the [`Conversation`]'s; this file only carries it.
+//! What is said and made of answers is the [`ClusterSession`]'s; this file only carries it.
 //! Connecting makes and drops stream buffers; while a leader serves the session, neither
 //! `offer` nor `poll_egress` nor `do_work` allocates.
 
@@ -21,8 +21,8 @@ use lockstep_transport::stream::{ImageLimits, PollAction, PublicationConfig};
 use lockstep_transport::time::{Nanos, earliest};
 use lockstep_transport::trace::Tracer;
 
+use crate::cluster_session::{ClusterSession, LeaderHealth};
 use crate::config::{ClientConfig, ConfigError, PRINCIPAL_LENGTH_MAX, ResumePoint};
-use crate::conversation::{Conversation, LeaderHealth};
 use crate::counters::ClientCounters;
 use crate::egress::{Admitted, EgressImages};
 use crate::event::{EgressEvent, OfferResult};
@@ -48,7 +48,7 @@ const CONNECT_LENGTH_MAX: usize = ConnectRequest::LENGTH + 4 + PRINCIPAL_LENGTH_
 /// A client of one cluster, over the port `P`. See the module.
 #[derive(Debug)]
 pub struct ClusterClient<P> {
-    conversation: Conversation,
+    cluster_session: ClusterSession,
     ingress: IngressStreams,
     egress: EgressImages,
     port: P,
@@ -73,10 +73,10 @@ impl<P: DatagramPort> ClusterClient<P> {
             window_length: config.window_length,
         };
         let stream_id = config.response_stream_id;
-        let mut conversation = Conversation::new(config, &identity);
-        let receiver_id = i64::from(conversation.session_mut().next_stream_id());
+        let mut cluster_session = ClusterSession::new(config, &identity);
+        let receiver_id = i64::from(cluster_session.session_mut().next_stream_id());
         Ok(Self {
-            conversation,
+            cluster_session,
             ingress: IngressStreams::new(),
             egress: EgressImages::new(stream_id, receiver_id, limits),
             port,
@@ -87,13 +87,13 @@ impl<P: DatagramPort> ClusterClient<P> {
     /// Where the session stands.
     #[must_use]
     pub const fn state(&self) -> SessionState {
-        self.conversation.session().state()
+        self.cluster_session.session().state()
     }
 
     /// The session id, once known.
     #[must_use]
     pub const fn session_id(&self) -> Option<i64> {
-        self.conversation.session().id()
+        self.cluster_session.session().id()
     }
 
     /// The member that serves the session, if one does.
@@ -108,57 +108,57 @@ impl<P: DatagramPort> ClusterClient<P> {
     /// Whether a leader serves the session.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
-        self.conversation.session().is_connected()
+        self.cluster_session.session().is_connected()
     }
 
     /// Requests offered and not known to be applied.
     #[must_use]
     pub const fn in_flight(&self) -> usize {
-        self.conversation.requests().in_flight()
+        self.cluster_session.requests().in_flight()
     }
 
     /// Number of the last request known to be applied.
     #[must_use]
     pub const fn applied_number(&self) -> i64 {
-        self.conversation.requests().applied_number()
+        self.cluster_session.requests().applied_number()
     }
 
     /// What is needed to continue this session after a restart; taken after a poll, it names
     /// the last response handed over.
     #[must_use]
     pub fn resume_point(&self) -> Option<ResumePoint> {
-        self.conversation.resume_point()
+        self.cluster_session.resume_point()
     }
 
     /// The text that came with the end of the session, if any.
     #[must_use]
     pub fn close_detail(&self) -> &[u8] {
-        self.conversation.close_detail()
+        self.cluster_session.close_detail()
     }
 
     /// Counts.
     #[must_use]
     pub const fn counters(&self) -> &ClientCounters {
-        self.conversation.counters()
+        self.cluster_session.counters()
     }
 
     /// What it has refused, counted by cause.
     #[must_use]
     pub const fn notices(&self) -> &ClientNotices {
-        self.conversation.refusals()
+        self.cluster_session.refusals()
     }
 
     /// The oldest of what this client has to tell about datagrams and messages it refused; print
     /// it as a [`Line`](crate::notice::Line).
     pub fn take_notice(&mut self) -> Option<Notice<ClientNotice>> {
-        self.conversation.refusals_mut().take()
+        self.cluster_session.refusals_mut().take()
     }
 
     /// Everything in this client that has a bound and is not a piece of memory of fixed length.
     #[cfg(feature = "sim")]
     #[must_use]
     pub fn fills(&self) -> [Fill; 6] {
-        let (requests, config) = (self.conversation.requests(), self.config());
+        let (requests, config) = (self.cluster_session.requests(), self.config());
         let (images, elicited) = self.egress.fills();
         [
             Fill::of(
@@ -181,7 +181,7 @@ impl<P: DatagramPort> ClusterClient<P> {
     /// The configuration.
     #[must_use]
     pub const fn config(&self) -> &ClientConfig {
-        self.conversation.config()
+        self.cluster_session.config()
     }
 
     /// The port.
@@ -198,23 +198,23 @@ impl<P: DatagramPort> ClusterClient<P> {
     /// The trace.
     #[must_use]
     pub const fn tracer(&self) -> &Tracer {
-        self.conversation.tracer()
+        self.cluster_session.tracer()
     }
 
     /// Records trace points into `tracer` from now on.
     pub fn set_tracer(&mut self, tracer: Tracer) {
-        self.conversation.set_tracer(tracer);
+        self.cluster_session.set_tracer(tracer);
     }
 
     /// One duty cycle: takes what has arrived, follows the leader, sends what is due. Returns
     /// the work done.
     pub fn do_work(&mut self, now: Nanos) -> usize {
         let mut work = self.receive(now);
-        if !self.conversation.session().is_closed() {
+        if !self.cluster_session.session().is_closed() {
             if !self.is_connected() {
                 work += self.poll_control(now);
             }
-            work += self.conversation.tick(now, self.health(now));
+            work += self.cluster_session.tick(now, self.health(now));
             work += self.follow(now);
             work += self.speak(now);
         } else {
@@ -226,14 +226,15 @@ impl<P: DatagramPort> ClusterClient<P> {
         self.port.flush(now);
         self.hear_port(now);
         if let Some((member, count)) = self.egress.take_too_long() {
-            self.conversation.on_too_long_messages(now, member, count);
+            self.cluster_session
+                .on_too_long_messages(now, member, count);
         }
         work
     }
 
     /// Offers a request; when a leader serves the session it is on the wire when this returns.
     pub fn offer(&mut self, now: Nanos, payload: &[u8]) -> OfferResult {
-        let result = self.conversation.offer(now, payload);
+        let result = self.cluster_session.offer(now, payload);
         if matches!(result, OfferResult::Accepted(_)) {
             self.speak_requests(now);
             self.ingress.send(now, &mut self.port);
@@ -250,21 +251,21 @@ impl<P: DatagramPort> ClusterClient<P> {
         limit: usize,
         handler: &mut impl FnMut(EgressEvent<'_>),
     ) -> usize {
-        let conversation = &mut self.conversation;
-        let work = conversation.deliver_notices(handler);
-        if conversation.session().is_closed() {
+        let cluster_session = &mut self.cluster_session;
+        let work = cluster_session.deliver_notices(handler);
+        if cluster_session.session().is_closed() {
             return work;
         }
         work + self.egress.poll(limit, &mut |origin, bytes| {
-            conversation.on_message(now, origin, bytes, handler);
+            cluster_session.on_message(now, origin, bytes, handler);
             PollAction::Continue
         })
     }
 
     /// Ends the session: tells the leader, drops what is in flight. Further duty cycles carry
-    /// the farewell until [`is_done`](Self::is_done).
+    /// the close request until [`is_done`](Self::is_done).
     pub fn close(&mut self, now: Nanos) {
-        if let Some(close) = self.conversation.close() {
+        if let Some(close) = self.cluster_session.close() {
             self.ingress.offer(now, &[&close]);
         }
         self.ingress.end();
@@ -275,7 +276,7 @@ impl<P: DatagramPort> ClusterClient<P> {
     /// Whether the session is over and nothing is left to be sent.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.conversation.session().is_closed() && self.ingress.is_done()
+        self.cluster_session.session().is_closed() && self.ingress.is_done()
     }
 
     /// When [`do_work`](Self::do_work) has something to do even if nothing arrives.
@@ -284,13 +285,16 @@ impl<P: DatagramPort> ClusterClient<P> {
         let streams = earliest(self.ingress.next_deadline(), self.egress.next_deadline());
         let last_heard = self
             .egress
-            .health(0, self.conversation.image())
+            .health(0, self.cluster_session.image())
             .map_or(0, |(last_heard, _)| last_heard);
         let until = self.ingress.connected_until();
-        let own = self.conversation.next_deadline(last_heard, until.is_some());
+        let own = self
+            .cluster_session
+            .next_deadline(last_heard, until.is_some());
         // To a leader that does not receive, nothing can be said.
         let words = until.filter(|_| self.is_current());
-        let words = words.and_then(|until| earliest(Some(until), self.conversation.next_words()));
+        let words =
+            words.and_then(|until| earliest(Some(until), self.cluster_session.next_words()));
         let own = earliest(own, words);
         earliest(earliest(streams, own), self.port.next_deadline())
     }
@@ -302,11 +306,11 @@ impl<P: DatagramPort> ClusterClient<P> {
                 break;
             };
             count += 1;
-            let endpoints = self.conversation.session().endpoints();
+            let endpoints = self.cluster_session.session().endpoints();
             let member = endpoints.member_at(received.source);
-            let image = self.conversation.image();
+            let image = self.cluster_session.image();
             let source = received.source;
-            self.conversation.counters_mut().datagrams_received += 1;
+            self.cluster_session.counters_mut().datagrams_received += 1;
             let Some(member) = member else {
                 self.refuse(now, source, ClientNotice::UnknownSource);
                 continue;
@@ -347,29 +351,29 @@ impl<P: DatagramPort> ClusterClient<P> {
                 source: trouble.peer,
                 values: [i64::from(trouble.errno), 0, 0, 0],
             };
-            let refusals = self.conversation.refusals_mut();
+            let refusals = self.cluster_session.refusals_mut();
             refusals.note_many(now, kind, detail, trouble.count);
         }
     }
 
     fn refuse(&mut self, now: Nanos, source: SocketAddr, kind: ClientNotice) {
-        let counters = self.conversation.counters_mut();
+        let counters = self.cluster_session.counters_mut();
         // Each is noted with its cause below.
         match kind {
             ClientNotice::DamagedDatagram => counters.datagrams_invalid += 1,
             ClientNotice::EgressRefused => counters.images_refused += 1,
             _ => counters.datagrams_unexpected += 1,
         }
-        let refusals = self.conversation.refusals_mut();
+        let refusals = self.cluster_session.refusals_mut();
         refusals.note(now, kind, Detail::at(source));
     }
 
     /// While no leader serves the session its events are taken at once; responses wait for the
     /// application.
     fn poll_control(&mut self, now: Nanos) -> usize {
-        let conversation = &mut self.conversation;
+        let cluster_session = &mut self.cluster_session;
         self.egress.poll(CONTROL_PER_CYCLE, &mut |origin, bytes| {
-            if conversation.on_control(now, origin, bytes) {
+            if cluster_session.on_control(now, origin, bytes) {
                 PollAction::Continue
             } else {
                 PollAction::Abort
@@ -378,7 +382,7 @@ impl<P: DatagramPort> ClusterClient<P> {
     }
 
     fn health(&self, now: Nanos) -> LeaderHealth {
-        let health = self.egress.health(now, self.conversation.image());
+        let health = self.egress.health(now, self.cluster_session.image());
         let (last_heard, is_ended) = health.unwrap_or((0, true));
         LeaderHealth {
             last_heard,
@@ -389,7 +393,7 @@ impl<P: DatagramPort> ClusterClient<P> {
 
     /// Opens the ingress stream that the session wants.
     fn follow(&mut self, now: Nanos) -> usize {
-        let session = self.conversation.session_mut();
+        let session = self.cluster_session.session_mut();
         let epoch = session.epoch();
         if epoch == self.ingress.epoch() {
             return 0;
@@ -399,7 +403,7 @@ impl<P: DatagramPort> ClusterClient<P> {
         };
         let session_id = session.next_stream_id();
         let initial_term_id = session.next_stream_id();
-        let config = self.conversation.config();
+        let config = self.cluster_session.config();
         let publication = PublicationConfig {
             session_id,
             stream_id: INGRESS_STREAM_ID,
@@ -413,7 +417,7 @@ impl<P: DatagramPort> ClusterClient<P> {
         if let Err(error) = &opened {
             let errno = i64::from(error.raw_os_error().unwrap_or_default());
             let detail = Detail::at(destination).with_values([errno, 0, 0, 0]);
-            let refusals = self.conversation.refusals_mut();
+            let refusals = self.cluster_session.refusals_mut();
             refusals.note(now, ClientNotice::IngressRefused, detail);
         }
         usize::from(opened.is_ok()) + self.ingress.do_work(now, &mut self.port)
@@ -423,22 +427,22 @@ impl<P: DatagramPort> ClusterClient<P> {
         if !self.is_current() || !self.ingress.is_connected(now) {
             return 0;
         }
-        if let Some(request) = self.conversation.connect_request() {
+        if let Some(request) = self.cluster_session.connect_request() {
             let mut bytes = [0; CONNECT_LENGTH_MAX];
             let length = request
                 .encode(&mut bytes)
                 .expect("the principal was checked to fit");
             if self.ingress.offer(now, &[&bytes[..length]]) {
-                self.conversation.on_connect_request_sent(now);
+                self.cluster_session.on_connect_request_sent(now);
                 return 1;
             }
             return 0;
         }
         let mut work = self.speak_requests(now);
-        if let Some(keep_alive) = self.conversation.keep_alive(now)
+        if let Some(keep_alive) = self.cluster_session.keep_alive(now)
             && self.ingress.offer(now, &[&keep_alive])
         {
-            self.conversation.on_keep_alive_sent(now);
+            self.cluster_session.on_keep_alive_sent(now);
             work += 1;
         }
         work
@@ -447,19 +451,19 @@ impl<P: DatagramPort> ClusterClient<P> {
     /// Whether the ingress stream leads to the member that the session talks to: a new leader
     /// may have been heard of that has no stream yet.
     const fn is_current(&self) -> bool {
-        self.ingress.epoch() == self.conversation.session().epoch()
+        self.ingress.epoch() == self.cluster_session.session().epoch()
     }
 
     fn speak_requests(&mut self, now: Nanos) -> usize {
         let mut count = 0;
         while self.is_current() && count < REQUESTS_PER_CYCLE {
-            let Some((header, payload)) = self.conversation.next_request(now) else {
+            let Some((header, payload)) = self.cluster_session.next_request(now) else {
                 break;
             };
             if !self.ingress.offer(now, &[&header, payload]) {
                 break;
             }
-            self.conversation.on_request_sent(now);
+            self.cluster_session.on_request_sent(now);
             count += 1;
         }
         count

@@ -2,7 +2,7 @@
 //!
 //! Only members of the cluster may open one; whoever else sends is counted and ignored. Which
 //! image the session listens to is not decided here but by the
-//! [`Conversation`](crate::conversation::Conversation).
+//! [`ClusterSession`](crate::cluster_session::ClusterSession).
 
 use core::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use lockstep_transport::protocol::{Packet, Setup, StatusMessage};
 use lockstep_transport::stream::{Image, ImageLimits, PollAction};
 use lockstep_transport::time::{Nanos, SECOND, earliest};
 
-use crate::conversation::Origin;
+use crate::cluster_session::Origin;
 
 /// Images at a time: the present leader's, and for each of the up to seven members one that
 /// answered a connect request and is coming to its end.

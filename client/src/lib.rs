@@ -7,8 +7,8 @@
 
 pub mod cluster_client;
 pub mod cluster_id;
+pub mod cluster_session;
 pub mod config;
-pub mod conversation;
 pub mod counters;
 mod egress;
 pub mod event;

@@ -1,6 +1,6 @@
 //! What a client says about what it refuses: one kind per cause, with its text.
 //!
-//! The conversation and the client note a kind and its numbers; whoever takes a notice from
+//! The session and the client note a kind and its numbers; whoever takes a notice from
 //! [`ClusterClient::take_notice`](crate::cluster_client::ClusterClient::take_notice) prints it
 //! as a [`Line`]. To add a cause: a variant at the end, numbered on, and its two texts.
 

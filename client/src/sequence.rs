@@ -1,5 +1,5 @@
 //! Exactly once, the client's half (`log.md` 6, 7): numbers and bytes of the requests in
-//! flight, and the name of the last response handed over. Pure; owned by the conversation.
+//! flight, and the name of the last response handed over. Pure; owned by the session.
 //!
 //! A request is retained from its offer until the cluster says that it was applied, so that it
 //! can be sent again to whoever leads. A request number, once assigned, belongs to its bytes

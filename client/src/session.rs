@@ -511,7 +511,7 @@ impl Session {
             Ok(endpoints) => self.endpoints.learn(&endpoints),
             // Whoever has none to tell tells none.
             Err(_) if text.is_empty() => {}
-            // Noted by the conversation.
+            // Noted by the cluster session.
             Err(_) => self.endpoints_invalid += 1,
         }
     }

@@ -12,7 +12,7 @@
 mod commit;
 mod election;
 mod follower;
-mod hearing;
+mod inbound;
 mod leader;
 mod log_state;
 mod node_vote;

@@ -12,11 +12,11 @@
 //! durable, and keeps the consensus module in step with `standing`.
 
 mod counting;
-mod hearing;
+mod inbound;
 mod lineage;
 mod notes;
+mod outbound;
 mod promises;
-mod telling;
 mod words;
 
 use lockstep_transport::time::Nanos;

@@ -28,7 +28,7 @@ fn main() -> Result<(), ServiceFault> {
         log_time: 1_000_000,
         session: 1,
         number,
-        acknowledged: 0,
+        refers_to: 0,
         leader_commit: 0,
     };
     let mut position = 0;

@@ -12,7 +12,7 @@
 //! | 8 | 8 | log time, ns |
 //! | 16 | 8 | session id |
 //! | 24 | 8 | number (Request: request number; effect: cause position) |
-//! | 32 | 8 | acknowledged (Request: last response position the client has) |
+//! | 32 | 8 | refers to (Request: last response position received; Response: its request) |
 //! | 40 | 8 | leader's commit position when appended |
 
 /// Bytes of the entry header.
@@ -87,8 +87,9 @@ pub struct EntryHeader {
     pub session: i64,
     /// Request: request number. Effect: position of its cause.
     pub number: i64,
-    /// Request: greatest response position the client has acknowledged.
-    pub acknowledged: i64,
+    /// Request: greatest response position the client has acknowledged. Response: number of the
+    /// request it answers, 0 where the cause is none.
+    pub refers_to: i64,
     /// The leader's commit position when it appended this entry.
     pub leader_commit: i64,
 }
@@ -105,7 +106,7 @@ impl EntryHeader {
         bytes[8..16].copy_from_slice(&self.log_time.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.session.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.number.to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.acknowledged.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.refers_to.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.leader_commit.to_le_bytes());
         bytes
     }
@@ -128,7 +129,7 @@ impl EntryHeader {
             log_time: i64_at(8),
             session: i64_at(16),
             number: i64_at(24),
-            acknowledged: i64_at(32),
+            refers_to: i64_at(32),
             leader_commit: i64_at(40),
         })
     }
@@ -148,7 +149,7 @@ mod tests {
             log_time: 1_700_000_000_000_000_001,
             session: 9,
             number: 4096,
-            acknowledged: -1,
+            refers_to: -1,
             leader_commit: 8192,
         };
         assert_eq!(EntryHeader::decode(&header.encode()), Some(header));

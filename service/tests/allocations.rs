@@ -49,7 +49,7 @@ impl<S: ClusteredService> Node<S> {
             log_time: 0,
             session: 1,
             number,
-            acknowledged: 0,
+            refers_to: 0,
             leader_commit: 0,
         }
     }

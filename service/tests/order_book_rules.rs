@@ -194,7 +194,7 @@ fn header(kind: EntryKind, session: i64) -> EntryHeader {
         log_time: 0,
         session,
         number: 0,
-        acknowledged: 0,
+        refers_to: 0,
         leader_commit: 0,
     }
 }

@@ -111,7 +111,7 @@ impl<S: ClusteredService> Live<S> {
             } else {
                 number
             },
-            acknowledged: 0,
+            refers_to: 0,
             leader_commit: 0,
         };
         let length = (80 + payload.len() as i64 + 31) / 32 * 32;

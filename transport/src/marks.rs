@@ -358,7 +358,7 @@ marks! {
     /// A client asks again while its entry is on its way.
     ConnectRepeated,
     /// A closed session's client gets its last responses first.
-    FarewellAwaitsResponses,
+    ClosedEventAwaitsResponses,
     /// A pass over the log serves sessions that lag.
     EgressPass,
     /// A session that lags joins a pass under way.

@@ -426,9 +426,9 @@ impl<S: ClusteredService> Step<'_, S> {
         handler: &mut impl AppliedHandler,
     ) -> Result<(), NodeFault> {
         let header = &entry.header;
-        let verdict =
-            self.sessions
-                .apply_request(header.session, header.number, header.acknowledged);
+        let verdict = self
+            .sessions
+            .apply_request(header.session, header.number, header.refers_to);
         match verdict {
             RequestVerdict::Ignore => self.container.advance(entry.end),
             RequestVerdict::Gap => self.close(entry, CloseReason::SequenceGap, handler)?,

@@ -21,7 +21,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let leading = &parts.leadership;
         let (images, strangers, awaited) = parts.images.fills();
         let (channels, answers, events) = parts.channels.fills();
-        let (rows, farewells) = parts.delivery.fills();
+        let (rows, closed) = parts.response_egress.fills();
         let outbox = parts.applier.container().outbox();
         let effects_max = outbox.limits().held_max() / EFFECT_CHARGE_MIN;
         let store = &parts.store;
@@ -45,7 +45,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             answers,
             events,
             rows,
-            farewells,
+            closed,
             Fill::of(
                 "bytes of the outbox",
                 outbox.bytes(),

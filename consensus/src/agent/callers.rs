@@ -7,10 +7,10 @@ use lockstep_client::protocol::{ClientMessage, ConnectRequest};
 use lockstep_transport::stable_hash::stable_hash;
 
 use super::applier::Applier;
-use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
 use super::ingress_images::{ClientKey, Standing};
 use super::leadership::Leadership;
+use super::response_egress::ResponseEgress;
 use crate::notice::NodeNotice;
 
 /// What is known of clients.
@@ -21,7 +21,7 @@ pub struct Callers<'a, S> {
     /// The connects under way.
     pub leadership: &'a Leadership,
     /// Which channel a session has.
-    pub delivery: &'a Delivery,
+    pub response_egress: &'a ResponseEgress,
     /// Where a channel leads.
     pub channels: &'a EgressChannels,
 }
@@ -84,7 +84,7 @@ where
 
     /// The client of this session, if it is bound to `source`.
     fn served(&self, source: SocketAddr, session: i64) -> Option<Standing> {
-        let channel = self.channels.get(self.delivery.channel(session)?)?;
+        let channel = self.channels.get(self.response_egress.channel(session)?)?;
         let session = self.applier.sessions().get(session)?;
         let is_its = channel.address() == source;
         is_its.then_some(Standing::Served((session.nonce, session.principal_hash)))

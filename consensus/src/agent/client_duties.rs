@@ -19,7 +19,6 @@ use super::applier::{AppliedHandler, DirectEffect};
 use super::callers::Callers;
 use super::cluster_node::ClusterNode;
 use super::cycle_budget::CycleBudget;
-use super::delivery::{Delivery, EgressContext, Farewell};
 use super::egress_channel::EVENT_LENGTH_MAX;
 use super::egress_channels::Slot;
 use super::entry_assembler::Entry;
@@ -29,7 +28,8 @@ use super::ingress::Ingress;
 use super::ingress_images::{IngressImages, Standing};
 use super::leadership::{Leadership, blank_header};
 use super::member_duties::DATAGRAMS_PER_CYCLE;
-use super::session_teller::{SessionTeller, queue_event};
+use super::response_egress::{ClosedSession, EgressContext, ResponseEgress};
+use super::session_events::{SessionEventSender, queue_event};
 use crate::entry_body::{CloseReason, SessionOpen};
 use crate::event::Event;
 use crate::notice::{NodeNotice, NodeNotices};
@@ -62,7 +62,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                     let callers = Callers {
                         applier: &parts.applier,
                         leadership: &parts.leadership,
-                        delivery: &parts.delivery,
+                        response_egress: &parts.response_egress,
                         channels: &parts.channels,
                     };
                     let judge = |bytes: &[u8]| callers.first_words(source, bytes);
@@ -96,7 +96,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             notices: &mut parts.notices,
             identity: &parts.identity,
             leadership: &mut parts.leadership,
-            delivery: &mut parts.delivery,
+            response_egress: &mut parts.response_egress,
             images: &mut parts.images,
             context: EgressContext {
                 now,
@@ -140,7 +140,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let callers = Callers {
                 applier: ingress.applier,
                 leadership: ingress.leadership,
-                delivery: ingress.delivery,
+                response_egress: ingress.response_egress,
                 channels: ingress.channels,
             };
             let is_taken = action == PollAction::Continue;
@@ -168,7 +168,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             applier: &parts.applier,
             store: &mut parts.store,
             leadership: &mut parts.leadership,
-            delivery: &mut parts.delivery,
+            response_egress: &mut parts.response_egress,
             channels: &mut parts.channels,
             tracer: &mut parts.tracer,
             notices: &mut parts.notices,
@@ -198,7 +198,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             };
             header.session = effect.session;
             header.number = effect.name.cause;
-            header.acknowledged = parts.applier.request_number(header.number, header.session);
+            header.refers_to = parts.applier.request_number(header.number, header.session);
             let log = parts.store.log_mut();
             let appended = parts
                 .leadership
@@ -230,7 +230,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     pub(super) fn serve_sessions(&mut self, now: Nanos) {
         let parts = &mut self.parts;
         let term = parts.leadership.term();
-        parts.delivery.open(term, parts.applier.void_responses());
+        parts
+            .response_egress
+            .open(term, parts.applier.void_responses());
         if !parts.identity.is_direct {
             parts
                 .applier
@@ -265,7 +267,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             } else {
                 parts.store.frame_boundary(session.open_position, after)
             };
-            parts.delivery.bind(session.id, slot, from, after);
+            parts.response_egress.bind(session.id, slot, from, after);
         }
     }
 
@@ -279,12 +281,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             }
         };
         let parts = &mut self.parts;
-        let delivery = &mut parts.delivery;
+        let response_egress = &mut parts.response_egress;
         let port = &mut parts.ingress_port;
         work += parts
             .channels
             .do_work(now, port, &mut |session, slot, news| {
-                delivery.on_channel_news(session, slot, news);
+                response_egress.on_channel_news(session, slot, news);
             });
         work += parts.images.do_work(now, port);
         parts.ingress_port.flush(now);
@@ -314,18 +316,18 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             parts.module.commit()
         );
         let term = parts.leadership.term();
-        let teller = SessionTeller::leading(parts.identity.member, term);
+        let event_sender = SessionEventSender::leading(parts.identity.member, term);
         let mut context = EgressContext {
             now,
             channels: &mut parts.channels,
             tracer: &mut parts.tracer,
         };
-        parts.delivery.do_work(
+        parts.response_egress.do_work(
             &mut context,
             parts.applier.position(),
             parts.applier.sessions(),
             &mut parts.store,
-            &mut |channels, slot, farewell| teller.say_farewell(channels, slot, farewell),
+            &mut |channels, slot, closed| event_sender.send_closed(channels, slot, closed),
         )
     }
 }
@@ -338,30 +340,30 @@ struct LeaderHooks<'a> {
     notices: &'a mut NodeNotices,
     identity: &'a Identity,
     leadership: &'a mut Leadership,
-    delivery: &'a mut Delivery,
+    response_egress: &'a mut ResponseEgress,
     images: &'a mut IngressImages,
     context: EgressContext<'a>,
 }
 
 impl LeaderHooks<'_> {
-    const fn teller(&self) -> SessionTeller {
-        SessionTeller::leading(self.identity.member, self.leadership.term())
+    const fn event_sender(&self) -> SessionEventSender {
+        SessionEventSender::leading(self.identity.member, self.leadership.term())
     }
 
     /// The process that had the session is told that another one has it now, on the channel
     /// that led to it; `next` is the other one's.
     fn fence(&mut self, session: &Session, is_takeover: bool, next: Option<Slot>) {
-        let Some(old) = self.delivery.channel(session.id) else {
+        let Some(old) = self.response_egress.channel(session.id) else {
             return;
         };
-        self.delivery.unbind(session.id);
+        self.response_egress.unbind(session.id);
         if Some(old) == next {
             return;
         }
         if is_takeover {
-            let teller = self.teller();
-            let event = teller.event(session, 0, EventCode::Fenced, b"");
-            teller.dismiss(self.context.channels, old, &event);
+            let event_sender = self.event_sender();
+            let event = event_sender.event(session, 0, EventCode::Fenced, b"");
+            event_sender.dismiss(self.context.channels, old, &event);
         } else {
             self.context.channels.abandon(old);
         }
@@ -423,11 +425,11 @@ impl AppliedHandler for LeaderHooks<'_> {
         self.context
             .tracer
             .message(TracePoint::ConnectCommit, pending.correlation_id, 0);
-        let teller = self.teller();
-        let event = teller.event(session, pending.correlation_id, EventCode::Ok, b"");
+        let event_sender = self.event_sender();
+        let event = event_sender.event(session, pending.correlation_id, EventCode::Ok, b"");
         queue_event(self.context.channels, pending.channel, &event);
         self.context.channels.bind(pending.channel, session.id);
-        self.delivery
+        self.response_egress
             .bind_new(session.id, pending.channel, session.open_position);
     }
 
@@ -462,31 +464,31 @@ impl AppliedHandler for LeaderHooks<'_> {
             return;
         }
         self.leadership.sessions.on_closed(session.id);
-        let Some(slot) = self.delivery.channel(session.id) else {
+        let Some(slot) = self.response_egress.channel(session.id) else {
             return;
         };
-        let farewell = Farewell {
+        let closed = ClosedSession {
             session: *session,
             reason,
         };
         let channels = &mut *self.context.channels;
-        if !self.delivery.close_when_delivered(channels, farewell) {
-            self.teller()
-                .say_farewell(self.context.channels, slot, &farewell);
-            self.delivery.unbind(session.id);
+        if !self.response_egress.close_when_delivered(channels, closed) {
+            self.event_sender()
+                .send_closed(self.context.channels, slot, &closed);
+            self.response_egress.unbind(session.id);
         }
     }
 
     fn on_response(&mut self, entry: &Entry<'_>, applied_number: i64) {
         if self.leadership.is_open() {
-            self.delivery
+            self.response_egress
                 .on_response(&mut self.context, entry, applied_number);
         }
     }
 
     fn on_direct_effect(&mut self, effect: &DirectEffect<'_>, applied_number: i64) {
         if self.leadership.is_open() {
-            self.delivery
+            self.response_egress
                 .on_direct_effect(&mut self.context, effect, applied_number);
         }
     }

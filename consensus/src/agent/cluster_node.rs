@@ -20,7 +20,6 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 use super::applier::Applier;
 use super::chain_query::ChainQuery;
 use super::cycle_budget::CycleBudget;
-use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
 use super::fault::NodeFault;
 use super::follower_log::FollowerLog;
@@ -31,6 +30,7 @@ use super::log_store::LogStore;
 use super::log_walk::{Expected, Walked};
 use super::membership_duties::StandingWatch;
 use super::replication::Replication;
+use super::response_egress::ResponseEgress;
 use super::watch::Watch;
 use crate::action::Actions;
 use crate::consensus_module::ConsensusModule;
@@ -72,7 +72,7 @@ pub struct NodeParts<D, P, S> {
     /// Channels to clients.
     pub channels: EgressChannels,
     /// Egress of responses.
-    pub delivery: Delivery,
+    pub response_egress: ResponseEgress,
     /// Volatile state of a leader.
     pub leadership: Leadership,
     /// Trace points.
@@ -202,7 +202,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let parts = &self.parts;
         parts.images.visits()
             + parts.channels.visits()
-            + parts.delivery.visits()
+            + parts.response_egress.visits()
             + parts.leadership.sessions.duties().visits()
     }
 
@@ -223,7 +223,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         // Before the rounds, which take what it appends to disk and to the followers.
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING_INTERVAL_NS;
-            self.keep_house(now);
+            self.slow_tick_work(now);
         }
         for _ in 0..ROUNDS_MAX {
             let moved = self.round(now);

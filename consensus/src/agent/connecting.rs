@@ -23,7 +23,7 @@ use super::admission::EpochClaim;
 use super::egress_channels::Slot;
 use super::ingress::Ingress;
 use super::leadership::{PendingConnect, blank_header};
-use super::session_teller::{SessionTeller, queue_event};
+use super::session_events::{SessionEventSender, queue_event};
 use crate::entry_body::SessionOpen;
 use crate::notice::NodeNotice;
 use crate::session::Session;
@@ -299,18 +299,18 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         } = connect;
         let sessions = self.applier.sessions();
         let known = sessions.find(open.nonce, open.principal_hash).copied();
-        let teller = self.teller();
+        let event_sender = self.event_sender();
         match known {
             Some(session) if session.is_granted(open.connect_epoch, open.incarnation) => {
                 self.resume(&session, channel, (correlation_id, last_received));
             }
             Some(session) => {
-                let fenced = teller.event(&session, correlation_id, EventCode::Fenced, b"");
-                teller.dismiss(self.channels, channel, &fenced);
+                let fenced = event_sender.event(&session, correlation_id, EventCode::Fenced, b"");
+                event_sender.dismiss(self.channels, channel, &fenced);
             }
             None if open.resume_session >= 0 => {
-                let gone = teller.answer(correlation_id, EventCode::Closed, EXPIRED);
-                teller.dismiss(self.channels, channel, &gone);
+                let gone = event_sender.answer(correlation_id, EventCode::Closed, EXPIRED);
+                event_sender.dismiss(self.channels, channel, &gone);
             }
             None => {
                 // The table filled up between append and apply; the client's next attempt is
@@ -328,16 +328,16 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         }
         self.replace_channel(id, slot);
         let event = self
-            .teller()
+            .event_sender()
             .event(session, correlation_id, EventCode::Ok, b"");
         queue_event(self.channels, slot, &event);
         let after = session.acknowledged.max(self.credible(last));
         let from = self.store.frame_boundary(session.open_position, after);
-        self.delivery.bind(id, slot, from, after);
+        self.response_egress.bind(id, slot, from, after);
     }
 
     fn replace_channel(&mut self, id: i64, slot: Slot) {
-        if let Some(old) = self.delivery.channel(id).filter(|old| *old != slot) {
+        if let Some(old) = self.response_egress.channel(id).filter(|old| *old != slot) {
             self.channels.abandon(old);
         }
         self.channels.bind(slot, id);
@@ -352,8 +352,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         self.channels.open_answer(config, self.now)
     }
 
-    fn teller(&self) -> SessionTeller {
-        SessionTeller {
+    fn event_sender(&self) -> SessionEventSender {
+        SessionEventSender {
             member: self.identity.member,
             leader: self.leader,
             // A leader speaks in the term it leads, which may be over already.
@@ -382,9 +382,9 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             self.tracer
                 .message(TracePoint::ConnectLeader, correlation_id, 0);
         }
-        let teller = self.teller();
-        let event: SessionEvent<'_> = teller.answer(correlation_id, code, detail);
-        teller.dismiss(self.channels, slot, &event);
+        let event_sender = self.event_sender();
+        let event: SessionEvent<'_> = event_sender.answer(correlation_id, code, detail);
+        event_sender.dismiss(self.channels, slot, &event);
         PollAction::Continue
     }
 }

@@ -15,10 +15,10 @@ use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{PublicationConfig, SenderConfig};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
-use super::delivery::FAREWELLS_MAX;
 #[cfg(feature = "sim")]
 use super::egress_channel::EVENTS_MAX;
 use super::egress_channel::EgressChannel;
+use super::response_egress::CLOSED_SESSIONS_MAX;
 use crate::notice::NodeNotice;
 use crate::slots::{
     HOST_GROUPS, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_group,
@@ -115,7 +115,7 @@ impl EgressChannels {
     /// hash to.
     #[must_use]
     pub fn new(sessions_max: usize, seed: u64) -> Self {
-        let capacity = sessions_max + FAREWELLS_MAX + ANSWERS_MAX;
+        let capacity = sessions_max + CLOSED_SESSIONS_MAX + ANSWERS_MAX;
         Self {
             table: SlotTable::new(capacity),
             streams: SlotIndex::new(capacity),

@@ -7,8 +7,8 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
 
-use super::delivery::Farewell;
 use super::egress_channels::Slot;
+use super::response_egress::ClosedSession;
 use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable};
 
 /// Responses that may be queued per session. Beyond it the session lags: what a client that
@@ -27,7 +27,7 @@ pub struct EgressRow {
     /// While it lags: a frame boundary at or below the first response it lacks.
     pub lags_from: Option<Position>,
     /// The session is closed: what is left to deliver ends here.
-    pub farewell: Option<Farewell>,
+    pub closed: Option<ClosedSession>,
 }
 
 /// All rows, and the orders in which they want attention.
@@ -43,7 +43,7 @@ pub struct EgressRows {
     /// Rows that the pass of the scanner serves.
     in_pass: SlotList,
     /// Rows of closed sessions, oldest first.
-    farewells: SlotList,
+    closed: SlotList,
 }
 
 impl EgressRows {
@@ -57,7 +57,7 @@ impl EgressRows {
             ready: SlotList::new(capacity),
             waiting: SlotHeap::new(capacity),
             in_pass: SlotList::new(capacity),
-            farewells: SlotList::new(capacity),
+            closed: SlotList::new(capacity),
         }
     }
 
@@ -77,8 +77,8 @@ impl EgressRows {
     /// Rows of closed sessions.
     #[cfg(feature = "sim")]
     #[must_use]
-    pub const fn farewells(&self) -> usize {
-        self.farewells.len()
+    pub const fn closed(&self) -> usize {
+        self.closed.len()
     }
 
     /// Looks at rows since the start.
@@ -92,7 +92,7 @@ impl EgressRows {
         self.ready.clear();
         self.waiting.clear();
         self.in_pass.clear();
-        self.farewells.clear();
+        self.closed.clear();
         for index in 0..self.table.end() {
             self.rings.clear(index);
         }
@@ -123,7 +123,7 @@ impl EgressRows {
         let slot = self
             .table
             .insert(row)
-            .expect("there is a row for every session and every farewell");
+            .expect("there is a row for every session and every closed one");
         self.sessions.insert(mix(session as u64), slot.index());
     }
 
@@ -135,7 +135,7 @@ impl EgressRows {
         self.ready.remove(index);
         self.waiting.remove(index);
         self.in_pass.remove(index);
-        self.farewells.remove(index);
+        self.closed.remove(index);
         Some(row)
     }
 
@@ -198,20 +198,18 @@ impl EgressRows {
     }
 
     /// The session is closed.
-    pub fn bid_farewell(&mut self, index: u32, farewell: Farewell) {
+    pub fn hold_closed(&mut self, index: u32, closed: ClosedSession) {
         if let Some(row) = self.table.at_mut(index) {
-            row.farewell = Some(farewell);
-            self.farewells.push_back(index);
+            row.closed = Some(closed);
+            self.closed.push_back(index);
             self.ready.push_back(index);
         }
     }
 
     /// The oldest row of a closed session, when there are more than `most`.
     #[must_use]
-    pub fn surplus_farewell(&self, most: usize) -> Option<u32> {
-        self.farewells
-            .first()
-            .filter(|_| self.farewells.len() > most)
+    pub fn surplus_closed(&self, most: usize) -> Option<u32> {
+        self.closed.first().filter(|_| self.closed.len() > most)
     }
 
     /// The row's channel can take something.
@@ -272,7 +270,7 @@ impl EgressRows {
         while let Some(index) = self.in_pass.pop_front() {
             if let Some(row) = self.table.at_mut(index) {
                 row.lags_from = None;
-                if row.farewell.is_some() {
+                if row.closed.is_some() {
                     self.ready.push_back(index);
                 }
             }

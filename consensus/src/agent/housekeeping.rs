@@ -36,7 +36,7 @@ const ACK_INTERVAL_NS: Nanos = SECOND;
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// The slow duties; called at the housekeeping interval.
-    pub(super) fn keep_house(&mut self, now: Nanos) {
+    pub(super) fn slow_tick_work(&mut self, now: Nanos) {
         if self.parts.leadership.is_open() {
             self.close_silent_sessions(now);
             self.tell_progress(now);
@@ -101,7 +101,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 break;
             };
             let state = parts.applier.sessions().get(id);
-            let slot = parts.delivery.channel(id);
+            let slot = parts.response_egress.channel(id);
             let Some((session, (state, slot))) = sessions.get_mut(id).zip(state.zip(slot)) else {
                 // Whoever is gone is told when it comes back.
                 continue;
@@ -113,7 +113,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 leadership_term_id: term,
             };
             if state.applied_number > session.told_number
-                && parts.delivery.is_up_to_date(id)
+                && parts.response_egress.is_up_to_date(id)
                 && parts.channels.offer(slot, now, &[&progress.encode()])
             {
                 sometimes(Mark::ProgressTold);

@@ -21,11 +21,11 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 
 use super::admission::Admission;
 use super::applier::Applier;
-use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
 use super::identity::Identity;
 use super::leadership::{AppendContext, Leadership, blank_header};
 use super::log_store::LogStore;
+use super::response_egress::ResponseEgress;
 use crate::entry_body::CloseReason;
 use crate::member::{LeadershipTermId, MemberId};
 use crate::notice::{NodeNotice, NodeNotices};
@@ -54,7 +54,7 @@ pub struct Ingress<'a, S, D> {
     /// The volatile state of a leader.
     pub leadership: &'a mut Leadership,
     /// Egress.
-    pub delivery: &'a mut Delivery,
+    pub response_egress: &'a mut ResponseEgress,
     /// Channels to clients.
     pub channels: &'a mut EgressChannels,
     /// Trace points.
@@ -155,7 +155,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let mut header = blank_header(EntryKind::Request);
         header.session = id;
         header.number = request.number;
-        header.acknowledged = self.credible(request.acknowledged);
+        header.refers_to = self.credible(request.acknowledged);
         let Some(appended) = self.append_cause(header, payload) else {
             return PollAction::Abort;
         };
@@ -168,7 +168,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         self.tracer
             .effect(TracePoint::RequestAppend, appended.position, appended.end);
         let sessions = &mut self.leadership.sessions;
-        sessions.on_appended(id, request.number, header.acknowledged);
+        sessions.on_appended(id, request.number, header.refers_to);
         PollAction::Continue
     }
 
@@ -261,7 +261,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     /// Whether `source` is where the session's client is bound.
     fn is_own_session(&mut self, source: SocketAddr, id: i64) -> bool {
         let channel = self
-            .delivery
+            .response_egress
             .channel(id)
             .and_then(|slot| self.channels.get(slot));
         let is_own = channel.is_some_and(|channel| channel.address() == source);

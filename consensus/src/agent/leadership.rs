@@ -276,7 +276,7 @@ pub const fn blank_header(kind: EntryKind) -> EntryHeader {
         log_time: 0,
         session: 0,
         number: 0,
-        acknowledged: 0,
+        refers_to: 0,
         leader_commit: 0,
     }
 }

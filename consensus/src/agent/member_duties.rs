@@ -41,7 +41,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 if let Some(reader) = reader {
                     reader.on_completion(completion);
                 } else if !parts.applier.reader_mut().on_completion(completion)
-                    && !parts.delivery.reader_mut().on_completion(completion)
+                    && !parts.response_egress.reader_mut().on_completion(completion)
                 {
                     parts.chain_query.on_completion(completion);
                 }
@@ -64,7 +64,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let parts = &mut self.parts;
             parts.replication.reset_readers();
             parts.applier.reader_mut().reset();
-            parts.delivery.reader_mut().reset();
+            parts.response_egress.reader_mut().reset();
             parts.chain_query.reset();
             let event = Event::Truncated { position };
             let parts = &mut self.parts;
@@ -318,7 +318,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         parts.leadership.abdicate();
         parts.replication.stop();
-        parts.delivery.clear();
+        parts.response_egress.clear();
         parts.channels.abandon_all();
         parts
             .applier

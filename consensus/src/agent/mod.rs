@@ -14,7 +14,6 @@ pub mod closing;
 pub mod cluster_node;
 mod connecting;
 mod cycle_budget;
-pub mod delivery;
 pub mod egress_channel;
 pub mod egress_channels;
 pub mod egress_rows;
@@ -37,7 +36,8 @@ mod output_duties;
 #[cfg(feature = "sim")]
 mod planting;
 pub mod replication;
+pub mod response_egress;
 pub mod session_duties;
-mod session_teller;
+mod session_events;
 pub mod start;
 pub mod watch;

@@ -30,7 +30,6 @@ use super::applier::Applier;
 use super::birth::{self, Birth, BirthError, BirthOrDiskError};
 use super::chain_query::ChainQuery;
 use super::cluster_node::{ClusterNode, NodeParts};
-use super::delivery::Delivery;
 use super::egress_channels::EgressChannels;
 use super::identity::{Identity, log_session_id};
 use super::ingress_images::IngressImages;
@@ -38,6 +37,7 @@ use super::leadership::Leadership;
 use super::log_store::{LogStore, RecoveredStore};
 use super::logged_limits::{self, LimitsError};
 use super::replication::Replication;
+use super::response_egress::ResponseEgress;
 use crate::cluster_limits::ClusterLimits;
 use crate::config::{ClusterConfig, NodeConfig, SyncMode};
 use crate::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
@@ -213,7 +213,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         chain_query: ChainQuery::new(geometry, members + 2)?,
         images: IngressImages::new(sessions_max, limits, receiver_id, nonce),
         channels: EgressChannels::new(sessions_max, nonce),
-        delivery: Delivery::new(sessions_max, egress_reader, body_max, is_direct),
+        response_egress: ResponseEgress::new(sessions_max, egress_reader, body_max, is_direct),
         leadership: Leadership::new(sessions_max),
         tracer: parts.tracer,
         counters: parts.counters,

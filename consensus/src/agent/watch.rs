@@ -224,7 +224,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     }
 
     fn watch_responses(&mut self, now: Nanos) {
-        let lost = self.parts.delivery.dropped();
+        let lost = self.parts.response_egress.dropped();
         let before = std::mem::replace(&mut self.watch.responses_lost, lost);
         if lost > before {
             let kind = NodeNotice::DirectResponseLost;

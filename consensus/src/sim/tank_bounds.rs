@@ -108,10 +108,10 @@ mod tests {
 
     #[test]
     fn a_queue_that_holds_too_much_is_named() {
-        let fills = [Fill::of("rows", 4, 4), Fill::of("farewells", 65, 64)];
+        let fills = [Fill::of("rows", 4, 4), Fill::of("closed", 65, 64)];
         let broken = check_fills(&"member 0", &fills).unwrap_err();
         assert_eq!(broken.rule, Rule::Bounds);
-        assert_eq!(broken.what, "member 0: farewells: 65 of at most 64");
+        assert_eq!(broken.what, "member 0: closed: 65 of at most 64");
         assert_eq!(check_fills(&"member 0", &fills[..1]), Ok(()));
     }
 }

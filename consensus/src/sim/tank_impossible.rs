@@ -120,7 +120,7 @@ const REASON: Test = (
 );
 
 const GARBLED_MESSAGE: Test = (
-    "client/src/conversation/tests.rs",
+    "client/src/cluster_session/tests.rs",
     "control_messages_wait_for_nobody_and_responses_for_the_application",
 );
 
@@ -130,7 +130,7 @@ const CLIENT_PORT: Test = (
 );
 
 const GARBLED_LIST: Test = (
-    "client/src/conversation/tests.rs",
+    "client/src/cluster_session/tests.rs",
     "a_list_of_addresses_that_cannot_be_read_is_told",
 );
 
@@ -145,7 +145,7 @@ const LONG_ANSWER: Test = (
 );
 
 const LATE_REFUSAL: Test = (
-    "client/src/conversation/tests.rs",
+    "client/src/cluster_session/tests.rs",
     "a_refusal_of_what_is_not_under_way_any_more_changes_nothing",
 );
 

@@ -54,7 +54,7 @@ fn header(kind: EntryKind, log_time: i64) -> EntryHeader {
         log_time,
         session: 9,
         number: 1,
-        acknowledged: 0,
+        refers_to: 0,
         leader_commit: 0,
     }
 }

@@ -1,4 +1,4 @@
-//! The client's conversation with its cluster: what to say next, and what to make of what is
+//! The client's session with its cluster: what to say next, and what to make of what is
 //! heard. Pure; the [`ClusterClient`](crate::cluster_client::ClusterClient) owns it and carries
 //! its words.
 //!
@@ -42,7 +42,7 @@ pub struct Origin {
 /// What the streams show of the leader's health.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaderHealth {
-    /// When a frame last arrived on the image given by [`Conversation::image`].
+    /// When a frame last arrived on the image given by [`ClusterSession::image`].
     pub last_heard: Nanos,
     /// The image has ended.
     pub is_ended: bool,
@@ -50,9 +50,9 @@ pub struct LeaderHealth {
     pub is_ingress_connected: bool,
 }
 
-/// The conversation. See the module.
+/// The session. See the module.
 #[derive(Debug)]
-pub struct Conversation {
+pub struct ClusterSession {
     config: ClientConfig,
     session: Session,
     requests: RequestSequence,
@@ -74,8 +74,8 @@ pub struct Conversation {
     detail_length: usize,
 }
 
-impl Conversation {
-    /// A conversation that has not begun. `config` must be valid.
+impl ClusterSession {
+    /// A session that has not begun. `config` must be valid.
     #[must_use]
     pub fn new(config: ClientConfig, identity: &ClientIdentity) -> Self {
         let received = config
@@ -412,6 +412,6 @@ impl Conversation {
     }
 }
 
-mod hearing;
+mod inbound;
 #[cfg(test)]
 mod tests;

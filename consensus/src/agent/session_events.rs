@@ -4,9 +4,9 @@
 use lockstep_client::protocol::{EventCode, PROTOCOL_VERSION, SessionEvent};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
-use super::delivery::Farewell;
 use super::egress_channel::EVENT_LENGTH_MAX;
 use super::egress_channels::{EgressChannels, Slot};
+use super::response_egress::ClosedSession;
 use crate::member::{LeadershipTermId, MemberId};
 use crate::session::Session;
 
@@ -15,7 +15,7 @@ const NO_LEADER: i32 = -1;
 
 /// Who tells a client about its session.
 #[derive(Clone, Copy, Debug)]
-pub struct SessionTeller {
+pub struct SessionEventSender {
     /// This member.
     pub member: MemberId,
     /// The member that leads, if this one knows of any.
@@ -24,7 +24,7 @@ pub struct SessionTeller {
     pub term: LeadershipTermId,
 }
 
-impl SessionTeller {
+impl SessionEventSender {
     /// A leader of `term`.
     #[must_use]
     pub const fn leading(member: MemberId, term: LeadershipTermId) -> Self {
@@ -86,9 +86,9 @@ impl SessionTeller {
     }
 
     /// Says CLOSED, and ends the stream behind it.
-    pub fn say_farewell(self, channels: &mut EgressChannels, slot: Slot, farewell: &Farewell) {
-        let text = farewell.reason.text().as_bytes();
-        let event = self.event(&farewell.session, 0, EventCode::Closed, text);
+    pub fn send_closed(self, channels: &mut EgressChannels, slot: Slot, closed: &ClosedSession) {
+        let text = closed.reason.text().as_bytes();
+        let event = self.event(&closed.session, 0, EventCode::Closed, text);
         self.dismiss(channels, slot, &event);
     }
 }

@@ -44,7 +44,7 @@ const RESPONSES_PER_TURN: usize = 64;
 
 /// Closed sessions whose clients still lack responses, at a time. Beyond it the oldest is given
 /// up: its client learns that it is closed when it asks.
-pub const FAREWELLS_MAX: usize = 64;
+pub const CLOSED_SESSIONS_MAX: usize = 64;
 
 /// What sending needs besides the message.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl EgressContext<'_> {
 
 /// A closed session whose client still lacks responses; CLOSED follows them (`log.md` 6.2).
 #[derive(Clone, Copy, Debug)]
-pub struct Farewell {
+pub struct ClosedSession {
     /// The session as it was.
     pub session: Session,
     /// Why it closed.
@@ -86,7 +86,7 @@ pub struct Farewell {
 
 /// The leader's egress of all sessions.
 #[derive(Debug)]
-pub struct Delivery {
+pub struct ResponseEgress {
     rows: EgressRows,
     reader: LogReader,
     /// Of the entry that a ring is served from.
@@ -100,12 +100,12 @@ pub struct Delivery {
     dropped: u64,
 }
 
-impl Delivery {
+impl ResponseEgress {
     /// Egress for at most `sessions_max` sessions.
     #[must_use]
     pub fn new(sessions_max: usize, reader: LogReader, body_max: usize, is_direct: bool) -> Self {
         Self {
-            rows: EgressRows::new(sessions_max + FAREWELLS_MAX),
+            rows: EgressRows::new(sessions_max + CLOSED_SESSIONS_MAX),
             reader,
             assembler: EntryAssembler::new(body_max),
             scanner: Scanner {
@@ -127,7 +127,7 @@ impl Delivery {
         let (rows, rows_max) = self.rows.fill();
         (
             Fill::of("rows of egress", rows, rows_max),
-            Fill::of("farewells", self.rows.farewells(), FAREWELLS_MAX),
+            Fill::of("closed sessions", self.rows.closed(), CLOSED_SESSIONS_MAX),
         )
     }
 
@@ -165,7 +165,7 @@ impl Delivery {
             channel,
             after,
             lags_from,
-            farewell: None,
+            closed: None,
         });
     }
 
@@ -182,19 +182,19 @@ impl Delivery {
     pub fn close_when_delivered(
         &mut self,
         channels: &mut EgressChannels,
-        farewell: Farewell,
+        closed: ClosedSession,
     ) -> bool {
-        let index = self.rows.find(farewell.session.id);
+        let index = self.rows.find(closed.session.id);
         let Some(index) = index.filter(|index| !self.rows.is_up_to_date(*index)) else {
             return false;
         };
-        if let Some(oldest) = self.rows.surplus_farewell(FAREWELLS_MAX - 1)
+        if let Some(oldest) = self.rows.surplus_closed(CLOSED_SESSIONS_MAX - 1)
             && let Some(row) = self.rows.remove(oldest)
         {
             channels.abandon(row.channel);
         }
-        sometimes(Mark::FarewellAwaitsResponses);
-        self.rows.bid_farewell(index, farewell);
+        sometimes(Mark::ClosedEventAwaitsResponses);
+        self.rows.hold_closed(index, closed);
         true
     }
 
@@ -321,7 +321,7 @@ impl Delivery {
         applied: Position,
         table: &SessionTable,
         store: &mut LogStore<D>,
-        on_told: &mut impl FnMut(&mut EgressChannels, Slot, &Farewell),
+        on_told: &mut impl FnMut(&mut EgressChannels, Slot, &ClosedSession),
     ) -> Result<usize, NodeFault> {
         let mut work = 0;
         for _ in 0..self.rows.ready().min(ROWS_PER_CYCLE) {
@@ -333,9 +333,9 @@ impl Delivery {
                 continue;
             };
             if self.rows.is_up_to_date(index) {
-                if let Some(farewell) = row.farewell {
+                if let Some(closed) = row.closed {
                     self.rows.remove(index);
-                    on_told(context.channels, row.channel, &farewell);
+                    on_told(context.channels, row.channel, &closed);
                     work += 1;
                 }
             } else if self.rows.may_send(index) && context.is_live(row.channel) {
@@ -395,7 +395,7 @@ impl Delivery {
 /// Number of the last request of the row's session that was applied.
 fn applied_number(row: &EgressRow, table: &SessionTable) -> i64 {
     let open = table.get(row.session).map(|s| s.applied_number);
-    let closed = row.farewell.map(|farewell| farewell.session.applied_number);
+    let closed = row.closed.map(|closed| closed.session.applied_number);
     open.or(closed).unwrap_or(0)
 }
 
@@ -550,7 +550,7 @@ fn response_header(
         session_id: entry.header.session,
         position: entry.position,
         cause: entry.header.number,
-        number: entry.header.acknowledged,
+        number: entry.header.refers_to,
         applied_number,
         log_time: entry.header.log_time,
         ordinal: entry.header.ordinal,

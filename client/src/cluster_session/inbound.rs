@@ -6,7 +6,7 @@
 use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::TracePoint;
 
-use super::{Conversation, Origin};
+use super::{ClusterSession, Origin};
 use crate::event::EgressEvent;
 use crate::notice::ClientNotice;
 use crate::protocol::{
@@ -19,7 +19,7 @@ use crate::session::{CloseReason, SessionChange};
 /// it commits what it has.
 const BACK_PRESSURE_PAUSE_NS: Nanos = MILLISECOND;
 
-impl Conversation {
+impl ClusterSession {
     /// Hands news about the session to `handler`.
     pub fn deliver_notices(&mut self, handler: &mut impl FnMut(EgressEvent<'_>)) -> usize {
         self.notices.deliver(handler)
