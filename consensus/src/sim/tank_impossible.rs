@@ -169,6 +169,11 @@ const OUTLIVED_CUT: Test = (
     "a_truncation_that_is_under_way_is_finished_before_another_leader_is_joined",
 );
 
+const CUT_AND_SILENCE: Test = (
+    "consensus/tests/consensus_module/joining.rs",
+    "nobody_stands_while_its_log_is_being_cut",
+);
+
 const LOST_RECEIVER: Test = (
     "consensus/tests/unlucky_moments.rs",
     "a_sender_pushed_out_of_reach_by_a_damaged_status_message_comes_back",
@@ -321,6 +326,11 @@ pub(super) const RARE: &[Excuse] = &[
         "TruncationOutlivesLeader",
         "the leader changes in the moment that a cut takes on its disk",
         &[OUTLIVED_CUT],
+    ),
+    (
+        "StandingWaitsForTruncation",
+        "the leader falls silent for good in the moment that a cut takes on the disk",
+        &[CUT_AND_SILENCE],
     ),
     (
         "node notice LogReceiverLost",

@@ -196,6 +196,23 @@ fn a_truncation_that_is_under_way_is_finished_before_another_leader_is_joined() 
 }
 
 #[test]
+fn nobody_stands_while_its_log_is_being_cut() {
+    let mut member = Driven::voter(recovered(&[(1, 0), (2, 320)], 640));
+    member.receive(1, heartbeat(3, 0));
+    member.event(persisted(3, None));
+    member.receive(1, join_reply(3, &[(1, 0), (3, 320)]));
+    #[cfg(feature = "sim")]
+    let _before = marks::take();
+    member.wait(10 * TIMEOUT);
+    assert_eq!(member.module.role(), Role::Follower);
+    #[cfg(feature = "sim")]
+    assert!(marks::take().contains(Mark::StandingWaitsForTruncation));
+    member.event(Event::Truncated { position: 320 });
+    member.wait(10 * TIMEOUT);
+    assert_eq!(member.module.role(), Role::PreCandidate);
+}
+
+#[test]
 fn rejoining_the_same_term_never_shortens_what_was_acknowledged_in_it() {
     // A reply that was sent before this member placed what it now holds.
     let mut member = Driven::voter(recovered(&[(1, 0)], 640));

@@ -53,17 +53,20 @@ impl Findings {
 }
 
 impl Findings {
-    /// Whether it is what the start before found. What was found above the end of the log with no
-    /// frame to tell its term may be of any term that the member took part in since: the second
-    /// start cannot know that nothing was acknowledged after the first, and takes the latest.
+    /// Whether it is what the start before found. Of what was lost a second start may take more
+    /// for lost, and of a later term, never less: it cannot know that nothing was acknowledged
+    /// after the first one, which leaves what lies above the damage where it is.
     fn is_as(&self, before: &Self) -> bool {
-        let term = |found: &Self| found.lost.map_or(0, |lost| lost.term);
-        let mut same = self.clone();
-        if let (Some(lost), Some(first)) = (&mut same.lost, before.lost) {
-            lost.term = first.term;
-        }
-        let latest = before.term.max(term(before));
-        same == *before && (term(before)..=latest).contains(&term(self))
+        let same = Self {
+            lost: before.lost,
+            ..self.clone()
+        };
+        let is_covered = match (before.lost, self.lost) {
+            (None, None) => true,
+            (Some(first), Some(lost)) => lost.union(first) == lost,
+            _ => false,
+        };
+        same == *before && is_covered
     }
 }
 
