@@ -165,7 +165,9 @@ impl LogOracle {
         }
         self.leaders.insert(term, id);
         check_votes(members, atlas, id, term)?;
-        let Some(node) = member.node() else {
+        let is_late = self.leaders.range(term + 1..).next().is_some();
+        let Some(node) = member.node().filter(|_| !is_late) else {
+            // It was elected, and paused before it knew: a later term has committed since.
             return Ok(());
         };
         let append = node.parts().store.append();

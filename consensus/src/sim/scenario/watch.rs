@@ -251,6 +251,10 @@ impl Watch {
             }
             None => {}
         }
+        if self.leaders.range(term + 1..).next().is_some() {
+            // It was elected, and paused before it knew: a later term has committed since.
+            return Ok(());
+        }
         let (append, committed) = (parts.store.append(), self.committed());
         if append < committed {
             let what = format!("leader {id} of term {term} has {append} of {committed}");
