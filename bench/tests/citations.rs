@@ -194,10 +194,14 @@ fn the_row_of_a_rule_names_its_oracles() {
 }
 
 #[test]
-fn every_path_that_a_document_names_exists() {
+fn every_path_that_a_document_or_a_comment_names_exists() {
     let mut violations = Vec::new();
     let mut count = 0;
-    for Source { name, text } in pages() {
+    let comments = rust().into_iter().map(|source| Source {
+        text: prose_of_rust(&source.text),
+        ..source
+    });
+    for Source { name, text } in pages().into_iter().chain(comments) {
         for path in paths(&text, &CRATES) {
             count += 1;
             if !root().join(path).exists() {
@@ -205,7 +209,7 @@ fn every_path_that_a_document_names_exists() {
             }
         }
     }
-    println!("paths in documents: {count}");
+    println!("paths in documents and comments: {count}");
     assert_none(&violations);
     assert!(count > 200, "only {count} paths found");
 }

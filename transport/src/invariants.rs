@@ -2,7 +2,7 @@
 //!
 //! [`invariant!`](crate::invariant) is `assert!` and stays on in release builds. With the feature
 //! `sim` it is also the mark that it was evaluated: `lockstep sim` lists each assertion that no
-//! seed came to. The table is one for all crates; `bench/tests/invariants.rs` checks that each row
+//! seed came to. The table is one for all crates; `bench/tests/citations.rs` checks that each row
 //! has its one assertion, and that no assertion begins with a rule's name without a row.
 
 /// Makes the table: a variant per row, below the rule that it is of.
