@@ -153,8 +153,8 @@ invariants! {
     /// No effect leaves the outbox that a leader has yet to append.
     LeavesAfterAppend,
     S4:
-    /// A channel carries answers once its client was told whose they are.
-    IntroducedBeforeAnswers,
+    /// A channel carries the answers of the session that its client was told, and no others.
+    AnswersOnOwnChannel,
     S5:
     /// The ids of sessions rise.
     SessionIdsRise,

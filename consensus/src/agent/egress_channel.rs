@@ -48,7 +48,8 @@ pub struct EgressChannel {
     session: Option<i64>,
     opened: Nanos,
     was_connected: bool,
-    /// An event has left on it.
+    /// An event has left on it since it was last given to somebody: the client knows whose
+    /// stream it is.
     is_introduced: bool,
     is_told_unheard: bool,
     is_closing: bool,
@@ -98,9 +99,10 @@ impl EgressChannel {
         self.session
     }
 
-    /// Gives it to a session.
+    /// Gives it to a session, which the next event on it must tell.
     pub fn bind(&mut self, session: i64) {
         self.session = Some(session);
+        self.is_introduced = false;
     }
 
     /// Queues an event. When too many wait the oldest gives way: a client acts on the newest.
@@ -128,10 +130,11 @@ impl EgressChannel {
         self.events.len()
     }
 
-    /// Whether responses may be offered: connected, and no event waits.
+    /// Whether messages may be offered: connected, its first event has left, and none waits.
     #[must_use]
     pub fn is_live(&self, now: Nanos) -> bool {
-        self.events.is_empty() && !self.is_closing && self.publication.is_connected(now)
+        let is_told = self.is_introduced && self.events.is_empty();
+        is_told && !self.is_closing && self.publication.is_connected(now)
     }
 
     /// Whether events wait to be sent.
@@ -140,18 +143,23 @@ impl EgressChannel {
         !self.events.is_empty()
     }
 
-    /// Offers a response, as its header and payload. Returns whether it was taken.
+    /// Offers a message, as its header and payload. Returns whether it was taken.
     pub fn offer(&mut self, now: Nanos, parts: &[&[u8]]) -> bool {
+        self.is_live(now) && matches!(self.publication.offer(now, parts), Offer::Accepted(_))
+    }
+
+    /// Offers a response of `session`, as its header and payload. Returns whether it was taken.
+    pub fn answer(&mut self, now: Nanos, session: i64, parts: &[&[u8]]) -> bool {
         if !self.is_live(now) {
             return false;
         }
         invariant!(
-            IntroducedBeforeAnswers,
-            self.is_introduced,
-            "S4: an answer before any event on the channel of session {:?}",
+            AnswersOnOwnChannel,
+            self.session == Some(session),
+            "S4: an answer of session {session} on the channel of session {:?}",
             self.session
         );
-        matches!(self.publication.offer(now, parts), Offer::Accepted(_))
+        self.offer(now, parts)
     }
 
     /// Sends what is left, then ends the stream.
@@ -268,5 +276,79 @@ impl EgressChannel {
             self.opened + CONNECT_TIMEOUT_NS + 1
         };
         earliest(self.publication.next_deadline(), Some(end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_transport::position::Geometry;
+    use lockstep_transport::protocol::StatusMessage;
+    use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
+
+    use super::*;
+
+    const STREAM_ID: i32 = 2;
+    const TRANSPORT_SESSION: i32 = 1;
+    const TERM_LENGTH: usize = 1 << 16;
+    const SESSION: i64 = 7;
+
+    /// A channel whose client has been heard, and the port it sends through.
+    fn connected() -> (EgressChannel, SimPort) {
+        let config = PublicationConfig {
+            session_id: TRANSPORT_SESSION,
+            stream_id: STREAM_ID,
+            initial_term_id: 0,
+            term_length: TERM_LENGTH,
+            mtu: 1408,
+            destination: "10.0.0.9:7".parse().unwrap(),
+        };
+        let mut channel = EgressChannel::open(config, 0).unwrap();
+        let geometry = Geometry::new(0, TERM_LENGTH).unwrap();
+        let window = TERM_LENGTH / 2;
+        let heard = StatusMessage::new(TRANSPORT_SESSION, STREAM_ID, 5, (geometry, 0), window);
+        assert!(channel.on_packet(0, &Packet::StatusMessage(heard)));
+        let network = SimNetwork::new(1, LinkProfile::default());
+        (channel, network.port("10.0.0.1:7".parse().unwrap()))
+    }
+
+    #[test]
+    fn nothing_leaves_on_a_channel_before_the_event_that_says_whose_it_is() {
+        let (mut channel, mut port) = connected();
+        channel.do_work(1, &mut port);
+        assert!(
+            !channel.offer(1, &[b"refused"]),
+            "its client knows of no session yet"
+        );
+        channel.queue_event(b"ok");
+        channel.bind(SESSION);
+        assert!(
+            !channel.answer(1, SESSION, &[b"answer"]),
+            "the event waits still"
+        );
+        channel.do_work(1, &mut port);
+        assert!(channel.answer(1, SESSION, &[b"answer"]) && channel.offer(1, &[b"refused"]));
+    }
+
+    #[test]
+    fn a_channel_given_to_a_session_anew_waits_for_the_next_event() {
+        let (mut channel, mut port) = connected();
+        channel.queue_event(b"wait");
+        channel.do_work(1, &mut port);
+        assert!(channel.is_live(1));
+        channel.bind(SESSION);
+        assert!(!channel.is_live(1) && !channel.answer(1, SESSION, &[b"answer"]));
+        channel.queue_event(b"ok");
+        channel.do_work(1, &mut port);
+        assert!(channel.answer(1, SESSION, &[b"answer"]));
+    }
+
+    #[test]
+    #[should_panic(expected = "S4: an answer of session 8 on the channel of session Some(7)")]
+    fn an_answer_of_another_session_is_never_sent() {
+        let (mut channel, mut port) = connected();
+        channel.queue_event(b"ok");
+        channel.bind(SESSION);
+        channel.do_work(1, &mut port);
+        channel.answer(1, SESSION + 1, &[b"answer"]);
     }
 }

@@ -314,8 +314,16 @@ impl EgressChannels {
 
     /// Offers a message. Returns whether it was taken.
     pub fn offer(&mut self, slot: Slot, now: Nanos, parts: &[&[u8]]) -> bool {
-        let channel = self.table.get_mut(slot);
-        let is_taken = channel.is_some_and(|channel| channel.offer(now, parts));
+        self.speak(slot, |channel| channel.offer(now, parts))
+    }
+
+    /// Offers a response of `session`. Returns whether it was taken.
+    pub fn answer(&mut self, slot: Slot, now: Nanos, session: i64, parts: &[&[u8]]) -> bool {
+        self.speak(slot, |channel| channel.answer(now, session, parts))
+    }
+
+    fn speak(&mut self, slot: Slot, offer: impl FnOnce(&mut EgressChannel) -> bool) -> bool {
+        let is_taken = self.table.get_mut(slot).is_some_and(offer);
         if is_taken {
             self.ready.push_back(slot.index());
         }

@@ -64,9 +64,10 @@ impl EgressContext<'_> {
     }
 
     fn offer(&mut self, slot: Slot, header: &ResponseHeader, payload: &[u8]) -> bool {
+        let parts: [&[u8]; 2] = [&header.encode(), payload];
         let taken = self
             .channels
-            .offer(slot, self.now, &[&header.encode(), payload]);
+            .answer(slot, self.now, header.session_id, &parts);
         if taken {
             self.tracer
                 .message(TracePoint::ResponseEgress, header.session_id, header.number);
