@@ -62,7 +62,11 @@ impl Tank {
             }
         }
         let bound = self.now + SETTLE_BOUND_NS;
-        while self.now < bound && !self.is_settled() {
+        while !self.is_settled() {
+            if self.now > bound {
+                // What is wrong now is wrong for good: the audit names it.
+                return self.audit(&self.leaders());
+            }
             self.moment(false)?;
         }
         self.stay_quiet()?;
