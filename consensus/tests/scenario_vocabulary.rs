@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use lockstep_consensus::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
-use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster, StartEnd};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::echo::Echo;
@@ -240,4 +240,44 @@ fn a_commit_that_is_on_no_majoritys_disks_is_seen() {
     cluster.disk(2).wipe();
     let parts = ["C1 durable quorum: ", "of 3 members only [0] hold "];
     expect_words(&parts, || cluster.answer(3));
+}
+
+#[test]
+fn what_is_done_to_members_that_are_down_is_refused_of_one_that_is_up() {
+    let mut cluster = Scenario::echo().led_by(0);
+    let state = cluster.old_state(1);
+    let mut refused = |name: &str, verb: &dyn Fn(&mut SimCluster<Echo>)| {
+        let part = format!("member 1 {name}, and has to be down for that");
+        expect_words(&[&part], || verb(&mut cluster));
+    };
+    refused("starts", &|cluster| {
+        cluster.member(1).start();
+    });
+    refused("is to start", &|cluster| {
+        drop(cluster.member(1).try_start())
+    });
+    refused("starts and ends in operation 3: Kill", &|cluster| {
+        cluster.member(1).start_in_vain(StartEnd::Kill, 3);
+    });
+    refused("has its directory emptied", &|cluster| {
+        cluster.member(1).wipe();
+    });
+    refused("has its directory copied", &|cluster| {
+        cluster.member(1).copy_onto_itself();
+    });
+    refused("has an old state put back", &|cluster| {
+        cluster.member(1).put_back(&state);
+    });
+    refused("has an old state put back", &|cluster| cluster.swap(1, 2));
+    refused("loses ack-mark.dat", &|cluster| {
+        cluster.member(1).lose("ack-mark.dat");
+    });
+    refused("loses the segment of its log at 0", &|cluster| {
+        cluster.member(1).lose_segment(0);
+    });
+    // None of it was done.
+    cluster.answer(3);
+    cluster.run(SECOND);
+    cluster.everybody().expect_up();
+    cluster.expect_equal_logs();
 }

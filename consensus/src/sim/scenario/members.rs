@@ -39,13 +39,27 @@ impl<'a, S: ClusteredService> Members<'a, S> {
         self
     }
 
+    /// The same with what is done to members that are down only: of one that is up a process
+    /// would go on that nobody sees any more, or on files that it has not written.
+    #[track_caller]
+    pub(super) fn each_down(
+        &mut self,
+        name: &str,
+        verb: impl Fn(&mut SimCluster<S>, usize),
+    ) -> &mut Self {
+        self.each(name, |cluster, id| {
+            cluster.demand_down(id, name);
+            verb(cluster, id);
+        })
+    }
+
     /// Its process starts on what the disk holds. A disk that was made to fail is sound again.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// Where it is up, or does not start.
     #[track_caller]
     pub fn start(&mut self) -> &mut Self {
-        self.each("starts", |cluster, id| {
+        self.each_down("starts", |cluster, id| {
             cluster.hosts[id].disk.restart();
             if let Err(error) = cluster.boot(id) {
                 cluster.fail(&format!("member {id} should start: {error}"));
@@ -57,10 +71,14 @@ impl<'a, S: ClusteredService> Members<'a, S> {
     ///
     /// # Errors
     /// Why it does not start: the first of them that does not.
+    ///
+    /// # Panics
+    /// Where it is up.
     #[track_caller]
     pub fn try_start(&mut self) -> Result<(), StartError> {
         self.ids.clone().into_iter().try_for_each(|id| {
             self.cluster.note(format!("member {id} is to start"));
+            self.cluster.demand_down(id, "is to start");
             self.cluster.hosts[id].disk.restart();
             self.cluster.boot(id)
         })
@@ -154,6 +172,14 @@ impl<'a, S: ClusteredService> Members<'a, S> {
 }
 
 impl<S: ClusteredService> SimCluster<S> {
+    /// What is called `name` is done to a member that is down.
+    #[track_caller]
+    pub(super) fn demand_down(&self, id: usize, name: &str) {
+        if self.hosts[id].node.is_some() {
+            self.fail(&format!("member {id} {name}, and has to be down for that"));
+        }
+    }
+
     pub(super) fn end_process(&mut self, id: usize) {
         let host = &mut self.hosts[id];
         if let Some(node) = host.node.take() {
