@@ -269,5 +269,5 @@ fn newest_frame(stored: &StoredLog<'_>, end: Position) -> Option<Vec<u8>> {
 
 /// Whether a start ended because its disk did.
 fn is_crash(error: &StartError) -> bool {
-    error.to_string() == DiskError::Crashed.to_string()
+    error.disk_error() == Some(&DiskError::Crashed)
 }
