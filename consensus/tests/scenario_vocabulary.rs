@@ -281,3 +281,35 @@ fn what_is_done_to_members_that_are_down_is_refused_of_one_that_is_up() {
     cluster.everybody().expect_up();
     cluster.expect_equal_logs();
 }
+
+#[test]
+fn a_member_that_is_told_to_stop_takes_the_time_that_its_disk_takes() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(3);
+    cluster.offer(0, b"under way");
+    cluster.run(MILLISECOND);
+    cluster.member(1).stall_disk(20 * MILLISECOND);
+    cluster.offer(0, b"stalled");
+    cluster.run(MILLISECOND);
+    let begun = cluster.now;
+    cluster.member(1).stop();
+    let took = cluster.now - begun;
+    assert!((18..22).contains(&(took / MILLISECOND)), "{took} ns");
+    // The others have gone on.
+    assert_eq!(cluster.answers(0).last(), Some(&b"stalled".as_slice()));
+    expect_words(&["member 1 should be up, to be stopped"], || {
+        cluster.member(1).stop();
+    });
+    cluster.member(2).pause(SECOND);
+    expect_words(&["member 2 should have stopped, found Ok(Waiting)"], || {
+        cluster.member(2).stop();
+    });
+}
+
+#[test]
+fn a_process_that_was_paused_and_killed_is_followed_by_one_that_is_not() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.member(1).pause(60 * SECOND).restart();
+    cluster.member(2).kill();
+    cluster.answer(3);
+}

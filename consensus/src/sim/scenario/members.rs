@@ -1,7 +1,7 @@
 //! The handle of one or several members: their processes, hosts and clocks.
 
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::time::{MICROSECOND, Nanos};
+use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::SimCluster;
 use super::host::TRUE_WALL_OFFSET;
@@ -10,7 +10,7 @@ use crate::agent::closing::Closing;
 use crate::agent::start::StartError;
 
 /// A member that is told to stop has so long.
-const STOP_NS: Nanos = 50 * 1_000 * MICROSECOND;
+const STOP_NS: Nanos = 50 * MILLISECOND;
 
 /// See [`SimCluster::member`]. Each verb is done to all members that it stands for.
 #[derive(Debug)]
@@ -111,21 +111,26 @@ impl<'a, S: ClusteredService> Members<'a, S> {
         })
     }
 
-    /// It is told to stop, and ends cleanly.
+    /// It is told to stop, and ends cleanly; the others go on meanwhile.
     ///
     /// # Panics
     /// Where it does not within fifty milliseconds, or is down.
     #[track_caller]
     pub fn stop(&mut self) -> &mut Self {
         self.each("is stopped", |cluster, id| {
-            let times = (cluster.now..cluster.now + STOP_NS).step_by(50_000);
-            let node = cluster.node_mut(id);
-            let is_closed = |now| {
-                let closing = node.close(now).expect("a good disk");
-                closing == Closing::Closed
-            };
-            if !times.into_iter().any(is_closed) {
-                cluster.fail(&format!("member {id} should have stopped"));
+            if cluster.hosts[id].node.is_none() {
+                cluster.fail(&format!("member {id} should be up, to be stopped"));
+            }
+            let latest = cluster.now + STOP_NS;
+            loop {
+                let found = cluster.hosts[id].close(cluster.now);
+                if matches!(found, Ok(Closing::Closed)) {
+                    break;
+                }
+                if found.is_err() || cluster.now >= latest {
+                    cluster.fail(&format!("member {id} should have stopped, found {found:?}"));
+                }
+                cluster.step();
             }
             cluster.end_process(id);
             cluster.watch.settle(id);
@@ -182,7 +187,7 @@ impl<S: ClusteredService> SimCluster<S> {
 
     pub(super) fn end_process(&mut self, id: usize) {
         let host = &mut self.hosts[id];
-        if let Some(node) = host.node.take() {
+        if let Some(node) = host.end_process() {
             self.watch
                 .end(id, &Life::of(&node), stored(host, &self.setup));
         }
