@@ -87,8 +87,8 @@ fn a_vain_expectation_says_what_it_found_how_everybody_is_and_what_was_done() {
     expect_words(&["should refuse with \"x\", found None"], || {
         cluster.member(2).expect_refused("x");
     });
-    expect_words(&["client 0 should have [\"a\"], found ["], || {
-        cluster.expect_answers(0, &[b"a"]);
+    expect_words(&["client 0 should have [(1, \"a\")], found ["], || {
+        cluster.expect_answers(0, &[(1, b"a")]);
     });
 }
 
@@ -118,6 +118,46 @@ fn logs_that_are_not_equal_or_not_kept_are_found() {
     let committed = cluster.committed();
     expect_words(&["member 2 should have kept "], || {
         cluster.member(2).expect_kept(committed);
+    });
+    cluster.members(&[0, 1]).kill();
+    expect_words(&["of two members at least, found [2] up"], || {
+        cluster.expect_equal_logs();
+    });
+}
+
+/// Answers each message so often.
+struct Often(usize);
+
+impl ClusteredService for Often {
+    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, bytes: &[u8]) {
+        for _ in 0..self.0 {
+            cluster.respond(from, bytes).expect("a short answer");
+        }
+    }
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn answers_that_are_missing_doubled_or_to_another_request_are_found() {
+    let mut cluster = Scenario::of(|_| Often(2)).led_by(0);
+    let part = "requests [1, 2] should be answered once each, found [1, 1";
+    expect_words(&[part], || cluster.answer(2));
+    let mut cluster = Scenario::of(|_| Often(0)).led_by(0);
+    let part = "requests [1] should be answered once each, found []";
+    expect_words(&[part], || cluster.answer(1));
+    let part = "it should be so within 10000 ms";
+    expect_words(&[part], || drop(cluster.ask(0, b"two")));
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.offer(0, b"one");
+    let part = "client 0 should be answered to request 2, found \"one\" to 1";
+    expect_words(&[part], || drop(cluster.ask(0, b"two")));
+    cluster.run(SECOND);
+    cluster.expect_answers(0, &[(1, b"one"), (2, b"two")]);
+    expect_words(&["client 0 should have [(2, \"one\")"], || {
+        cluster.expect_answers(0, &[(2, b"one"), (3, b"two")]);
     });
 }
 
