@@ -16,7 +16,7 @@ use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position};
 
-use crate::ack_mark::{AckRecord, LostAcks};
+use crate::ack_mark::{AckMark, AckRecord, LostAcks};
 use crate::catalog::Catalog;
 use crate::chain::Chain;
 use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
@@ -96,31 +96,55 @@ pub struct RecoveredLog {
     /// End of what lies above `end` and is no part of the log; it has to be erased before
     /// anything is written there.
     pub stale_end: Position,
+    /// End of a torn tail in which a leader says what was committed: it is cut once the mark
+    /// remembers that. `end` if there is none.
+    torn_end: Position,
     /// Hash over everything below `end`.
     pub chain: Chain,
     /// The open segments.
     pub segments: SegmentTable,
 }
 
+impl Acknowledged {
+    /// A cut was announced and not reported done.
+    const fn is_cut(&self) -> bool {
+        self.mark.truncated_end > self.mark.position
+    }
+}
+
 impl RecoveredLog {
-    /// The mark to be made durable before anything is said: all that may have been acknowledged,
-    /// and of this run of the host, in which acknowledgements wait for a sync or do not.
-    #[must_use]
-    pub fn raised_mark(
+    /// Cold: raises the mark, durable on return, before anything is said: to all that may have
+    /// been acknowledged, and of this run of the host, in which acknowledgements wait for a sync or
+    /// do not. A torn tail that is evidence of a loss goes after that, announced as any cut: were
+    /// it left, the next start in this run would take all of it for acknowledged.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn raise_mark(
         &self,
-        mark: &AckRecord,
-        boot_id: Option<u128>,
+        disk: &mut impl Disk,
+        mark: &mut AckMark,
         is_unsynced: bool,
-    ) -> AckRecord {
-        AckRecord {
+    ) -> Result<(), DiskError> {
+        let raised = AckRecord {
             position: self.end,
             term: self.last_term,
-            commit: mark.commit.max(self.commit),
+            commit: mark.record().commit.max(self.commit),
             truncated_end: 0,
             lost: self.lost,
-            boot_id,
+            boot_id: disk.boot_id(),
             is_unsynced,
+        };
+        if self.torn_end > self.end {
+            let announced = AckRecord {
+                truncated_end: self.torn_end,
+                ..raised
+            };
+            mark.write(disk, announced)?;
+            sometimes(Mark::RecoveryCutsEvidence);
+            erase_behind(disk, &self.segments, self.end, self.torn_end)?;
         }
+        mark.write(disk, raised)
     }
 }
 
@@ -143,38 +167,95 @@ pub fn recover(
         .filter(|_| catalog.segment_length >= catalog.term_length)
         .ok_or(RecoveryError::Geometry)?;
     let segments = SegmentTable::open_all(disk, catalog.segment_length)?;
-    let mark = &known.mark;
-    let is_cut = mark.truncated_end > mark.position;
     let mut scan = Scan {
         window: ScanWindow::new(segments.clone(), geometry, catalog),
         chain: Chain::new(),
         terms: Vec::new(),
         last_term: 0,
         commit: 0,
-        limit: if is_cut { mark.position } else { Position::MAX },
+        lone_pad_end: None,
+        limit: if known.is_cut() {
+            known.mark.position
+        } else {
+            Position::MAX
+        },
     };
     scan.accept_frames(disk, &meaning_of)?;
-    let (end, last_term) = (scan.chain.position(), scan.last_term);
-    let above = if is_cut {
-        sometimes(Mark::RecoveryFinishesCut);
-        erase_behind(disk, &segments, end.max(mark.position), mark.truncated_end)?;
-        Survey::default()
+    let above = look_above(disk, &segments, known, &mut scan, &meaning_of)?;
+    let end = scan.chain.position();
+    let verdict = judge(known, &scan, &above, disk.boot_id());
+    mark_findings(known, verdict.lost, (end, &above));
+    let stale_end = above.extent.max(known.mark.position).max(scan.reach());
+    // Zeros over what was cut off may be in a cache only, too, where writes were not synced. Else
+    // the crash may have been of the process only, with the last write still in a cache: that of a
+    // repair too, above what was acknowledged and lies below the damage.
+    let synced_end = if known.mark.is_unsynced {
+        segments.end().unwrap_or(end)
     } else {
-        survey(
-            disk,
-            &mut scan.window,
-            (end, mark.position),
-            last_term,
-            &meaning_of,
-        )?
+        end
     };
-    let boot_id = disk.boot_id();
+    segments.sync_below(disk, synced_end)?;
+    if verdict.lost.is_none() {
+        erase_behind(disk, &segments, end, stale_end)?;
+    }
+    restore_tail(disk, log, &segments, end)?;
+    let (stale_end, torn_end) = match verdict {
+        Verdict { lost: None, .. } => (end, end),
+        Verdict { is_torn: true, .. } => (end, stale_end),
+        Verdict { .. } => (stale_end, end),
+    };
+    Ok(RecoveredLog {
+        end,
+        terms: scan.terms,
+        last_term: scan.last_term,
+        commit: scan.commit,
+        lost: verdict.lost,
+        stale_end,
+        torn_end,
+        chain: scan.chain,
+        segments,
+    })
+}
+
+/// What lies above the end; a cut that a crash interrupted is completed instead.
+fn look_above(
+    disk: &mut impl Disk,
+    segments: &SegmentTable,
+    known: &Acknowledged,
+    scan: &mut Scan,
+    meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
+) -> Result<Survey, RecoveryError> {
+    let mark = &known.mark;
+    if known.is_cut() {
+        sometimes(Mark::RecoveryFinishesCut);
+        let from = scan.chain.position().max(mark.position);
+        erase_behind(disk, segments, from, mark.truncated_end)?;
+        return Ok(Survey::default());
+    }
+    let span = (scan.reach(), mark.position);
+    let last_term = scan.last_term;
+    Ok(survey(disk, &mut scan.window, span, last_term, meaning_of)?)
+}
+
+/// What the end of the log is.
+struct Verdict {
+    /// What is missing of what may have been acknowledged.
+    lost: Option<LostAcks>,
+    /// What lies above the end is what a torn write left, and may go.
+    is_torn: bool,
+}
+
+/// Tells a torn tail from damage.
+fn judge(known: &Acknowledged, scan: &Scan, above: &Survey, boot_id: Option<u128>) -> Verdict {
+    let mark = &known.mark;
+    let (end, reach, last_term) = (scan.chain.position(), scan.reach(), scan.last_term);
     let is_same_boot = mark.boot_id.is_some() && mark.boot_id == boot_id;
     // Only a synced write is torn within its own reach; and without a mark, nobody knows.
     let is_out_of_order = mark.may_have_gone(boot_id) || known.is_mark_lost;
-    let found = lost_acks(known, end, is_same_boot || is_out_of_order, &above);
+    let is_never_torn = is_same_boot || is_out_of_order;
+    let is_damage = mark.position > reach || is_beyond_tearing(reach, is_never_torn, above);
     // Leadership terms do not decrease along the log.
-    let found = found.map(|lost| LostAcks {
+    let found = lost_acks(known, reach, is_never_torn, above).map(|lost| LostAcks {
         term: lost.term.max(last_term),
         ..lost
     });
@@ -183,34 +264,15 @@ pub fn recover(
     let lost = lost.filter(|lost| !lost.is_covered_by(last_term, end));
     invariant!(
         ShortLogHasLoss,
-        mark.position <= end || lost.is_some() || last_term > mark.term,
+        mark.position <= reach || lost.is_some() || last_term > mark.term,
         "A2: the log ends at {end}, below the mark at {}, and nothing is missing",
         mark.position
     );
-    mark_findings(known, lost, (end, &above));
-    let stale_end = above.extent.max(mark.position).max(end);
-    if mark.is_unsynced {
-        // Zeros over what was cut off may be in a cache only, too.
-        segments.sync_below(disk, segments.end().unwrap_or(end))?;
-    } else {
-        // The crash may have been of the process only, with the last write still in a cache: that
-        // of a repair too, above what was acknowledged and lies below the damage.
-        segments.sync_below(disk, end)?;
-    }
-    if lost.is_none() {
-        erase_behind(disk, &segments, end, stale_end)?;
-    }
-    restore_tail(disk, log, &segments, end)?;
-    Ok(RecoveredLog {
-        end,
-        terms: scan.terms,
-        last_term,
-        commit: scan.commit,
+    Verdict {
         lost,
-        stale_end: if lost.is_some() { stale_end } else { end },
-        chain: scan.chain,
-        segments,
-    })
+        // Where a repair has begun, what was there before it has been erased.
+        is_torn: !is_damage && (mark.lost.is_none() || end > mark.position),
+    }
 }
 
 /// What kind of log this start has found.
@@ -230,6 +292,13 @@ fn mark_findings(known: &Acknowledged, lost: Option<LostAcks>, (end, above): (Po
     }
 }
 
+/// Whether what lies above `end` cannot be the torn tail of the one write in flight.
+fn is_beyond_tearing(end: Position, is_never_torn: bool, above: &Survey) -> bool {
+    let (intact, _) = above.last_intact.unwrap_or((0, 0));
+    let out_of_reach = end + (WRITE_LENGTH_MAX + BLOCK_LENGTH) as Position;
+    (is_never_torn && above.extent > end && !above.is_cut_frame) || intact > out_of_reach
+}
+
 /// What was acknowledged above `end`, where the log was found to end.
 ///
 /// The mark alone is not enough, it may be 10 ms old. Where only the process died, every write
@@ -239,9 +308,12 @@ fn mark_findings(known: &Acknowledged, lost: Option<LostAcks>, (end, above): (Po
 /// not.
 ///
 /// If a leader says in such a tail what it had committed above the end, this member may have
-/// helped with that; or the others did, and the tail is torn. So no more than that counts, and
-/// whoever has it is good enough: its log is of the last term here or a greater one, for terms do
-/// not decrease along a log.
+/// helped with that; or the others did, and the tail is torn. So no more than that counts, in the
+/// term of the newest whole frame below it: whoever has all of it has no smaller one.
+///
+/// Where an earlier start knew of a loss, what lies above the last whole frame is none of what was
+/// acknowledged since: the process alone has died, so that all of that is whole. It is what a torn
+/// write left there before.
 fn lost_acks(
     known: &Acknowledged,
     end: Position,
@@ -250,14 +322,16 @@ fn lost_acks(
 ) -> Option<LostAcks> {
     let mark = &known.mark;
     let (intact, intact_term) = above.last_intact.unwrap_or((0, 0));
-    let out_of_reach = end + (WRITE_LENGTH_MAX + BLOCK_LENGTH) as Position;
-    let is_damage =
-        (is_never_torn && above.extent > end && !above.is_cut_frame) || intact > out_of_reach;
-    if !is_damage && mark.position <= end {
-        let (position, term) = (above.commit, 0);
+    let is_beyond_tearing = is_beyond_tearing(end, is_never_torn, above);
+    if !is_beyond_tearing && mark.position <= end {
+        let (position, term) = above.committed;
         return (position > end).then_some(LostAcks { position, term });
     }
-    let position = if is_damage { above.extent } else { intact };
+    let position = if is_beyond_tearing && mark.lost.is_none() {
+        above.extent
+    } else {
+        intact
+    };
     // What lies above the last whole frame is of a term that cannot be read.
     let is_known = position <= intact.max(mark.position);
     let term = intact_term.max(mark.term);
@@ -277,11 +351,20 @@ struct Scan {
     terms: Vec<RecoveredTerm>,
     last_term: i64,
     commit: Position,
+    /// End of a whole PAD at the end of the log that would begin a term.
+    lone_pad_end: Option<Position>,
     /// Nothing above is accepted.
     limit: Position,
 }
 
 impl Scan {
+    /// End of the last whole frame. A PAD whose entry was not written yet is no part of the log,
+    /// and nothing of it was acknowledged (W2), although the mark may cover it: it is not damage
+    /// either.
+    fn reach(&self) -> Position {
+        self.lone_pad_end.unwrap_or(self.chain.position())
+    }
+
     fn accept_frames(
         &mut self,
         disk: &mut impl Disk,
@@ -295,6 +378,7 @@ impl Scan {
             let Some((place, frame)) = self.window.frame(disk, end)? else {
                 if pad.is_some() {
                     sometimes(Mark::RecoveryOfLonePad);
+                    self.lone_pad_end = Some(end);
                 }
                 return Ok(());
             };

@@ -318,9 +318,8 @@ impl SlotFile {
     /// Encodes the record with the next sequence number.
     fn encode_next(&mut self, record: &Record) {
         self.sequence += 1;
-        if let Some(block) = self.block.bytes_mut(0, BLOCK_LENGTH).first_chunk_mut() {
-            encode(block, self.magic, self.sequence, record);
-        }
+        let block = self.block.bytes_mut(0, BLOCK_LENGTH);
+        encode(block, self.magic, self.sequence, record);
     }
 }
 
@@ -340,12 +339,8 @@ pub(crate) fn newest(content: &[u8], magic: [u8; 8]) -> Option<(u64, Record)> {
     valid.max_by_key(|(sequence, _)| *sequence)
 }
 
-pub(crate) fn encode(
-    block: &mut [u8; BLOCK_LENGTH],
-    magic: [u8; 8],
-    sequence: u64,
-    record: &Record,
-) {
+/// Writes a slot into `block`, which is as long as one.
+pub(crate) fn encode(block: &mut [u8], magic: [u8; 8], sequence: u64, record: &Record) {
     block.fill(0);
     block[..SEQUENCE_OFFSET].copy_from_slice(&magic);
     block[SEQUENCE_OFFSET..RECORD_OFFSET].copy_from_slice(&sequence.to_le_bytes());

@@ -26,8 +26,10 @@ pub(crate) struct Survey {
     pub(crate) extent: Position,
     /// End and leadership term of the last whole frame.
     pub(crate) last_intact: Option<(Position, i64)>,
-    /// Greatest commit position that a leader wrote into these frames.
-    pub(crate) commit: Position,
+    /// Greatest commit position that a leader wrote into these frames, and the leadership term of
+    /// the newest whole frame below it, 0 if there is none: nothing that was committed so far is of
+    /// a smaller one.
+    pub(crate) committed: (Position, i64),
     /// All there is above the end is the beginning of one frame, cut where a block ends: a long
     /// write goes up to a whole block, its last frame is whole only with the next one.
     pub(crate) is_cut_frame: bool,
@@ -45,14 +47,21 @@ pub(crate) fn survey(
     measure(disk, window, (end, mark), &mut found)?;
     let mut position = end;
     let mut term = last_term;
+    let mut commit = 0;
+    // Where whole frames of a greater term begin.
+    let mut terms: Vec<(Position, i64)> = Vec::new();
     while position < found.extent {
         let next = match window.frame(disk, position)? {
             Some((place, frame)) if i64::from(place.leadership_term()) >= term.max(1) => {
                 let next = position + place.aligned_length as Position;
+                if found.last_intact.is_none() || i64::from(place.leadership_term()) > term {
+                    terms.push((position, place.leadership_term().into()));
+                }
                 term = place.leadership_term().into();
                 found.last_intact = Some((next, term));
                 if !place.is_pad {
-                    found.commit = found.commit.max(meaning_of(frame).leader_commit);
+                    // Nobody has committed what lies above the entry that says so.
+                    commit = commit.max(meaning_of(frame).leader_commit.min(position));
                 }
                 next
             }
@@ -60,6 +69,8 @@ pub(crate) fn survey(
         };
         position = next;
     }
+    let below = terms.iter().rev().find(|(base, _)| *base < commit);
+    found.committed = (commit, below.map_or(0, |(_, term)| *term));
     // A whole frame may end in zeros.
     let intact = found.last_intact.map_or(0, |(intact, _)| intact);
     found.extent = found.extent.max(intact);

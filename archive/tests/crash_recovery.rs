@@ -5,7 +5,7 @@
 
 mod recorded_log;
 
-use lockstep_archive::ack_mark::AckRecord;
+use lockstep_archive::ack_mark::{AckRecord, LostAcks};
 use lockstep_archive::directory::{Directory, Lost};
 use lockstep_archive::disk::{Disk, DiskError};
 use lockstep_archive::recorder::SyncMode;
@@ -18,7 +18,7 @@ use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::position::Position;
 use recorded_log::{
     Dice, MTU, NEW_LEADERSHIP_TERM, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH, TERM_MAX,
-    catalog, geometry, meaning_of, recover_log, stored_bytes,
+    catalog, geometry, meaning_of, recover_log, recover_with, stored_bytes,
 };
 
 const BUDGET: u64 = 64 << 20;
@@ -308,8 +308,9 @@ fn a_completed_truncation_is_not_undone_by_a_crash() {
     assert_eq!(recovered.end, node.append_position());
 }
 
-#[test]
-fn a_leadership_term_that_begins_with_a_pad_begins_at_the_pad_and_counts_only_with_its_entry() {
+/// A log whose second leadership term begins with a PAD up to the end of the log's first term, the
+/// PAD's position, and the log's end behind the term's first entry.
+fn log_with_padded_term() -> (SimDisk, Position, Position) {
     let disk = disk(10);
     let mut node = start(&disk, SyncMode::Data);
     assert!(node.begin_leadership_term());
@@ -325,9 +326,14 @@ fn a_leadership_term_that_begins_with_a_pad_begins_at_the_pad_and_counts_only_wi
         node.wait();
     }
     assert!(node.begin_leadership_term());
-    let end = TERM_LENGTH as Position + 96;
-    assert_eq!(node.append_position(), end);
     node.drain();
+    (disk, pad, node.append_position())
+}
+
+#[test]
+fn a_leadership_term_that_begins_with_a_pad_begins_at_the_pad_and_counts_only_with_its_entry() {
+    let (disk, pad, end) = log_with_padded_term();
+    assert_eq!(end, TERM_LENGTH as Position + 96);
     let (_, recovered) = recover_log(&mut disk.clone(), 0).unwrap();
     assert_eq!((recovered.end, recovered.last_term), (end, 2));
     assert_eq!(terms(&recovered), [(1, 0), (2, pad)]);
@@ -337,6 +343,41 @@ fn a_leadership_term_that_begins_with_a_pad_begins_at_the_pad_and_counts_only_wi
     assert!(marks::take().contains(Mark::RecoveryOfLonePad));
     assert_eq!((recovered.end, recovered.last_term), (pad, 1));
     assert_eq!(terms(&recovered), [(1, 0)]);
+}
+
+#[test]
+fn a_process_that_ended_between_a_pad_and_the_entry_behind_it_has_lost_nothing() {
+    let (disk, pad, _) = log_with_padded_term();
+    assert!(disk.overwrite("0-0.rec", TERM_LENGTH, &[0; 96]));
+    let boot = disk.clone().boot_id();
+    // The host is the same one or another, and the mark covers the PAD or not yet.
+    for boot_id in [boot, Some(u128::MAX)] {
+        for position in [pad, TERM_LENGTH as Position] {
+            let mark = AckRecord {
+                position,
+                term: 2,
+                boot_id,
+                ..AckRecord::default()
+            };
+            let (_, recovered) = recover_with(&mut disk.fork(), &mark).unwrap();
+            assert_eq!((recovered.end, recovered.lost), (pad, None), "{mark:?}");
+            assert_eq!(recovered.stale_end, pad);
+        }
+    }
+    // What may have been acknowledged behind it is another matter, and so is a PAD that rots.
+    let marked = |position| AckRecord {
+        position,
+        term: 2,
+        boot_id: boot,
+        ..AckRecord::default()
+    };
+    let position = TERM_LENGTH as Position + 32;
+    let (_, recovered) = recover_with(&mut disk.fork(), &marked(position)).unwrap();
+    assert_eq!(recovered.lost, Some(LostAcks { position, term: 2 }));
+    assert!(disk.flip_bit("0-0.rec", pad as usize + 3, 1));
+    let position = TERM_LENGTH as Position;
+    let (_, recovered) = recover_with(&mut disk.fork(), &marked(position)).unwrap();
+    assert!(recovered.lost.is_some_and(|lost| lost.position == position));
 }
 
 #[test]

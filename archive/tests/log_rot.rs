@@ -12,7 +12,7 @@ use lockstep_archive::directory::Directory;
 use lockstep_archive::disk::{Disk, DiskError};
 use lockstep_archive::node_state::{NODE_STATE_FILE, NodeState};
 use lockstep_archive::recorder::SyncMode;
-use lockstep_archive::recovery::{Acknowledged, FrameMeaning, recover};
+use lockstep_archive::recovery::{Acknowledged, FrameMeaning, RecoveredLog, recover};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{self, Mark};
@@ -56,6 +56,9 @@ fn killed_with_a_stale_mark(seed: u64, fresh: usize) -> (SimDisk, Position, Posi
     disk.kill(seed);
     (disk, marked, acknowledged)
 }
+
+/// Bytes of an entry of [`killed_with_a_stale_mark`] in the log.
+const ENTRY_LENGTH: Position = 736;
 
 /// What was acknowledged is in the log, or the member knows that it is not.
 fn covers(node: &RecordedLog, acknowledged: Position) -> bool {
@@ -368,8 +371,16 @@ fn what_a_frame_above_the_damage_calls_committed_is_no_torn_tail_even_after_a_po
         is_mark_lost: false,
         term_max: 1,
     };
-    // No more than was committed, whatever else lies there.
-    for committed in [0, acknowledged - 320, acknowledged] {
+    // No more than was committed, whatever else lies there, and no more than its leader had.
+    let (last, before) = (acknowledged - ENTRY_LENGTH, acknowledged - 2 * ENTRY_LENGTH);
+    for (committed, expected) in [
+        (0, None),
+        (-1, None),
+        (before, Some((1, before))),
+        (last, Some((1, last))),
+        (acknowledged, Some((1, last))),
+        (Position::MAX, Some((1, last))),
+    ] {
         let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
         let saying = |frame: &[u8]| FrameMeaning {
             leader_commit: committed,
@@ -379,8 +390,81 @@ fn what_a_frame_above_the_damage_calls_committed_is_no_torn_tail_even_after_a_po
         let mut disk = disk.fork();
         let found = recover(&mut disk, &mut log, &known, &catalog(), saying).unwrap();
         assert_eq!(found.end, marked);
-        let expected = (committed > 0).then_some((1, committed));
         let lost = found.lost.map(|lost| (lost.term, lost.position));
         assert_eq!(lost, expected);
+    }
+}
+
+/// A start by a member whose leader says, in every frame, that so much was `committed`; `None`
+/// where the process ends in it.
+fn start_of_committed(disk: &SimDisk, committed: Position) -> Option<RecoveredLog> {
+    let mut disk = disk.clone();
+    let mut directory = Directory::open_or_create(&mut disk, &catalog()).ok()?;
+    let known = Acknowledged {
+        mark: directory.ack_mark.record(),
+        is_mark_lost: directory.lost.ack_mark,
+        term_max: 1,
+    };
+    let saying = |frame: &[u8]| FrameMeaning {
+        leader_commit: committed,
+        ..meaning_of(frame)
+    };
+    let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
+    let found = recover(&mut disk, &mut log, &known, &catalog(), saying).ok()?;
+    found
+        .raise_mark(&mut disk, &mut directory.ack_mark, false)
+        .ok()?;
+    Some(found)
+}
+
+#[test]
+fn a_torn_tail_that_proves_a_loss_is_cut_and_no_later_start_in_that_run_finds_more() {
+    let (disk, marked, acknowledged) = killed_with_a_stale_mark(1, 3);
+    assert!(disk.flip_bit("0-0.rec", marked as usize + 100, 2));
+    disk.crash(1);
+    disk.restart();
+    let committed = acknowledged - ENTRY_LENGTH;
+    for step in 0..12 {
+        let disk = disk.fork();
+        disk.kill_at_cold_operation(disk.cold_operations() + step);
+        let _ = start_of_committed(&disk, committed);
+        disk.restart();
+        for _ in 0..2 {
+            let found = start_of_committed(&disk, committed).expect("a start to its end");
+            let lost = found.lost.map(|lost| (lost.term, lost.position));
+            assert_eq!(
+                (found.end, lost),
+                (marked, Some((1, committed))),
+                "step {step}"
+            );
+            assert_eq!(found.stale_end, marked, "step {step}");
+        }
+    }
+}
+
+#[test]
+fn what_a_torn_tail_proves_to_be_committed_is_of_the_term_that_it_has_there() {
+    let disk = SimDisk::new(SimDiskConfig::default());
+    let mut node = start(&disk).unwrap();
+    assert!(node.begin_leadership_term());
+    node.drain();
+    let end = node.append_position();
+    for _ in 0..2 {
+        assert!(node.append(REQUEST, 700, 0x5A));
+    }
+    assert!(node.begin_leadership_term());
+    let second = node.append_position();
+    for _ in 0..3 {
+        assert!(node.append(REQUEST, 700, 0xA5));
+    }
+    node.drain();
+    // As if one write had been torn, with all of this in it.
+    assert!(disk.flip_bit("0-0.rec", end as usize + 100, 2));
+    disk.crash(1);
+    disk.restart();
+    for (committed, term) in [(end + ENTRY_LENGTH, 0), (second + ENTRY_LENGTH, 2)] {
+        let found = start_of_committed(&disk.fork(), committed).expect("a start to its end");
+        let lost = found.lost.expect("a loss");
+        assert_eq!((lost.position, lost.term), (committed, term.max(1)));
     }
 }

@@ -263,6 +263,8 @@ marks! {
     RecoveryFinishesCut,
     /// A log ends in a torn write, which nobody acknowledged.
     RecoveryCutsTornTail,
+    /// A torn tail in which a leader says what was committed is cut once the mark says so.
+    RecoveryCutsEvidence,
     /// A start finds that something acknowledged is missing.
     RecoveryFindsLoss,
     /// A start finds a loss that an earlier start has found, and that is not repaired.

@@ -152,9 +152,8 @@ impl RecordedLog {
             Err(other) => panic!("{other}"),
         };
         let end = recovered.end;
-        let boot_id = disk.boot_id();
-        let raised = recovered.raised_mark(&mark, boot_id, sync == SyncMode::None);
-        directory.ack_mark.write(&mut disk, raised)?;
+        let is_unsynced = sync == SyncMode::None;
+        recovered.raise_mark(&mut disk, &mut directory.ack_mark, is_unsynced)?;
         model.truncate(end as usize);
         let config = RecorderConfig {
             geometry: geometry(),

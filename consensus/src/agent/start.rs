@@ -82,27 +82,21 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What its disk said, where that is why.
-    #[must_use]
-    pub const fn disk_error(&self) -> Option<&DiskError> {
-        match self {
-            Self::Disk(error)
-            | Self::Directory(DirectoryError::Disk(error))
-            | Self::Recovery(RecoveryError::Disk(error)) => Some(error),
-            _ => None,
-        }
-    }
-
     /// What to do about a call that failed on a file, whose error says only which and why; empty
     /// for errors that say it themselves.
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
-        match self.disk_error() {
-            Some(DiskError::Io { .. } | DiskError::Missing { .. }) => {
-                "; keep the directory as it is, see that this user may read and write each file \
-                 in it, and look at the device's health (kernel log)"
-            }
-            Some(DiskError::Full { .. } | DiskError::Crashed) | None => "",
+        match self {
+            Self::Disk(error)
+            | Self::Directory(DirectoryError::Disk(error))
+            | Self::Recovery(RecoveryError::Disk(error)) => match error {
+                DiskError::Io { .. } | DiskError::Missing { .. } => {
+                    "; keep the directory as it is, see that this user may read and write each \
+                     file in it, and look at the device's health (kernel log)"
+                }
+                DiskError::Full { .. } | DiskError::Crashed => "",
+            },
+            _ => "",
         }
     }
 }
@@ -266,8 +260,7 @@ fn open_store<D: Disk>(
     let birth = Birth::open(&mut disk, cluster, node, forfeit, randomness)?;
     // What may have been acknowledged is known for good before anything is said.
     let is_unsynced = node.sync == SyncMode::None;
-    let raised = recovered.raised_mark(&directory.ack_mark.record(), boot_id, is_unsynced);
-    directory.ack_mark.write(&mut disk, raised)?;
+    recovered.raise_mark(&mut disk, &mut directory.ack_mark, is_unsynced)?;
     let incarnation = directory.node_state.begin_incarnation(&mut disk)?;
     let log_time = last_log_time(&mut disk, &recovered)?;
     let found = Recovered {
@@ -277,7 +270,11 @@ fn open_store<D: Disk>(
         terms: term_bases(&recovered),
         durable: recovered.end,
         lost: recovered.lost,
-        commit_floor: commit_floor(&recovered, raised.commit, birth.notes.forfeit),
+        commit_floor: commit_floor(
+            &recovered,
+            directory.ack_mark.record().commit,
+            birth.notes.forfeit,
+        ),
     };
     let life = (incarnation, found_in(&found));
     let membership = birth.membership(cluster, node, life, randomness)?;

@@ -2,6 +2,7 @@
 
 use lockstep_archive::directory::DirectoryError;
 use lockstep_archive::disk::DiskError;
+use lockstep_archive::recovery::RecoveryError;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -532,7 +533,13 @@ fn is_damage(error: &StartError) -> bool {
 }
 
 fn is_crash(error: &StartError) -> bool {
-    error.disk_error() == Some(&DiskError::Crashed)
+    let crashed = DiskError::Crashed;
+    match error {
+        StartError::Disk(error)
+        | StartError::Directory(DirectoryError::Disk(error))
+        | StartError::Recovery(RecoveryError::Disk(error)) => *error == crashed,
+        _ => false,
+    }
 }
 
 fn is_full(error: &StartError, member: &TankMember) -> bool {

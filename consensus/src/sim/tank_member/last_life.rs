@@ -8,6 +8,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::{Crash, TankMember, TankNode};
+use crate::consensus_module::ConsensusModule;
 use crate::sim::{Broken, Rule};
 
 /// So old is the oldest acknowledgement, on a sound disk, that the mark may lack: its age, and as
@@ -62,6 +63,16 @@ impl MarkPromise {
     }
 }
 
+/// Durable end of the log as a start finds it. A PAD whose NewLeadershipTerm entry is not durable
+/// is no part of a log (`log.md` 2.4), and nothing of it was acknowledged (W2).
+fn durable_end(durable: Position, module: &ConsensusModule) -> Position {
+    let first = module
+        .terms()
+        .iter()
+        .find(|term| term.term > module.log_term());
+    first.map_or(durable, |next| durable.min(next.base))
+}
+
 /// What a process left behind.
 #[derive(Clone, Copy, Debug)]
 pub struct LastLife {
@@ -79,11 +90,11 @@ impl LastLife {
     /// Of a process that ends now by `crash`.
     #[must_use]
     pub fn of(node: &TankNode, crash: Crash, promise: &MarkPromise) -> Self {
-        let store = &node.parts().store;
-        let is_damaged = node.parts().module.is_damaged();
+        let (store, module) = (&node.parts().store, &node.parts().module);
+        let is_damaged = module.is_damaged();
         Self {
             crash,
-            durable: store.durable(),
+            durable: durable_end(store.durable(), module),
             append: store.append(),
             is_truncating: store.is_truncating(),
             is_excused: is_damaged || node.fault().is_some(),

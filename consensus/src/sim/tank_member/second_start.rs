@@ -52,24 +52,6 @@ impl Findings {
     }
 }
 
-impl Findings {
-    /// Whether it is what the start before found. Of what was lost a second start may take more
-    /// for lost, and of a later term, never less: it cannot know that nothing was acknowledged
-    /// after the first one, which leaves what lies above the damage where it is.
-    fn is_as(&self, before: &Self) -> bool {
-        let same = Self {
-            lost: before.lost,
-            ..self.clone()
-        };
-        let is_covered = match (before.lost, self.lost) {
-            (None, None) => true,
-            (Some(first), Some(lost)) => lost.union(first) == lost,
-            _ => false,
-        };
-        same == *before && is_covered
-    }
-}
-
 impl TankMember {
     /// The disk as it is, in one of so many starts, for [`check_second_start`].
     ///
@@ -99,7 +81,7 @@ impl TankMember {
         let again = self.start_on(fork, random.fork());
         let found = again.map(|node| Findings::of(&node, fork));
         let expected = Findings::of(node, &self.disk);
-        if found.as_ref().is_ok_and(|found| found.is_as(&expected)) {
+        if found.as_ref().is_ok_and(|found| *found == expected) {
             return Ok(());
         }
         Err(Rule::Idempotence.broken(format!(
