@@ -38,10 +38,11 @@ struct ScenarioText {
     writes_seen_late: bool,
     first_start_ns: Nanos,
     may_lose_all: bool,
-    watched_long: bool,
     fault_phase_ns: Nanos,
-    network: NetworkText,
-    load: LoadText,
+    #[serde(with = "NetworkText")]
+    network: LinkProfile,
+    #[serde(with = "LoadText")]
+    load: Load,
     #[serde(default)]
     fault: Vec<FaultText>,
 }
@@ -53,8 +54,9 @@ enum ResponsesText {
     Direct,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// How a [`LinkProfile`] is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "LinkProfile", deny_unknown_fields)]
 struct NetworkText {
     delay_ns: Nanos,
     jitter_ns: Nanos,
@@ -65,8 +67,9 @@ struct NetworkText {
     corrupt: f64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// How a [`Load`] is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Load", deny_unknown_fields)]
 struct LoadText {
     clients: u64,
     requests: i64,
@@ -119,60 +122,15 @@ pub fn to_text(setup: &TankSetup, breaks: &str) -> Result<String, String> {
         writes_seen_late: setup.is_seen_late,
         first_start_ns: setup.first_start_ns,
         may_lose_all: setup.may_lose_all,
-        watched_long: setup.is_watched_long,
         fault_phase_ns: setup.fault_phase_ns,
-        network: network_text(&setup.network),
-        load: load_text(&setup.load),
+        network: setup.network,
+        load: setup.load,
         fault: faults.collect(),
     };
     let body = toml::to_string(&text).map_err(|error| error.to_string())?;
     Ok(format!(
         "# A run of the node tank. Repeat with: lockstep sim --scenario FILE\n{body}"
     ))
-}
-
-const fn network_text(network: &LinkProfile) -> NetworkText {
-    let LinkProfile {
-        delay_ns,
-        jitter_ns,
-        loss,
-        duplicate,
-        late_ns,
-        reorder,
-        corrupt,
-    } = *network;
-    NetworkText {
-        delay_ns,
-        jitter_ns,
-        loss,
-        duplicate,
-        late_ns,
-        reorder,
-        corrupt,
-    }
-}
-
-const fn load_text(load: &Load) -> LoadText {
-    let Load {
-        clients,
-        requests,
-        window,
-        padded,
-        pause_ns,
-        wave_ns,
-        restarts,
-        may_expire,
-    } = *load;
-    LoadText {
-        clients,
-        requests,
-        window,
-        padded,
-        pause_ns,
-        wave_ns,
-        restarts,
-        may_expire,
-    }
 }
 
 /// Reads a scenario file.
@@ -216,9 +174,8 @@ pub fn from_text(text: &str) -> Result<TankSetup, String> {
         is_seen_late: text.writes_seen_late,
         first_start_ns: text.first_start_ns,
         may_lose_all: text.may_lose_all,
-        is_watched_long: text.watched_long,
-        network: network(&text.network),
-        load: load(&text.load),
+        network: text.network,
+        load: text.load,
         fault_phase_ns: text.fault_phase_ns,
         faults: faults?,
     };
@@ -249,50 +206,6 @@ fn decision(fault: &FaultText) -> Result<Decision, String> {
         target,
         draw: fault.draw,
     })
-}
-
-const fn network(text: &NetworkText) -> LinkProfile {
-    let NetworkText {
-        delay_ns,
-        jitter_ns,
-        loss,
-        duplicate,
-        late_ns,
-        reorder,
-        corrupt,
-    } = *text;
-    LinkProfile {
-        delay_ns,
-        jitter_ns,
-        loss,
-        duplicate,
-        late_ns,
-        reorder,
-        corrupt,
-    }
-}
-
-const fn load(text: &LoadText) -> Load {
-    let LoadText {
-        clients,
-        requests,
-        window,
-        padded,
-        pause_ns,
-        wave_ns,
-        restarts,
-        may_expire,
-    } = *text;
-    Load {
-        clients,
-        requests,
-        window,
-        padded,
-        pause_ns,
-        wave_ns,
-        restarts,
-        may_expire,
-    }
 }
 
 #[cfg(test)]
