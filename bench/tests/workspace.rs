@@ -6,31 +6,7 @@ mod sources;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sources::{CRATES, Source, assert_none, pages, root, rust};
-
-/// The crates from the bottom up, each with those it may use besides itself.
-const DIRECTION: [(&str, &[&str]); 7] = [
-    ("transport", &[]),
-    ("archive", &["transport"]),
-    ("client", &["transport"]),
-    ("service", &["transport"]),
-    ("consensus", &["transport", "archive", "client", "service"]),
-    (
-        "bench",
-        &["transport", "archive", "client", "service", "consensus"],
-    ),
-    (
-        "cli",
-        &[
-            "transport",
-            "archive",
-            "client",
-            "service",
-            "consensus",
-            "bench",
-        ],
-    ),
-];
+use sources::{CRATES, DIRECTION, Source, assert_none, pages, root, rust};
 
 const FILE_LINES_MAX: usize = 600;
 const TEST_MODULE_LINES_MAX: usize = 200;

@@ -14,9 +14,9 @@ use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ClientConfig;
 use lockstep_client::identity::ClientIdentity;
 use lockstep_client::notice::ClientNotice;
-use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
-use lockstep_transport::port_trouble::{PortTrouble, PortTroubles, TroubleKind};
-use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+use lockstep_transport::port_trouble::{PortTroubles, TroubleKind};
+use lockstep_transport::sim::TroubledPort;
+use lockstep_transport::time::{MILLISECOND, SECOND};
 
 use support::fake_cluster::{FakeCluster, member_address};
 use support::network::{Network, NetworkPort};
@@ -35,37 +35,10 @@ fn address() -> SocketAddr {
     ([127, 0, 0, 1], 100).into()
 }
 
-/// A port that says what its operating system would.
-struct TroubledPort {
-    port: NetworkPort,
-    troubles: Rc<RefCell<PortTroubles>>,
-}
-
-impl DatagramPort for TroubledPort {
-    fn local_address(&self) -> SocketAddr {
-        self.port.local_address()
-    }
-
-    fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> Option<Received> {
-        self.port.receive(now, buffer)
-    }
-
-    fn send(&mut self, now: Nanos, to: SocketAddr, datagram: &[u8]) -> SendOutcome {
-        self.port.send(now, to, datagram)
-    }
-
-    fn take_trouble(&mut self) -> Option<PortTrouble> {
-        self.troubles.borrow_mut().take()
-    }
-}
-
 #[test]
 fn what_a_port_could_not_do_is_told_with_its_kind_number_and_peer() {
     let troubles = Rc::new(RefCell::new(PortTroubles::default()));
-    let port = TroubledPort {
-        port: Network::new(1).port(address()),
-        troubles: Rc::clone(&troubles),
-    };
+    let port = TroubledPort::new(Network::new(1).port(address()), Rc::clone(&troubles));
     let mut client = ClusterClient::new(config(), port, ClientIdentity::of_seed(1)).unwrap();
     let cases = [
         (TroubleKind::SendRefused, ClientNotice::SendRefused),

@@ -24,7 +24,7 @@ fn served() -> Cluster {
 /// A client asks, and is handed the answer to that and to nothing else.
 #[track_caller]
 fn ask(cluster: &mut Cluster, client: usize, payload: &str) {
-    let (_, answer) = cluster.ask(client, payload.as_bytes());
+    let answer = cluster.ask(client, payload.as_bytes());
     assert_eq!(answer, payload.as_bytes());
 }
 
@@ -60,7 +60,7 @@ fn a_delayed_request_of_the_old_process_takes_no_number_of_the_new_one() {
     cluster.offer(new, b"of the new process");
     cluster.run(SECOND);
     ask(&mut cluster, new, "last");
-    cluster.expect_answers(new, &[b"of the new process", b"last"]);
+    cluster.expect_answers(new, &[(2, b"of the new process"), (3, b"last")]);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_delayed_request_of_the_old_process_takes_no_number_after_a_failover() {
     cluster.run(late + 50 * MICROSECOND - cluster.now);
     assert_eq!(cluster.offer(new, b"of the new process"), 2);
     cluster.run(SECOND);
-    cluster.expect_answers(new, &[b"of the new process"]);
+    cluster.expect_answers(new, &[(2, b"of the new process")]);
 }
 
 #[test]
@@ -218,11 +218,11 @@ fn a_new_process_gets_the_answers_that_the_old_one_took_after_its_resume_point()
     cluster.kill_client(0);
     let new = continue_at_another_address(&mut cluster, point);
     cluster.run(SECOND);
-    cluster.expect_answers(new, &[b"two", b"three"]);
+    cluster.expect_answers(new, &[(2, b"two"), (3, b"three")]);
     // The next leader starts from what the new process has, too.
     let another = cluster.join(|config| config.resume = point);
     cluster.member(0).kill();
     cluster.run_until(10 * SECOND, |cluster| cluster.answers(another).len() == 2);
-    cluster.expect_answers(another, &[b"two", b"three"]);
+    cluster.expect_answers(another, &[(2, b"two"), (3, b"three")]);
     ask(&mut cluster, another, "four");
 }

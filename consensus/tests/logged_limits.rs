@@ -13,7 +13,7 @@ fn used() -> SimCluster<Echo> {
     let mut cluster = Scenario::echo().led_by(0);
     cluster.offer(0, b"hello");
     cluster.run(100 * MILLISECOND);
-    cluster.expect_answers(0, &[b"hello"]);
+    cluster.expect_answers(0, &[(1, b"hello")]);
     cluster.everybody().kill();
     cluster
 }
@@ -75,7 +75,7 @@ fn a_start_with_other_limits_is_refused_and_names_both_values_and_the_remedy() {
     cluster.run(6 * SECOND);
     cluster.offer(0, b"again");
     cluster.run(SECOND);
-    cluster.expect_answers(0, &[b"hello", b"again"]);
+    cluster.expect_answers(0, &[(1, b"hello"), (2, b"again")]);
 }
 
 #[test]

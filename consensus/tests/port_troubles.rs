@@ -1,7 +1,6 @@
 //! What the operating system refuses a node at one of its ports is counted and told by its cause.
 #![cfg(feature = "sim")]
 
-use core::net::SocketAddr;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -13,42 +12,20 @@ use lockstep_consensus::counters::Counters;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::boot::{address, disk, three_members};
 use lockstep_service::samples::echo::Echo;
-use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
-use lockstep_transport::port_trouble::{PortTrouble, PortTroubles, TroubleKind};
+use lockstep_transport::port_trouble::{PortTroubles, TroubleKind};
 use lockstep_transport::prng::Prng;
-use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
-use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
+use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort, TroubledPort};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND};
 use lockstep_transport::trace::Tracer;
 
 /// What a port's operating system says, told by the test.
 type Troubles = Rc<RefCell<PortTroubles>>;
 
 /// A port of the simulated network with troubles.
-struct TroubledPort {
-    port: SimPort,
-    troubles: Troubles,
-}
-
-impl DatagramPort for TroubledPort {
-    fn local_address(&self) -> SocketAddr {
-        self.port.local_address()
-    }
-
-    fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> Option<Received> {
-        self.port.receive(now, buffer)
-    }
-
-    fn send(&mut self, now: Nanos, to: SocketAddr, datagram: &[u8]) -> SendOutcome {
-        self.port.send(now, to, datagram)
-    }
-
-    fn take_trouble(&mut self) -> Option<PortTrouble> {
-        self.troubles.borrow_mut().take()
-    }
-}
+type Port = TroubledPort<SimPort>;
 
 /// One of three members, with the troubles of its member port and of its ingress port.
-fn node() -> (ClusterNode<SimDisk, TroubledPort, Echo>, [Troubles; 2]) {
+fn node() -> (ClusterNode<SimDisk, Port, Echo>, [Troubles; 2]) {
     let cluster = three_members();
     let config = NodeConfig {
         insecure: true,
@@ -57,9 +34,8 @@ fn node() -> (ClusterNode<SimDisk, TroubledPort, Echo>, [Troubles; 2]) {
     };
     let network = SimNetwork::new(1, LinkProfile::default());
     let troubles = [Troubles::default(), Troubles::default()];
-    let port = |address, troubles: &Troubles| TroubledPort {
-        port: network.port(address),
-        troubles: Rc::clone(troubles),
+    let port = |address, troubles: &Troubles| {
+        TroubledPort::new(network.port(address), Rc::clone(troubles))
     };
     let parts = StartParts {
         disk: disk(1, 60 * MICROSECOND, config.disk_budget_bytes),
@@ -94,23 +70,21 @@ fn each_trouble_of_either_port_is_counted_and_told_once_with_its_number() {
         let sending = (TroubleKind::SendRefused, refused);
         for (errno, (trouble, expected)) in (101..).zip(core::iter::once(sending).chain(cases)) {
             let peer = Some(address(2, 2)).filter(|_| trouble == TroubleKind::SendRefused);
-            for _ in 0..3 {
-                troubles.borrow_mut().note(trouble, errno, peer);
-            }
-            let before = node.parts().notices.count(expected);
-            // Longer than the node looks around by itself.
-            now += 100 * MILLISECOND;
-            node.do_work(now);
-            let after = node.parts().notices.count(expected);
-            assert_eq!(after, before + 3, "{trouble:?}");
-            let mut told = core::iter::from_fn(|| node.take_notice());
-            if let Some(told) = told.find(|notice| notice.kind == expected) {
-                assert_eq!(
-                    (told.detail.source, told.detail.values[0]),
-                    (peer, errno.into())
-                );
-            } else {
-                assert!(before > 0, "{expected:?} is not told");
+            for expected_told in [Some((peer, i64::from(errno), 2)), None] {
+                for _ in 0..3 {
+                    troubles.borrow_mut().note(trouble, errno, peer);
+                }
+                let before = node.parts().notices.count(expected);
+                // Longer than the node looks around by itself.
+                now += 100 * MILLISECOND;
+                node.do_work(now);
+                let after = node.parts().notices.count(expected);
+                assert_eq!(after, before + 3, "{trouble:?}");
+                let told = core::iter::from_fn(|| node.take_notice())
+                    .filter(|notice| notice.kind == expected)
+                    .map(|told| (told.detail.source, told.detail.values[0], told.suppressed));
+                let told: Vec<_> = told.collect();
+                assert_eq!(told, Vec::from_iter(expected_told), "{expected:?}");
             }
         }
     }

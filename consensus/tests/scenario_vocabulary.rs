@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use lockstep_consensus::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
-use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster, StartEnd};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::echo::Echo;
@@ -87,8 +87,8 @@ fn a_vain_expectation_says_what_it_found_how_everybody_is_and_what_was_done() {
     expect_words(&["should refuse with \"x\", found None"], || {
         cluster.member(2).expect_refused("x");
     });
-    expect_words(&["client 0 should have [\"a\"], found ["], || {
-        cluster.expect_answers(0, &[b"a"]);
+    expect_words(&["client 0 should have [(1, \"a\")], found ["], || {
+        cluster.expect_answers(0, &[(1, b"a")]);
     });
 }
 
@@ -118,6 +118,46 @@ fn logs_that_are_not_equal_or_not_kept_are_found() {
     let committed = cluster.committed();
     expect_words(&["member 2 should have kept "], || {
         cluster.member(2).expect_kept(committed);
+    });
+    cluster.members(&[0, 1]).kill();
+    expect_words(&["of two members at least, found [2] up"], || {
+        cluster.expect_equal_logs();
+    });
+}
+
+/// Answers each message so often.
+struct Often(usize);
+
+impl ClusteredService for Often {
+    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, bytes: &[u8]) {
+        for _ in 0..self.0 {
+            cluster.respond(from, bytes).expect("a short answer");
+        }
+    }
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn answers_that_are_missing_doubled_or_to_another_request_are_found() {
+    let mut cluster = Scenario::of(|_| Often(2)).led_by(0);
+    let part = "requests [1, 2] should be answered once each, found [1, 1";
+    expect_words(&[part], || cluster.answer(2));
+    let mut cluster = Scenario::of(|_| Often(0)).led_by(0);
+    let part = "requests [1] should be answered once each, found []";
+    expect_words(&[part], || cluster.answer(1));
+    let part = "it should be so within 10000 ms";
+    expect_words(&[part], || drop(cluster.ask(0, b"two")));
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.offer(0, b"one");
+    let part = "client 0 should be answered to request 2, found \"one\" to 1";
+    expect_words(&[part], || drop(cluster.ask(0, b"two")));
+    cluster.run(SECOND);
+    cluster.expect_answers(0, &[(1, b"one"), (2, b"two")]);
+    expect_words(&["client 0 should have [(2, \"one\")"], || {
+        cluster.expect_answers(0, &[(2, b"one"), (3, b"two")]);
     });
 }
 
@@ -240,4 +280,76 @@ fn a_commit_that_is_on_no_majoritys_disks_is_seen() {
     cluster.disk(2).wipe();
     let parts = ["C1 durable quorum: ", "of 3 members only [0] hold "];
     expect_words(&parts, || cluster.answer(3));
+}
+
+#[test]
+fn what_is_done_to_members_that_are_down_is_refused_of_one_that_is_up() {
+    let mut cluster = Scenario::echo().led_by(0);
+    let state = cluster.old_state(1);
+    let mut refused = |name: &str, verb: &dyn Fn(&mut SimCluster<Echo>)| {
+        let part = format!("member 1 {name}, and has to be down for that");
+        expect_words(&[&part], || verb(&mut cluster));
+    };
+    refused("starts", &|cluster| {
+        cluster.member(1).start();
+    });
+    refused("is to start", &|cluster| {
+        drop(cluster.member(1).try_start())
+    });
+    refused("starts and ends in operation 3: Kill", &|cluster| {
+        cluster.member(1).start_in_vain(StartEnd::Kill, 3);
+    });
+    refused("has its directory emptied", &|cluster| {
+        cluster.member(1).wipe();
+    });
+    refused("has its directory copied", &|cluster| {
+        cluster.member(1).copy_onto_itself();
+    });
+    refused("has an old state put back", &|cluster| {
+        cluster.member(1).put_back(&state);
+    });
+    refused("has an old state put back", &|cluster| cluster.swap(1, 2));
+    refused("loses ack-mark.dat", &|cluster| {
+        cluster.member(1).lose("ack-mark.dat");
+    });
+    refused("loses the segment of its log at 0", &|cluster| {
+        cluster.member(1).lose_segment(0);
+    });
+    // None of it was done.
+    cluster.answer(3);
+    cluster.run(SECOND);
+    cluster.everybody().expect_up();
+    cluster.expect_equal_logs();
+}
+
+#[test]
+fn a_member_that_is_told_to_stop_takes_the_time_that_its_disk_takes() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(3);
+    cluster.offer(0, b"under way");
+    cluster.run(MILLISECOND);
+    cluster.member(1).stall_disk(20 * MILLISECOND);
+    cluster.offer(0, b"stalled");
+    cluster.run(MILLISECOND);
+    let begun = cluster.now;
+    cluster.member(1).stop();
+    let took = cluster.now - begun;
+    assert!((18..22).contains(&(took / MILLISECOND)), "{took} ns");
+    // The others have gone on.
+    assert_eq!(cluster.answers(0).last(), Some(&b"stalled".as_slice()));
+    expect_words(&["member 1 should be up, to be stopped"], || {
+        cluster.member(1).stop();
+    });
+    cluster.member(2).pause(SECOND);
+    expect_words(&["member 2 should have stopped, found Ok(Waiting)"], || {
+        cluster.member(2).stop();
+    });
+}
+
+#[test]
+fn a_process_that_was_paused_and_killed_is_followed_by_one_that_is_not() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.member(1).pause(60 * SECOND).restart();
+    cluster.member(2).kill();
+    cluster.answer(3);
 }

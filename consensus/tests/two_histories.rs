@@ -131,7 +131,7 @@ fn a_member_of_another_history_neither_joins_acknowledges_nor_cuts_and_both_side
     let client = cluster.connect(|_| {});
     cluster.offer(client, b"more");
     cluster.run(SECOND);
-    cluster.expect_answers(client, &[b"more"]);
+    cluster.expect_answers(client, &[(1, b"more")]);
     let module = &cluster.node(2).parts().module;
     assert!(!module.is_placing() && module.commit() == 0);
     let module = &cluster.node(leader).parts().module;
@@ -254,7 +254,7 @@ fn a_member_whose_log_parts_after_it_joined_is_excluded_and_says_why_and_what_to
     let client = cluster.connect(|_| {});
     cluster.offer(client, b"more");
     cluster.run(SECOND);
-    cluster.expect_answers(client, &[b"more"]);
+    cluster.expect_answers(client, &[(1, b"more")]);
     assert_eq!(cluster.durable(2), stood);
     assert!(log(&cluster, 2) == before, "its log was changed");
     let module = &cluster.node(0).parts().module;

@@ -61,9 +61,9 @@ struct Entry {
     body: Body,
 }
 
-/// What the deterministic service emits for request `id`: 0 to 4 messages of any length.
-fn effects_of(id: u64) -> Vec<Vec<u8>> {
-    let seed = mix(id.wrapping_mul(977) + 6);
+/// What the deterministic service of a run emits for request `id`: 0 to 4 messages of any length.
+fn effects_of(run: u64, id: u64) -> Vec<Vec<u8>> {
+    let seed = mix(mix(run) ^ id);
     let length = |ordinal: u64| (mix(seed ^ ordinal) % 129) as usize;
     (0..seed % 5)
         .map(|ordinal| vec![(id + ordinal) as u8; length(ordinal)])
@@ -72,14 +72,17 @@ fn effects_of(id: u64) -> Vec<Vec<u8>> {
 
 /// One node's service side: a function of the applied log.
 struct Service {
+    /// The seed of the run, which decides what it answers.
+    run: u64,
     outbox: Outbox,
     applied: usize,
     names: Vec<EffectName>,
 }
 
 impl Service {
-    fn new() -> Self {
+    fn new(run: u64) -> Self {
         Self {
+            run,
             outbox: Outbox::new(LIMITS),
             applied: 0,
             names: Vec::new(),
@@ -93,7 +96,7 @@ impl Service {
                 Body::NewLeadershipTerm => {}
                 Body::Request(id) => {
                     self.outbox.begin(cause);
-                    for message in effects_of(*id) {
+                    for message in effects_of(self.run, *id) {
                         self.outbox
                             .emit(cause, SESSION, &message)
                             .expect("within the limits");
@@ -129,6 +132,7 @@ impl Service {
 }
 
 struct Model {
+    seed: u64,
     random: Random,
     planted: Planted,
     logs: [Vec<Entry>; NODES],
@@ -147,12 +151,13 @@ struct Model {
 impl Model {
     fn new(seed: u64, planted: Planted) -> Self {
         let mut model = Self {
+            seed,
             random: Random(SplitMix64(mix(seed))),
             planted,
             logs: Default::default(),
             acked: [0; NODES],
             commit: [0; NODES],
-            services: std::array::from_fn(|_| Service::new()),
+            services: std::array::from_fn(|_| Service::new(seed)),
             committed: 0,
             leadership_term: 0,
             leader: 0,
@@ -252,7 +257,7 @@ impl Model {
     }
 
     fn restart(&mut self, node: usize) {
-        self.services[node] = Service::new();
+        self.services[node] = Service::new(self.seed);
         self.services[node].apply(&self.logs[node], self.commit[node]);
         if node == self.leader {
             self.elect();
@@ -328,11 +333,13 @@ impl Model {
         let mut expected = Vec::new();
         for (at, entry) in log.iter().enumerate() {
             if let Body::Request(id) = entry.body {
-                expected.extend((0..effects_of(id).len()).map(|ordinal| EffectName {
-                    cause: at as i64 * ENTRY_LENGTH,
-                    service: 0,
-                    ordinal: ordinal as u32,
-                }));
+                expected.extend(
+                    (0..effects_of(self.seed, id).len()).map(|ordinal| EffectName {
+                        cause: at as i64 * ENTRY_LENGTH,
+                        service: 0,
+                        ordinal: ordinal as u32,
+                    }),
+                );
             }
         }
         assert_eq!(service.names, expected);

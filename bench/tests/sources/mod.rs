@@ -5,16 +5,40 @@ pub mod words;
 
 use std::path::{Path, PathBuf};
 
-/// The crates of the workspace, from the bottom up.
-pub const CRATES: [&str; 7] = [
-    "transport",
-    "archive",
-    "client",
-    "service",
-    "consensus",
-    "bench",
-    "cli",
+/// The crates from the bottom up, each with those it may use besides itself.
+pub const DIRECTION: [(&str, &[&str]); 7] = [
+    ("transport", &[]),
+    ("archive", &["transport"]),
+    ("client", &["transport"]),
+    ("service", &["transport"]),
+    ("consensus", &["transport", "archive", "client", "service"]),
+    (
+        "bench",
+        &["transport", "archive", "client", "service", "consensus"],
+    ),
+    (
+        "cli",
+        &[
+            "transport",
+            "archive",
+            "client",
+            "service",
+            "consensus",
+            "bench",
+        ],
+    ),
 ];
+
+/// The crates of the workspace, from the bottom up.
+pub const CRATES: [&str; DIRECTION.len()] = {
+    let mut crates = [""; DIRECTION.len()];
+    let mut at = 0;
+    while at < crates.len() {
+        crates[at] = DIRECTION[at].0;
+        at += 1;
+    }
+    crates
+};
 
 /// The folder of the workspace.
 pub fn root() -> PathBuf {

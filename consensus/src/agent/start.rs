@@ -82,21 +82,27 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// What its disk said, where that is why.
+    #[must_use]
+    pub const fn disk_error(&self) -> Option<&DiskError> {
+        match self {
+            Self::Disk(error)
+            | Self::Directory(DirectoryError::Disk(error))
+            | Self::Recovery(RecoveryError::Disk(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     /// What to do about a call that failed on a file, whose error says only which and why; empty
     /// for errors that say it themselves.
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::Disk(error)
-            | Self::Directory(DirectoryError::Disk(error))
-            | Self::Recovery(RecoveryError::Disk(error)) => match error {
-                DiskError::Io { .. } | DiskError::Missing { .. } => {
-                    "; keep the directory as it is, see that this user may read and write each \
-                     file in it, and look at the device's health (kernel log)"
-                }
-                DiskError::Full { .. } | DiskError::Crashed => "",
-            },
-            _ => "",
+        match self.disk_error() {
+            Some(DiskError::Io { .. } | DiskError::Missing { .. }) => {
+                "; keep the directory as it is, see that this user may read and write each file \
+                 in it, and look at the device's health (kernel log)"
+            }
+            Some(DiskError::Full { .. } | DiskError::Crashed) | None => "",
         }
     }
 }

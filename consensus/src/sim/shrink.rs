@@ -165,7 +165,7 @@ impl<T, F: FnMut(&TankSetup) -> Option<T>> Shrinking<T, F> {
 }
 
 /// Each makes something plainer, or changes nothing.
-const PLAINER: [fn(&mut TankSetup); 16] = [
+const PLAINER: [fn(&mut TankSetup); 17] = [
     |setup| setup.network = LinkProfile::default(),
     |setup| setup.network.corrupt = 0.0,
     |setup| setup.network.late_ns = 0,
@@ -180,6 +180,7 @@ const PLAINER: [fn(&mut TankSetup); 16] = [
     |setup| setup.is_slow = false,
     |setup| setup.is_seen_late = false,
     |setup| setup.first_start_ns = 0,
+    |setup| setup.is_watched_long = false,
     |setup| setup.unsynced = None,
     end_with_last_fault,
 ];

@@ -31,7 +31,6 @@ pub use super::tank_options::{
 use super::tank_oracle::LogOracle;
 use super::tank_plan::FaultPlan;
 pub use super::tank_plan::{Decision, FAULT_CLASSES, FaultClass, FaultCounts, Target};
-use super::tank_settle::is_watched_long;
 use super::tank_setup::Draws;
 pub use super::tank_setup::{Load, TankSetup};
 use super::{Broken, PlantedFault};
@@ -181,7 +180,7 @@ impl Tank {
             now: 0,
             restarts: ClientRestarts::new(restarts, load.restarts, load.clients),
             planted: setup.planted,
-            is_watched_long: is_watched_long(setup),
+            is_watched_long: setup.is_watched_long,
             random: Draws::Run.of(seed),
             network,
             attention: Attention::new(setup.members, load.clients as usize),

@@ -2,7 +2,6 @@
 
 use lockstep_archive::directory::DirectoryError;
 use lockstep_archive::disk::DiskError;
-use lockstep_archive::recovery::RecoveryError;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -533,13 +532,7 @@ fn is_damage(error: &StartError) -> bool {
 }
 
 fn is_crash(error: &StartError) -> bool {
-    let crashed = DiskError::Crashed;
-    match error {
-        StartError::Disk(error)
-        | StartError::Directory(DirectoryError::Disk(error))
-        | StartError::Recovery(RecoveryError::Disk(error)) => *error == crashed,
-        _ => false,
-    }
+    error.disk_error() == Some(&DiskError::Crashed)
 }
 
 fn is_full(error: &StartError, member: &TankMember) -> bool {

@@ -5,8 +5,6 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use super::tank::Tank;
 use super::tank_client::TankClient;
 use super::tank_member::{ELECTION_TIMEOUT_NS, TankMember};
-use super::tank_options::TankOptions;
-use super::tank_setup::TankSetup;
 use super::{Broken, Rule};
 use crate::counters::Counter;
 use crate::membership::Standing;
@@ -25,15 +23,8 @@ const AFTERMATH_NS: Nanos = 2 * ELECTION_TIMEOUT_NS;
 /// So long nothing changes any more: several times what an election takes to begin.
 const QUIET_NS: Nanos = 1_100 * MILLISECOND;
 
-/// So long in one of so many runs, and in every long one: 750 election timeouts.
+/// So long in runs that are watched for long: 750 election timeouts.
 const LONG_QUIET_NS: Nanos = 60 * SECOND;
-const LONG_QUIET_SEEDS: u64 = 20;
-
-/// Whether a run ends in a long quiet.
-pub(super) fn is_watched_long(setup: &TankSetup) -> bool {
-    let is_full = setup.fault_phase_ns > TankOptions::default().fault_phase_ns;
-    is_full || setup.seed % LONG_QUIET_SEEDS == 7
-}
 
 /// Virtual time after which a cluster that has lost its quorum must have said so.
 const LOST_NS: Nanos = 4 * SECOND;
@@ -71,7 +62,11 @@ impl Tank {
             }
         }
         let bound = self.now + SETTLE_BOUND_NS;
-        while self.now < bound && !self.is_settled() {
+        while !self.is_settled() {
+            if self.now > bound {
+                // What is wrong now is wrong for good: the audit names it.
+                return self.audit(&self.leaders());
+            }
             self.moment(false)?;
         }
         self.stay_quiet()?;

@@ -28,6 +28,9 @@ const LATE_MEMBER_SEEDS: u64 = 24;
 /// In one run out of so many reads see a write only once it has completed.
 const LATE_SEEN_SEEDS: u64 = 3;
 
+/// One run out of so many, and every long one, is watched for long at its end.
+const WATCHED_LONG_SEEDS: u64 = 20;
+
 /// Requests that a client keeps under way, mostly, and at times.
 const WINDOW: i64 = 8;
 const WIDE_WINDOW: i64 = 64;
@@ -59,6 +62,8 @@ pub struct TankSetup {
     pub first_start_ns: Nanos,
     /// Whether more directories may be lost than the cluster can survive.
     pub may_lose_all: bool,
+    /// Whether the quiet at the end is a long one.
+    pub is_watched_long: bool,
     /// All links while there are faults, and how many of the datagrams between members are
     /// damaged.
     pub network: LinkProfile,
@@ -138,6 +143,7 @@ impl TankSetup {
             is_seen_late: false,
             first_start_ns: 0,
             may_lose_all: false,
+            is_watched_long: false,
             network: LinkProfile::default(),
             load: Load::draw(options, random),
             fault_phase_ns: options.fault_phase_ns,
@@ -200,8 +206,8 @@ impl TankSetup {
         wrong.map(|(_, must)| must.to_owned())
     }
 
-    /// Services that take their time, one that diverges, a member without syncs: where that is
-    /// wanted, or in one run of so many.
+    /// Services that take their time, one that diverges, a member without syncs, a long quiet:
+    /// where that is wanted, or in one run of so many.
     fn draw_modes(&mut self, options: &TankOptions) {
         let random = &mut Draws::Modes.of(self.seed);
         let mut one_of = |seeds: u64| random.range(0..seeds) == 0;
@@ -212,6 +218,8 @@ impl TankSetup {
         let (odd, unsynced) = (member(), member());
         let request = random.range(1..options.requests as u64) as i64 | 1;
         let first_start = random.range(2_200..3_200) as Nanos * MILLISECOND;
+        let is_long = options.fault_phase_ns > TankOptions::default().fault_phase_ns;
+        self.is_watched_long = random.range(0..WATCHED_LONG_SEEDS) == 0 || is_long;
         self.is_slow = is_slow;
         self.diverging = options.diverging.then_some((odd, request));
         self.unsynced = options.unsynced.then_some(unsynced);

@@ -2,9 +2,11 @@
 
 mod link;
 mod network;
+mod troubled_port;
 
 pub use link::LinkProfile;
 pub use network::{NetworkCounters, PORT_QUEUE_MAX, SimNetwork, SimPort};
+pub use troubled_port::TroubledPort;
 
 #[cfg(test)]
 mod tests;

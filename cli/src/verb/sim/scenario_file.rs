@@ -38,6 +38,7 @@ struct ScenarioText {
     writes_seen_late: bool,
     first_start_ns: Nanos,
     may_lose_all: bool,
+    watched_long: bool,
     fault_phase_ns: Nanos,
     #[serde(with = "NetworkText")]
     network: LinkProfile,
@@ -122,6 +123,7 @@ pub fn to_text(setup: &TankSetup, breaks: &str) -> Result<String, String> {
         writes_seen_late: setup.is_seen_late,
         first_start_ns: setup.first_start_ns,
         may_lose_all: setup.may_lose_all,
+        watched_long: setup.is_watched_long,
         fault_phase_ns: setup.fault_phase_ns,
         network: setup.network,
         load: setup.load,
@@ -174,6 +176,7 @@ pub fn from_text(text: &str) -> Result<TankSetup, String> {
         is_seen_late: text.writes_seen_late,
         first_start_ns: text.first_start_ns,
         may_lose_all: text.may_lose_all,
+        is_watched_long: text.watched_long,
         network: text.network,
         load: text.load,
         fault_phase_ns: text.fault_phase_ns,

@@ -80,6 +80,17 @@ impl Client {
         self.told.iter().filter_map(Told::payload).count()
     }
 
+    /// To which of its requests the responses are that it was told of, from the one with this
+    /// place in `told` on.
+    #[must_use]
+    pub fn answered_numbers(&self, from: usize) -> Vec<i64> {
+        let number = |told: &Told| match told {
+            Told::Response { number, .. } => Some(*number),
+            _ => None,
+        };
+        self.told[from..].iter().filter_map(number).collect()
+    }
+
     /// The payloads of the responses so far.
     #[must_use]
     pub fn responses(&self) -> Vec<&[u8]> {

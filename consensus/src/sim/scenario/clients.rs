@@ -164,16 +164,16 @@ impl<S: ClusteredService> SimCluster<S> {
         self.fail(&format!("client {client} should have its offer taken"))
     }
 
-    /// A client makes a request and is handed the next answer of its session: to which of its
-    /// requests, and what it says.
+    /// A client makes a request, and the next answer that it is handed is the one to that: what
+    /// it says.
     ///
     /// # Panics
-    /// Where it gets none within ten seconds.
+    /// Where it gets none within ten seconds, or is answered to another request.
     #[track_caller]
-    pub fn ask(&mut self, client: usize, payload: &[u8]) -> (i64, Vec<u8>) {
+    pub fn ask(&mut self, client: usize, payload: &[u8]) -> Vec<u8> {
         let before = self.clients[client].told.len();
-        self.offer(client, payload);
-        let answer = |cluster: &Self| {
+        let number = self.offer(client, payload);
+        let next = |cluster: &Self| {
             let mut told = cluster.clients[client].told[before..].iter();
             told.find_map(|told| match told {
                 Told::Response {
@@ -182,29 +182,46 @@ impl<S: ClusteredService> SimCluster<S> {
                 _ => None,
             })
         };
-        self.run_until(10 * SECOND, |cluster| answer(cluster).is_some());
-        answer(self).expect("it was waited for")
+        self.run_until(10 * SECOND, |cluster| next(cluster).is_some());
+        let (found, answer) = next(self).expect("it was waited for");
+        if found != number {
+            let words = answer.escape_ascii();
+            self.fail(&format!(
+                "client {client} should be answered to request {number}, found \"{words}\" to \
+                 {found}"
+            ));
+        }
+        answer
     }
 
-    /// The first client makes `count` requests, and each of them is answered once.
+    /// The first client makes `count` requests, and each of them is answered once, in their order.
     ///
     /// # Panics
     /// Where they are not, within three seconds after the last of them.
     #[track_caller]
     pub fn answer(&mut self, count: usize) {
         self.note(format!("{count} requests"));
-        let before = self.clients[0].responses().len();
-        for number in 0..count {
-            self.offer(0, &[number as u8; 100]);
-        }
+        let before = self.clients[0].told.len();
+        let offer = |number| self.offer(0, &[number as u8; 100]);
+        let asked: Vec<i64> = (0..count).map(offer).collect();
+        // What was asked before may be answered late.
+        let answered = |cluster: &Self| {
+            let mut numbers = cluster.clients[0].answered_numbers(before);
+            numbers.retain(|number| asked.first().is_some_and(|first| number >= first));
+            numbers
+        };
         for _ in 0..300 {
-            if self.clients[0].responses().len() == before + count {
-                return;
+            if answered(self).len() >= count {
+                break;
             }
             self.run(10 * MILLISECOND);
         }
-        let found = self.clients[0].responses().len() - before;
-        self.fail(&format!("{found} of {count} requests are answered"))
+        let found = answered(self);
+        if found != asked {
+            self.fail(&format!(
+                "requests {asked:?} should be answered once each, found {found:?}"
+            ));
+        }
     }
 
     /// What a client was answered so far.

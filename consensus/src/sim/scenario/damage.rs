@@ -39,6 +39,9 @@ impl<S: ClusteredService> SimCluster<S> {
     }
 
     /// Two members that are down have their directories swapped.
+    ///
+    /// # Panics
+    /// Where one of them is up.
     #[track_caller]
     pub fn swap(&mut self, one: usize, other: usize) {
         let (first, second) = (self.old_state(one), self.old_state(other));
@@ -49,46 +52,61 @@ impl<S: ClusteredService> SimCluster<S> {
 
 impl<S: ClusteredService> Members<'_, S> {
     /// Its directory is emptied.
+    ///
+    /// # Panics
+    /// Where it is up.
     #[track_caller]
     pub fn wipe(&mut self) -> &mut Self {
-        self.each("has its directory emptied", |cluster, id| {
+        self.each_down("has its directory emptied", |cluster, id| {
             cluster.hosts[id].disk.wipe();
             cluster.watch.forget(id);
         })
     }
 
     /// Its directory is replaced by a copy of itself.
+    ///
+    /// # Panics
+    /// Where it is up.
     #[track_caller]
     pub fn copy_onto_itself(&mut self) -> &mut Self {
-        self.each("has its directory copied", |cluster, id| {
+        self.each_down("has its directory copied", |cluster, id| {
             let disk = &cluster.hosts[id].disk;
             disk.copy_from(&disk.backup());
         })
     }
 
     /// An old state of a directory is put back in place: nothing on the file system tells.
+    ///
+    /// # Panics
+    /// Where it is up.
     #[track_caller]
     pub fn put_back(&mut self, state: &OldState) -> &mut Self {
-        self.each("has an old state put back", |cluster, id| {
+        self.each_down("has an old state put back", |cluster, id| {
             cluster.hosts[id].disk.restore_in_place(&state.0);
             cluster.watch.forget(id);
         })
     }
 
     /// A file of its directory is gone.
+    ///
+    /// # Panics
+    /// Where it is up.
     #[track_caller]
     pub fn lose(&mut self, file: &str) -> &mut Self {
-        self.each(&format!("loses {file}"), |cluster, id| {
+        self.each_down(&format!("loses {file}"), |cluster, id| {
             cluster.hosts[id].disk.lose(file);
             cluster.watch.forget(id);
         })
     }
 
     /// The segment of its log that holds `position` is gone.
+    ///
+    /// # Panics
+    /// Where it is up.
     #[track_caller]
     pub fn lose_segment(&mut self, position: Position) -> &mut Self {
         let name = format!("loses the segment of its log at {position}");
-        self.each(&name, |cluster, id| {
+        self.each_down(&name, |cluster, id| {
             let (name, offset, rest) = cluster.stored(id).place_of(position);
             let start = position - offset as Position;
             cluster.watch.rot(id, (start, position + rest as Position));
@@ -210,13 +228,14 @@ impl<S: ClusteredService> Members<'_, S> {
     /// 0. It is up where there are not as many, which is what is returned, and down otherwise.
     ///
     /// # Panics
-    /// Where a start fails for another reason.
+    /// Where it is up, or a start fails for another reason.
     #[track_caller]
     pub fn start_in_vain(&mut self, end: StartEnd, operation: u64) -> bool {
         let mut is_whole = true;
         for id in self.ids.clone() {
             let how = format!("starts and ends in operation {operation}: {end:?}");
             self.cluster.note(format!("member {id} {how}"));
+            self.cluster.demand_down(id, &how);
             let disk = self.cluster.disk(id);
             disk.restart();
             let operation = disk.cold_operations() + operation;
@@ -250,5 +269,5 @@ fn newest_frame(stored: &StoredLog<'_>, end: Position) -> Option<Vec<u8>> {
 
 /// Whether a start ended because its disk did.
 fn is_crash(error: &StartError) -> bool {
-    error.to_string() == DiskError::Crashed.to_string()
+    error.disk_error() == Some(&DiskError::Crashed)
 }

@@ -33,13 +33,17 @@ impl<S: ClusteredService> SimCluster<S> {
         }
     }
 
-    /// A client was answered this, and nothing else, in this order.
+    /// A client was answered this, and nothing else, in this order: to which of its requests, and
+    /// what.
     #[track_caller]
-    pub fn expect_answers(&self, client: usize, answers: &[&[u8]]) {
-        let found = self.answers(client);
+    pub fn expect_answers(&self, client: usize, answers: &[(i64, &[u8])]) {
+        let numbers = self.clients[client].answered_numbers(0);
+        let found: Vec<(i64, &[u8])> = numbers.into_iter().zip(self.answers(client)).collect();
         if found != answers {
-            let words = |bytes: &[&[u8]]| {
-                let words = bytes.iter().map(|bytes| bytes.escape_ascii().to_string());
+            let words = |answers: &[(i64, &[u8])]| {
+                let words = answers.iter();
+                let words =
+                    words.map(|(number, bytes)| (*number, bytes.escape_ascii().to_string()));
                 words.collect::<Vec<_>>()
             };
             let (answers, found) = (words(answers), words(&found));
@@ -49,11 +53,17 @@ impl<S: ClusteredService> SimCluster<S> {
         }
     }
 
-    /// All running members have logs that are durable equally far and equal, byte for byte.
+    /// All running members, of which there are two at least, have logs that are durable equally far
+    /// and equal, byte for byte.
     #[track_caller]
     pub fn expect_equal_logs(&self) {
         let running = (0..self.hosts.len()).filter(|id| self.hosts[*id].node.is_some());
         let running: Vec<usize> = running.collect();
+        if running.len() < 2 {
+            self.fail(&format!(
+                "logs are compared of two members at least, found {running:?} up"
+            ));
+        }
         let ends: Vec<Position> = running.iter().map(|id| self.durable(*id)).collect();
         if ends.iter().any(|end| *end != ends[0]) {
             self.fail(&format!(

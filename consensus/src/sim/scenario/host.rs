@@ -7,7 +7,8 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::time::{Nanos, SECOND};
 
 use super::boot::SimNode;
-use crate::agent::fault::NodeFault;
+use crate::agent::closing::Closing;
+use crate::agent::fault::{NodeFault, StoreFailure};
 use crate::sim::service_time;
 
 /// What a right wall clock adds to virtual time.
@@ -22,6 +23,8 @@ pub struct Host<S> {
     pub wall_offset: i64,
     /// Its process does nothing before.
     pub busy_until: Nanos,
+    /// It was told to stop: no duty cycle follows.
+    is_closing: bool,
     /// The longest duty cycle so far, in its service's time.
     pub longest_cycle: Nanos,
 }
@@ -34,6 +37,7 @@ impl<S: ClusteredService> Host<S> {
             is_unsynced: false,
             wall_offset: TRUE_WALL_OFFSET,
             busy_until: 0,
+            is_closing: false,
             longest_cycle: 0,
         }
     }
@@ -71,9 +75,26 @@ impl<S: ClusteredService> Host<S> {
         words
     }
 
-    /// One duty cycle, unless it is down or busy: how much it found to do.
+    /// Its process is gone: who comes next is a process of its own.
+    pub fn end_process(&mut self) -> Option<SimNode<S>> {
+        (self.busy_until, self.is_closing) = (0, false);
+        self.node.take()
+    }
+
+    /// It goes on with ending, if it is not busy: whether it has ended.
+    pub fn close(&mut self, now: Nanos) -> Result<Closing, StoreFailure> {
+        self.is_closing = true;
+        match &mut self.node {
+            Some(node) if now >= self.busy_until => node.close(now),
+            Some(_) => Ok(Closing::Waiting),
+            None => Ok(Closing::Closed),
+        }
+    }
+
+    /// One duty cycle, unless it is down, ends or is busy: how much it found to do.
     pub fn run(&mut self, now: Nanos) -> Option<usize> {
-        let node = self.node.as_mut().filter(|_| now >= self.busy_until)?;
+        let is_held = self.is_closing || now < self.busy_until;
+        let node = self.node.as_mut().filter(|_| !is_held)?;
         let before = service_time::spent();
         let work = node.do_work(now);
         let took = service_time::spent() - before;

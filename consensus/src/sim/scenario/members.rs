@@ -1,7 +1,7 @@
 //! The handle of one or several members: their processes, hosts and clocks.
 
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::time::{MICROSECOND, Nanos};
+use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::SimCluster;
 use super::host::TRUE_WALL_OFFSET;
@@ -10,7 +10,7 @@ use crate::agent::closing::Closing;
 use crate::agent::start::StartError;
 
 /// A member that is told to stop has so long.
-const STOP_NS: Nanos = 50 * 1_000 * MICROSECOND;
+const STOP_NS: Nanos = 50 * MILLISECOND;
 
 /// See [`SimCluster::member`]. Each verb is done to all members that it stands for.
 #[derive(Debug)]
@@ -39,13 +39,27 @@ impl<'a, S: ClusteredService> Members<'a, S> {
         self
     }
 
+    /// The same with what is done to members that are down only: of one that is up a process
+    /// would go on that nobody sees any more, or on files that it has not written.
+    #[track_caller]
+    pub(super) fn each_down(
+        &mut self,
+        name: &str,
+        verb: impl Fn(&mut SimCluster<S>, usize),
+    ) -> &mut Self {
+        self.each(name, |cluster, id| {
+            cluster.demand_down(id, name);
+            verb(cluster, id);
+        })
+    }
+
     /// Its process starts on what the disk holds. A disk that was made to fail is sound again.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// Where it is up, or does not start.
     #[track_caller]
     pub fn start(&mut self) -> &mut Self {
-        self.each("starts", |cluster, id| {
+        self.each_down("starts", |cluster, id| {
             cluster.hosts[id].disk.restart();
             if let Err(error) = cluster.boot(id) {
                 cluster.fail(&format!("member {id} should start: {error}"));
@@ -57,10 +71,14 @@ impl<'a, S: ClusteredService> Members<'a, S> {
     ///
     /// # Errors
     /// Why it does not start: the first of them that does not.
+    ///
+    /// # Panics
+    /// Where it is up.
     #[track_caller]
     pub fn try_start(&mut self) -> Result<(), StartError> {
         self.ids.clone().into_iter().try_for_each(|id| {
             self.cluster.note(format!("member {id} is to start"));
+            self.cluster.demand_down(id, "is to start");
             self.cluster.hosts[id].disk.restart();
             self.cluster.boot(id)
         })
@@ -93,21 +111,26 @@ impl<'a, S: ClusteredService> Members<'a, S> {
         })
     }
 
-    /// It is told to stop, and ends cleanly.
+    /// It is told to stop, and ends cleanly; the others go on meanwhile.
     ///
     /// # Panics
     /// Where it does not within fifty milliseconds, or is down.
     #[track_caller]
     pub fn stop(&mut self) -> &mut Self {
         self.each("is stopped", |cluster, id| {
-            let times = (cluster.now..cluster.now + STOP_NS).step_by(50_000);
-            let node = cluster.node_mut(id);
-            let is_closed = |now| {
-                let closing = node.close(now).expect("a good disk");
-                closing == Closing::Closed
-            };
-            if !times.into_iter().any(is_closed) {
-                cluster.fail(&format!("member {id} should have stopped"));
+            if cluster.hosts[id].node.is_none() {
+                cluster.fail(&format!("member {id} should be up, to be stopped"));
+            }
+            let latest = cluster.now + STOP_NS;
+            loop {
+                let found = cluster.hosts[id].close(cluster.now);
+                if matches!(found, Ok(Closing::Closed)) {
+                    break;
+                }
+                if found.is_err() || cluster.now >= latest {
+                    cluster.fail(&format!("member {id} should have stopped, found {found:?}"));
+                }
+                cluster.step();
             }
             cluster.end_process(id);
             cluster.watch.settle(id);
@@ -154,9 +177,17 @@ impl<'a, S: ClusteredService> Members<'a, S> {
 }
 
 impl<S: ClusteredService> SimCluster<S> {
+    /// What is called `name` is done to a member that is down.
+    #[track_caller]
+    pub(super) fn demand_down(&self, id: usize, name: &str) {
+        if self.hosts[id].node.is_some() {
+            self.fail(&format!("member {id} {name}, and has to be down for that"));
+        }
+    }
+
     pub(super) fn end_process(&mut self, id: usize) {
         let host = &mut self.hosts[id];
-        if let Some(node) = host.node.take() {
+        if let Some(node) = host.end_process() {
             self.watch
                 .end(id, &Life::of(&node), stored(host, &self.setup));
         }
