@@ -353,3 +353,57 @@ fn a_process_that_was_paused_and_killed_is_followed_by_one_that_is_not() {
     cluster.member(2).kill();
     cluster.answer(3);
 }
+
+#[test]
+fn a_commit_is_not_on_the_disk_of_who_had_something_else_there_when_it_ended() {
+    let mut cluster = Scenario::echo().led_by(1);
+    cluster.answer(3);
+    cluster.run(SECOND);
+    cluster.member(1).isolate();
+    for number in 0..20 {
+        cluster.offer(0, &[number; 100]);
+    }
+    cluster.run(10 * MILLISECOND);
+    let other_end = cluster.durable(1);
+    cluster.member(1).kill();
+    cluster.pause_client(0);
+    cluster.run(4 * SECOND);
+    assert!(cluster.committed() < other_end);
+    let leader = cluster.expect_some_leader();
+    // The third one's files are gone, and it writes on.
+    cluster.disk(2 - leader).wipe();
+    cluster.wake_client(0);
+    let only = format!("of 3 members only [{leader}] hold ");
+    expect_words(&["C1 durable quorum: ", &only], || cluster.run(SECOND));
+}
+
+#[test]
+fn rot_is_no_excuse_any_more_once_it_was_repaired() {
+    let repaired = || {
+        let mut cluster = Scenario::echo().led_by(0);
+        cluster.answer(50);
+        cluster.run(SECOND);
+        cluster.member(1).kill().rot(1_000).start();
+        cluster.run(3 * SECOND);
+        cluster.member(1).expect_told(NodeNotice::LogRepaired);
+        cluster
+    };
+    let mut cluster = repaired();
+    for id in [1, 2] {
+        cluster.disk(id).wipe();
+    }
+    let parts = ["C1 durable quorum: ", "of 3 members only [0] hold "];
+    expect_words(&parts, || cluster.answer(3));
+    // The same with an old state from before the rot.
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(50);
+    cluster.run(SECOND);
+    cluster.member(1).kill();
+    let whole = cluster.old_state(1);
+    cluster.member(1).rot(1_000).put_back(&whole).start();
+    cluster.run(SECOND);
+    for id in [1, 2] {
+        cluster.disk(id).wipe();
+    }
+    expect_words(&parts, || cluster.answer(3));
+}

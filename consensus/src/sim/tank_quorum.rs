@@ -39,7 +39,7 @@ pub fn check_commit(
 }
 
 /// What is left of a range of the log without what has rotted: it was held when it did.
-fn sound_parts(whole: LogRange, rotten: &[LogRange]) -> impl Iterator<Item = LogRange> {
+pub fn sound_parts(whole: LogRange, rotten: &[LogRange]) -> impl Iterator<Item = LogRange> {
     let mut parts = vec![whole];
     for (rot_start, rot_end) in rotten {
         let cut = |(start, end): LogRange| {

@@ -11,6 +11,7 @@ use lockstep_transport::time::Nanos;
 use super::{Members, SimCluster};
 use crate::agent::start::StartError;
 use crate::sim::stored_log::StoredLog;
+use crate::sim::tank_atlas::LogRange;
 
 /// Where the record of a slot lies in it: its header is before.
 const RECORD_OFFSET: usize = 20;
@@ -20,7 +21,11 @@ const TORN_LENGTH: usize = 64;
 
 /// An old state of a member's directory.
 #[derive(Clone, Debug)]
-pub struct OldState(pub(super) SimBackup);
+pub struct OldState {
+    directory: SimBackup,
+    /// What of its log had rotted.
+    rotten: Vec<LogRange>,
+}
 
 /// How a start ends before it has come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +40,10 @@ impl<S: ClusteredService> SimCluster<S> {
     /// The directory of a member as it is now, for later.
     #[must_use]
     pub fn old_state(&self, id: usize) -> OldState {
-        OldState(self.hosts[id].disk.backup())
+        OldState {
+            directory: self.hosts[id].disk.backup(),
+            rotten: self.watch.rotten(id).to_vec(),
+        }
     }
 
     /// Two members that are down have their directories swapped.
@@ -59,7 +67,7 @@ impl<S: ClusteredService> Members<'_, S> {
     pub fn wipe(&mut self) -> &mut Self {
         self.each_down("has its directory emptied", |cluster, id| {
             cluster.hosts[id].disk.wipe();
-            cluster.watch.forget(id);
+            cluster.watch.replace(id, &[]);
         })
     }
 
@@ -82,8 +90,8 @@ impl<S: ClusteredService> Members<'_, S> {
     #[track_caller]
     pub fn put_back(&mut self, state: &OldState) -> &mut Self {
         self.each_down("has an old state put back", |cluster, id| {
-            cluster.hosts[id].disk.restore_in_place(&state.0);
-            cluster.watch.forget(id);
+            cluster.hosts[id].disk.restore_in_place(&state.directory);
+            cluster.watch.replace(id, &state.rotten);
         })
     }
 

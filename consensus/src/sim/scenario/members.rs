@@ -133,7 +133,6 @@ impl<'a, S: ClusteredService> Members<'a, S> {
                 cluster.step();
             }
             cluster.end_process(id);
-            cluster.watch.settle(id);
         })
     }
 

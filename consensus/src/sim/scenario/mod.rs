@@ -19,6 +19,7 @@ mod clients;
 mod cluster;
 mod damage;
 mod expectations;
+mod held;
 mod host;
 mod links;
 mod members;

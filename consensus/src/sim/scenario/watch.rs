@@ -11,15 +11,16 @@ use lockstep_transport::position::Position;
 
 use super::boot::SimNode;
 use super::builder::Setup;
+use super::held::Held;
 use super::host::Host;
 use crate::action::HaltReason;
 use crate::agent::fault::NodeFault;
 use crate::consensus_module::Role;
 use crate::membership::Standing;
 use crate::sim::stored_log::StoredLog;
+use crate::sim::tank_atlas::LogRange;
+use crate::sim::tank_quorum::sound_parts;
 use crate::sim::{Broken, Rule};
-
-type Range = (Position, Position);
 
 /// A member's process at a moment.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +48,12 @@ struct Known {
     applied: Position,
     /// So much of what is committed it had when its process ended.
     kept: Position,
-    /// So much it held durably then, as one that counts.
-    held: Position,
+    /// What it held durably then, as one that counts.
+    held: Held,
     /// How far its log was durable then.
     end: Position,
-    rotten: Vec<Range>,
+    /// What of its log is not what was written, and has not been seen repaired.
+    rotten: Vec<LogRange>,
     is_overlooked: bool,
 }
 
@@ -116,13 +118,8 @@ impl Watch {
         known.kept = differs.unwrap_or(found.len()) as Position;
         known.end = life.durable;
         if life.counts {
-            known.held = known.held.max(life.durable);
+            known.held = Held::of(stored, life.durable, &known.rotten);
         }
-    }
-
-    /// It was told to, and all that it had is on stable storage.
-    pub fn settle(&mut self, id: usize) {
-        self.members[id].held = self.members[id].held.max(self.members[id].kept);
     }
 
     /// Something has happened to its directory: what it had may be gone.
@@ -131,8 +128,19 @@ impl Watch {
         self.members[id].end = 0;
     }
 
+    /// Its directory is another one, of which this is rotten.
+    pub fn replace(&mut self, id: usize, rotten: &[LogRange]) {
+        self.forget(id);
+        self.members[id].rotten = rotten.to_vec();
+    }
+
+    /// What of its log is not what was written.
+    pub fn rotten(&self, id: usize) -> &[LogRange] {
+        &self.members[id].rotten
+    }
+
     /// A part of its log is not what was written.
-    pub fn rot(&mut self, id: usize, range: Range) {
+    pub fn rot(&mut self, id: usize, range: LogRange) {
         self.members[id].rotten.push(range);
     }
 
@@ -179,6 +187,7 @@ impl Watch {
         setup: &Setup,
     ) -> Result<(), Broken> {
         let host = &hosts[id];
+        self.forget_repaired(id, host, setup);
         let node = host.node.as_ref();
         let Some(node) = node.filter(|_| !self.members[id].is_overlooked) else {
             return Ok(());
@@ -217,6 +226,21 @@ impl Watch {
             self.compare_states(&seen)?;
         }
         Ok(())
+    }
+
+    /// What rotted excuses a member until its disk has what was committed there again. One that
+    /// knows of its damage is repairing it.
+    fn forget_repaired<S: ClusteredService>(&mut self, id: usize, host: &Host<S>, setup: &Setup) {
+        let is_whole = |node: &SimNode<S>| !node.parts().module.is_damaged();
+        if !host.node.as_ref().is_some_and(is_whole) {
+            return;
+        }
+        let (stored, log) = (stored(host, setup), &self.log);
+        self.members[id].rotten.retain(|(from, to)| {
+            let good = log.get(*from as usize..log.len().min(*to as usize));
+            let good = good.filter(|good| !good.is_empty());
+            good.is_none_or(|good| !stored.holds(*from, good, host.is_unsynced))
+        });
     }
 
     /// A member that has stopped had cause to.
@@ -268,7 +292,7 @@ impl Watch {
     fn compare<S: ClusteredService>(
         &mut self,
         seen: &Seen<'_, S>,
-        (from, to): Range,
+        (from, to): LogRange,
     ) -> Result<(), Broken> {
         let store = &seen.node.parts().store;
         let geometry = store.log().geometry();
@@ -328,12 +352,18 @@ impl Watch {
         hosts: &[Host<S>],
         setup: &Setup,
     ) -> Result<(), Broken> {
-        let (bytes, to) = (&self.log[from..], self.committed());
+        let (bytes, from, to) = (&self.log[from..], from as Position, self.committed());
+        let stores = |host: &Host<S>, rotten: &[LogRange]| {
+            sound_parts((from, to), rotten).all(|(start, end)| {
+                let part = &bytes[(start - from) as usize..(end - from) as usize];
+                stored(host, setup).holds(start, part, host.is_unsynced)
+            })
+        };
         let holds = |id: &usize| {
             let (host, known) = (&hosts[*id], &self.members[*id]);
-            let is_excused = known.is_overlooked || !known.rotten.is_empty() || to <= known.held;
-            let (counts, stored) = (host.node.as_ref().is_some_and(counts), stored(host, setup));
-            is_excused || counts && stored.holds(from as Position, bytes, host.is_unsynced)
+            let counts = host.node.as_ref().is_some_and(counts);
+            let is_held = known.is_overlooked || known.held.holds(from, bytes);
+            is_held || counts && stores(host, &known.rotten)
         };
         let holders: Vec<usize> = (0..hosts.len()).filter(holds).collect();
         if bytes.is_empty() || holders.len() > hosts.len() / 2 {
