@@ -35,6 +35,7 @@ impl ClusteredService for Slow {
 #[test]
 fn from_the_first_contradiction_on_no_answer_leaves_until_it_is_known_who_is_right() {
     let mut cluster = Scenario::of(|id| Slow { is_wrong: id == 0 })
+        .faulty_service()
         .responses(ResponsesMode::Direct)
         .client(|client| client.in_flight_max = 256)
         .led_by(0);

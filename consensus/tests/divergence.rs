@@ -72,7 +72,10 @@ fn stage(ways: [Way; 3], responses: ResponsesMode) -> Stage {
         position: place.clone(),
     };
     Stage {
-        cluster: Scenario::of(service).responses(responses).led_by(0),
+        cluster: Scenario::of(service)
+            .faulty_service()
+            .responses(responses)
+            .led_by(0),
         ways,
         position,
     }

@@ -48,7 +48,7 @@ fn a_service_that_panics_ends_its_members_at_that_entry_until_one_runs_that_does
     let service = move |_| Fragile {
         is_mended: build.get(),
     };
-    let mut cluster = Scenario::of(service).led_by(0);
+    let mut cluster = Scenario::of(service).faulty_service().led_by(0);
     cluster.answer(3);
     cluster.offer(0, POISON);
     cluster.offer(0, b"after");

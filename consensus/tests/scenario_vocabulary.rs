@@ -407,3 +407,51 @@ fn rot_is_no_excuse_any_more_once_it_was_repaired() {
     }
     expect_words(&parts, || cluster.answer(3));
 }
+
+/// Does not survive a message of one byte.
+struct Fragile;
+
+impl ClusteredService for Fragile {
+    fn on_session_message(&mut self, _: &mut Cluster<'_>, _: ClientSession, bytes: &[u8]) {
+        assert!(bytes.len() > 1, "too short");
+    }
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn a_member_that_stops_for_its_service_has_cause_only_in_a_scenario_that_says_so() {
+    let poisoned = |scenario: Scenario<Fragile>| {
+        let mut cluster = scenario.led_by(0);
+        cluster.offer(0, b"!");
+        cluster.run(SECOND);
+        cluster
+    };
+    let scenario = || Scenario::of(|_| Fragile);
+    expect_words(&["no halt without cause: member ", "too short"], || {
+        drop(poisoned(scenario()));
+    });
+    let mut cluster = poisoned(scenario().faulty_service());
+    cluster.member(0).expect_stopped("too short");
+}
+
+#[test]
+fn a_history_is_lost_while_all_are_down_and_nothing_else_is_forgotten_with_it() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(5);
+    let part = "member 0 loses what was committed, and has to be down for that";
+    expect_words(&[part], || cluster.lose_history());
+    cluster.member(1).overlook();
+    cluster.everybody().kill();
+    cluster.lose_history();
+    cluster.everybody().start();
+    let client = cluster.connect(|_| {});
+    // One that is overlooked is nobody's lack, and the other one is.
+    cluster.disk(1).wipe();
+    assert_eq!(cluster.ask(client, b"more"), b"more");
+    let other = 2 - cluster.expect_some_leader();
+    cluster.disk(other).wipe();
+    assert_eq!(cluster.ask(client, b"more"), b"more");
+}

@@ -38,6 +38,8 @@ pub struct Setup {
     pub pace: Pace,
     /// Bytes of log that a member lets its leader be ahead.
     pub receive_window: usize,
+    /// Members may stop for what their service does.
+    pub is_service_faulty: bool,
 }
 
 impl Setup {
@@ -58,6 +60,7 @@ impl Setup {
             },
             pace: Pace::default(),
             receive_window: 32 * 1024,
+            is_service_faulty: false,
         }
     }
 }
@@ -153,6 +156,14 @@ impl<S: ClusteredService> Scenario<S> {
     #[must_use]
     pub const fn pace(mut self, pace: Pace) -> Self {
         self.setup.pace = pace;
+        self
+    }
+
+    /// Its service panics, or answers otherwise on some members than on others: those may stop for
+    /// that.
+    #[must_use]
+    pub const fn faulty_service(mut self) -> Self {
+        self.setup.is_service_faulty = true;
         self
     }
 

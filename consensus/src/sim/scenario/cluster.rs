@@ -219,9 +219,16 @@ impl<S: ClusteredService> SimCluster<S> {
     }
 
     /// What was committed so far may be lost, or become other bytes: the scenario has taken it
-    /// from a majority, beyond what any rule promises. The watch begins anew.
+    /// from a majority, beyond what any rule promises. The watch begins anew, and members that
+    /// have more than their leader may stop for that.
+    ///
+    /// # Panics
+    /// Where somebody is up, who would go on with what is lost.
     #[track_caller]
     pub fn lose_history(&mut self) {
+        for id in 0..self.hosts.len() {
+            self.demand_down(id, "loses what was committed");
+        }
         self.note("what was committed may be lost".to_owned());
         self.watch.lose_history();
     }

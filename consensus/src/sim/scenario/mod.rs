@@ -9,8 +9,8 @@
 //! state of every member, and the story so far. After every step a `watch` that no scenario
 //! has to ask for looks at what must hold in all of them. What a scenario takes from the cluster
 //! beyond what any rule promises, it says: [`overlook`](Members::overlook),
-//! [`lose_history`](SimCluster::lose_history). Everything is generic over the service, so that
-//! users drive their own.
+//! [`lose_history`](SimCluster::lose_history), [`faulty_service`](Scenario::faulty_service).
+//! Everything is generic over the service, so that users drive their own.
 
 pub mod boot;
 mod builder;

@@ -62,6 +62,8 @@ struct Known {
 pub struct Watch {
     log: Vec<u8>,
     leaders: BTreeMap<i64, usize>,
+    /// By term: how far the log was committed when it had last been in that one.
+    committed_in: BTreeMap<i64, Position>,
     /// By what was applied: by whom, and the hashes of service and sessions then.
     states: BTreeMap<Position, (usize, u64, u64)>,
     members: Vec<Known>,
@@ -80,16 +82,21 @@ impl Watch {
         Self {
             log: Vec::new(),
             leaders: BTreeMap::new(),
+            committed_in: BTreeMap::new(),
             states: BTreeMap::new(),
             members: vec![Known::default(); members],
             is_history_lost: false,
         }
     }
 
-    /// Begins anew: what was committed may be lost, or become other bytes.
+    /// Begins anew: what was committed may be lost, or become other bytes. What verbs did to the
+    /// disks of members is known all the same.
     pub fn lose_history(&mut self) {
-        *self = Self::new(self.members.len());
+        let members = std::mem::take(&mut self.members);
+        *self = Self::new(0);
         self.is_history_lost = true;
+        let without_history = |known| Known { kept: 0, ..known };
+        self.members = members.into_iter().map(without_history).collect();
     }
 
     /// How far anybody took the log for committed.
@@ -165,18 +172,18 @@ impl Watch {
             )));
         }
         let from = known.end.min(life.durable);
-        let found = stored.map(|stored| (stored, stored.range(from, life.durable)));
-        if let Some((stored, Some(found))) = found
-            && !known.is_overlooked
-            && !stored.holds(from, &found, false)
-        {
-            return Err(Rule::A1.broken(format!(
-                "member {id} takes its log for durable up to {} after a start, and stable storage \
-                 does not hold it from {from} on",
-                life.durable
-            )));
+        let is_stored = |stored: StoredLog<'_>| {
+            let found = stored.range(from, life.durable);
+            found.is_some_and(|found| stored.holds(from, &found, false))
+        };
+        if known.is_overlooked || stored.is_none_or(is_stored) {
+            return Ok(());
         }
-        Ok(())
+        Err(Rule::A1.broken(format!(
+            "member {id} takes its log for durable up to {} after a start, and stable storage does \
+             not hold it from {from} on",
+            life.durable
+        )))
     }
 
     /// Looks at a member that has just worked.
@@ -193,7 +200,7 @@ impl Watch {
             return Ok(());
         };
         if let Some(fault) = node.fault() {
-            return self.check_halt(id, fault, host);
+            return self.check_halt(id, fault, host, setup);
         }
         let (commit, applied) = (
             node.parts().module.commit(),
@@ -218,6 +225,7 @@ impl Watch {
             let before = self.log.len();
             self.compare(&seen, (known.commit, commit))?;
             self.members[id].commit = commit;
+            self.note_commit(node.parts().module.term(), before);
             self.check_quorum(before, hosts, setup)?;
         }
         self.look_at_leader(&seen)?;
@@ -244,16 +252,26 @@ impl Watch {
     }
 
     /// A member that has stopped had cause to.
-    fn check_halt<S>(&self, id: usize, fault: &NodeFault, host: &Host<S>) -> Result<(), Broken> {
+    fn check_halt<S>(
+        &self,
+        id: usize,
+        fault: &NodeFault,
+        host: &Host<S>,
+        setup: &Setup,
+    ) -> Result<(), Broken> {
         let has_failed = host.disk.has_failed();
         let is_excused = match fault {
             NodeFault::Storage { .. } | NodeFault::Halted(HaltReason::StorageFailed) => has_failed,
             NodeFault::DamagedLog { .. } | NodeFault::RottenLog { .. } => {
                 has_failed || !self.members[id].rotten.is_empty()
             }
-            // Its service's own.
-            NodeFault::Service(_) | NodeFault::Halted(HaltReason::Diverged { .. }) => true,
-            _ => self.is_history_lost,
+            NodeFault::Service(_) | NodeFault::Halted(HaltReason::Diverged { .. }) => {
+                setup.is_service_faulty
+            }
+            NodeFault::Halted(
+                HaltReason::CommittedTruncation { .. } | HaltReason::ChainMismatch { .. },
+            ) => self.is_history_lost,
+            NodeFault::MalformedEntry { .. } | NodeFault::TooManyVoidResponses { .. } => false,
         };
         let what = || format!("member {id} stopped: {fault}");
         is_excused
@@ -275,16 +293,31 @@ impl Watch {
             }
             None => {}
         }
-        if self.leaders.range(term + 1..).next().is_some() {
-            // It was elected, and paused before it knew: a later term has committed since.
-            return Ok(());
-        }
-        let (append, committed) = (parts.store.append(), self.committed());
-        if append < committed {
-            let what = format!("leader {id} of term {term} has {append} of {committed}");
+        let (append, due) = (parts.store.append(), self.due_of_leader(term));
+        if append < due {
+            let what = format!("leader {id} of term {term} has {append} of {due}");
             return Err(Rule::L3.broken(what));
         }
-        self.compare(seen, (self.members[id].commit, committed))
+        self.compare(seen, (self.members[id].commit, due))
+    }
+
+    /// Somebody in `term` has taken more for committed than the `before` that was known.
+    fn note_commit(&mut self, term: i64, before: usize) {
+        if self.log.len() > before {
+            self.committed_in.insert(term, self.committed());
+        }
+    }
+
+    /// What whoever is found to lead `term` has of the log at least. If it was elected, and paused
+    /// before it knew, a later term may have committed more since: not that, and all that was
+    /// committed in the terms before its own.
+    fn due_of_leader(&self, term: i64) -> Position {
+        let is_late = self.leaders.range(term + 1..).next().is_some();
+        if !is_late {
+            return self.committed();
+        }
+        let before = self.committed_in.range(..term).map(|(_, end)| *end);
+        before.max().unwrap_or(0)
     }
 
     /// Compares what a member has between two positions with the one log, from memory as far as
@@ -401,4 +434,70 @@ pub fn stored<'a, S>(host: &'a Host<S>, setup: &Setup) -> StoredLog<'a> {
 
 fn counts<S: ClusteredService>(node: &SimNode<S>) -> bool {
     node.parts().membership.standing() != Standing::Learner
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_archive::disk::{Disk as _, DiskOp, Durability};
+    use lockstep_transport::concurrent::AtomicBuffer;
+    use lockstep_transport::time::MICROSECOND;
+
+    use super::super::boot::disk;
+    use super::*;
+
+    #[test]
+    fn who_learns_late_that_it_leads_has_what_was_committed_in_the_terms_before_its_own() {
+        let mut watch = Watch::new(3);
+        for (leader, term, end) in [(0, 2, 320), (1, 5, 640)] {
+            let before = watch.log.len();
+            watch.leaders.insert(term, leader);
+            watch.log.resize(end, 0);
+            watch.note_commit(term, before);
+        }
+        let due = [1, 2, 3, 4, 5, 6].map(|term| watch.due_of_leader(term));
+        assert_eq!(due, [0, 0, 320, 320, 640, 640]);
+        // Who hears of a commit later does not make it one of a later term.
+        watch.note_commit(7, 640);
+        watch.leaders.insert(8, 2);
+        assert_eq!(watch.due_of_leader(7), 640);
+        watch.leaders.remove(&5);
+        watch.committed_in.remove(&5);
+        assert_eq!(watch.due_of_leader(7), 320);
+    }
+
+    #[test]
+    fn what_a_start_takes_for_durable_is_on_stable_storage() {
+        let mut disk = disk(1, 60 * MICROSECOND, 1 << 20);
+        let file = disk.create("0-0.rec", 64 * 1024).expect("room");
+        let mut written = AtomicBuffer::allocate(8192).expect("memory");
+        written.bytes_mut(0, 8192).fill(7);
+        let operation = DiskOp::Write {
+            token: 1,
+            file,
+            offset: 0,
+            block: written.kernel_block(0, 8192),
+            durability: Durability::Cached,
+        };
+        disk.submit(0, operation).expect("room");
+        let completion = disk.poll_completion(1_000_000).expect("it is done");
+        assert_eq!(completion.result, Ok(file));
+        let life = |durable| Life {
+            durable,
+            is_damaged: false,
+            counts: true,
+        };
+        let begin = |disk: &_, durable| {
+            let stored = StoredLog {
+                disk,
+                segment_length: 64 * 1024,
+            };
+            Watch::new(1).begin(0, &life(durable), Some(stored))
+        };
+        let broken = begin(&disk, 8192).expect_err("it is in a cache");
+        assert_eq!(broken.rule, Rule::A1);
+        let broken = begin(&disk, 128 * 1024).expect_err("there is no such segment");
+        assert_eq!(broken.rule, Rule::A1);
+        disk.sync(file).expect("a good disk");
+        assert!(begin(&disk, 8192).is_ok());
+    }
 }
