@@ -18,9 +18,9 @@ fn a_learner_that_stood_before_it_lost_its_mark_follows_a_cluster_of_an_older_te
     let term = |cluster: &Cluster, id| cluster.node(id).parts().module.term();
     let before = term(&cluster, 0);
     // One stands: its new term is on its disk before anybody else hears of it.
-    while term(&cluster, 1).max(term(&cluster, 2)) == before {
-        cluster.run(50 * MICROSECOND);
-    }
+    cluster.run_until(5 * SECOND, |cluster| {
+        term(cluster, 1).max(term(cluster, 2)) > before
+    });
     let stood = if term(&cluster, 1) > before { 1 } else { 2 };
     cluster.member(stood).isolate();
     cluster.run(5 * MILLISECOND);
@@ -37,26 +37,32 @@ fn a_learner_that_stood_before_it_lost_its_mark_follows_a_cluster_of_an_older_te
     cluster.expect_equal_logs();
 }
 
+/// The first leader was cut off with a tail that nobody has, is heard again, and has just begun to
+/// cut that off.
+fn cutting() -> Cluster {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(5);
+    cluster.member(0).isolate();
+    for number in 0..20 {
+        cluster.offer(0, &[number; 100]);
+    }
+    cluster.run(4 * SECOND);
+    assert_ne!(cluster.expect_some_leader(), 0);
+    cluster.heal();
+    cluster.run_until(SECOND, is_cutting);
+    cluster
+}
+
+fn is_cutting(cluster: &Cluster) -> bool {
+    cluster.node(0).parts().store.is_truncating()
+}
+
 /// Seed 25000096: the other slot of the mark went on to say that the log was being cut.
 #[test]
 fn what_is_acknowledged_after_a_log_was_cut_outlives_the_rot_of_either_slot_of_the_mark() {
     for (slot, wait) in [(0, 1), (1, 1), (0, 3), (1, 3), (0, 6), (1, 6)] {
-        let mut cluster = Scenario::echo().led_by(0);
-        cluster.answer(5);
-        cluster.member(0).isolate();
-        for number in 0..20 {
-            cluster.offer(0, &[number; 100]);
-        }
-        cluster.run(4 * SECOND);
-        assert_ne!(cluster.expect_some_leader(), 0);
-        cluster.heal();
-        let is_cutting = |cluster: &Cluster| cluster.node(0).parts().store.is_truncating();
-        while !is_cutting(&cluster) {
-            cluster.run(50 * MICROSECOND);
-        }
-        while is_cutting(&cluster) {
-            cluster.run(50 * MICROSECOND);
-        }
+        let mut cluster = cutting();
+        cluster.run_until(SECOND, |cluster| !is_cutting(cluster));
         cluster.run(wait * MILLISECOND);
         cluster
             .member(0)
@@ -77,19 +83,9 @@ fn a_cut_that_was_not_done_is_begun_again_whichever_slot_of_the_mark_rots() {
         .into_iter()
         .flat_map(|wait| [(0, wait), (1, wait)])
     {
-        let mut cluster = Scenario::echo().led_by(0);
-        cluster.answer(5);
-        cluster.member(0).isolate();
-        for number in 0..20 {
-            cluster.offer(0, &[number; 100]);
-        }
-        cluster.run(4 * SECOND);
-        assert_ne!(cluster.expect_some_leader(), 0);
-        cluster.heal();
-        cluster.run_until(SECOND, |cluster| {
-            cluster.node(0).parts().store.is_truncating()
-        });
+        let mut cluster = cutting();
         cluster.run(wait * 50 * MICROSECOND);
+        assert!(is_cutting(&cluster), "it is done after {wait} steps");
         cluster
             .member(0)
             .kill()
@@ -116,10 +112,11 @@ fn a_member_that_dies_while_it_repairs_its_log_takes_nothing_in_a_cache_for_dura
     for step in 0..30 {
         cluster.member(2).kill().rot(5_000).start();
         cluster.member(2).expect_damaged(true);
-        while cluster.durable(2) < 10_000 + step * 4_000 {
-            cluster.run(50 * MICROSECOND);
-        }
-        cluster.member(2).restart();
+        cluster.run_until(SECOND, |cluster| {
+            cluster.durable(2) >= 10_000 + step * 4_000
+        });
+        // It is in the middle of that.
+        cluster.member(2).expect_damaged(true).restart();
         cluster.run(SECOND);
         cluster
             .member(2)
