@@ -3,14 +3,17 @@
 //! virtual time.
 #![cfg(feature = "sim")]
 
+use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::config::ResumePoint;
+use lockstep_client::event::OfferResult;
 use lockstep_client::identity::ClientIdentity;
 use lockstep_client::session::CloseReason;
 use lockstep_consensus::sim::scenario::boot::address;
-use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster, Told};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::media::randomness;
-use lockstep_transport::time::{MICROSECOND, MILLISECOND, SECOND};
+use lockstep_transport::sim::SimPort;
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
 type Cluster = SimCluster<Echo>;
 
@@ -34,9 +37,24 @@ fn continue_at_another_address(cluster: &mut Cluster, point: Option<ResumePoint>
     cluster.connect(|config| config.resume = point)
 }
 
+fn is_connected(cluster: &Cluster, client: usize) -> bool {
+    cluster.clients[client].client.is_connected()
+}
+
 /// What another process may continue of the session of a client that lives on.
 fn written_down(cluster: &Cluster, client: usize) -> Option<ResumePoint> {
     cluster.clients[client].client.resume_point()
+}
+
+/// The last that a client was told is that its session has ended for it, for this reason.
+fn has_ended(cluster: &Cluster, client: usize, reason: CloseReason) -> bool {
+    cluster.clients[client].told.last() == Some(&Told::Closed(reason))
+}
+
+/// What a client's old process sends is a request of its.
+fn offer_as_the_old_process(old: &mut ClusterClient<SimPort>, now: Nanos) {
+    let offered = old.offer(now, b"of the old process");
+    assert!(matches!(offered, OfferResult::Accepted(2)), "{offered:?}");
 }
 
 /// The leader's process dies for good, and another member leads.
@@ -50,9 +68,7 @@ fn lose_the_leader(cluster: &mut Cluster) {
 fn a_delayed_request_of_the_old_process_takes_no_number_of_the_new_one() {
     let mut cluster = served();
     let late = cluster.now + 2 * SECOND;
-    cluster.send_late(0, 2 * SECOND, |old, now| {
-        old.offer(now, b"of the old process");
-    });
+    cluster.send_late(0, 2 * SECOND, offer_as_the_old_process);
     let point = cluster.kill_client(0);
     let new = cluster.connect_at(0, |config| config.resume = point);
     // The old one's request arrives just before the new one's.
@@ -68,12 +84,12 @@ fn an_old_process_is_fenced_and_told_so_when_a_new_one_takes_over_its_session() 
     let mut cluster = served();
     let point = written_down(&cluster, 0);
     let new = continue_at_another_address(&mut cluster, point);
-    cluster.run(SECOND);
-    cluster.expect_closed(0, Some(CloseReason::Fenced));
+    cluster.run_until(SECOND, |cluster| has_ended(cluster, 0, CloseReason::Fenced));
     ask(&mut cluster, new, "two");
     cluster.run(5 * SECOND);
     ask(&mut cluster, new, "three");
     cluster.expect_closed(new, None);
+    assert!(cluster.clients[new].client.is_connected());
 }
 
 #[test]
@@ -86,8 +102,9 @@ fn an_old_process_is_fenced_after_a_failover_too() {
     ask(&mut cluster, new, "two");
     lose_the_leader(&mut cluster);
     cluster.wake_client(0);
-    cluster.run_until(10 * SECOND, |cluster| cluster.clients[0].closed().is_some());
-    cluster.expect_closed(0, Some(CloseReason::Fenced));
+    cluster.run_until(10 * SECOND, |cluster| {
+        has_ended(cluster, 0, CloseReason::Fenced)
+    });
     ask(&mut cluster, new, "three");
     cluster.run(5 * SECOND);
     ask(&mut cluster, new, "four");
@@ -102,9 +119,12 @@ fn after_a_resume_and_a_failover_the_new_leader_speaks_to_the_last_address() {
     ask(&mut cluster, resumed, "two");
     lose_the_leader(&mut cluster);
     let counters = |cluster: &Cluster| *cluster.clients[resumed].client.counters();
+    // It is told so, and nothing after that.
     cluster.run_until(100 * MILLISECOND, |cluster| {
-        counters(cluster).leader_changes == 1
+        let told = cluster.clients[resumed].told.last();
+        matches!(told, Some(Told::Other(words)) if words.starts_with("NewLeader"))
     });
+    assert_eq!(counters(&cluster).leader_changes, 1);
     assert_eq!(counters(&cluster).leader_losses, 0);
     ask(&mut cluster, resumed, "three");
 }
@@ -145,14 +165,10 @@ fn a_delayed_request_of_the_old_process_takes_no_number_after_a_failover() {
     // What it wrote down is older than the failover.
     let point = written_down(&cluster, 0);
     lose_the_leader(&mut cluster);
-    cluster.run_until(5 * SECOND, |cluster| {
-        cluster.clients[0].client.is_connected()
-    });
+    cluster.run_until(5 * SECOND, |cluster| is_connected(cluster, 0));
     // A request to the new leader, on a stream that stands.
     let late = cluster.now + 2 * SECOND;
-    cluster.send_late(0, 2 * SECOND, |old, now| {
-        old.offer(now, b"of the old process");
-    });
+    cluster.send_late(0, 2 * SECOND, offer_as_the_old_process);
     cluster.kill_client(0);
     let new = continue_at_another_address(&mut cluster, point);
     cluster.run(late + 50 * MICROSECOND - cluster.now);
@@ -190,7 +206,7 @@ fn two_clients_with_identities_of_the_operating_system_are_two_sessions() {
     let sessions = [101, 102].map(|host| {
         let identity = ClientIdentity::draw(&mut randomness().unwrap());
         let client = cluster.join_as(address(host, 1), identity, |_| {});
-        cluster.run(SECOND);
+        cluster.run_until(5 * SECOND, |cluster| is_connected(cluster, client));
         ask(&mut cluster, client, "one");
         cluster.clients[client].client.session_id()
     });
@@ -201,8 +217,9 @@ fn two_clients_with_identities_of_the_operating_system_are_two_sessions() {
 fn a_client_that_names_another_cluster_is_told_so() {
     let mut cluster = Scenario::echo().clients(0).led_by(0);
     let client = cluster.join(|config| config.cluster_id = 1);
-    cluster.run(SECOND);
-    cluster.expect_closed(client, Some(CloseReason::Rejected));
+    cluster.run_until(SECOND, |cluster| {
+        has_ended(cluster, client, CloseReason::Rejected)
+    });
     let detail = cluster.clients[client].client.close_detail();
     assert!(detail.starts_with(b"the client names another cluster"));
 }
@@ -217,10 +234,12 @@ fn a_new_process_gets_the_answers_that_the_old_one_took_after_its_resume_point()
     cluster.run(5 * SECOND);
     cluster.kill_client(0);
     let new = continue_at_another_address(&mut cluster, point);
-    cluster.run(SECOND);
+    cluster.run_until(SECOND, |cluster| cluster.answers(new).len() == 2);
     cluster.expect_answers(new, &[(2, b"two"), (3, b"three")]);
-    // The next leader starts from what the new process has, too.
+    // The next leader starts from what the new process has, too: this one was known to be there.
     let another = cluster.join(|config| config.resume = point);
+    cluster.run_until(SECOND, |cluster| is_connected(cluster, another));
+    assert_eq!(cluster.answers(another).len(), 0);
     cluster.member(0).kill();
     cluster.run_until(10 * SECOND, |cluster| cluster.answers(another).len() == 2);
     cluster.expect_answers(another, &[(2, b"two"), (3, b"three")]);

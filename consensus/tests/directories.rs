@@ -5,6 +5,8 @@
 
 use lockstep_archive::disk::Disk as _;
 use lockstep_client::event::OfferResult;
+use lockstep_consensus::agent::birth::BirthError;
+use lockstep_consensus::agent::start::StartError;
 use lockstep_consensus::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{OldState, Scenario, SimCluster};
@@ -43,12 +45,7 @@ fn an_emptied_directory_and_a_lagging_member_elect_nobody_and_lose_nothing() {
     cluster.member(1).expect_standing(Standing::Learner);
     cluster.member(1).expect_told(NodeNotice::IsLearner);
     cluster.member(2).expect_told(NodeNotice::MemberIsLearner);
-    cluster.member(0).start();
-    cluster.run(5 * SECOND);
-    cluster.expect_leader(0);
-    cluster.answer(5);
-    cluster.run(SECOND);
-    cluster.everybody().expect_kept(committed);
+    expect_member_0_to_lead(&mut cluster, committed);
 }
 
 #[test]
@@ -98,8 +95,13 @@ fn another_members_directory_and_swapped_ones_are_refused_and_stay_as_they_are()
     let logs = [1, 2].map(|id| cluster.log(id, committed));
     cluster.swap(1, 2);
     for (id, owner) in [(1, 2), (2, 1)] {
-        let owner = format!("was made for member {owner} ");
-        cluster.member(id).expect_refused(&owner);
+        let refused = cluster.member(id).try_start().expect_err("it is another's");
+        let StartError::Birth(BirthError::Foreign { found_member, .. }) = &refused else {
+            panic!("{refused}");
+        };
+        assert_eq!(*found_member, owner);
+        let words = format!("was made for member {owner} ");
+        cluster.member(id).expect_refused(&words);
         cluster
             .member(id)
             .expect_refused("nothing in it was changed");

@@ -10,7 +10,7 @@ use lockstep_client::identity::ClientIdentity;
 use lockstep_client::session::SessionState;
 use lockstep_consensus::config::ClusterConfig;
 use lockstep_consensus::sim::scenario::boot::{SimNode, address};
-use lockstep_consensus::sim::scenario::{Pace, Scenario, SimCluster};
+use lockstep_consensus::sim::scenario::{Client, Pace, Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
@@ -100,16 +100,14 @@ pub fn ask(cluster: &mut Cluster, client: usize) -> bool {
     matches!(offered, OfferResult::Accepted(_))
 }
 
-/// These make a request each and are answered.
+/// These make a request each, and each of them is answered once.
 #[track_caller]
 pub fn ask_all(cluster: &mut Cluster, clients: Range<usize>) {
-    let answered = |cluster: &Cluster| -> usize {
+    let answered = |cluster: &Cluster| -> Vec<usize> {
         let clients = cluster.clients[clients.clone()].iter();
-        clients
-            .map(lockstep_consensus::sim::scenario::Client::answered)
-            .sum()
+        clients.map(Client::answered).collect()
     };
-    let goal = answered(cluster) + clients.len();
+    let goal: Vec<usize> = answered(cluster).iter().map(|count| count + 1).collect();
     for client in clients.clone() {
         assert!(
             ask(cluster, client),

@@ -123,14 +123,15 @@ impl<S: ClusteredService> Members<'_, S> {
         })
     }
 
-    /// It would say one line of this kind, of those that wait, and this is in it.
+    /// It would say one line of this kind, of those that wait, and it begins with this.
     #[track_caller]
-    pub fn expect_line(&mut self, kind: NodeNotice, part: &str) -> &mut Self {
+    pub fn expect_line(&mut self, kind: NodeNotice, words: &str) -> &mut Self {
         for id in self.ids.clone() {
             let lines = self.cluster.take_lines(id, kind);
-            if lines.len() != 1 || !lines[0].contains(part) {
-                let words = format!("member {id} should say {part:?} once, found {lines:?}");
-                self.cluster.fail(&words);
+            if lines.len() != 1 || !lines[0].starts_with(words) {
+                self.cluster.fail(&format!(
+                    "member {id} should say {words:?} once, found {lines:?}"
+                ));
             }
         }
         self
