@@ -106,6 +106,10 @@ fn a_scenario_that_cannot_be_read_and_one_that_cannot_be_written_are_refused() {
             &["--planted", "all", "--shrink", "small.toml"],
             "plant one fault",
         ),
+        (
+            &["--tank", "core", "--shrink", "small.toml"],
+            "ask for --tank node",
+        ),
     ] {
         let output = sim(place.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

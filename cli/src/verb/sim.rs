@@ -91,6 +91,11 @@ pub fn run(arguments: &SimArguments) -> Outcome {
         return repeat(path);
     }
     let shrink = arguments.shrink.as_deref();
+    if shrink.is_some() && arguments.tank == TankArgument::Core {
+        return Outcome::usage(
+            "--shrink: runs of the node tank are made small, ask for --tank node",
+        );
+    }
     if let Some(Err(problem)) = shrink.map(output_file::check) {
         return Outcome::usage(format!("--shrink: {problem}"));
     }

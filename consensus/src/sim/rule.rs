@@ -129,6 +129,15 @@ impl Broken {
         let text = text.unwrap_or("an assertion without a message");
         Rule::Assertion.broken(text.to_owned())
     }
+
+    /// Whether both are the same fault: the same rule, and of assertions, of which each has words
+    /// of its own, the same words but for numbers.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let words = |broken: &Self| broken.what.replace(|c: char| c.is_ascii_digit(), "");
+        let is_told_apart = self.rule == Rule::Assertion && words(self) != words(other);
+        self.rule == other.rule && !is_told_apart
+    }
 }
 
 #[cfg(test)]
@@ -148,5 +157,21 @@ mod tests {
         let panic = std::panic::catch_unwind(|| panic!("the {} is wrong", "log")).unwrap_err();
         let broken = Broken::of_panic(panic.as_ref());
         assert_eq!(broken.to_string(), "assertion: the log is wrong");
+    }
+
+    #[test]
+    fn an_assertion_is_the_same_if_its_words_are() {
+        let of = |rule: Rule, what: &str| Broken {
+            rule,
+            what: what.to_owned(),
+        };
+        let assertion = |what| of(Rule::Assertion, what);
+        let one = assertion("960 acknowledged, 64 durable");
+        assert!(one.is_same(&assertion("8 acknowledged, 1024 durable")));
+        assert!(!one.is_same(&assertion("commit 960 beyond the log's end")));
+        let (first, second) = (Rule::ALL[0], Rule::ALL[1]);
+        let one = of(first, "member 1 lost");
+        assert!(one.is_same(&of(first, "member 2 forgot")));
+        assert!(!one.is_same(&of(second, "member 1 lost")));
     }
 }

@@ -9,7 +9,9 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::LinkProfile;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
+use super::Broken;
 use super::tank::{TankSetup, TankViolation, run_setup};
+use crate::config::ResponsesMode;
 
 /// A run with fewer faults can be read.
 const MANY_FAULTS: usize = 12;
@@ -24,28 +26,21 @@ pub struct Shrunken {
     pub setup: TankSetup,
     /// What it breaks.
     pub violation: TankViolation,
-    /// Runs that were tried on the way.
+    /// Runs that were made on the way, those without a planted fault included.
     pub runs: u32,
 }
 
 /// Makes the run of `setup`, which ended in `violation`, as small as it gets within `runs_max`
-/// runs. Where a fault is planted, what is left is clean without it.
+/// runs, or one more. Where a fault is planted, what is left is clean without it.
 #[must_use]
 pub fn shrink(setup: &TankSetup, violation: TankViolation, runs_max: u32) -> Shrunken {
-    let rule = violation.broken.rule;
+    let broken = violation.broken.clone();
     let mut shrinking = Shrinking {
         setup: setup.clone(),
         result: violation,
         runs: 0,
         runs_max,
-        attempt: |setup: &TankSetup| {
-            let violation = run_setup(setup).err()?;
-            let is_same = match setup.planted {
-                Some(fault) => fault.rules().contains(&violation.broken.rule),
-                None => violation.broken.rule == rule,
-            };
-            (is_same && is_clean_without_planting(setup)).then_some(violation)
-        },
+        attempt: |setup: &TankSetup, runs: &mut u32| try_run(setup, &broken, runs),
     };
     shrinking.drop_later(shrinking.result.time);
     shrinking.settle();
@@ -56,16 +51,26 @@ pub fn shrink(setup: &TankSetup, violation: TankViolation, runs_max: u32) -> Shr
     }
 }
 
-fn is_clean_without_planting(setup: &TankSetup) -> bool {
+/// What the run of `setup` breaks, if it is as bad as `broken`. Counts the runs that it takes.
+fn try_run(setup: &TankSetup, broken: &Broken, runs: &mut u32) -> Option<TankViolation> {
+    *runs += 1;
+    let violation = run_setup(setup).err()?;
+    let Some(fault) = setup.planted else {
+        return violation.broken.is_same(broken).then_some(violation);
+    };
+    if !fault.rules().contains(&violation.broken.rule) {
+        return None;
+    }
+    *runs += 1;
     let clean = TankSetup {
         planted: None,
         ..setup.clone()
     };
-    setup.planted.is_none() || run_setup(&clean).is_ok()
+    run_setup(&clean).is_ok().then_some(violation)
 }
 
 /// A run on its way; `attempt` says what comes of a smaller one that is just as bad.
-struct Shrinking<T, F: FnMut(&TankSetup) -> Option<T>> {
+struct Shrinking<T, F: FnMut(&TankSetup, &mut u32) -> Option<T>> {
     setup: TankSetup,
     result: T,
     runs: u32,
@@ -73,14 +78,14 @@ struct Shrinking<T, F: FnMut(&TankSetup) -> Option<T>> {
     attempt: F,
 }
 
-impl<T, F: FnMut(&TankSetup) -> Option<T>> Shrinking<T, F> {
+impl<T, F: FnMut(&TankSetup, &mut u32) -> Option<T>> Shrinking<T, F> {
     /// Takes over a setup that is another one and just as bad.
     fn take(&mut self, candidate: TankSetup) -> bool {
-        if candidate == self.setup || self.runs >= self.runs_max {
+        let is_possible = candidate.problem().is_none();
+        if candidate == self.setup || !is_possible || self.runs >= self.runs_max {
             return false;
         }
-        self.runs += 1;
-        let Some(result) = (self.attempt)(&candidate) else {
+        let Some(result) = (self.attempt)(&candidate, &mut self.runs) else {
             return false;
         };
         self.setup = candidate;
@@ -165,7 +170,7 @@ impl<T, F: FnMut(&TankSetup) -> Option<T>> Shrinking<T, F> {
 }
 
 /// Each makes something plainer, or changes nothing.
-const PLAINER: [fn(&mut TankSetup); 17] = [
+const PLAINER: [fn(&mut TankSetup); 25] = [
     |setup| setup.network = LinkProfile::default(),
     |setup| setup.network.corrupt = 0.0,
     |setup| setup.network.late_ns = 0,
@@ -177,12 +182,20 @@ const PLAINER: [fn(&mut TankSetup); 17] = [
     |setup| setup.load.may_expire = false,
     |setup| setup.load.clients = 1,
     |setup| setup.load.requests = (setup.load.requests / 2).max(1),
+    |setup| setup.load.window = (setup.load.window / 2).max(1),
+    |setup| setup.load.padded = 0.0,
+    |setup| setup.load.wave_ns = 0,
+    |setup| setup.load.pause_ns = 0,
     |setup| setup.is_slow = false,
     |setup| setup.is_seen_late = false,
     |setup| setup.first_start_ns = 0,
     |setup| setup.is_watched_long = false,
     |setup| setup.unsynced = None,
+    |setup| setup.may_lose_all = false,
+    |setup| setup.responses = ResponsesMode::Replicated,
+    |setup| setup.members = 3.min(setup.members),
     end_with_last_fault,
+    halve_phase,
 ];
 
 /// The phase with faults need not last longer than they do.
@@ -191,9 +204,14 @@ fn end_with_last_fault(setup: &mut TankSetup) {
     setup.fault_phase_ns = setup.fault_phase_ns.min(last + MILLISECOND);
 }
 
+/// Nor half as long as it does, if the faults are over by then.
+fn halve_phase(setup: &mut TankSetup) {
+    setup.fault_phase_ns /= 2;
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::tank::{FaultClass, TankOptions};
+    use super::super::tank::{FaultClass, Load, TankOptions};
     use super::*;
 
     fn shrink_as_long_as(is_bad: impl Fn(&TankSetup) -> bool, runs_max: u32) -> (TankSetup, u32) {
@@ -204,7 +222,10 @@ mod tests {
             result: (),
             runs: 0,
             runs_max,
-            attempt: |setup: &TankSetup| is_bad(setup).then_some(()),
+            attempt: |setup: &TankSetup, runs: &mut u32| {
+                *runs += 1;
+                is_bad(setup).then_some(())
+            },
         };
         shrinking.settle();
         (shrinking.setup, shrinking.runs)
@@ -234,6 +255,34 @@ mod tests {
         let (small, _) = shrink_as_long_as(|setup| setup.load.requests > 20, 10_000);
         assert_eq!(small.load.requests, 30);
         assert!(small.faults.is_empty());
+    }
+
+    #[test]
+    fn all_that_does_not_matter_becomes_plain() {
+        let (small, _) = shrink_as_long_as(|_| true, 10_000);
+        let Load {
+            clients,
+            requests,
+            window,
+            padded,
+            pause_ns,
+            wave_ns,
+            restarts,
+            may_expire,
+        } = small.load;
+        assert_eq!((clients, requests, window), (1, 1, 1));
+        assert_eq!((pause_ns, wave_ns, restarts, may_expire), (0, 0, 0, false));
+        assert!(padded == 0.0 && small.faults.is_empty());
+        assert_eq!((small.fault_phase_ns, small.may_lose_all), (0, false));
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_not_tried() {
+        let is_bad = |setup: &TankSetup| {
+            assert_eq!(setup.problem(), None);
+            true
+        };
+        let _ = shrink_as_long_as(is_bad, 10_000);
     }
 
     #[test]

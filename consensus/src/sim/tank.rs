@@ -99,13 +99,21 @@ pub fn run_setup(setup: &TankSetup) -> Result<TankReport, TankViolation> {
 fn run_through(setup: &TankSetup) -> Result<(TankReport, Vec<MemberNotices>), TankViolation> {
     // Of a run on this thread that ended in a violation, or of none.
     let _left_over = marks::take();
-    let mut tank = Tank::new(setup);
-    let outcome = catch_unwind(AssertUnwindSafe(|| tank.run(setup.fault_phase_ns)));
+    let made = catch_unwind(|| Tank::new(setup)).map_err(|panic| Broken::of_panic(panic.as_ref()));
+    let mut tank = made.map_err(|broken| TankViolation {
+        seed: setup.seed,
+        time: 0,
+        broken,
+        faults: Vec::new(),
+    })?;
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        tank.run(setup.fault_phase_ns)?;
+        let members = tank.members.iter();
+        let notices = members.map(|member| member.notices().to_vec()).collect();
+        Ok((tank.finish(), notices))
+    }));
     let outcome = outcome.unwrap_or_else(|panic| Err(Broken::of_panic(panic.as_ref())));
-    outcome.map_err(|broken| tank.violation(broken))?;
-    let members = tank.members.iter();
-    let notices = members.map(|member| member.notices().to_vec()).collect();
-    Ok((tank.finish(), notices))
+    outcome.map_err(|broken| tank.violation(broken))
 }
 
 fn address(host: u8, port: u16) -> SocketAddr {
@@ -288,7 +296,8 @@ impl Tank {
         self.restart_rotten();
     }
 
-    fn finish(mut self) -> TankReport {
+    /// What the run did, once it has ended well.
+    fn finish(&mut self) -> TankReport {
         self.report.event_hash = self.network.event_hash() ^ self.oracle.hash();
         self.report.committed = self.oracle.committed() as u64;
         self.report.responses = self.clients.iter().map(TankClient::received).sum();
@@ -309,7 +318,7 @@ impl Tank {
         for part in members.chain(self.clients.iter().map(TankClient::coverage)) {
             coverage.add(&part);
         }
-        self.report
+        core::mem::take(&mut self.report)
     }
 }
 

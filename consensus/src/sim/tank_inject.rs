@@ -344,7 +344,7 @@ impl Tank {
             if self.members[id].is_unsynced() || has_forgotten(self.members[id].disk()) {
                 self.atlas.note_amnesia(id);
             }
-            let sample = self.members[id].sample();
+            let sample = self.members[id].sample(self.now);
             let started = self.members[id].start(&self.network);
             self.attention.alarm();
             self.oracle.forget_commit(id);
@@ -353,7 +353,7 @@ impl Tank {
                 self.members[id].check_start(is_rotten)?;
             }
             if let Some(fork) = sample.filter(|_| started.is_ok()) {
-                self.members[id].check_second_start(&fork)?;
+                self.members[id].check_second_start(self.now, &fork)?;
             }
             match started {
                 Ok(()) if !self.members[id].has_forfeited() => self.atlas.on_start(id),

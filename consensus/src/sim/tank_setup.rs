@@ -14,6 +14,7 @@ use super::PlantedFault;
 use super::client_twin::RESTARTS_MAX;
 use super::tank_options::TankOptions;
 use super::tank_plan::{Decision, FaultDraw, Target};
+use super::tank_service::response_count;
 use crate::config::ResponsesMode;
 
 /// One run of so many has responses that leave at once, and one a member without syncs.
@@ -38,6 +39,21 @@ const WIDE_WINDOW: i64 = 64;
 /// Most of the datagrams between members that are damaged by one bit, as a probability: UDP's
 /// checksum lets far fewer pass.
 const CORRUPT_MAX: f64 = 0.05;
+
+/// Members of a cluster.
+const MEMBERS: RangeInclusive<usize> = 1..=7;
+
+/// Times and durations in virtual time.
+const TIMES: Range<Nanos> = 0..3_600 * SECOND;
+
+/// Probabilities.
+const SHARES: RangeInclusive<f64> = 0.0..=1.0;
+
+/// Requests of one client: a long run's many times over.
+const REQUESTS: RangeInclusive<i64> = 1..=10_000;
+
+/// A majority outvotes one that diverges from so many members on.
+const DIVERGING_MEMBERS_MIN: usize = 3;
 
 /// One run of the node tank.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,7 +180,6 @@ impl TankSetup {
     pub fn problem(&self) -> Option<String> {
         let is_member = |id: usize| id < self.members;
         let targets = self.faults.iter().map(|fault| fault.target);
-        let mut odd = self.unsynced.into_iter().chain(self.diverging.map(|d| d.0));
         let times = || self.faults.iter().map(|fault| fault.at);
         let is_aimed = |target| match target {
             Target::Leader => true,
@@ -173,8 +188,13 @@ impl TankSetup {
         let checks = [
             (MEMBERS.contains(&self.members), "members: 1 to 7"),
             (
-                odd.all(is_member),
-                "a member that is odd: one of the members",
+                self.unsynced.is_none_or(is_member),
+                "a member without syncs: one of the members",
+            ),
+            (
+                self.is_divergence_possible(),
+                "a member that answers otherwise: one of three or more, to a request that there \
+                 is and that is answered (no multiple of 4)",
             ),
             (
                 targets.into_iter().all(is_aimed),
@@ -182,8 +202,8 @@ impl TankSetup {
             ),
             (times().is_sorted(), "faults: in the order of their times"),
             (
-                times().all(|at| TIMES.contains(&at)),
-                "the time of a fault: less than an hour",
+                times().all(|at| (0..self.fault_phase_ns).contains(&at)),
+                "the time of a fault: before the phase of faults ends",
             ),
             (
                 TIMES.contains(&self.fault_phase_ns),
@@ -195,7 +215,7 @@ impl TankSetup {
             ),
             (
                 self.load.is_possible(),
-                "load: 1 to 8 clients, shares from 0 to 1, and some requests",
+                "load: 1 to 8 clients, 1 to 10000 requests, shares from 0 to 1",
             ),
             (
                 is_possible(&self.network),
@@ -204,6 +224,14 @@ impl TankSetup {
         ];
         let wrong = checks.into_iter().find(|(is_good, _)| !is_good);
         wrong.map(|(_, must)| must.to_owned())
+    }
+
+    fn is_divergence_possible(&self) -> bool {
+        self.diverging.is_none_or(|(member, request)| {
+            let is_asked = (1..=self.load.requests).contains(&request);
+            let is_outvoted = self.members >= DIVERGING_MEMBERS_MIN && member < self.members;
+            is_asked && response_count(request) > 0 && is_outvoted
+        })
     }
 
     /// Services that take their time, one that diverges, a member without syncs, a long quiet:
@@ -221,7 +249,8 @@ impl TankSetup {
         let is_long = options.fault_phase_ns > TankOptions::default().fault_phase_ns;
         self.is_watched_long = random.range(0..WATCHED_LONG_SEEDS) == 0 || is_long;
         self.is_slow = is_slow;
-        self.diverging = options.diverging.then_some((odd, request));
+        let is_outvoted = self.members >= DIVERGING_MEMBERS_MIN;
+        self.diverging = (options.diverging && is_outvoted).then_some((odd, request));
         self.unsynced = options.unsynced.then_some(unsynced);
         if options.fault_phase_ns > 0 {
             if is_direct {
@@ -233,15 +262,6 @@ impl TankSetup {
         }
     }
 }
-
-/// Members of a cluster.
-const MEMBERS: RangeInclusive<usize> = 1..=7;
-
-/// Times and durations in virtual time.
-const TIMES: Range<Nanos> = 0..3_600 * SECOND;
-
-/// Probabilities.
-const SHARES: RangeInclusive<f64> = 0.0..=1.0;
 
 fn is_possible(network: &LinkProfile) -> bool {
     let LinkProfile {
@@ -263,7 +283,7 @@ fn is_possible(network: &LinkProfile) -> bool {
 impl Load {
     fn is_possible(&self) -> bool {
         (1..=8).contains(&self.clients)
-            && (1..=1_000_000).contains(&self.requests)
+            && REQUESTS.contains(&self.requests)
             && (1..=1_000).contains(&self.window)
             && SHARES.contains(&self.padded)
             && TIMES.contains(&self.pause_ns)
@@ -349,9 +369,15 @@ mod tests {
 
     #[test]
     fn every_drawn_setup_is_possible_and_one_that_is_not_says_what_must_be() {
-        for seed in 0..500 {
-            let setup = TankSetup::draw(seed, &TankOptions::default());
-            assert_eq!(setup.problem(), None, "seed {seed}");
+        let diverging = TankOptions {
+            diverging: true,
+            ..TankOptions::default()
+        };
+        for options in [TankOptions::default(), TankOptions::full(), diverging] {
+            for seed in 0..300 {
+                let setup = TankSetup::draw(seed, &options);
+                assert_eq!(setup.problem(), None, "seed {seed}");
+            }
         }
         let mut setup = TankSetup::draw(7, &TankOptions::default());
         setup.network.loss = 1.5;

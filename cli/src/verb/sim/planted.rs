@@ -78,6 +78,12 @@ pub fn find_all(
     if shrink.is_some() && faults.0.len() > 1 {
         return Outcome::usage("--shrink: plant one fault, not all");
     }
+    let is_of_node = |fault: &PlantedFault| fault.is_of_node();
+    if shrink.is_some() && !faults.0.iter().all(is_of_node) {
+        return Outcome::usage(
+            "--shrink: this fault shows in the core tank only, which has no list of faults",
+        );
+    }
     let mut missed = String::new();
     for fault in &faults.0 {
         if !tanks.iter().any(|tank| tank.has_parts_for(*fault)) {
@@ -103,6 +109,7 @@ pub fn find_all(
             if faults.0.len() == 1 {
                 println!("  {}: {}", fault.what(), broken.what);
             }
+            let shrink = shrink.filter(|_| matches!(tank, Tank::Node { .. }));
             match shrink.map(|path| make_small(path, *tank, *fault, seed)) {
                 Some(Ok(told)) => println!("  {told}"),
                 Some(Err(problem)) => return Outcome::failed(problem),
@@ -123,7 +130,7 @@ fn make_small(path: &Path, tank: Tank, fault: PlantedFault, seed: u64) -> Result
     let is_planted = true;
     match tank.options(Some(Trial { fault, is_planted })) {
         Some(options) => shrink_to(path, &TankSetup::draw(seed, &options)),
-        None => Ok("runs of the core tank cannot be made small".to_owned()),
+        None => Err("runs of the core tank are not made small".to_owned()),
     }
 }
 

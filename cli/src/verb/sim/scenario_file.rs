@@ -4,16 +4,14 @@
 use std::path::Path;
 
 use lockstep_consensus::config::ResponsesMode;
-use lockstep_consensus::sim::PlantedFault;
 use lockstep_consensus::sim::tank::{Decision, FaultClass, Load, TankSetup, Target};
+use lockstep_consensus::sim::{PlantedFault, Rule};
 use lockstep_transport::sim::LinkProfile;
 use lockstep_transport::time::Nanos;
 use serde::{Deserialize, Serialize};
 
 /// Version of the format.
-const VERSION: u32 = 1;
-
-const LEADER: &str = "leader";
+const VERSION: u32 = 2;
 
 /// A scenario as it is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,17 +19,13 @@ const LEADER: &str = "leader";
 struct ScenarioText {
     version: u32,
     seed: u64,
-    /// Name of the rule that it breaks, for people.
+    /// Name of the rule that it breaks.
     #[serde(skip_serializing_if = "Option::is_none")]
     breaks: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     planted: Option<String>,
     members: usize,
     responses: ResponsesText,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    diverging_member: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    diverging_request: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unsynced_member: Option<usize>,
     slow_service: bool,
@@ -40,6 +34,8 @@ struct ScenarioText {
     may_lose_all: bool,
     watched_long: bool,
     fault_phase_ns: Nanos,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diverging: Option<DivergingText>,
     #[serde(with = "NetworkText")]
     network: LinkProfile,
     #[serde(with = "LoadText")]
@@ -53,6 +49,14 @@ struct ScenarioText {
 enum ResponsesText {
     Replicated,
     Direct,
+}
+
+/// A member whose service answers a request otherwise than all others.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DivergingText {
+    member: usize,
+    request: i64,
 }
 
 /// How a [`LinkProfile`] is written.
@@ -87,37 +91,60 @@ struct LoadText {
 struct FaultText {
     at_ns: Nanos,
     class: String,
-    /// "leader", or the number of a member.
-    member: String,
+    member: TargetText,
     draw: u32,
 }
 
-/// The text of `setup`, which breaks the rule called `breaks`.
+/// The number of a member, or the name of whoever is meant.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a fault's member is the number of one, or \"leader\""
+)]
+enum TargetText {
+    Member(usize),
+    Named(TargetName),
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TargetName {
+    Leader,
+}
+
+/// What a scenario file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The run.
+    pub setup: TankSetup,
+    /// The rule that it broke when the file was written, if the file says so.
+    pub breaks: Option<Rule>,
+}
+
+/// The text of `setup`, which breaks the rule `breaks`.
 ///
 /// # Errors
 /// A sentence: what of it cannot be written.
-pub fn to_text(setup: &TankSetup, breaks: &str) -> Result<String, String> {
+pub fn to_text(setup: &TankSetup, breaks: Rule) -> Result<String, String> {
     let faults = setup.faults.iter().map(|fault| FaultText {
         at_ns: fault.at,
         class: fault.class.name().to_owned(),
         member: match fault.target {
-            Target::Leader => LEADER.to_owned(),
-            Target::Member(id) => id.to_string(),
+            Target::Leader => TargetText::Named(TargetName::Leader),
+            Target::Member(id) => TargetText::Member(id),
         },
         draw: fault.draw,
     });
     let text = ScenarioText {
         version: VERSION,
         seed: setup.seed,
-        breaks: Some(breaks.to_owned()),
+        breaks: Some(breaks.name().to_owned()),
         planted: setup.planted.map(|fault| fault.name().to_owned()),
         members: setup.members,
         responses: match setup.responses {
             ResponsesMode::Replicated => ResponsesText::Replicated,
             ResponsesMode::Direct => ResponsesText::Direct,
         },
-        diverging_member: setup.diverging.map(|(member, _)| member),
-        diverging_request: setup.diverging.map(|(_, request)| request),
         unsynced_member: setup.unsynced,
         slow_service: setup.is_slow,
         writes_seen_late: setup.is_seen_late,
@@ -125,6 +152,9 @@ pub fn to_text(setup: &TankSetup, breaks: &str) -> Result<String, String> {
         may_lose_all: setup.may_lose_all,
         watched_long: setup.is_watched_long,
         fault_phase_ns: setup.fault_phase_ns,
+        diverging: setup
+            .diverging
+            .map(|(member, request)| DivergingText { member, request }),
         network: setup.network,
         load: setup.load,
         fault: faults.collect(),
@@ -139,7 +169,7 @@ pub fn to_text(setup: &TankSetup, breaks: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// A sentence with the file, the problem and what would be right.
-pub fn read(path: &Path) -> Result<TankSetup, String> {
+pub fn read(path: &Path) -> Result<Scenario, String> {
     #[allow(clippy::disallowed_methods, reason = "shell: reads what was asked for")]
     let text = std::fs::read_to_string(path);
     let place = path.display();
@@ -149,11 +179,11 @@ pub fn read(path: &Path) -> Result<TankSetup, String> {
     from_text(&text).map_err(|problem| format!("{place}: {problem}"))
 }
 
-/// The setup that `text` describes.
+/// The scenario that `text` describes.
 ///
 /// # Errors
 /// A sentence: what is wrong with it.
-pub fn from_text(text: &str) -> Result<TankSetup, String> {
+pub fn from_text(text: &str) -> Result<Scenario, String> {
     let text: ScenarioText = toml::from_str(text).map_err(|error| error.to_string())?;
     if text.version != VERSION {
         let found = text.version;
@@ -170,7 +200,7 @@ pub fn from_text(text: &str) -> Result<TankSetup, String> {
             ResponsesText::Replicated => ResponsesMode::Replicated,
             ResponsesText::Direct => ResponsesMode::Direct,
         },
-        diverging: text.diverging_member.zip(text.diverging_request),
+        diverging: text.diverging.map(|odd| (odd.member, odd.request)),
         unsynced: text.unsynced_member,
         is_slow: text.slow_service,
         is_seen_late: text.writes_seen_late,
@@ -184,8 +214,16 @@ pub fn from_text(text: &str) -> Result<TankSetup, String> {
     };
     match setup.problem() {
         Some(problem) => Err(format!("no run can be made of this; it must be {problem}")),
-        None => Ok(setup),
+        None => Ok(Scenario {
+            setup,
+            breaks: text.breaks.as_deref().map(rule).transpose()?,
+        }),
     }
+}
+
+fn rule(name: &str) -> Result<Rule, String> {
+    let named = Rule::ALL.iter().find(|rule| rule.name() == name).copied();
+    named.ok_or_else(|| format!("breaks: there is no rule called \"{name}\""))
 }
 
 fn planted(name: &str) -> Result<PlantedFault, String> {
@@ -197,11 +235,9 @@ fn planted(name: &str) -> Result<PlantedFault, String> {
 fn decision(fault: &FaultText) -> Result<Decision, String> {
     let class = FaultClass::named(&fault.class)
         .ok_or_else(|| format!("there is no class of faults called \"{}\"", fault.class))?;
-    let target = match fault.member.as_str() {
-        LEADER => Target::Leader,
-        member => Target::Member(member.parse().map_err(|_| {
-            format!("member = \"{member}\": the number of a member, or \"{LEADER}\"")
-        })?),
+    let target = match fault.member {
+        TargetText::Named(TargetName::Leader) => Target::Leader,
+        TargetText::Member(id) => Target::Member(id),
     };
     Ok(Decision {
         at: fault.at_ns,
@@ -222,25 +258,67 @@ mod tests {
         for seed in [0, 3, 77, i64::MAX as u64] {
             let mut setup = TankSetup::draw(seed, &TankOptions::default());
             setup.planted = Some(PlantedFault::AckBeforeFsync);
+            setup.members = 3;
             setup.diverging = Some((0, 5));
-            let text = to_text(&setup, "C1 durable quorum").unwrap();
-            assert_eq!(from_text(&text), Ok(setup), "{text}");
+            let text = to_text(&setup, Rule::C1).unwrap();
+            let breaks = Some(Rule::C1);
+            assert_eq!(from_text(&text), Ok(Scenario { setup, breaks }), "{text}");
         }
+    }
+
+    /// What is said of a good file in which `from` is `to`.
+    fn refusal(from: &str, to: &str) -> String {
+        let mut setup = TankSetup::draw(3, &TankOptions::default());
+        setup.members = 3;
+        setup.diverging = Some((0, 5));
+        let good = to_text(&setup, Rule::C1).unwrap();
+        assert!(good.contains(from), "{good}");
+        from_text(&good.replacen(from, to, 1)).unwrap_err()
     }
 
     #[test]
     fn what_is_wrong_with_a_file_is_said() {
-        let setup = TankSetup::draw(3, &TankOptions::default());
-        let good = to_text(&setup, "C1 durable quorum").unwrap();
-        let refusal = |from: &str, to: &str| {
-            assert!(good.contains(from), "{good}");
-            from_text(&good.replace(from, to)).unwrap_err()
+        let faults = TankSetup::draw(3, &TankOptions::default()).faults;
+        let class = faults[0].class.name();
+        for (from, to, expected) in [
+            ("version = 2", "version = 1", "reads version 2"),
+            ("seed = 3", "sed = 3", "sed"),
+            ("draw = ", "draw = -", "invalid value"),
+            ("members = ", "members = 9", "members: 1 to 7"),
+            ("breaks = \"C1 ", "breaks = \"", "no rule called"),
+            (class, "gremlins", "gremlins"),
+            (
+                "request = 5",
+                "request = 8",
+                "a member that answers otherwise",
+            ),
+            (
+                "request = 5",
+                "request = 500",
+                "a member that answers otherwise",
+            ),
+            ("requests = 120", "requests = 20000", "load: "),
+            (
+                "fault_phase_ns = 5000000000",
+                "fault_phase_ns = 1000000000",
+                "before the phase of faults ends",
+            ),
+            ("[[fault]]", "[[fault]]\nmembr = 3", "membr"),
+        ] {
+            let told = refusal(from, to);
+            assert!(told.contains(expected), "{from} -> {to}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_meant_for_a_number_or_for_the_leader() {
+        let read = |member: &str| {
+            let text = format!("at_ns = 1\nclass = \"kill\"\nmember = {member}\ndraw = 0\n");
+            toml::from_str::<FaultText>(&text).map_err(|error| error.to_string())
         };
-        assert!(refusal("version = 1", "version = 2").contains("reads version 1"));
-        assert!(refusal("seed = 3", "sed = 3").contains("sed"));
-        assert!(refusal("draw = ", "draw = -").contains("invalid value"));
-        assert!(refusal("members = ", "members = 9").contains("members: 1 to 7"));
-        let class = setup.faults[0].class.name();
-        assert!(refusal(class, "gremlins").contains("gremlins"));
+        let target = |member| decision(&read(member).unwrap()).unwrap().target;
+        assert_eq!(target("2"), Target::Member(2));
+        assert_eq!(target("\"leader\""), Target::Leader);
+        assert!(read("\"2\"").unwrap_err().contains("or \"leader\""));
     }
 }

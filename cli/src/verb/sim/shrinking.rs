@@ -9,7 +9,7 @@ use lockstep_consensus::sim::tank::{TankSetup, run_setup};
 use super::scenario_file;
 use crate::outcome::Outcome;
 
-/// Runs that are tried at most: of short ones it is a minute or two.
+/// Runs that are made at most.
 const RUNS_MAX: u32 = 3_000;
 
 /// Makes the run of `setup`, which breaks a rule, small, and writes it to `path`. Returns what came
@@ -18,13 +18,13 @@ const RUNS_MAX: u32 = 3_000;
 /// # Errors
 /// A sentence: why there is no file.
 pub fn shrink_to(path: &Path, setup: &TankSetup) -> Result<String, String> {
-    eprintln!("making the run small: up to {RUNS_MAX} runs, a few minutes");
+    eprintln!("making the run small: up to {RUNS_MAX} runs");
     let Err(violation) = run_setup(setup) else {
         return Err("the run breaks no rule any more: nothing to shrink".to_owned());
     };
     let small = shrink(setup, violation, RUNS_MAX);
     let rule = small.violation.broken.rule;
-    let text = scenario_file::to_text(&small.setup, rule.name())?;
+    let text = scenario_file::to_text(&small.setup, rule)?;
     let place = path.display();
     #[allow(
         clippy::disallowed_methods,
@@ -45,16 +45,22 @@ pub fn shrink_to(path: &Path, setup: &TankSetup) -> Result<String, String> {
 
 /// Runs the scenario in `path`.
 pub fn repeat(path: &Path) -> Outcome {
-    let setup = match scenario_file::read(path) {
-        Ok(setup) => setup,
+    let scenario = match scenario_file::read(path) {
+        Ok(scenario) => scenario,
         Err(problem) => return Outcome::usage(problem),
     };
-    match run_setup(&setup) {
+    match run_setup(&scenario.setup) {
         Ok(report) => {
             let place = path.display();
             println!("{place}: no violation, hash {:016x}", report.event_hash);
             Outcome::Good
         }
-        Err(violation) => Outcome::failed(violation),
+        Err(violation) => {
+            let expected = scenario
+                .breaks
+                .filter(|rule| *rule != violation.broken.rule);
+            let other = expected.map(|rule| format!("\nthe file says that it breaks: {rule}"));
+            Outcome::failed(format!("{violation}{}", other.unwrap_or_default()))
+        }
     }
 }

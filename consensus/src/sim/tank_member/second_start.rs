@@ -4,8 +4,9 @@
 use lockstep_archive::ack_mark::LostAcks;
 use lockstep_archive::sim::SimDisk;
 use lockstep_transport::position::Position;
-use lockstep_transport::prng::Prng;
+use lockstep_transport::prng::{Prng, mix};
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
+use lockstep_transport::time::Nanos;
 
 use super::{StartError, TankHost, TankMember, TankNode, start};
 use crate::member::{MemberId, TermBase};
@@ -57,8 +58,8 @@ impl TankMember {
     ///
     /// [`check_second_start`]: Self::check_second_start
     #[must_use]
-    pub fn sample(&self) -> Option<SimDisk> {
-        let is_due = (self.config.seed + self.starts).is_multiple_of(SAMPLE);
+    pub fn sample(&self, now: Nanos) -> Option<SimDisk> {
+        let is_due = self.draw_of(now).is_multiple_of(SAMPLE);
         is_due.then(|| self.disk.fork())
     }
 
@@ -67,11 +68,11 @@ impl TankMember {
     ///
     /// # Errors
     /// They do not.
-    pub fn check_second_start(&self, fork: &SimDisk) -> Result<(), Broken> {
+    pub fn check_second_start(&self, now: Nanos, fork: &SimDisk) -> Result<(), Broken> {
         let Some(node) = &self.node else {
             return Ok(());
         };
-        let mut random = Prng::new(self.config.seed ^ self.starts);
+        let mut random = Prng::new(self.draw_of(now));
         fork.restart();
         let last = random.range(0..OPERATIONS);
         fork.kill_at_cold_operation(fork.cold_operations() + last);
@@ -89,6 +90,12 @@ impl TankMember {
              operation {last}, if it has so many: {found:?}",
             self.config.member
         )))
+    }
+
+    /// A number of this start. It does not depend on how many there were before, which other
+    /// faults decide.
+    fn draw_of(&self, now: Nanos) -> u64 {
+        mix(self.config.seed ^ now as u64)
     }
 
     /// Starts a node on `disk`, alone in the world.
