@@ -30,5 +30,4 @@ pub mod slow_disk;
 pub mod spoiled_slots;
 #[allow(unsafe_code, reason = "unsafe fence: system calls and io_uring")]
 pub mod storage;
-mod survey;
 pub mod token;

@@ -10,22 +10,23 @@
 //! that nothing of it can ever be taken for a continuation. A truncation that a crash
 //! interrupted is completed.
 
-use lockstep_transport::invariant;
-use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
-use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
+mod frame_scan;
+mod survey;
+mod verdict;
+
+use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position};
 
+use self::frame_scan::{FrameScan, is_zero};
+use self::survey::{Survey, survey};
+use self::verdict::{Verdict, judge};
 use crate::ack_mark::{AckMark, AckRecord, LostAcks};
 use crate::catalog::Catalog;
 use crate::chain::Chain;
 use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
 use crate::recorder::WRITE_LENGTH_MAX;
 use crate::segment::{SegmentTable, length_in_segment};
-use crate::survey::{Survey, survey};
-
-/// Bytes read at once while scanning.
-const SCAN_LENGTH: usize = 1 << 20;
 
 /// Why a log cannot be recovered at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -167,22 +168,15 @@ pub fn recover(
         .filter(|_| catalog.segment_length >= catalog.term_length)
         .ok_or(RecoveryError::Geometry)?;
     let segments = SegmentTable::open_all(disk, catalog.segment_length)?;
-    let mut scan = Scan {
-        window: ScanWindow::new(segments.clone(), geometry, catalog),
-        chain: Chain::new(),
-        terms: Vec::new(),
-        last_term: 0,
-        commit: 0,
-        lone_pad_end: None,
-        limit: if known.is_cut() {
-            known.mark.position
-        } else {
-            Position::MAX
-        },
+    let limit = if known.is_cut() {
+        known.mark.position
+    } else {
+        Position::MAX
     };
+    let mut scan = FrameScan::new(segments.clone(), geometry, catalog, limit);
     scan.accept_frames(disk, &meaning_of)?;
     let above = look_above(disk, &segments, known, &mut scan, &meaning_of)?;
-    let end = scan.chain.position();
+    let end = scan.end();
     let verdict = judge(known, &scan, &above, disk.boot_id());
     mark_findings(known, verdict.lost, (end, &above));
     let stale_end = above.extent.max(known.mark.position).max(scan.reach());
@@ -222,57 +216,19 @@ fn look_above(
     disk: &mut impl Disk,
     segments: &SegmentTable,
     known: &Acknowledged,
-    scan: &mut Scan,
+    scan: &mut FrameScan,
     meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
 ) -> Result<Survey, RecoveryError> {
     let mark = &known.mark;
     if known.is_cut() {
         sometimes(Mark::RecoveryFinishesCut);
-        let from = scan.chain.position().max(mark.position);
+        let from = scan.end().max(mark.position);
         erase_behind(disk, segments, from, mark.truncated_end)?;
         return Ok(Survey::default());
     }
     let span = (scan.reach(), mark.position);
     let last_term = scan.last_term;
     Ok(survey(disk, &mut scan.window, span, last_term, meaning_of)?)
-}
-
-/// What the end of the log is.
-struct Verdict {
-    /// What is missing of what may have been acknowledged.
-    lost: Option<LostAcks>,
-    /// What lies above the end is what a torn write left, and may go.
-    is_torn: bool,
-}
-
-/// Tells a torn tail from damage.
-fn judge(known: &Acknowledged, scan: &Scan, above: &Survey, boot_id: Option<u128>) -> Verdict {
-    let mark = &known.mark;
-    let (end, reach, last_term) = (scan.chain.position(), scan.reach(), scan.last_term);
-    let is_same_boot = mark.boot_id.is_some() && mark.boot_id == boot_id;
-    // Only a synced write is torn within its own reach; and without a mark, nobody knows.
-    let is_out_of_order = mark.may_have_gone(boot_id) || known.is_mark_lost;
-    let is_never_torn = is_same_boot || is_out_of_order;
-    let is_damage = mark.position > reach || is_beyond_tearing(reach, is_never_torn, above);
-    // Leadership terms do not decrease along the log.
-    let found = lost_acks(known, reach, is_never_torn, above).map(|lost| LostAcks {
-        term: lost.term.max(last_term),
-        ..lost
-    });
-    let lost = [mark.lost, found].into_iter().flatten();
-    let lost = lost.reduce(LostAcks::union);
-    let lost = lost.filter(|lost| !lost.is_covered_by(last_term, end));
-    invariant!(
-        ShortLogHasLoss,
-        mark.position <= reach || lost.is_some() || last_term > mark.term,
-        "A2: the log ends at {end}, below the mark at {}, and nothing is missing",
-        mark.position
-    );
-    Verdict {
-        lost,
-        // Where a repair has begun, what was there before it has been erased.
-        is_torn: !is_damage && (mark.lost.is_none() || end > mark.position),
-    }
 }
 
 /// What kind of log this start has found.
@@ -290,250 +246,6 @@ fn mark_findings(known: &Acknowledged, lost: Option<LostAcks>, (end, above): (Po
     if known.is_mark_lost {
         sometimes(Mark::RecoveryWithoutMark);
     }
-}
-
-/// Whether what lies above `end` cannot be the torn tail of the one write in flight.
-fn is_beyond_tearing(end: Position, is_never_torn: bool, above: &Survey) -> bool {
-    let (intact, _) = above.last_intact.unwrap_or((0, 0));
-    let out_of_reach = end + (WRITE_LENGTH_MAX + BLOCK_LENGTH) as Position;
-    (is_never_torn && above.extent > end && !above.is_cut_frame) || intact > out_of_reach
-}
-
-/// What was acknowledged above `end`, where the log was found to end.
-///
-/// The mark alone is not enough, it may be 10 ms old. Where only the process died, every write
-/// is whole: bytes above the end are damage, and all of them may have been acknowledged. Where
-/// the host died, the one write in flight may be torn: what lies within its reach is a torn tail.
-/// Not so where writes were not synced one by one: any of them may be there while an older one is
-/// not.
-///
-/// If a leader says in such a tail what it had committed above the end, this member may have
-/// helped with that; or the others did, and the tail is torn. So no more than that counts, in the
-/// term of the newest whole frame below it: whoever has all of it has no smaller one.
-///
-/// Where an earlier start knew of a loss, what lies above the last whole frame is none of what was
-/// acknowledged since: the process alone has died, so that all of that is whole. It is what a torn
-/// write left there before.
-fn lost_acks(
-    known: &Acknowledged,
-    end: Position,
-    is_never_torn: bool,
-    above: &Survey,
-) -> Option<LostAcks> {
-    let mark = &known.mark;
-    let (intact, intact_term) = above.last_intact.unwrap_or((0, 0));
-    let is_beyond_tearing = is_beyond_tearing(end, is_never_torn, above);
-    if !is_beyond_tearing && mark.position <= end {
-        let (position, term) = above.committed;
-        return (position > end).then_some(LostAcks { position, term });
-    }
-    let position = if is_beyond_tearing && mark.lost.is_none() {
-        above.extent
-    } else {
-        intact
-    };
-    // What lies above the last whole frame is of a term that cannot be read.
-    let is_known = position <= intact.max(mark.position);
-    let term = intact_term.max(mark.term);
-    Some(LostAcks {
-        position: position.max(mark.position),
-        term: if is_known {
-            term
-        } else {
-            known.term_max.max(term)
-        },
-    })
-}
-
-struct Scan {
-    window: ScanWindow,
-    chain: Chain,
-    terms: Vec<RecoveredTerm>,
-    last_term: i64,
-    commit: Position,
-    /// End of a whole PAD at the end of the log that would begin a term.
-    lone_pad_end: Option<Position>,
-    /// Nothing above is accepted.
-    limit: Position,
-}
-
-impl Scan {
-    /// End of the last whole frame. A PAD whose entry was not written yet is no part of the log,
-    /// and nothing of it was acknowledged (W2), although the mark may cover it: it is not damage
-    /// either.
-    fn reach(&self) -> Position {
-        self.lone_pad_end.unwrap_or(self.chain.position())
-    }
-
-    fn accept_frames(
-        &mut self,
-        disk: &mut impl Disk,
-        meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
-    ) -> Result<(), RecoveryError> {
-        // A new leader whose first entry does not fit in the term pads it first: the PAD is of
-        // the new leadership term and counts only together with the entry that follows.
-        let mut pad: Option<(FramePlace, Position)> = None;
-        loop {
-            let end = pad.map_or(self.chain.position(), |(_, end)| end);
-            let Some((place, frame)) = self.window.frame(disk, end)? else {
-                if pad.is_some() {
-                    sometimes(Mark::RecoveryOfLonePad);
-                    self.lone_pad_end = Some(end);
-                }
-                return Ok(());
-            };
-            let leadership_term = i64::from(place.leadership_term());
-            let next = end + place.aligned_length as Position;
-            let expected = pad.map_or(self.last_term, |(pad, _)| pad.leadership_term().into());
-            if leadership_term < expected || leadership_term == 0 || next > self.limit {
-                return Ok(());
-            }
-            let begins_term = leadership_term > self.last_term;
-            if begins_term && place.is_pad && pad.is_none() {
-                pad = Some((place, next));
-                continue;
-            }
-            let meaning = if place.is_pad {
-                FrameMeaning::default()
-            } else {
-                meaning_of(frame)
-            };
-            if meaning.is_foreign {
-                return Err(RecoveryError::Foreign { position: end });
-            }
-            if begins_term {
-                let Some(id) = meaning.term_id else {
-                    return Ok(());
-                };
-                if pad.is_some_and(|(pad, _)| i64::from(pad.leadership_term()) != leadership_term) {
-                    return Ok(());
-                }
-                self.terms.push(RecoveredTerm {
-                    term: leadership_term,
-                    base: self.chain.position(),
-                    id,
-                    chain: self.chain.hash(),
-                });
-            }
-            if let Some((pad_place, pad_end)) = pad.take() {
-                sometimes(Mark::RecoveryOfPaddedFirstEntry);
-                self.chain.fold(pad_place.reserved, pad_end);
-            }
-            self.last_term = leadership_term;
-            self.commit = self.commit.max(meaning.leader_commit.min(end));
-            self.chain.fold(place.reserved, next);
-        }
-    }
-}
-
-/// A sliding window over the segments.
-pub(crate) struct ScanWindow {
-    segments: SegmentTable,
-    geometry: Geometry,
-    session_id: i32,
-    stream_id: i32,
-    buffer: Vec<u8>,
-    start: Position,
-    length: usize,
-}
-
-impl ScanWindow {
-    fn new(segments: SegmentTable, geometry: Geometry, catalog: &Catalog) -> Self {
-        Self {
-            segments,
-            geometry,
-            session_id: catalog.session_id,
-            stream_id: catalog.stream_id,
-            buffer: vec![0; SCAN_LENGTH],
-            start: 0,
-            length: 0,
-        }
-    }
-
-    /// Bytes from `position` on that can be looked at in one piece, at most `length`; `None` when
-    /// no segment holds any.
-    pub(crate) fn readable(&self, position: Position, length: usize) -> Option<usize> {
-        self.segments.locate(position)?;
-        let segment_length = self.segments.segment_length();
-        Some(length_in_segment(position, length, segment_length))
-    }
-
-    /// End of the newest segment.
-    pub(crate) fn end(&self) -> Position {
-        self.segments.end().unwrap_or(0)
-    }
-
-    /// Whether the header in `bytes` is of a frame that the log may have at `position`, as far as
-    /// a header tells.
-    pub(crate) fn in_place(&self, bytes: &[u8], position: Position) -> Option<FramePlace> {
-        let geometry = self.geometry;
-        let place = FramePlace::read(bytes).ok()?;
-        let is_ours = place.session_id == self.session_id && place.stream_id == self.stream_id;
-        let offset = geometry.term_offset(position);
-        let is_in_place = is_ours
-            && place.term_id == geometry.term_id(position)
-            && usize::try_from(place.term_offset) == Ok(offset)
-            && place.aligned_length <= geometry.term_length() - offset;
-        is_in_place.then_some(place)
-    }
-
-    /// `length` bytes at `position`; `None` when no segment holds them, or they cannot be read.
-    pub(crate) fn bytes(
-        &mut self,
-        disk: &mut impl Disk,
-        position: Position,
-        length: usize,
-    ) -> Result<Option<&[u8]>, DiskError> {
-        let is_inside = position >= self.start
-            && position + length as Position <= self.start + self.length as Position;
-        if !is_inside {
-            let Some((file, offset)) = self.segments.locate(position) else {
-                return Ok(None);
-            };
-            let wanted = SCAN_LENGTH.max(length);
-            let readable = length_in_segment(position, wanted, self.segments.segment_length());
-            if readable < length {
-                return Ok(None);
-            }
-            self.buffer.resize(wanted, 0);
-            self.length = 0;
-            match disk.read(file, offset, &mut self.buffer[..readable]) {
-                Ok(()) => {}
-                Err(DiskError::Crashed) => return Err(DiskError::Crashed),
-                // An unreadable range is no frame: damage or tail, as the ack mark decides.
-                Err(_) => return Ok(None),
-            }
-            self.start = position;
-            self.length = readable;
-        }
-        let offset = (position - self.start) as usize;
-        Ok(Some(&self.buffer[offset..offset + length]))
-    }
-
-    /// The frame at `position`, if there is a good one (leadership terms not looked at).
-    pub(crate) fn frame(
-        &mut self,
-        disk: &mut impl Disk,
-        position: Position,
-    ) -> Result<Option<(FramePlace, &[u8])>, DiskError> {
-        let Some(header) = self.bytes(disk, position, HEADER_LENGTH)? else {
-            return Ok(None);
-        };
-        let mut copy = [0; HEADER_LENGTH];
-        copy.copy_from_slice(header);
-        let Some(place) = self.in_place(&copy, position) else {
-            return Ok(None);
-        };
-        let Some(frame) = self.bytes(disk, position, place.aligned_length)? else {
-            return Ok(None);
-        };
-        let pad_is_zero = !place.is_pad || is_zero(&frame[HEADER_LENGTH..]);
-        Ok((pad_is_zero && verify(frame).is_ok()).then_some((place, frame)))
-    }
-}
-
-pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
 }
 
 /// Overwrites with zeros what lies behind the end, up to `stale_end`, from the top down, so that

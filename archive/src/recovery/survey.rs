@@ -7,9 +7,10 @@
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position, align, align_frame};
 
+use super::FrameMeaning;
+use super::frame_scan::{ScanWindow, is_zero};
 use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
 use crate::recorder::WRITE_LENGTH_MAX;
-use crate::recovery::{FrameMeaning, ScanWindow, is_zero};
 
 /// So many zero bytes, above the end and above the ack mark, prove that nothing more comes: one
 /// write of at most [`WRITE_LENGTH_MAX`] was in flight, and it began in the end's block or before.
@@ -20,23 +21,23 @@ const STEP_LENGTH: usize = 64 * 1024;
 
 /// What was found above the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Survey {
+pub(super) struct Survey {
     /// End of the last byte that is not zero, rounded up to a frame boundary; at or below the
     /// end when all are zero.
-    pub(crate) extent: Position,
+    pub(super) extent: Position,
     /// End and leadership term of the last whole frame.
-    pub(crate) last_intact: Option<(Position, i64)>,
+    pub(super) last_intact: Option<(Position, i64)>,
     /// Greatest commit position that a leader wrote into these frames, and the leadership term of
     /// the newest whole frame below it, 0 if there is none: nothing that was committed so far is of
     /// a smaller one.
-    pub(crate) committed: (Position, i64),
+    pub(super) committed: (Position, i64),
     /// All there is above the end is the beginning of one frame, cut where a block ends: a long
     /// write goes up to a whole block, its last frame is whole only with the next one.
-    pub(crate) is_cut_frame: bool,
+    pub(super) is_cut_frame: bool,
 }
 
 /// Looks at everything above `end`, and above `mark`, until nothing more can come.
-pub(crate) fn survey(
+pub(super) fn survey(
     disk: &mut impl Disk,
     window: &mut ScanWindow,
     (end, mark): (Position, Position),

@@ -1,0 +1,231 @@
+//! Reads a log from its start and accepts frame after frame, up to the first that cannot be one of
+//! it (`log.md` 2.4). Cold; changes nothing.
+
+use lockstep_transport::log_buffer::HEADER_LENGTH;
+use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
+use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::position::{Geometry, Position};
+
+use super::{FrameMeaning, RecoveredTerm, RecoveryError};
+use crate::catalog::Catalog;
+use crate::chain::Chain;
+use crate::disk::{Disk, DiskError};
+use crate::segment::{SegmentTable, length_in_segment};
+
+/// Bytes read at once while scanning.
+const SCAN_LENGTH: usize = 1 << 20;
+
+/// The frames from the start of the log that are accepted.
+pub(super) struct FrameScan {
+    pub(super) window: ScanWindow,
+    pub(super) chain: Chain,
+    pub(super) terms: Vec<RecoveredTerm>,
+    pub(super) last_term: i64,
+    pub(super) commit: Position,
+    /// End of a whole PAD at the end of the log that would begin a term.
+    lone_pad_end: Option<Position>,
+    /// Nothing above is accepted.
+    limit: Position,
+}
+
+impl FrameScan {
+    /// Of the log in `segments`, as far as `limit`.
+    pub(super) fn new(
+        segments: SegmentTable,
+        geometry: Geometry,
+        catalog: &Catalog,
+        limit: Position,
+    ) -> Self {
+        Self {
+            window: ScanWindow::new(segments, geometry, catalog),
+            chain: Chain::new(),
+            terms: Vec::new(),
+            last_term: 0,
+            commit: 0,
+            lone_pad_end: None,
+            limit,
+        }
+    }
+
+    /// End of what is accepted.
+    pub(super) const fn end(&self) -> Position {
+        self.chain.position()
+    }
+
+    /// End of the last whole frame. A PAD whose entry was not written yet is no part of the log,
+    /// and nothing of it was acknowledged (W2), although the mark may cover it: it is not damage
+    /// either.
+    pub(super) fn reach(&self) -> Position {
+        self.lone_pad_end.unwrap_or(self.chain.position())
+    }
+
+    pub(super) fn accept_frames(
+        &mut self,
+        disk: &mut impl Disk,
+        meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
+    ) -> Result<(), RecoveryError> {
+        // A new leader whose first entry does not fit in the term pads it first: the PAD is of
+        // the new leadership term and counts only together with the entry that follows.
+        let mut pad: Option<(FramePlace, Position)> = None;
+        loop {
+            let end = pad.map_or(self.chain.position(), |(_, end)| end);
+            let Some((place, frame)) = self.window.frame(disk, end)? else {
+                if pad.is_some() {
+                    sometimes(Mark::RecoveryOfLonePad);
+                    self.lone_pad_end = Some(end);
+                }
+                return Ok(());
+            };
+            let leadership_term = i64::from(place.leadership_term());
+            let next = end + place.aligned_length as Position;
+            let expected = pad.map_or(self.last_term, |(pad, _)| pad.leadership_term().into());
+            if leadership_term < expected || leadership_term == 0 || next > self.limit {
+                return Ok(());
+            }
+            let begins_term = leadership_term > self.last_term;
+            if begins_term && place.is_pad && pad.is_none() {
+                pad = Some((place, next));
+                continue;
+            }
+            let meaning = if place.is_pad {
+                FrameMeaning::default()
+            } else {
+                meaning_of(frame)
+            };
+            if meaning.is_foreign {
+                return Err(RecoveryError::Foreign { position: end });
+            }
+            if begins_term {
+                let Some(id) = meaning.term_id else {
+                    return Ok(());
+                };
+                if pad.is_some_and(|(pad, _)| i64::from(pad.leadership_term()) != leadership_term) {
+                    return Ok(());
+                }
+                self.terms.push(RecoveredTerm {
+                    term: leadership_term,
+                    base: self.chain.position(),
+                    id,
+                    chain: self.chain.hash(),
+                });
+            }
+            if let Some((pad_place, pad_end)) = pad.take() {
+                sometimes(Mark::RecoveryOfPaddedFirstEntry);
+                self.chain.fold(pad_place.reserved, pad_end);
+            }
+            self.last_term = leadership_term;
+            self.commit = self.commit.max(meaning.leader_commit.min(end));
+            self.chain.fold(place.reserved, next);
+        }
+    }
+}
+
+/// A sliding window over the segments.
+pub(super) struct ScanWindow {
+    segments: SegmentTable,
+    geometry: Geometry,
+    session_id: i32,
+    stream_id: i32,
+    buffer: Vec<u8>,
+    start: Position,
+    length: usize,
+}
+
+impl ScanWindow {
+    fn new(segments: SegmentTable, geometry: Geometry, catalog: &Catalog) -> Self {
+        Self {
+            segments,
+            geometry,
+            session_id: catalog.session_id,
+            stream_id: catalog.stream_id,
+            buffer: vec![0; SCAN_LENGTH],
+            start: 0,
+            length: 0,
+        }
+    }
+
+    /// Bytes from `position` on that can be looked at in one piece, at most `length`; `None` when
+    /// no segment holds any.
+    pub(super) fn readable(&self, position: Position, length: usize) -> Option<usize> {
+        self.segments.locate(position)?;
+        let segment_length = self.segments.segment_length();
+        Some(length_in_segment(position, length, segment_length))
+    }
+
+    /// End of the newest segment.
+    pub(super) fn end(&self) -> Position {
+        self.segments.end().unwrap_or(0)
+    }
+
+    /// Whether the header in `bytes` is of a frame that the log may have at `position`, as far as
+    /// a header tells.
+    pub(super) fn in_place(&self, bytes: &[u8], position: Position) -> Option<FramePlace> {
+        let geometry = self.geometry;
+        let place = FramePlace::read(bytes).ok()?;
+        let is_ours = place.session_id == self.session_id && place.stream_id == self.stream_id;
+        let offset = geometry.term_offset(position);
+        let is_in_place = is_ours
+            && place.term_id == geometry.term_id(position)
+            && usize::try_from(place.term_offset) == Ok(offset)
+            && place.aligned_length <= geometry.term_length() - offset;
+        is_in_place.then_some(place)
+    }
+
+    /// `length` bytes at `position`; `None` when no segment holds them, or they cannot be read.
+    pub(super) fn bytes(
+        &mut self,
+        disk: &mut impl Disk,
+        position: Position,
+        length: usize,
+    ) -> Result<Option<&[u8]>, DiskError> {
+        let is_inside = position >= self.start
+            && position + length as Position <= self.start + self.length as Position;
+        if !is_inside {
+            let Some((file, offset)) = self.segments.locate(position) else {
+                return Ok(None);
+            };
+            let wanted = SCAN_LENGTH.max(length);
+            let readable = length_in_segment(position, wanted, self.segments.segment_length());
+            if readable < length {
+                return Ok(None);
+            }
+            self.buffer.resize(wanted, 0);
+            self.length = 0;
+            match disk.read(file, offset, &mut self.buffer[..readable]) {
+                Ok(()) => {}
+                Err(DiskError::Crashed) => return Err(DiskError::Crashed),
+                // An unreadable range is no frame: damage or tail, as the ack mark decides.
+                Err(_) => return Ok(None),
+            }
+            self.start = position;
+            self.length = readable;
+        }
+        let offset = (position - self.start) as usize;
+        Ok(Some(&self.buffer[offset..offset + length]))
+    }
+
+    /// The frame at `position`, if there is a good one (leadership terms not looked at).
+    pub(super) fn frame(
+        &mut self,
+        disk: &mut impl Disk,
+        position: Position,
+    ) -> Result<Option<(FramePlace, &[u8])>, DiskError> {
+        let Some(header) = self.bytes(disk, position, HEADER_LENGTH)? else {
+            return Ok(None);
+        };
+        let mut copy = [0; HEADER_LENGTH];
+        copy.copy_from_slice(header);
+        let Some(place) = self.in_place(&copy, position) else {
+            return Ok(None);
+        };
+        let Some(frame) = self.bytes(disk, position, place.aligned_length)? else {
+            return Ok(None);
+        };
+        let pad_is_zero = !place.is_pad || is_zero(&frame[HEADER_LENGTH..]);
+        Ok((pad_is_zero && verify(frame).is_ok()).then_some((place, frame)))
+    }
+}
+
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
