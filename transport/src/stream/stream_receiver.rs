@@ -16,8 +16,9 @@ use crate::protocol::{
 };
 use crate::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
-/// How often the pause between two NAKs for one hole is doubled: from 100 µs to 1.6 ms.
-const NAK_RETRIES_DOUBLED: u32 = 4;
+/// How often the pause between two NAKs for one hole is doubled: from 100 µs to 12.8 ms, so that in
+/// the end each reaches a sender that does not ignore it for the one before (`wire.md` A.16).
+const NAK_RETRIES_DOUBLED: u32 = 7;
 
 /// Window, identity and timers of a [`StreamReceiver`]; the timers default to Aeron's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct ReceiverConfig {
     /// reorders wants a little more, so that mere reordering is not taken for loss.
     pub nak_delay_ns: Nanos,
     /// From the first NAK to the second for the same hole. The pauses after it are twice as long
-    /// each, up to 16 times this one, so that a sender that is gone is not asked without end.
+    /// each, up to 128 times this one, so that a sender that is gone is not asked without end.
     pub nak_retry_ns: Nanos,
     /// Status messages are repeated so often.
     pub status_interval_ns: Nanos,
