@@ -192,7 +192,7 @@ impl Tank {
             random: Draws::Run.of(seed),
             network,
             attention: Attention::new(setup.members, load.clients as usize),
-            traffic: Traffic::new(setup.members),
+            traffic: Traffic::default(),
             oracle: LogOracle::new(setup.members),
             replay: setup.diverging.is_none().then(|| {
                 let is_logged = setup.responses != ResponsesMode::Direct;

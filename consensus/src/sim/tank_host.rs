@@ -57,8 +57,6 @@ struct State {
     fuse: Cell<Option<Fuse>>,
     /// How the process ended in the middle of its cycle, if it did.
     death: Cell<Option<Crash>>,
-    /// Datagrams sent.
-    sent: Cell<u64>,
 }
 
 /// See the module. A handle: all clones are the same host.
@@ -140,12 +138,6 @@ impl TankHost {
         self.state.death.get().is_some()
     }
 
-    /// Datagrams that its processes have sent.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.state.sent.get()
-    }
-
     /// How it has.
     #[must_use]
     pub fn death(&self) -> Option<Crash> {
@@ -181,8 +173,6 @@ impl DatagramPort for TankPort {
         if self.host.is_dead() {
             return SendOutcome::Refused;
         }
-        let sent = &self.host.state.sent;
-        sent.set(sent.get() + 1);
         self.port.send(self.host.now(), to, datagram)
     }
 

@@ -268,12 +268,6 @@ impl TankMember {
         }
     }
 
-    /// Datagrams that its processes have sent.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.host.sent()
-    }
-
     /// The process ends, or its host does; it starts again at `until`.
     pub fn crash(&mut self, network: &SimNetwork, crash: Crash, seed: u64, until: Nanos) {
         let Some(node) = self.node.take() else {

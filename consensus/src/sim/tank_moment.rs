@@ -170,8 +170,14 @@ impl Tank {
         for (_, client) in clients.filter(|(turn, _)| turn.has_worked) {
             check_client(client)?;
         }
-        let peers = self.members.len() - 1 + self.clients.len();
-        self.traffic.look(self.now, &self.members, peers)
+        let members = &self.members;
+        let is_member = |address| {
+            let mut members = members.iter();
+            members.any(|member| member.member() == address || member.ingress() == address)
+        };
+        let log_datagrams = self.oracle.committed() / members[0].cluster().log_mtu;
+        self.traffic
+            .look(self.now, &self.network, log_datagrams as u64, is_member)
     }
 
     /// When those who have worked, or to whom something was done, have something to do again.

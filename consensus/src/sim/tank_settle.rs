@@ -82,11 +82,11 @@ impl Tank {
             QUIET_NS
         };
         let end = self.now + length;
-        self.traffic.expect(true, self.now, &self.members);
+        self.traffic.expect(true, self.now, &self.network);
         while self.now < end {
             self.moment(false)?;
         }
-        self.traffic.expect(false, self.now, &self.members);
+        self.traffic.expect(false, self.now, &self.network);
         self.audit(&leaders)?;
         if self.elections() != elections {
             let what = format!(

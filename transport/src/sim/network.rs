@@ -339,6 +339,16 @@ impl SimNetwork {
         state.sent.get(&path).copied().unwrap_or_default()
     }
 
+    /// Datagrams handed to the network so far, by path: from whom, to whom.
+    #[must_use]
+    pub fn sent_by_path(&self) -> Vec<((SocketAddr, SocketAddr), u64)> {
+        let state = self.state.borrow();
+        let address = |place: Place| state.endpoints[place as usize].address;
+        let paths = state.sent.iter();
+        let named = paths.map(|((from, to), count)| ((address(*from), address(*to)), *count));
+        named.collect()
+    }
+
     /// Sends a datagram in the name of `from`, whoever has a port there: its source is forged. No
     /// partition of the path between the two holds it up.
     pub fn forge(&self, now: Nanos, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
