@@ -198,7 +198,7 @@ impl Tank {
                 let is_logged = setup.responses != ResponsesMode::Direct;
                 ReplayOracle::new(setup.members, config.sessions_max, is_logged)
             }),
-            atlas: Atlas::new(setup.members, setup.may_lose_all),
+            atlas: set_up_atlas(setup),
             plan: FaultPlan::new(&setup.faults),
             cuts: Vec::new(),
             awaiting_unmarked: Vec::new(),
@@ -320,6 +320,15 @@ impl Tank {
         }
         core::mem::take(&mut self.report)
     }
+}
+
+/// The directories of a run, all whole.
+fn set_up_atlas(setup: &TankSetup) -> Atlas {
+    let mut atlas = Atlas::new(setup.members, setup.may_lose_all);
+    if let Some((id, _)) = setup.diverging {
+        atlas.expect_stop(id);
+    }
+    atlas
 }
 
 /// The network of a run: only what passes between members is damaged.

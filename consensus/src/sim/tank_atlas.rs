@@ -4,7 +4,8 @@
 //! committed byte has a good copy, and the undamaged members can elect one of themselves. A rotten
 //! directory leaves the list once it is repaired. One that was emptied, copied or put back from
 //! an old state never counts again and stays on it. What a damaged directory had promised before,
-//! how far its log reached, its term and its vote, is remembered: it may yet be counted.
+//! how far its log reached, its term and its vote, is remembered: it may yet be counted. A member
+//! whose service is made to diverge stops for good, and counts as damaged from the start.
 //!
 //! What is kept out, because no rule promises anything for it: rot above the ack mark (10 ms of
 //! log at most, W2), but where the process died and its host lives, below the last whole frame; an
@@ -41,6 +42,8 @@ struct Damage {
 pub struct Atlas {
     damage: Vec<Option<Damage>>,
     may_lose_all: bool,
+    /// A member that will stop for good, whatever becomes of its directory.
+    stopping: Option<usize>,
 }
 
 impl Atlas {
@@ -51,7 +54,15 @@ impl Atlas {
         Self {
             damage: vec![None; members],
             may_lose_all,
+            stopping: None,
         }
+    }
+
+    /// The member `id` will stop for good: it counts as damaged from now on. Then directories are
+    /// lost only as far as the cluster survives that.
+    pub fn expect_stop(&mut self, id: usize) {
+        self.stopping = Some(id);
+        self.may_lose_all = false;
     }
 
     fn minority(&self) -> usize {
@@ -60,7 +71,10 @@ impl Atlas {
 
     fn others_damaged(&self, id: usize) -> usize {
         let others = self.damage.iter().enumerate().filter(|(at, _)| *at != id);
-        others.filter(|(_, damage)| damage.is_some()).count()
+        let is_stopping = |at| self.stopping == Some(at);
+        others
+            .filter(|(at, damage)| damage.is_some() || is_stopping(*at))
+            .count()
     }
 
     /// Whether the directory of `id` may rot. Not where more may be lost than the cluster survives:
@@ -253,6 +267,13 @@ mod tests {
         atlas.demote(0, 640, None);
         atlas.cut(0, 0);
         assert!(atlas.may_have_held(0, 640));
+    }
+
+    #[test]
+    fn a_member_that_will_stop_for_good_counts_as_damaged_from_the_start() {
+        let mut atlas = Atlas::new(3, true);
+        atlas.expect_stop(1);
+        assert!(!atlas.may_lose(0) && !atlas.may_rot(2) && atlas.may_lose(1) && atlas.may_rot(1));
     }
 
     #[test]
