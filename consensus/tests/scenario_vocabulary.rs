@@ -6,13 +6,15 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use lockstep_client::session::CloseReason;
 use lockstep_consensus::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, StartEnd};
+use lockstep_consensus::sim::service_time;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::echo::Echo;
-use lockstep_transport::time::{MILLISECOND, SECOND};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 #[test]
 fn of_five_one_rots_one_is_emptied_one_is_cut_off_and_nothing_is_lost() {
@@ -337,8 +339,13 @@ fn a_member_that_is_told_to_stop_takes_the_time_that_its_disk_takes() {
     assert!((18..22).contains(&(took / MILLISECOND)), "{took} ns");
     // The others have gone on.
     assert_eq!(cluster.answers(0).last(), Some(&b"stalled".as_slice()));
-    expect_words(&["member 1 should be up, to be stopped"], || {
+    let words = "member 1 is stopped, and has to be up for that";
+    expect_words(&[words], || {
         cluster.member(1).stop();
+    });
+    let words = "member 1 is paused, and has to be up for that";
+    expect_words(&[words], || {
+        cluster.member(1).pause(SECOND);
     });
     cluster.member(2).pause(SECOND);
     expect_words(&["member 2 should have stopped, found Ok(Waiting)"], || {
@@ -408,6 +415,19 @@ fn rot_is_no_excuse_any_more_once_it_was_repaired() {
     expect_words(&parts, || cluster.answer(3));
 }
 
+/// Takes so long for each message.
+struct Slow(Nanos);
+
+impl ClusteredService for Slow {
+    fn on_session_message(&mut self, _: &mut Cluster<'_>, _: ClientSession, _: &[u8]) {
+        service_time::spend(self.0);
+    }
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
 /// Does not survive a message of one byte.
 struct Fragile;
 
@@ -454,4 +474,229 @@ fn a_history_is_lost_while_all_are_down_and_nothing_else_is_forgotten_with_it() 
     let other = 2 - cluster.expect_some_leader();
     cluster.disk(other).wipe();
     assert_eq!(cluster.ask(client, b"more"), b"more");
+}
+
+#[test]
+fn two_leaders_of_one_term_are_seen() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(3);
+    cluster.run(SECOND);
+    cluster.member(0).kill();
+    let before = [1, 2].map(|id| cluster.old_state(id));
+    cluster.run_until(5 * SECOND, |cluster| cluster.leader().is_some());
+    let first = cluster.expect_some_leader();
+    // Their votes are forgotten, and the other one is the first that stands.
+    cluster.members(&[1, 2]).kill();
+    cluster.member(1).put_back(&before[0]);
+    cluster.member(2).put_back(&before[1]);
+    cluster.member(3 - first).start();
+    cluster.run(500 * MILLISECOND);
+    cluster.member(first).start();
+    let words = format!("E1 one leader per term: members {first} and {} ", 3 - first);
+    expect_words(&[&words, "both lead term "], || cluster.run(5 * SECOND));
+}
+
+#[test]
+fn a_log_that_is_not_what_was_committed_is_seen() {
+    let ran = |request: &[u8]| {
+        let mut cluster = Scenario::echo().led_by(0);
+        cluster.ask(0, request);
+        cluster.run(SECOND);
+        cluster
+    };
+    let (mut cluster, mut other) = (ran(b"one"), ran(b"two"));
+    // It knows of no commit yet, and its place is taken by one who knows of another.
+    cluster.member(1).restart();
+    std::mem::swap(cluster.node_mut(1), other.node_mut(1));
+    let words = "oracle 1 one log: member 1 differs from the committed log at ";
+    expect_words(&[words], || cluster.run(MILLISECOND));
+}
+
+#[test]
+fn a_log_of_which_a_segment_is_missing_is_seen() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(10);
+    cluster.run(SECOND);
+    cluster.member(1).restart();
+    cluster.disk(1).lose("0-0.rec");
+    let words = "A1 recorded is stored: member 1 has no segment for 0";
+    expect_words(&[words], || cluster.run(SECOND));
+}
+
+#[test]
+fn a_commit_that_goes_back_is_seen() {
+    let ran = |requests| {
+        let mut cluster = Scenario::echo().led_by(0);
+        cluster.answer(requests);
+        cluster.run(SECOND);
+        cluster
+    };
+    let (mut cluster, mut other) = (ran(20), ran(10));
+    std::mem::swap(cluster.node_mut(1), other.node_mut(1));
+    let words = "C2 commit never back: member 1 took commit ";
+    expect_words(&[words], || cluster.run(MILLISECOND));
+}
+
+#[test]
+fn an_execution_that_goes_back_is_seen() {
+    let ran = |busy| {
+        let service = move |id| Slow(if id == 1 { busy } else { 0 });
+        let mut cluster = Scenario::of(service).led_by(0);
+        for _ in 0..20 {
+            cluster.offer(0, b"more");
+        }
+        cluster.run(100 * MILLISECOND);
+        cluster
+    };
+    let (mut cluster, mut other) = (ran(0), ran(20 * MILLISECOND));
+    assert_eq!(cluster.commit(1), other.commit(1));
+    std::mem::swap(cluster.node_mut(1), other.node_mut(1));
+    let words = "C4 applied within commit: member 1 applied ";
+    expect_words(&[words], || cluster.run(100 * MILLISECOND));
+}
+
+#[test]
+fn a_stop_without_cause_is_seen() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(20);
+    cluster.member(0).isolate();
+    for number in 0..20 {
+        cluster.offer(0, &[number; 100]);
+    }
+    cluster.run(5 * SECOND);
+    cluster.heal();
+    // Below what it has to cut.
+    assert!(cluster.disk(0).flip_bit("0-0.rec", 500, 1));
+    let parts = ["no halt without cause: member 0 stopped: 0-0.rec is damaged"];
+    expect_words(&parts, || cluster.run(5 * SECOND));
+}
+
+#[test]
+fn what_is_expected_of_clients_in_vain_is_told() {
+    let mut cluster = Scenario::echo().led_by(0);
+    expect_words(
+        &["client 0 should be closed: Some(Fenced), found None"],
+        || {
+            cluster.expect_closed(0, Some(CloseReason::Fenced));
+        },
+    );
+    let stranger = cluster.join(|config| config.cluster_id = 1);
+    cluster.run(SECOND);
+    let words = format!("client {stranger} should be closed: None, found Some(Rejected)");
+    expect_words(&[&words], || cluster.expect_closed(stranger, None));
+    expect_words(&["the offer is refused: "], || {
+        cluster.offer(0, &[0; 1 << 20]);
+    });
+    cluster.everybody().kill();
+    expect_words(&["client 2 should be connected"], || {
+        cluster.connect(|_| {});
+    });
+    expect_words(&["client 2 should have its offer taken"], || {
+        cluster.offer(2, b"more");
+    });
+    expect_words(&["somebody should lead"], || {
+        cluster.expect_some_leader();
+    });
+}
+
+#[test]
+fn what_is_expected_of_running_members_in_vain_is_told() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(3);
+    cluster.member(1).kill().rot_slot("ack-mark.dat", 0).start();
+    cluster.run(SECOND);
+    expect_words(&["should not have told SlotSpoiled, found 1 times"], || {
+        cluster.member(1).expect_not_told(NodeNotice::SlotSpoiled);
+    });
+    let words = [
+        "member 1 should say \"two of the",
+        "found [\"one of the two slots of ",
+    ];
+    expect_words(&words, || {
+        let mut member = cluster.member(1);
+        member.expect_line(NodeNotice::SlotSpoiled, "two of the");
+    });
+    // It has been taken by that.
+    let words = "member 1 should say \"one of the\" once, found []";
+    expect_words(&[words], || {
+        let mut member = cluster.member(1);
+        member.expect_line(NodeNotice::SlotSpoiled, "one of the");
+    });
+    let far = cluster.durable(1) + 32;
+    expect_words(&["should have marked ", ", found "], || {
+        cluster.member(1).expect_marked(far);
+    });
+    expect_words(&["should know of damage: true, found false"], || {
+        cluster.member(1).expect_damaged(true);
+    });
+    expect_words(&["should have stopped with \"x\", found None"], || {
+        cluster.member(1).expect_stopped("x");
+    });
+    cluster.member(2).kill().rot(100).start();
+    expect_words(&["should know of damage: false, found true"], || {
+        cluster.member(2).expect_damaged(false);
+    });
+    cluster.member(1).fail_writes(1);
+    cluster.offer(0, b"more");
+    cluster.run(SECOND);
+    expect_words(&["member 1 should be up, has stopped: "], || {
+        cluster.everybody().expect_up();
+    });
+    expect_words(&["should have stopped with \"x\", found Some(\""], || {
+        cluster.member(1).expect_stopped("x");
+    });
+}
+
+#[test]
+fn what_is_expected_of_directories_in_vain_is_told() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(3);
+    cluster.run(SECOND);
+    let committed = cluster.committed();
+    cluster.member(1).kill();
+    expect_words(&["member 1 is down"], || {
+        cluster.member(1).expect_kept(committed);
+    });
+    expect_words(&["member 1 should have a log at 1000000"], || {
+        cluster.member(1).rot(1_000_000);
+    });
+    expect_words(&["member 1 should have a file other.dat"], || {
+        cluster.member(1).rot_slot("other.dat", 0);
+    });
+    expect_words(&["member 1 should have a file other.dat"], || {
+        cluster.member(1).rot_file("other.dat");
+    });
+    expect_words(&["member 0 should be down, and have a log"], || {
+        cluster.member(0).tear_tail();
+    });
+    cluster.member(1).lose("identity.dat");
+    let words = "member 1 should start: ";
+    expect_words(&[words, "keep the directory as it is"], || {
+        cluster.member(1).start();
+    });
+    expect_words(&["should refuse with \"x\", found Some(\""], || {
+        cluster.member(1).expect_refused("x");
+    });
+    expect_words(&["member 1: ", "keep the directory as it is"], || {
+        cluster.member(1).start_in_vain(StartEnd::Kill, 1_000);
+    });
+    cluster.disk(2).lose("0-0.rec");
+    expect_words(&["member 2 lacks a segment"], || {
+        cluster.member(2).expect_kept(committed);
+    });
+    cluster.member(1).wipe();
+    expect_words(&["member 1 should be down, and have a log"], || {
+        cluster.member(1).tear_tail();
+    });
+}
+
+#[test]
+fn a_leader_that_cannot_be_elected_and_a_member_that_is_not_there_are_told() {
+    let mut cluster = Scenario::echo().all_down();
+    expect_words(&["[3] of 3"], || drop(cluster.member(3).try_start()));
+    // They have to hear each other once, to form a cluster.
+    cluster.cut(0, 1);
+    expect_words(&["member 0 should be elected"], || {
+        cluster.start_led_by(0);
+    });
 }

@@ -118,9 +118,7 @@ impl<'a, S: ClusteredService> Members<'a, S> {
     #[track_caller]
     pub fn stop(&mut self) -> &mut Self {
         self.each("is stopped", |cluster, id| {
-            if cluster.hosts[id].node.is_none() {
-                cluster.fail(&format!("member {id} should be up, to be stopped"));
-            }
+            cluster.demand_up(id, "is stopped");
             let latest = cluster.now + STOP_NS;
             loop {
                 let found = cluster.hosts[id].close(cluster.now);
@@ -137,9 +135,13 @@ impl<'a, S: ClusteredService> Members<'a, S> {
     }
 
     /// Its process does nothing for so long, as under SIGSTOP.
+    ///
+    /// # Panics
+    /// Where it is down.
     #[track_caller]
     pub fn pause(&mut self, duration: Nanos) -> &mut Self {
         self.each("is paused", |cluster, id| {
+            cluster.demand_up(id, "is paused");
             let host = &mut cluster.hosts[id];
             host.busy_until = host.busy_until.max(cluster.now + duration);
         })
@@ -181,6 +183,14 @@ impl<S: ClusteredService> SimCluster<S> {
     pub(super) fn demand_down(&self, id: usize, name: &str) {
         if self.hosts[id].node.is_some() {
             self.fail(&format!("member {id} {name}, and has to be down for that"));
+        }
+    }
+
+    /// What is called `name` is done to a member that is up.
+    #[track_caller]
+    fn demand_up(&self, id: usize, name: &str) {
+        if self.hosts[id].node.is_none() {
+            self.fail(&format!("member {id} {name}, and has to be up for that"));
         }
     }
 
