@@ -253,3 +253,6 @@ impl EgressImages {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,3 +162,6 @@ impl Default for IngressStreams {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests;
