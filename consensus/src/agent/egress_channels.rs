@@ -483,27 +483,4 @@ const fn stream_hash(address: u64, session_id: i32) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_that_cannot_be_made_is_told_with_its_client() {
-        let mut channels = EgressChannels::new(4, 1);
-        let destination: SocketAddr = "10.0.0.9:7".parse().unwrap();
-        let config = PublicationConfig {
-            session_id: 1,
-            stream_id: 2,
-            initial_term_id: 3,
-            // No stream has such terms: the same way out as without memory.
-            term_length: 1000,
-            mtu: 1408,
-            destination,
-        };
-        for _ in 0..2 {
-            assert!(channels.open_answer(config, 0).is_none());
-        }
-        let expected = (NodeNotice::EgressMemory, Detail::at(destination), 2);
-        assert_eq!(channels.take_mishap(), Some(expected));
-        assert_eq!(channels.take_mishap(), None);
-    }
-}
+mod tests;

@@ -338,25 +338,4 @@ impl PositionRings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ring_keeps_the_oldest_in_order_and_refuses_the_rest() {
-        let mut rings = PositionRings::new(2);
-        for round in 0..3 {
-            for at in 0..RING_LENGTH as Position {
-                assert!(rings.push(1, round * 10_000 + at));
-            }
-            assert!(!rings.push(1, 5) && rings.is_empty(0));
-            for at in 0..RING_LENGTH as Position {
-                assert_eq!(rings.front(1), Some(round * 10_000 + at));
-                rings.pop(1);
-            }
-            assert_eq!(rings.front(1), None);
-            // The next round wraps around somewhere else.
-            assert!(rings.push(1, 1));
-            rings.pop(1);
-        }
-    }
-}
+mod tests;

@@ -119,3 +119,21 @@ impl Identity {
         }
     }
 }
+
+#[cfg(test)]
+impl Identity {
+    /// Member 0 of three at hosts 10.0.0.1 to 10.0.0.3, whose terms are the shortest there are.
+    pub(super) fn of_three() -> Self {
+        let endpoints = |id: u8| MemberEndpoints {
+            member: ([10, 0, 0, 1 + id], 1).into(),
+            ingress: ([10, 0, 0, 1 + id], 2).into(),
+        };
+        let cluster = ClusterConfig {
+            members: (0..3).map(endpoints).collect(),
+            term_length: 1 << 16,
+            message_max: 4096,
+            ..ClusterConfig::default()
+        };
+        Self::new(&cluster, &NodeConfig::default(), 1)
+    }
+}

@@ -558,3 +558,6 @@ fn response_header(
         flags: wire_flags(entry.header.flags & RESPONSE_FAILED != 0),
     }
 }
+
+#[cfg(test)]
+mod tests;
