@@ -268,3 +268,6 @@ impl HalfOpenStream {
         SendOutcome::Sent
     }
 }
+
+#[cfg(test)]
+mod tests;

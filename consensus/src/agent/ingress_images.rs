@@ -593,3 +593,6 @@ impl IngressImages {
         self.deadlines.first().map(|(deadline, _)| deadline)
     }
 }
+
+#[cfg(test)]
+mod tests;

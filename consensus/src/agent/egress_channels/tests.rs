@@ -436,3 +436,11 @@ fn a_channel_that_has_more_to_send_than_one_visit_allows_goes_on_in_the_next_cyc
         "its client has no more room"
     );
 }
+
+#[test]
+fn streams_of_any_client_and_session_have_hashes_of_their_own() {
+    let all = (0..100).flat_map(|address| (-50..50).map(move |session| (address, session)));
+    let hashes = all.map(|(address, session)| stream_hash(mix(address), session));
+    let hashes: std::collections::BTreeSet<u64> = hashes.collect();
+    assert_eq!(hashes.len(), 10_000, "else strangers make searches long");
+}
