@@ -207,3 +207,6 @@ fn check(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,3 +223,6 @@ impl Replication {
         deadlines.chain(retries).fold(None, earliest)
     }
 }
+
+#[cfg(test)]
+mod tests;
