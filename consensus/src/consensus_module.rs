@@ -247,7 +247,6 @@ impl ConsensusModule {
             self.report_durable(now, actions);
         } else if self.role != Role::Follower {
             self.leave_role(now, actions);
-            self.election.forget_leader();
         }
     }
 
@@ -437,7 +436,6 @@ impl ConsensusModule {
     ) {
         self.leave_role(now, actions);
         self.leave_leader(actions);
-        self.election.forget_leader();
         self.vote.enter(term, vote);
         actions.push(Action::PersistState { term, vote });
     }

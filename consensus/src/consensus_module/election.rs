@@ -23,7 +23,8 @@ pub(super) type LogEnd = (LeadershipTermId, Position);
 /// Volatile election state.
 #[derive(Debug, Default)]
 pub(super) struct Election {
-    /// When a leader of the present term was last heard, or this member started.
+    /// When a leader was last heard, or this member started. It is of the present term, or longer
+    /// ago than an election timeout: no other term begins before that, but with a leader heard.
     leader_heard: Option<Nanos>,
     /// When the present round, or the wait for a leader, is given up.
     deadline: Nanos,
@@ -40,10 +41,6 @@ pub(super) struct Election {
 impl Election {
     pub(super) fn hear_leader(&mut self, now: Nanos) {
         self.leader_heard = Some(now);
-    }
-
-    pub(super) fn forget_leader(&mut self) {
-        self.leader_heard = None;
     }
 
     pub(super) fn expire(&mut self, now: Nanos) {
@@ -258,7 +255,6 @@ impl ConsensusModule {
             self.election.grants()
         );
         self.election.end_round();
-        self.election.forget_leader();
         self.role = Role::Candidate;
         self.elections += 1;
         self.reset_election_deadline(now);

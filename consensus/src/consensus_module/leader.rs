@@ -165,7 +165,6 @@ impl ConsensusModule {
             // Followers cannot hear it either, or their acks do not arrive: let others try.
             sometimes(Mark::LeaderUnheardStepsDown);
             self.leave_role(now, actions);
-            self.election.forget_leader();
         } else if now >= self.leading.heartbeat_at || now >= self.commit_notice_deadline() {
             invariant!(
                 LeaderHearsMajority,
