@@ -87,6 +87,29 @@ fn either_slot_may_rot_and_the_newest_content_is_still_there() {
     assert_eq!(content, IdentityContent::Unreadable);
 }
 
+#[test]
+fn a_file_that_was_never_written_is_blank_and_one_whose_bytes_are_no_identity_is_not() {
+    let content = |disk: &SimDisk| IdentityFile::inspect(&mut disk.clone()).unwrap();
+    let disk = SimDisk::new(SimDiskConfig::default());
+    assert_eq!(content(&disk), IdentityContent::Blank, "there is none");
+    // Made, but nothing was written to it; of the second one not even both slots are there.
+    for length in [8192, 4096 + 4095, 4096, 4095] {
+        let disk = SimDisk::new(SimDiskConfig::default());
+        disk.clone().create(IDENTITY_FILE, length).unwrap();
+        assert_eq!(
+            content(&disk),
+            IdentityContent::Blank,
+            "{length} bytes of zeros"
+        );
+    }
+    for slot in 0..2 {
+        let disk = SimDisk::new(SimDiskConfig::default());
+        disk.clone().create(IDENTITY_FILE, 8192).unwrap();
+        assert!(disk.flip_bit(IDENTITY_FILE, slot * 4096 + 200, 3));
+        assert_eq!(content(&disk), IdentityContent::Unreadable);
+    }
+}
+
 /// Submits a change and drives it until `completions` of its two writes are there.
 fn change(disk: &SimDisk, file: &mut IdentityFile, completions: usize) -> bool {
     let mut handle = disk.clone();

@@ -329,6 +329,15 @@ fn s8_a_session_the_cluster_no_longer_has_is_expired() {
 }
 
 #[test]
+fn a_session_that_has_no_number_is_none() {
+    let mut session = in_state("AwaitingOk");
+    let mut answer = event(&session, EventCode::Ok);
+    answer.session_id = -1;
+    let closed = SessionChange::Closed(CloseReason::Expired);
+    assert_eq!(session.on_event(1, 1, &answer), closed);
+}
+
+#[test]
 fn the_reason_of_a_close_is_told() {
     let reasons = [
         (b"TIMEOUT".as_slice(), CloseReason::Expired),

@@ -570,3 +570,6 @@ impl<S: ClusteredService> Step<'_, S> {
         self.container.outbox_mut().clear_direct();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -277,7 +277,7 @@ fn open_store<D: Disk>(
         durable: recovered.end,
         lost: recovered.lost,
         commit_floor: commit_floor(
-            &recovered,
+            recovered.commit,
             directory.ack_mark.record().commit,
             birth.notes.forfeit,
         ),
@@ -382,10 +382,11 @@ fn forfeit(directory: &Directory, boot_id: Option<u128>) -> Option<Forfeit> {
 }
 
 /// How far the log that was found is known to be committed. Where some of it has gone with a run
-/// of the host, what the mark says is true of another log: only the log's own words count.
-fn commit_floor(recovered: &RecoveredLog, marked: Position, forfeit: Option<Forfeit>) -> Position {
+/// of the host, what the mark says is true of another log: only the log's own words, `logged`,
+/// count.
+const fn commit_floor(logged: Position, marked: Position, forfeit: Option<Forfeit>) -> Position {
     match forfeit {
-        Some(Forfeit::UnsyncedLog) => recovered.commit,
+        Some(Forfeit::UnsyncedLog) => logged,
         _ => marked,
     }
 }
@@ -547,6 +548,15 @@ mod tests {
                 election_seed(&node, 1)
             };
             assert!(seed(0) != seed(1) && seed(1) != seed(2) && seed(0) != seed(2));
+        }
+    }
+
+    #[test]
+    fn where_log_has_gone_with_a_run_of_the_host_only_the_log_says_what_was_committed() {
+        let floor = |forfeit| commit_floor(96, 640, forfeit);
+        assert_eq!(floor(Some(Forfeit::UnsyncedLog)), 96);
+        for forfeit in [None, Some(Forfeit::NodeState), Some(Forfeit::AckMark)] {
+            assert_eq!(floor(forfeit), 640, "{forfeit:?}");
         }
     }
 }

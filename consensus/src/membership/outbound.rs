@@ -206,3 +206,6 @@ impl Membership {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

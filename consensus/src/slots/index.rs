@@ -195,4 +195,32 @@ mod tests {
         assert_ne!(address_hash(3, one), address_hash(3, other));
         assert_ne!(address_hash(3, one), address_hash(4, one));
     }
+
+    #[test]
+    fn addresses_of_any_network_host_and_port_have_hashes_of_their_own() {
+        let mut hashes = std::collections::BTreeSet::new();
+        let mut groups = [0; HOST_GROUPS];
+        let mut all = 0;
+        for (network, host) in
+            (0..64_u128).flat_map(|network| (0..16).map(move |host| (network, host)))
+        {
+            let low = IpAddr::from(((10 << 24) | (network << 8 | host) as u32).to_be_bytes());
+            let wide = IpAddr::from((0x2001_0db8_u128 << 96 | network << 64 | host).to_be_bytes());
+            for port in [1, 2, 0x8001] {
+                for address in [low, wide] {
+                    hashes.insert(address_hash(3, (address, port).into()));
+                    all += 1;
+                }
+            }
+            for address in [low, wide] {
+                groups[host_group(3, address)] += 1;
+            }
+        }
+        assert_eq!(hashes.len(), all);
+        // Evenly: 256 hosts in each, by fours and by networks of sixteen.
+        assert!(
+            groups.iter().all(|hosts| (130..=450).contains(hosts)),
+            "{groups:?}"
+        );
+    }
 }

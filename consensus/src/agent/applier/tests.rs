@@ -1,0 +1,87 @@
+//! What an applier says of Responses that it compared, and what becomes of one that differs.
+
+use lockstep_service::outbox::{Difference, EffectName, OutboxLimits};
+use lockstep_service::samples::echo::Echo;
+use lockstep_transport::position::Geometry;
+
+use super::*;
+
+/// An applier that has applied everything below `position`.
+fn at(position: Position) -> Applier<Echo> {
+    let limits = OutboxLimits {
+        effects_per_cause: 4,
+        effect_bytes_per_cause: 512,
+        capacity_bytes: 4096,
+        enabled: true,
+        service: 0,
+    };
+    let container = Container::new(Echo::default(), 0, limits, 512);
+    let reader = LogReader::new(Geometry::new(0, 1 << 16).unwrap(), 0).unwrap();
+    let mut applier = Applier::new(container, SessionTable::new(4), reader, 512, false);
+    applier.position = position;
+    applier.term = 3;
+    applier
+}
+
+fn held(position: Position) -> HeldResponse {
+    let logged = EffectName {
+        cause: position - 64,
+        service: 0,
+        ordinal: 0,
+    };
+    HeldResponse {
+        position,
+        cause: logged.cause,
+        divergence: Divergence {
+            logged,
+            own: None,
+            difference: Difference::Name,
+        },
+    }
+}
+
+#[test]
+fn a_response_has_matched_once_applied_unless_it_is_held_or_passed_over() {
+    let mut applier = at(640);
+    let expect = |applier: &Applier<Echo>, expected| {
+        let answers = [0, 576, 640, 704].map(|position| applier.has_matched(position));
+        assert_eq!(answers, expected);
+    };
+    expect(&applier, [Some(true), Some(true), None, None]);
+    applier.held = Some(held(640));
+    expect(&applier, [Some(true), Some(true), Some(false), None]);
+    assert!(applier.pass_held(9).is_ok() && applier.held().is_none());
+    // It is void, but whether others were what this service said is not known before.
+    expect(&applier, [Some(true), Some(true), None, None]);
+    applier.position = 704;
+    expect(&applier, [Some(true), Some(true), Some(false), None]);
+    assert_eq!(applier.void_responses().hash_at(576), Some(9));
+    assert!(applier.void_responses().is_open(3));
+}
+
+#[test]
+fn what_nobody_holds_cannot_be_passed_over() {
+    let mut applier = at(640);
+    assert!(applier.pass_held(9).is_ok());
+    assert_eq!(applier.void_responses().count(), 0);
+}
+
+#[test]
+fn a_node_stops_where_there_is_no_room_to_remember_another_response_that_is_void() {
+    let mut applier = at(640);
+    let mut passed = 0;
+    let fault = loop {
+        applier.held = Some(held(640 + passed * 64));
+        match applier.pass_held(9) {
+            Ok(()) => passed += 1,
+            Err(fault) => break fault,
+        }
+    };
+    let NodeFault::TooManyVoidResponses { position } = fault else {
+        panic!("{fault}");
+    };
+    assert_eq!(
+        (position, applier.void_responses().count() as i64),
+        (640 + passed * 64, passed)
+    );
+}
