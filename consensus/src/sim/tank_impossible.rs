@@ -80,7 +80,7 @@ const LEARNER_DIFFERS: Test = (
 );
 
 const NO_EGRESS_MEMORY: Test = (
-    "consensus/src/agent/egress_channels.rs",
+    "consensus/src/agent/egress_channels/tests.rs",
     "a_stream_that_cannot_be_made_is_told_with_its_client",
 );
 

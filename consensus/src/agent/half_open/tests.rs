@@ -177,6 +177,21 @@ fn a_host_with_too_many_streams_displaces_the_oldest_of_its_own_group() {
 }
 
 #[test]
+fn hosts_of_each_group_have_places_of_their_own() {
+    let (mut streams, ..) = streams();
+    let host = |host: u8| SocketAddr::from(([10, 0, 1, host], 7));
+    for group in 0..HOST_GROUPS {
+        let mut hosts = (0..).map(host);
+        let host = hosts
+            .find(|host| host_group(1, host.ip()) == group)
+            .unwrap();
+        for number in 0..1024 {
+            assert_eq!(set_up(&mut streams, host, number).unwrap(), NEW);
+        }
+    }
+}
+
+#[test]
 fn an_answer_that_the_port_puts_off_is_sent_in_the_next_cycle() {
     let (mut streams, mut port, mut client) = streams();
     set_up(&mut streams, source(7), 1).unwrap();

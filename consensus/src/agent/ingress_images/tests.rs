@@ -187,6 +187,11 @@ fn what_a_heartbeat_says_was_sent_first_is_asked_for_three_times() {
     assert_eq!(hear(&mut images, at(9, 7), &beat(64)), unknown);
     hear(&mut images, at(9, 7), &setup_of(1, INGRESS_STREAM_ID)).unwrap();
     assert_eq!(images.do_work(0, &mut port), 1, "the SETUP is answered");
+    assert_eq!(
+        images.visits(),
+        1,
+        "it was looked at, and no image is there yet"
+    );
     assert_eq!(hear(&mut images, at(9, 7), &beat(0)), Ok(()));
     assert_eq!(images.do_work(0, &mut port), 0, "nothing was sent yet");
     for _ in 0..3 {
