@@ -3,6 +3,8 @@
 use lockstep_archive::disk::SegmentName;
 use lockstep_archive::segment::LOG_RECORDING_ID;
 use lockstep_archive::sim::SimDisk;
+use lockstep_transport::log_buffer::HEADER_LENGTH;
+use lockstep_transport::log_buffer::frame_seal::FramePlace;
 use lockstep_transport::position::Position;
 
 /// The log on a disk.
@@ -47,6 +49,32 @@ impl StoredLog<'_> {
             bytes.extend_from_slice(&part);
         }
         Some(bytes)
+    }
+
+    /// The frames that the disk holds between `from`, where one begins, and `to`: from and to.
+    #[must_use]
+    pub fn frames(&self, from: Position, to: Position) -> Vec<(Position, Position)> {
+        let mut frames = Vec::new();
+        let mut start = from;
+        while start < to {
+            let header = self.part(start, HEADER_LENGTH);
+            let place = header.and_then(|header| FramePlace::read(&header).ok());
+            let end = place.map(|place| start + place.aligned_length as Position);
+            let Some(end) = end.filter(|end| *end <= to) else {
+                break;
+            };
+            frames.push((start, end));
+            start = end;
+        }
+        frames
+    }
+
+    /// Whether the disk holds what a read finds of the log between two positions as
+    /// [`holds`](Self::holds) asks.
+    #[must_use]
+    pub fn holds_what_it_has(&self, from: Position, to: Position, is_cache_enough: bool) -> bool {
+        let found = self.range(from, to);
+        found.is_some_and(|found| self.holds(from, &found, is_cache_enough))
     }
 
     /// Whether the disk holds these `bytes` of the log at `position`, on stable storage or, if

@@ -3,8 +3,6 @@
 use lockstep_archive::disk::{BLOCK_LENGTH, DiskError};
 use lockstep_archive::sim::SimBackup;
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::log_buffer::HEADER_LENGTH;
-use lockstep_transport::log_buffer::frame_seal::FramePlace;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
@@ -263,16 +261,9 @@ impl<S: ClusteredService> Members<'_, S> {
 
 /// The newest frame of a log that ends at `end`.
 fn newest_frame(stored: &StoredLog<'_>, end: Position) -> Option<Vec<u8>> {
-    let mut position = 0;
-    loop {
-        let header = stored.part(position, HEADER_LENGTH)?;
-        let length = FramePlace::read(&header).ok()?.aligned_length;
-        let next = position + length as Position;
-        if next >= end {
-            return stored.part(position, length);
-        }
-        position = next;
-    }
+    let frames = stored.frames(0, end);
+    let (from, to) = *frames.last().filter(|(_, to)| *to == end)?;
+    stored.range(from, to)
 }
 
 /// Whether a start ended because its disk did.

@@ -8,6 +8,7 @@ use lockstep_transport::time::Nanos;
 use super::SimCluster;
 use super::boot::SimNode;
 use super::host::TRUE_WALL_OFFSET;
+use super::watch::stored;
 use crate::agent::fault::NodeFault;
 use crate::counters::Counter;
 use crate::member::TermBase;
@@ -55,10 +56,7 @@ impl<S: ClusteredService> SimCluster<S> {
     }
 
     pub(super) fn stored(&self, id: usize) -> StoredLog<'_> {
-        StoredLog {
-            disk: &self.hosts[id].disk,
-            segment_length: self.setup.cluster.segment_length,
-        }
+        stored(&self.hosts[id], &self.setup)
     }
 
     /// The true time, as log times are compared with it.

@@ -172,10 +172,7 @@ impl Watch {
             )));
         }
         let from = known.end.min(life.durable);
-        let is_stored = |stored: StoredLog<'_>| {
-            let found = stored.range(from, life.durable);
-            found.is_some_and(|found| stored.holds(from, &found, false))
-        };
+        let is_stored = |stored: StoredLog<'_>| stored.holds_what_it_has(from, life.durable, false);
         if known.is_overlooked || stored.is_none_or(is_stored) {
             return Ok(());
         }

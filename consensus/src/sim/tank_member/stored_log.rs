@@ -1,8 +1,5 @@
 //! What a member's disk holds of the log, looked at from outside: the oracles ask, no node does.
 
-use lockstep_transport::log_buffer::HEADER_LENGTH;
-use lockstep_transport::log_buffer::frame_seal::FramePlace;
-
 use super::TankMember;
 use crate::sim::stored_log::StoredLog;
 
@@ -36,36 +33,14 @@ impl TankMember {
 
     /// Whether stable storage holds what a read finds of the log between two positions.
     #[must_use]
-    pub fn is_stored_durably(&self, mut from: i64, to: i64) -> bool {
-        while from < to {
-            let Some(bytes) = self.stored_log(from, (to - from) as usize) else {
-                return false;
-            };
-            if !self.holds_durably(from, &bytes) {
-                return false;
-            }
-            from += bytes.len() as i64;
-        }
-        true
+    pub fn is_stored_durably(&self, from: i64, to: i64) -> bool {
+        let is_cache_enough = self.is_unsynced();
+        self.stored().holds_what_it_has(from, to, is_cache_enough)
     }
 
     /// The frames that its disk holds between `from`, where one begins, and `to`: from and to.
     #[must_use]
     pub fn frames(&self, from: i64, to: i64) -> Vec<(i64, i64)> {
-        let mut frames = Vec::new();
-        let mut start = from;
-        while start < to {
-            let header = self.stored_log(start, HEADER_LENGTH);
-            let place = header.and_then(|header| FramePlace::read(&header).ok());
-            let Some(end) = place.map(|place| start + place.aligned_length as i64) else {
-                break;
-            };
-            if end > to {
-                break;
-            }
-            frames.push((start, end));
-            start = end;
-        }
-        frames
+        self.stored().frames(from, to)
     }
 }
