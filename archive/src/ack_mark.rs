@@ -19,7 +19,7 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
-use crate::disk::{Completion, Disk, DiskError, Durability};
+use crate::disk::{ColdFiles, Completion, Disk, DiskError, Durability};
 use crate::slot_file::{RECORD_LENGTH, Record, SlotFile, SlotFileKind};
 use crate::token::OWNER_ACK_MARK;
 
@@ -214,7 +214,7 @@ impl AckMark {
     ///
     /// # Errors
     /// The disk's.
-    pub fn write(&mut self, disk: &mut impl Disk, record: AckRecord) -> Result<(), DiskError> {
+    pub fn write(&mut self, disk: &mut impl ColdFiles, record: AckRecord) -> Result<(), DiskError> {
         self.slots.write(disk, &encode(&record))?;
         self.mark = record;
         Ok(())

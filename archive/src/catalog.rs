@@ -5,7 +5,7 @@
 //! is written. The catalog is written last when a directory is made ([`crate::directory`]), so
 //! one that verifies stands for a complete directory.
 
-use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
+use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
 
 /// The catalog's file name.
 pub const CATALOG_FILE: &str = "archive.catalog";
@@ -109,7 +109,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The disk's, other than for a missing file.
-    pub fn inspect(disk: &mut impl Disk) -> Result<CatalogContent, DiskError> {
+    pub fn inspect(disk: &mut impl ColdFiles) -> Result<CatalogContent, DiskError> {
         let file = match disk.open(CATALOG_FILE) {
             Ok(file) => file,
             Err(DiskError::Missing { .. }) => return Ok(CatalogContent::Blank),
@@ -141,7 +141,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The disk's.
-    pub fn write(&self, disk: &mut impl Disk) -> Result<(), DiskError> {
+    pub fn write(&self, disk: &mut impl ColdFiles) -> Result<(), DiskError> {
         let file = disk.create(CATALOG_FILE, COPIES * BLOCK_LENGTH as u64)?;
         let block = self.encode();
         for copy in 0..COPIES {
@@ -155,7 +155,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The disk's.
-    pub fn repair(&self, disk: &mut impl Disk) -> Result<(), DiskError> {
+    pub fn repair(&self, disk: &mut impl ColdFiles) -> Result<(), DiskError> {
         let file = disk.open(CATALOG_FILE)?;
         disk.sync(file)?;
         let block = self.encode();

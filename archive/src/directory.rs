@@ -10,7 +10,7 @@
 
 use crate::ack_mark::{self, ACK_MARK_FILE, AckMark, AckRecord};
 use crate::catalog::{CATALOG_FILE, Catalog, CatalogContent, CatalogMismatch};
-use crate::disk::{Disk, DiskError, SegmentName};
+use crate::disk::{ColdFiles, DiskError, SegmentName};
 use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile};
 
 use crate::slot_file::{SlotContent, SlotFile, SlotFileKind};
@@ -76,7 +76,7 @@ impl Directory {
     /// # Errors
     /// See [`DirectoryError`].
     pub fn inspect(
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         expected: &Catalog,
     ) -> Result<Option<Catalog>, DirectoryError> {
         match Catalog::inspect(disk)? {
@@ -98,7 +98,7 @@ impl Directory {
     ///
     /// # Errors
     /// The disk's.
-    pub fn was_used(disk: &mut impl Disk) -> Result<bool, DiskError> {
+    pub fn was_used(disk: &mut impl ColdFiles) -> Result<bool, DiskError> {
         let names = disk.list()?;
         let has_log = names.iter().any(|name| SegmentName::parse(name).is_some());
         let was_started = match SlotFile::inspect(disk, &NODE_STATE_FILE)? {
@@ -118,7 +118,7 @@ impl Directory {
     /// # Errors
     /// See [`DirectoryError`]; nothing is changed then.
     pub fn open_or_create(
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         expected: &Catalog,
     ) -> Result<Self, DirectoryError> {
         match Self::inspect(disk, expected)? {
@@ -127,7 +127,7 @@ impl Directory {
         }
     }
 
-    fn open(disk: &mut impl Disk, catalog: Catalog) -> Result<Self, DirectoryError> {
+    fn open(disk: &mut impl ColdFiles, catalog: Catalog) -> Result<Self, DirectoryError> {
         let node_state = open_slots(disk, &NODE_STATE_FILE, NodeState::decode)?;
         let ack_mark = open_slots(disk, &ACK_MARK_FILE, ack_mark::decode)?;
         let lost = Lost {
@@ -168,7 +168,7 @@ impl Directory {
     /// A directory without a good catalog may be made (again) only if nothing was ever
     /// promised in it: no segment, no start counted.
     fn expect_unfinished(
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         catalog: CatalogContent,
     ) -> Result<(), DirectoryError> {
         let lost = DirectoryError::Damaged { name: CATALOG_FILE };
@@ -189,7 +189,7 @@ impl Directory {
         if never_started { Ok(()) } else { Err(lost) }
     }
 
-    fn create(disk: &mut impl Disk, catalog: &Catalog) -> Result<Self, DirectoryError> {
+    fn create(disk: &mut impl ColdFiles, catalog: &Catalog) -> Result<Self, DirectoryError> {
         let state = NodeState::fresh(catalog.cluster);
         let node_state = SlotFile::create(disk, &NODE_STATE_FILE, &state.encode())?;
         let ack_mark = SlotFile::create(
@@ -210,7 +210,7 @@ impl Directory {
 
 /// The file with its newest record; `None` when no slot of it is good.
 fn open_slots<T>(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     kind: &SlotFileKind,
     decode: impl Fn(&crate::slot_file::Record) -> Option<T>,
 ) -> Result<Option<(SlotFile, T)>, DirectoryError> {

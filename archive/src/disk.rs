@@ -1,7 +1,7 @@
 //! The seam to storage: one directory of one node.
 //!
-//! Two faces. The *cold* calls are synchronous and made only while a node starts or stops.
-//! The *hot* calls have io_uring's shape: submit an operation, find its completion later, in
+//! Two faces. The calls of [`ColdFiles`] are synchronous and made only while a node starts or stops.
+//! Those of [`Disk`] have io_uring's shape: submit an operation, find its completion later, in
 //! any order; they never block. Implemented in [`crate::storage`] (io_uring; a writer thread
 //! where io_uring is refused), wrapped for slow-disk injection, and twinned by the simulator's
 //! disk, which forgets what was not synced when it crashes.
@@ -150,87 +150,97 @@ impl DiskError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
-/// One node's directory. See the module.
-pub trait Disk {
-    /// Cold: names of all files, sorted.
+/// The files of one node's directory, as they are used while a node starts or stops. All calls
+/// block.
+pub trait ColdFiles {
+    /// Names of all files, sorted.
     ///
     /// # Errors
     /// When the directory cannot be read.
     fn list(&mut self) -> Result<Vec<String>, DiskError>;
 
-    /// Cold: opens an existing file.
+    /// Opens an existing file.
     ///
     /// # Errors
     /// [`DiskError::Missing`] when it does not exist.
     fn open(&mut self, name: &str) -> Result<FileId, DiskError>;
 
-    /// Cold: creates a file of `length` zeros, or opens it. On return it and its directory
+    /// Creates a file of `length` zeros, or opens it. On return it and its directory
     /// entry are durable; a crash on the way leaves no file of that name.
     ///
     /// # Errors
     /// [`DiskError::Full`] when there is no room.
     fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError>;
 
-    /// Cold: length of a file in bytes.
+    /// Length of a file in bytes.
     ///
     /// # Errors
     /// The operating system's.
     fn length(&mut self, file: FileId) -> Result<u64, DiskError>;
 
-    /// Cold: where a file lies.
+    /// Where a file lies.
     ///
     /// # Errors
     /// The operating system's.
     fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError>;
 
-    /// Cold: fills `target` from `offset`; short files are an error.
+    /// Fills `target` from `offset`; short files are an error.
     ///
     /// # Errors
     /// The operating system's.
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError>;
 
-    /// Cold: writes `bytes` at `offset`, durable on return.
+    /// Writes `bytes` at `offset`, durable on return.
     ///
     /// # Errors
     /// The operating system's; after a failed write or sync the file must not be trusted.
     fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
 
-    /// Cold: makes durable what a file was found to hold: a process that has died may have left
+    /// Makes durable what a file was found to hold: a process that has died may have left
     /// it in a cache.
     ///
     /// # Errors
     /// The operating system's; after a failed sync the file must not be trusted.
     fn sync(&mut self, file: FileId) -> Result<(), DiskError>;
 
-    /// Cold: removes a file, durably.
+    /// Removes a file, durably.
     ///
     /// # Errors
     /// The operating system's.
     fn remove(&mut self, name: &str) -> Result<(), DiskError>;
 
-    /// Cold: bytes that may still be written in this directory.
+    /// Bytes that may still be written in this directory.
     ///
     /// # Errors
     /// The operating system's.
     fn free_bytes(&mut self) -> Result<u64, DiskError>;
 
-    /// Cold: names the present run of the host. While it is the same, every write that was
+    /// Names the present run of the host. While it is the same, every write that was
     /// handed to the system is whole and there: only the process has died. `None` where that
     /// cannot be known, which counts as another run each time.
     fn boot_id(&mut self) -> Option<u128> {
         None
     }
+}
 
-    /// Hot: starts an operation.
+/// One node's directory. See the module.
+pub trait Disk {
+    /// Its cold face.
+    type Files: ColdFiles;
+
+    /// The same directory, for cold calls.
+    fn files(&mut self) -> &mut Self::Files;
+
+    /// Starts an operation.
     ///
     /// # Errors
     /// [`Busy`] when the queue is full.
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy>;
 
-    /// Hot: the next finished operation, if any.
+    /// The next finished operation, if any.
     fn poll_completion(&mut self, now: Nanos) -> Option<Completion>;
 
-    /// Hot: pushes submitted operations to the device. Called once per cycle.
+    /// Pushes submitted operations to the device. Called once per cycle.
     fn flush(&mut self, _now: Nanos) {}
 
     /// When the next completion is due, where that is known (the simulator, injected delay).

@@ -24,7 +24,8 @@ use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::time::Nanos;
 
 use crate::disk::{
-    BLOCK_LENGTH, Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace, Token,
+    BLOCK_LENGTH, Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId,
+    FilePlace, Token,
 };
 use crate::token::{OWNER_IDENTITY, TokenSource};
 
@@ -166,7 +167,7 @@ impl IdentityFile {
     ///
     /// # Errors
     /// The disk's, other than for a missing file.
-    pub fn inspect(disk: &mut impl Disk) -> Result<IdentityContent, DiskError> {
+    pub fn inspect(disk: &mut impl ColdFiles) -> Result<IdentityContent, DiskError> {
         let file = match disk.open(IDENTITY_FILE) {
             Ok(file) => file,
             Err(DiskError::Missing { .. }) => return Ok(IdentityContent::Blank),
@@ -203,7 +204,7 @@ impl IdentityFile {
     /// # Errors
     /// The disk's.
     pub fn create(
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         directory: u128,
         member: u8,
         cluster: &str,
@@ -222,7 +223,7 @@ impl IdentityFile {
     /// # Errors
     /// The disk's.
     pub fn open(
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         identity: DirectoryIdentity,
         sequence: u64,
     ) -> Result<Self, DiskError> {
@@ -254,7 +255,7 @@ impl IdentityFile {
     ///
     /// # Errors
     /// The disk's.
-    pub fn repair(&mut self, disk: &mut impl Disk) -> Result<(), DiskError> {
+    pub fn repair(&mut self, disk: &mut impl ColdFiles) -> Result<(), DiskError> {
         assert!(!self.is_writing(), "a cold write during a hot one");
         let block = self.block.bytes_mut(0, BLOCK_LENGTH);
         self.identity.encode(self.sequence, block);
@@ -285,7 +286,7 @@ impl IdentityFile {
     ///
     /// # Errors
     /// The disk's.
-    pub fn is_copy(&self, disk: &mut impl Disk) -> Result<bool, DiskError> {
+    pub fn is_copy(&self, disk: &mut impl ColdFiles) -> Result<bool, DiskError> {
         let (made, found) = (self.identity.place, disk.place(self.file)?);
         let has_birth = made.birth_ns != 0 && found.birth_ns != 0;
         let is_same_file = (made.inode, made.birth_ns) == (found.inode, found.birth_ns);
@@ -298,7 +299,7 @@ impl IdentityFile {
     /// The disk's.
     pub fn rename(
         &mut self,
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         directory: u128,
         notes: &Notes,
     ) -> Result<(), DiskError> {
@@ -312,12 +313,16 @@ impl IdentityFile {
     ///
     /// # Errors
     /// The disk's.
-    pub fn write_notes(&mut self, disk: &mut impl Disk, notes: &Notes) -> Result<(), DiskError> {
+    pub fn write_notes(
+        &mut self,
+        disk: &mut impl ColdFiles,
+        notes: &Notes,
+    ) -> Result<(), DiskError> {
         self.identity.notes = *notes;
         self.write(disk)
     }
 
-    fn write(&mut self, disk: &mut impl Disk) -> Result<(), DiskError> {
+    fn write(&mut self, disk: &mut impl ColdFiles) -> Result<(), DiskError> {
         assert!(!self.is_writing(), "a cold write during a hot one");
         self.encode();
         for slot in 0..SLOTS {

@@ -7,7 +7,7 @@
 use lockstep_transport::invariant;
 use lockstep_transport::time::Nanos;
 
-use crate::disk::{Busy, Completion, Disk, DiskError};
+use crate::disk::{Busy, ColdFiles, Completion, Disk, DiskError};
 use crate::slot_file::{RECORD_LENGTH, Record, SlotFile, SlotFileKind};
 use crate::token::OWNER_NODE_STATE;
 
@@ -103,7 +103,7 @@ impl NodeStateFile {
     ///
     /// # Errors
     /// The disk's.
-    pub fn write(&mut self, disk: &mut impl Disk, state: NodeState) -> Result<(), DiskError> {
+    pub fn write(&mut self, disk: &mut impl ColdFiles, state: NodeState) -> Result<(), DiskError> {
         self.slots.write(disk, &state.encode())?;
         self.state = state;
         Ok(())
@@ -113,7 +113,7 @@ impl NodeStateFile {
     ///
     /// # Errors
     /// The disk's.
-    pub fn begin_incarnation(&mut self, disk: &mut impl Disk) -> Result<u64, DiskError> {
+    pub fn begin_incarnation(&mut self, disk: &mut impl ColdFiles) -> Result<u64, DiskError> {
         let next = NodeState {
             incarnation: self.state.incarnation + 1,
             ..self.state

@@ -24,7 +24,7 @@ use lockstep_transport::time::{Nanos, SECOND};
 pub use self::counters::RecorderCounters;
 use crate::budget::DiskBudget;
 use crate::disk::{
-    BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, Durability, SegmentName, Token,
+    BLOCK_LENGTH, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, SegmentName, Token,
 };
 use crate::log_view::last_boundary;
 use crate::recovery::restore_tail;
@@ -129,7 +129,7 @@ impl Recorder {
     /// # Errors
     /// The disk's; [`DiskError::Full`] also when the budget has no room for that segment.
     pub fn open(
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         config: RecorderConfig,
         mut segments: SegmentTable,
         end: Position,
@@ -362,7 +362,7 @@ impl Recorder {
         &mut self,
         position: Position,
         log: &mut LogBuffer,
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
     ) -> Result<(), DiskError> {
         assert!(
             self.is_drained(self.durable),

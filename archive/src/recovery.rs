@@ -24,7 +24,7 @@ use self::verdict::{Verdict, judge};
 use crate::ack_mark::{AckMark, AckRecord, LostAcks};
 use crate::catalog::Catalog;
 use crate::chain::Chain;
-use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
+use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
 use crate::recorder::WRITE_LENGTH_MAX;
 use crate::segment::{SegmentTable, length_in_segment};
 
@@ -123,7 +123,7 @@ impl RecoveredLog {
     /// The disk's.
     pub fn raise_mark(
         &self,
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         mark: &mut AckMark,
         is_unsynced: bool,
     ) -> Result<(), DiskError> {
@@ -157,7 +157,7 @@ impl RecoveredLog {
 /// The disk's, and a log that is not its owner's, of which nothing is changed then. Damage is not
 /// an error, it is reported in the result.
 pub fn recover(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     log: &mut LogBuffer,
     known: &Acknowledged,
     catalog: &Catalog,
@@ -213,7 +213,7 @@ pub fn recover(
 
 /// What lies above the end; a cut that a crash interrupted is completed instead.
 fn look_above(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     segments: &SegmentTable,
     known: &Acknowledged,
     scan: &mut FrameScan,
@@ -251,7 +251,7 @@ fn mark_findings(known: &Acknowledged, lost: Option<LostAcks>, (end, above): (Po
 /// Overwrites with zeros what lies behind the end, up to `stale_end`, from the top down, so that
 /// a crash on the way leaves the same log.
 fn erase_behind(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     segments: &SegmentTable,
     end: Position,
     stale_end: Position,
@@ -290,7 +290,7 @@ fn erase_behind(
 /// # Errors
 /// The disk's.
 pub fn restore_tail(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     log: &mut LogBuffer,
     segments: &SegmentTable,
     end: Position,

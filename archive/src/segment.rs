@@ -6,7 +6,7 @@
 
 use lockstep_transport::position::Position;
 
-use crate::disk::{Disk, DiskError, FileId, SegmentName};
+use crate::disk::{ColdFiles, DiskError, FileId, SegmentName};
 
 /// Segments one recording may have open: a table of a quarter of a megabyte. What a node may have
 /// follows from its budget and from the descriptors it is granted ([`SEGMENT_DESCRIPTORS`]).
@@ -89,7 +89,7 @@ impl SegmentTable {
     ///
     /// # Errors
     /// The disk's.
-    pub fn open_all(disk: &mut impl Disk, segment_length: usize) -> Result<Self, DiskError> {
+    pub fn open_all(disk: &mut impl ColdFiles, segment_length: usize) -> Result<Self, DiskError> {
         let mut table = Self::new(segment_length);
         for name in disk.list()? {
             if let Some(segment) = SegmentName::parse(&name)
@@ -168,7 +168,7 @@ impl SegmentTable {
     ///
     /// # Errors
     /// The disk's.
-    pub fn sync_below(&self, disk: &mut impl Disk, end: Position) -> Result<(), DiskError> {
+    pub fn sync_below(&self, disk: &mut impl ColdFiles, end: Position) -> Result<(), DiskError> {
         for (_, file) in self.open.iter().filter(|(base, _)| *base < end) {
             disk.sync(*file)?;
         }

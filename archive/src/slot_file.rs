@@ -21,7 +21,9 @@
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::time::Nanos;
 
-use crate::disk::{BLOCK_LENGTH, Busy, Disk, DiskError, DiskOp, Durability, FileId, Token};
+use crate::disk::{
+    BLOCK_LENGTH, Busy, ColdFiles, Disk, DiskError, DiskOp, Durability, FileId, Token,
+};
 use crate::token::{Owner, TokenSource};
 
 /// Bytes of the record.
@@ -96,7 +98,10 @@ impl SlotFile {
     ///
     /// # Errors
     /// The disk's, other than for a missing file.
-    pub fn inspect(disk: &mut impl Disk, kind: &SlotFileKind) -> Result<SlotContent, DiskError> {
+    pub fn inspect(
+        disk: &mut impl ColdFiles,
+        kind: &SlotFileKind,
+    ) -> Result<SlotContent, DiskError> {
         let file = match disk.open(kind.name) {
             Ok(file) => file,
             Err(DiskError::Missing { .. }) => return Ok(SlotContent::Blank),
@@ -131,7 +136,7 @@ impl SlotFile {
     /// # Errors
     /// The disk's.
     pub fn create(
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         kind: &SlotFileKind,
         record: &Record,
     ) -> Result<Self, DiskError> {
@@ -145,7 +150,7 @@ impl SlotFile {
     ///
     /// # Errors
     /// The disk's.
-    pub fn renew(disk: &mut impl Disk, kind: &SlotFileKind) -> Result<Self, DiskError> {
+    pub fn renew(disk: &mut impl ColdFiles, kind: &SlotFileKind) -> Result<Self, DiskError> {
         let file = disk.create(kind.name, SLOTS * BLOCK_LENGTH as u64)?;
         Self::over(file, kind, 0, 0)
     }
@@ -158,7 +163,7 @@ impl SlotFile {
     /// # Errors
     /// The disk's.
     pub fn open(
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         kind: &SlotFileKind,
         slot: u64,
         sequence: u64,
@@ -196,7 +201,7 @@ impl SlotFile {
     ///
     /// # Errors
     /// The disk's; the file keeps its old or has its new content.
-    pub fn write(&mut self, disk: &mut impl Disk, record: &Record) -> Result<(), DiskError> {
+    pub fn write(&mut self, disk: &mut impl ColdFiles, record: &Record) -> Result<(), DiskError> {
         assert!(!self.is_writing(), "a cold write during a hot one");
         self.encode_next(record);
         for slot in [other_slot(self.synced_slot), self.synced_slot] {

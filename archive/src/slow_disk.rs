@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use lockstep_transport::time::{Nanos, earliest};
 
-use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
+use crate::disk::{Busy, Completion, Disk, DiskOp};
 use crate::token::{OWNER_ACK_MARK, OWNER_IDENTITY, OWNER_NODE_STATE, OWNER_RECORDER, owner};
 
 /// Completions held back at once: more than the writers of one node can have in flight (one
@@ -67,48 +67,10 @@ const fn is_write(completion: &Completion) -> bool {
 }
 
 impl<D: Disk> Disk for SlowDisk<D> {
-    fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        self.disk.list()
-    }
+    type Files = D::Files;
 
-    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
-        self.disk.open(name)
-    }
-
-    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
-        self.disk.create(name, length)
-    }
-
-    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
-        self.disk.length(file)
-    }
-
-    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
-        self.disk.place(file)
-    }
-
-    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
-        self.disk.read(file, offset, target)
-    }
-
-    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        self.disk.write(file, offset, bytes)
-    }
-
-    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
-        self.disk.sync(file)
-    }
-
-    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
-        self.disk.remove(name)
-    }
-
-    fn free_bytes(&mut self) -> Result<u64, DiskError> {
-        self.disk.free_bytes()
-    }
-
-    fn boot_id(&mut self) -> Option<u128> {
-        self.disk.boot_id()
+    fn files(&mut self) -> &mut Self::Files {
+        self.disk.files()
     }
 
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {

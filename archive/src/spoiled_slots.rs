@@ -4,7 +4,7 @@
 
 use crate::ack_mark::ACK_MARK_FILE;
 use crate::catalog::{CATALOG_FILE, Catalog, CatalogContent};
-use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
+use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
 use crate::identity_file::{DirectoryIdentity, IDENTITY_FILE};
 use crate::node_state::NODE_STATE_FILE;
 use crate::slot_file::{self, SLOTS};
@@ -24,7 +24,7 @@ pub type SpoiledSlots = [bool; FILES.len()];
 ///
 /// # Errors
 /// The disk's, other than for missing files.
-pub fn find(disk: &mut impl Disk) -> Result<SpoiledSlots, DiskError> {
+pub fn find(disk: &mut impl ColdFiles) -> Result<SpoiledSlots, DiskError> {
     let is_record = |magic| move |block: &Block| slot_file::decode(block, magic).is_some();
     Ok([
         is_half_good(disk, FILES[0], |block| {
@@ -41,7 +41,7 @@ pub fn find(disk: &mut impl Disk) -> Result<SpoiledSlots, DiskError> {
 type Block = [u8; BLOCK_LENGTH];
 
 fn is_half_good(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     name: &str,
     is_good: impl Fn(&Block) -> bool,
 ) -> Result<bool, DiskError> {

@@ -33,7 +33,7 @@ fn record(choice: IoChoice, sync: SyncMode) {
         budget: DiskBudget { bytes: 1 << 30 },
     };
     let segments = SegmentTable::new(16 * TERM_LENGTH);
-    let mut recorder = Recorder::open(&mut disk, config, segments, 0, 0).unwrap();
+    let mut recorder = Recorder::open(disk.files(), config, segments, 0, 0).unwrap();
     let mut appender = ExclusiveAppender::new(geometry, 1, 100, 1408, 0);
     let mut now = 0;
     let mut before = 0;

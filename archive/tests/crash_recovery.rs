@@ -7,7 +7,7 @@ mod recorded_log;
 
 use lockstep_archive::ack_mark::{AckRecord, LostAcks};
 use lockstep_archive::directory::{Directory, Lost};
-use lockstep_archive::disk::{Disk, DiskError};
+use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
 use lockstep_archive::recorder::SyncMode;
 use lockstep_archive::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,

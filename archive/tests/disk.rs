@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use lockstep_archive::disk::{
-    BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, Durability, FileId, SegmentName, Token,
+    BLOCK_LENGTH, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId, SegmentName,
+    Token,
 };
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_archive::slow_disk::SlowDisk;
@@ -77,14 +78,14 @@ fn pattern(length: usize) -> AtomicBuffer {
 
 fn conforms<D: Disk>(disk: D) {
     let mut driver = Driver { disk, now: 0 };
-    cold_calls(&mut driver.disk);
+    cold_calls(driver.disk.files());
     writes_of_each_durability_are_read_back(&mut driver);
     many_writes_in_flight_complete_once_each(&mut driver);
     a_prepared_segment_is_zeros_and_opens_again(&mut driver);
     a_write_outside_a_direct_block_boundary_works_cached(&mut driver);
 }
 
-fn cold_calls(disk: &mut impl Disk) {
+fn cold_calls(disk: &mut impl ColdFiles) {
     assert!(matches!(
         disk.open("absent"),
         Err(DiskError::Missing { .. })
@@ -114,7 +115,7 @@ fn cold_calls(disk: &mut impl Disk) {
 }
 
 fn writes_of_each_durability_are_read_back<D: Disk>(driver: &mut Driver<D>) {
-    let file = driver.disk.create("hot.dat", 64 * 4096).unwrap();
+    let file = driver.disk.files().create("hot.dat", 64 * 4096).unwrap();
     let buffer = pattern(16 * 4096);
     let each = [
         Durability::Synced,
@@ -150,7 +151,7 @@ fn writes_of_each_durability_are_read_back<D: Disk>(driver: &mut Driver<D>) {
 }
 
 fn many_writes_in_flight_complete_once_each<D: Disk>(driver: &mut Driver<D>) {
-    let file = driver.disk.create("many.dat", 64 * 4096).unwrap();
+    let file = driver.disk.files().create("many.dat", 64 * 4096).unwrap();
     let buffer = pattern(4096);
     let mut outstanding = Vec::new();
     for index in 0..32_u64 {
@@ -199,19 +200,26 @@ fn a_prepared_segment_is_zeros_and_opens_again<D: Disk>(driver: &mut Driver<D>) 
         let completion = driver.completion();
         assert_eq!(completion.token, token);
         let file = completion.result.unwrap();
-        assert_eq!(driver.disk.length(file).unwrap(), 3 << 20);
+        assert_eq!(driver.disk.files().length(file).unwrap(), 3 << 20);
         let mut bytes = vec![1; 3 << 20];
-        driver.disk.read(file, 0, &mut bytes).unwrap();
+        driver.disk.files().read(file, 0, &mut bytes).unwrap();
         let expected = u8::from(token == 8);
         assert_eq!(bytes[0], expected, "an existing segment keeps its bytes");
         assert!(bytes[1..].iter().all(|byte| *byte == 0));
-        driver.disk.write(file, 0, &[1]).unwrap();
+        driver.disk.files().write(file, 0, &[1]).unwrap();
     }
-    assert!(driver.disk.list().unwrap().contains(&name.file_name()));
+    assert!(
+        driver
+            .disk
+            .files()
+            .list()
+            .unwrap()
+            .contains(&name.file_name())
+    );
 }
 
 fn a_write_outside_a_direct_block_boundary_works_cached<D: Disk>(driver: &mut Driver<D>) {
-    let file = driver.disk.create("odd.dat", 4 * 4096).unwrap();
+    let file = driver.disk.files().create("odd.dat", 4 * 4096).unwrap();
     let buffer = pattern(4096);
     let write = Write {
         buffer: &buffer,
@@ -222,7 +230,11 @@ fn a_write_outside_a_direct_block_boundary_works_cached<D: Disk>(driver: &mut Dr
     };
     assert_eq!(driver.write(1, file, &write).result, Ok(file));
     let mut bytes = [0; 160];
-    driver.disk.read(file, 4096 - 32, &mut bytes).unwrap();
+    driver
+        .disk
+        .files()
+        .read(file, 4096 - 32, &mut bytes)
+        .unwrap();
     assert_eq!(&bytes[..], buffer.bytes(96, 160));
 }
 
@@ -318,7 +330,7 @@ fn what_a_crash_left_of_a_file_being_made_is_removed() {
     std::fs::write(directory.path().join("0-0.rec.tmp"), b"half").unwrap();
     let node_directory = NodeDirectory::open(directory.path()).unwrap();
     let mut disk = ThreadDisk::start(node_directory).unwrap();
-    assert_eq!(disk.list().unwrap(), ["node.lock"]);
+    assert_eq!(disk.files().list().unwrap(), ["node.lock"]);
 }
 
 #[test]
@@ -352,7 +364,7 @@ fn a_full_simulated_device_refuses_by_name_and_takes_again_when_there_is_room() 
 #[test]
 fn an_injected_delay_holds_back_writes_and_nothing_else() {
     let mut disk = SlowDisk::new(sim(), 5_000_000);
-    let file = disk.create("a.dat", 4096).unwrap();
+    let file = disk.files().create("a.dat", 4096).unwrap();
     let buffer = pattern(4096);
     let token = TokenSource::new(OWNER_RECORDER).next_token();
     let write = DiskOp::Write {

@@ -2,24 +2,24 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use lockstep_archive::disk::{Completion, Disk, DiskError};
+use lockstep_archive::disk::{ColdFiles, Completion, Disk, DiskError};
 use lockstep_archive::identity_file::{
     DirectoryIdentity, IDENTITY_FILE, IdentityContent, IdentityFile, NOTES_LENGTH,
 };
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
-use lockstep_archive::storage::{NodeDirectory, ThreadDisk};
+use lockstep_archive::storage::NodeDirectory;
 use lockstep_transport::time::SECOND;
 
 const ID: u128 = 77 << 64;
 
-fn open(disk: &mut impl Disk) -> IdentityFile {
+fn open(disk: &mut impl ColdFiles) -> IdentityFile {
     let IdentityContent::Valid(identity, sequence) = IdentityFile::inspect(disk).unwrap() else {
         panic!("the identity is readable");
     };
     IdentityFile::open(disk, *identity, sequence).unwrap()
 }
 
-fn read(disk: &mut impl Disk) -> DirectoryIdentity {
+fn read(disk: &mut impl ColdFiles) -> DirectoryIdentity {
     open(disk).identity().clone()
 }
 
@@ -50,10 +50,7 @@ fn on_a_real_disk_a_moved_directory_is_the_same_and_a_copied_one_is_not() {
         place.path().join("moved"),
         place.path().join("copied"),
     );
-    let disk = |path: &std::path::Path| {
-        let directory = NodeDirectory::open(path).unwrap();
-        ThreadDisk::start(directory).unwrap()
-    };
+    let disk = |path: &std::path::Path| NodeDirectory::open(path).unwrap();
     IdentityFile::create(&mut disk(&first), ID, 2, "alpha").unwrap();
     std::fs::rename(&first, &moved).unwrap();
     let mut there = disk(&moved);

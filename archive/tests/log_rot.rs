@@ -9,7 +9,7 @@ mod recorded_log;
 use lockstep_archive::ack_mark::{ACK_MARK_FILE, AckRecord};
 use lockstep_archive::catalog::CATALOG_FILE;
 use lockstep_archive::directory::Directory;
-use lockstep_archive::disk::{Disk, DiskError};
+use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
 use lockstep_archive::node_state::{NODE_STATE_FILE, NodeState};
 use lockstep_archive::recorder::SyncMode;
 use lockstep_archive::recovery::{Acknowledged, FrameMeaning, RecoveredLog, recover};

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use lockstep_archive::ack_mark::AckRecord;
 use lockstep_archive::catalog::{Catalog, CatalogContent};
 use lockstep_archive::directory::Directory;
+use lockstep_archive::disk::Disk as _;
 use lockstep_archive::storage;
 use lockstep_consensus::config::{IoChoice, SyncMode};
 use lockstep_consensus::counters::Counter;
@@ -37,17 +38,17 @@ const MAJORITY_GONE: &str = "no majority is left of the directories";
 fn lose_power(directory: &Path) -> bool {
     let opened = storage::open(directory, IoChoice::Syscall);
     let (mut disk, _) = opened.expect("the node is dead");
-    let found = Catalog::inspect(&mut disk).expect("a good disk");
+    let found = Catalog::inspect(disk.files()).expect("a good disk");
     let CatalogContent::Valid(catalog) = found else {
         panic!("{found:?}");
     };
-    let directory = Directory::open_or_create(&mut disk, &catalog);
+    let directory = Directory::open_or_create(disk.files(), &catalog);
     let mut mark = directory.expect("a whole directory").ack_mark;
     let record = mark.record();
     let other = record.boot_id.map(|boot_id| boot_id ^ 1);
     assert!(other.is_some(), "this host does not tell its boot id");
     let written = mark.write(
-        &mut disk,
+        disk.files(),
         AckRecord {
             boot_id: other,
             ..record

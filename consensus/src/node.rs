@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use lockstep_archive::disk::Disk;
+use lockstep_archive::disk::{ColdFiles, Disk};
 use lockstep_archive::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX};
 use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage::{self, StorageError};
@@ -173,7 +173,7 @@ pub fn launch(
         directory: node.directory.display().to_string(),
         source,
     };
-    check_directory(cluster, node, &mut disk).map_err(refused)?;
+    check_directory(cluster, node, disk.files()).map_err(refused)?;
     let mut disk = SlowDisk::new(disk, node.disk_delay_ns);
     let mut shared = Vec::new();
     let counters = counters(node, &mut shared)?;
@@ -187,7 +187,7 @@ pub fn launch(
         disk: &format!("{disk_line}{log_words}"),
         memory_locked: None,
         forfeit: None,
-        has_boot_id: disk.boot_id().is_some(),
+        has_boot_id: disk.files().boot_id().is_some(),
     };
     let receive_window = member_port.inner().receive_buffer() / WINDOW_SHARE;
     let parts = StartParts {

@@ -28,7 +28,7 @@ fn formed() -> Cluster {
 
 /// Every file and its bytes.
 fn content(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
-    let names = lockstep_archive::disk::Disk::list(&mut disk.clone()).expect("a list");
+    let names = lockstep_archive::disk::ColdFiles::list(&mut disk.clone()).expect("a list");
     let with_bytes = |name: String| {
         let bytes = disk.contents(&name).expect("a file");
         (name, bytes)

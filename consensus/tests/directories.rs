@@ -3,7 +3,7 @@
 //! so.
 #![cfg(feature = "sim")]
 
-use lockstep_archive::disk::Disk as _;
+use lockstep_archive::disk::ColdFiles as _;
 use lockstep_client::event::OfferResult;
 use lockstep_consensus::agent::birth::BirthError;
 use lockstep_consensus::agent::start::StartError;

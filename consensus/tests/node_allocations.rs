@@ -6,7 +6,7 @@
 use core::cell::Cell;
 use core::net::{Ipv4Addr, SocketAddr};
 
-use lockstep_archive::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
+use lockstep_archive::disk::{Busy, Completion, Disk, DiskOp};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::cluster_id::cluster_id;
@@ -81,48 +81,10 @@ impl DatagramPort for UncountedPort {
 struct UncountedDisk(SimDisk);
 
 impl Disk for UncountedDisk {
-    fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        self.0.list()
-    }
+    type Files = SimDisk;
 
-    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
-        self.0.open(name)
-    }
-
-    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
-        self.0.create(name, length)
-    }
-
-    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
-        self.0.length(file)
-    }
-
-    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
-        self.0.place(file)
-    }
-
-    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
-        self.0.read(file, offset, target)
-    }
-
-    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        self.0.write(file, offset, bytes)
-    }
-
-    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
-        self.0.sync(file)
-    }
-
-    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
-        self.0.remove(name)
-    }
-
-    fn free_bytes(&mut self) -> Result<u64, DiskError> {
-        self.0.free_bytes()
-    }
-
-    fn boot_id(&mut self) -> Option<u128> {
-        self.0.boot_id()
+    fn files(&mut self) -> &mut Self::Files {
+        &mut self.0
     }
 
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {

@@ -9,7 +9,7 @@ use lockstep_transport::position::{Geometry, Position};
 use super::{FrameMeaning, RecoveredTerm, RecoveryError};
 use crate::catalog::Catalog;
 use crate::chain::Chain;
-use crate::disk::{Disk, DiskError};
+use crate::disk::{ColdFiles, DiskError};
 use crate::segment::{SegmentTable, length_in_segment};
 
 /// Bytes read at once while scanning.
@@ -61,7 +61,7 @@ impl FrameScan {
 
     pub(super) fn accept_frames(
         &mut self,
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
     ) -> Result<(), RecoveryError> {
         // A new leader whose first entry does not fit in the term pads it first: the PAD is of
@@ -174,7 +174,7 @@ impl ScanWindow {
     /// `length` bytes at `position`; `None` when no segment holds them, or they cannot be read.
     pub(super) fn bytes(
         &mut self,
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         position: Position,
         length: usize,
     ) -> Result<Option<&[u8]>, DiskError> {
@@ -207,7 +207,7 @@ impl ScanWindow {
     /// The frame at `position`, if there is a good one (leadership terms not looked at).
     pub(super) fn frame(
         &mut self,
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         position: Position,
     ) -> Result<Option<(FramePlace, &[u8])>, DiskError> {
         let Some(header) = self.bytes(disk, position, HEADER_LENGTH)? else {

@@ -9,7 +9,7 @@ use lockstep_transport::position::{FRAME_ALIGNMENT, Position, align, align_frame
 
 use super::FrameMeaning;
 use super::frame_scan::{ScanWindow, is_zero};
-use crate::disk::{BLOCK_LENGTH, Disk, DiskError};
+use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
 use crate::recorder::WRITE_LENGTH_MAX;
 
 /// So many zero bytes, above the end and above the ack mark, prove that nothing more comes: one
@@ -38,7 +38,7 @@ pub(super) struct Survey {
 
 /// Looks at everything above `end`, and above `mark`, until nothing more can come.
 pub(super) fn survey(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     window: &mut ScanWindow,
     (end, mark): (Position, Position),
     last_term: i64,
@@ -81,7 +81,7 @@ pub(super) fn survey(
 
 /// Finds the last byte that is not zero.
 fn measure(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     window: &mut ScanWindow,
     (end, mark): (Position, Position),
     found: &mut Survey,
@@ -115,7 +115,7 @@ fn measure(
 }
 
 fn is_cut_frame(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     window: &mut ScanWindow,
     end: Position,
     found: &Survey,

@@ -13,7 +13,8 @@ use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use super::image::{Dice, FileImage, SECTOR_LENGTH, WriteStage};
 use crate::disk::{
-    BLOCK_LENGTH, Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace, Token,
+    BLOCK_LENGTH, Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId,
+    FilePlace, Token,
 };
 
 /// Operations in flight; as for the real disks.
@@ -378,7 +379,7 @@ fn bytes_of(block: &KernelBlock) -> (Vec<u8>, u32) {
     (bytes, checksum)
 }
 
-impl Disk for SimDisk {
+impl ColdFiles for SimDisk {
     fn list(&mut self) -> Result<Vec<String>, DiskError> {
         let image = self.image.borrow();
         image.check_up()?;
@@ -499,6 +500,14 @@ impl Disk for SimDisk {
 
     fn boot_id(&mut self) -> Option<u128> {
         Some(self.image.borrow().boots.into())
+    }
+}
+
+impl Disk for SimDisk {
+    type Files = Self;
+
+    fn files(&mut self) -> &mut Self {
+        self
     }
 
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {

@@ -17,7 +17,7 @@ use super::error::{StorageError, disk_error};
 use super::open_file::{Folder, OpenFile, TEMPORARY_SUFFIX};
 use crate::ack_mark::ACK_MARK_FILE;
 use crate::catalog::CATALOG_FILE;
-use crate::disk::{BLOCK_LENGTH, DiskError, FileId, FilePlace, SegmentName};
+use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId, FilePlace, SegmentName};
 use crate::identity_file::IDENTITY_FILE;
 use crate::node_state::NODE_STATE_FILE;
 
@@ -214,8 +214,10 @@ impl NodeDirectory {
         let index = self.files.iter().position(|file| file.name == name)?;
         Some(FileId(index as u32))
     }
+}
 
-    pub(super) fn list(&self) -> Result<Vec<String>, DiskError> {
+impl ColdFiles for NodeDirectory {
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
         let failed = |error: io::Error| disk_error("listing", "the data directory", 0, &error);
         let mut names = Vec::new();
         for entry in std::fs::read_dir(self.path()).map_err(failed)? {
@@ -230,7 +232,7 @@ impl NodeDirectory {
         Ok(names)
     }
 
-    pub(super) fn open_file(&mut self, name: &str) -> Result<FileId, DiskError> {
+    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
         if let Some(file) = self.find(name) {
             return self.file(file).check().map(|()| file);
         }
@@ -238,7 +240,7 @@ impl NodeDirectory {
         Ok(self.adopt(file))
     }
 
-    pub(super) fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
+    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
         if let Some(file) = self.find(name) {
             return self.file(file).check().map(|()| file);
         }
@@ -246,7 +248,7 @@ impl NodeDirectory {
         Ok(self.adopt(file))
     }
 
-    pub(super) fn length(&self, file: FileId) -> Result<u64, DiskError> {
+    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
         let file = self.file(file);
         let metadata = file.buffered.metadata();
         metadata
@@ -254,7 +256,7 @@ impl NodeDirectory {
             .map_err(|error| disk_error("length", &file.name, 0, &error))
     }
 
-    pub(super) fn place(&self, file: FileId) -> Result<FilePlace, DiskError> {
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
         let file = self.file(file);
         let failed = |error: io::Error| disk_error("place", &file.name, 0, &error);
         let metadata = file.buffered.metadata().map_err(failed)?;
@@ -267,24 +269,19 @@ impl NodeDirectory {
         })
     }
 
-    pub(super) fn read(
-        &self,
-        file: FileId,
-        offset: u64,
-        target: &mut [u8],
-    ) -> Result<(), DiskError> {
+    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
         self.file(file).read(offset, target)
     }
 
-    pub(super) fn write(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         self.file(file).write(offset, bytes)
     }
 
-    pub(super) fn sync(&self, file: FileId) -> Result<(), DiskError> {
+    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
         self.file(file).sync()
     }
 
-    pub(super) fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         let failed = |error: io::Error| disk_error("removal", name, 0, &error);
         self.folder
             .calls
@@ -298,7 +295,7 @@ impl NodeDirectory {
         self.folder.sync_names(name)
     }
 
-    pub(super) fn free_bytes(&self) -> Result<u64, DiskError> {
+    fn free_bytes(&mut self) -> Result<u64, DiskError> {
         let failed = || {
             let error = io::Error::last_os_error();
             disk_error("statvfs", "the data directory", 0, &error)
@@ -314,6 +311,10 @@ impl NodeDirectory {
         // SAFETY: fstatvfs succeeded, so it filled `status`.
         let status = unsafe { status.assume_init() };
         Ok(status.f_bavail * status.f_frsize)
+    }
+
+    fn boot_id(&mut self) -> Option<u128> {
+        super::boot_id::boot_id()
     }
 }
 
@@ -384,7 +385,7 @@ mod tests {
         for name in ours.iter().chain(&others) {
             std::fs::write(place.path().join(name), b"x").unwrap();
         }
-        let directory = NodeDirectory::open(place.path()).unwrap();
+        let mut directory = NodeDirectory::open(place.path()).unwrap();
         let left = directory.list().unwrap();
         assert!(others.iter().all(|name| left.iter().any(|l| l == name)));
         assert!(!ours.iter().any(|name| left.iter().any(|l| l == name)));

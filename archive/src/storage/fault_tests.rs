@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::calls::FileCalls;
 use super::directory::NodeDirectory;
 use super::error::StorageError;
-use crate::disk::{BLOCK_LENGTH, DiskError, FileId};
+use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
@@ -267,7 +267,7 @@ fn after_a_failed_write_or_sync_a_file_is_not_used_again_by_this_process() {
         let mut bytes = [0; 3];
         expect_io(&directory.write(file, 0, b"abc").unwrap_err(), operation);
         expect_io(&directory.read(file, 0, &mut bytes).unwrap_err(), operation);
-        expect_io(&directory.open_file("x.dat").unwrap_err(), operation);
+        expect_io(&directory.open("x.dat").unwrap_err(), operation);
         expect_io(&directory.create("x.dat", 1).unwrap_err(), operation);
     }
 }
@@ -286,7 +286,7 @@ fn what_a_restart_reads_was_synced_and_its_cached_pages_dropped_first() {
                 .fail(Call::WriteSynced, "probe.tmp", libc::EINVAL);
             assert!(!directory.probe_direct_writes().unwrap());
         }
-        let file = directory.open_file("x.dat").unwrap();
+        let file = directory.open("x.dat").unwrap();
         assert!(is_direct || directory.file(file).direct.is_none());
         directory.read(file, 0, &mut [0; 3]).unwrap();
         let made = stage.calls.take();
@@ -308,10 +308,10 @@ fn a_file_that_cannot_be_opened_synced_dropped_from_memory_or_read_is_refused_by
         drop(stage.opened());
         let mut directory = stage.open().unwrap();
         stage.calls.fail(call, "x.dat", libc::EIO);
-        expect_io(&directory.open_file("x.dat").unwrap_err(), operation);
+        expect_io(&directory.open("x.dat").unwrap_err(), operation);
     }
     let stage = Stage::new();
-    let (directory, file) = stage.opened();
+    let (mut directory, file) = stage.opened();
     stage.calls.fail(Call::Read, "x.dat", libc::EIO);
     expect_io(&directory.read(file, 0, &mut [0; 3]).unwrap_err(), "read");
 }

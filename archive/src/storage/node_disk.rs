@@ -9,7 +9,7 @@ use super::directory::NodeDirectory;
 use super::error::StorageError;
 use super::thread_disk::ThreadDisk;
 use super::uring_disk::UringDisk;
-use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
+use crate::disk::{Busy, Completion, Disk, DiskOp};
 
 /// The disk of a real node.
 #[derive(Debug)]
@@ -90,48 +90,10 @@ impl NodeDisk {
 }
 
 impl Disk for NodeDisk {
-    fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        either!(self, disk => disk.list())
-    }
+    type Files = NodeDirectory;
 
-    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
-        either!(self, disk => disk.open(name))
-    }
-
-    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
-        either!(self, disk => disk.create(name, length))
-    }
-
-    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
-        either!(self, disk => disk.length(file))
-    }
-
-    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
-        either!(self, disk => disk.place(file))
-    }
-
-    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
-        either!(self, disk => disk.read(file, offset, target))
-    }
-
-    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        either!(self, disk => disk.write(file, offset, bytes))
-    }
-
-    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
-        either!(self, disk => disk.sync(file))
-    }
-
-    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
-        either!(self, disk => disk.remove(name))
-    }
-
-    fn free_bytes(&mut self) -> Result<u64, DiskError> {
-        either!(self, disk => disk.free_bytes())
-    }
-
-    fn boot_id(&mut self) -> Option<u128> {
-        super::boot_id::boot_id()
+    fn files(&mut self) -> &mut Self::Files {
+        either!(self, disk => disk.files())
     }
 
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {

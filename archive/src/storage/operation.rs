@@ -265,6 +265,7 @@ mod tests {
     use lockstep_transport::concurrent::AtomicBuffer;
 
     use super::*;
+    use crate::disk::ColdFiles;
 
     const AGAIN: i64 = -(libc::EAGAIN as i64);
     const INTERRUPTED: i64 = -(libc::EINTR as i64);

@@ -15,7 +15,7 @@ use super::directory::NodeDirectory;
 use super::error::StorageError;
 use super::operation::{Operation, Transfer};
 use super::preparer::Preparer;
-use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, FileId, FilePlace};
+use crate::disk::{Busy, Completion, Disk, DiskOp, FileId};
 
 /// See the module.
 #[derive(Debug)]
@@ -107,44 +107,10 @@ impl ThreadDisk {
 }
 
 impl Disk for ThreadDisk {
-    fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        self.directory.list()
-    }
+    type Files = NodeDirectory;
 
-    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
-        self.directory.open_file(name)
-    }
-
-    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
-        self.directory.create(name, length)
-    }
-
-    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
-        self.directory.length(file)
-    }
-
-    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
-        self.directory.place(file)
-    }
-
-    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
-        self.directory.read(file, offset, target)
-    }
-
-    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        self.directory.write(file, offset, bytes)
-    }
-
-    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
-        self.directory.sync(file)
-    }
-
-    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
-        self.directory.remove(name)
-    }
-
-    fn free_bytes(&mut self) -> Result<u64, DiskError> {
-        self.directory.free_bytes()
+    fn files(&mut self) -> &mut Self::Files {
+        &mut self.directory
     }
 
     fn submit(&mut self, _now: Nanos, operation: DiskOp) -> Result<(), Busy> {

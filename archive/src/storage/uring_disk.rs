@@ -15,7 +15,7 @@ use super::directory::NodeDirectory;
 use super::error::StorageError;
 use super::operation::{Operation, Progress, REFUSALS_MAX_NS, Transfer};
 use super::preparer::Preparer;
-use crate::disk::{Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace};
+use crate::disk::{Busy, Completion, Disk, DiskOp, Durability};
 
 /// Completions waited for when a disk is dropped: many times what can be in flight.
 const DROP_WAITS_MAX: usize = 1_000;
@@ -311,44 +311,10 @@ impl Drop for UringDisk {
 }
 
 impl Disk for UringDisk {
-    fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        self.directory.list()
-    }
+    type Files = NodeDirectory;
 
-    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
-        self.directory.open_file(name)
-    }
-
-    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
-        self.directory.create(name, length)
-    }
-
-    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
-        self.directory.length(file)
-    }
-
-    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
-        self.directory.place(file)
-    }
-
-    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
-        self.directory.read(file, offset, target)
-    }
-
-    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        self.directory.write(file, offset, bytes)
-    }
-
-    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
-        self.directory.sync(file)
-    }
-
-    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
-        self.directory.remove(name)
-    }
-
-    fn free_bytes(&mut self) -> Result<u64, DiskError> {
-        self.directory.free_bytes()
+    fn files(&mut self) -> &mut Self::Files {
+        &mut self.directory
     }
 
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
@@ -396,7 +362,7 @@ mod tests {
     use lockstep_transport::concurrent::AtomicBuffer;
 
     use super::*;
-    use crate::disk::BLOCK_LENGTH;
+    use crate::disk::{BLOCK_LENGTH, ColdFiles, FileId};
 
     const AGAIN: i64 = -(libc::EAGAIN as i64);
 
@@ -406,7 +372,7 @@ mod tests {
         let mut disk = UringDisk::start(directory)
             .inspect_err(|refused| eprintln!("NOT TESTED: {}", refused.0))
             .ok()?;
-        let file = disk.create("x.dat", BLOCK_LENGTH as u64).unwrap();
+        let file = disk.files().create("x.dat", BLOCK_LENGTH as u64).unwrap();
         let memory = AtomicBuffer::allocate(BLOCK_LENGTH).unwrap();
         let block = memory.kernel_block(0, BLOCK_LENGTH);
         let transfer = Transfer::Write(Durability::Synced);

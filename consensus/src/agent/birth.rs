@@ -11,7 +11,7 @@
 //! was used: an identity without the rest, or the rest without an identity, is damage.
 
 use lockstep_archive::directory::{Directory, DirectoryError};
-use lockstep_archive::disk::{Disk, DiskError};
+use lockstep_archive::disk::{ColdFiles, DiskError};
 use lockstep_archive::identity_file::{IdentityContent, IdentityFile, Notes};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
@@ -91,7 +91,7 @@ const NOT_FORMED: &str =
 /// # Errors
 /// The disk's, and notes that do not decode.
 pub(super) fn formed_record(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
 ) -> Result<Option<FormationRecord>, BirthOrDiskError> {
     let IdentityContent::Valid(identity, _) = IdentityFile::inspect(disk)? else {
         return Ok(None);
@@ -131,7 +131,7 @@ pub(super) fn other_log(
 /// # Errors
 /// See [`BirthError`], and the disk's.
 pub fn inspect(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     cluster: &ClusterConfig,
     node: &NodeConfig,
     has_catalog: bool,
@@ -193,7 +193,7 @@ impl Birth {
     /// # Errors
     /// The disk's, and notes that do not decode.
     pub fn open(
-        disk: &mut impl Disk,
+        disk: &mut impl ColdFiles,
         cluster: &ClusterConfig,
         node: &NodeConfig,
         forfeit: Option<Forfeit>,

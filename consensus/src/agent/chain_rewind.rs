@@ -5,7 +5,7 @@
 //! written: each frame is checked, and one that is not as it was ends the node, by name.
 
 use lockstep_archive::chain::Chain;
-use lockstep_archive::disk::{Disk, DiskError, SegmentName};
+use lockstep_archive::disk::{ColdFiles, DiskError, SegmentName};
 use lockstep_archive::log_reader::READ_AHEAD_LENGTH;
 use lockstep_archive::segment::{LOG_RECORDING_ID, SegmentTable, base_position, length_in_segment};
 use lockstep_transport::position::Position;
@@ -21,7 +21,7 @@ pub(super) fn step(
     chain: &mut Chain,
     target: Position,
     segments: &SegmentTable,
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
 ) -> Result<bool, StoreFailure> {
     let from = chain.position();
     if from == target {

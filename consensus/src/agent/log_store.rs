@@ -425,7 +425,7 @@ impl<D: Disk> LogStore<D> {
 
     fn truncate(&mut self, position: Position) {
         let (recorder, log) = (&mut self.recorder, &mut self.log);
-        if let Err(error) = recorder.truncate(position, log, &mut self.disk) {
+        if let Err(error) = recorder.truncate(position, log, self.disk.files()) {
             self.failure.get_or_insert(error.into());
             return;
         }
@@ -448,7 +448,7 @@ impl<D: Disk> LogStore<D> {
     /// Takes the chain hash forward to `position`. Returns whether it is there.
     fn rewind_chain(&mut self, position: Position) -> Result<bool, StoreFailure> {
         let segments = self.recorder.segments();
-        chain_rewind::step(&mut self.chain, position, segments, &mut self.disk)
+        chain_rewind::step(&mut self.chain, position, segments, self.disk.files())
     }
 
     /// A member that lost what it had acknowledged is whole again: its mark forgets the loss, or
@@ -527,7 +527,7 @@ impl<D: Disk> LogStore<D> {
         }
         // Their names have been durable since the segments were made.
         let segments = self.recorder.segments();
-        segments.sync_below(&mut self.disk, segments.end().unwrap_or(0))?;
+        segments.sync_below(self.disk.files(), segments.end().unwrap_or(0))?;
         let mut sealed = AckRecord {
             is_unsynced: false,
             ..mark
@@ -537,7 +537,7 @@ impl<D: Disk> LogStore<D> {
             sealed.term = mark.term.max(self.term_max);
             sealed.commit = mark.commit.max(commit);
         }
-        Ok(self.ack_mark.write(&mut self.disk, sealed)?)
+        Ok(self.ack_mark.write(self.disk.files(), sealed)?)
     }
 
     /// Takes one completion; those of readers go to `readers`.

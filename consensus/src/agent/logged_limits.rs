@@ -1,7 +1,7 @@
 //! The cluster-wide limits that a log was written with decide what its entries mean: a node
 //! whose configuration has others does not start on it. Cold, at start only.
 
-use lockstep_archive::disk::{Disk, DiskError};
+use lockstep_archive::disk::{ColdFiles, DiskError};
 use lockstep_archive::recovery::RecoveredLog;
 use lockstep_archive::segment::length_in_segment;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
@@ -50,7 +50,7 @@ pub(super) fn check(
 /// # Errors
 /// The disk's.
 pub(super) fn read(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     recovered: &RecoveredLog,
 ) -> Result<Option<ClusterLimits>, DiskError> {
     const LENGTH: usize = HEADER_LENGTH + ENTRY_HEADER_LENGTH + NewLeadershipTerm::LENGTH;

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use lockstep_archive::budget::{BudgetError, DiskBudget};
 use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
 use lockstep_archive::directory::{Directory, DirectoryError};
-use lockstep_archive::disk::{Disk, DiskError};
+use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
 use lockstep_archive::log_reader::LogReader;
 use lockstep_archive::recorder::{Recorder, RecorderConfig};
 use lockstep_archive::recovery::{
@@ -149,7 +149,7 @@ pub struct StartParts<D, P, S> {
 pub fn check_directory(
     cluster: &ClusterConfig,
     node: &NodeConfig,
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
 ) -> Result<(), StartError> {
     let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
     let catalog = expected_catalog(cluster, geometry);
@@ -250,25 +250,26 @@ fn open_store<D: Disk>(
     randomness: &mut Prng,
 ) -> Result<OpenedStore<D>, StartError> {
     let catalog = expected_catalog(cluster, geometry);
-    check_directory(cluster, node, &mut disk)?;
+    let files = disk.files();
+    check_directory(cluster, node, files)?;
     // Before they are written again.
-    let spoiled = spoiled_slots::find(&mut disk)?;
-    let mut directory = Directory::open_or_create(&mut disk, &catalog)?;
+    let spoiled = spoiled_slots::find(files)?;
+    let mut directory = Directory::open_or_create(files, &catalog)?;
     let mut log = LogBuffer::allocate(geometry, cluster.log_mtu)?;
     log.pre_touch();
-    let recovered = recover_log(&mut disk, &mut log, &directory, &catalog)?;
-    let logged = logged_limits::read(&mut disk, &recovered)?;
+    let recovered = recover_log(files, &mut log, &directory, &catalog)?;
+    let logged = logged_limits::read(files, &recovered)?;
     logged_limits::check(logged, &ClusterLimits::of(cluster))?;
     // A directory that cannot answer for its promises is another one before any of the files
     // that held them is written again.
-    let boot_id = disk.boot_id();
+    let boot_id = files.boot_id();
     let forfeit = forfeit(&directory, boot_id);
-    let birth = Birth::open(&mut disk, cluster, node, forfeit, randomness)?;
+    let birth = Birth::open(files, cluster, node, forfeit, randomness)?;
     // What may have been acknowledged is known for good before anything is said.
     let is_unsynced = node.sync == SyncMode::None;
-    recovered.raise_mark(&mut disk, &mut directory.ack_mark, is_unsynced)?;
-    let incarnation = directory.node_state.begin_incarnation(&mut disk)?;
-    let log_time = last_log_time(&mut disk, &recovered)?;
+    recovered.raise_mark(files, &mut directory.ack_mark, is_unsynced)?;
+    let incarnation = directory.node_state.begin_incarnation(files)?;
+    let log_time = last_log_time(files, &recovered)?;
     let found = Recovered {
         term: directory.node_state.state().leadership_term,
         vote: directory.node_state.state().vote,
@@ -288,7 +289,7 @@ fn open_store<D: Disk>(
     let module = consensus_module(cluster, node, found);
     let config = recorder_config(node, geometry);
     let recorder = Recorder::open(
-        &mut disk,
+        files,
         config,
         recovered.segments,
         recovered.end,
@@ -315,7 +316,7 @@ fn open_store<D: Disk>(
 
 /// Recovers the log behind `disk`, unless it is of another cluster than the identity file says.
 fn recover_log(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     log: &mut LogBuffer,
     directory: &Directory,
     catalog: &Catalog,
@@ -483,7 +484,7 @@ fn frame_meaning(frame: &[u8]) -> (FrameMeaning, Option<NewLeadershipTerm>) {
 
 /// Log time of the last entry that begins in the log: read back from the newest checkpoint of
 /// the chain that has an entry after it.
-fn last_log_time(disk: &mut impl Disk, recovered: &RecoveredLog) -> Result<i64, DiskError> {
+fn last_log_time(disk: &mut impl ColdFiles, recovered: &RecoveredLog) -> Result<i64, DiskError> {
     let mut upper = recovered.end;
     while upper > 0 {
         let lower = recovered
@@ -499,7 +500,7 @@ fn last_log_time(disk: &mut impl Disk, recovered: &RecoveredLog) -> Result<i64, 
 }
 
 fn log_time_between(
-    disk: &mut impl Disk,
+    disk: &mut impl ColdFiles,
     recovered: &RecoveredLog,
     lower: Position,
     upper: Position,

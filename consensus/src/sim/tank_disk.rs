@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use lockstep_archive::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::disk::{
-    Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace, SegmentName,
+    Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace,
+    SegmentName,
 };
 use lockstep_archive::node_state::NODE_STATE_FILE;
 use lockstep_archive::sim::{SimDisk, forget_commit};
@@ -96,7 +97,7 @@ fn is_blank(block: &KernelBlock) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
-impl Disk for TankDisk {
+impl ColdFiles for TankDisk {
     fn list(&mut self) -> Result<Vec<String>, DiskError> {
         self.disk.list()
     }
@@ -157,6 +158,14 @@ impl Disk for TankDisk {
             return boot.map(|boot| boot | u128::from(self.start) << 64);
         }
         boot
+    }
+}
+
+impl Disk for TankDisk {
+    type Files = Self;
+
+    fn files(&mut self) -> &mut Self {
+        self
     }
 
     fn submit(&mut self, _now: Nanos, operation: DiskOp) -> Result<(), Busy> {

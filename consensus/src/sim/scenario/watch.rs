@@ -435,7 +435,7 @@ fn counts<S: ClusteredService>(node: &SimNode<S>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_archive::disk::{Disk as _, DiskOp, Durability};
+    use lockstep_archive::disk::{ColdFiles as _, Disk as _, DiskOp, Durability};
     use lockstep_transport::concurrent::AtomicBuffer;
     use lockstep_transport::time::MICROSECOND;
 
