@@ -206,6 +206,58 @@ fn a_segment_that_is_gone_among_what_is_erased_is_passed_over() {
 }
 
 #[test]
+fn a_segment_that_is_gone_below_another_one_is_damage_although_no_mark_tells() {
+    let (disk, ..) = killed_with_a_stale_mark(6, 1);
+    let mut node = start(&disk).unwrap();
+    node.model = recorded_log::stored_bytes(&disk, node.recovered.end);
+    while node.append_position() <= 2 * SEGMENT_LENGTH as Position {
+        assert!(node.append(REQUEST, 1000, 0x5A));
+        node.drain();
+    }
+    let end = node.append_position();
+    disk.kill(1);
+    disk.clone().remove("0-0.rec").unwrap();
+    let boot_id = disk.clone().boot_id();
+    let marked = |boot_id| AckRecord {
+        boot_id,
+        ..AckRecord::default()
+    };
+    // The mark has rotted; or it is older than all of the log, and only the process has died.
+    for (mark, is_mark_lost) in [(marked(None), true), (marked(boot_id), false)] {
+        let known = Acknowledged {
+            mark,
+            is_mark_lost,
+            term_max: 1,
+        };
+        let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
+        let mut disk = disk.fork();
+        let found = recover(&mut disk, &mut log, &known, &catalog(), meaning_of).unwrap();
+        assert_eq!(found.end, 0);
+        let lost = found.lost.map(|lost| (lost.term, lost.position));
+        assert_eq!(lost, Some((1, end)), "the mark is lost: {is_mark_lost}");
+    }
+}
+
+#[test]
+fn what_a_missing_segment_held_may_have_been_acknowledged_although_nothing_lies_above() {
+    let (disk, marked, acknowledged) = killed_with_a_stale_mark(6, 3);
+    assert!(
+        disk.clone()
+            .list()
+            .unwrap()
+            .iter()
+            .any(|name| name == "0-131072.rec")
+    );
+    disk.clone().remove("0-0.rec").unwrap();
+    let node = start(&disk).unwrap();
+    let lost = node.recovered.lost.expect("damage");
+    assert!(
+        marked < acknowledged && lost.position >= acknowledged,
+        "{lost:?}"
+    );
+}
+
+#[test]
 fn a_power_cut_that_tears_the_write_in_flight_is_no_damage() {
     for seed in 0..300 {
         let disk = SimDisk::new(SimDiskConfig {

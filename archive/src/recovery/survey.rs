@@ -91,11 +91,14 @@ fn measure(
     while zero_run < ZERO_RUN_LENGTH || position < mark {
         let step = STEP_LENGTH - position as usize % STEP_LENGTH;
         let Some(length) = window.readable(position, step) else {
-            if position >= mark.min(window.end()) {
+            if position >= window.end() {
                 break;
             }
-            // A segment that is missing is damage too: go on behind it.
+            // Segments are made in order: one that is missing below another was there, and may
+            // have held anything.
             position += step as Position;
+            found.extent = position;
+            zero_run = 0;
             continue;
         };
         let last = match window.bytes(disk, position, length)? {
