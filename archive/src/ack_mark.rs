@@ -91,7 +91,7 @@ pub struct AckRecord {
     /// What was acknowledged and had gone when the member started.
     pub lost: Option<LostAcks>,
     /// The run of the host in which the record was written, see
-    /// [`Disk::boot_id`].
+    /// [`ColdFiles::boot_id`].
     pub boot_id: Option<u128>,
     /// What was acknowledged in that run may be in the page cache only (`sync = none`).
     pub is_unsynced: bool,

@@ -1,8 +1,8 @@
 //! The seam to storage: one directory of one node.
 //!
-//! Two faces. The calls of [`ColdFiles`] are synchronous and made only while a node starts or stops.
-//! Those of [`Disk`] have io_uring's shape: submit an operation, find its completion later, in
-//! any order; they never block. Implemented in [`crate::storage`] (io_uring; a writer thread
+//! Two faces. The calls of [`ColdFiles`] are synchronous and made only while a node starts or
+//! stops. Those of [`Disk`] have io_uring's shape: submit an operation, find its completion later,
+//! in any order; they never block. Implemented in [`crate::storage`] (io_uring; a writer thread
 //! where io_uring is refused), wrapped for slow-disk injection, and twinned by the simulator's
 //! disk, which forgets what was not synced when it crashes.
 
