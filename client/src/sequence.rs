@@ -402,6 +402,7 @@ mod tests {
         sequence.cancel_from(3);
         assert_eq!(sequence.push(&[4; 8]), Some(3));
         assert_eq!(sequence.push(&[5; 12]), Some(4));
+        assert_eq!(sequence.push(b"x"), None, "every byte is taken again");
         let sent = drain(&mut sequence);
         assert_eq!(sent, [(3, vec![4; 8]), (4, vec![5; 12])]);
         sequence.cancel_from(0);

@@ -257,6 +257,34 @@ fn a_silent_leader_is_given_up_and_the_session_resumed_elsewhere() {
 }
 
 #[test]
+fn a_leader_has_its_time_to_be_heard_from_the_moment_it_serves_the_session() {
+    let mut cluster_session = connected();
+    // Connected again much later, to one of whom nothing was heard before.
+    cluster_session.tick(3 * SECOND, HEALTHY);
+    let ended = LeaderHealth {
+        is_ended: true,
+        ..HEALTHY
+    };
+    let again = 9 * SECOND;
+    cluster_session.tick(again - SECOND, ended);
+    cluster_session.tick(again, HEALTHY);
+    assert!(cluster_session.connect_request().is_some());
+    cluster_session.on_connect_request_sent(again);
+    answer(&mut cluster_session, again, NEXT_LEADER, EventCode::Ok, 0);
+    assert_eq!(cluster_session.counters().leader_losses, 1);
+    let unheard = LeaderHealth {
+        last_heard: 0,
+        ..HEALTHY
+    };
+    let timeout = config().leader_timeout_ns;
+    cluster_session.tick(again + timeout, unheard);
+    assert!(cluster_session.session().is_connected());
+    cluster_session.tick(again + timeout + 1, unheard);
+    assert!(!cluster_session.session().is_connected());
+    assert_eq!(cluster_session.counters().leader_losses, 2);
+}
+
+#[test]
 fn an_ended_egress_or_a_dead_ingress_counts_as_silence() {
     let signs = [
         LeaderHealth {
@@ -489,6 +517,14 @@ fn keepalives_go_out_only_after_a_silence_of_our_own() {
     cluster_session.offer(SECOND, b"x");
     send_all(&mut cluster_session, SECOND);
     assert!(cluster_session.keep_alive(SECOND).is_none());
+    assert_eq!(cluster_session.counters().keepalives, 0);
+    for count in [1, 2] {
+        let now = (1 + count) * SECOND;
+        assert!(cluster_session.keep_alive(now).is_some());
+        cluster_session.on_keep_alive_sent(now);
+        assert!(cluster_session.keep_alive(now + SECOND - 1).is_none());
+        assert_eq!(cluster_session.counters().keepalives as i64, count);
+    }
 }
 
 #[test]
