@@ -69,3 +69,6 @@ impl CycleBudget {
         self.clock.is_some() && self.last - self.began >= self.limit_ns
     }
 }
+
+#[cfg(test)]
+mod tests;

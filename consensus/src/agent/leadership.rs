@@ -280,3 +280,6 @@ pub const fn blank_header(kind: EntryKind) -> EntryHeader {
         leader_commit: 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

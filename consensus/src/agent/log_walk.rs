@@ -234,3 +234,6 @@ impl<'a> Step<'a> {
         is_right.then_some(()).ok_or(Contradiction)
     }
 }
+
+#[cfg(test)]
+mod tests;
