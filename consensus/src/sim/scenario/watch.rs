@@ -435,10 +435,11 @@ fn counts<S: ClusteredService>(node: &SimNode<S>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_archive::disk::{ColdFiles as _, Disk as _, DiskOp, Durability};
+    use lockstep_archive::disk::{ColdFiles as _, Disk as _, DiskError, DiskOp, Durability};
     use lockstep_transport::concurrent::AtomicBuffer;
     use lockstep_transport::time::MICROSECOND;
 
+    use super::super::Scenario;
     use super::super::boot::disk;
     use super::*;
 
@@ -460,6 +461,41 @@ mod tests {
         watch.leaders.remove(&5);
         watch.committed_in.remove(&5);
         assert_eq!(watch.due_of_leader(7), 320);
+    }
+
+    #[test]
+    fn a_stop_has_cause_in_what_was_done_to_its_member_and_in_nothing_else() {
+        let cluster = Scenario::echo().all_down();
+        let mut watch = Watch::new(3);
+        let is_excused = |watch: &Watch, fault: &NodeFault| {
+            let outcome = watch.check_halt(0, fault, &cluster.hosts[0], &cluster.setup);
+            outcome.is_ok()
+        };
+        let position = 64;
+        let (damaged, malformed) = (
+            NodeFault::DamagedLog { position },
+            NodeFault::MalformedEntry { position },
+        );
+        let parted = NodeFault::Halted(HaltReason::ChainMismatch {
+            member: 1,
+            position,
+        });
+        let error = DiskError::Crashed;
+        let all = [
+            NodeFault::Storage { error },
+            damaged.clone(),
+            malformed.clone(),
+            parted.clone(),
+        ];
+        assert!(all.iter().all(|fault| !is_excused(&watch, fault)));
+        watch.rot(1, (0, 32));
+        assert!(!is_excused(&watch, &damaged), "another one's");
+        watch.rot(0, (0, 32));
+        watch.lose_history();
+        assert!(is_excused(&watch, &damaged) && is_excused(&watch, &parted));
+        assert!(!is_excused(&watch, &malformed));
+        watch.replace(0, &[]);
+        assert!(!is_excused(&watch, &damaged));
     }
 
     #[test]
