@@ -287,10 +287,7 @@ impl IdentityFile {
     /// # Errors
     /// The disk's.
     pub fn is_copy(&self, disk: &mut impl ColdFiles) -> Result<bool, DiskError> {
-        let (made, found) = (self.identity.place, disk.place(self.file)?);
-        let has_birth = made.birth_ns != 0 && found.birth_ns != 0;
-        let is_same_file = (made.inode, made.birth_ns) == (found.inode, found.birth_ns);
-        Ok(!is_same_file || (!has_birth && made.file_system != found.file_system))
+        Ok(is_elsewhere(&self.identity.place, &disk.place(self.file)?))
     }
 
     /// Cold: the directory is another one from now on, with `notes`, durable on return.
@@ -405,6 +402,13 @@ const fn offset_of(slot: usize) -> u64 {
     (slot * BLOCK_LENGTH) as u64
 }
 
+/// Whether the file that was made in one place is not the one found in another.
+fn is_elsewhere(made: &FilePlace, found: &FilePlace) -> bool {
+    let has_birth = made.birth_ns != 0 && found.birth_ns != 0;
+    let is_same_file = (made.inode, made.birth_ns) == (found.inode, found.birth_ns);
+    !is_same_file || (!has_birth && made.file_system != found.file_system)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,5 +443,27 @@ mod tests {
         let identity = DirectoryIdentity::new(1, 0, &name, FilePlace::default());
         assert!(identity.is_of_cluster(&name));
         assert!(!identity.is_of_cluster("x"));
+    }
+
+    #[test]
+    fn inode_and_birth_tell_a_copy_and_the_device_only_where_no_births_are_kept() {
+        let place = |inode, birth_ns, file_system| FilePlace {
+            inode,
+            birth_ns,
+            file_system,
+        };
+        for (made, found, is_copy) in [
+            (place(1, 5, 7), place(1, 5, 7), false),
+            (place(1, 5, 7), place(2, 5, 7), true),
+            (place(1, 5, 7), place(1, 6, 7), true),
+            // The device got another number at boot.
+            (place(1, 5, 7), place(1, 5, 8), false),
+            (place(1, 0, 7), place(1, 0, 7), false),
+            (place(1, 0, 7), place(1, 0, 8), true),
+            (place(1, 5, 7), place(1, 0, 7), true),
+            (place(1, 0, 7), place(1, 5, 7), true),
+        ] {
+            assert_eq!(is_elsewhere(&made, &found), is_copy, "{made:?} {found:?}");
+        }
     }
 }

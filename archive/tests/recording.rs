@@ -59,6 +59,25 @@ fn what_is_appended_during_a_write_goes_into_the_next_one() {
 }
 
 #[test]
+fn a_write_under_way_is_known_by_when_it_began_and_from_which_block_on() {
+    let (_, mut node) = start(1, SyncMode::Data, BUDGET);
+    fill(&mut node, 5, &mut Dice::new(1));
+    node.drain();
+    assert_eq!(node.recorder.writing_since(), None);
+    let (begun, at) = (node.now, node.append_position());
+    assert!(at > 4096 && at % 4096 > 0);
+    assert!(node.append(REQUEST, 500, 1));
+    node.cycle();
+    let since = Some((begun, at - at % 4096));
+    assert_eq!(node.recorder.writing_since(), since);
+    node.now += 1;
+    node.cycle();
+    assert_eq!(node.recorder.writing_since(), since);
+    node.drain();
+    assert_eq!(node.recorder.writing_since(), None);
+}
+
+#[test]
 fn durable_is_always_a_frame_boundary_and_never_goes_down() {
     for sync in [SyncMode::Data, SyncMode::None] {
         let (disk, mut node) = start(2, sync, BUDGET);
