@@ -51,6 +51,8 @@ struct Peer {
     outlived: Option<Incarnation>,
     /// It has to announce its life before it is heard.
     must_announce: bool,
+    /// When it may be asked again to announce it.
+    announce_due: Nanos,
     /// This member's turn to ask it has come.
     is_turn: bool,
     /// When it may be told again that its hello was refused, unless it asks.

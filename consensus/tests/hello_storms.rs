@@ -64,3 +64,33 @@ fn members_of_two_clusters_refuse_each_other_once_per_heartbeat() {
         .members(&[0, 1])
         .expect_standing(Standing::Returning);
 }
+
+/// A member that hears two new starts and is heard by neither: every message of the leader is of a
+/// start that it does not know.
+#[test]
+fn a_member_asks_a_start_that_never_announced_itself_once_per_heartbeat() {
+    let mut cluster = Scenario::echo().led_by(1);
+    cluster.answer(5);
+    cluster.member(0).isolate();
+    cluster.members(&[1, 2]).kill().start();
+    cluster.run(5 * SECOND);
+    let leader = cluster.expect_some_leader();
+    cluster.heal();
+    cluster.cut_one_way(0, 1);
+    cluster.cut_one_way(0, 2);
+    cluster.answer(1);
+    let members = cluster.setup.cluster.members.clone();
+    let (from, to) = (members[0].member, members[leader].member);
+    let before = cluster.network.sent(from, to);
+    let began = cluster.now;
+    for _ in 0..200 {
+        cluster.answer(1);
+    }
+    let intervals = (cluster.now - began) / cluster.setup.node.heartbeat_interval_ns;
+    let sent = cluster.network.sent(from, to) - before;
+    assert!(sent > 0, "member 0 should ask");
+    assert!(
+        sent <= 3 * intervals as u64 + 3,
+        "{sent} datagrams in {intervals} heartbeat intervals"
+    );
+}

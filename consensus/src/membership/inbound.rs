@@ -43,8 +43,13 @@ impl Membership {
         let admitted = self.observe(now, from, sender, None);
         if admitted == Err(Refusal::Unannounced) {
             let peer = &mut self.peers[usize::from(from)];
-            peer.asked = sender.directory;
-            peer.must_announce = true;
+            if now >= peer.announce_due {
+                // Its messages come as often as it likes: it is asked now and then. Apart from
+                // refusals, so that hellos that are refused leave a turn for this.
+                peer.asked = sender.directory;
+                peer.must_announce = true;
+                peer.announce_due = now + self.config.heartbeat_interval_ns;
+            }
         }
         let admitted = admitted?;
         if admitted.is_new {
