@@ -182,9 +182,6 @@ invariants! {
     LV3:
     /// Who stands has the promises of a majority.
     StandsWithPromises,
-    N5:
-    /// Who goes on leading hears a majority.
-    LeaderHearsMajority,
 }
 
 /// Asserts an [`Invariant`] by the name of its row; the words begin with the rule's name.

@@ -166,12 +166,6 @@ impl ConsensusModule {
             sometimes(Mark::LeaderUnheardStepsDown);
             self.leave_role(now, actions);
         } else if now >= self.leading.heartbeat_at || now >= self.commit_notice_deadline() {
-            invariant!(
-                LeaderHearsMajority,
-                now < self.abdication_deadline(),
-                "N5: leads at {now} after {}",
-                self.abdication_deadline()
-            );
             self.send_heartbeats(now, actions);
         }
     }
