@@ -266,12 +266,6 @@ impl SessionTable {
         if number > session.applied_number + 1 {
             return RequestVerdict::Gap;
         }
-        invariant!(
-            NextNumberApplied,
-            number == session.applied_number + 1,
-            "S1: request {number} is applied after {}",
-            session.applied_number
-        );
         session.applied_number = number;
         session.acknowledged = session.acknowledged.max(acknowledged);
         RequestVerdict::Apply

@@ -55,8 +55,8 @@ invariants! {
     E2:
     /// A term that is entered is greater than the one before.
     TermRises,
-    /// A leader's words count in the present term only.
-    HeardInOwnTerm,
+    /// No log is of a later term than the leader that is heard.
+    LogNotAheadOfLeader,
     E3:
     /// A term begins at the durable end of its leader's log.
     TermBeginsDurable,
@@ -140,9 +140,6 @@ invariants! {
     A4:
     /// The chain of hashes ends where the log does.
     ChainEndsWithLog,
-    S1:
-    /// The number that is applied is the next one.
-    NextNumberApplied,
     S3:
     /// A leadership opens once its own first entry is applied.
     OpensAfterOwnEntry,

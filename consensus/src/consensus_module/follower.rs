@@ -147,9 +147,10 @@ impl ConsensusModule {
             return false;
         }
         invariant!(
-            HeardInOwnTerm,
-            term == self.vote.term(),
-            "E2: a leader of term {term} is followed in another one"
+            LogNotAheadOfLeader,
+            self.log.history.newest() <= term,
+            "E2: a leader of term {term} is heard, and the log is of term {}",
+            self.log.history.newest()
         );
         self.leave_role(now, actions);
         self.following.leader = Some(from);

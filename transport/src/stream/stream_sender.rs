@@ -457,16 +457,17 @@ impl StreamSender {
             if sent == self.config.datagrams_per_call {
                 break;
             }
-            crate::invariant!(
-                RepeatsWhatWasSent,
-                position < self.position,
-                "T5: {position} is repeated, and {} is sent next",
-                self.position
-            );
             // Never what was not yet sent for the first time: it may lie beyond the window.
             let length_max = self.mtu.min((self.position - position) as usize);
             match source.frames(position, length_max) {
                 SourceFrames::Ready { bytes, advance } if self.is_frame_at(bytes, position) => {
+                    crate::invariant!(
+                        RepeatsWhatWasSent,
+                        position + bytes.len() as Position <= self.position,
+                        "T5: {} bytes at {position} are sent again, and {} was sent so far",
+                        bytes.len(),
+                        self.position
+                    );
                     if !self.send(now, port, bytes) {
                         return (sent, false);
                     }
