@@ -1,6 +1,8 @@
 //! `node.toml`, read and written: what a node is told, by `lockstep node` or by a user's own main.
-//! Parsing happens here, validation in [`config`](crate::config).
+//! Parsing happens here, validation in [`config`](crate::config); `reading.rs` is the shell that
+//! opens the file.
 
+mod reading;
 mod text;
 
 use core::net::SocketAddr;
@@ -201,18 +203,6 @@ quantity!(Duration, i64, quantity::duration);
 quantity!(Probability, f64, quantity::probability);
 
 impl<S: ServiceKey> NodeFile<S> {
-    /// Reads, parses and validates the file at `path`.
-    ///
-    /// # Errors
-    /// What is wrong, in which line, and what to do.
-    pub fn read(path: &Path) -> Result<Self, NodeFileError> {
-        let text = std::fs::read_to_string(path).map_err(|problem| NodeFileError::Unreadable {
-            path: path.to_owned(),
-            problem,
-        })?;
-        Self::parse(path, &text)
-    }
-
     /// What `text` says, which was found at `path`.
     ///
     /// # Errors

@@ -29,12 +29,13 @@ impl NodeProcess {
     /// the node says goes to `node.log` beside it.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The operating system's, or which value of `file` no file can say.
     pub fn start(binary: &Path, file: &NodeFile<ServiceChoice>) -> io::Result<Self> {
         let directory = &file.node.directory;
         std::fs::create_dir_all(directory)?;
         let config_path = directory.join("node.toml");
-        std::fs::write(&config_path, file.to_string())?;
+        let text = file.text().map_err(io::Error::other)?;
+        std::fs::write(&config_path, text)?;
         let child = spawn(binary, &config_path, directory)?;
         Ok(Self {
             binary: binary.to_owned(),

@@ -106,7 +106,7 @@ fn a_program_with_a_service_of_its_own_has_no_key_for_it() {
         "{message}"
     );
     let file = parse(&GOOD.replace("service = \"ledger\"\n", "")).unwrap();
-    let again = NodeFile::parse(Path::new("node.toml"), &file.to_string());
+    let again = NodeFile::parse(Path::new("node.toml"), &file.text().unwrap());
     assert_eq!(again.unwrap(), file);
 }
 
@@ -142,5 +142,5 @@ fn what_is_written_of_a_configuration_is_read_back_the_same() {
         core: Some(1),
         idle: IdleStrategy::backoff(),
     };
-    assert_eq!(parse(&file.to_string()).unwrap(), file);
+    assert_eq!(parse(&file.text().unwrap()).unwrap(), file);
 }
