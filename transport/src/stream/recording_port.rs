@@ -12,7 +12,7 @@ pub(super) struct RecordingPort {
     pub(super) datagrams: VecDeque<Vec<u8>>,
     /// One send in so many finds the port full; 0: none.
     pub(super) refuse_every: usize,
-    sends: usize,
+    pub(super) sends: usize,
 }
 
 impl RecordingPort {

@@ -1,13 +1,15 @@
 //! The one retransmission a unicast sender has under way (`wire.md` A.16).
 //!
 //! A NAK starts it at once; until 10 ms after its last datagram, NAKs inside its range are
-//! ignored, because receivers repeat them every 100 µs. A NAK that starts outside replaces it.
+//! ignored. A NAK that starts outside replaces it.
 
 use crate::marks::{Mark, sometimes};
 use crate::position::{Geometry, Position};
 use crate::time::{MILLISECOND, Nanos};
 
-/// NAKs for a range just repeated are ignored for so long.
+/// NAKs for a range just repeated are ignored for so long: its datagrams are under way for up to
+/// a round trip, in which the receiver goes on asking, and each NAK would repeat all of it. It is
+/// Aeron's; after it a receiver asks within an eighth of the time that it has waited.
 const LINGER_NS: Nanos = 10 * MILLISECOND;
 
 /// A range that the source cannot yield within this time is given up: the receiver asks again.

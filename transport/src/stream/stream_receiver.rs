@@ -16,9 +16,12 @@ use crate::protocol::{
 };
 use crate::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
-/// How often the pause between two NAKs for one hole is doubled: from 100 µs to 12.8 ms, so that in
-/// the end each reaches a sender that does not ignore it for the one before (`wire.md` A.16).
-const NAK_RETRIES_DOUBLED: u32 = 7;
+/// The pause before the next NAK for one hole is such a share of the time since its first: so long
+/// a wait is made longer by no more than that, and who is gone is asked seldom in the end.
+const NAK_PAUSE_SHARE: Nanos = 8;
+
+/// The longest pause, in times of the shortest: 25.6 ms.
+const NAK_PAUSE_MAX: Nanos = 256;
 
 /// Window, identity and timers of a [`StreamReceiver`]; the timers default to Aeron's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +33,10 @@ pub struct ReceiverConfig {
     /// From seeing a hole to the first NAK. The default asks in the next cycle; a path that
     /// reorders wants a little more, so that mere reordering is not taken for loss.
     pub nak_delay_ns: Nanos,
-    /// From the first NAK to the second for the same hole. The pauses after it are twice as long
-    /// each, up to 128 times this one, so that a sender that is gone is not asked without end.
+    /// From the first NAK to the second for the same hole, and to each that comes soon after it.
+    /// Pauses grow with the time since the first NAK, up to 256 times this one, so that a sender
+    /// that is gone is not asked without end; who sends anything that is placed is asked as at
+    /// first.
     pub nak_retry_ns: Nanos,
     /// Status messages are repeated so often.
     pub status_interval_ns: Nanos,
@@ -89,8 +94,19 @@ pub struct ReceiverCounters {
 struct Gap {
     position: Position,
     deadline: Nanos,
-    /// How often the pause between two NAKs has been doubled.
-    doubled: u32,
+    /// When the first NAK for it left, or something was placed behind its beginning after that.
+    since: Option<Nanos>,
+}
+
+impl Gap {
+    /// Something was placed behind its beginning: the sender is there, and is asked again as soon
+    /// as if it had been asked once.
+    fn on_progress(&mut self, now: Nanos, retry_ns: Nanos) {
+        if self.since.is_some() {
+            self.since = Some(now);
+            self.deadline = self.deadline.min(now + retry_ns);
+        }
+    }
 }
 
 /// The receiving side of a stream.
@@ -218,7 +234,7 @@ impl StreamReceiver {
 
     /// Places the frames of a datagram, if they belong here and are not there yet.
     pub fn on_data(&mut self, now: Nanos, log: &mut LogBuffer, data: &DataPacket<'_>) -> Placement {
-        let placement = self.place(log, data);
+        let placement = self.place(now, log, data);
         match placement {
             Placement::Inserted => self.counters.datagrams_inserted += 1,
             Placement::Duplicate => self.counters.duplicates += 1,
@@ -322,7 +338,7 @@ impl StreamReceiver {
         self.status_position + (self.geometry.term_length() / 2) as Position
     }
 
-    fn place(&mut self, log: &mut LogBuffer, data: &DataPacket<'_>) -> Placement {
+    fn place(&mut self, now: Nanos, log: &mut LogBuffer, data: &DataPacket<'_>) -> Placement {
         let start = data
             .position(self.geometry)
             .filter(|_| self.is_ours(data.session_id(), data.stream_id()));
@@ -354,6 +370,8 @@ impl StreamReceiver {
         if start == self.rebuild {
             self.rebuild = gap_scanner::contiguous_end(log, start, self.high_water_mark);
             log.set_tail(self.rebuild);
+        } else if let Some(gap) = &mut self.gap {
+            gap.on_progress(now, self.config.nak_retry_ns);
         }
         Placement::Inserted
     }
@@ -437,7 +455,7 @@ impl StreamReceiver {
                 Gap {
                     position: self.rebuild,
                     deadline: now + self.config.nak_delay_ns,
-                    doubled: 0,
+                    since: None,
                 }
             }
         };
@@ -446,21 +464,28 @@ impl StreamReceiver {
             return 0;
         }
         let length = gap_scanner::hole_length(log, self.rebuild, end);
-        let is_sent = length > 0 && {
-            let StreamIds {
-                session_id,
-                stream_id,
-            } = self.ids;
-            let nak = Nak::new(session_id, stream_id, self.geometry, self.rebuild, length);
-            self.send(now, port, &nak.encode())
-        };
+        if length == 0 {
+            // Its sender contradicts itself: there is no hole to ask for now.
+            let deadline = now + self.config.nak_retry_ns;
+            self.gap = Some(Gap { deadline, ..gap });
+            return 0;
+        }
+        let (session_id, stream_id) = (self.ids.session_id, self.ids.stream_id);
+        let nak = Nak::new(session_id, stream_id, self.geometry, self.rebuild, length);
+        if !self.send(now, port, &nak.encode()) {
+            // Due again at once: nobody was asked.
+            return 0;
+        }
+        let shortest = self.config.nak_retry_ns;
+        let since = gap.since.unwrap_or(now);
+        let pause = ((now - since) / NAK_PAUSE_SHARE).clamp(shortest, NAK_PAUSE_MAX * shortest);
         self.gap = Some(Gap {
-            deadline: now + (self.config.nak_retry_ns << gap.doubled),
-            doubled: (gap.doubled + 1).min(NAK_RETRIES_DOUBLED),
+            deadline: now + pause,
+            since: Some(since),
             ..gap
         });
-        self.counters.naks_sent += u64::from(is_sent);
-        usize::from(is_sent)
+        self.counters.naks_sent += 1;
+        1
     }
 
     /// Returns `false` when the port is full.

@@ -218,20 +218,73 @@ fn what_lies_below_the_contiguous_stream_is_never_placed_even_on_recycled_memory
     }
 }
 
+/// When NAKs leave until `until`, in steps of 10 µs.
+fn naks(
+    receiver: &mut StreamReceiver,
+    log: &LogBuffer,
+    port: &mut RecordingPort,
+    (from, until): (Nanos, Nanos),
+) -> Vec<Nanos> {
+    let mut asked = Vec::new();
+    for step in from..until {
+        let before = receiver.counters().naks_sent;
+        receiver.do_work(step * 10 * MICROSECOND, log, 0, port);
+        if receiver.counters().naks_sent > before {
+            asked.push(step);
+        }
+    }
+    asked
+}
+
 /// One that is gone, or cannot be reached, was asked ten thousand times a second, and later 625.
 #[test]
 fn a_hole_that_nobody_fills_is_asked_for_less_and_less_often() {
     let (mut log, mut receiver) = receiver();
     place(&mut receiver, &mut log, &frame(128, 64));
     let mut port = RecordingPort::default();
-    let mut asked = Vec::new();
-    for now in (0..SECOND).step_by(10 * MICROSECOND as usize) {
-        let before = receiver.counters().naks_sent;
-        receiver.do_work(now, &log, 0, &mut port);
-        if receiver.counters().naks_sent > before {
-            asked.push(now / (100 * MICROSECOND));
-        }
+    let asked = naks(&mut receiver, &log, &mut port, (0, 200_000));
+    assert_eq!(asked[..4], [1, 11, 21, 31]);
+    for pair in asked.windows(2) {
+        let (waited, pause) = (pair[0] - asked[0], pair[1] - pair[0]);
+        assert!(pause <= 10 + waited / 8 && pause <= 2560, "{pair:?}");
     }
-    assert_eq!(asked[..10], [0, 1, 3, 7, 15, 31, 63, 127, 255, 383]);
-    assert_eq!(asked.len(), 85);
+    let in_the_first_second = asked.iter().filter(|step| **step < 100_000).count();
+    assert_eq!(in_the_first_second, 86);
+    assert_eq!(asked.len() - in_the_first_second, 39);
+}
+
+#[test]
+fn a_nak_that_the_port_refuses_is_due_at_once_and_lengthens_no_pause() {
+    let (mut log, mut receiver) = receiver();
+    place(&mut receiver, &mut log, &frame(128, 64));
+    let mut port = RecordingPort {
+        refuse_every: 2,
+        ..RecordingPort::default()
+    };
+    // The status message is refused, then sent; each NAK likewise.
+    assert_eq!(naks(&mut receiver, &log, &mut port, (0, 2)), []);
+    assert_eq!(receiver.next_deadline(), Some(MICROSECOND));
+    let asked = naks(&mut receiver, &log, &mut port, (600, 630));
+    assert_eq!(asked, [600, 611, 622]);
+}
+
+#[test]
+fn a_hole_behind_which_something_arrives_is_asked_for_as_soon_as_at_first() {
+    for newer in [64, 256] {
+        let (mut log, mut receiver) = receiver();
+        place(&mut receiver, &mut log, &frame(128, 64));
+        let mut port = RecordingPort::default();
+        let asked = naks(&mut receiver, &log, &mut port, (0, 1000));
+        assert_eq!(asked[asked.len() - 2..], [878, 988]);
+        // Frames that were there already say nothing new.
+        place(&mut receiver, &mut log, &frame(128, 64));
+        assert!(receiver.next_deadline() > Some(10_200 * MICROSECOND));
+        let datagram = frame(newer, 64);
+        let Ok(Packet::Data(data)) = parse(&datagram) else {
+            panic!("it is data");
+        };
+        receiver.on_data(10 * MILLISECOND, &mut log, &data);
+        let asked = naks(&mut receiver, &log, &mut port, (1000, 1035));
+        assert_eq!(asked, [1010, 1020, 1030]);
+    }
 }
