@@ -67,13 +67,9 @@ impl Chain {
     /// The chain of the empty log.
     #[must_use]
     pub fn new() -> Self {
-        let empty = Checkpoint {
-            position: 0,
-            hash: 0,
-        };
         Self {
-            head: empty,
-            checkpoints: vec![empty; CHECKPOINTS_MAX].into_boxed_slice(),
+            head: Checkpoint::ZERO,
+            checkpoints: vec![Checkpoint::ZERO; CHECKPOINTS_MAX].into_boxed_slice(),
             first: 0,
             count: 1,
         }
