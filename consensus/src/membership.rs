@@ -49,12 +49,10 @@ struct Peer {
     asked: DirectoryId,
     /// Its life that was found to be an old state's, to be told so.
     outlived: Option<Incarnation>,
-    /// It has to announce its life before it is heard.
-    must_announce: bool,
+    /// The next hello to it asks: it is its turn, or it must announce its life before it is heard.
+    must_ask: bool,
     /// When it may be asked again to announce it.
     announce_due: Nanos,
-    /// This member's turn to ask it has come.
-    is_turn: bool,
     /// When it may be told again that its hello was refused, unless it asks.
     refusal_due: Nanos,
 }

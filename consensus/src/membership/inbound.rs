@@ -47,7 +47,7 @@ impl Membership {
                 // Its messages come as often as it likes: it is asked now and then. Apart from
                 // refusals, so that hellos that are refused leave a turn for this.
                 peer.asked = sender.directory;
-                peer.must_announce = true;
+                peer.must_ask = true;
                 peer.announce_due = now + self.config.heartbeat_interval_ns;
             }
         }

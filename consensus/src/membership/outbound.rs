@@ -111,8 +111,10 @@ impl Membership {
                 .fold(0, |bits, member| bits | 1 << member);
             self.is_announcing = false;
             self.next_hello = now + self.config.heartbeat_interval_ns;
-            for (member, peer) in self.peers.iter_mut().enumerate() {
-                peer.is_turn = due >> member & 1 == 1;
+            for member in (0..members).filter(|member| due >> member & 1 == 1) {
+                if self.is_asking_all() || self.is_asking(member) {
+                    self.peers[usize::from(member)].must_ask = true;
+                }
             }
         }
         for (member, peer) in self.peers.iter().enumerate() {
@@ -121,16 +123,14 @@ impl Membership {
         due & !(1 << self.config.member)
     }
 
-    /// The hello for `member`. It asks only if it was this member's turn: were every answer a
-    /// question too, two members that wait for a third one would talk without end.
+    /// The hello for `member`. An answer does not ask: were each a question too, two members that
+    /// wait for a third one would talk without end.
     pub fn hello_for(&mut self, member: MemberId) -> Hello {
         let index = usize::from(member);
-        let is_asking = self.is_asking_all() || self.is_asking(member);
         let peer = &mut self.peers[index];
-        let is_asking = std::mem::take(&mut peer.is_turn) && is_asking;
+        let is_asking = std::mem::take(&mut peer.must_ask);
         let asked = std::mem::take(&mut peer.asked);
         let outlived = peer.outlived.take();
-        let is_asking = std::mem::take(&mut peer.must_announce) || is_asking;
         let named = self.formation.record().directories[index];
         let present = peer
             .present
