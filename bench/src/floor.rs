@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_client::protocol::{RequestHeader, ResponseHeader};
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
-use lockstep_transport::agent::IdleStrategy;
+use lockstep_transport::agent::{IdleStrategy, Idler};
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::position::align_frame;
@@ -285,7 +285,7 @@ fn run_groups(
             .enumerate()
             .map(|(index, mut group)| {
                 let core = config.cores.get(index + 1).copied();
-                let (stop, idle) = (&stop, config.idle.clone());
+                let (stop, idle) = (&stop, config.idle);
                 scope.spawn(move || {
                     pin(core);
                     serve(&mut group, idle, || stop.load(Ordering::Relaxed))
@@ -296,7 +296,7 @@ fn run_groups(
         let core = config.cores.first().copied();
         let first = scope.spawn(move || {
             pin(core);
-            run_client(client, beside, config.idle.clone())
+            run_client(client, beside, config.idle)
         });
         let outcome = first.join().unwrap_or_else(|_| Err(panicked().into()));
         stop.store(true, Ordering::Relaxed);
@@ -314,9 +314,10 @@ fn panicked() -> io::Error {
 /// Polls a group until told to stop.
 pub(crate) fn serve(
     group: &mut [Participant],
-    mut idle: IdleStrategy,
+    idle: IdleStrategy,
     is_stopped: impl Fn() -> bool,
 ) -> io::Result<()> {
+    let mut idle = Idler::new(idle);
     loop {
         let mut work = false;
         for participant in group.iter_mut() {
@@ -333,8 +334,9 @@ pub(crate) fn serve(
 pub(crate) fn run_client(
     client: Client,
     mut beside: Vec<Participant>,
-    mut idle: IdleStrategy,
+    idle: IdleStrategy,
 ) -> Result<Client, FloorError> {
+    let mut idle = Idler::new(idle);
     let mut this = Participant::Client(Box::new(client));
     let mut idle_polls = 0;
     let mut progress = (0, Instant::now());

@@ -73,7 +73,7 @@ pub fn run_peer(config: &PeerConfig) -> Result<(), FloorError> {
     let parent = std::os::unix::process::parent_id();
     // An orphan must not spin for ever: its parent is gone when its parent's id has changed.
     let polls = std::cell::Cell::new(0_u32);
-    serve(&mut [participant], config.idle.clone(), || {
+    serve(&mut [participant], config.idle, || {
         polls.set(polls.get().wrapping_add(1));
         polls.get().is_multiple_of(4_096) && std::os::unix::process::parent_id() != parent
     })?;
@@ -151,7 +151,7 @@ pub(super) fn measure(config: &FloorConfig) -> Result<LatencyHistogram, FloorErr
     let outcome = std::thread::scope(|scope| {
         let run = scope.spawn(move || {
             pin(core);
-            run_client(client, Vec::new(), config.idle.clone())
+            run_client(client, Vec::new(), config.idle)
         });
         run.join().unwrap_or_else(|_| Err(super::panicked().into()))
     });

@@ -151,7 +151,7 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
             cluster: &cluster,
             nodes: &nodes,
             service,
-            idle: bench.idle.clone(),
+            idle: bench.idle,
             cores: &bench.cores,
         };
         let open = || client(&cluster, bench.workload(), 0, bench.trace_every);

@@ -347,7 +347,7 @@ impl ClusterBench {
             },
             directory: directory.to_owned(),
             cores: self.cores.clone(),
-            idle: self.idle.clone(),
+            idle: self.idle,
         }
     }
 

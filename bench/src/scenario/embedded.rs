@@ -12,7 +12,7 @@ use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::node::{self, Node, NodeService};
 use lockstep_consensus::notice_printer::NoticePrinter;
-use lockstep_transport::agent::{Agent, IdleStrategy};
+use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{Nanos, SECOND};
 use lockstep_transport::trace::TraceRecord;
@@ -262,7 +262,7 @@ fn drive_nodes(
             return None;
         }
     };
-    let mut idle = run.idle.clone();
+    let mut idle = Idler::new(run.idle);
     while stage.phase() < DONE {
         let work = group.cycle(stage);
         idle.idle(work);
@@ -279,7 +279,7 @@ fn drive_client(
 ) -> Result<(BenchClient, GroupResult), BenchError> {
     pin(run, 0);
     let mut group = NodeGroup::launch(run, members)?;
-    let mut idle = run.idle.clone();
+    let mut idle = Idler::new(run.idle);
     let started = monotonic_now();
     while !stage.is_open.load(Ordering::Acquire) {
         let work = group.cycle(stage);

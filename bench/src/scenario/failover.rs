@@ -6,7 +6,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
-use lockstep_transport::agent::{Agent, IdleStrategy};
+use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
@@ -189,7 +189,7 @@ fn follower(random: &mut Prng, leader: usize, members: usize) -> usize {
 }
 
 fn drive_for(client: &mut BenchClient, duration: Nanos) {
-    let mut idle = IdleStrategy::Yield;
+    let mut idle = Idler::new(IdleStrategy::Yield);
     let until = monotonic_now() + duration;
     loop {
         let now = monotonic_now();
@@ -213,7 +213,7 @@ fn kill_and_restart(
     members.members[victim]
         .kill()
         .map_err(BenchError::io(what))?;
-    let mut idle = IdleStrategy::Yield;
+    let mut idle = Idler::new(IdleStrategy::Yield);
     let mut is_watching = victim != leader;
     client.watch_for_response();
     let first = loop {

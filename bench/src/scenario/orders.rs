@@ -12,7 +12,7 @@ use lockstep_service::samples::order_book::codec::{
     OrderRequest, Report, decimal_price, decimal_quantity,
 };
 use lockstep_service::samples::order_book::csv::{HEADER, parse_line};
-use lockstep_transport::agent::{Agent, IdleStrategy};
+use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
 
@@ -253,7 +253,7 @@ fn play(
     client: &mut BenchClient,
     members: &mut ProcessCluster,
 ) -> Result<Option<Nanos>, BenchError> {
-    let mut idle = IdleStrategy::Yield;
+    let mut idle = Idler::new(IdleStrategy::Yield);
     let mut kill_at = config.kill_leader_at;
     let mut killed: Option<(usize, Nanos, bool)> = None;
     let mut failover = None;

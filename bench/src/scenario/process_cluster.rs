@@ -5,7 +5,7 @@ use lockstep_consensus::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::counters::Counter;
 use lockstep_consensus::node::{TRACE_FILE, map_trace};
 use lockstep_consensus::node_file::NodeFile;
-use lockstep_transport::agent::Agent;
+use lockstep_transport::agent::{Agent, Idler};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::{TraceRecord, Tracer};
@@ -54,7 +54,7 @@ impl ProcessCluster {
                 node: node.clone(),
                 service: run.bench.service,
                 core: run.bench.cores.get(member + 1).copied(),
-                idle: run.bench.idle.clone(),
+                idle: run.bench.idle,
             };
             let what = format!("failed to start member {member}");
             NodeProcess::start(&binary, &file).map_err(BenchError::io(what))
@@ -194,7 +194,7 @@ fn drive(
         ..Usage::default()
     };
     client.start(load);
-    let mut idle = bench.idle.clone();
+    let mut idle = Idler::new(bench.idle);
     let mut next_watch = 0;
     let mut is_measuring = false;
     loop {

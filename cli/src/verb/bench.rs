@@ -212,7 +212,6 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
     let threads = if arguments.processes { 4 } else { 2 };
     let idle = arguments
         .idle
-        .clone()
         .fit(threads, cores)
         .map_err(|error| Outcome::usage(format!("--idle: {error}")))?;
     let shape = match arguments.rate {

@@ -46,7 +46,7 @@ pub fn run(arguments: &FloorPeerArguments) -> Outcome {
         },
         _ => PeerRole::Follower,
     };
-    let idle = match arguments.idle.clone().fit(1, cores_allowed().len()) {
+    let idle = match arguments.idle.fit(1, cores_allowed().len()) {
         Ok(idle) => idle,
         Err(error) => return Outcome::usage(format!("--idle: {error}")),
     };

@@ -39,7 +39,7 @@ impl ThreadPlan {
     /// As near to what the file asks for as `cores` permit; the words say what is missing and
     /// what that costs.
     fn new(file: &NodeFile, cores: &[usize]) -> Self {
-        let (idle, mut words) = match file.idle.clone().fit(1, cores.len()) {
+        let (idle, mut words) = match file.idle.fit(1, cores.len()) {
             Ok(idle) => {
                 let words = format!("thread {}", idle.name());
                 (idle, words)
@@ -68,7 +68,7 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
         Ok(file) => file,
         Err(error) => return Outcome::usage(error),
     };
-    let mut plan = ThreadPlan::new(&file, &cores_allowed());
+    let plan = ThreadPlan::new(&file, &cores_allowed());
     match start(&file, &plan.words) {
         Ok((mut node, stop)) => {
             let printer = match NoticePrinter::start() {
@@ -76,7 +76,7 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
                 Err(error) => return Outcome::failed(error),
             };
             node.print_notices(&printer);
-            run_agent(&mut node, &mut plan.idle, plan.core, &stop, monotonic_now);
+            run_agent(&mut node, plan.idle, plan.core, &stop, monotonic_now);
             node.say_notices();
             let outcome = match node.fault() {
                 Some(fault) => Outcome::failed(format!("{} has halted: {fault}", node.role_name())),

@@ -140,7 +140,7 @@ fn what_is_written_of_a_configuration_is_read_back_the_same() {
         },
         service: Choice::Ledger,
         core: Some(1),
-        idle: IdleStrategy::backoff(),
+        idle: IdleStrategy::Backoff,
     };
     assert_eq!(parse(&file.text().unwrap()).unwrap(), file);
 }

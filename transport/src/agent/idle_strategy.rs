@@ -6,11 +6,10 @@
 #![allow(clippy::disallowed_methods, reason = "shell: gives the core away")]
 
 use core::hint::spin_loop;
-use core::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
-use crate::setting::{NamedSetting, UnknownValue};
+use crate::named_setting;
 
 /// Idle polls that only spin before [`IdleStrategy::Backoff`] yields: about 100 ns.
 const BACKOFF_SPINS: u32 = 10;
@@ -24,20 +23,24 @@ const BACKOFF_DOUBLINGS_MAX: u32 = 10;
 const PARK: Duration = Duration::from_micros(500);
 
 /// How a thread passes the time between two polls that found nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleStrategy {
     /// Polls again at once. Only where the thread has a core of its own.
     BusySpin,
     /// Gives the core to whoever else is runnable, then polls again.
     Yield,
     /// Spins a little, yields a little, then parks for longer and longer.
-    Backoff {
-        /// Polls in a row that found nothing; starts at 0.
-        idle_polls: u32,
-    },
+    Backoff,
     /// Sleeps half a millisecond after each idle poll: cheapest, slowest.
     Park,
 }
+
+named_setting!(IdleStrategy {
+    BusySpin => "busy-spin",
+    Yield => "yield",
+    Backoff => "backoff",
+    Park => "park",
+});
 
 /// Spinning threads would leave no core for anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,12 +57,6 @@ pub struct NoCoreFree {
 }
 
 impl IdleStrategy {
-    /// A backoff that starts with spinning.
-    #[must_use]
-    pub const fn backoff() -> Self {
-        Self::Backoff { idle_polls: 0 }
-    }
-
     /// This strategy, when `spinners` threads of it fit into `cores` cores.
     ///
     /// # Errors
@@ -70,52 +67,39 @@ impl IdleStrategy {
         }
         Ok(self)
     }
+}
 
-    /// The strategy's name in configuration and reports.
+/// A thread's own: its strategy, and for how long it has found nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Idler {
+    strategy: IdleStrategy,
+    /// Polls in a row that found nothing.
+    idle_polls: u32,
+}
+
+impl Idler {
+    /// Of a thread that has yet to poll.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::BusySpin => "busy-spin",
-            Self::Yield => "yield",
-            Self::Backoff { .. } => "backoff",
-            Self::Park => "park",
+    pub const fn new(strategy: IdleStrategy) -> Self {
+        Self {
+            strategy,
+            idle_polls: 0,
         }
     }
 
     /// Passes some time unless the last cycle did `work`.
     pub fn idle(&mut self, work: usize) {
         if work > 0 {
-            if let Self::Backoff { idle_polls } = self {
-                *idle_polls = 0;
-            }
+            self.idle_polls = 0;
             return;
         }
-        match self {
-            Self::BusySpin => spin_loop(),
-            Self::Yield => thread::yield_now(),
-            Self::Backoff { idle_polls } => {
-                back_off(*idle_polls);
-                *idle_polls = idle_polls.saturating_add(1);
-            }
-            Self::Park => thread::sleep(PARK),
+        match self.strategy {
+            IdleStrategy::BusySpin => spin_loop(),
+            IdleStrategy::Yield => thread::yield_now(),
+            IdleStrategy::Backoff => back_off(self.idle_polls),
+            IdleStrategy::Park => thread::sleep(PARK),
         }
-    }
-}
-
-impl NamedSetting for IdleStrategy {
-    const NAMES: &'static [&'static str] = &["busy-spin", "yield", "backoff", "park"];
-}
-
-impl FromStr for IdleStrategy {
-    type Err = UnknownValue;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let all = [Self::BusySpin, Self::Yield, Self::backoff(), Self::Park];
-        let named = all.into_iter().find(|strategy| strategy.name() == text);
-        named.ok_or_else(|| UnknownValue {
-            found: text.to_owned(),
-            known: Self::NAMES,
-        })
+        self.idle_polls = self.idle_polls.saturating_add(1);
     }
 }
 
@@ -136,14 +120,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_back_as_the_strategy_they_name() {
-        for name in IdleStrategy::NAMES {
-            assert_eq!(name.parse::<IdleStrategy>().unwrap().name(), *name);
-        }
-        assert!("sleepy".parse::<IdleStrategy>().is_err());
-    }
-
-    #[test]
     fn spinning_is_refused_where_it_would_leave_no_core() {
         assert!(IdleStrategy::BusySpin.fit(1, 2).is_ok());
         let refused = IdleStrategy::BusySpin.fit(2, 2).unwrap_err();
@@ -153,17 +129,12 @@ mod tests {
 
     #[test]
     fn work_takes_a_backoff_to_its_start() {
-        let mut idle = IdleStrategy::backoff();
+        let mut idle = Idler::new(IdleStrategy::Backoff);
         for _ in 0..BACKOFF_SPINS + BACKOFF_YIELDS + 2 {
             idle.idle(0);
         }
-        assert_eq!(
-            idle,
-            IdleStrategy::Backoff {
-                idle_polls: BACKOFF_SPINS + BACKOFF_YIELDS + 2
-            }
-        );
+        assert_eq!(idle.idle_polls, BACKOFF_SPINS + BACKOFF_YIELDS + 2);
         idle.idle(1);
-        assert_eq!(idle, IdleStrategy::backoff());
+        assert_eq!(idle.idle_polls, 0);
     }
 }

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use core_affinity::CoreId;
 
-use super::{Agent, IdleStrategy};
+use super::{Agent, IdleStrategy, Idler};
 use crate::time::Nanos;
 
 /// Where a runner reads the time, once per duty cycle.
@@ -29,12 +29,13 @@ pub fn pin(core: usize) -> bool {
 /// granted; an agent that could not be pinned runs all the same.
 pub fn run<A: Agent>(
     agent: &mut A,
-    idle: &mut IdleStrategy,
+    idle: IdleStrategy,
     core: Option<usize>,
     stop: &AtomicBool,
     clock: Clock,
 ) -> bool {
     let pinned = core.is_none_or(pin);
+    let mut idle = Idler::new(idle);
     // Relaxed: the flag carries no data; what the agent leaves behind is handed over by join.
     while !stop.load(Ordering::Relaxed) {
         let work = agent.do_work(clock());
@@ -61,7 +62,7 @@ pub struct AgentThread<A> {
 /// The operating system's, when it has no thread to give.
 pub fn spawn<A: Agent + Send + 'static>(
     mut agent: A,
-    mut idle: IdleStrategy,
+    idle: IdleStrategy,
     core: Option<usize>,
     stop: Arc<AtomicBool>,
     clock: Clock,
@@ -70,7 +71,7 @@ pub fn spawn<A: Agent + Send + 'static>(
     let thread = thread::Builder::new()
         .name(agent.role_name().to_owned())
         .spawn(move || {
-            let pinned = run(&mut agent, &mut idle, core, &flag, clock);
+            let pinned = run(&mut agent, idle, core, &flag, clock);
             (agent, pinned)
         })?;
     Ok(AgentThread {
@@ -148,7 +149,7 @@ mod tests {
     fn run_returns_when_its_agent_has_ended_although_nobody_stops_it() {
         let stop = AtomicBool::new(false);
         let mut agent = Mortal { left: 3 };
-        run(&mut agent, &mut IdleStrategy::Yield, None, &stop, || 0);
+        run(&mut agent, IdleStrategy::Yield, None, &stop, || 0);
         assert!(agent.left == 0 && !stop.load(Ordering::Relaxed));
     }
 
@@ -195,13 +196,7 @@ mod tests {
     fn an_agent_runs_on_the_calling_thread_until_it_is_stopped() {
         let mut agent = countdown(5);
         let stop = Arc::clone(&agent.stop);
-        assert!(run(
-            &mut agent,
-            &mut IdleStrategy::Yield,
-            None,
-            &stop,
-            || 42
-        ));
+        assert!(run(&mut agent, IdleStrategy::Yield, None, &stop, || 42));
         assert_eq!(agent.left, 0);
     }
 
