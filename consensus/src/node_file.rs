@@ -5,13 +5,13 @@
 mod reading;
 mod text;
 
+use core::fmt::Display;
 use core::net::SocketAddr;
 use core::str::FromStr;
 use std::path::{Path, PathBuf};
 
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::fault::Faults;
-use lockstep_transport::setting::UnknownValue;
 use serde::{Deserialize, Deserializer};
 
 use crate::config::{
@@ -54,19 +54,21 @@ pub enum NodeFileError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnService;
 
-impl FromStr for OwnService {
-    type Err = UnknownValue;
+/// A file names a service, and its program has only its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this program has one service: leave the key out")]
+pub struct NothingToChoose;
 
-    fn from_str(text: &str) -> Result<Self, UnknownValue> {
-        Err(UnknownValue {
-            found: text.to_owned(),
-            known: &["the key left out: this program has one service"],
-        })
+impl FromStr for OwnService {
+    type Err = NothingToChoose;
+
+    fn from_str(_text: &str) -> Result<Self, NothingToChoose> {
+        Err(NothingToChoose)
     }
 }
 
 /// What the key `service` may say.
-pub trait ServiceKey: FromStr<Err = UnknownValue> + Default {
+pub trait ServiceKey: FromStr<Err: Display> + Default {
     /// What is written of it, if anything.
     fn key(&self) -> Option<&'static str>;
 
@@ -103,10 +105,7 @@ pub struct NodeFile<S = OwnService> {
 }
 
 #[derive(Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    bound(deserialize = "S: FromStr<Err = UnknownValue>")
-)]
+#[serde(deny_unknown_fields, bound(deserialize = "S: FromStr<Err: Display>"))]
 struct FileText<S> {
     cluster: ClusterText,
     node: NodeText<S>,
@@ -137,10 +136,7 @@ struct MemberText {
 }
 
 #[derive(Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    bound(deserialize = "S: FromStr<Err = UnknownValue>")
-)]
+#[serde(deny_unknown_fields, bound(deserialize = "S: FromStr<Err: Display>"))]
 struct NodeText<S> {
     member: u8,
     directory: PathBuf,
@@ -174,7 +170,7 @@ struct FaultsText {
 /// One of a few names.
 struct Named<T>(T);
 
-impl<'de, T: FromStr<Err = UnknownValue>> Deserialize<'de> for Named<T> {
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Named<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map(Self).map_err(serde::de::Error::custom)
