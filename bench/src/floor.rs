@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_client::protocol::{RequestHeader, ResponseHeader};
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
-use lockstep_transport::agent::{IdleStrategy, Idler};
+use lockstep_transport::agent::{IdleStrategy, Idler, PinRefused};
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::position::align_frame;
@@ -144,6 +144,9 @@ pub enum FloorError {
     /// The operating system refused something.
     #[error("the floor failed: {0}; check that loopback UDP works and the directory is writable")]
     Io(#[from] io::Error),
+    /// A thread is not where it was to be.
+    #[error(transparent)]
+    Pin(#[from] PinRefused),
     /// Nothing moved any more.
     #[error("the floor stalled after {completed} round trips: a loopback datagram was lost")]
     Stalled {
@@ -229,11 +232,10 @@ pub(crate) fn writer_of(config: &FloorConfig, node: usize) -> io::Result<Option<
         .transpose()
 }
 
-pub(crate) fn pin(core: Option<usize>) {
-    if let Some(id) = core {
-        // Refusal (a container's mask) costs speed only; the report names the cores asked for.
-        lockstep_transport::agent::pin(id);
-    }
+/// Pins the calling thread to `core`, if there is one. The report names the cores asked for: a run
+/// on others is none.
+pub(crate) fn pin(core: Option<usize>) -> Result<(), PinRefused> {
+    core.map_or(Ok(()), lockstep_transport::agent::pin)
 }
 
 fn measure_threads(config: &FloorConfig) -> Result<LatencyHistogram, FloorError> {
@@ -287,21 +289,22 @@ fn run_groups(
                 let core = config.cores.get(index + 1).copied();
                 let (stop, idle) = (&stop, config.idle);
                 scope.spawn(move || {
-                    pin(core);
-                    serve(&mut group, idle, || stop.load(Ordering::Relaxed))
+                    pin(core)?;
+                    serve(&mut group, idle, || stop.load(Ordering::Relaxed))?;
+                    Ok::<_, FloorError>(())
                 })
             })
             .collect();
         // The client's thread is a fresh one too, so that pinning does not outlive the floor.
         let core = config.cores.first().copied();
         let first = scope.spawn(move || {
-            pin(core);
+            pin(core)?;
             run_client(client, beside, config.idle)
         });
         let outcome = first.join().unwrap_or_else(|_| Err(panicked().into()));
         stop.store(true, Ordering::Relaxed);
         for worker in workers {
-            worker.join().unwrap_or_else(|_| Err(panicked()))?;
+            worker.join().unwrap_or_else(|_| Err(panicked().into()))?;
         }
         outcome.map(|client| client.latencies().clone())
     })
@@ -384,7 +387,7 @@ fn measure_udp_rtt(length: usize, cores: &[usize]) -> Result<u64, FloorError> {
     std::thread::scope(|scope| {
         let stop = &stop;
         let echo = scope.spawn(move || {
-            pin(echo_core);
+            pin(echo_core)?;
             let mut buffer = vec![0; DATAGRAM_LENGTH_MAX];
             while !stop.load(Ordering::Relaxed) {
                 match far.recv(&mut buffer) {
@@ -393,14 +396,15 @@ fn measure_udp_rtt(length: usize, cores: &[usize]) -> Result<u64, FloorError> {
                     Err(_) => std::thread::yield_now(),
                 }
             }
+            Ok::<_, FloorError>(())
         });
         let ping = scope.spawn(move || {
-            pin(near_core);
+            pin(near_core)?;
             ping_pong(&near, length)
         });
         let outcome = ping.join().unwrap_or_else(|_| Err(panicked().into()));
         stop.store(true, Ordering::Relaxed);
-        echo.join().map_err(|_| panicked())?;
+        echo.join().map_err(|_| panicked())??;
         outcome
     })
 }

@@ -51,7 +51,7 @@ pub struct PeerConfig {
 /// # Errors
 /// The operating system's.
 pub fn run_peer(config: &PeerConfig) -> Result<(), FloorError> {
-    pin(config.core);
+    pin(config.core)?;
     let socket = bind()?;
     let address = socket.local_addr()?;
     let open = |path: &PathBuf| BlockWriter::create(path);
@@ -150,7 +150,7 @@ pub(super) fn measure(config: &FloorConfig) -> Result<LatencyHistogram, FloorErr
     let core = config.cores.first().copied();
     let outcome = std::thread::scope(|scope| {
         let run = scope.spawn(move || {
-            pin(core);
+            pin(core)?;
             run_client(client, Vec::new(), config.idle)
         });
         run.join().unwrap_or_else(|_| Err(super::panicked().into()))

@@ -1,6 +1,7 @@
 //! Why a scenario gave no report.
 
 use lockstep_consensus::config::ConfigError;
+use lockstep_transport::agent::PinRefused;
 use lockstep_transport::time::{Nanos, SECOND};
 
 use super::disk_plan::DiskPlanError;
@@ -17,6 +18,9 @@ pub enum BenchError {
         /// Why, and what to do.
         problem: String,
     },
+    /// A thread is not on the core that the report would name.
+    #[error(transparent)]
+    Pin(#[from] PinRefused),
     /// The options make a configuration that cannot work.
     #[error("--{}: {}; {}", .0.key.replace('_', "-"), .0.problem, .0.remedy)]
     Config(#[from] ConfigError),

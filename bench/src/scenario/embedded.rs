@@ -19,7 +19,7 @@ use lockstep_transport::trace::TraceRecord;
 
 use super::bench_error::BenchError;
 use super::cluster::{BenchClient, ClusterRun};
-use crate::floor::has_core_for_each_agent;
+use crate::floor::{has_core_for_each_agent, pin};
 use crate::load::LoadConfig;
 use crate::member_summary::MemberSummary;
 
@@ -241,21 +241,14 @@ fn assemble(client: BenchClient, results: Vec<GroupResult>) -> ClusterRun {
     run
 }
 
-fn pin(run: &EmbeddedRun<'_>, index: usize) {
-    if let Some(id) = run.cores.get(index).copied() {
-        // Refusal costs speed only; the report names the cores asked for.
-        lockstep_transport::agent::pin(id);
-    }
-}
-
 fn drive_nodes(
     run: &EmbeddedRun<'_>,
     index: usize,
     members: &[usize],
     stage: &Stage,
 ) -> Option<GroupResult> {
-    pin(run, index);
-    let mut group = match NodeGroup::launch(run, members) {
+    let is_pinned = pin(run.cores.get(index).copied()).map_err(BenchError::from);
+    let mut group = match is_pinned.and_then(|()| NodeGroup::launch(run, members)) {
         Ok(group) => group,
         Err(error) => {
             stage.fail(error);
@@ -277,7 +270,7 @@ fn drive_client(
     load: LoadConfig,
     stage: &Stage,
 ) -> Result<(BenchClient, GroupResult), BenchError> {
-    pin(run, 0);
+    pin(run.cores.first().copied())?;
     let mut group = NodeGroup::launch(run, members)?;
     let mut idle = Idler::new(run.idle);
     let started = monotonic_now();

@@ -14,6 +14,7 @@ use super::bench_error::BenchError;
 use super::cluster::{BenchClient, ClusterRun, client};
 use super::cluster_bench::ClusterBench;
 use super::node_process::NodeProcess;
+use crate::floor::pin;
 use crate::load::LoadConfig;
 use crate::member_summary::MemberSummary;
 
@@ -159,10 +160,7 @@ pub fn run(run: &ProcessRun<'_>, load: LoadConfig) -> Result<ClusterRun, BenchEr
     // On a thread of its own, so that pinning ends with the run.
     let usage = std::thread::scope(|scope| {
         let drive = scope.spawn(|| {
-            if let Some(id) = bench.cores.first().copied() {
-                // Refusal costs speed only; the report names the cores asked for.
-                lockstep_transport::agent::pin(id);
-            }
+            pin(bench.cores.first().copied())?;
             drive(bench, &mut members, &mut client, load)
         });
         drive.join().unwrap_or(Err(BenchError::panicked()))

@@ -9,7 +9,7 @@ use lockstep_bench::scenario::cluster_bench::ServiceChoice;
 use lockstep_consensus::node::{Node, launch};
 use lockstep_consensus::node_file;
 use lockstep_consensus::notice_printer::NoticePrinter;
-use lockstep_transport::agent::{Agent, IdleStrategy, run as run_agent};
+use lockstep_transport::agent::{Agent, IdleStrategy, pin, run as run_agent};
 use lockstep_transport::allocations;
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::media::monotonic_now;
@@ -76,7 +76,11 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
                 Err(error) => return Outcome::failed(error),
             };
             node.print_notices(&printer);
-            run_agent(&mut node, plan.idle, plan.core, &stop, monotonic_now);
+            // After whatever starts threads of its own, which are to run elsewhere.
+            if let Some(Err(refused)) = plan.core.map(pin) {
+                eprintln!("lockstep: {refused}; it goes on and moves between cores");
+            }
+            run_agent(&mut node, plan.idle, &stop, monotonic_now);
             node.say_notices();
             let outcome = match node.fault() {
                 Some(fault) => Outcome::failed(format!("{} has halted: {fault}", node.role_name())),

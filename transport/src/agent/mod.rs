@@ -7,7 +7,7 @@ mod idle_strategy;
 mod runner;
 
 pub use idle_strategy::{IdleStrategy, Idler, NoCoreFree};
-pub use runner::{AgentThread, Clock, pin, run, spawn};
+pub use runner::{AgentThread, Clock, PinRefused, pin, run, spawn};
 
 use crate::time::Nanos;
 

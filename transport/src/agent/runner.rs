@@ -17,24 +17,25 @@ use crate::time::Nanos;
 /// Where a runner reads the time, once per duty cycle.
 pub type Clock = fn() -> Nanos;
 
-/// Pins the calling thread to this core. Returns whether that was granted: a container's mask may
-/// refuse it, which costs speed only.
-pub fn pin(core: usize) -> bool {
-    core_affinity::set_for_current(CoreId { id: core })
+/// A thread is not on the core that was asked for: it moves between cores, which costs speed only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the host refused core {core} to a thread: choose one that this process may use, or none")]
+pub struct PinRefused {
+    /// The core asked for.
+    pub core: usize,
+}
+
+/// Pins the calling thread to this core.
+///
+/// # Errors
+/// A container's mask, or a core that is not there.
+pub fn pin(core: usize) -> Result<(), PinRefused> {
+    let is_granted = core_affinity::set_for_current(CoreId { id: core });
+    is_granted.then_some(()).ok_or(PinRefused { core })
 }
 
 /// Drives `agent` on the calling thread until `stop` is set or the agent has ended by itself.
-///
-/// With `core`, the thread is pinned to it first. Returns whether the pinning asked for was
-/// granted; an agent that could not be pinned runs all the same.
-pub fn run<A: Agent>(
-    agent: &mut A,
-    idle: IdleStrategy,
-    core: Option<usize>,
-    stop: &AtomicBool,
-    clock: Clock,
-) -> bool {
-    let pinned = core.is_none_or(pin);
+pub fn run<A: Agent>(agent: &mut A, idle: IdleStrategy, stop: &AtomicBool, clock: Clock) {
     let mut idle = Idler::new(idle);
     // Relaxed: the flag carries no data; what the agent leaves behind is handed over by join.
     while !stop.load(Ordering::Relaxed) {
@@ -44,7 +45,6 @@ pub fn run<A: Agent>(
         }
         idle.idle(work);
     }
-    pinned
 }
 
 /// A running agent. Dropping it stops the agent and waits for its last cycle to end.
@@ -54,7 +54,8 @@ pub struct AgentThread<A> {
     thread: Option<JoinHandle<(A, bool)>>,
 }
 
-/// Starts a thread named after the agent and drives the agent on it; see [`run`].
+/// Starts a thread named after the agent, pins it to `core` if there is one, and drives the agent
+/// on it; see [`run`]. An agent that could not be pinned runs all the same.
 ///
 /// `stop` may be shared with other threads and with the agent itself, which sets it to end.
 ///
@@ -71,7 +72,9 @@ pub fn spawn<A: Agent + Send + 'static>(
     let thread = thread::Builder::new()
         .name(agent.role_name().to_owned())
         .spawn(move || {
-            let pinned = run(&mut agent, idle, core, &flag, clock);
+            // Who joins it is told.
+            let pinned = core.is_none_or(|core| pin(core).is_ok());
+            run(&mut agent, idle, &flag, clock);
             (agent, pinned)
         })?;
     Ok(AgentThread {
@@ -149,7 +152,7 @@ mod tests {
     fn run_returns_when_its_agent_has_ended_although_nobody_stops_it() {
         let stop = AtomicBool::new(false);
         let mut agent = Mortal { left: 3 };
-        run(&mut agent, IdleStrategy::Yield, None, &stop, || 0);
+        run(&mut agent, IdleStrategy::Yield, &stop, || 0);
         assert!(agent.left == 0 && !stop.load(Ordering::Relaxed));
     }
 
@@ -196,7 +199,7 @@ mod tests {
     fn an_agent_runs_on_the_calling_thread_until_it_is_stopped() {
         let mut agent = countdown(5);
         let stop = Arc::clone(&agent.stop);
-        assert!(run(&mut agent, IdleStrategy::Yield, None, &stop, || 42));
+        run(&mut agent, IdleStrategy::Yield, &stop, || 42);
         assert_eq!(agent.left, 0);
     }
 
@@ -208,6 +211,13 @@ mod tests {
         let (agent, pinned) = thread.join().unwrap();
         assert_eq!(agent.left, 0);
         assert!(pinned);
+    }
+
+    #[test]
+    fn a_core_that_is_not_there_is_refused_by_its_number() {
+        let core = 1_000;
+        let refused = thread::spawn(move || pin(core)).join().unwrap();
+        assert_eq!(refused, Err(PinRefused { core }));
     }
 
     #[test]
