@@ -45,20 +45,6 @@ pub enum CloseReason {
     AuthenticationRejected,
     /// Another process continued it: its requests and answers are that process's from now on.
     Fenced,
-    /// The cluster closed it for another reason; the detail says which.
-    ByCluster,
-}
-
-impl CloseReason {
-    /// The reason in the words of a CLOSED event.
-    fn from_detail(detail: &[u8]) -> Self {
-        match detail {
-            b"TIMEOUT" | b"session expired" => Self::Expired,
-            b"SEQUENCE_GAP" => Self::SequenceGap,
-            b"CLIENT_ACTION" => Self::ByClient,
-            _ => Self::ByCluster,
-        }
-    }
 }
 
 /// Where a session stands.
@@ -397,11 +383,13 @@ impl Session {
             EventCode::Error | EventCode::Closed if is_answer && self.id.is_some() => {
                 self.end(CloseReason::Expired)
             }
+            EventCode::Expired => self.end(CloseReason::Expired),
+            EventCode::SequenceGap => self.end(CloseReason::SequenceGap),
             EventCode::Error if is_answer => self.end(CloseReason::Rejected),
             EventCode::AuthenticationRejected if is_answer => {
                 self.end(CloseReason::AuthenticationRejected)
             }
-            EventCode::Closed => self.end(CloseReason::from_detail(event.detail)),
+            EventCode::Closed => self.end(CloseReason::ByClient),
             EventCode::Fenced => self.on_fenced(now, is_answer, event.connect_epoch),
             _ => SessionChange::None,
         }

@@ -324,10 +324,10 @@ fn a_request_too_long_for_the_cluster_is_refused_and_the_rest_goes_on() {
 fn a_session_that_the_cluster_closes_ends_with_its_reason() {
     let mut world = World::connected(42, 1, config());
     world.echo_until(10, SECOND);
-    world.cluster.close_session(1, b"TIMEOUT");
+    world.cluster.expire_session(1);
     world.run_until(SECOND, |world| !world.closed.is_empty());
     assert_eq!(world.closed, [CloseReason::Expired]);
-    assert_eq!(world.client.close_detail(), b"TIMEOUT");
+    assert_eq!(world.client.close_detail(), b"session expired");
     assert_eq!(world.client.offer(world.now, b"x"), OfferResult::Closed);
     world.run(100 * MILLISECOND);
     assert_eq!(world.closed.len(), 1);
@@ -338,7 +338,7 @@ fn s8_a_session_that_expired_during_an_outage_is_told_so() {
     let mut world = World::connected(43, 1, config());
     world.client.offer(world.now, &payload(1));
     world.cluster.kill(1);
-    world.cluster.close_session(1, b"TIMEOUT");
+    world.cluster.expire_session(1);
     world.cluster.elect(2, false);
     world.run_until(10 * SECOND, |world| !world.closed.is_empty());
     assert_eq!(world.closed, [CloseReason::Expired]);

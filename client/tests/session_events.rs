@@ -100,7 +100,7 @@ fn a_leader_of_an_older_term_cannot_close_a_live_session() {
     world.cluster.elect(2, true);
     world.run_until(SECOND, |world| world.client.leader() == Some(2));
     for (code, detail) in [
-        (EventCode::Closed, b"TIMEOUT".as_slice()),
+        (EventCode::Expired, b"session expired".as_slice()),
         (EventCode::Redirect, b""),
         (EventCode::Error, b"concurrent session limit"),
     ] {

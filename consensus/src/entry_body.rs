@@ -6,6 +6,7 @@
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use lockstep_client::protocol::EventCode;
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::time::Nanos;
@@ -226,13 +227,16 @@ impl CloseReason {
         }
     }
 
-    /// The words a client is told.
+    /// The code a client is told, and words for people.
     #[must_use]
-    pub const fn text(self) -> &'static str {
+    pub const fn event(self) -> (EventCode, &'static str) {
         match self {
-            Self::ClientAction => "CLIENT_ACTION",
-            Self::Timeout => "TIMEOUT",
-            Self::SequenceGap => "SEQUENCE_GAP",
+            Self::ClientAction => (EventCode::Closed, "closed, as its client asked"),
+            Self::Timeout => (
+                EventCode::Expired,
+                "nothing was heard of its client within the session timeout",
+            ),
+            Self::SequenceGap => (EventCode::SequenceGap, "requests of its client are missing"),
         }
     }
 }

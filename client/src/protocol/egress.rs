@@ -20,11 +20,16 @@ pub enum EventCode {
     Redirect = 2,
     /// Authentication failed.
     AuthenticationRejected = 3,
-    /// The session is closed; the detail says why.
+    /// The session is closed, as its client asked.
     Closed = 4,
     /// Another process has continued the session, under the connect epoch given: it is not the
     /// receiver's any more.
     Fenced = 5,
+    /// The session is closed: its client was silent for longer than its timeout. To a process that
+    /// wants to continue one: the cluster does not have it any more.
+    Expired = 6,
+    /// The session is closed: requests of its client are missing.
+    SequenceGap = 7,
 }
 
 impl EventCode {
@@ -38,6 +43,8 @@ impl EventCode {
             3 => Self::AuthenticationRejected,
             4 => Self::Closed,
             5 => Self::Fenced,
+            6 => Self::Expired,
+            7 => Self::SequenceGap,
             _ => return None,
         })
     }
@@ -84,7 +91,7 @@ pub struct SessionEvent<'a> {
     pub session_timeout_ms: u32,
     /// The session's connect epoch: of OK the one granted, of FENCED the one that rules.
     pub connect_epoch: i64,
-    /// Redirect: endpoints, see [`Endpoints`](super::Endpoints). Otherwise: text.
+    /// Redirect: endpoints, see [`Endpoints`](super::Endpoints). Otherwise words for people.
     pub detail: &'a [u8],
 }
 

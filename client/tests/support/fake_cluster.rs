@@ -18,6 +18,7 @@ use lockstep_transport::time::Nanos;
 use super::network::{Network, NetworkPort};
 
 const TOKEN: u64 = 77;
+const EXPIRED: &[u8] = b"session expired";
 const LIMITS: ImageLimits = ImageLimits {
     term_length_max: 16 * 1024 * 1024,
     message_max: 256 * 1024,
@@ -151,11 +152,11 @@ impl FakeCluster {
     }
 
     /// The cluster closes a session for `detail`.
-    pub fn close_session(&mut self, id: i64, detail: &[u8]) {
+    pub fn expire_session(&mut self, id: i64) {
         for session in &mut self.shared.sessions {
             session.is_open &= session.id != id;
         }
-        let event = self.shared.event(id, 0, EventCode::Closed, 0, detail);
+        let event = self.shared.event(id, 0, EventCode::Expired, 0, EXPIRED);
         for channel in &mut self.members[self.shared.leader].channels {
             if channel.session == Some(id) {
                 channel.events.push_back(event.clone());
@@ -332,7 +333,7 @@ impl Member {
                 let term = self.believes.unwrap_or_default();
                 let present = std::mem::replace(&mut shared.term, term);
                 let id = connect.correlation_id;
-                let event = shared.event(-1, id, EventCode::Closed, 0, b"session expired");
+                let event = shared.event(-1, id, EventCode::Expired, 0, EXPIRED);
                 shared.term = present;
                 let channel = self.channel(source, connect.response_stream_id, None);
                 channel.events.push_back(event);
@@ -377,7 +378,7 @@ impl Member {
             .position(|session| session.nonce == connect.nonce && session.is_open);
         if known.is_none() && connect.resume_session >= 0 {
             let correlation = connect.correlation_id;
-            let event = shared.event(-1, correlation, EventCode::Closed, 0, b"session expired");
+            let event = shared.event(-1, correlation, EventCode::Expired, 0, EXPIRED);
             let channel = self.channel(source, connect.response_stream_id, None);
             channel.events.push_back(event);
             return;

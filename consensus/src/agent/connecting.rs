@@ -113,7 +113,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     fn refusal_of(&self, connect: &ConnectRequest<'_>) -> Option<ConnectRefusal> {
         if connect.resume_session >= 0 {
             let kind = NodeNotice::ResumeOfClosedSession;
-            Some((EventCode::Closed, EXPIRED, kind))
+            Some((EventCode::Expired, EXPIRED, kind))
         } else if connect.version != PROTOCOL_VERSION {
             let kind = NodeNotice::ClientOfOtherVersion;
             Some((EventCode::Error, b"unsupported version", kind))
@@ -309,7 +309,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
                 event_sender.dismiss(self.channels, channel, &fenced);
             }
             None if open.resume_session >= 0 => {
-                let gone = event_sender.answer(correlation_id, EventCode::Closed, EXPIRED);
+                let gone = event_sender.answer(correlation_id, EventCode::Expired, EXPIRED);
                 event_sender.dismiss(self.channels, channel, &gone);
             }
             None => {

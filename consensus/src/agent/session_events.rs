@@ -85,10 +85,10 @@ impl SessionEventSender {
         channels.close(slot);
     }
 
-    /// Says CLOSED, and ends the stream behind it.
+    /// Says that it is closed and why, and ends the stream behind it.
     pub fn send_closed(self, channels: &mut EgressChannels, slot: Slot, closed: &ClosedSession) {
-        let text = closed.reason.text().as_bytes();
-        let event = self.event(&closed.session, 0, EventCode::Closed, text);
+        let (code, words) = closed.reason.event();
+        let event = self.event(&closed.session, 0, code, words.as_bytes());
         self.dismiss(channels, slot, &event);
     }
 }
