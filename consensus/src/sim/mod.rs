@@ -30,6 +30,7 @@ mod tank_impossible;
 mod tank_inject;
 mod tank_member;
 mod tank_moment;
+mod tank_operators;
 mod tank_options;
 mod tank_oracle;
 mod tank_plan;
