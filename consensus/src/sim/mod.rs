@@ -11,6 +11,7 @@ mod core_network;
 mod core_node;
 mod core_oracle;
 pub mod core_tank;
+mod held;
 mod planted;
 mod replay;
 mod rule;

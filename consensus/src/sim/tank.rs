@@ -322,6 +322,21 @@ impl Tank {
     }
 }
 
+#[cfg(test)]
+impl Tank {
+    /// A run of `seed` without faults, at its end.
+    pub(super) fn settled(seed: u64) -> Self {
+        let options = TankOptions {
+            members: Some(3),
+            fault_phase_ns: 0,
+            ..TankOptions::default()
+        };
+        let mut tank = Self::new(&TankSetup::draw(seed, &options));
+        tank.run(0).expect("the seed is clean");
+        tank
+    }
+}
+
 /// The directories of a run, all whole.
 fn set_up_atlas(setup: &TankSetup) -> Atlas {
     let mut atlas = Atlas::new(setup.members, setup.may_lose_all);

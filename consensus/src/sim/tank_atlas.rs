@@ -3,9 +3,9 @@
 //! At most a minority of the directories is damaged at a time, whatever the damage: so every
 //! committed byte has a good copy, and the undamaged members can elect one of themselves. A rotten
 //! directory leaves the list once it is repaired. One that was emptied, copied or put back from
-//! an old state never counts again and stays on it. What a damaged directory had promised before,
-//! how far its log reached, its term and its vote, is remembered: it may yet be counted. A member
-//! whose service is made to diverge stops for good, and counts as damaged from the start.
+//! an old state never counts again and stays on it. What the log of a damaged directory was before
+//! is remembered, byte for byte: it may yet be counted. A member whose service is made
+//! to diverge stops for good, and counts as damaged from the start.
 //!
 //! What is kept out, because no rule promises anything for it: rot above the ack mark (10 ms of
 //! log at most, W2), but where the process died and its host lives, below the last whole frame; an
@@ -14,8 +14,9 @@
 //! time than a minority. In a few runs directories may be emptied beyond that, all but one: then
 //! the cluster may have to stand still, and must say so.
 
-use lockstep_archive::node_state::NodeState;
 use lockstep_transport::position::Position;
+
+use super::held::Held;
 
 /// A range of the log, from and to.
 pub type LogRange = (Position, Position);
@@ -23,10 +24,8 @@ pub type LogRange = (Position, Position);
 /// What happened to a directory.
 #[derive(Clone, Debug, Default)]
 struct Damage {
-    /// How far its log was durable then: what it may have acknowledged.
-    held: Position,
-    /// Its term and vote, as stable storage had them before the first damage.
-    promised: Option<NodeState>,
+    /// What its log was durable with each time: what it may have acknowledged.
+    held: Vec<Held>,
     /// It never counts again.
     is_demoted: bool,
     /// A file other than the log was damaged, which the next start mends.
@@ -91,33 +90,41 @@ impl Atlas {
         others < self.minority() || (self.may_lose_all && others + 1 < self.damage.len())
     }
 
-    fn damage_of(&mut self, id: usize, held: Position) -> &mut Damage {
+    /// What is known of the damage of `id`, whose log was durable with what `held` says of it,
+    /// told what of it is rotten.
+    fn damage_of(&mut self, id: usize, held: impl FnOnce(&[LogRange]) -> Held) -> &mut Damage {
         let damage = self.damage[id].get_or_insert_default();
-        damage.held = damage.held.max(held);
+        damage.held.push(held(&damage.ranges));
         damage
     }
 
-    /// The log of `id`, which was durable up to `held`, is rotten at `range`.
-    pub fn rot_log(&mut self, id: usize, held: Position, range: LogRange) {
-        self.damage_of(id, held).ranges.push(range);
+    /// The log of `id` is rotten at these ranges too.
+    pub fn rot_log(
+        &mut self,
+        id: usize,
+        ranges: &[LogRange],
+        held: impl FnOnce(&[LogRange]) -> Held,
+    ) {
+        if ranges.is_empty() {
+            return;
+        }
+        let damage = self.damage[id].get_or_insert_default();
+        damage.ranges.extend_from_slice(ranges);
+        self.damage_of(id, held);
     }
 
-    /// A small file of `id`, whose log was durable up to `held`, is rotten; it had `promised` this.
-    pub fn rot_slot(&mut self, id: usize, held: Position, promised: Option<NodeState>) {
-        let damage = self.damage_of(id, held);
-        damage.is_slot_rotten = true;
-        damage.promised = damage.promised.or(promised);
+    /// A small file of `id` is rotten.
+    pub fn rot_slot(&mut self, id: usize, held: impl FnOnce(&[LogRange]) -> Held) {
+        self.damage_of(id, held).is_slot_rotten = true;
     }
 
-    /// The directory of `id`, whose log was durable up to `held` and that had `promised` this, will
-    /// never count again.
-    pub fn demote(&mut self, id: usize, held: Position, promised: Option<NodeState>) {
+    /// The directory of `id` will never count again.
+    pub fn demote(&mut self, id: usize, held: impl FnOnce(&[LogRange]) -> Held) {
         if self.is_demoted(id) {
             return;
         }
         let damage = self.damage_of(id, held);
         damage.is_demoted = true;
-        damage.promised = damage.promised.or(promised);
         damage.is_slot_rotten = false;
         damage.ranges.clear();
     }
@@ -141,7 +148,7 @@ impl Atlas {
     /// more.
     pub fn cut(&mut self, id: usize, append: Position) {
         if let Some(damage) = self.damage[id].as_mut().filter(|d| !d.is_demoted) {
-            damage.held = damage.held.min(append);
+            damage.held.iter_mut().for_each(|held| held.cut(append));
         }
     }
 
@@ -171,17 +178,12 @@ impl Atlas {
         self.demoted() > self.minority()
     }
 
-    /// Whether `id` may have acknowledged the log up to `position` before it was damaged.
+    /// Whether `id` had these `bytes` of the log at `from` before it was damaged, and may have
+    /// acknowledged them.
     #[must_use]
-    pub fn may_have_held(&self, id: usize, position: Position) -> bool {
+    pub fn has_held(&self, id: usize, from: Position, bytes: &[u8]) -> bool {
         let damage = self.damage[id].as_ref();
-        damage.is_some_and(|damage| damage.held >= position)
-    }
-
-    /// Term and vote of `id` before it was damaged, if it is.
-    #[must_use]
-    pub fn promised(&self, id: usize) -> Option<NodeState> {
-        self.damage[id].as_ref().and_then(|damage| damage.promised)
+        damage.is_some_and(|damage| damage.held.iter().any(|held| held.holds(from, bytes)))
     }
 
     /// Ranges of the log of `id` that may be rotten.
@@ -195,10 +197,6 @@ impl Atlas {
         if let Some(damage) = &mut self.damage[id] {
             damage.is_slot_rotten = false;
             damage.is_amnesiac = false;
-            if !damage.is_demoted {
-                // It is all there, and may be more soon.
-                damage.promised = None;
-            }
         }
         self.settle(id);
     }
@@ -226,18 +224,23 @@ impl Atlas {
 mod tests {
     use super::*;
 
+    /// So many bytes of log, all the same.
+    fn held(length: usize) -> impl FnOnce(&[LogRange]) -> Held {
+        move |rotten| Held::new(vec![7; length], rotten)
+    }
+
     #[test]
     fn no_more_than_a_minority_is_damaged_at_a_time() {
         let mut atlas = Atlas::new(3, false);
         assert!(atlas.may_rot(1) && atlas.may_lose(2));
-        atlas.rot_log(1, 640, (0, 32));
+        atlas.rot_log(1, &[(0, 32)], held(640));
         assert!(atlas.may_rot(1) && atlas.may_lose(1));
         assert!(!atlas.may_rot(0) && !atlas.may_lose(2));
-        assert!(atlas.may_have_held(1, 640) && !atlas.may_have_held(1, 672));
+        assert!(atlas.has_held(1, 608, &[7; 32]) && !atlas.has_held(1, 608, &[7; 64]));
+        assert!(!atlas.has_held(1, 608, &[8; 32]) && atlas.has_held(1, 0, &[8; 32]));
         atlas.repair(1, |_| true);
-        assert!(atlas.may_rot(0) && !atlas.may_have_held(1, 640));
-        atlas.demote(0, 64, Some(NodeState::fresh(7)));
-        assert_eq!(atlas.promised(0), Some(NodeState::fresh(7)));
+        assert!(atlas.may_rot(0) && !atlas.has_held(1, 608, &[7; 32]));
+        atlas.demote(0, held(64));
         atlas.on_start(0);
         atlas.repair(0, |_| true);
         assert!(!atlas.may_rot(0) && !atlas.may_rot(1) && !atlas.is_quorum_lost());
@@ -247,10 +250,10 @@ mod tests {
     fn a_voice_is_given_up_only_where_rot_took_what_was_promised() {
         let mut atlas = Atlas::new(3, false);
         atlas.note_amnesia(0);
-        atlas.rot_log(0, 640, (0, 32));
+        atlas.rot_log(0, &[(0, 32)], held(640));
         atlas.note_amnesia(0);
         assert!(!atlas.may_give_up(0));
-        atlas.rot_slot(0, 640, None);
+        atlas.rot_slot(0, held(640));
         assert!(!atlas.may_give_up(0));
         atlas.note_amnesia(0);
         assert!(atlas.may_give_up(0));
@@ -261,12 +264,12 @@ mod tests {
     #[test]
     fn what_a_rotten_member_cuts_off_it_does_not_hold() {
         let mut atlas = Atlas::new(3, false);
-        atlas.rot_log(0, 640, (0, 32));
+        atlas.rot_log(0, &[(0, 32)], held(640));
         atlas.cut(0, 320);
-        assert!(atlas.may_have_held(0, 320) && !atlas.may_have_held(0, 352));
-        atlas.demote(0, 640, None);
+        assert!(atlas.has_held(0, 288, &[7; 32]) && !atlas.has_held(0, 288, &[7; 64]));
+        atlas.demote(0, held(640));
         atlas.cut(0, 0);
-        assert!(atlas.may_have_held(0, 640));
+        assert!(atlas.has_held(0, 608, &[7; 32]));
     }
 
     #[test]
@@ -279,9 +282,9 @@ mod tests {
     #[test]
     fn where_more_may_be_lost_one_directory_remains() {
         let mut atlas = Atlas::new(3, true);
-        atlas.demote(0, 0, None);
+        atlas.demote(0, held(0));
         assert!(!atlas.may_rot(0) && atlas.may_lose(1));
-        atlas.demote(1, 0, None);
+        atlas.demote(1, held(0));
         assert!(atlas.is_quorum_lost() && !atlas.may_lose(2));
     }
 }

@@ -6,6 +6,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::tank::{FaultMark, Subject, Tank, Target};
 use super::tank_accident::{Accident, RotKind, rot_log};
+use super::tank_atlas::LogRange;
 use super::tank_member::{Crash, TankMember};
 use super::tank_plan::FaultClass;
 
@@ -177,8 +178,7 @@ impl Tank {
             return Crash::Kill;
         }
         let member = &self.members[id];
-        let (held, promised) = (member.held(), member.disk().durable_state());
-        self.atlas.rot_slot(id, held, promised);
+        self.atlas.rot_slot(id, |rotten| member.held_log(rotten));
         crash
     }
 
@@ -210,14 +210,13 @@ impl Tank {
         if self.members[id].node().is_none() || !self.may_rot(id) {
             return false;
         }
-        let held = self.members[id].held();
         // What nobody has committed has no copy yet that the oracles could know for the right one;
         // it rots while its member is down.
         let limit = self.oracle.committed() as i64;
-        let ranges = rot_log(&self.members[id], kind, limit, &mut self.random);
-        for range in &ranges {
-            self.atlas.rot_log(id, held, *range);
-        }
+        let member = &self.members[id];
+        let ranges = rot_log(member, kind, limit, &mut self.random);
+        let held = |rotten: &[LogRange]| member.held_log(rotten);
+        self.atlas.rot_log(id, &ranges, held);
         !ranges.is_empty()
     }
 

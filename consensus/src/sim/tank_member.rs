@@ -179,12 +179,18 @@ impl TankMember {
         self.diverges_at = number;
     }
 
+    /// Whether its service is made to diverge.
+    #[must_use]
+    pub const fn will_diverge(&self) -> bool {
+        self.diverges_at > 0
+    }
+
     /// Whether its service was made to diverge and it has stopped for that.
     #[must_use]
     pub fn has_diverged(&self) -> bool {
         let fault = self.node.as_ref().and_then(ClusterNode::fault);
         let is_told = matches!(fault, Some(NodeFault::Halted(HaltReason::Diverged { .. })));
-        self.diverges_at > 0 && is_told
+        self.will_diverge() && is_told
     }
 
     /// The address other members send to.

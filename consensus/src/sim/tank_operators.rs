@@ -9,6 +9,7 @@ use super::tank_accident::{
     Accident, Misplaced, RotKind, has_forgotten, has_identity, lose_segment, rot_above_mark,
     rot_log, rot_slot,
 };
+use super::tank_atlas::LogRange;
 use super::tank_member::{Crash, TankMember};
 use super::tank_oracle::is_excused;
 use super::{Broken, Rule};
@@ -109,7 +110,6 @@ impl Tank {
         let may_rot = self.may_rot(id);
         let may_lose = self.oracle.committed() > 0 && self.atlas.may_lose(id);
         let member = &mut self.members[id];
-        let (held, promised) = (member.held(), member.disk().durable_state());
         match accident {
             Accident::Rot | Accident::LoseSegment if may_rot => {
                 let ranges = match accident {
@@ -122,16 +122,15 @@ impl Tank {
                     }
                     _ => lose_segment(member, &mut self.random).into_iter().collect(),
                 };
-                for range in &ranges {
-                    self.atlas.rot_log(id, held, *range);
-                }
+                let held = |rotten: &[LogRange]| member.held_log(rotten);
+                self.atlas.rot_log(id, &ranges, held);
                 !ranges.is_empty()
             }
             Accident::RotSlot if may_rot => {
                 let is_done = rot_slot(member, &mut self.random);
                 if is_done {
                     member.forget_last_life();
-                    self.atlas.rot_slot(id, held, promised);
+                    self.atlas.rot_slot(id, |rotten| member.held_log(rotten));
                 }
                 is_done
             }
@@ -181,8 +180,7 @@ impl Tank {
     /// The directory of `id` counts no more.
     fn demote(&mut self, id: usize) {
         let member = &self.members[id];
-        let (held, promised) = (member.held(), member.disk().durable_state());
-        self.atlas.demote(id, held, promised);
+        self.atlas.demote(id, |rotten| member.held_log(rotten));
     }
 
     /// A member did not start: its operator does what the words ask for.

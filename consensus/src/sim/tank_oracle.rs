@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::tank_atlas::{Atlas, LogRange};
-use super::tank_member::TankMember;
-use super::tank_quorum::{check_commit, check_votes};
+use super::tank_member::{AppliedState, TankMember};
+use super::tank_quorum::{Votes, check_commit};
 use super::{Broken, Rule};
 use crate::action::HaltReason;
 use crate::agent::fault::NodeFault;
@@ -19,6 +19,13 @@ pub struct LogOracle {
     log: Vec<u8>,
     commits: Vec<i64>,
     leaders: BTreeMap<i64, usize>,
+    votes: Votes,
+    /// By term: how far the log was committed when it had last been in that one.
+    committed_in: BTreeMap<i64, i64>,
+    /// By what was applied: who came there first, and its state then.
+    states: BTreeMap<i64, (usize, AppliedState)>,
+    /// How far each member had applied the log when it was last looked at.
+    applied: Vec<i64>,
     hash: u64,
 }
 
@@ -30,6 +37,10 @@ impl LogOracle {
             log: Vec::new(),
             commits: vec![0; members],
             leaders: BTreeMap::new(),
+            votes: Votes::new(members),
+            committed_in: BTreeMap::new(),
+            states: BTreeMap::new(),
+            applied: vec![0; members],
             hash: 0,
         }
     }
@@ -82,6 +93,7 @@ impl LogOracle {
             let what = format!("member {id} stopped: {fault}");
             return Err(Rule::NoHalt.broken(what));
         }
+        self.votes.look(id, member, atlas)?;
         let parts = node.parts();
         let commit = parts.module.commit();
         if commit < self.commits[id] {
@@ -96,6 +108,7 @@ impl LogOracle {
         if commit > self.commits[id] {
             self.take_commit(id, members, atlas, commit)?;
         }
+        self.look_at_state(id, member)?;
         check_floor(id, member, atlas)?;
         if atlas.is_demoted(id) {
             look_at_learner(id, member)?;
@@ -107,6 +120,27 @@ impl LogOracle {
             self.look_at_leader(id, members, atlas)?;
         }
         Ok(())
+    }
+
+    /// Whoever has applied as much has the state, output and sessions that the first had who came
+    /// there.
+    fn look_at_state(&mut self, id: usize, member: &TankMember) -> Result<(), Broken> {
+        let applied = member
+            .node()
+            .map_or(0, |node| node.parts().applier.position());
+        if applied == self.applied[id] || member.will_diverge() {
+            return Ok(());
+        }
+        self.applied[id] = applied;
+        let state = member.applied_state();
+        let (first, expected) = *self.states.entry(applied).or_insert((id, state));
+        if state == expected {
+            return Ok(());
+        }
+        Err(Rule::EqualStates.broken(format!(
+            "members {first} and {id} have applied the log up to {applied}, and have {expected:?} \
+             and {state:?}"
+        )))
     }
 
     /// A member takes the log up to `commit` for committed. What it has that nobody had committed
@@ -143,6 +177,7 @@ impl LogOracle {
             }
         }
         self.commits[id] = commit;
+        self.note_commit(members[id].term(), known);
         outcome
     }
 
@@ -164,26 +199,45 @@ impl LogOracle {
             None => {}
         }
         self.leaders.insert(term, id);
-        check_votes(members, atlas, id, term)?;
-        let is_late = self.leaders.range(term + 1..).next().is_some();
-        let Some(node) = member.node().filter(|_| !is_late) else {
-            // It was elected, and paused before it knew: a later term has committed since.
+        for (voter, member) in members.iter().enumerate() {
+            self.votes.look(voter, member, atlas)?;
+        }
+        self.votes.check(id, term)?;
+        let Some(node) = member.node() else {
             return Ok(());
         };
-        let append = node.parts().store.append();
-        if (append as usize) < self.log.len() {
-            let committed = self.log.len();
-            return Err(Rule::L3.broken(format!(
-                "leader {id} of term {term} has {append} of {committed}"
-            )));
+        let (append, due) = (node.parts().store.append(), self.due_of_leader(term));
+        if append < due {
+            return Err(
+                Rule::L3.broken(format!("leader {id} of term {term} has {append} of {due}"))
+            );
         }
-        let range = (self.commits[id], self.log.len() as i64);
+        let range = (self.commits[id], due);
         let rot = Rot {
             ranges: atlas.rotten_ranges(id),
             source: member,
         };
         self.compare(id, member, rot, range)
             .map_err(|broken| Rule::L3.broken(format!("leader {id} of term {term}: {broken}")))
+    }
+
+    /// Somebody in `term` has taken more for committed than the `before` that was known.
+    fn note_commit(&mut self, term: i64, before: usize) {
+        if self.log.len() > before {
+            self.committed_in.insert(term, self.log.len() as i64);
+        }
+    }
+
+    /// What whoever is found to lead `term` has of the log at least. If it was elected, and paused
+    /// before it knew, a later term may have committed more since: not that, and all that was
+    /// committed in the terms before its own.
+    fn due_of_leader(&self, term: i64) -> i64 {
+        let is_late = self.leaders.range(term + 1..).next().is_some();
+        if !is_late {
+            return self.log.len() as i64;
+        }
+        let before = self.committed_in.range(..term).map(|(_, end)| *end);
+        before.max().unwrap_or(0)
     }
 
     /// Compares what the member has between two positions with the one log, from memory as far
@@ -368,3 +422,6 @@ fn look_at_learner(id: usize, member: &TankMember) -> Result<(), Broken> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

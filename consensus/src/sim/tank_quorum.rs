@@ -1,5 +1,7 @@
 //! What a majority must hold when something is decided: the log at commit (C1), votes at an
-//! election (E1). Looks at what stable storage holds, not at what members say.
+//! election (E1). Looks at what stable storage holds, or was seen to hold, not at what members say.
+
+use std::collections::BTreeSet;
 
 use lockstep_archive::node_state::NodeState;
 
@@ -21,7 +23,7 @@ pub fn check_commit(
 ) -> Result<(), Broken> {
     let to = from + bytes.len() as i64;
     let holds = |id: &usize| {
-        atlas.may_have_held(*id, to)
+        atlas.has_held(*id, from, bytes)
             || (!atlas.is_demoted(*id)
                 && sound_parts((from, to), atlas.rotten_ranges(*id)).all(|(start, end)| {
                     let part = &bytes[(start - from) as usize..(end - from) as usize];
@@ -53,34 +55,71 @@ pub fn sound_parts(whole: LogRange, rotten: &[LogRange]) -> impl Iterator<Item =
     parts.into_iter()
 }
 
-/// `leader` has just been found to lead `term`: a majority of the directories that count has
-/// durably voted for it, or has gone on to a later term since; or did so before it was damaged.
-///
-/// # Errors
-/// Who has voted for it, where they are too few.
-pub fn check_votes(
-    members: &[TankMember],
-    atlas: &Atlas,
-    leader: usize,
-    term: i64,
-) -> Result<(), Broken> {
-    let has_voted = |state: Option<NodeState>| {
-        state.is_some_and(|state| {
-            let is_vote = state.vote.map(usize::from) == Some(leader);
-            state.leadership_term > term || (state.leadership_term == term && is_vote)
-        })
-    };
-    let is_voter = |id: &usize| {
-        let counts = !atlas.is_demoted(*id);
-        has_voted(atlas.promised(*id)) || (counts && has_voted(members[*id].disk().durable_state()))
-    };
-    let voters: Vec<usize> = (0..members.len()).filter(is_voter).collect();
-    if voters.len() < members[0].cluster().quorum() {
-        return Err(Rule::E1.broken(format!(
-            "member {leader} leads term {term} by the durable votes of {voters:?} only"
-        )));
+/// Term and vote as a directory says them.
+type Promise = (i64, Option<u8>);
+
+/// What stable storage of each directory, while it counted, was ever seen to say of term and vote.
+#[derive(Debug)]
+pub struct Votes {
+    seen: Vec<BTreeSet<Promise>>,
+}
+
+impl Votes {
+    /// Of so many directories that have said nothing.
+    #[must_use]
+    pub fn new(members: usize) -> Self {
+        Self {
+            seen: vec![BTreeSet::new(); members],
+        }
     }
-    Ok(())
+
+    /// Looks at what the directory of `id` says, if its member is of another mind than what was
+    /// seen there.
+    ///
+    /// # Errors
+    /// It has voted for two members in one term, whatever has rotted in between.
+    pub fn look(&mut self, id: usize, member: &TankMember, atlas: &Atlas) -> Result<(), Broken> {
+        let module = member.node().map(|node| &node.parts().module);
+        let Some(module) = module.filter(|_| !atlas.is_demoted(id)) else {
+            return Ok(());
+        };
+        if self.seen[id].contains(&(module.term(), module.vote())) {
+            return Ok(());
+        }
+        let state = member.disk().durable_state();
+        state.map_or(Ok(()), |state| self.note(id, state))
+    }
+
+    fn note(&mut self, id: usize, state: NodeState) -> Result<(), Broken> {
+        let (term, vote) = (state.leadership_term, state.vote);
+        let seen = &mut self.seen[id];
+        let votes = seen.range((term, Some(0))..=(term, Some(u8::MAX)));
+        let other = votes.map(|(_, vote)| *vote).find(|other| *other != vote);
+        if let Some((other, vote)) = other.flatten().zip(vote) {
+            let what = format!("member {id} voted for {other} in term {term}, and then for {vote}");
+            return Err(Rule::E1.broken(what));
+        }
+        seen.insert((term, vote));
+        Ok(())
+    }
+
+    /// `leader` has just been found to lead `term`: a majority of the directories has durably voted
+    /// for it, while they counted.
+    ///
+    /// # Errors
+    /// Who has voted for it, where they are too few.
+    pub fn check(&self, leader: usize, term: i64) -> Result<(), Broken> {
+        let vote = (term, Some(leader as u8));
+        let votes = self.seen.iter().enumerate();
+        let voters = votes.filter(|(_, seen)| seen.contains(&vote));
+        let voters: Vec<usize> = voters.map(|(id, _)| id).collect();
+        if voters.len() * 2 > self.seen.len() {
+            return Ok(());
+        }
+        Err(Rule::E1.broken(format!(
+            "member {leader} leads term {term} by the durable votes of {voters:?} only"
+        )))
+    }
 }
 
 #[cfg(test)]
@@ -94,5 +133,51 @@ mod tests {
         assert_eq!(parts(&[(12, 14), (18, 30)]), [(10, 12), (14, 18)]);
         assert_eq!(parts(&[(0, 5), (40, 50)]), [(10, 20)]);
         assert_eq!(parts(&[(5, 40)]), []);
+    }
+
+    fn state(leadership_term: i64, vote: Option<u8>) -> NodeState {
+        NodeState {
+            leadership_term,
+            vote,
+            ..NodeState::fresh(7)
+        }
+    }
+
+    #[test]
+    fn a_leader_has_the_votes_of_a_majority_for_it_in_its_term() {
+        let mut votes = Votes::new(3);
+        for (id, of_member) in [
+            (0, state(5, Some(0))),
+            (1, state(5, None)),
+            (2, state(6, Some(0))),
+        ] {
+            assert_eq!(votes.note(id, of_member), Ok(()));
+        }
+        let broken = votes.check(0, 5).unwrap_err();
+        assert_eq!(broken.rule, Rule::E1);
+        assert!(broken.what.contains("of [0] only"), "{broken}");
+        assert_eq!(votes.note(1, state(5, Some(0))), Ok(()));
+        // What came after it takes nothing back.
+        assert_eq!(votes.note(1, state(7, Some(2))), Ok(()));
+        assert_eq!(votes.check(0, 5), Ok(()));
+        assert!(votes.check(1, 5).is_err() && votes.check(0, 6).is_err());
+    }
+
+    #[test]
+    fn nobody_votes_twice_in_a_term() {
+        let mut votes = Votes::new(3);
+        for promise in [
+            state(5, Some(1)),
+            state(5, Some(1)),
+            state(6, Some(2)),
+            state(6, None),
+        ] {
+            assert_eq!(votes.note(0, promise), Ok(()));
+        }
+        let broken = votes.note(0, state(5, Some(2))).unwrap_err();
+        assert_eq!(
+            broken.to_string(),
+            "E1 one leader per term: member 0 voted for 1 in term 5, and then for 2"
+        );
     }
 }

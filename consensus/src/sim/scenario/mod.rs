@@ -19,7 +19,6 @@ mod clients;
 mod cluster;
 mod damage;
 mod expectations;
-mod held;
 mod host;
 mod links;
 mod members;

@@ -11,12 +11,12 @@ use lockstep_transport::position::Position;
 
 use super::boot::SimNode;
 use super::builder::Setup;
-use super::held::Held;
 use super::host::Host;
 use crate::action::HaltReason;
 use crate::agent::fault::NodeFault;
 use crate::consensus_module::Role;
 use crate::membership::Standing;
+use crate::sim::held::Held;
 use crate::sim::stored_log::StoredLog;
 use crate::sim::tank_atlas::LogRange;
 use crate::sim::tank_quorum::sound_parts;

@@ -1,7 +1,9 @@
 //! What a member's disk holds of the log, looked at from outside: the oracles ask, no node does.
 
 use super::TankMember;
+use crate::sim::held::Held;
 use crate::sim::stored_log::StoredLog;
+use crate::sim::tank_atlas::LogRange;
 
 impl TankMember {
     fn stored(&self) -> StoredLog<'_> {
@@ -9,6 +11,13 @@ impl TankMember {
             disk: &self.disk,
             segment_length: self.cluster.segment_length,
         }
+    }
+
+    /// What its log is, or was when its process ended, as far as that is durable; of it, this is
+    /// rotten.
+    #[must_use]
+    pub fn held_log(&self, rotten: &[LogRange]) -> Held {
+        Held::of(self.stored(), self.held(), rotten)
     }
 
     /// The file and the offset in it where its disk holds the log at `position`, and how much of
