@@ -234,8 +234,8 @@ pub fn lose_segment(member: &TankMember, random: &mut Prng) -> Option<LogRange> 
 }
 
 /// Flips a bit in one of the two places of one of the small files, rarely in both: what it held is
-/// lost then, and the directory with it.
-pub fn rot_slot(member: &TankMember, random: &mut Prng) -> bool {
+/// lost then, and the directory with it. Returns which file it was.
+pub fn rot_slot(member: &TankMember, random: &mut Prng) -> Option<&'static str> {
     let files = [
         NODE_STATE_FILE.name,
         ACK_MARK_FILE.name,
@@ -245,7 +245,7 @@ pub fn rot_slot(member: &TankMember, random: &mut Prng) -> bool {
     let name = files[random.range(0..files.len() as u64) as usize];
     if random.range(0..BOTH_SLOTS) == 0 {
         let flip = |slot: usize| member.disk().flip_bit(name, slot * BLOCK_LENGTH + 20, 1);
-        return flip(0) & flip(1);
+        return (flip(0) & flip(1)).then_some(name);
     }
     let slot = random.range(0..2) as usize;
     // Half of the time where the record lies.
@@ -255,7 +255,7 @@ pub fn rot_slot(member: &TankMember, random: &mut Prng) -> bool {
         BLOCK_LENGTH as u64
     };
     let offset = slot * BLOCK_LENGTH + random.range(0..reach) as usize;
-    member
-        .disk()
-        .flip_bit(name, offset, random.range(0..8) as u32)
+    let bit = random.range(0..8) as u32;
+    let is_done = member.disk().flip_bit(name, offset, bit);
+    is_done.then_some(name)
 }

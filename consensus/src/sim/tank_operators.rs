@@ -1,6 +1,7 @@
 //! The operators of a run: they start members, mix up directories and put old states of them back,
 //! clean up what a start refuses, and know what is repaired.
 
+use lockstep_archive::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::directory::DirectoryError;
 use lockstep_archive::disk::DiskError;
 
@@ -127,12 +128,14 @@ impl Tank {
                 !ranges.is_empty()
             }
             Accident::RotSlot if may_rot => {
-                let is_done = rot_slot(member, &mut self.random);
-                if is_done {
-                    member.forget_last_life();
+                let name = rot_slot(member, &mut self.random);
+                if let Some(name) = name {
+                    if name == ACK_MARK_FILE.name {
+                        member.forget_mark();
+                    }
                     self.atlas.rot_slot(id, |rotten| member.held_log(rotten));
                 }
-                is_done
+                name.is_some()
             }
             Accident::Wipe if may_lose => {
                 self.demote(id);
@@ -196,6 +199,7 @@ impl Tank {
         } else if is_damage(error) && self.atlas.may_give_up(id) {
             // Another place for its directory.
             self.demote(id);
+            self.members[id].forget_last_life();
             self.members[id].disk().wipe();
         } else if !is_crash(error) && !is_full(error, &self.members[id]) {
             let what = format!("member {id} does not start: {error}");

@@ -83,6 +83,8 @@ pub struct LastLife {
     is_truncating: bool,
     /// It was short of something that it had acknowledged, or its disk failed.
     is_excused: bool,
+    /// What its mark said since may be older than what it had said.
+    is_mark_rotten: bool,
     marked: Position,
 }
 
@@ -97,6 +99,7 @@ impl LastLife {
             durable: durable_end(store.durable(), module),
             append: store.append(),
             is_truncating: store.is_truncating(),
+            is_mark_rotten: false,
             is_excused: is_damaged || node.fault().is_some(),
             marked: promise.position(),
         }
@@ -109,7 +112,7 @@ impl LastLife {
     pub fn check_mark(&self, id: usize, mark: Option<AckRecord>) -> Result<(), Broken> {
         let marked = mark.map_or(0, |mark| mark.position.max(mark.truncated_end));
         let lost = mark.and_then(|mark| mark.lost).map_or(0, |l| l.position);
-        if self.is_truncating || marked.max(lost) >= self.marked {
+        if self.is_truncating || self.is_mark_rotten || marked.max(lost) >= self.marked {
             return Ok(());
         }
         Err(Rule::W2.broken(format!(
@@ -151,7 +154,8 @@ impl LastLife {
                 self.append
             )));
         }
-        if durable > self.append {
+        // The mark says where the log was cut.
+        if durable > self.append && !self.is_mark_rotten {
             return Err(Rule::CutOff.broken(format!(
                 "the log of member {id} ended at {} and ends at {durable} after a start",
                 self.append
@@ -193,6 +197,14 @@ impl TankMember {
     /// Something has happened to its directory.
     pub const fn forget_last_life(&mut self) {
         self.last_life = None;
+        self.known_commit = 0;
+    }
+
+    /// A place of its mark has rotted: it may say what it said before.
+    pub const fn forget_mark(&mut self) {
+        if let Some(life) = &mut self.last_life {
+            life.is_mark_rotten = true;
+        }
         self.known_commit = 0;
     }
 
@@ -255,6 +267,7 @@ mod tests {
             append: 960,
             is_truncating: false,
             is_excused: false,
+            is_mark_rotten: false,
             marked: 640,
         };
         let mark = |position| {
