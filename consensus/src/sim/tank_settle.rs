@@ -115,19 +115,19 @@ impl Tank {
         if timeout > SHORT_TIMEOUT_NS {
             return Ok(());
         }
-        let open = self.sessions();
+        let open = self.sessions()?;
         let start = self.now;
         for client in &mut self.clients {
             client.pause(Nanos::MAX);
         }
         while self.now < start + timeout - KEEPALIVE_NS {
             self.moment(false)?;
-            if self.sessions() < open {
+            let left = self.sessions()?;
+            if left < open {
                 let what = format!(
-                    "of {open} sessions with a timeout of {} ms {} are open {} ms after the \
+                    "of {open} sessions with a timeout of {} ms {left} are open {} ms after the \
                      clients fell silent",
                     timeout / MILLISECOND,
-                    self.sessions(),
                     (self.now - start) / MILLISECOND
                 );
                 return Err(Rule::Timeouts.broken(what));
@@ -136,7 +136,7 @@ impl Tank {
         while self.now < start + timeout + CLOSING_NS {
             self.moment(false)?;
         }
-        match self.sessions() {
+        match self.sessions()? {
             0 => Ok(()),
             left => {
                 let silent = (self.now - start) / MILLISECOND;
@@ -146,10 +146,14 @@ impl Tank {
         }
     }
 
-    /// Sessions open according to the leader.
-    fn sessions(&self) -> usize {
-        let leader = self.leaders().first().map(|(id, _)| *id);
-        leader.map_or(0, |id| self.members[id].sessions())
+    /// Sessions open according to the leader: without one nobody closes any.
+    fn sessions(&self) -> Result<usize, Broken> {
+        let leaders = self.leaders();
+        let leader = leaders.first().ok_or_else(|| {
+            let members = self.describe_members();
+            Rule::LV1.broken(format!("nobody leads after all faults: {members:?}"))
+        })?;
+        Ok(self.members[leader.0].sessions())
     }
 
     fn describe_members(&self) -> Vec<String> {
@@ -284,4 +288,56 @@ fn says_again(member: &TankMember, (process, before): (u64, [u64; 2])) -> bool {
 fn says_what_it_is(member: &TankMember) -> bool {
     let notices = member.node().map(|node| &node.parts().notices);
     notices.is_some_and(|notices| DEMOTED.iter().any(|kind| notices.count(*kind) > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::held::Held;
+    use crate::sim::tank_member::Crash;
+
+    #[test]
+    fn a_leader_that_did_not_lead_before_is_found() {
+        let mut tank = Tank::settled(1);
+        let leaders = tank.leaders();
+        assert_eq!(tank.audit(&leaders), Ok(()));
+        for before in [Vec::new(), vec![(leaders[0].0, leaders[0].1 - 1)]] {
+            assert_eq!(tank.audit(&before).unwrap_err().rule, Rule::LV1);
+        }
+    }
+
+    #[test]
+    fn sessions_of_silent_clients_are_asked_of_a_leader_and_must_end() {
+        let mut tank = Tank::settled(1);
+        assert!(tank.sessions().is_ok_and(|open| open > 0));
+        for member in &mut tank.members {
+            member.crash(&tank.network, Crash::Kill, 1, Nanos::MAX);
+        }
+        assert_eq!(tank.sessions().unwrap_err().rule, Rule::LV1);
+    }
+
+    #[test]
+    fn damage_that_is_not_repaired_is_found() {
+        let mut tank = Tank::settled(1);
+        let (leaders, end) = (tank.leaders(), tank.oracle.committed() as i64);
+        let held = |rotten: &[_]| Held::new(Vec::new(), rotten);
+        tank.atlas.rot_log(0, &[(end, end + 32)], held);
+        assert_eq!(tank.audit(&leaders).unwrap_err().rule, Rule::LV5);
+    }
+
+    #[test]
+    fn who_leads_without_a_majority_is_found() {
+        let mut tank = Tank::settled(1);
+        assert_eq!(tank.stand_still().unwrap_err().rule, Rule::Learners);
+    }
+
+    #[test]
+    fn who_waits_and_says_nothing_is_found() {
+        let mut tank = Tank::settled(1);
+        for member in &mut tank.members {
+            member.pause(Nanos::MAX);
+            member.crash(&tank.network, Crash::Kill, 1, Nanos::MAX);
+        }
+        assert_eq!(tank.stand_still().unwrap_err().rule, Rule::NoSilence);
+    }
 }
