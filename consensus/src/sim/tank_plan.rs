@@ -215,7 +215,7 @@ impl FaultClass {
             Self::LoseSegment => (100, 3),
             Self::Wipe | Self::SelfCopy => (1_000, 3),
             Self::StaleBackup => (250, 3),
-            Self::DeposeLeader => (75, 2),
+            Self::DeposeLeader => (30, 2),
             _ => (200, 4),
         }
     }
