@@ -80,8 +80,13 @@ pub fn connect(cluster: &mut Cluster, count: usize) -> Range<usize> {
         join(cluster, None);
     }
     let all = first..first + count;
-    cluster.run_until(20 * SECOND, |cluster| are_connected(cluster, all.clone()));
-    all
+    for _ in 0..20 * SECOND / MILLISECOND {
+        if are_connected(cluster, all.clone()) {
+            return all;
+        }
+        cluster.run(MILLISECOND);
+    }
+    panic!("of {count}: {}", describe(cluster, all))
 }
 
 pub fn are_connected(cluster: &Cluster, clients: Range<usize>) -> bool {
