@@ -6,8 +6,9 @@ use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::time::SECOND;
 
-/// Members 0 and 1 wait for five seconds, and each sends the other no more than three datagrams per
-/// heartbeat interval.
+/// Members 0 and 1 wait for five seconds, and each sends the other one datagram per heartbeat
+/// interval at least, and three at most: measured are two, 200 in 100 intervals, its question and
+/// its answer to the other's.
 fn expect_calm(cluster: &mut SimCluster<Echo>) {
     cluster.run(SECOND);
     let members = cluster.setup.cluster.members.clone();
@@ -18,9 +19,10 @@ fn expect_calm(cluster: &mut SimCluster<Echo>) {
     let intervals = 5 * SECOND / cluster.setup.node.heartbeat_interval_ns;
     for ((from, to), before) in pairs.into_iter().zip(before) {
         let sent = cluster.network.sent(from, to) - before;
+        let intervals = intervals as u64;
         assert!(
-            sent <= 3 * intervals as u64,
-            "{from} sent {to} {sent} datagrams"
+            (intervals..=3 * intervals).contains(&sent),
+            "{from} sent {to} {sent} datagrams in {intervals} heartbeat intervals"
         );
     }
 }
@@ -88,9 +90,10 @@ fn a_member_asks_a_start_that_never_announced_itself_once_per_heartbeat() {
     }
     let intervals = (cluster.now - began) / cluster.setup.node.heartbeat_interval_ns;
     let sent = cluster.network.sent(from, to) - before;
-    assert!(sent > 0, "member 0 should ask");
+    // Measured are 81 in 40 intervals.
+    let intervals = intervals as u64;
     assert!(
-        sent <= 3 * intervals as u64 + 3,
+        (intervals..=3 * intervals + 3).contains(&sent),
         "{sent} datagrams in {intervals} heartbeat intervals"
     );
 }
