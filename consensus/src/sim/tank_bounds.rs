@@ -43,9 +43,9 @@ fn check_fills(whose: &dyn core::fmt::Display, fills: &[Fill]) -> Result<(), Bro
 }
 
 /// Datagrams that a member may send in a second to one destination, whatever is wrong: heartbeats,
-/// reports, hellos and their answers (100 of each, one in a heartbeat interval), 86 NAKs for a hole
-/// that nobody fills. Seen are 163; a hello that answers a hello makes 20,000 and more, and NAKs
-/// whose pauses do not grow 10,000.
+/// reports, hellos and their answers (100 of each, one in a heartbeat interval), 130 NAKs for a
+/// hole that nobody fills. Seen are 163; a hello that answers a hello makes 20,000 and more, and
+/// NAKs whose pauses do not grow 10,000.
 const OWN_MAX: u64 = 500;
 
 /// What a member may send one destination while nobody wants anything: heartbeats and reports, and

@@ -9,7 +9,7 @@ use crate::time::{MILLISECOND, Nanos};
 
 /// NAKs for a range just repeated are ignored for so long: its datagrams are under way for up to
 /// a round trip, in which the receiver goes on asking, and each NAK would repeat all of it. It is
-/// Aeron's; after it a receiver asks within an eighth of the time that it has waited.
+/// Aeron's; after it a receiver asks within a sixteenth of the time that it has waited.
 const LINGER_NS: Nanos = 10 * MILLISECOND;
 
 /// A range that the source cannot yield within this time is given up: the receiver asks again.

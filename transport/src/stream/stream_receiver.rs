@@ -18,7 +18,7 @@ use crate::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
 /// The pause before the next NAK for one hole is such a share of the time since its first: so long
 /// a wait is made longer by no more than that, and who is gone is asked seldom in the end.
-const NAK_PAUSE_SHARE: Nanos = 8;
+const NAK_PAUSE_SHARE: Nanos = 16;
 
 /// The longest pause, in times of the shortest: 25.6 ms.
 const NAK_PAUSE_MAX: Nanos = 256;
