@@ -227,8 +227,8 @@ impl AckMark {
     }
 
     /// Writes the mark when it is due. `acked` is the greatest position ever acknowledged,
-    /// `durable` what the recorder has synced, `log_idle_since` the time of the last log write
-    /// while none is waiting or in flight. Returns the number of writes started.
+    /// `durable` what the recorder has synced, `log_idle_since` since when no write of the
+    /// log has been under way, and none can be begun. Returns the number of writes started.
     ///
     /// # Panics
     /// When `acked` lies above `durable` (invariant W1).

@@ -259,7 +259,8 @@ impl Recorder {
         self.counters
     }
 
-    /// Since when nothing has been waiting or in flight, as of the last cycle.
+    /// Since when nothing has been in flight, as of the last cycle: all is written, or what waits
+    /// has no segment to go to.
     #[must_use]
     pub const fn log_idle_since(&self) -> Option<Nanos> {
         self.idle_since
@@ -299,7 +300,7 @@ impl Recorder {
             };
         }
         work += self.prepare_ahead(now, disk);
-        if self.is_drained(append) {
+        if self.in_flight.is_none() {
             self.idle_since.get_or_insert(now);
         } else {
             self.idle_since = None;

@@ -206,6 +206,28 @@ fn a_segment_that_is_gone_among_what_is_erased_is_passed_over() {
 }
 
 #[test]
+fn the_mark_of_a_log_that_waits_for_a_segment_is_on_stable_storage() {
+    let disk = SimDisk::new(SimDiskConfig::default());
+    // Room for one segment, and more to write than it holds.
+    let budget = SEGMENT_LENGTH as u64;
+    let mut node = RecordedLog::start(&disk, 0, SyncMode::Data, budget, Vec::new()).unwrap();
+    assert!(node.begin_leadership_term());
+    while node.append_position() <= SEGMENT_LENGTH as Position {
+        assert!(node.append(REQUEST, 1000, 0x5A));
+        node.now += 100_000;
+        node.cycle();
+    }
+    for _ in 0..20 {
+        node.now += 2_000_000;
+        node.cycle();
+    }
+    let durable = node.recorder.durable();
+    assert!(node.recorder.is_full() && node.append_position() > durable);
+    let mark = disk.durable_mark().expect("a mark");
+    assert_eq!(mark.position, durable);
+}
+
+#[test]
 fn a_segment_that_is_gone_below_another_one_is_damage_although_no_mark_tells() {
     let (disk, ..) = killed_with_a_stale_mark(6, 1);
     let mut node = start(&disk).unwrap();
