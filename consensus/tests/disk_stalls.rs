@@ -3,8 +3,14 @@
 
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
+use lockstep_service::cluster::{ClientSession, Cluster};
+use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::echo::Echo;
+use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::time::{MILLISECOND, SECOND};
+
+/// More requests than a term of the log holds with their answers.
+const REQUESTS: usize = 30;
 
 /// Member 0 leads, and a client is connected. The disk of member 1 is going to stall.
 fn serving() -> SimCluster<Echo> {
@@ -63,4 +69,44 @@ fn a_disk_that_is_slow_for_less_than_a_second_is_not_told() {
         cluster.run(1_200 * MILLISECOND);
     }
     cluster.member(1).expect_not_told(NodeNotice::DiskStalled);
+}
+
+/// Answers each request twice, with itself.
+struct Twice;
+
+impl ClusteredService for Twice {
+    fn on_session_message(
+        &mut self,
+        cluster: &mut Cluster<'_>,
+        session: ClientSession,
+        message: &[u8],
+    ) {
+        for _ in 0..2 {
+            cluster.respond(session, message).expect("room for both");
+        }
+    }
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn effects_wait_for_the_stalled_disk_of_their_leader_and_leave_once_it_is_back() {
+    let mut cluster = Scenario::of(|_| Twice).led_by(0);
+    let _before = marks::take();
+    // The others' disks are a majority's, so requests go on being executed; the log in memory ends
+    // a term above what the leader's disk has. Of 31 entries in it the last is a request.
+    cluster.member(0).stall_disk(2 * SECOND);
+    for _ in 0..REQUESTS {
+        cluster.offer(0, &[7; 2_000]);
+    }
+    cluster.run(SECOND);
+    assert!(marks::take().contains(Mark::EffectsWaitForLog));
+    let during = cluster.clients[0].answered();
+    assert!(during < 2 * REQUESTS, "{during} answers found room");
+    cluster.run_until(5 * SECOND, |cluster| {
+        cluster.clients[0].answered() == 2 * REQUESTS
+    });
+    cluster.expect_leader(0);
 }

@@ -159,6 +159,11 @@ const LOST_SEGMENT: Test = (
     "a_segment_that_is_gone_among_what_is_erased_is_passed_over",
 );
 
+const STALLED_LEADER: Test = (
+    "consensus/tests/disk_stalls.rs",
+    "effects_wait_for_the_stalled_disk_of_their_leader_and_leave_once_it_is_back",
+);
+
 const MANY_TERMS: Test = (
     "consensus/tests/consensus_module/joining.rs",
     "a_list_of_many_terms_comes_page_by_page",
@@ -316,6 +321,11 @@ pub(super) const RARE: &[Excuse] = &[
         "StaleSegmentMissing",
         "a segment is lost above the end of a log, and another one above it is not",
         &[LOST_SEGMENT],
+    ),
+    (
+        "EffectsWaitForLog",
+        "the leader's disk stalls while a term of the log is filled, and a request comes last",
+        &[STALLED_LEADER],
     ),
     (
         "TermListPaged",
