@@ -14,6 +14,8 @@
 //! Owned by whoever sends acknowledgements. Where a device honours forced unit access the shell
 //! syncs each mark (see `storage`).
 
+use core::cmp::Ordering;
+
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -43,15 +45,25 @@ pub struct LostAcks {
     pub position: Position,
     /// None of it is of a greater leadership term.
     pub term: i64,
+    /// The header of the last frame is gone too: zeros at its end may lie above `position`. No
+    /// other frame begins there, so whoever has more than `position` has all of it.
+    pub is_open: bool,
 }
 
 impl LostAcks {
     /// What covers both.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
+        let is_open = match self.position.cmp(&other.position) {
+            Ordering::Less => other.is_open,
+            // One of them knows the end.
+            Ordering::Equal => self.is_open && other.is_open,
+            Ordering::Greater => self.is_open,
+        };
         Self {
             position: self.position.max(other.position),
             term: self.term.max(other.term),
+            is_open,
         }
     }
 
@@ -76,7 +88,8 @@ impl LostAcks {
 /// | 32 | 8 | position of what is lost, 0 for nothing |
 /// | 40 | 16 | boot id, 0 for none |
 /// | 56 | 4 | leadership term of what is lost |
-/// | 60 | 4 | 1 when what it covers was acknowledged without syncs, else 0 |
+/// | 60 | 1 | 1 when what it covers was acknowledged without syncs, else 0 |
+/// | 61 | 3 | 1 when the last frame of what is lost may reach beyond its position, else 0 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AckRecord {
     /// How far the log was acknowledged.
@@ -112,6 +125,7 @@ pub(crate) fn encode(mark: &AckRecord) -> Record {
     let lost = mark.lost.unwrap_or(LostAcks {
         position: 0,
         term: 0,
+        is_open: false,
     });
     // Leadership terms fit 31 bits, as log frames carry them.
     record[0..4].copy_from_slice(&VERSION.to_le_bytes());
@@ -128,6 +142,7 @@ pub(crate) fn encode(mark: &AckRecord) -> Record {
     record[40..56].copy_from_slice(&mark.boot_id.unwrap_or(0).to_le_bytes());
     record[56..60].copy_from_slice(&(lost.term as u32).to_le_bytes());
     record[60] = u8::from(mark.is_unsynced);
+    record[61] = u8::from(lost.is_open);
     record
 }
 
@@ -137,6 +152,7 @@ pub(crate) fn decode(record: &Record) -> Option<AckRecord> {
     let lost = LostAcks {
         position: field(32)?,
         term: term(56)?,
+        is_open: record[61] == 1,
     };
     let mark = AckRecord {
         position: field(8)?,
@@ -441,6 +457,7 @@ mod tests {
             lost: Some(LostAcks {
                 position: 6592,
                 term: 1,
+                is_open: true,
             }),
             ..AckRecord::default()
         };

@@ -373,7 +373,14 @@ fn a_process_that_ended_between_a_pad_and_the_entry_behind_it_has_lost_nothing()
     };
     let position = TERM_LENGTH as Position + 32;
     let (_, recovered) = recover_with(&mut disk.fork(), &marked(position)).unwrap();
-    assert_eq!(recovered.lost, Some(LostAcks { position, term: 2 }));
+    assert_eq!(
+        recovered.lost,
+        Some(LostAcks {
+            position,
+            term: 2,
+            is_open: false,
+        })
+    );
     assert!(disk.flip_bit("0-0.rec", pad as usize + 3, 1));
     let position = TERM_LENGTH as Position;
     let (_, recovered) = recover_with(&mut disk.fork(), &marked(position)).unwrap();

@@ -151,3 +151,26 @@ fn power_that_is_lost_under_a_steady_load_leaves_a_mark_that_is_not_old() {
         cluster.member(1).expect_standing(Standing::Voter);
     }
 }
+
+/// Seed 1795741208: the last frame's header was gone, and the zeros at its end did not count.
+#[test]
+fn a_member_whose_last_frame_ends_in_zeros_answers_for_it_although_its_header_has_rotted() {
+    let mut cluster = Scenario::echo().led_by(0);
+    cluster.answer(3);
+    cluster.run(SECOND);
+    let before = cluster.durable(1);
+    // A request that ends in zeros, and its answer: acknowledged, and younger than the mark.
+    cluster.offer(0, &[0; 500]);
+    cluster.run_until(5 * MILLISECOND, |cluster| {
+        let followers = [1, 2].map(|member| cluster.durable(member));
+        followers.iter().all(|durable| *durable > before + 1_000)
+    });
+    let last = cluster.durable(1) - 608;
+    cluster.member(1).kill().rot(last + 4).start();
+    cluster.member(1).expect_damaged(true);
+    cluster.run(SECOND);
+    cluster
+        .member(1)
+        .expect_standing(Standing::Voter)
+        .expect_damaged(false);
+}

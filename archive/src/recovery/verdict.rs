@@ -87,7 +87,11 @@ fn lost_acks(
     let is_beyond_tearing = is_beyond_tearing(end, is_never_torn, above);
     if !is_beyond_tearing && mark.position <= end {
         let (position, term) = above.committed;
-        return (position > end).then_some(LostAcks { position, term });
+        return (position > end).then_some(LostAcks {
+            position,
+            term,
+            is_open: false,
+        });
     }
     let position = if is_beyond_tearing && mark.lost.is_none() {
         above.extent
@@ -104,5 +108,6 @@ fn lost_acks(
         } else {
             known.term_max.max(term)
         },
+        is_open: !is_known,
     })
 }

@@ -283,7 +283,7 @@ fn open_store<D: Disk>(
             birth.notes.forfeit,
         ),
     };
-    let life = (incarnation, found_in(&found));
+    let life = (incarnation, found_in(&found, cluster.log_mtu));
     let membership = birth.membership(cluster, node, life, randomness)?;
     let tail_term = found.terms.last().copied();
     let module = consensus_module(cluster, node, found);
@@ -349,10 +349,14 @@ fn recover_log(
 }
 
 /// What the start found, for those who remember what was promised in the directory's name: what
-/// it acknowledged and has gone it answers for all the same.
-fn found_in(recovered: &Recovered) -> Found {
+/// it acknowledged and has gone it answers for all the same, with all that zeros at the end of a
+/// last frame, of at most `mtu` bytes, may hide.
+fn found_in(recovered: &Recovered, mtu: usize) -> Found {
     let log_term = recovered.terms.last().map_or(0, |tail| tail.term);
-    let lost = recovered.lost.map(|lost| (lost.term, lost.position));
+    let lost = recovered.lost.map(|lost| {
+        let hidden = if lost.is_open { mtu } else { 0 };
+        (lost.term, lost.position + hidden as Position)
+    });
     let (log_term, end) = lost
         .max(Some((log_term, recovered.durable)))
         .unwrap_or_default();

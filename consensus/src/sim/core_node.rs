@@ -116,6 +116,7 @@ impl CoreNode {
         let mark = LostAcks {
             position: self.ack_mark,
             term: self.log.term_at(self.ack_mark),
+            is_open: false,
         };
         if self.log.damage(self.ack_mark, prng) {
             self.lost = Some(self.lost.map_or(mark, |lost| lost.union(mark)));

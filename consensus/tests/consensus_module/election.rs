@@ -155,6 +155,7 @@ fn a_damaged_member_neither_stands_nor_elects_a_log_that_lacks_what_it_acknowled
     damaged.lost = Some(LostAcks {
         position: 640,
         term: 2,
+        is_open: false,
     });
     let mut member = Driven::voter(damaged);
     assert!(member.module.is_damaged());

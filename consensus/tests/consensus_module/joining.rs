@@ -306,6 +306,7 @@ fn a_damaged_member_is_whole_once_it_holds_what_it_acknowledged() {
     damaged.lost = Some(LostAcks {
         position: 192,
         term: 1,
+        is_open: false,
     });
     let mut member = Driven::voter(damaged);
     member.receive(1, heartbeat(1, 0));

@@ -44,6 +44,7 @@ fn a_damaged_log_that_ends_below_its_commit_floor_is_repaired() {
         lost: Some(LostAcks {
             position: 192,
             term: 1,
+            is_open: false,
         }),
         ..recovered(&[(1, 0)], 96)
     };
@@ -60,6 +61,7 @@ fn damaged() -> Recovered {
         lost: Some(LostAcks {
             position: 640,
             term: 1,
+            is_open: false,
         }),
         ..recovered(&[(1, 0)], 96)
     }
