@@ -151,7 +151,7 @@ impl FakeCluster {
         }
     }
 
-    /// The cluster closes a session for `detail`.
+    /// The cluster closes a session as one whose client was silent for too long.
     pub fn expire_session(&mut self, id: i64) {
         for session in &mut self.shared.sessions {
             session.is_open &= session.id != id;
