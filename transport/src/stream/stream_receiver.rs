@@ -35,8 +35,8 @@ pub struct ReceiverConfig {
     pub nak_delay_ns: Nanos,
     /// From the first NAK to the second for the same hole, and to each that comes soon after it.
     /// Pauses grow with the time since the first NAK, up to 256 times this one, so that a sender
-    /// that is gone is not asked without end; who sends anything that is placed is asked as at
-    /// first.
+    /// that is gone, or does not hear, is not asked without end; who sends anything that was asked
+    /// for is asked as at first.
     pub nak_retry_ns: Nanos,
     /// Status messages are repeated so often.
     pub status_interval_ns: Nanos,
@@ -94,15 +94,19 @@ pub struct ReceiverCounters {
 struct Gap {
     position: Position,
     deadline: Nanos,
-    /// When the first NAK for it left, or something was placed behind its beginning after that.
+    /// When the first NAK for it left, or something that was asked for was placed after that.
     since: Option<Nanos>,
+    /// What is missing was asked for up to here; its beginning if nothing was.
+    asked_end: Position,
 }
 
 impl Gap {
-    /// Something was placed behind its beginning: the sender is there, and is asked again as soon
-    /// as if it had been asked once.
-    fn on_progress(&mut self, now: Nanos, retry_ns: Nanos) {
-        if self.since.is_some() {
+    /// A datagram was placed at `start`, behind its beginning. If that was asked for, the sender
+    /// hears who asks, and is asked again as soon as if it had been asked once. What is new says
+    /// only that the sender is heard: over a path that is cut one way it would be asked for the
+    /// same hole ten thousand times a second as long as it sends.
+    fn on_placed(&mut self, now: Nanos, start: Position, retry_ns: Nanos) {
+        if start < self.asked_end {
             self.since = Some(now);
             self.deadline = self.deadline.min(now + retry_ns);
         }
@@ -371,7 +375,7 @@ impl StreamReceiver {
             self.rebuild = gap_scanner::contiguous_end(log, start, self.high_water_mark);
             log.set_tail(self.rebuild);
         } else if let Some(gap) = &mut self.gap {
-            gap.on_progress(now, self.config.nak_retry_ns);
+            gap.on_placed(now, start, self.config.nak_retry_ns);
         }
         Placement::Inserted
     }
@@ -456,6 +460,7 @@ impl StreamReceiver {
                     position: self.rebuild,
                     deadline: now + self.config.nak_delay_ns,
                     since: None,
+                    asked_end: self.rebuild,
                 }
             }
         };
@@ -482,6 +487,8 @@ impl StreamReceiver {
         self.gap = Some(Gap {
             deadline: now + pause,
             since: Some(since),
+            // A hole that has shrunk was asked for as it was: more of it may be under way.
+            asked_end: gap.asked_end.max(self.rebuild + length as Position),
             ..gap
         });
         self.counters.naks_sent += 1;

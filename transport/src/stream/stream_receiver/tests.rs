@@ -46,8 +46,17 @@ fn frame(position: Position, length: usize) -> Vec<u8> {
 }
 
 fn place(receiver: &mut StreamReceiver, log: &mut LogBuffer, datagram: &[u8]) -> Placement {
+    place_at(0, receiver, log, datagram)
+}
+
+fn place_at(
+    now: Nanos,
+    receiver: &mut StreamReceiver,
+    log: &mut LogBuffer,
+    datagram: &[u8],
+) -> Placement {
     match parse(datagram) {
-        Ok(Packet::Data(data)) => receiver.on_data(0, log, &data),
+        Ok(Packet::Data(data)) => receiver.on_data(now, log, &data),
         other => panic!("{other:?}"),
     }
 }
@@ -269,8 +278,9 @@ fn a_nak_that_the_port_refuses_is_due_at_once_and_lengthens_no_pause() {
 }
 
 #[test]
-fn a_hole_behind_which_something_arrives_is_asked_for_as_soon_as_at_first() {
-    for newer in [64, 256] {
+fn a_hole_out_of_which_something_comes_is_asked_for_as_soon_as_at_first() {
+    // What is new says only that the sender is heard, not that it hears.
+    for (placed, expected) in [(64, &[1010, 1020, 1030][..]), (256, &[1025])] {
         let (mut log, mut receiver) = receiver();
         place(&mut receiver, &mut log, &frame(128, 64));
         let mut port = RecordingPort::default();
@@ -279,12 +289,51 @@ fn a_hole_behind_which_something_arrives_is_asked_for_as_soon_as_at_first() {
         // Frames that were there already say nothing new.
         place(&mut receiver, &mut log, &frame(128, 64));
         assert!(receiver.next_deadline() > Some(10_200 * MICROSECOND));
-        let datagram = frame(newer, 64);
-        let Ok(Packet::Data(data)) = parse(&datagram) else {
-            panic!("it is data");
-        };
-        receiver.on_data(10 * MILLISECOND, &mut log, &data);
+        place_at(
+            10 * MILLISECOND,
+            &mut receiver,
+            &mut log,
+            &frame(placed, 64),
+        );
         let asked = naks(&mut receiver, &log, &mut port, (1000, 1035));
-        assert_eq!(asked, [1010, 1020, 1030]);
+        assert_eq!(asked, expected);
     }
+}
+
+#[test]
+fn what_still_comes_out_of_a_hole_that_has_shrunk_was_asked_for_too() {
+    let (mut log, mut receiver) = receiver();
+    place(&mut receiver, &mut log, &frame(256, 64));
+    let mut port = RecordingPort::default();
+    naks(&mut receiver, &log, &mut port, (0, 1000));
+    place_at(10 * MILLISECOND, &mut receiver, &mut log, &frame(64, 64));
+    // Asked for again: but for what lies before the frame that came.
+    let asked = naks(&mut receiver, &log, &mut port, (1000, 2000));
+    assert_eq!(asked[..2], [1010, 1020]);
+    assert!(receiver.next_deadline() > Some(20_200 * MICROSECOND));
+    place_at(20 * MILLISECOND, &mut receiver, &mut log, &frame(128, 64));
+    let asked = naks(&mut receiver, &log, &mut port, (2000, 2025));
+    assert_eq!(asked, [2010, 2020]);
+}
+
+/// The receiver hears its sender, which does not hear it.
+#[test]
+fn a_sender_that_goes_on_without_hearing_is_asked_no_more_often_than_one_that_is_gone() {
+    let mut counts = [0; 2];
+    for (goes_on, count) in [false, true].into_iter().zip(&mut counts) {
+        let (mut log, mut receiver) = receiver();
+        place(&mut receiver, &mut log, &frame(128, 64));
+        let mut port = RecordingPort::default();
+        for half_millisecond in 0..400 {
+            let now = half_millisecond * MILLISECOND / 2;
+            if goes_on {
+                let newer = frame(192 + 64 * half_millisecond, 64);
+                let placement = place_at(now, &mut receiver, &mut log, &newer);
+                assert_eq!(placement, Placement::Inserted);
+            }
+            let steps = (50 * half_millisecond, 50 * (half_millisecond + 1));
+            *count += naks(&mut receiver, &log, &mut port, steps).len();
+        }
+    }
+    assert_eq!(counts, [95; 2]);
 }
