@@ -1,6 +1,6 @@
 //! Where a member stood at the end of a run, from its counters.
 
-use lockstep_consensus::counters::{Counter, Counters};
+use lockstep_consensus::node::counters::{Counter, Counters};
 use lockstep_transport::position::Position;
 use serde_json::{Value, json};
 

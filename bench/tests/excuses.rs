@@ -3,7 +3,7 @@
 
 mod sources;
 
-use lockstep_consensus::sim::tank_coverage::{Coverage, CoverageItem};
+use lockstep_consensus::sim::tank::coverage::{Coverage, CoverageItem};
 use sources::words::{Words, words};
 use sources::{assert_none, root, rust, test_text};
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lockstep_consensus::config::SyncMode;
+use lockstep_consensus::settings::config::SyncMode;
 use trio::Trio;
 
 /// What a line may take.

@@ -14,8 +14,8 @@ mod trio;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockstep_consensus::config::SyncMode;
-use lockstep_consensus::counters::Counter;
+use lockstep_consensus::node::counters::Counter;
+use lockstep_consensus::settings::config::SyncMode;
 use trio::{Files, Trio, content, restore_in_place};
 
 /// Requests answered between the accident's beginning and its end: all in the first segment.

@@ -9,7 +9,7 @@ use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::scenario::cluster::client;
 use lockstep_bench::scenario::load_client::LoadClient;
 use lockstep_bench::scenario::workload::Workload;
-use lockstep_consensus::config::ClusterConfig;
+use lockstep_consensus::settings::config::ClusterConfig;
 use lockstep_transport::agent::Agent;
 use lockstep_transport::media::{NetworkPort, monotonic_now};
 use lockstep_transport::time::{Nanos, SECOND};

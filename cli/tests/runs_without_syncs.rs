@@ -18,8 +18,8 @@ use lockstep_archive::catalog::{Catalog, CatalogContent};
 use lockstep_archive::directory::Directory;
 use lockstep_archive::disk::Disk as _;
 use lockstep_archive::storage;
-use lockstep_consensus::config::{IoChoice, SyncMode};
-use lockstep_consensus::counters::Counter;
+use lockstep_consensus::node::counters::Counter;
+use lockstep_consensus::settings::config::{IoChoice, SyncMode};
 use trio::Trio;
 
 /// What a line may take.

@@ -14,8 +14,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use lockstep_bench::scenario::addresses::reserve;
-use lockstep_consensus::config::MemberEndpoints;
-use lockstep_consensus::counters::{Counter, Counters};
+use lockstep_consensus::node::counters::{Counter, Counters};
+use lockstep_consensus::settings::config::MemberEndpoints;
 use tempfile::TempDir;
 
 /// What the lines of a silent case may take.

@@ -10,9 +10,9 @@
 mod trio;
 
 use lockstep_archive::identity_file::IDENTITY_FILE;
-use lockstep_consensus::config::SyncMode;
-use lockstep_consensus::counters::Counter;
+use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::settings::config::SyncMode;
 use lockstep_transport::log_buffer::frame_seal::FramePlace;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::SECOND;

@@ -22,8 +22,8 @@ use core::net::SocketAddr;
 use lockstep_transport::notices::{Detail, Notice, NoticeKind, Notices};
 use lockstep_transport::time::{Nanos, SECOND};
 
-use crate::config::{ClusterConfig, MemberEndpoints, NodeConfig};
-use crate::member::MemberId;
+use crate::module::member::MemberId;
+use crate::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 
 /// Kinds of one group at most; each group's numbers begin at a multiple of it.
 pub const GROUP_MAX: usize = 32;

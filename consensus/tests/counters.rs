@@ -1,7 +1,7 @@
 //! What a member counts for its operator.
 #![cfg(feature = "sim")]
 
-use lockstep_consensus::counters::Counter;
+use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::sim::scenario::Scenario;
 use lockstep_transport::time::SECOND;
 

@@ -5,10 +5,10 @@
 
 use lockstep_archive::identity_file::{IdentityContent, IdentityFile};
 use lockstep_archive::sim::SimDisk;
-use lockstep_consensus::agent::birth::BirthError;
-use lockstep_consensus::agent::fault::NodeFault;
-use lockstep_consensus::agent::start::StartError;
-use lockstep_consensus::membership::{MembershipNotes, Standing};
+use lockstep_consensus::module::membership::{MembershipNotes, Standing};
+use lockstep_consensus::node::birth::BirthError;
+use lockstep_consensus::node::fault::NodeFault;
+use lockstep_consensus::node::start::StartError;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, StartEnd};
 use lockstep_service::samples::echo::Echo;

@@ -1,7 +1,7 @@
 //! Direct answers leave before anybody can compare them; from the first doubt on none does.
 #![cfg(feature = "sim")]
 
-use lockstep_consensus::config::ResponsesMode;
+use lockstep_consensus::settings::config::ResponsesMode;
 use lockstep_consensus::sim::scenario::Scenario;
 use lockstep_consensus::sim::service_time;
 use lockstep_service::cluster::{ClientSession, Cluster};

@@ -5,11 +5,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use lockstep_consensus::action::HaltReason;
-use lockstep_consensus::agent::fault::NodeFault;
-use lockstep_consensus::config::ResponsesMode;
-use lockstep_consensus::membership::Standing;
+use lockstep_consensus::module::action::HaltReason;
+use lockstep_consensus::module::membership::Standing;
+use lockstep_consensus::node::fault::NodeFault;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::settings::config::ResponsesMode;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;

@@ -13,10 +13,10 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
 
-use lockstep_consensus::formation::{
+use lockstep_consensus::module::formation::{
     DurableFormation, Formation, FormationHello, FormationRecord, FormationStage,
 };
-use lockstep_consensus::member::MemberId;
+use lockstep_consensus::module::member::MemberId;
 #[cfg(feature = "sim")]
 use lockstep_transport::marks::{self, Mark};
 

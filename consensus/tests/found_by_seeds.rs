@@ -1,7 +1,7 @@
 //! What seeds of the node tank once found, told step by step: seeds mean other runs since.
 #![cfg(feature = "sim")]
 
-use lockstep_consensus::membership::Standing;
+use lockstep_consensus::module::membership::Standing;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, SECOND};

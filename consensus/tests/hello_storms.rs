@@ -1,7 +1,7 @@
 //! Members that wait ask as often as they have to, and an answer asks nothing.
 #![cfg(feature = "sim")]
 
-use lockstep_consensus::membership::Standing;
+use lockstep_consensus::module::membership::Standing;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::time::SECOND;

@@ -4,18 +4,18 @@
 
 use lockstep_archive::catalog::LOG_STREAM_ID;
 use lockstep_client::cluster_id::cluster_id;
-use lockstep_consensus::agent::fault::NodeFault;
-use lockstep_consensus::agent::identity::{config_digest, log_session_id};
-use lockstep_consensus::agent::leadership::blank_header;
-use lockstep_consensus::cluster_limits::ClusterLimits;
-use lockstep_consensus::config::{ClusterConfig, NodeConfig};
-use lockstep_consensus::entry_body::NewLeadershipTerm;
-use lockstep_consensus::formation::{DurableFormation, FormationRecord, Incarnation};
-use lockstep_consensus::member::{MEMBERS_MAX, TermBase};
-use lockstep_consensus::membership::{Hello, KnownLife, Sender};
-use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
+use lockstep_consensus::log::entry_body::NewLeadershipTerm;
+use lockstep_consensus::module::formation::{DurableFormation, FormationRecord, Incarnation};
+use lockstep_consensus::module::member::{MEMBERS_MAX, TermBase};
+use lockstep_consensus::module::membership::{Hello, KnownLife, Sender};
+use lockstep_consensus::node::fault::NodeFault;
+use lockstep_consensus::node::identity::{config_digest, log_session_id};
+use lockstep_consensus::node::leadership::blank_header;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
+use lockstep_consensus::settings::cluster_limits::ClusterLimits;
+use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::sim::scenario::boot::{self, Boot, SimNode, boot, three_members};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;

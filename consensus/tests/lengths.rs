@@ -4,8 +4,8 @@
 
 use lockstep_client::event::OfferResult;
 use lockstep_client::protocol::{RefusalReason, ResponseFailure};
-use lockstep_consensus::config::ResponsesMode;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::settings::config::ResponsesMode;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, Told};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;

@@ -12,8 +12,8 @@
 
 use std::collections::HashSet;
 
-use lockstep_consensus::formation::Incarnation;
-use lockstep_consensus::membership::{Heir, Lineage};
+use lockstep_consensus::module::formation::Incarnation;
+use lockstep_consensus::module::membership::{Heir, Lineage};
 
 /// Starts in all, at most.
 const STARTS_MAX: usize = 6;

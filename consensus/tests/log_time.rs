@@ -1,7 +1,7 @@
 //! Log time under clocks that are wrong by hours or are set while nodes run (`log.md` 1.7).
 #![cfg(feature = "sim")]
 
-use lockstep_consensus::counters::Counter;
+use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, Told};
 use lockstep_service::samples::echo::Echo;

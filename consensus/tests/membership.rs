@@ -1,7 +1,7 @@
 //! Who counts: hellos between memberships, driven by hand, with what each has durably written.
 
-use lockstep_consensus::formation::Incarnation;
-use lockstep_consensus::membership::{
+use lockstep_consensus::module::formation::Incarnation;
+use lockstep_consensus::module::membership::{
     Found, HelloOutcome, Membership, MembershipConfig, MembershipNotes, Refusal, Standing,
 };
 use lockstep_transport::time::{MILLISECOND, Nanos};

@@ -2,8 +2,8 @@
 //! `--features sim`; `lockstep sim` runs as many seeds as wanted.
 #![cfg(feature = "sim")]
 
-use lockstep_consensus::config::ResponsesMode;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::settings::config::ResponsesMode;
 use lockstep_consensus::sim::PlantedFault;
 use lockstep_consensus::sim::tank::{FaultClass, TankOptions, run, run_and_hear};
 use lockstep_transport::time::SECOND;

@@ -1,7 +1,7 @@
 //! Whoever operates a cluster finds every line that a node may say in `docs/operating.md`, with
 //! its counter and what to do.
 
-use lockstep_consensus::counters::NOTICE_SLOT_FIRST;
+use lockstep_consensus::node::counters::NOTICE_SLOT_FIRST;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_transport::notices::NoticeKind;
 

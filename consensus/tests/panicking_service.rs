@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use lockstep_consensus::agent::fault::NodeFault;
+use lockstep_consensus::node::fault::NodeFault;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;

@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use lockstep_archive::sim::SimDisk;
-use lockstep_consensus::agent::cluster_node::ClusterNode;
-use lockstep_consensus::agent::start::{StartParts, start};
-use lockstep_consensus::config::NodeConfig;
-use lockstep_consensus::counters::Counters;
+use lockstep_consensus::node::cluster_node::ClusterNode;
+use lockstep_consensus::node::counters::Counters;
+use lockstep_consensus::node::start::{StartParts, start};
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::settings::config::NodeConfig;
 use lockstep_consensus::sim::scenario::boot::{address, disk, three_members};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::port_trouble::{PortTroubles, TroubleKind};

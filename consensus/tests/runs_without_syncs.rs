@@ -3,9 +3,9 @@
 //! long as only processes die, nothing is lost and nothing changes (`log.md` 9.5, 10.3).
 #![cfg(feature = "sim")]
 
-use lockstep_consensus::config::SyncMode;
-use lockstep_consensus::membership::Standing;
+use lockstep_consensus::module::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::settings::config::SyncMode;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, StartEnd};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::position::Position;

@@ -5,7 +5,7 @@
 mod vain;
 
 use lockstep_client::session::CloseReason;
-use lockstep_consensus::membership::Standing;
+use lockstep_consensus::module::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, StartEnd};
 use lockstep_service::cluster::{ClientSession, Cluster};

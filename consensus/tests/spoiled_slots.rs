@@ -3,7 +3,7 @@
 
 use lockstep_archive::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::spoiled_slots::FILES;
-use lockstep_consensus::membership::Standing;
+use lockstep_consensus::module::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::Scenario;
 use lockstep_transport::time::{MILLISECOND, SECOND};

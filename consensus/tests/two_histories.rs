@@ -4,8 +4,8 @@
 #![cfg(feature = "sim")]
 
 use lockstep_archive::identity_file::IDENTITY_FILE;
-use lockstep_consensus::action::HaltReason;
-use lockstep_consensus::agent::fault::NodeFault;
+use lockstep_consensus::module::action::HaltReason;
+use lockstep_consensus::node::fault::NodeFault;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{OldState, Scenario, SimCluster};
 use lockstep_service::log_entry::{EntryHeader, EntryKind};

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lockstep_consensus::config::MemberEndpoints;
+use lockstep_consensus::settings::config::MemberEndpoints;
 use lockstep_transport::prng::mix;
 
 /// Below the ports that Linux gives to sockets which ask for any: a client's would take the port

@@ -8,7 +8,7 @@
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use lockstep_consensus::counters::Counter;
+use lockstep_consensus::node::counters::Counter;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{Nanos, SECOND};

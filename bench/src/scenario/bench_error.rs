@@ -1,6 +1,6 @@
 //! Why a scenario gave no report.
 
-use lockstep_consensus::config::ConfigError;
+use lockstep_consensus::settings::config::ConfigError;
 use lockstep_transport::agent::PinRefused;
 use lockstep_transport::time::{Nanos, SECOND};
 

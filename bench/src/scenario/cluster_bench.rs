@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use lockstep_client::config::ClientConfig;
-use lockstep_consensus::config::{
+use lockstep_consensus::module::member::MEMBERS_MAX;
+use lockstep_consensus::node::launch::NodeService;
+use lockstep_consensus::settings::config::{
     ClusterConfig, ConfigError, Faults, IoChoice, NodeConfig, ResponsesMode, SyncMode,
 };
-use lockstep_consensus::member::MEMBERS_MAX;
-use lockstep_consensus::node::NodeService;
-use lockstep_consensus::node_file::ServiceKey;
+use lockstep_consensus::settings::node_file::ServiceKey;
 use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::codec::REPORT_LENGTH_MAX;
 use lockstep_service::samples::order_book::reports::MESSAGE_LENGTH_MAX;
@@ -429,7 +429,7 @@ impl ClusterBench {
         }
     }
 
-    /// When the members' outputs are compared: `consensus::output_agreement` says why.
+    /// When the members' outputs are compared: `module::output_agreement` says why.
     const fn verify_name(&self) -> &'static str {
         match self.responses {
             ResponsesMode::Replicated => "before-delivery",

@@ -1,6 +1,6 @@
 //! How many bytes a run will record, before it starts: refused when it cannot fit.
 
-use lockstep_consensus::config::{ClusterConfig, ResponsesMode};
+use lockstep_consensus::settings::config::{ClusterConfig, ResponsesMode};
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_transport::log_buffer::aligned_length;
 

@@ -8,10 +8,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use lockstep_consensus::config::{ClusterConfig, NodeConfig};
-use lockstep_consensus::counters::Counter;
-use lockstep_consensus::node::{self, Node, NodeService};
-use lockstep_consensus::notice_printer::NoticePrinter;
+use lockstep_consensus::node::counters::Counter;
+use lockstep_consensus::node::launch::{self, Node, NodeService};
+use lockstep_consensus::node::notice_printer::NoticePrinter;
+use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{Nanos, SECOND};
@@ -83,7 +83,7 @@ impl NodeGroup {
     fn launch(run: &EmbeddedRun<'_>, members: &[usize]) -> Result<Self, BenchError> {
         let launch = |member: &usize| {
             let service = (run.service)();
-            node::launch(run.cluster, &run.nodes[*member], service).map_err(|error| {
+            launch::launch(run.cluster, &run.nodes[*member], service).map_err(|error| {
                 BenchError::Launch {
                     member: *member,
                     problem: error.to_string(),

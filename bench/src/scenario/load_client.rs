@@ -4,7 +4,7 @@
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::notice::ClientNotice;
-use lockstep_consensus::notice_printer::{ClientSink, NoticePrinter};
+use lockstep_consensus::node::notice_printer::{ClientSink, NoticePrinter};
 use lockstep_transport::agent::{Agent, Clock};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::notices::Notice;

@@ -1,10 +1,10 @@
 //! The cluster as processes: members are children of this one, which is the client.
 #![allow(clippy::disallowed_methods, reason = "shell: reads the clock, yields")]
 
-use lockstep_consensus::config::{ClusterConfig, NodeConfig};
-use lockstep_consensus::counters::Counter;
-use lockstep_consensus::node::{TRACE_FILE, map_trace};
-use lockstep_consensus::node_file::NodeFile;
+use lockstep_consensus::node::counters::Counter;
+use lockstep_consensus::node::launch::{TRACE_FILE, map_trace};
+use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
+use lockstep_consensus::settings::node_file::NodeFile;
 use lockstep_transport::agent::{Agent, Idler};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};

@@ -12,8 +12,8 @@ use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice, check
 use lockstep_bench::scenario::failover::{self, FailoverConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
 use lockstep_bench::scenario::trace_plan;
-use lockstep_consensus::config::{Faults, IoChoice, ResponsesMode, SyncMode};
-use lockstep_consensus::quantity;
+use lockstep_consensus::settings::config::{Faults, IoChoice, ResponsesMode, SyncMode};
+use lockstep_consensus::settings::quantity;
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::time::Nanos;

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use lockstep_bench::scenario::cluster_bench::ServiceChoice;
-use lockstep_consensus::node::{Node, launch};
-use lockstep_consensus::node_file;
-use lockstep_consensus::notice_printer::NoticePrinter;
+use lockstep_consensus::node::launch::{Node, launch};
+use lockstep_consensus::node::notice_printer::NoticePrinter;
+use lockstep_consensus::settings::node_file;
 use lockstep_transport::agent::{Agent, IdleStrategy, pin, run as run_agent};
 use lockstep_transport::allocations;
 use lockstep_transport::media::host::cores_allowed;

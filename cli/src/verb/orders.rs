@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lockstep_bench::scenario::orders::{self, OrdersConfig};
 
-use lockstep_consensus::quantity;
+use lockstep_consensus::settings::quantity;
 
 use crate::outcome::Outcome;
 use crate::output_file;

@@ -15,8 +15,8 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use lockstep_bench::scenario::addresses::reserve;
-use lockstep_consensus::config::MemberEndpoints;
-use lockstep_consensus::shared_file::forget;
+use lockstep_consensus::node::shared_file::forget;
+use lockstep_consensus::settings::config::MemberEndpoints;
 use lockstep_transport::stable_hash::stable_hash;
 use tempfile::TempDir;
 

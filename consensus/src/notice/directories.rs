@@ -3,7 +3,7 @@
 use core::fmt::{Display, Formatter, Result};
 
 use super::{NodeNotice, Place, Row};
-use crate::membership::Forfeit;
+use crate::module::membership::Forfeit;
 
 /// Members by bits, with their addresses.
 struct Members<'a>(i64, &'a Place);

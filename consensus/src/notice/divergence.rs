@@ -3,7 +3,7 @@
 use core::fmt::{Formatter, Result};
 
 use super::{NodeNotice, Place, Row, Source};
-use crate::member::{MEMBERS_MAX, MemberId};
+use crate::module::member::{MEMBERS_MAX, MemberId};
 
 /// Names the members whose bits are set: `: member 1 at 10.0.0.1:9000, member 2 at …`.
 fn name_members(members: i64, place: &Place, f: &mut Formatter<'_>) -> Result {

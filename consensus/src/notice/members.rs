@@ -5,7 +5,7 @@ use core::fmt::{Formatter, Result};
 use lockstep_transport::notices::{Detail, NoticeKind};
 
 use super::{ChainHashes, NodeNotice, Place, Row, Source, system_error};
-use crate::agent::watch::Absence;
+use crate::node::watch::Absence;
 
 pub(super) const ROWS: &[Row] = &[
     Row {

@@ -14,10 +14,10 @@
 use lockstep_transport::position::FRAME_ALIGNMENT;
 
 use super::block::{BlockReader, BlockWriter};
-use crate::formation::{DurableFormation, FormationRecord, Incarnation};
-use crate::leadership_term::TERM_MAX;
-use crate::member::{MEMBERS_MAX, MemberId};
-use crate::membership::{Found, Hello, KnownLife};
+use crate::module::formation::{DurableFormation, FormationRecord, Incarnation};
+use crate::module::leadership_term::TERM_MAX;
+use crate::module::member::{MEMBERS_MAX, MemberId};
+use crate::module::membership::{Found, Hello, KnownLife};
 
 /// Bytes of the block.
 pub(super) const LENGTH: usize = 128 + MEMBERS_MAX * 16;

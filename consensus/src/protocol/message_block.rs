@@ -20,9 +20,9 @@ use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
 use super::block::{BlockReader, BlockWriter};
 use super::{MemberMessageError, hello_block, output_block};
-use crate::leadership_term::TERM_MAX;
-use crate::member::{LeadershipTermId, TermBase};
-use crate::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
+use crate::module::leadership_term::TERM_MAX;
+use crate::module::member::{LeadershipTermId, TermBase};
+use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 
 /// Longest block that a list follows, in bytes: JoinReply's.
 pub(super) const BLOCK_LENGTH_MAX: usize = 40;

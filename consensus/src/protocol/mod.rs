@@ -17,6 +17,7 @@
 
 mod block;
 mod hello_block;
+pub mod message;
 mod message_block;
 mod output_block;
 #[cfg(test)]
@@ -27,10 +28,10 @@ use lockstep_transport::log_buffer::{FLAGS_UNFRAGMENTED, FRAME_TYPE_DATA, HEADER
 use lockstep_transport::position::align_frame;
 
 use self::block::{BlockReader, BlockWriter};
-use crate::formation::Incarnation;
-use crate::member::{MEMBERS_MAX, MemberId};
-use crate::membership::Sender;
-use crate::message::{JOIN_PAGE_TERMS, MemberMessage};
+use crate::module::formation::Incarnation;
+use crate::module::member::{MEMBERS_MAX, MemberId};
+use crate::module::membership::Sender;
+use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage};
 
 /// Stream id of member messages.
 pub const MEMBER_STREAM_ID: i32 = 108;

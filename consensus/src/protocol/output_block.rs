@@ -8,7 +8,7 @@
 //! 40 was a report, up to version 2: what a service put out travels with AppendPosition now.
 
 use super::block::{BlockReader, BlockWriter};
-use crate::output_agreement::{OutputAt, OutputMessage};
+use crate::module::output_agreement::{OutputAt, OutputMessage};
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
 const QUESTION: u16 = 41;

@@ -1,11 +1,11 @@
 //! Member messages: every one survives the wire, hostile bytes are refused.
 
 use super::*;
-use crate::formation::{DurableFormation, FormationRecord, Incarnation};
-use crate::member::TermBase;
-use crate::membership::{Found, Hello, KnownLife};
-use crate::message::TermPage;
-use crate::output_agreement::{OutputAt, OutputMessage};
+use crate::module::formation::{DurableFormation, FormationRecord, Incarnation};
+use crate::module::member::TermBase;
+use crate::module::membership::{Found, Hello, KnownLife};
+use crate::module::output_agreement::{OutputAt, OutputMessage};
+use crate::protocol::message::TermPage;
 use proptest::prelude::*;
 
 const CLUSTER: u64 = 0x1122_3344_5566_7788;

@@ -5,19 +5,24 @@
 //! (LV1). Oracles look after every event. The same seed and options give the same run, event
 //! for event, which the event hash shows.
 
+mod log;
+mod network;
+mod node;
+mod oracle;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
-use super::core_network::{CoreNetwork, Happening, LinkBehaviour, Scheduled};
-use super::core_node::{CoreNode, DiskBehaviour};
-use super::core_oracle::CoreOracle;
 use super::{Broken, PlantedFault, Rule};
-use crate::action::HaltReason;
-use crate::consensus_module::{ConsensusConfig, ConsensusModule, Role};
-use crate::member::{MEMBERS_MAX, MemberId};
+use crate::module::action::HaltReason;
+use crate::module::consensus_module::{ConsensusConfig, ConsensusModule, Role};
+use crate::module::member::{MEMBERS_MAX, MemberId};
+use crate::sim::core_tank::network::{CoreNetwork, Happening, LinkBehaviour, Scheduled};
+use crate::sim::core_tank::node::{CoreNode, DiskBehaviour};
+use crate::sim::core_tank::oracle::CoreOracle;
 
 /// Heartbeat interval of the simulated members: the fast profile.
 const HEARTBEAT_NS: Nanos = 5 * MILLISECOND;

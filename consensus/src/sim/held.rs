@@ -3,8 +3,8 @@
 use lockstep_transport::position::Position;
 
 use super::stored_log::StoredLog;
-use super::tank_atlas::LogRange;
-use super::tank_quorum::sound_parts;
+use crate::sim::tank::atlas::LogRange;
+use crate::sim::tank::quorum::sound_parts;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::Broken;
 use super::tank::{TankSetup, TankViolation, run_setup};
-use crate::config::ResponsesMode;
+use crate::settings::config::ResponsesMode;
 
 /// A run with fewer faults can be read.
 const MANY_FAULTS: usize = 12;

@@ -6,6 +6,31 @@
 //! leave) and then heals and demands that every request is answered.
 //! The oracles (`rules.md`) look after every step; a violation names the seed.
 
+mod accident;
+pub(super) mod atlas;
+mod bounds;
+mod client;
+mod client_inbox;
+mod client_twin;
+pub mod coverage;
+mod disk;
+mod host;
+mod impossible;
+mod inject;
+mod member;
+mod moment;
+mod operators;
+mod options;
+mod oracle;
+mod plan;
+pub(super) mod quorum;
+mod replay;
+mod service;
+mod settle;
+mod setup;
+mod strangers;
+mod troubles;
+
 use core::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,23 +43,23 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
-use super::client_twin::ClientRestarts;
-use super::replay::ReplayOracle;
-use super::tank_atlas::Atlas;
-use super::tank_bounds::Traffic;
-use super::tank_client::{Pace, TankClient, TankClientPlan};
-use super::tank_member::TankMember;
-use super::tank_moment::Attention;
-pub use super::tank_options::{
+use self::client_twin::ClientRestarts;
+use self::replay::ReplayOracle;
+use super::{Broken, PlantedFault};
+use crate::settings::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
+use crate::sim::tank::atlas::Atlas;
+use crate::sim::tank::bounds::Traffic;
+use crate::sim::tank::client::{Pace, TankClient, TankClientPlan};
+use crate::sim::tank::member::TankMember;
+use crate::sim::tank::moment::Attention;
+pub use crate::sim::tank::options::{
     FaultMark, MemberNotices, Subject, TankOptions, TankReport, TankViolation,
 };
-use super::tank_oracle::LogOracle;
-use super::tank_plan::FaultPlan;
-pub use super::tank_plan::{Decision, FAULT_CLASSES, FaultClass, FaultCounts, Target};
-use super::tank_setup::Draws;
-pub use super::tank_setup::{Load, TankSetup};
-use super::{Broken, PlantedFault};
-use crate::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
+use crate::sim::tank::oracle::LogOracle;
+use crate::sim::tank::plan::FaultPlan;
+pub use crate::sim::tank::plan::{Decision, FAULT_CLASSES, FaultClass, FaultCounts, Target};
+use crate::sim::tank::setup::Draws;
+pub use crate::sim::tank::setup::{Load, TankSetup};
 
 /// What a client keeps of its requests at most: less than some want under way.
 const IN_FLIGHT_MAX: usize = 48;
@@ -53,7 +78,7 @@ pub(super) struct Tank {
     replay: Option<ReplayOracle>,
     pub(super) atlas: Atlas,
     pub(super) plan: FaultPlan,
-    pub(super) attention: Attention,
+    attention: Attention,
     pub(super) traffic: Traffic,
     /// Links that are cut, and until when.
     pub(super) cuts: Vec<(Nanos, SocketAddr, SocketAddr)>,

@@ -1,10 +1,10 @@
 //! The commit rule of a leader, and what it tells its followers: C1, C2, L1.
 
-use lockstep_consensus::action::{Action, HaltReason};
-use lockstep_consensus::consensus_module::Role;
-use lockstep_consensus::event::Event;
-use lockstep_consensus::message::MemberMessage;
-use lockstep_consensus::output_agreement::OutputAt;
+use lockstep_consensus::module::action::{Action, HaltReason};
+use lockstep_consensus::module::consensus_module::Role;
+use lockstep_consensus::module::event::Event;
+use lockstep_consensus::module::output_agreement::OutputAt;
+use lockstep_consensus::protocol::message::MemberMessage;
 use lockstep_transport::time::MICROSECOND;
 
 use crate::harness::{Driven, HEARTBEAT, heartbeat, recovered, send};

@@ -1,10 +1,10 @@
 //! Elections: E1 to E4, check-quorum.
 
 use lockstep_archive::ack_mark::LostAcks;
-use lockstep_consensus::action::Action;
-use lockstep_consensus::consensus_module::Role;
-use lockstep_consensus::event::Event;
-use lockstep_consensus::message::MemberMessage;
+use lockstep_consensus::module::action::Action;
+use lockstep_consensus::module::consensus_module::Role;
+use lockstep_consensus::module::event::Event;
+use lockstep_consensus::protocol::message::MemberMessage;
 
 use crate::harness::{
     Driven, HEARTBEAT, TIMEOUT, append_position, heartbeat, persist, persisted, pre_vote,

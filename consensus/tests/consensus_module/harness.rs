@@ -1,11 +1,13 @@
 //! One module, driven by hand.
 
-use lockstep_consensus::action::{Action, Actions};
-use lockstep_consensus::consensus_module::{ConsensusConfig, ConsensusModule, Recovered, Role};
-use lockstep_consensus::event::{Event, LogHash};
-use lockstep_consensus::member::{LeadershipTermId, MemberId, TermBase};
-use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
-use lockstep_consensus::output_agreement::OutputAt;
+use lockstep_consensus::module::action::{Action, Actions};
+use lockstep_consensus::module::consensus_module::{
+    ConsensusConfig, ConsensusModule, Recovered, Role,
+};
+use lockstep_consensus::module::event::{Event, LogHash};
+use lockstep_consensus::module::member::{LeadershipTermId, MemberId, TermBase};
+use lockstep_consensus::module::output_agreement::OutputAt;
+use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 

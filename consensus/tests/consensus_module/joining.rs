@@ -1,11 +1,11 @@
 //! Joining a leader, truncation, acknowledgements of a follower: W2, C3, L4.
 
 use lockstep_archive::ack_mark::LostAcks;
-use lockstep_consensus::action::{Action, HaltReason};
-use lockstep_consensus::consensus_module::Role;
-use lockstep_consensus::event::Event;
-use lockstep_consensus::member::TermBase;
-use lockstep_consensus::message::{JOIN_PAGE_TERMS, MemberMessage};
+use lockstep_consensus::module::action::{Action, HaltReason};
+use lockstep_consensus::module::consensus_module::Role;
+use lockstep_consensus::module::event::Event;
+use lockstep_consensus::module::member::TermBase;
+use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage};
 #[cfg(feature = "sim")]
 use lockstep_transport::marks::{self, Mark};
 

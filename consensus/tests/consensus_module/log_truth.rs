@@ -2,11 +2,11 @@
 //! and has lost (`log.md` 9.3, E3).
 
 use lockstep_archive::ack_mark::LostAcks;
-use lockstep_consensus::action::{Action, HaltReason};
-use lockstep_consensus::consensus_module::{Recovered, Role};
-use lockstep_consensus::event::{Event, LogHash};
-use lockstep_consensus::member::MemberId;
-use lockstep_consensus::message::MemberMessage;
+use lockstep_consensus::module::action::{Action, HaltReason};
+use lockstep_consensus::module::consensus_module::{Recovered, Role};
+use lockstep_consensus::module::event::{Event, LogHash};
+use lockstep_consensus::module::member::MemberId;
+use lockstep_consensus::protocol::message::MemberMessage;
 
 use crate::harness::{
     Driven, ENTRY, HEARTBEAT, heartbeat, join_reply, persisted, pre_vote, pre_vote_request,

@@ -1,8 +1,8 @@
 //! Bugs of real systems as scenarios (`rules.md`), under their numbers there.
 
-use lockstep_consensus::action::Action;
-use lockstep_consensus::consensus_module::{Oddity, Role};
-use lockstep_consensus::event::Event;
+use lockstep_consensus::module::action::Action;
+use lockstep_consensus::module::consensus_module::{Oddity, Role};
+use lockstep_consensus::module::event::Event;
 
 use crate::harness::{
     Driven, heartbeat, persist, persisted, pre_vote, pre_vote_request, recovered, send, vote,

@@ -8,7 +8,7 @@ use lockstep_client::config::ResumePoint;
 use lockstep_client::event::OfferResult;
 use lockstep_client::identity::ClientIdentity;
 use lockstep_client::session::SessionState;
-use lockstep_consensus::config::ClusterConfig;
+use lockstep_consensus::settings::config::ClusterConfig;
 use lockstep_consensus::sim::scenario::boot::{SimNode, address};
 use lockstep_consensus::sim::scenario::{Client, Pace, Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;

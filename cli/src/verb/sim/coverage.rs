@@ -3,7 +3,7 @@
 use core::fmt;
 
 use lockstep_consensus::sim::tank::TankReport;
-use lockstep_consensus::sim::tank_coverage::{Coverage, CoverageItem};
+use lockstep_consensus::sim::tank::coverage::{Coverage, CoverageItem};
 
 /// From so many seeds on every mark must be reached, asked for or not.
 pub const SEEDS_FOR_ALL: u64 = 3_000;

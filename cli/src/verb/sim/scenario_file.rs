@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use lockstep_consensus::config::ResponsesMode;
+use lockstep_consensus::settings::config::ResponsesMode;
 use lockstep_consensus::sim::tank::{Decision, FaultClass, Load, TankSetup, Target};
 use lockstep_consensus::sim::{PlantedFault, Rule};
 use lockstep_transport::sim::LinkProfile;

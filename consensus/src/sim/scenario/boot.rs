@@ -10,10 +10,10 @@ use lockstep_transport::sim::{SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, Nanos};
 use lockstep_transport::trace::Tracer;
 
-use crate::agent::cluster_node::ClusterNode;
-use crate::agent::start::{StartError, StartParts, start};
-use crate::config::{ClusterConfig, MemberEndpoints, NodeConfig};
-use crate::counters::Counters;
+use crate::node::cluster_node::ClusterNode;
+use crate::node::counters::Counters;
+use crate::node::start::{StartError, StartParts, start};
+use crate::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 
 /// A node of the simulation.
 pub type SimNode<S> = ClusterNode<SimDisk, SimPort, S>;

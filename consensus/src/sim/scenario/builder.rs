@@ -7,7 +7,7 @@ use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use super::SimCluster;
 use super::boot::{endpoints, three_members};
-use crate::config::{ClusterConfig, NodeConfig, ResponsesMode, SyncMode};
+use crate::settings::config::{ClusterConfig, NodeConfig, ResponsesMode, SyncMode};
 
 /// How fast hosts are: what others cause a node costs its clients time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

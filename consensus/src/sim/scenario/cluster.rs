@@ -13,8 +13,8 @@ use super::host::Host;
 use super::members::Members;
 use super::story::Story;
 use super::watch::{Life, Watch, stored};
-use crate::agent::start::StartError;
-use crate::config::{NodeConfig, SyncMode};
+use crate::node::start::StartError;
+use crate::settings::config::{NodeConfig, SyncMode};
 use crate::sim::service_time;
 
 /// The cluster of a scenario.

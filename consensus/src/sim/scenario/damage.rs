@@ -7,9 +7,9 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
 use super::{Members, SimCluster};
-use crate::agent::start::StartError;
+use crate::node::start::StartError;
 use crate::sim::stored_log::StoredLog;
-use crate::sim::tank_atlas::LogRange;
+use crate::sim::tank::atlas::LogRange;
 
 /// Where the record of a slot lies in it: its header is before.
 const RECORD_OFFSET: usize = 20;

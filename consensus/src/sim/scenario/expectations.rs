@@ -4,8 +4,8 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::position::Position;
 
 use super::{Members, SimCluster};
-use crate::agent::fault::NodeFault;
-use crate::membership::Standing;
+use crate::module::membership::Standing;
+use crate::node::fault::NodeFault;
 use crate::notice::NodeNotice;
 
 impl<S: ClusteredService> SimCluster<S> {

@@ -7,8 +7,8 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::time::{Nanos, SECOND};
 
 use super::boot::SimNode;
-use crate::agent::closing::Closing;
-use crate::agent::fault::{NodeFault, StoreFailure};
+use crate::node::closing::Closing;
+use crate::node::fault::{NodeFault, StoreFailure};
 use crate::sim::service_time;
 
 /// What a right wall clock adds to virtual time.

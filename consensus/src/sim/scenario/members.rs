@@ -6,8 +6,8 @@ use lockstep_transport::time::{MILLISECOND, Nanos};
 use super::SimCluster;
 use super::host::TRUE_WALL_OFFSET;
 use super::watch::{Life, stored};
-use crate::agent::closing::Closing;
-use crate::agent::start::StartError;
+use crate::node::closing::Closing;
+use crate::node::start::StartError;
 
 /// A member that is told to stop has so long.
 const STOP_NS: Nanos = 50 * MILLISECOND;

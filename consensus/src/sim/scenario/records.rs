@@ -9,10 +9,10 @@ use super::SimCluster;
 use super::boot::SimNode;
 use super::host::TRUE_WALL_OFFSET;
 use super::watch::stored;
-use crate::agent::fault::NodeFault;
-use crate::counters::Counter;
-use crate::member::TermBase;
-use crate::membership::Standing;
+use crate::module::member::TermBase;
+use crate::module::membership::Standing;
+use crate::node::counters::Counter;
+use crate::node::fault::NodeFault;
 use crate::notice::{Line, NodeNotice, Place};
 use crate::sim::stored_log::StoredLog;
 

@@ -1,0 +1,155 @@
+//! Responses in the log that a majority's services did not say (`log.md` 5.8).
+//!
+//! The first of them was decided; all later ones of its leadership term follow it. A function
+//! of the log: a member that executes the log again comes to the same regions, so nothing of
+//! them is stored.
+
+use lockstep_transport::position::Position;
+
+use crate::module::member::LeadershipTermId;
+
+/// Regions that are remembered: each has cost the cluster a leader. A member that met more
+/// stops.
+pub const REGIONS_MAX: usize = 256;
+
+/// One leader's void Responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Region {
+    from: Position,
+    /// Where the next leadership term begins; unknown while it has not been applied.
+    until: Option<Position>,
+    term: LeadershipTermId,
+    /// The entry that the first Response answered, and the majority's hash there.
+    cause: Position,
+    hash: u64,
+}
+
+/// All void regions, oldest first.
+#[derive(Clone, Debug)]
+pub struct VoidResponses {
+    regions: Vec<Region>,
+    #[cfg(feature = "sim")]
+    takes_all: bool,
+}
+
+impl Default for VoidResponses {
+    fn default() -> Self {
+        Self {
+            regions: Vec::with_capacity(REGIONS_MAX),
+            #[cfg(feature = "sim")]
+            takes_all: false,
+        }
+    }
+}
+
+impl VoidResponses {
+    /// Breaks `log.md` 5.8 on purpose: a planted fault that the simulator must find. Whatever the
+    /// log says is delivered.
+    #[cfg(feature = "sim")]
+    pub const fn take_all(&mut self) {
+        self.takes_all = true;
+    }
+
+    /// Whether a Response is delivered although this member's service did not say it.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn takes_all(&self) -> bool {
+        self.takes_all
+    }
+
+    /// The Response at `from`, of `term`, answers `cause` otherwise than the majority, whose
+    /// output there has this hash. Returns false when there is no room to remember it.
+    #[must_use]
+    pub fn begin(
+        &mut self,
+        from: Position,
+        term: LeadershipTermId,
+        cause: Position,
+        hash: u64,
+    ) -> bool {
+        if self.regions.len() == REGIONS_MAX {
+            return false;
+        }
+        self.regions.push(Region {
+            from,
+            until: None,
+            term,
+            cause,
+            hash,
+        });
+        true
+    }
+
+    /// Becomes equal to `other`, in the memory it has.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.regions.clear();
+        self.regions.extend_from_slice(&other.regions);
+    }
+
+    /// A leadership term begins with the entry at `position`.
+    pub fn on_new_term(&mut self, position: Position) {
+        if let Some(region) = self.regions.last_mut()
+            && region.until.is_none()
+        {
+            region.until = Some(position);
+        }
+    }
+
+    /// Whether Responses of `term`, which is being applied, are void.
+    #[must_use]
+    pub fn is_open(&self, term: LeadershipTermId) -> bool {
+        self.regions
+            .last()
+            .is_some_and(|region| region.until.is_none() && region.term == term)
+    }
+
+    /// Whether the Response at `position`, which is applied, is void.
+    #[must_use]
+    pub fn contains(&self, position: Position) -> bool {
+        let after = self.regions.partition_point(|r| r.from <= position);
+        let region = after.checked_sub(1).map(|index| self.regions[index]);
+        region.is_some_and(|region| region.until.is_none_or(|until| position < until))
+    }
+
+    /// The majority's hash at `cause`, if the first void Response of a region answered it.
+    #[must_use]
+    pub fn hash_at(&self, cause: Position) -> Option<u64> {
+        let region = self.regions.iter().find(|region| region.cause == cause)?;
+        Some(region.hash)
+    }
+
+    /// Regions so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.regions.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_lasts_to_the_end_of_its_term() {
+        let mut void = VoidResponses::default();
+        assert!(void.begin(640, 2, 320, 7));
+        assert!(void.is_open(2) && !void.is_open(3));
+        assert!(void.contains(640) && void.contains(6400) && !void.contains(608));
+        void.on_new_term(960);
+        assert!(!void.is_open(2));
+        assert!(void.contains(928) && !void.contains(960));
+        void.on_new_term(1280);
+        assert!(!void.contains(960));
+        assert_eq!((void.hash_at(320), void.hash_at(352)), (Some(7), None));
+    }
+
+    #[test]
+    fn no_more_regions_are_begun_than_are_remembered() {
+        let mut void = VoidResponses::default();
+        for index in 0..REGIONS_MAX as Position {
+            assert!(void.begin(index * 64 + 32, index, index * 64, 0));
+            void.on_new_term(index * 64 + 64);
+        }
+        assert!(!void.begin(1 << 30, 999, 0, 0));
+    }
+}

@@ -1,0 +1,374 @@
+//! Bodies of the log entries that the consensus module itself writes: what follows the 48-byte
+//! entry header in NewLeadershipTerm, SessionOpen, SessionClose and SessionAck entries.
+//!
+//! All integers little endian. Decoders check lengths and refuse what they do not know: a
+//! committed entry that does not decode is a fault of this node, never skipped.
+
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use lockstep_client::protocol::EventCode;
+use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
+use lockstep_transport::log_buffer::HEADER_LENGTH;
+use lockstep_transport::time::Nanos;
+
+use crate::module::formation::FormationRecord;
+use crate::module::member::{LeadershipTermId, MEMBERS_MAX, MemberId};
+use crate::settings::cluster_limits::ClusterLimits;
+use crate::settings::config::LOG_MTU_MIN;
+
+/// Version of [`NewLeadershipTerm`]'s body.
+const TERM_ENTRY_VERSION: u16 = 2;
+
+/// First entry of a term. Fits one frame of the smallest log mtu.
+///
+/// | offset | size | field |
+/// |---|---|---|
+/// | 0 | 2 | version, 2 |
+/// | 2 | 1 | member that leads it |
+/// | 3 | 1 | members of the formation record |
+/// | 4 | 4 | zeros |
+/// | 8 | 8 | leadership term |
+/// | 16 | 16 | random id of the term |
+/// | 32 | 16 | cluster uuid |
+/// | 48 | 8 | draw number |
+/// | 56 | 56 | cluster-wide limits, see [`ClusterLimits`] |
+/// | 112 | 7 × 16 | directory id of each member, zero beyond the last |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewLeadershipTerm {
+    /// The term that begins.
+    pub term: LeadershipTermId,
+    /// Its leader.
+    pub leader: MemberId,
+    /// Random, drawn when the entry was appended: two terms of one number are told apart by it.
+    pub id: u128,
+    /// How the cluster was formed.
+    pub formation: FormationRecord,
+    /// What the meaning of the log depends on.
+    pub limits: ClusterLimits,
+}
+
+impl NewLeadershipTerm {
+    /// Bytes of the body.
+    pub const LENGTH: usize = DIRECTORIES_OFFSET + MEMBERS_MAX * 16;
+
+    /// Encodes the body.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        bytes[0..2].copy_from_slice(&TERM_ENTRY_VERSION.to_le_bytes());
+        bytes[2] = self.leader;
+        bytes[3] = self.formation.members;
+        bytes[8..16].copy_from_slice(&self.term.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.id.to_le_bytes());
+        bytes[32..48].copy_from_slice(&self.formation.cluster.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.formation.draw.to_le_bytes());
+        bytes[LIMITS_OFFSET..DIRECTORIES_OFFSET].copy_from_slice(&self.limits.encode());
+        let places = bytes[DIRECTORIES_OFFSET..].chunks_exact_mut(16);
+        for (place, directory) in places.zip(self.formation.directories) {
+            place.copy_from_slice(&directory.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Decodes the body; `None` for another version, or bytes no leader writes.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; Self::LENGTH] = bytes.try_into().ok()?;
+        let mut directories = [0; MEMBERS_MAX];
+        for (index, directory) in directories.iter_mut().enumerate() {
+            *directory = u128_at(bytes, DIRECTORIES_OFFSET + index * 16)?;
+        }
+        let entry = Self {
+            term: i64_at(bytes, 8)?,
+            leader: bytes[2],
+            id: u128_at(bytes, 16)?,
+            formation: FormationRecord {
+                cluster: u128_at(bytes, 32)?,
+                draw: i64_at(bytes, 48)?.cast_unsigned(),
+                members: bytes[3],
+                directories,
+            },
+            limits: ClusterLimits::decode(bytes[LIMITS_OFFSET..].first_chunk()?)?,
+        };
+        let members = usize::from(entry.formation.members);
+        let is_plain = usize::from(entry.leader) < MEMBERS_MAX
+            && directories
+                .get(members..)
+                .is_some_and(|unused| unused.iter().all(|directory| *directory == 0));
+        (is_plain && entry.term > 0 && entry.encode() == *bytes).then_some(entry)
+    }
+}
+
+const LIMITS_OFFSET: usize = 56;
+const DIRECTORIES_OFFSET: usize = LIMITS_OFFSET + ClusterLimits::LENGTH;
+
+// Recovery and the walk over the log look for the entry in one frame.
+const _: () = assert!(
+    HEADER_LENGTH + ENTRY_HEADER_LENGTH + NewLeadershipTerm::LENGTH <= LOG_MTU_MIN,
+    "the first entry of a term fits one frame"
+);
+
+/// A session opens, or another process or address continues one. The session id is assigned
+/// when the entry is applied (S5).
+///
+/// | offset | size | field |
+/// |---|---|---|
+/// | 0 | 8 | nonce |
+/// | 8 | 8 | session timeout, ns |
+/// | 16 | 16 | response address, IPv6 or IPv4-mapped |
+/// | 32 | 2 | response port |
+/// | 34 | 1 | session kind: 1 = Lockstep |
+/// | 35 | 1 | zero |
+/// | 36 | 4 | response stream id |
+/// | 40 | 8 | hash of the principal |
+/// | 48 | 8 | connect epoch |
+/// | 56 | 8 | incarnation of the client's process |
+/// | 64 | 8 | session to continue, -1 to open one |
+/// | 72 | 8 | position of the last response that the process has |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionOpen {
+    /// Chosen by the client; finds the session again on a repeated connect, and is its secret.
+    pub nonce: u64,
+    /// Silence after which the session is closed.
+    pub timeout_ns: Nanos,
+    /// Where responses go.
+    pub response_address: SocketAddr,
+    /// On which stream.
+    pub response_stream_id: i32,
+    /// Hash of who opened it; a nonce counts only together with its principal.
+    pub principal_hash: u64,
+    /// The connect epoch asked for; granted to one incarnation, and only above those before it.
+    pub connect_epoch: i64,
+    /// The process that asks.
+    pub incarnation: u64,
+    /// The session to continue, or -1: one that is gone is not opened again.
+    pub resume_session: i64,
+    /// Position of the last response that the process has: what a process that takes the session
+    /// over lacks is delivered to it, whatever the one before acknowledged.
+    pub last_received: i64,
+}
+
+/// The only session kind so far; Aeron clients will be 2.
+const KIND_LOCKSTEP: u8 = 1;
+
+impl SessionOpen {
+    /// Bytes of the body.
+    pub const LENGTH: usize = 80;
+
+    /// Encodes the body.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        bytes[0..8].copy_from_slice(&self.nonce.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.timeout_ns.to_le_bytes());
+        let address = match self.response_address.ip() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        bytes[16..32].copy_from_slice(&address.octets());
+        bytes[32..34].copy_from_slice(&self.response_address.port().to_le_bytes());
+        bytes[34] = KIND_LOCKSTEP;
+        bytes[36..40].copy_from_slice(&self.response_stream_id.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.principal_hash.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.connect_epoch.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.incarnation.to_le_bytes());
+        bytes[64..72].copy_from_slice(&self.resume_session.to_le_bytes());
+        bytes[72..80].copy_from_slice(&self.last_received.to_le_bytes());
+        bytes
+    }
+
+    /// Decodes the body.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != Self::LENGTH || bytes[34] != KIND_LOCKSTEP {
+            return None;
+        }
+        let octets: [u8; 16] = bytes[16..32].try_into().ok()?;
+        let address = Ipv6Addr::from(octets);
+        let ip = address
+            .to_ipv4_mapped()
+            .map_or(IpAddr::V6(address), IpAddr::V4);
+        let port = u16::from_le_bytes([bytes[32], bytes[33]]);
+        Some(Self {
+            nonce: i64_at(bytes, 0)? as u64,
+            timeout_ns: i64_at(bytes, 8)?,
+            response_address: SocketAddr::new(ip, port),
+            response_stream_id: i32::from_le_bytes(bytes[36..40].try_into().ok()?),
+            principal_hash: i64_at(bytes, 40)? as u64,
+            connect_epoch: i64_at(bytes, 48)?,
+            incarnation: i64_at(bytes, 56)? as u64,
+            resume_session: i64_at(bytes, 64)?,
+            last_received: i64_at(bytes, 72)?,
+        })
+    }
+}
+
+/// Why a session was closed; the body of SessionClose is this one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CloseReason {
+    /// The client asked for it.
+    ClientAction = 1,
+    /// Neither message nor keepalive within the session timeout.
+    Timeout = 2,
+    /// A request number was skipped: some of its requests are lost (S1).
+    SequenceGap = 3,
+}
+
+impl CloseReason {
+    /// The reason with this number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::ClientAction),
+            2 => Some(Self::Timeout),
+            3 => Some(Self::SequenceGap),
+            _ => None,
+        }
+    }
+
+    /// The code a client is told, and words for people.
+    #[must_use]
+    pub const fn event(self) -> (EventCode, &'static str) {
+        match self {
+            Self::ClientAction => (EventCode::Closed, "closed, as its client asked"),
+            Self::Timeout => (
+                EventCode::Expired,
+                "nothing was heard of its client within the session timeout",
+            ),
+            Self::SequenceGap => (EventCode::SequenceGap, "requests of its client are missing"),
+        }
+    }
+}
+
+/// One session's acknowledgement in a SessionAck body, which is a sequence of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionAcknowledgement {
+    /// The session.
+    pub session: i64,
+    /// Greatest response position its client has.
+    pub position: i64,
+}
+
+impl SessionAcknowledgement {
+    /// Bytes of one acknowledgement.
+    pub const LENGTH: usize = 16;
+
+    /// Encodes one acknowledgement.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        bytes[0..8].copy_from_slice(&self.session.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.position.to_le_bytes());
+        bytes
+    }
+
+    /// Decodes a whole body, or `None` when its length is not a multiple.
+    pub fn decode_all(body: &[u8]) -> Option<impl Iterator<Item = Self> + '_> {
+        if !body.len().is_multiple_of(Self::LENGTH) {
+            return None;
+        }
+        Some(body.chunks_exact(Self::LENGTH).map(|bytes| Self {
+            session: i64_at(bytes, 0).unwrap_or_default(),
+            position: i64_at(bytes, 8).unwrap_or_default(),
+        }))
+    }
+}
+
+fn u128_at(bytes: &[u8], offset: usize) -> Option<u128> {
+    Some(u128::from_le_bytes(
+        bytes.get(offset..offset + 16)?.try_into().ok()?,
+    ))
+}
+
+fn i64_at(bytes: &[u8], offset: usize) -> Option<i64> {
+    Some(i64::from_le_bytes(
+        bytes.get(offset..offset + 8)?.try_into().ok()?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::config::ClusterConfig;
+
+    fn term_entry() -> NewLeadershipTerm {
+        let mut directories = [0; MEMBERS_MAX];
+        directories[..3].copy_from_slice(&[1 << 100, 2 << 100, 3 << 100]);
+        NewLeadershipTerm {
+            term: 9,
+            leader: 2,
+            id: u128::MAX - 7,
+            formation: FormationRecord {
+                cluster: 5 << 90,
+                draw: u64::MAX,
+                members: 3,
+                directories,
+            },
+            limits: ClusterLimits::of(&ClusterConfig::default()),
+        }
+    }
+
+    #[test]
+    fn the_first_entry_of_a_term_survives_encoding_and_every_byte_counts() {
+        let term = term_entry();
+        let bytes = term.encode();
+        assert_eq!(NewLeadershipTerm::decode(&bytes), Some(term));
+        assert_eq!(NewLeadershipTerm::decode(&bytes[..bytes.len() - 1]), None);
+        for index in 0..bytes.len() {
+            let mut other = bytes;
+            other[index] ^= 1;
+            assert_ne!(
+                NewLeadershipTerm::decode(&other),
+                Some(term),
+                "byte {index}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_term_entry_of_another_version_or_with_strange_members_is_refused() {
+        let bytes = term_entry().encode();
+        for (index, value) in [(0, 1), (2, 7), (3, 8), (3, 2), (4, 1), (15, 0x80)] {
+            let mut other = bytes;
+            other[index] = value;
+            assert_eq!(
+                NewLeadershipTerm::decode(&other),
+                None,
+                "byte {index} = {value}"
+            );
+        }
+        let mut nothing = bytes;
+        nothing[8] = 0;
+        assert_eq!(NewLeadershipTerm::decode(&nothing), None, "term 0");
+    }
+
+    #[test]
+    fn bodies_survive_encoding_and_refuse_other_lengths() {
+        for address in ["127.0.0.1:9", "[::1]:65535"] {
+            let open = SessionOpen {
+                nonce: 7,
+                timeout_ns: 10,
+                response_address: address.parse().unwrap(),
+                response_stream_id: 102,
+                principal_hash: 3,
+                connect_epoch: 4,
+                incarnation: 5,
+                resume_session: -1,
+                last_received: 6,
+            };
+            assert_eq!(SessionOpen::decode(&open.encode()), Some(open));
+        }
+        assert_eq!(SessionOpen::decode(&[0; SessionOpen::LENGTH]), None);
+        let ack = SessionAcknowledgement {
+            session: 4,
+            position: 64,
+        };
+        let body = [ack.encode(), ack.encode()].concat();
+        assert_eq!(
+            SessionAcknowledgement::decode_all(&body).unwrap().count(),
+            2
+        );
+        assert!(SessionAcknowledgement::decode_all(&body[..31]).is_none());
+    }
+}

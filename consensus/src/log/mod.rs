@@ -1,0 +1,14 @@
+//! The log of one member: its store and its writer, both ends of its stream between members,
+//! and the entries in it.
+
+pub mod chain_query;
+pub mod chain_rewind;
+pub mod entry_assembler;
+pub mod entry_body;
+pub mod follower_log;
+pub mod log_clock;
+pub mod log_store;
+pub mod log_walk;
+pub mod log_writer;
+pub mod logged_limits;
+pub mod replication;

@@ -1,0 +1,70 @@
+//! What the tables and queues of a node hold, against what they may (`docs/simulator.md`).
+//! Compiled with the feature `sim` only: the simulator's oracles ask, no node does.
+
+use lockstep_archive::disk::Disk;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::outbox::EFFECT_CHARGE_MIN;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::fill::Fill;
+
+use crate::apply::void_responses::REGIONS_MAX;
+use crate::module::leadership_term::TERMS_MAX;
+use crate::node::cluster_node::ClusterNode;
+use crate::node::leadership::CONNECTS_MAX;
+
+impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
+    /// Everything in this node that has a bound and is not a piece of memory of fixed length.
+    #[must_use]
+    pub fn fills(&self) -> [Fill; 18] {
+        let parts = &self.parts;
+        let (sessions, sessions_max) = parts.applier.sessions().fill();
+        let leading = &parts.leadership;
+        let (images, strangers, awaited) = parts.images.fills();
+        let (channels, answers, events) = parts.channels.fills();
+        let (rows, closed) = parts.response_egress.fills();
+        let outbox = parts.applier.container().outbox();
+        let effects_max = outbox.limits().held_max() / EFFECT_CHARGE_MIN;
+        let store = &parts.store;
+        let beyond = |limit: i64, end: i64| (end - limit).max(0) as usize;
+        [
+            Fill::of("sessions", sessions, sessions_max),
+            Fill::of(
+                "sessions of the leader",
+                leading.sessions.count(),
+                sessions_max,
+            ),
+            Fill::of(
+                "connects under way",
+                leading.connects_waiting(),
+                CONNECTS_MAX,
+            ),
+            images,
+            strangers,
+            awaited,
+            channels,
+            answers,
+            events,
+            rows,
+            closed,
+            Fill::of(
+                "bytes of the outbox",
+                outbox.bytes(),
+                outbox.limits().held_max(),
+            ),
+            Fill::of("effects in the outbox", outbox.len(), effects_max),
+            Fill::of("causes of effects", parts.applier.causes(), effects_max),
+            Fill::of(
+                "void regions",
+                parts.applier.void_responses().count(),
+                REGIONS_MAX,
+            ),
+            Fill::of("leadership terms", parts.module.terms().len(), TERMS_MAX),
+            parts.notices.fill(),
+            Fill::of(
+                "log above its limit",
+                beyond(store.append_limit(), store.append()),
+                0,
+            ),
+        ]
+    }
+}

@@ -1,0 +1,94 @@
+//! Why a node stops: each fault is final for this process, named, and says what to do.
+
+use lockstep_archive::disk::DiskError;
+use lockstep_service::container::ServiceFault;
+use lockstep_transport::position::Position;
+
+use crate::module::action::HaltReason;
+
+/// Why what a node has stored can no longer be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFailure {
+    /// An operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A frame of the own log does not read back as it was written.
+    #[error("{file} is damaged at position {position} of the log")]
+    Rotten {
+        /// The segment.
+        file: String,
+        /// Where in the log.
+        position: Position,
+    },
+}
+
+/// A fault that a node must not outlive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NodeFault {
+    /// The consensus module ordered it.
+    #[error(transparent)]
+    Halted(#[from] HaltReason),
+    /// A write, a sync or what belongs to them failed: what the disk holds can no longer be
+    /// trusted by this process.
+    #[error(
+        "{error}: what the disk holds is not known any more; check the device and its file \
+         system, then start this member again: it re-reads its disk and repairs from its peers"
+    )]
+    Storage {
+        /// Which operation on which file, and the operating system's words.
+        error: DiskError,
+    },
+    /// Its own log has rotted where it has to be read again, to be cut where the leader's parts
+    /// from it.
+    #[error(
+        "{file} is damaged at position {position} of the log, below where it must be cut: look \
+         after the disk and start this member again, it repairs its log from its peers; keep the \
+         directory as it is"
+    )]
+    RottenLog {
+        /// The segment.
+        file: String,
+        /// Where in the log.
+        position: Position,
+    },
+    /// The service panicked, or its output differs from what the log holds.
+    #[error(transparent)]
+    Service(#[from] ServiceFault),
+    /// A committed entry does not decode.
+    #[error(
+        "the committed entry at {position} does not decode: \
+         all members must run the same version of lockstep"
+    )]
+    MalformedEntry {
+        /// Where.
+        position: Position,
+    },
+    /// More leaders diverged than are remembered.
+    #[error(
+        "the Response at {position} would be that of one more leader whose service diverged than \
+         is remembered: the service is not deterministic, run one that is"
+    )]
+    TooManyVoidResponses {
+        /// Where.
+        position: Position,
+    },
+    /// Committed bytes cannot be read back.
+    #[error(
+        "the log at {position} cannot be read back from disk: \
+         look after the disk and start this member again, it repairs its log from its peers; \
+         keep the directory as it is"
+    )]
+    DamagedLog {
+        /// Where.
+        position: Position,
+    },
+}
+
+impl From<StoreFailure> for NodeFault {
+    fn from(failure: StoreFailure) -> Self {
+        match failure {
+            StoreFailure::Disk(error) => Self::Storage { error },
+            StoreFailure::Rotten { file, position } => Self::RottenLog { file, position },
+        }
+    }
+}

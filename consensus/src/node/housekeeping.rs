@@ -1,0 +1,262 @@
+//! What a node does ten times a second: session timeouts, acknowledgement entries, progress
+//! messages, counters that tools ask for.
+
+use lockstep_archive::disk::Disk;
+use lockstep_client::protocol::Progress;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::log_entry::EntryKind;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::notices::Detail;
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+
+use crate::log::entry_body::{CloseReason, SessionAcknowledgement};
+use crate::module::consensus_module::Role;
+use crate::node::cluster_node::ClusterNode;
+use crate::node::counters::Counter;
+use crate::node::leadership::blank_header;
+use crate::notice::NodeNotice;
+
+/// Acknowledgements in one SessionAck entry: one frame at the smallest log MTU in use.
+const ACKS_PER_ENTRY: usize = 64;
+
+/// Log time that is further than this from the own clock is told: clocks that are kept in step
+/// are apart by milliseconds.
+const CLOCK_OFFSET_TOLD_NS: i64 = SECOND;
+
+/// SessionAck entries in one call: a thousand sessions are served in a second at most, and no
+/// cycle is long.
+const ACK_ENTRIES_PER_CALL: usize = 16;
+
+/// Sessions looked at in one call for each duty; the others have their turn in the next.
+const SESSIONS_PER_CALL: usize = 256;
+
+/// Interval of SessionAck entries: acknowledgements usually ride on requests.
+const ACK_INTERVAL_NS: Nanos = SECOND;
+
+impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
+    /// The slow duties; called at the housekeeping interval.
+    pub(super) fn slow_tick_work(&mut self, now: Nanos) {
+        if self.parts.leadership.is_open() {
+            self.close_silent_sessions(now);
+            self.tell_progress(now);
+            if now >= self.next_acknowledgement {
+                self.next_acknowledgement = now + ACK_INTERVAL_NS;
+                let duties = self.parts.leadership.sessions.duties();
+                self.acknowledgements_due = duties.acknowledgements();
+            }
+            self.append_acknowledgements(now);
+        }
+        self.watch(now);
+        self.publish_hashes();
+        self.publish_counters();
+        self.watch_clock(now);
+        self.publish_notice_counts();
+    }
+
+    /// Writes the counts of all notices, where there are new ones.
+    fn publish_notice_counts(&mut self) {
+        let parts = &mut self.parts;
+        if parts.notices.total() > self.published_notices {
+            self.published_notices = parts.notices.total();
+            parts.counters.set_notices(parts.notices.counts());
+        }
+    }
+
+    fn close_silent_sessions(&mut self, now: Nanos) {
+        for _ in 0..SESSIONS_PER_CALL {
+            let sessions = &mut self.parts.leadership.sessions;
+            let Some(id) = sessions.duties_mut().pop_silent(now) else {
+                return;
+            };
+            let logged = self.parts.applier.sessions().get(id);
+            let known = sessions.get_mut(id).copied();
+            let Some((session, logged)) = known.zip(logged) else {
+                continue;
+            };
+            let silent_at = session.activity.saturating_add(logged.timeout_ns);
+            let next = if now <= silent_at {
+                silent_at + 1
+            } else if self.ingress(now).append_close(id, CloseReason::Timeout) {
+                sometimes(Mark::SilentSessionClosed);
+                continue;
+            } else {
+                // Without room for the entry the next call tries again.
+                sometimes(Mark::SilentSessionAwaitsRoom);
+                now + 1
+            };
+            let duties = self.parts.leadership.sessions.duties_mut();
+            duties.await_silence(session.duty, next);
+        }
+        self.next_housekeeping = now;
+    }
+
+    /// Tells clients whose requests made no response how far they are applied.
+    fn tell_progress(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        let term = parts.leadership.term();
+        let sessions = &mut parts.leadership.sessions;
+        for _ in 0..sessions.duties().progress().min(SESSIONS_PER_CALL) {
+            let Some(id) = sessions.duties_mut().pop_progress() else {
+                break;
+            };
+            let state = parts.applier.sessions().get(id);
+            let slot = parts.response_egress.channel(id);
+            let Some((session, (state, slot))) = sessions.get_mut(id).zip(state.zip(slot)) else {
+                // Whoever is gone is told when it comes back.
+                continue;
+            };
+            let progress = Progress {
+                session_id: id,
+                applied_number: state.applied_number,
+                acknowledged: state.acknowledged,
+                leadership_term_id: term,
+            };
+            if state.applied_number > session.told_number
+                && parts.response_egress.is_up_to_date(id)
+                && parts.channels.offer(slot, now, &[&progress.encode()])
+            {
+                sometimes(Mark::ProgressTold);
+                session.told_number = state.applied_number;
+            }
+            if session.appended_number > session.told_number {
+                let duty = session.duty;
+                sessions.duties_mut().note_request(duty);
+            }
+        }
+    }
+
+    /// Logs what clients acknowledged in keepalives, for all that have news in turn.
+    fn append_acknowledgements(&mut self, now: Nanos) {
+        for _ in 0..ACK_ENTRIES_PER_CALL {
+            let due = self.acknowledgements_due.min(ACKS_PER_ENTRY);
+            if due == 0 || !self.append_acknowledgement_entry(now, due) {
+                return;
+            }
+            self.acknowledgements_due -= due;
+        }
+    }
+
+    /// One entry with the news of the next `due` sessions. Returns false when there is no room
+    /// for it.
+    fn append_acknowledgement_entry(&mut self, now: Nanos, due: usize) -> bool {
+        let context = self.append_context(now);
+        let parts = &mut self.parts;
+        if parts.store.is_full() {
+            return false;
+        }
+        let sessions = &mut parts.leadership.sessions;
+        let mut body = [0; ACKS_PER_ENTRY * SessionAcknowledgement::LENGTH];
+        let mut length = 0;
+        let mut named = [0; ACKS_PER_ENTRY];
+        let mut count = 0;
+        for _ in 0..due {
+            let Some(id) = sessions.duties_mut().pop_acknowledgement() else {
+                break;
+            };
+            let logged = parts.applier.sessions().get(id);
+            let Some((session, logged)) = sessions.get_mut(id).zip(logged) else {
+                continue;
+            };
+            if session.acknowledged <= logged.acknowledged {
+                continue;
+            }
+            if session.is_undecided() {
+                // Whose it is comes first.
+                let duty = session.duty;
+                sessions.duties_mut().note_acknowledgement(duty);
+                continue;
+            }
+            let ack = SessionAcknowledgement {
+                session: id,
+                position: session.acknowledged,
+            };
+            body[length..length + SessionAcknowledgement::LENGTH].copy_from_slice(&ack.encode());
+            length += SessionAcknowledgement::LENGTH;
+            named[count] = session.duty;
+            count += 1;
+        }
+        if count == 0 {
+            return true;
+        }
+        let header = blank_header(EntryKind::SessionAck);
+        let log = parts.store.log_mut();
+        let appended = parts
+            .leadership
+            .append(log, &context, header, &body[..length]);
+        if appended.is_none() {
+            let duties = parts.leadership.sessions.duties_mut();
+            for duty in &named[..count] {
+                duties.note_acknowledgement(*duty);
+            }
+        }
+        if appended.is_some() {
+            sometimes(Mark::AcknowledgementsLogged);
+        }
+        appended.is_some()
+    }
+
+    /// Writes the hashes of the applied state for a tool that asked.
+    fn publish_hashes(&mut self) {
+        let parts = &mut self.parts;
+        if parts.counters.get(Counter::HashRequest) == 0 {
+            return;
+        }
+        let container = parts.applier.container();
+        parts
+            .counters
+            .set(Counter::StateHash, container.state_hash() as i64);
+        parts
+            .counters
+            .set(Counter::OutputHash, container.output_hash() as i64);
+        parts
+            .counters
+            .set(Counter::HashPosition, parts.applier.position());
+        parts.counters.set(Counter::HashRequest, 0);
+    }
+
+    /// Publishes how far the log's time is from this member's clock.
+    fn watch_clock(&mut self, now: Nanos) {
+        let wall = now + self.parts.wall_offset;
+        let offset = self.log_clock.offset(now, wall).unwrap_or(0);
+        self.parts.counters.set(Counter::LogTimeOffset, offset);
+        if offset.abs() > CLOCK_OFFSET_TOLD_NS {
+            let detail = Detail::default().with_values([offset / MILLISECOND, 0, 0, 0]);
+            self.parts
+                .notices
+                .note(now, NodeNotice::LogTimeOffset, detail);
+        }
+    }
+
+    /// Writes what changes with every cycle.
+    pub(super) fn publish_counters(&mut self) {
+        let parts = &mut self.parts;
+        let role = match parts.module.role() {
+            Role::Follower => 0,
+            Role::PreCandidate => 1,
+            Role::Candidate => 2,
+            Role::Leader => 3,
+        };
+        let leader = parts.module.leader().map_or(-1, i64::from);
+        let counters = &mut parts.counters;
+        counters.set(Counter::Role, role);
+        counters.set(Counter::Term, parts.module.term());
+        counters.set(Counter::Leader, leader);
+        let elections = parts.module.elections();
+        counters.set(Counter::Elections, elections as i64);
+        counters.set(Counter::Append, parts.store.append());
+        counters.set(Counter::Durable, parts.store.durable());
+        counters.set(Counter::Commit, parts.module.commit());
+        counters.set(Counter::Applied, parts.applier.position());
+        counters.set(Counter::IngressOpen, i64::from(parts.leadership.is_open()));
+        counters.set(Counter::Cycles, self.cycles);
+        counters.set(
+            Counter::Sessions,
+            parts.applier.sessions().sessions().len() as i64,
+        );
+        counters.set(Counter::Refused, parts.notices.total() as i64);
+        let (waited, unverified) = (self.agreement.waited(), self.agreement.unverified());
+        counters.set(Counter::AnswersWaited, waited as i64);
+        counters.set(Counter::AnswersUnverified, unverified as i64);
+    }
+}

@@ -1,0 +1,139 @@
+//! Who a node is and what it has been told: values fixed at start, shared by its parts.
+
+use core::net::SocketAddr;
+use lockstep_client::cluster_id::cluster_id;
+use lockstep_transport::prng::Prng;
+use lockstep_transport::stable_hash::stable_hash;
+use lockstep_transport::stream::PublicationConfig;
+use lockstep_transport::time::Nanos;
+
+use crate::module::member::MemberId;
+use crate::settings::cluster_limits::ClusterLimits;
+use crate::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig, ResponsesMode};
+use crate::settings::lengths::Lengths;
+
+/// Largest datagram sent to clients: fits any path that carries Ethernet frames.
+const EGRESS_MTU: usize = 1408;
+
+/// A node's fixed facts.
+#[derive(Debug)]
+pub struct Identity {
+    /// This member.
+    pub member: MemberId,
+    /// Addresses of all members, by id.
+    pub members: Vec<MemberEndpoints>,
+    /// Hash of the cluster's name: in every handshake.
+    pub cluster_id: u64,
+    /// Hash of what all members must agree on.
+    pub config_digest: u64,
+    /// The limits of this node's configuration, as the log carries them.
+    pub limits: ClusterLimits,
+    /// Transport session id of the log stream, derived from the cluster's name.
+    pub log_session_id: i32,
+    /// All ingress endpoints as clients are told them: `0=host:port,1=host:port`.
+    pub ingress_endpoints: String,
+    /// What every way takes and needs.
+    pub lengths: Lengths,
+    /// Longest session timeout.
+    pub session_timeout_ns: Nanos,
+    /// Largest frame of the log.
+    pub log_mtu: usize,
+    /// Bytes that may be under way to this node's member port without overflowing its buffer.
+    pub receive_window: usize,
+    /// Whether responses leave at apply.
+    pub is_direct: bool,
+    /// Largest egress frame, at most what clients accept.
+    egress_mtu: usize,
+    seed: std::cell::Cell<u64>,
+}
+
+/// Transport session id of the log stream of a cluster of this name.
+#[must_use]
+pub fn log_session_id(name: &str) -> i32 {
+    (cluster_id(name) >> 32) as i32
+}
+
+/// Hash of everything that members must agree on: the cluster's name, how many members it has
+/// and its limits. Addresses are not identity: members may be moved one by one.
+#[must_use]
+pub fn config_digest(cluster: &ClusterConfig) -> u64 {
+    let limits = ClusterLimits::of(cluster).digest();
+    let mut bytes = cluster.name.as_bytes().to_vec();
+    bytes.push(cluster.members.len() as u8);
+    bytes.extend_from_slice(&limits.to_le_bytes());
+    stable_hash(&bytes)
+}
+
+impl Identity {
+    /// The facts of `node` in `cluster`, which must be valid. The incarnation keeps a restarted
+    /// node from using the stream ids of its former life, whose images clients may still have.
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig, node: &NodeConfig, incarnation: u64) -> Self {
+        let endpoints: Vec<String> = cluster
+            .members
+            .iter()
+            .enumerate()
+            .map(|(id, member)| format!("{id}={}", member.ingress))
+            .collect();
+        let id = cluster_id(&cluster.name);
+        let mut mixed = Prng::new(node.seed ^ u64::from(node.member) << 56 ^ incarnation << 32);
+        Self {
+            member: node.member,
+            members: cluster.members.clone(),
+            cluster_id: id,
+            config_digest: config_digest(cluster),
+            limits: ClusterLimits::of(cluster),
+            log_session_id: log_session_id(&cluster.name),
+            ingress_endpoints: endpoints.join(","),
+            lengths: Lengths::of(cluster).expect("the configuration was checked"),
+            session_timeout_ns: cluster.session_timeout_ns,
+            log_mtu: cluster.log_mtu,
+            receive_window: usize::MAX,
+            is_direct: cluster.responses == ResponsesMode::Direct,
+            egress_mtu: EGRESS_MTU,
+            seed: std::cell::Cell::new(mixed.next_u64()),
+        }
+    }
+
+    /// Which member has this member-to-member address.
+    #[must_use]
+    pub fn member_at(&self, address: SocketAddr) -> Option<MemberId> {
+        let index = self.members.iter().position(|m| m.member == address)?;
+        u8::try_from(index).ok()
+    }
+
+    /// Parameters of a new egress publication, with a fresh session id and initial term id.
+    #[must_use]
+    pub fn egress_publication(&self, destination: SocketAddr, stream_id: i32) -> PublicationConfig {
+        let mut random = Prng::new(self.seed.get());
+        let session_id = random.next_u64() as i32;
+        let initial_term_id = random.next_u64() as i32;
+        self.seed.set(random.next_u64());
+        PublicationConfig {
+            session_id,
+            stream_id,
+            initial_term_id,
+            term_length: self.lengths.egress_term_length,
+            mtu: self.egress_mtu,
+            destination,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Identity {
+    /// Member 0 of three at hosts 10.0.0.1 to 10.0.0.3, whose terms are the shortest there are.
+    pub(crate) fn of_three() -> Self {
+        let endpoints = |id: u8| MemberEndpoints {
+            member: ([10, 0, 0, 1 + id], 1).into(),
+            ingress: ([10, 0, 0, 1 + id], 2).into(),
+        };
+        let cluster = ClusterConfig {
+            members: (0..3).map(endpoints).collect(),
+            term_length: 1 << 16,
+            message_max: 4096,
+            ..ClusterConfig::default()
+        };
+        Self::new(&cluster, &NodeConfig::default(), 1)
+    }
+}

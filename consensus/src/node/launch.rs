@@ -1,0 +1,458 @@
+//! One member as a process runs it: real ports, real disk, real clock around the agent.
+//!
+//! SHELL. [`launch`] opens everything a node needs, in the order in which a mistake costs
+//! least (configuration, sockets, directory, then recovery), and returns a [`Node`] to be
+//! driven by [`lockstep_transport::agent::run`] on a thread of the caller's choice.
+
+use std::path::Path;
+
+use lockstep_archive::disk::{ColdFiles, Disk};
+use lockstep_archive::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX};
+use lockstep_archive::slow_disk::SlowDisk;
+use lockstep_archive::storage::{self, StorageError};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::agent::Agent;
+use lockstep_transport::concurrent::AtomicBuffer;
+use lockstep_transport::fault::{Direction, Faults, FaultyPort};
+use lockstep_transport::media::host::raise_open_files;
+use lockstep_transport::media::{
+    self, Backend, NetworkPort, PortError, SocketOptions, monotonic_now, realtime_now,
+};
+use lockstep_transport::notices::Notice;
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+use lockstep_transport::trace::{TRACE_HEADER_LENGTH, TRACE_RECORD_LENGTH, TraceRecord, Tracer};
+
+use crate::node::closing::Closing;
+use crate::node::cluster_node::ClusterNode;
+use crate::node::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, Counters};
+use crate::node::fault::{NodeFault, StoreFailure};
+use crate::node::notice_printer::{NoticePrinter, NoticeSink};
+use crate::node::shared_file::{SharedFile, SharedFileError};
+use crate::node::start::{StartError, StartParts, check_directory, start};
+use crate::node::start_line::{Granted, start_line};
+use crate::notice::{Line, NodeNotice, Place};
+use crate::settings::config::{ClusterConfig, ConfigError, NodeConfig};
+
+/// Name of the trace file in a node's directory.
+pub const TRACE_FILE: &str = "trace.dat";
+
+/// Trace records kept: 40 MiB, several minutes of a closed loop.
+const TRACE_RECORDS: usize = 1 << 20;
+
+/// Bytes of the trace file.
+const TRACE_LENGTH: usize = TRACE_HEADER_LENGTH + TRACE_RECORDS * TRACE_RECORD_LENGTH;
+
+/// Interval at which counters that need a look elsewhere are written.
+const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
+
+/// Notices handed to the printer per interval: a handful of causes at once is much, and each
+/// of them is said only once a minute.
+const NOTICES_PER_PUBLISH: usize = 4;
+
+/// Writes under way when a node ends are waited for so long: a disk that is merely slow ends them.
+const CLOSE_PATIENCE_NS: Nanos = 10 * SECOND;
+
+/// Open files of a node besides its segments, with room to spare.
+const OTHER_FILES: u64 = 128;
+
+/// Segments a node cannot do without: the current one and the next.
+const SEGMENTS_LEAST: u64 = 2;
+
+/// Part of a socket's buffer that the log's window may fill: the kernel counts each datagram at
+/// up to twice its length, and members' messages need room beside the log.
+const WINDOW_SHARE: usize = 4;
+
+/// The disk of a real node.
+pub type NodeDisk = SlowDisk<storage::NodeDisk>;
+
+/// The sockets of a real node.
+pub type NodePort = FaultyPort<NetworkPort>;
+
+/// A service that may move to the node's thread.
+pub type NodeService = Box<dyn ClusteredService + Send>;
+
+/// Why a node could not be launched.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The directory.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A socket.
+    #[error("failed to {0}")]
+    Port(#[from] PortError),
+    /// Recovery.
+    #[error("{directory}: {source}{}", source.remedy())]
+    Start {
+        /// The node's directory.
+        directory: String,
+        /// What is wrong with it.
+        source: StartError,
+    },
+    /// The operating system has no randomness to give.
+    #[error("no randomness for the node's ids: {0}; check that getrandom(2) is permitted here")]
+    Randomness(std::io::Error),
+    /// The counters or trace file.
+    #[error(transparent)]
+    Shared(#[from] SharedFileError),
+    /// One of them cannot be mapped.
+    #[error("{file}: {source}; check the limits on this process's memory")]
+    Mapping {
+        /// Which file.
+        file: String,
+        /// The operating system's words.
+        source: std::io::Error,
+    },
+}
+
+/// Why a node could not end cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseError {
+    /// The disk.
+    #[error(
+        "the log could not be made durable at the end: {0}; check the device, and start this \
+         member again before its host goes down"
+    )]
+    Disk(#[from] StoreFailure),
+    /// A write that was under way did not end.
+    #[error(
+        "the log could not be made durable at the end: a write has not ended for {seconds} s; \
+         check the device, and start this member again before its host goes down",
+        seconds = CLOSE_PATIENCE_NS / SECOND
+    )]
+    Patience,
+}
+
+/// A launched member. Drive it with [`Agent::do_work`].
+pub struct Node {
+    agent: ClusterNode<NodeDisk, NodePort, NodeService>,
+    start_line: String,
+    role_name: String,
+    allocations: fn() -> u64,
+    next_publish: Nanos,
+    place: Place,
+    sink: Option<NoticeSink>,
+    unsaid: Option<Notice<NodeNotice>>,
+    _shared: Vec<SharedFile>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Node")
+            .field("start_line", &self.start_line)
+            .finish()
+    }
+}
+
+fn no_allocations() -> u64 {
+    0
+}
+
+/// Opens everything `node` needs and recovers its log.
+///
+/// # Errors
+/// See [`LaunchError`]; what was there before is unchanged then.
+pub fn launch(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    service: NodeService,
+) -> Result<Node, LaunchError> {
+    node.validate(cluster)?;
+    let (log_bytes, log_words) = log_room(cluster, node);
+    let node = &NodeConfig {
+        disk_budget_bytes: log_bytes,
+        ..node.clone()
+    };
+    let choice = media::probe(node.io);
+    let (member_port, ingress_port) = open_ports(cluster, node, choice.backend)?;
+    let (mut disk, disk_line) = storage::open(&node.directory, node.io)?;
+    let refused = |source| LaunchError::Start {
+        directory: node.directory.display().to_string(),
+        source,
+    };
+    check_directory(cluster, node, disk.files()).map_err(refused)?;
+    let mut disk = SlowDisk::new(disk, node.disk_delay_ns);
+    let mut shared = Vec::new();
+    let counters = counters(node, &mut shared)?;
+    let tracer = tracer(node, &mut shared)?;
+    let ports = [member_port.inner(), ingress_port.inner()];
+    let mut granted = Granted {
+        network: &choice,
+        socket_asked: node.socket_buffer_bytes,
+        socket_receive: least(ports.map(NetworkPort::receive_buffer)),
+        socket_send: least(ports.map(NetworkPort::send_buffer)),
+        disk: &format!("{disk_line}{log_words}"),
+        memory_locked: None,
+        forfeit: None,
+        has_boot_id: disk.files().boot_id().is_some(),
+    };
+    let receive_window = member_port.inner().receive_buffer() / WINDOW_SHARE;
+    let parts = StartParts {
+        disk,
+        member_port,
+        ingress_port,
+        service,
+        tracer,
+        counters,
+        wall_offset: realtime_now() - monotonic_now(),
+        receive_window,
+        randomness: media::randomness().map_err(LaunchError::Randomness)?,
+    };
+    let mut agent = start(cluster, node, parts).map_err(refused)?;
+    agent.measure_cycles_with(monotonic_now);
+    // Now that it is all there.
+    granted.memory_locked = media::lock_memory();
+    granted.forfeit = agent.parts().membership.forfeit();
+    Ok(Node {
+        agent,
+        start_line: start_line(cluster, node, &granted),
+        role_name: format!("node-{}", node.member),
+        allocations: no_allocations,
+        next_publish: 0,
+        place: Place::new(cluster, node),
+        sink: None,
+        unsaid: None,
+        _shared: shared,
+    })
+}
+
+/// How much log this process may have, in bytes: its budget, or what it can keep open of it; and
+/// the words for the latter.
+fn log_room(cluster: &ClusterConfig, node: &NodeConfig) -> (u64, String) {
+    let segment = cluster.segment_length as u64;
+    let wanted = (node.disk_budget_bytes / segment).min(SEGMENTS_MAX as u64);
+    let files = raise_open_files(wanted * SEGMENT_DESCRIPTORS + OTHER_FILES);
+    let open = files.saturating_sub(OTHER_FILES) / SEGMENT_DESCRIPTORS;
+    let segments = wanted.min(open).max(SEGMENTS_LEAST);
+    if segments == node.disk_budget_bytes / segment {
+        return (node.disk_budget_bytes, String::new());
+    }
+    let (bytes, budget) = (segments * segment, node.disk_budget_bytes);
+    let words = format!(
+        "; log at most {} MiB, not the {} MiB of disk_budget: {files} open files permit {segments} \
+         segments, raise segment_length or `ulimit -n`",
+        bytes >> 20,
+        budget >> 20
+    );
+    (bytes, words)
+}
+
+fn least(lengths: [usize; 2]) -> usize {
+    lengths[0].min(lengths[1])
+}
+
+/// Both ports of the node. A port is bound before the directory is touched, so that a mistake
+/// there changes nothing; yet where the directory is in use too, that is what was meant.
+fn open_ports(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    backend: Backend,
+) -> Result<(NodePort, NodePort), LaunchError> {
+    let own = cluster.members[usize::from(node.member)];
+    let ports = bind(own.member, backend, node, 0)
+        .and_then(|member| Ok((member, bind(own.ingress, backend, node, 1)?)));
+    ports.map_err(|error| match storage::in_use(&node.directory) {
+        Some(in_use) => LaunchError::Storage(in_use),
+        None => LaunchError::Port(error),
+    })
+}
+
+fn mapping_error(path: &Path) -> impl FnOnce(std::io::Error) -> LaunchError {
+    let file = path.display().to_string();
+    move |source| LaunchError::Mapping { file, source }
+}
+
+impl Node {
+    /// What this node runs on and what that costs, in one line for people.
+    #[must_use]
+    pub fn start_line(&self) -> &str {
+        &self.start_line
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.agent.parts().counters
+    }
+
+    /// Asks for the hashes of the applied state to be written into the counters.
+    pub fn request_hashes(&mut self) {
+        self.agent.parts_mut().counters.set(Counter::HashRequest, 1);
+    }
+
+    /// Its trace so far, oldest first.
+    #[must_use]
+    pub fn trace_records(&self) -> Vec<TraceRecord> {
+        self.agent.parts().tracer.records()
+    }
+
+    /// What the service says about its state.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        self.agent.parts().applier.container().service().describe()
+    }
+
+    /// Whether the log has no room to grow: requests wait until there is.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let parts = self.agent.parts();
+        let owed = parts.applier.container().outbox().log_bytes_owed(0);
+        !parts.store.has_room(owed)
+    }
+
+    /// Why it has stopped, if it has.
+    #[must_use]
+    pub const fn fault(&self) -> Option<&NodeFault> {
+        self.agent.fault()
+    }
+
+    /// Where to ask for the number of heap allocations of this process.
+    pub fn count_allocations_with(&mut self, allocations: fn() -> u64) {
+        self.allocations = allocations;
+    }
+
+    /// Changes the faults on this node's links to other members.
+    pub fn set_link_faults(&mut self, faults: Faults) {
+        let port = &mut self.agent.parts_mut().member_port;
+        port.set_faults(None, Direction::Send, faults);
+    }
+
+    /// Has `printer` print what this node has to say about itself, from now on.
+    pub fn print_notices(&mut self, printer: &NoticePrinter) {
+        self.sink = Some(printer.sink(self.place.clone()));
+    }
+
+    /// The next thing that this node has to say about itself, as a line; for shells that do not
+    /// have a printer.
+    pub fn take_notice(&mut self) -> Option<String> {
+        let notice = self.unsaid.take().or_else(|| self.agent.take_notice())?;
+        let place = &self.place;
+        Some(Line { notice, place }.to_string())
+    }
+
+    /// Hands the printer what it has room for; the rest stays here until the next time.
+    pub fn say_notices(&mut self) {
+        let Some(sink) = &self.sink else { return };
+        for _ in 0..NOTICES_PER_PUBLISH {
+            let notice = self.unsaid.take().or_else(|| self.agent.take_notice());
+            let Some(notice) = notice else { break };
+            if !sink.offer(notice) {
+                self.unsaid = Some(notice);
+                break;
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Nanos) {
+        self.next_publish = now + PUBLISH_INTERVAL_NS;
+        let allocations = (self.allocations)() as i64;
+        self.agent.set_wall_offset(realtime_now() - monotonic_now());
+        let parts = self.agent.parts_mut();
+        let calls = system_calls(&parts.member_port) + system_calls(&parts.ingress_port);
+        parts.counters.set(Counter::Allocations, allocations);
+        parts.counters.set(Counter::SystemCalls, calls as i64);
+        self.say_notices();
+    }
+}
+
+fn system_calls(port: &NodePort) -> u64 {
+    port.inner().counters().system_calls()
+}
+
+impl Node {
+    /// Ends the node cleanly, after its last duty cycle. A run without syncs makes durable what
+    /// it acknowledged, and says so on disk: only then may its host go down without a loss.
+    ///
+    /// # Errors
+    /// See [`CloseError`]; the node is unclean then, as after a kill.
+    pub fn close(&mut self) -> Result<(), CloseError> {
+        let until = monotonic_now() + CLOSE_PATIENCE_NS;
+        loop {
+            let now = monotonic_now();
+            if self.agent.close(now)? == Closing::Closed {
+                return Ok(());
+            }
+            if now >= until {
+                return Err(CloseError::Patience);
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Agent for Node {
+    fn role_name(&self) -> &str {
+        &self.role_name
+    }
+
+    fn do_work(&mut self, now: Nanos) -> usize {
+        let work = self.agent.do_work(now);
+        if now >= self.next_publish {
+            self.publish(now);
+        }
+        work
+    }
+
+    fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
+        self.agent.next_deadline(now)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.fault().is_some()
+    }
+}
+
+fn bind(
+    address: core::net::SocketAddr,
+    backend: Backend,
+    node: &NodeConfig,
+    salt: u64,
+) -> Result<NodePort, PortError> {
+    let options = SocketOptions {
+        receive_buffer: node.socket_buffer_bytes,
+        send_buffer: node.socket_buffer_bytes,
+    };
+    let port = NetworkPort::bind(address, options, backend)?;
+    let mut port = FaultyPort::new(port, node.seed ^ (salt << 32) ^ u64::from(node.member));
+    if salt == 0 && !node.faults.is_none() {
+        port.set_faults(None, Direction::Send, node.faults);
+    }
+    Ok(port)
+}
+
+fn counters(node: &NodeConfig, shared: &mut Vec<SharedFile>) -> Result<Counters, LaunchError> {
+    let (directory, memory) = (&node.directory, &node.shared_memory);
+    let file = SharedFile::place(directory, COUNTERS_FILE, COUNTERS_LENGTH, memory)?;
+    let counters = Counters::create(directory).map_err(mapping_error(file.path()));
+    shared.push(file);
+    counters
+}
+
+fn tracer(node: &NodeConfig, shared: &mut Vec<SharedFile>) -> Result<Tracer, LaunchError> {
+    if node.trace_every == 0 {
+        return Ok(Tracer::disabled());
+    }
+    let (directory, memory) = (&node.directory, &node.shared_memory);
+    let file = SharedFile::place(directory, TRACE_FILE, TRACE_LENGTH, memory)?;
+    let mut ring = map_trace(file.path()).map_err(mapping_error(file.path()))?;
+    shared.push(file);
+    ring.zero(0, TRACE_HEADER_LENGTH);
+    ring.pre_touch();
+    Ok(Tracer::new(
+        node.member,
+        ring,
+        monotonic_now,
+        node.trace_every,
+    ))
+}
+
+/// Maps a node's trace file, creating it as needed.
+///
+/// # Errors
+/// The operating system's.
+pub fn map_trace(path: &Path) -> std::io::Result<AtomicBuffer> {
+    AtomicBuffer::map_file(path, TRACE_LENGTH)
+}

@@ -1,0 +1,285 @@
+//! The volatile state of a leader: all of it built after an election and dropped with the
+//! leadership (C5).
+//!
+//! Nothing but the NewLeadershipTerm entry is appended before the module and the service have
+//! applied it (`log.md` 5.7); from then on the leadership is *open*.
+
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_transport::invariant;
+use lockstep_transport::log_buffer::LogBuffer;
+use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+use crate::log::entry_body::{NewLeadershipTerm, SessionOpen};
+use crate::log::log_writer::{Appended, LogWriter};
+use crate::module::member::LeadershipTermId;
+use crate::session::admission::LeaderSessions;
+use crate::session::egress_channels::Slot;
+use crate::session::session_table::SessionTable;
+
+/// Connects that may wait for their SessionOpen to be applied.
+pub const CONNECTS_MAX: usize = 64;
+
+/// A connect request whose SessionOpen is on its way through the log.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingConnect {
+    /// What will be applied.
+    pub open: SessionOpen,
+    /// Comes back in the answer.
+    pub correlation_id: i64,
+    /// Where the answer goes.
+    pub channel: Slot,
+    /// Position of the last response the client has.
+    pub last_received: Position,
+}
+
+impl PendingConnect {
+    /// Whether it waits for this very entry or a repeat of it.
+    fn is_for(&self, open: &SessionOpen) -> bool {
+        let key = |open: &SessionOpen| {
+            let whose = (open.nonce, open.principal_hash);
+            (whose, open.connect_epoch, open.incarnation)
+        };
+        key(&self.open) == key(open)
+    }
+}
+
+/// Where and when an entry would be appended now.
+#[derive(Clone, Copy, Debug)]
+pub struct AppendContext {
+    /// No entry may end above this position.
+    pub limit: Position,
+    /// The log's clock, ns.
+    pub log_time: i64,
+    /// The leader's commit position.
+    pub commit: Position,
+}
+
+/// A leader's volatile state; empty while this member does not lead.
+#[derive(Debug)]
+pub struct Leadership {
+    term: LeadershipTermId,
+    writer: Option<LogWriter>,
+    own_entry_end: Option<Position>,
+    is_open: bool,
+    unapplied_causes: u64,
+    /// The sessions as the leader knows them.
+    pub sessions: LeaderSessions,
+    connects: Vec<PendingConnect>,
+    /// Connects whose entry is applied and that wait for their answer.
+    decided: Vec<PendingConnect>,
+}
+
+impl Leadership {
+    /// Of a member that does not lead.
+    #[must_use]
+    pub fn new(sessions_max: usize) -> Self {
+        Self {
+            term: 0,
+            writer: None,
+            own_entry_end: None,
+            is_open: false,
+            unapplied_causes: 0,
+            sessions: LeaderSessions::new(sessions_max),
+            connects: Vec::with_capacity(CONNECTS_MAX),
+            decided: Vec::with_capacity(CONNECTS_MAX),
+        }
+    }
+
+    /// Leads `term` from now on, writing with `writer`.
+    pub fn begin(&mut self, term: LeadershipTermId, writer: LogWriter) {
+        self.abdicate();
+        self.term = term;
+        self.writer = Some(writer);
+    }
+
+    /// Forgets everything a leader knows.
+    pub fn abdicate(&mut self) {
+        self.term = 0;
+        self.writer = None;
+        self.own_entry_end = None;
+        self.is_open = false;
+        self.unapplied_causes = 0;
+        self.sessions.clear();
+        self.connects.clear();
+        self.decided.clear();
+    }
+
+    /// Connects whose entry, or answer, is on its way.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn connects_waiting(&self) -> usize {
+        self.connects.len() + self.decided.len()
+    }
+
+    /// The term led, 0 while not leading.
+    #[must_use]
+    pub const fn term(&self) -> LeadershipTermId {
+        self.term
+    }
+
+    /// Whether this member leads.
+    #[must_use]
+    pub const fn is_leading(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// End of the log as this leader has appended it.
+    #[must_use]
+    pub fn append_position(&self) -> Option<Position> {
+        self.writer.as_ref().map(LogWriter::position)
+    }
+
+    /// Whether clients' messages and services' effects may be appended.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Whether the leadership may open now: its own first entry is applied.
+    #[must_use]
+    pub fn may_open(&self, applied: Position) -> bool {
+        !self.is_open && self.own_entry_end.is_some_and(|end| applied >= end)
+    }
+
+    /// Opens, for its own first entry is `applied`: the replicated sessions become the leader's.
+    pub fn open(&mut self, table: &SessionTable, applied: Position, now: Nanos) {
+        invariant!(
+            OpensAfterOwnEntry,
+            self.own_entry_end.is_some_and(|end| applied >= end),
+            "S3: opened at {applied}, and the own entry ends at {:?}",
+            self.own_entry_end
+        );
+        self.open_at_once(table, now);
+    }
+
+    /// Opens whatever is applied: but for [`open`](Self::open) only a planted fault does.
+    pub(super) fn open_at_once(&mut self, table: &SessionTable, now: Nanos) {
+        self.is_open = true;
+        self.sessions.open(table, now);
+    }
+
+    /// Appends the first entry of the term, once.
+    pub fn append_own_entry(
+        &mut self,
+        log: &mut LogBuffer,
+        context: &AppendContext,
+        entry: &NewLeadershipTerm,
+    ) -> Option<Appended> {
+        if self.own_entry_end.is_some() {
+            return None;
+        }
+        let header = blank_header(EntryKind::NewLeadershipTerm);
+        let base = self.append_position();
+        let appended = self.append(log, context, header, &entry.encode())?;
+        if base != Some(appended.position) {
+            sometimes(Mark::FirstEntryPadded);
+        } else if appended.position > 0 && log.geometry().term_offset(appended.position) == 0 {
+            sometimes(Mark::FirstEntryAtTermStart);
+        }
+        self.own_entry_end = Some(appended.end);
+        Some(appended)
+    }
+
+    /// Appends an entry if there is room for it.
+    pub fn append(
+        &mut self,
+        log: &mut LogBuffer,
+        context: &AppendContext,
+        mut header: EntryHeader,
+        body: &[u8],
+    ) -> Option<Appended> {
+        invariant!(
+            NothingElseBeforeOpening,
+            self.is_open || header.kind == EntryKind::NewLeadershipTerm,
+            "S3: {:?} is appended before the leadership is open",
+            header.kind
+        );
+        header.leader_commit = context.commit;
+        let writer = self.writer.as_mut()?;
+        let appended = writer.append(log, context.limit, context.log_time, header, body)?;
+        if is_causing(header.kind) {
+            self.unapplied_causes += 1;
+        }
+        Some(appended)
+    }
+
+    /// Causing entries appended and not yet applied (`log.md` 5.6).
+    #[must_use]
+    pub const fn unapplied_causes(&self) -> u64 {
+        self.unapplied_causes
+    }
+
+    /// A causing entry was applied.
+    pub fn on_cause_applied(&mut self) {
+        self.unapplied_causes = self.unapplied_causes.saturating_sub(1);
+    }
+
+    /// Whether another connect may wait.
+    #[must_use]
+    pub fn has_room_for_connect(&self) -> bool {
+        self.connects.len() + self.decided.len() < CONNECTS_MAX
+    }
+
+    /// The connect that waits for such an entry, if any.
+    pub fn pending_connect(&mut self, open: &SessionOpen) -> Option<&mut PendingConnect> {
+        self.connects.iter_mut().find(|c| c.is_for(open))
+    }
+
+    /// Whether a connect of this client waits for its entry, or for its answer.
+    #[must_use]
+    pub fn awaits(&self, nonce: u64, principal: u64) -> bool {
+        let mut connects = self.connects.iter().chain(&self.decided);
+        connects.any(|c| c.open.nonce == nonce && c.open.principal_hash == principal)
+    }
+
+    /// Remembers a connect until its SessionOpen is applied.
+    pub fn await_open(&mut self, connect: PendingConnect) {
+        self.connects.push(connect);
+    }
+
+    /// Takes the connect that a SessionOpen answers.
+    pub fn take_connect(&mut self, open: &SessionOpen) -> Option<PendingConnect> {
+        let index = self.connects.iter().position(|c| c.is_for(open))?;
+        Some(self.connects.swap_remove(index))
+    }
+
+    /// Keeps a connect whose entry is applied until it can be answered.
+    pub fn await_answer(&mut self, connect: PendingConnect) {
+        self.decided.push(connect);
+    }
+
+    /// Takes a connect whose entry is applied.
+    pub fn take_decided(&mut self) -> Option<PendingConnect> {
+        self.decided.pop()
+    }
+}
+
+/// Whether entries of this kind make services emit effects.
+#[must_use]
+pub const fn is_causing(kind: EntryKind) -> bool {
+    matches!(
+        kind,
+        EntryKind::Request | EntryKind::SessionOpen | EntryKind::SessionClose
+    )
+}
+
+/// A header with only its kind set.
+#[must_use]
+pub const fn blank_header(kind: EntryKind) -> EntryHeader {
+    EntryHeader {
+        kind,
+        service: 0,
+        flags: 0,
+        ordinal: 0,
+        log_time: 0,
+        session: 0,
+        number: 0,
+        refers_to: 0,
+        leader_commit: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! A member as a whole: its duty cycle, how it starts and ends, and the shell around it.
+
+pub mod birth;
+#[cfg(feature = "sim")]
+pub mod bounds;
+pub mod client_duties;
+pub mod closing;
+pub mod cluster_node;
+pub mod counters;
+pub mod cycle_budget;
+pub mod fault;
+pub mod housekeeping;
+pub mod identity;
+pub mod launch;
+pub mod leadership;
+pub mod member_duties;
+pub mod membership_duties;
+pub mod notice_printer;
+pub mod output_duties;
+#[cfg(feature = "sim")]
+pub mod planting;
+pub mod shared_file;
+pub mod start;
+pub mod start_line;
+pub mod watch;

@@ -1,0 +1,58 @@
+//! Rules that a node breaks on purpose: planted faults that the simulator must find
+//! (`docs/simulator.md`). Compiled with the feature `sim` only, called by the simulator only.
+
+use lockstep_archive::disk::Disk;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::time::Nanos;
+
+use crate::node::cluster_node::ClusterNode;
+use crate::session::admission::PlantedAdmission;
+
+impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
+    /// `log.md` 5.7: a leader appends before its own first entry is applied.
+    pub fn open_leadership_early(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        if parts.leadership.is_leading() && !parts.leadership.is_open() {
+            let sessions = parts.applier.sessions();
+            parts.leadership.open_at_once(sessions, now);
+            self.serve_sessions(now);
+        }
+    }
+
+    /// `log.md` 6.6: no session is ever found to be silent.
+    pub fn overlook_silence(&mut self, now: Nanos) {
+        let duties = self.parts.leadership.sessions.duties_mut();
+        while duties.pop_silent(now).is_some() {}
+    }
+
+    /// `log.md` 6.3 and 6.4: neither the leader nor the table of sessions knows a request again.
+    pub fn apply_duplicates(&mut self) {
+        self.parts.applier.sessions_mut().apply_duplicates();
+        let repeats = true;
+        self.parts.leadership.sessions.plant(PlantedAdmission {
+            repeats,
+            ..PlantedAdmission::default()
+        });
+    }
+
+    /// A process speaks on while another one is about to take its session over.
+    pub fn never_wait_for_takeovers(&mut self) {
+        let never_waits = true;
+        self.parts.leadership.sessions.plant(PlantedAdmission {
+            never_waits,
+            ..PlantedAdmission::default()
+        });
+    }
+
+    /// `log.md` 5.8: neither are responses compared with the service's own, nor members' outputs.
+    pub fn compare_no_output(&mut self) {
+        self.parts.applier.compare_nothing();
+        self.agreement.compare_nothing();
+    }
+
+    /// `log.md` 9.1: all directories count, whatever became of them.
+    pub fn count_all_directories(&mut self) {
+        self.parts.membership.count_all();
+    }
+}

@@ -1,0 +1,155 @@
+//! What a node runs on, in one line for people: what was checked, what was granted, and what
+//! costs where the host gives less than was asked for.
+
+use lockstep_transport::media::NetworkChoice;
+
+use crate::module::membership::Forfeit;
+use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
+
+/// What the host was found to grant.
+#[derive(Clone, Debug)]
+pub struct Granted<'a> {
+    /// The network backend, and why.
+    pub network: &'a NetworkChoice,
+    /// Bytes of socket buffer asked for, each way.
+    pub socket_asked: usize,
+    /// Bytes of the smallest receive buffer granted.
+    pub socket_receive: usize,
+    /// Bytes of the smallest send buffer granted.
+    pub socket_send: usize,
+    /// The disk's sentence.
+    pub disk: &'a str,
+    /// Bytes of memory that are locked, once everything was allocated; `None`: refused.
+    pub memory_locked: Option<u64>,
+    /// Why this member's directory counts for nothing, where it gave up its voice.
+    pub forfeit: Option<Forfeit>,
+    /// Whether the host tells one of its runs from another.
+    pub has_boot_id: bool,
+}
+
+/// The line.
+#[must_use]
+pub fn start_line(cluster: &ClusterConfig, node: &NodeConfig, granted: &Granted<'_>) -> String {
+    let own = cluster.members[usize::from(node.member)];
+    format!(
+        "member {} of {} at {} (clients) and {} (members); network {}: {}; {}; {}; sync {}; \
+         responses {:?}; memory {}{}",
+        node.member,
+        cluster.members.len(),
+        own.ingress,
+        own.member,
+        granted.network.backend.name(),
+        granted.network.reason,
+        socket_words(granted),
+        granted.disk,
+        sync_words(node.sync, granted.has_boot_id),
+        cluster.responses,
+        memory_words(granted.memory_locked),
+        standing_words(granted.forfeit),
+    )
+}
+
+const fn sync_words(sync: SyncMode, has_boot_id: bool) -> &'static str {
+    match (sync, has_boot_id) {
+        (SyncMode::Data, _) => "data",
+        (SyncMode::None, true) => {
+            "none: a host crash may lose acknowledged messages, and makes this member a learner"
+        }
+        (SyncMode::None, false) => {
+            "none: a host crash may lose acknowledged messages, and makes this member a learner; \
+             as this host shows no boot id (/proc/sys/kernel/random/boot_id), so does every end \
+             of the process but by SIGTERM or SIGINT"
+        }
+    }
+}
+
+fn standing_words(forfeit: Option<Forfeit>) -> String {
+    forfeit.map_or_else(String::new, |forfeit| {
+        format!(
+            "; LEARNER, which neither votes nor counts, because {}",
+            forfeit.reason()
+        )
+    })
+}
+
+fn socket_words(granted: &Granted<'_>) -> String {
+    let asked = granted.socket_asked;
+    let lacking: Vec<String> = [
+        ("receive", granted.socket_receive, "rmem"),
+        ("send", granted.socket_send, "wmem"),
+    ]
+    .into_iter()
+    .filter(|(_, bytes, _)| *bytes < asked)
+    .map(|(way, bytes, name)| {
+        format!(
+            "only {} KiB to {way} granted (`sysctl -w net.core.{name}_max={asked}` permits more)",
+            bytes / 1024
+        )
+    })
+    .collect();
+    let words = format!("socket buffers {} KiB", asked / 1024);
+    if lacking.is_empty() {
+        return words;
+    }
+    format!(
+        "{words}: {}; costs datagrams lost in bursts",
+        lacking.join(", ")
+    )
+}
+
+fn memory_words(locked: Option<u64>) -> String {
+    match locked {
+        Some(bytes) if bytes > 0 => {
+            let mebibytes = bytes >> 20;
+            format!("locked ({mebibytes} MiB; what sessions take later is not)")
+        }
+        Some(_) => "not locked: the kernel took the call and locked nothing".to_owned(),
+        None => "not locked (RLIMIT_MEMLOCK, see `ulimit -l`): costs page faults when memory is \
+                 short"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_transport::media::Backend;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_granted_is_said_with_its_remedy_and_nothing_else_is() {
+        let network = NetworkChoice {
+            backend: Backend::Syscall,
+            reason: "as configured".to_owned(),
+        };
+        let mut granted = Granted {
+            network: &network,
+            socket_asked: 4 << 20,
+            socket_receive: 4 << 20,
+            socket_send: 4 << 20,
+            disk: "disk: writer thread",
+            memory_locked: Some(90 << 20),
+            forfeit: None,
+            has_boot_id: true,
+        };
+        let words = socket_words(&granted);
+        assert_eq!(words, "socket buffers 4096 KiB");
+        granted.socket_receive = 208 << 10;
+        let words = socket_words(&granted);
+        for part in [
+            "only 208 KiB to receive",
+            "net.core.rmem_max=4194304",
+            "costs",
+        ] {
+            assert!(words.contains(part), "\"{part}\" is missing in: {words}");
+        }
+        assert!(!words.contains("to send"), "{words}");
+        assert!(memory_words(granted.memory_locked).starts_with("locked (90 MiB"));
+        assert!(memory_words(Some(0)).starts_with("not locked"));
+        assert!(memory_words(None).contains("ulimit -l"));
+        assert!(!sync_words(SyncMode::None, true).contains("boot id"));
+        assert!(sync_words(SyncMode::None, false).contains("shows no boot id"));
+        assert_eq!(standing_words(None), "");
+        assert!(standing_words(Some(Forfeit::UnsyncedLog)).contains("ran with sync = none"));
+    }
+}

@@ -1,0 +1,353 @@
+//! What a node notices about its own condition and the other members', rather than about one
+//! datagram: called ten times a second, it says what goes on being amiss.
+//!
+//! While a condition lasts it is noted twice a second, so that it is told at once and then every
+//! minute. Nothing here decides anything.
+
+use lockstep_archive::disk::Disk;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::notices::{Detail, NoticeKind};
+use lockstep_transport::port_trouble::{PortTrouble, TroubleKind};
+use lockstep_transport::position::Position;
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+
+use crate::module::consensus_module::Oddity;
+use crate::module::member::{MEMBERS_MAX, MemberId};
+use crate::node::cluster_node::ClusterNode;
+use crate::notice::NodeNotice;
+use crate::protocol::message::MemberMessage;
+
+/// Interval at which what lasts is noted again.
+const REMINDER_NS: Nanos = SECOND / 2;
+
+/// What is amiss for so long is told: longer than any election on a healthy network.
+const PATIENCE_NS: Nanos = 2 * SECOND;
+
+/// Being without a leader for so many election timeouts is told, if that is longer.
+const ELECTION_TIMEOUTS: Nanos = 6;
+
+/// A write that has been under way for longer is told: the default `disk_stall` (`log.md` 10.2).
+const DISK_STALL_NS: Nanos = SECOND;
+
+/// Subject of a trouble with an address that is no member's.
+const NO_MEMBER: u8 = 7;
+
+/// What keeps a member from taking part in an election here, in the order of what is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Absence {
+    /// Nothing: it is heard.
+    None = 0,
+    /// It has not been heard since this node started.
+    NeverHeard = 1,
+    /// It was heard, but not for a while.
+    Silent = 2,
+    /// Its messages are refused here.
+    Refused = 3,
+    /// It is heard, but refused its vote.
+    VoteDenied = 4,
+    /// It runs on a directory that does not count, heard at the moment or not: where all have
+    /// heard that, nobody has anything to say.
+    Voiceless = 5,
+}
+
+impl Absence {
+    /// The absence with this number; none for numbers that are none's.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::NeverHeard,
+            2 => Self::Silent,
+            3 => Self::Refused,
+            4 => Self::VoteDenied,
+            5 => Self::Voiceless,
+            _ => Self::None,
+        }
+    }
+}
+
+/// What was seen of another member.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    heard: Option<Nanos>,
+    /// When a message was last refused, and why.
+    refused: Option<(Nanos, NodeNotice)>,
+    vote_denied: Option<Nanos>,
+}
+
+/// What was seen of other members and of lasting conditions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Watch {
+    started: Option<Nanos>,
+    next_reminder: Nanos,
+    members: [Seen; MEMBERS_MAX],
+    /// When a leader was last known, and since when this member leads.
+    leader_known: Nanos,
+    leading_since: Option<Nanos>,
+    responses_lost: u64,
+    is_full: bool,
+    was_damaged: bool,
+    /// End of the log, and when it last moved or had no reason to.
+    append: (Position, Nanos),
+}
+
+impl Watch {
+    /// A good message came from `member`.
+    pub fn on_message(&mut self, now: Nanos, member: MemberId, message: &MemberMessage) {
+        let seen = &mut self.members[usize::from(member)];
+        seen.heard = Some(now);
+        if let MemberMessage::PreVote { granted, .. } | MemberMessage::Vote { granted, .. } =
+            message
+        {
+            seen.vote_denied = (!granted).then_some(now);
+        }
+    }
+
+    /// A message of `member` was refused.
+    pub fn on_refused(&mut self, now: Nanos, member: MemberId, kind: NodeNotice) {
+        self.members[usize::from(member)].refused = Some((now, kind));
+    }
+
+    /// What keeps `member` away, and which kind it is refused for. `is_voiceless`: it was last
+    /// heard on a directory that does not count.
+    fn absence(&self, now: Nanos, member: usize, is_voiceless: bool) -> (Absence, u8) {
+        let seen = &self.members[member];
+        let is_recent = |at: Nanos| now - at < PATIENCE_NS;
+        let refused = seen.refused.filter(|(at, _)| is_recent(*at));
+        match (refused, seen.heard) {
+            (Some((_, kind)), _) => (Absence::Refused, kind.index() as u8),
+            _ if is_voiceless => (Absence::Voiceless, 0),
+            (None, None) => (Absence::NeverHeard, 0),
+            (None, Some(heard)) if !is_recent(heard) => (Absence::Silent, 0),
+            _ if seen.vote_denied.is_some_and(is_recent) => (Absence::VoteDenied, 0),
+            _ => (Absence::None, 0),
+        }
+    }
+}
+
+impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
+    /// Notes what has changed, and what lasts.
+    pub(super) fn watch(&mut self, now: Nanos) {
+        let started = *self.watch.started.get_or_insert(now);
+        if started == now {
+            self.watch.leader_known = now;
+            self.tell_spoiled_slots(now);
+        }
+        let is_due = now >= self.watch.next_reminder;
+        if is_due {
+            self.watch.next_reminder = now + REMINDER_NS;
+        }
+        self.watch_ports(now);
+        self.watch_room(now, is_due);
+        self.watch_responses(now);
+        self.watch_own_log(now, is_due);
+        self.watch_leader(now, is_due);
+        self.watch_answers(now, is_due);
+        self.watch_oddities(now);
+        if is_due {
+            self.watch_disk(now);
+            self.watch_followers(now, started);
+        }
+    }
+
+    fn watch_ports(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        while let Some(trouble) = parts.member_port.take_trouble() {
+            let member = trouble
+                .peer
+                .and_then(|peer| parts.identity.member_at(peer))
+                .unwrap_or(NO_MEMBER);
+            let (kind, detail) = port_notice(&trouble, NodeNotice::SendToMemberRefused);
+            let detail = Detail {
+                subject: member,
+                ..detail
+            };
+            parts.notices.note_many(now, kind, detail, trouble.count);
+        }
+        while let Some(trouble) = parts.ingress_port.take_trouble() {
+            let (kind, detail) = port_notice(&trouble, NodeNotice::SendToClientRefused);
+            parts.notices.note_many(now, kind, detail, trouble.count);
+        }
+    }
+
+    /// Notes what members said that cannot be.
+    fn watch_oddities(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        while let Some((oddity, member, count)) = parts.module.take_oddity() {
+            let kind = match oddity {
+                Oddity::SecondLeader => NodeNotice::SecondLeader,
+                Oddity::AckBeyondLog => NodeNotice::AckBeyondLog,
+            };
+            let address = parts.identity.members[usize::from(member)].member;
+            let values = [parts.module.term(), parts.store.append(), 0, 0];
+            let detail = Detail::of(member).with_source(address).with_values(values);
+            parts.notices.note_many(now, kind, detail, count);
+        }
+    }
+
+    fn watch_room(&mut self, now: Nanos, is_due: bool) {
+        // As ingress is refused: with room for what its effects may take, besides the reserve.
+        let owed = self.parts.applier.container().outbox().log_bytes_owed(0);
+        let is_full = !self.parts.store.has_room(owed);
+        let was_full = std::mem::replace(&mut self.watch.is_full, is_full);
+        let kind = if is_full {
+            NodeNotice::LogFull
+        } else {
+            NodeNotice::LogHasRoom
+        };
+        if is_full != was_full || (is_full && is_due) {
+            self.parts.notices.note(now, kind, Detail::default());
+        }
+    }
+
+    /// Once: what the start found. Subject: which file.
+    fn tell_spoiled_slots(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        let spoiled = std::mem::take(&mut parts.spoiled);
+        for (file, _) in spoiled.iter().enumerate().filter(|(_, spoiled)| **spoiled) {
+            let detail = Detail::of(file as u8);
+            parts.notices.note(now, NodeNotice::SlotSpoiled, detail);
+        }
+    }
+
+    /// Values: milliseconds, whether it is the mark's, base position of the segment if not.
+    fn watch_disk(&mut self, now: Nanos) {
+        let parts = &mut self.parts;
+        let write = parts.store.oldest_write(now);
+        if let Some(write) = write.filter(|write| write.age > DISK_STALL_NS) {
+            let (is_mark, segment) = (write.segment.is_none(), write.segment.unwrap_or(0));
+            let values = [write.age / MILLISECOND, i64::from(is_mark), segment, 0];
+            let detail = Detail::default().with_values(values);
+            parts.notices.note(now, NodeNotice::DiskStalled, detail);
+        }
+    }
+
+    fn watch_responses(&mut self, now: Nanos) {
+        let lost = self.parts.response_egress.dropped();
+        let before = std::mem::replace(&mut self.watch.responses_lost, lost);
+        if lost > before {
+            let kind = NodeNotice::DirectResponseLost;
+            let notices = &mut self.parts.notices;
+            notices.note_many(now, kind, Detail::default(), lost - before);
+        }
+    }
+
+    fn watch_own_log(&mut self, now: Nanos, is_due: bool) {
+        let is_damaged = self.parts.module.is_damaged();
+        let was_damaged = std::mem::replace(&mut self.watch.was_damaged, is_damaged);
+        let kind = if is_damaged {
+            NodeNotice::LogDamaged
+        } else {
+            NodeNotice::LogRepaired
+        };
+        if is_damaged != was_damaged || (is_damaged && is_due) {
+            let end = self.parts.store.durable();
+            let lost = self.parts.module.lost().map_or(0, |lost| lost.position);
+            let detail = Detail::default().with_values([end, lost, 0, 0]);
+            self.parts.notices.note(now, kind, detail);
+        }
+    }
+
+    /// Is there a leader, and does its log arrive?
+    fn watch_leader(&mut self, now: Nanos, is_due: bool) {
+        let parts = &mut self.parts;
+        let watch = &mut self.watch;
+        let append = parts.store.append();
+        let Some(leader) = parts.module.heard_leader(now) else {
+            watch.leading_since = None;
+            watch.append = (append, now);
+            let timeouts = ELECTION_TIMEOUTS * parts.module.election_timeout();
+            let since = now - watch.leader_known;
+            if is_due && since >= PATIENCE_NS.max(timeouts) {
+                self.note_no_leader(now, since);
+            }
+            return;
+        };
+        watch.leader_known = now;
+        if leader == parts.identity.member {
+            watch.leading_since.get_or_insert(now);
+            watch.append = (append, now);
+            return;
+        }
+        watch.leading_since = None;
+        let is_behind = parts.module.leader_commit() > append;
+        // Where this member has no room it takes nothing: that is told as its own trouble.
+        if !is_behind || watch.is_full || append != watch.append.0 {
+            watch.append = (append, now);
+        }
+        let stuck = now - watch.append.1;
+        if is_due && stuck >= PATIENCE_NS {
+            let values = [append, parts.module.leader_commit(), stuck / SECOND, 0];
+            let address = parts.identity.members[usize::from(leader)].member;
+            let detail = Detail::of(leader).with_source(address).with_values(values);
+            parts.notices.note(now, NodeNotice::LogStuck, detail);
+        }
+    }
+
+    /// Values: seconds, each member's absence and the kind it is refused for (a byte each), and
+    /// whether this member may stand.
+    fn note_no_leader(&mut self, now: Nanos, since: Nanos) {
+        let parts = &mut self.parts;
+        let voiceless = parts.membership.voiceless();
+        let (mut absences, mut kinds) = (0_u64, 0_u64);
+        for member in 0..parts.identity.members.len() {
+            if member != usize::from(parts.identity.member) {
+                let (absence, kind) = self
+                    .watch
+                    .absence(now, member, voiceless >> member & 1 == 1);
+                absences |= (absence as u64) << (8 * member);
+                kinds |= u64::from(kind) << (8 * member);
+            }
+        }
+        let is_damaged = i64::from(parts.module.is_damaged());
+        let values = [since / SECOND, absences as i64, kinds as i64, is_damaged];
+        let detail = Detail::default().with_values(values);
+        parts.notices.note(now, NodeNotice::NoLeader, detail);
+    }
+
+    /// A leader names the members that it does not hear, and those whose log differs.
+    fn watch_followers(&mut self, now: Nanos, started: Nanos) {
+        let Some(leading_since) = self.watch.leading_since else {
+            return;
+        };
+        let parts = &mut self.parts;
+        for (index, endpoints) in parts.identity.members.iter().enumerate() {
+            if index == usize::from(parts.identity.member) {
+                continue;
+            }
+            let heard = self.watch.members[index].heard;
+            let silent = now - heard.unwrap_or(started);
+            if silent.min(now - leading_since) >= PATIENCE_NS {
+                let values = [silent / SECOND, i64::from(heard.is_some()), 0, 0];
+                let detail = Detail::of(index as u8)
+                    .with_source(endpoints.member)
+                    .with_values(values);
+                parts.notices.note(now, NodeNotice::MemberSilent, detail);
+            }
+            if let Some(position) = parts.module.differs_at(index as MemberId) {
+                let detail = Detail::of(index as u8)
+                    .with_source(endpoints.member)
+                    .with_values([position, 0, 0, 0]);
+                parts.notices.note(now, NodeNotice::MemberExcluded, detail);
+            }
+        }
+    }
+}
+
+/// What tells a port's trouble; `refused` where it is a send.
+fn port_notice(trouble: &PortTrouble, refused: NodeNotice) -> (NodeNotice, Detail) {
+    let kind = match trouble.kind {
+        TroubleKind::SendRefused => refused,
+        TroubleKind::ReceiveFailed => NodeNotice::PortReceiveFailed,
+        TroubleKind::TooLong => NodeNotice::PortDatagramTooLong,
+        TroubleKind::UnknownSource => NodeNotice::PortUnknownSource,
+        TroubleKind::RingFailed => NodeNotice::PortRingFailed,
+    };
+    let detail = Detail {
+        subject: 0,
+        source: trouble.peer,
+        values: [i64::from(trouble.errno), 0, 0, 0],
+    };
+    (kind, detail)
+}

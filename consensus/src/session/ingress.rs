@@ -1,0 +1,298 @@
+//! What clients say, and what becomes of it: requests enter the log or are refused with a reason
+//! (never silently dropped); connects are in `connecting`.
+//!
+//! A message that cannot be taken *now* (log or outbox full, leadership not open yet) stays in
+//! its image; the closing receive window tells the client's publication to wait.
+
+use core::net::SocketAddr;
+
+use lockstep_archive::disk::Disk;
+use lockstep_client::protocol::{
+    ClientMessage, CloseRequest, KeepAlive, RefusalReason, Refused, RequestHeader,
+};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::notices::Detail;
+use lockstep_transport::position::Position;
+use lockstep_transport::stream::PollAction;
+use lockstep_transport::time::Nanos;
+use lockstep_transport::trace::{TracePoint, Tracer};
+
+use crate::apply::applier::Applier;
+use crate::log::entry_body::CloseReason;
+use crate::log::log_store::LogStore;
+use crate::module::member::{LeadershipTermId, MemberId};
+use crate::node::identity::Identity;
+use crate::node::leadership::{AppendContext, Leadership, blank_header};
+use crate::notice::{NodeNotice, NodeNotices};
+use crate::session::admission::Admission;
+use crate::session::egress_channels::EgressChannels;
+use crate::session::response_egress::ResponseEgress;
+
+/// One cycle's view of everything that taking a client's message may touch.
+#[derive(Debug)]
+pub struct Ingress<'a, S, D> {
+    /// The time.
+    pub now: Nanos,
+    /// Where the log stands.
+    pub append: AppendContext,
+    /// It is not known whose answers are right: nothing new is taken.
+    pub is_contested: bool,
+    /// The message was left for later before.
+    pub was_put_off: bool,
+    /// The leader of the current term, if known.
+    pub leader: Option<MemberId>,
+    /// The current term.
+    pub term: LeadershipTermId,
+    /// Who we are.
+    pub identity: &'a Identity,
+    /// The applied state.
+    pub applier: &'a Applier<S>,
+    /// The log.
+    pub store: &'a mut LogStore<D>,
+    /// The volatile state of a leader.
+    pub leadership: &'a mut Leadership,
+    /// Egress.
+    pub response_egress: &'a mut ResponseEgress,
+    /// Channels to clients.
+    pub channels: &'a mut EgressChannels,
+    /// Trace points.
+    pub tracer: &'a mut Tracer,
+    /// What is not taken.
+    pub notices: &'a mut NodeNotices,
+}
+
+impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
+    /// Takes one message that came from `source`, or leaves it for later.
+    pub fn on_message(&mut self, source: SocketAddr, bytes: &[u8]) -> PollAction {
+        let Ok(message) = ClientMessage::decode(bytes) else {
+            let detail = Detail::at(source);
+            self.notices
+                .note(self.now, NodeNotice::DamagedClientMessage, detail);
+            return PollAction::Continue;
+        };
+        if let ClientMessage::ConnectRequest(connect) = &message {
+            return self.on_connect(source, connect);
+        }
+        if !self.leadership.is_leading() {
+            return self.on_not_leader(source, &message);
+        }
+        if !self.leadership.is_open() {
+            sometimes(Mark::MessageAwaitsOpening);
+            return PollAction::Abort;
+        }
+        match message {
+            ClientMessage::Request { header, payload } => self.on_request(source, &header, payload),
+            ClientMessage::KeepAlive(keep_alive) => self.on_keep_alive(source, &keep_alive),
+            ClientMessage::CloseRequest(close) => self.on_close(source, &close),
+            ClientMessage::ConnectRequest(_) => PollAction::Continue,
+        }
+    }
+
+    fn on_not_leader(&mut self, source: SocketAddr, message: &ClientMessage<'_>) -> PollAction {
+        if let ClientMessage::Request { header, .. } = message {
+            self.refuse(source, header, RefusalReason::NotLeader, 0);
+        }
+        PollAction::Continue
+    }
+
+    fn on_request(
+        &mut self,
+        source: SocketAddr,
+        request: &RequestHeader,
+        payload: &[u8],
+    ) -> PollAction {
+        let id = request.session_id;
+        self.tracer
+            .message(TracePoint::RequestIngress, id, request.number);
+        let (epoch, number) = (request.connect_epoch, request.number);
+        let is_current = self.leadership.sessions.speaks_for(id, epoch);
+        let admission = match is_current {
+            Err(refusal) => refusal,
+            Ok(()) if !self.is_own_session(source, id) => Admission::UnknownSession,
+            Ok(()) => self.leadership.sessions.admit(id, number, self.now),
+        };
+        let (reason, expected) = match admission {
+            Admission::Wait => {
+                sometimes(Mark::RequestAwaitsTakeover);
+                return PollAction::Abort;
+            }
+            Admission::Fenced => (RefusalReason::Fenced, 0),
+            Admission::UnknownSession => (RefusalReason::UnknownSession, 0),
+            Admission::OutOfOrder { expected } => (RefusalReason::OutOfOrder, expected),
+            Admission::Append => return self.append_request(source, request, payload),
+            Admission::Duplicate => {
+                let applied = self.applier.sessions().get(id).map(|s| s.applied_number);
+                sometimes(if applied >= Some(number) {
+                    Mark::DuplicateOfApplied
+                } else {
+                    Mark::DuplicateOfUnapplied
+                });
+                self.notices.tally(NodeNotice::RequestDuplicate);
+                return PollAction::Continue;
+            }
+        };
+        self.refuse(source, request, reason, expected);
+        PollAction::Continue
+    }
+
+    fn append_request(
+        &mut self,
+        source: SocketAddr,
+        request: &RequestHeader,
+        payload: &[u8],
+    ) -> PollAction {
+        let id = request.session_id;
+        if self.is_contested {
+            self.refuse(source, request, RefusalReason::Contested, request.number);
+            return PollAction::Continue;
+        }
+        if payload.len() > self.identity.lengths.message_max {
+            self.refuse(source, request, RefusalReason::TooLong, request.number);
+            return PollAction::Continue;
+        }
+        let mut header = blank_header(EntryKind::Request);
+        header.session = id;
+        header.number = request.number;
+        header.refers_to = self.credible(request.acknowledged);
+        let Some(appended) = self.append_cause(header, payload) else {
+            return PollAction::Abort;
+        };
+        self.tracer.entry(
+            TracePoint::RequestAppend,
+            id,
+            request.number,
+            appended.position,
+        );
+        self.tracer
+            .effect(TracePoint::RequestAppend, appended.position, appended.end);
+        let sessions = &mut self.leadership.sessions;
+        sessions.on_appended(id, request.number, header.refers_to);
+        PollAction::Continue
+    }
+
+    /// What a client says it has received, but no more than was ever sent to anybody.
+    pub(super) fn credible(&self, acknowledged: Position) -> Position {
+        acknowledged.clamp(0, self.applier.position())
+    }
+
+    fn on_keep_alive(&mut self, source: SocketAddr, keep_alive: &KeepAlive) -> PollAction {
+        let acknowledged = self.credible(keep_alive.acknowledged);
+        let id = keep_alive.session_id;
+        if self.is_heard(source, id, keep_alive.connect_epoch) {
+            let sessions = &mut self.leadership.sessions;
+            sessions.on_heard(id, acknowledged, self.now);
+        }
+        PollAction::Continue
+    }
+
+    fn on_close(&mut self, source: SocketAddr, close: &CloseRequest) -> PollAction {
+        let id = close.session_id;
+        if !self.is_heard(source, id, close.connect_epoch) {
+            return PollAction::Continue;
+        }
+        if self.append_close(id, CloseReason::ClientAction) {
+            PollAction::Continue
+        } else {
+            PollAction::Abort
+        }
+    }
+
+    /// Whether the message comes from the process that has the session, not from one that was
+    /// or is being replaced: that one may neither acknowledge nor close for its successor.
+    fn is_heard(&mut self, source: SocketAddr, id: i64, connect_epoch: i64) -> bool {
+        match self.leadership.sessions.speaks_for(id, connect_epoch) {
+            Ok(()) => self.is_own_session(source, id),
+            Err(Admission::Fenced) => {
+                self.note_fenced(source, id, connect_epoch);
+                false
+            }
+            // Of a session that has just ended: its client is told so, or was.
+            Err(_) => false,
+        }
+    }
+
+    /// Somebody spoke for a session that another process has continued.
+    pub(super) fn note_fenced(&mut self, source: SocketAddr, id: i64, connect_epoch: i64) {
+        let detail = Detail::at(source).with_values([id, connect_epoch, 0, 0]);
+        self.notices
+            .note(self.now, NodeNotice::SessionFenced, detail);
+    }
+
+    /// Appends a SessionClose unless one is on its way. Returns false when there is no room.
+    pub fn append_close(&mut self, id: i64, reason: CloseReason) -> bool {
+        let Some(session) = self.leadership.sessions.get_mut(id) else {
+            return true;
+        };
+        if session.is_closing {
+            return true;
+        }
+        let mut header = blank_header(EntryKind::SessionClose);
+        header.session = id;
+        if self.append_cause(header, &[reason as u8]).is_none() {
+            return false;
+        }
+        if let Some(session) = self.leadership.sessions.get_mut(id) {
+            session.is_closing = true;
+        }
+        true
+    }
+
+    /// Appends a causing entry if the outbox can take its worst case (`log.md` 5.6).
+    pub(super) fn append_cause(
+        &mut self,
+        header: EntryHeader,
+        body: &[u8],
+    ) -> Option<crate::log::log_writer::Appended> {
+        let outbox = self.applier.container().outbox();
+        let unapplied = self.leadership.unapplied_causes();
+        if !self.store.has_room(outbox.log_bytes_owed(unapplied)) {
+            sometimes(Mark::CauseAwaitsDiskRoom);
+            return None;
+        }
+        if !outbox.admits(unapplied) {
+            return None;
+        }
+        self.leadership
+            .append(self.store.log_mut(), &self.append, header, body)
+    }
+
+    /// Whether `source` is where the session's client is bound.
+    fn is_own_session(&mut self, source: SocketAddr, id: i64) -> bool {
+        let channel = self
+            .response_egress
+            .channel(id)
+            .and_then(|slot| self.channels.get(slot));
+        let is_own = channel.is_some_and(|channel| channel.address() == source);
+        if !is_own {
+            let detail = Detail::at(source).with_values([id, 0, 0, 0]);
+            self.notices
+                .note(self.now, NodeNotice::ForeignSession, detail);
+        }
+        is_own
+    }
+
+    fn refuse(
+        &mut self,
+        source: SocketAddr,
+        request: &RequestHeader,
+        reason: RefusalReason,
+        expected_number: i64,
+    ) {
+        // The client is told, whose error it is: a count is enough here.
+        self.notices.tally(NodeNotice::of_refusal(reason));
+        let refused = Refused {
+            session_id: request.session_id,
+            number: request.number,
+            expected_number,
+            reason,
+            leadership_term_id: self.term,
+            connect_epoch: request.connect_epoch,
+        };
+        let Some(slot) = self.channels.find_live(source, self.now) else {
+            return;
+        };
+        self.channels.offer(slot, self.now, &[&refused.encode()]);
+    }
+}

@@ -1,0 +1,16 @@
+//! Sessions of clients: the table that is a function of the log, and what a leader knows of
+//! them besides: who asks, what is admitted, where answers go.
+
+pub mod admission;
+pub mod callers;
+pub mod connecting;
+pub mod egress_channel;
+pub mod egress_channels;
+pub mod egress_rows;
+pub mod half_open;
+pub mod ingress;
+pub mod ingress_images;
+pub mod response_egress;
+pub mod session_duties;
+pub mod session_events;
+pub mod session_table;

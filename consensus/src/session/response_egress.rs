@@ -1,0 +1,563 @@
+//! Egress of committed responses (`log.md` 7): leader only, volatile.
+//!
+//! Applying is the one scan that reads each response once. It goes straight out; when it cannot
+//! (no window, not connected yet), its position is queued on its session's ring. A session whose
+//! ring overflows, or whose client has come back, *lags*: all that lag are served in position
+//! order by one shared scanner over the log. A slow client moves only its own ring; one that is
+//! gone has no row.
+
+use lockstep_archive::disk::Disk;
+use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
+use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
+use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
+#[cfg(feature = "sim")]
+use lockstep_transport::fill::Fill;
+use lockstep_transport::log_buffer::frames;
+use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+use lockstep_transport::trace::{TracePoint, Tracer};
+
+use crate::apply::applier::DirectEffect;
+use crate::apply::void_responses::VoidResponses;
+use crate::log::entry_assembler::{Assembled, Entry, EntryAssembler};
+use crate::log::entry_body::CloseReason;
+use crate::log::log_store::LogStore;
+use crate::module::member::LeadershipTermId;
+use crate::node::fault::NodeFault;
+use crate::session::egress_channels::{ChannelNews, EgressChannels, Slot};
+use crate::session::egress_rows::{EgressRow, EgressRows};
+use crate::session::session_table::{Session, SessionTable};
+
+/// Bytes of log scanned for sessions that lag, per duty cycle: keeps a cycle short while
+/// clients catch up over a long log.
+const SCAN_BYTES_PER_CYCLE: usize = 128 * 1024;
+
+/// Bytes taken from the log at once.
+const READ_LENGTH: usize = 64 * 1024;
+
+/// Sessions whose rings are served in one duty cycle.
+const ROWS_PER_CYCLE: usize = 64;
+
+/// Responses sent from one ring before the next session has its turn.
+const RESPONSES_PER_TURN: usize = 64;
+
+/// Closed sessions whose clients still lack responses, at a time. Beyond it the oldest is given
+/// up: its client learns that it is closed when it asks.
+pub const CLOSED_SESSIONS_MAX: usize = 64;
+
+/// What sending needs besides the message.
+#[derive(Debug)]
+pub struct EgressContext<'a> {
+    /// The time.
+    pub now: Nanos,
+    /// The channels.
+    pub channels: &'a mut EgressChannels,
+    /// Where trace points go.
+    pub tracer: &'a mut Tracer,
+}
+
+impl EgressContext<'_> {
+    fn is_live(&self, slot: Slot) -> bool {
+        let channel = self.channels.get(slot);
+        channel.is_some_and(|channel| channel.is_live(self.now))
+    }
+
+    fn offer(&mut self, slot: Slot, header: &ResponseHeader, payload: &[u8]) -> bool {
+        let parts: [&[u8]; 2] = [&header.encode(), payload];
+        let taken = self
+            .channels
+            .answer(slot, self.now, header.session_id, &parts);
+        if taken {
+            self.tracer
+                .message(TracePoint::ResponseEgress, header.session_id, header.number);
+        }
+        taken
+    }
+}
+
+/// A closed session whose client still lacks responses; CLOSED follows them (`log.md` 6.2).
+#[derive(Clone, Copy, Debug)]
+pub struct ClosedSession {
+    /// The session as it was.
+    pub session: Session,
+    /// Why it closed.
+    pub reason: CloseReason,
+}
+
+/// The leader's egress of all sessions.
+#[derive(Debug)]
+pub struct ResponseEgress {
+    rows: EgressRows,
+    reader: LogReader,
+    /// Of the entry that a ring is served from.
+    assembler: EntryAssembler,
+    scanner: Scanner,
+    term: LeadershipTermId,
+    /// Responses in the log that no client may see (`log.md` 5.8).
+    void: VoidResponses,
+    /// Responses are not in the log: nobody lags.
+    is_direct: bool,
+    dropped: u64,
+}
+
+impl ResponseEgress {
+    /// Egress for at most `sessions_max` sessions.
+    #[must_use]
+    pub fn new(sessions_max: usize, reader: LogReader, body_max: usize, is_direct: bool) -> Self {
+        Self {
+            rows: EgressRows::new(sessions_max + CLOSED_SESSIONS_MAX),
+            reader,
+            assembler: EntryAssembler::new(body_max),
+            scanner: Scanner {
+                position: None,
+                assembler: EntryAssembler::new(body_max),
+                passes: 0,
+            },
+            term: 0,
+            void: VoidResponses::default(),
+            is_direct,
+            dropped: 0,
+        }
+    }
+
+    /// What there is of rows, and of such of closed sessions.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn fills(&self) -> (Fill, Fill) {
+        let (rows, rows_max) = self.rows.fill();
+        (
+            Fill::of("rows of egress", rows, rows_max),
+            Fill::of("closed sessions", self.rows.closed(), CLOSED_SESSIONS_MAX),
+        )
+    }
+
+    /// Starts delivering in `term`, to nobody yet, and never what is `void`.
+    pub fn open(&mut self, term: LeadershipTermId, void: &VoidResponses) {
+        self.clear();
+        self.term = term;
+        self.void.copy_from(void);
+    }
+
+    /// Forgets all egress: leadership is lost (C5).
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.scanner.position = None;
+    }
+
+    /// Delivers the session's responses above `after` on `channel` from now on. `from` is a
+    /// frame boundary at or below the first of them; what a client says it has is no boundary
+    /// to rely on.
+    pub fn bind(&mut self, session: i64, channel: Slot, from: Position, after: Position) {
+        let lags_from = (!self.is_direct).then_some(from);
+        self.add_row(session, channel, lags_from, after);
+    }
+
+    /// Delivers the responses of a session on `channel` that was opened at `position` just now:
+    /// there are none yet.
+    pub fn bind_new(&mut self, session: i64, channel: Slot, position: Position) {
+        self.add_row(session, channel, None, position);
+    }
+
+    fn add_row(&mut self, id: i64, channel: Slot, lags_from: Option<Position>, after: Position) {
+        self.unbind(id);
+        self.rows.insert(EgressRow {
+            session: id,
+            channel,
+            after,
+            lags_from,
+            closed: None,
+        });
+    }
+
+    /// Stops delivering to the session.
+    pub fn unbind(&mut self, session: i64) {
+        if let Some(index) = self.rows.find(session) {
+            self.rows.remove(index);
+        }
+    }
+
+    /// The session is closed, but its client lacks responses of smaller position: they are
+    /// delivered first, and [`do_work`](Self::do_work) says when that is done. Returns false
+    /// when nothing is lacking.
+    pub fn close_when_delivered(
+        &mut self,
+        channels: &mut EgressChannels,
+        closed: ClosedSession,
+    ) -> bool {
+        let index = self.rows.find(closed.session.id);
+        let Some(index) = index.filter(|index| !self.rows.is_up_to_date(*index)) else {
+            return false;
+        };
+        if let Some(oldest) = self.rows.surplus_closed(CLOSED_SESSIONS_MAX - 1)
+            && let Some(row) = self.rows.remove(oldest)
+        {
+            channels.abandon(row.channel);
+        }
+        sometimes(Mark::ClosedEventAwaitsResponses);
+        self.rows.hold_closed(index, closed);
+        true
+    }
+
+    /// The channel a session is bound to.
+    #[must_use]
+    pub fn channel(&self, session: i64) -> Option<Slot> {
+        let index = self.rows.find(session)?;
+        self.rows.at(index).map(|row| row.channel)
+    }
+
+    /// Whether everything applied has been delivered to the session.
+    #[must_use]
+    pub fn is_up_to_date(&self, session: i64) -> bool {
+        let index = self.rows.find(session);
+        index.is_none_or(|index| self.rows.is_up_to_date(index))
+    }
+
+    /// Direct effects that found no room and were dropped (at most once, counted).
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Sessions that are delivered to.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.rows.count()
+    }
+
+    /// Looks at rows since the start.
+    #[must_use]
+    pub const fn visits(&self) -> u64 {
+        self.rows.visits()
+    }
+
+    /// Passes over the log for sessions that lagged, since the start.
+    #[must_use]
+    pub const fn passes(&self) -> u64 {
+        self.scanner.passes
+    }
+
+    /// The reader's completions come in here.
+    pub const fn reader_mut(&mut self) -> &mut LogReader {
+        &mut self.reader
+    }
+
+    /// Something happened to the channel of a session.
+    pub fn on_channel_news(&mut self, session: i64, slot: Slot, news: ChannelNews) {
+        let Some(index) = self.rows.find(session) else {
+            return;
+        };
+        let Some(row) = self.rows.at(index).filter(|row| row.channel == slot) else {
+            return;
+        };
+        match news {
+            // If the client comes back it is bound to another channel.
+            ChannelNews::Ended => {
+                self.rows.remove(index);
+            }
+            ChannelNews::Live if row.lags_from.is_some() || !self.rows.may_send(index) => {
+                self.rows.mark_ready(index);
+            }
+            ChannelNews::Live => {}
+        }
+    }
+
+    /// A response was applied: sends or queues it, unless its session lags.
+    pub fn on_response(
+        &mut self,
+        context: &mut EgressContext<'_>,
+        entry: &Entry<'_>,
+        applied_number: i64,
+    ) {
+        let Some(index) = self.rows.find(entry.header.session) else {
+            return;
+        };
+        let Some(row) = self.rows.at(index).filter(|row| row.lags_from.is_none()) else {
+            return;
+        };
+        let header = response_header(self.term, entry, applied_number);
+        let channel = row.channel;
+        if self.rows.may_send(index) && context.offer(channel, &header, entry.body) {
+            self.rows.on_sent(index, entry.position);
+        } else {
+            self.rows.queue(index, entry.position);
+        }
+    }
+
+    /// A direct effect leaves now or never.
+    pub fn on_direct_effect(
+        &mut self,
+        context: &mut EgressContext<'_>,
+        effect: &DirectEffect<'_>,
+        applied_number: i64,
+    ) {
+        let Some(channel) = self.channel(effect.session) else {
+            return;
+        };
+        let header = ResponseHeader {
+            leadership_term_id: self.term,
+            session_id: effect.session,
+            position: effect.cause,
+            cause: effect.cause,
+            number: effect.number,
+            applied_number,
+            log_time: effect.log_time,
+            ordinal: effect.ordinal,
+            flags: wire_flags(effect.is_failure),
+        };
+        if !context.offer(channel, &header, effect.payload) {
+            // Told by `watch`: at most once is what direct mode promises.
+            self.dropped += 1;
+        }
+    }
+
+    /// Serves sessions whose clients can take something, and those that lag, up to `applied`.
+    /// A closed session that has everything now goes to `on_told`. Returns the work done.
+    ///
+    /// # Errors
+    /// When the log cannot be read back.
+    pub fn do_work<D: Disk>(
+        &mut self,
+        context: &mut EgressContext<'_>,
+        applied: Position,
+        table: &SessionTable,
+        store: &mut LogStore<D>,
+        on_told: &mut impl FnMut(&mut EgressChannels, Slot, &ClosedSession),
+    ) -> Result<usize, NodeFault> {
+        let mut work = 0;
+        for _ in 0..self.rows.ready().min(ROWS_PER_CYCLE) {
+            let Some(index) = self.rows.pop_ready() else {
+                break;
+            };
+            work += self.serve_ring(context, index, applied, table, store)?;
+            let Some(row) = self.rows.at(index).copied() else {
+                continue;
+            };
+            if self.rows.is_up_to_date(index) {
+                if let Some(closed) = row.closed {
+                    self.rows.remove(index);
+                    on_told(context.channels, row.channel, &closed);
+                    work += 1;
+                }
+            } else if self.rows.may_send(index) && context.is_live(row.channel) {
+                self.rows.await_scan(index, self.scanner.position);
+            }
+        }
+        let mut scan = Scan {
+            rows: &mut self.rows,
+            void: &self.void,
+            term: self.term,
+            applied,
+            table,
+        };
+        work += self
+            .scanner
+            .run(&mut scan, context, &mut self.reader, store)?;
+        Ok(work + usize::from(self.rows.ready() > 0))
+    }
+
+    /// Sends what is queued on one ring, as far as its channel takes it.
+    fn serve_ring<D: Disk>(
+        &mut self,
+        context: &mut EgressContext<'_>,
+        index: u32,
+        applied: Position,
+        table: &SessionTable,
+        store: &mut LogStore<D>,
+    ) -> Result<usize, NodeFault> {
+        let Some(row) = self.rows.at(index).copied() else {
+            return Ok(0);
+        };
+        for served in 0..RESPONSES_PER_TURN {
+            let Some(position) = self.rows.queued(index) else {
+                return Ok(served);
+            };
+            if position < store.memory_start() {
+                self.rows.lag_from_queued(index);
+                return Ok(served + 1);
+            }
+            self.assembler.reset();
+            let span = (position, applied);
+            let (reader, assembler) = (&mut self.reader, &mut self.assembler);
+            let is_sent = with_entry(context.now, span, store, (reader, assembler), |entry| {
+                let header = response_header(self.term, entry, applied_number(&row, table));
+                context.offer(row.channel, &header, entry.body)
+            })?;
+            if !is_sent {
+                return Ok(served);
+            }
+            self.rows.pop_queued(index);
+        }
+        self.rows.mark_ready(index);
+        Ok(RESPONSES_PER_TURN)
+    }
+}
+
+/// Number of the last request of the row's session that was applied.
+fn applied_number(row: &EgressRow, table: &SessionTable) -> i64 {
+    let open = table.get(row.session).map(|s| s.applied_number);
+    let closed = row.closed.map(|closed| closed.session.applied_number);
+    open.or(closed).unwrap_or(0)
+}
+
+/// Hands the entry at `position`, which is in memory and below `applied`, to `handler`.
+fn with_entry<D: Disk>(
+    now: Nanos,
+    (mut position, applied): (Position, Position),
+    store: &mut LogStore<D>,
+    (reader, assembler): (&mut LogReader, &mut EntryAssembler),
+    handler: impl FnOnce(&Entry<'_>) -> bool,
+) -> Result<bool, NodeFault> {
+    let start = position;
+    loop {
+        let span = ReadSpan {
+            position,
+            limit: applied,
+            length_max: READ_LENGTH,
+        };
+        let LogRead::Frames { bytes, .. } = store.read(now, reader, span) else {
+            return Err(NodeFault::DamagedLog { position });
+        };
+        let from = position;
+        for frame in frames(bytes) {
+            let at = position;
+            position += frame.aligned_length() as Position;
+            match assembler.push(at, &frame) {
+                Assembled::Entry(entry) => return Ok(handler(&entry)),
+                Assembled::Incomplete => {}
+                Assembled::Malformed => return Err(NodeFault::MalformedEntry { position: at }),
+            }
+        }
+        if position == from {
+            return Err(NodeFault::MalformedEntry { position: start });
+        }
+    }
+}
+
+/// Reads the log once for all sessions that lag.
+#[derive(Debug)]
+struct Scanner {
+    /// Everything below is scanned in the present pass.
+    position: Option<Position>,
+    assembler: EntryAssembler,
+    passes: u64,
+}
+
+/// What the scanner serves, and up to where.
+struct Scan<'a> {
+    rows: &'a mut EgressRows,
+    void: &'a VoidResponses,
+    term: LeadershipTermId,
+    applied: Position,
+    table: &'a SessionTable,
+}
+
+impl Scanner {
+    fn run<D: Disk>(
+        &mut self,
+        scan: &mut Scan<'_>,
+        context: &mut EgressContext<'_>,
+        reader: &mut LogReader,
+        store: &mut LogStore<D>,
+    ) -> Result<usize, NodeFault> {
+        if self.position.is_some() && scan.rows.is_pass_over() {
+            self.position = None;
+        }
+        if self.position.is_none() && scan.rows.is_pass_wanted() {
+            self.position = scan.rows.begin_pass();
+            self.assembler.reset();
+            sometimes(Mark::EgressPass);
+            self.passes += 1;
+        }
+        let Some(from) = self.position else {
+            return Ok(0);
+        };
+        let position = self.advance(from, scan, context, reader, store)?;
+        self.position = Some(position);
+        if position >= scan.applied {
+            scan.rows.end_pass();
+            self.position = None;
+        }
+        Ok(usize::from(position > from || self.position.is_none()))
+    }
+
+    /// Scans a share of the log. Returns how far it came.
+    fn advance<D: Disk>(
+        &mut self,
+        mut position: Position,
+        scan: &mut Scan<'_>,
+        context: &mut EgressContext<'_>,
+        reader: &mut LogReader,
+        store: &mut LogStore<D>,
+    ) -> Result<Position, NodeFault> {
+        let end = scan
+            .applied
+            .min(position + SCAN_BYTES_PER_CYCLE as Position);
+        while position < end && !scan.rows.is_pass_over() {
+            let span = ReadSpan {
+                position,
+                limit: scan.applied,
+                length_max: READ_LENGTH,
+            };
+            let bytes = match store.read(context.now, reader, span) {
+                LogRead::Frames { advance: 0, .. } | LogRead::Pending => break,
+                LogRead::Frames { bytes, .. } => bytes,
+                LogRead::Damaged => return Err(NodeFault::DamagedLog { position }),
+            };
+            for frame in frames(bytes) {
+                let at = position;
+                position += frame.aligned_length() as Position;
+                if let Assembled::Entry(entry) = self.assembler.push(at, &frame) {
+                    scan.deliver(context, &entry);
+                }
+            }
+        }
+        Ok(position)
+    }
+}
+
+impl Scan<'_> {
+    fn deliver(&mut self, context: &mut EgressContext<'_>, entry: &Entry<'_>) {
+        if entry.header.kind != EntryKind::Response || self.void.contains(entry.position) {
+            return;
+        }
+        let index = self.rows.find(entry.header.session);
+        let Some(index) = index.filter(|index| self.rows.lacks(*index, entry.position)) else {
+            return;
+        };
+        let Some(row) = self.rows.at(index).copied() else {
+            return;
+        };
+        let header = response_header(self.term, entry, applied_number(&row, self.table));
+        if self.rows.may_send(index) && context.offer(row.channel, &header, entry.body) {
+            self.rows.on_sent(index, entry.position);
+        } else {
+            self.rows.queue(index, entry.position);
+        }
+    }
+}
+
+const fn wire_flags(is_failure: bool) -> u32 {
+    if is_failure { RESPONSE_FLAG_FAILED } else { 0 }
+}
+
+fn response_header(
+    term: LeadershipTermId,
+    entry: &Entry<'_>,
+    applied_number: i64,
+) -> ResponseHeader {
+    ResponseHeader {
+        leadership_term_id: term,
+        session_id: entry.header.session,
+        position: entry.position,
+        cause: entry.header.number,
+        number: entry.header.refers_to,
+        applied_number,
+        log_time: entry.header.log_time,
+        ordinal: entry.header.ordinal,
+        flags: wire_flags(entry.header.flags & RESPONSE_FAILED != 0),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! Whose responses are sent, queued or left to a scan, and which closed sessions are waited for.
+
+use lockstep_service::log_entry::EntryHeader;
+use lockstep_transport::position::Geometry;
+use lockstep_transport::protocol::{Packet, StatusMessage};
+use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
+use lockstep_transport::stream::PublicationConfig;
+
+use super::*;
+
+const STREAM: i32 = 2;
+const SESSION: i64 = 7;
+
+fn client(port: u16) -> core::net::SocketAddr {
+    ([10, 0, 1, 9], port).into()
+}
+
+fn session(id: i64) -> Session {
+    Session {
+        id,
+        nonce: 0,
+        principal_hash: 0,
+        response_address: client(7),
+        response_stream_id: STREAM,
+        connect_epoch: 1,
+        incarnation: 0,
+        open_position: 0,
+        applied_number: 0,
+        acknowledged: 0,
+        timeout_ns: 0,
+    }
+}
+
+fn closed(id: i64) -> ClosedSession {
+    ClosedSession {
+        session: session(id),
+        reason: CloseReason::Timeout,
+    }
+}
+
+struct Leader {
+    egress: ResponseEgress,
+    channels: EgressChannels,
+    tracer: Tracer,
+    port: SimPort,
+}
+
+impl Leader {
+    fn new(is_direct: bool) -> Self {
+        let reader = LogReader::new(Geometry::new(0, 1 << 16).unwrap(), 0).unwrap();
+        let network = SimNetwork::new(1, LinkProfile::default());
+        let mut egress = ResponseEgress::new(100, reader, 512, is_direct);
+        egress.open(3, &VoidResponses::default());
+        Self {
+            egress,
+            channels: EgressChannels::new(100, 1),
+            tracer: Tracer::disabled(),
+            port: network.port(([10, 0, 0, 1], 1).into()),
+        }
+    }
+
+    /// A channel of the session whose client has been told so, and has room for 32 KiB.
+    fn channel(&mut self, id: i64) -> Slot {
+        let address = client(id as u16);
+        let config = PublicationConfig {
+            session_id: id as i32,
+            stream_id: STREAM,
+            initial_term_id: 3,
+            term_length: 1 << 16,
+            mtu: 1408,
+            destination: address,
+        };
+        let channels = &mut self.channels;
+        let slot = channels.open_for(id, config, 0).unwrap();
+        channels.queue_event(slot, b"ok");
+        let place = (Geometry::new(3, 1 << 16).unwrap(), 0);
+        let heard = StatusMessage::new(id as i32, STREAM, 1, place, 32 * 1024);
+        let heard = Packet::StatusMessage(heard);
+        channels.on_packet(0, address, id as i32, &heard).unwrap();
+        channels.do_work(0, &mut self.port, &mut |_, _, _| ());
+        slot
+    }
+
+    /// A response of the session at `position` is applied.
+    fn apply(&mut self, id: i64, position: Position) {
+        let entry = Entry {
+            position,
+            end: position + 64,
+            header: EntryHeader {
+                session: id,
+                ..crate::node::leadership::blank_header(EntryKind::Response)
+            },
+            body: &[0; 400],
+        };
+        let mut context = EgressContext {
+            now: 0,
+            channels: &mut self.channels,
+            tracer: &mut self.tracer,
+        };
+        self.egress.on_response(&mut context, &entry, 1);
+    }
+
+    /// A direct effect for the session.
+    fn effect(&mut self, id: i64) {
+        let effect = DirectEffect {
+            session: id,
+            cause: 64,
+            ordinal: 0,
+            number: 1,
+            log_time: 5,
+            payload: &[0; 400],
+            is_failure: false,
+        };
+        let mut context = EgressContext {
+            now: 0,
+            channels: &mut self.channels,
+            tracer: &mut self.tracer,
+        };
+        self.egress.on_direct_effect(&mut context, &effect, 1);
+    }
+
+    /// Responses from `first` on are applied until one finds no room: that one's position.
+    fn fill(&mut self, id: i64, first: Position) -> Position {
+        let mut positions = (first..).step_by(64).take(1000);
+        let is_queued = |position: &Position| {
+            self.apply(id, *position);
+            !self.egress.is_up_to_date(id)
+        };
+        positions
+            .find(is_queued)
+            .expect("a client has room for 32 KiB")
+    }
+}
+
+#[test]
+fn a_new_session_is_sent_its_responses_at_once_and_in_order_of_the_log_when_there_is_no_room() {
+    let mut leader = Leader::new(false);
+    let slot = leader.channel(SESSION);
+    leader.egress.bind_new(SESSION, slot, 64);
+    assert_eq!(
+        (leader.egress.channel(SESSION), leader.egress.count()),
+        (Some(slot), 1)
+    );
+    leader.apply(SESSION, 128);
+    leader.apply(SESSION + 1, 192);
+    let index = leader.egress.rows.find(SESSION).unwrap();
+    assert!(leader.egress.is_up_to_date(SESSION));
+    assert_eq!(leader.egress.rows.at(index).unwrap().after, 128);
+    let queued = leader.fill(SESSION, 256);
+    assert!(queued > 256 + 40 * 64, "{queued}");
+    assert_eq!(leader.egress.rows.queued(index), Some(queued));
+    // Room for it would not be used: what is queued goes first.
+    leader.apply(SESSION, queued + 64);
+    leader.egress.rows.pop_queued(index);
+    assert_eq!(leader.egress.rows.queued(index), Some(queued + 64));
+}
+
+#[test]
+fn a_session_that_comes_back_lags_unless_responses_are_not_in_the_log() {
+    for is_direct in [false, true] {
+        let mut leader = Leader::new(is_direct);
+        let slot = leader.channel(SESSION);
+        leader.egress.bind(SESSION, slot, 64, 128);
+        assert_eq!(leader.egress.is_up_to_date(SESSION), is_direct);
+        let index = leader.egress.rows.find(SESSION).unwrap();
+        let row = *leader.egress.rows.at(index).unwrap();
+        assert_eq!(
+            (row.lags_from, row.after),
+            ((!is_direct).then_some(64), 128)
+        );
+        leader.apply(SESSION, 256);
+        let after = leader.egress.rows.at(index).unwrap().after;
+        assert_eq!(
+            after,
+            if is_direct { 256 } else { 128 },
+            "the scan brings it"
+        );
+    }
+}
+
+#[test]
+fn a_session_has_one_row_whose_channel_is_its_newest_until_it_is_unbound() {
+    let mut leader = Leader::new(false);
+    let (first, second) = (leader.channel(SESSION), leader.channel(SESSION));
+    leader.egress.bind_new(SESSION, first, 64);
+    leader.egress.bind_new(SESSION, second, 64);
+    assert_eq!(
+        (leader.egress.channel(SESSION), leader.egress.count()),
+        (Some(second), 1)
+    );
+    // The end of the first is no news of the session.
+    leader
+        .egress
+        .on_channel_news(SESSION, first, ChannelNews::Ended);
+    leader
+        .egress
+        .on_channel_news(SESSION + 1, second, ChannelNews::Ended);
+    assert_eq!(leader.egress.count(), 1);
+    leader.egress.unbind(SESSION + 1);
+    leader
+        .egress
+        .on_channel_news(SESSION, second, ChannelNews::Ended);
+    assert_eq!(
+        (leader.egress.channel(SESSION), leader.egress.count()),
+        (None, 0)
+    );
+    leader.egress.bind_new(SESSION, second, 64);
+    leader.egress.unbind(SESSION);
+    assert_eq!(leader.egress.count(), 0);
+    assert!(
+        leader.egress.is_up_to_date(SESSION),
+        "nobody lacks anything"
+    );
+}
+
+#[test]
+fn only_a_session_that_lags_or_has_responses_queued_cares_that_its_channel_is_live() {
+    let mut leader = Leader::new(false);
+    let slots = [5, 6, 7].map(|id| leader.channel(id));
+    leader.egress.bind_new(5, slots[0], 64);
+    leader.egress.bind(6, slots[1], 64, 64);
+    leader.egress.bind_new(7, slots[2], 64);
+    leader.fill(7, 128);
+    for (id, slot, ready) in [(5, slots[0], 0), (6, slots[1], 1), (7, slots[2], 2)] {
+        leader.egress.on_channel_news(id, slot, ChannelNews::Live);
+        assert_eq!(leader.egress.rows.ready(), ready, "{id}");
+    }
+    leader.egress.clear();
+    assert_eq!((leader.egress.count(), leader.egress.rows.ready()), (0, 0));
+}
+
+#[test]
+fn sixty_four_closed_sessions_are_delivered_to_and_the_oldest_gives_way_to_one_more() {
+    let mut leader = Leader::new(false);
+    let closed_max = CLOSED_SESSIONS_MAX as i64;
+    let slots: Vec<Slot> = (0..=closed_max).map(|id| leader.channel(id)).collect();
+    let close = |leader: &mut Leader, id| {
+        let channels = &mut leader.channels;
+        leader.egress.close_when_delivered(channels, closed(id))
+    };
+    assert!(!close(&mut leader, 0), "it has no row");
+    leader.egress.bind_new(0, slots[0], 64);
+    assert!(!close(&mut leader, 0), "it lacks nothing");
+    for id in 0..closed_max {
+        leader.egress.bind(id, slots[id as usize], 64, 64);
+        assert!(close(&mut leader, id), "{id}");
+    }
+    let is_abandoned = |leader: &Leader, id: usize| {
+        let channel = leader.channels.get(slots[id]);
+        channel.is_none_or(|channel| channel.is_closing())
+    };
+    assert!(!is_abandoned(&leader, 0));
+    leader
+        .egress
+        .bind(closed_max, slots[closed_max as usize], 64, 64);
+    assert_eq!(leader.egress.count(), CLOSED_SESSIONS_MAX + 1);
+    assert!(close(&mut leader, closed_max));
+    assert_eq!(
+        (leader.egress.count(), leader.egress.channel(0)),
+        (CLOSED_SESSIONS_MAX, None)
+    );
+    assert!(is_abandoned(&leader, 0) && !is_abandoned(&leader, 1));
+}
+
+#[test]
+fn a_direct_effect_leaves_now_or_is_dropped_and_counted() {
+    let mut leader = Leader::new(true);
+    let slot = leader.channel(SESSION);
+    leader.egress.bind_new(SESSION, slot, 64);
+    leader.effect(SESSION + 1);
+    leader.effect(SESSION);
+    assert_eq!(leader.egress.dropped(), 0);
+    for _ in 0..200 {
+        leader.effect(SESSION);
+    }
+    let dropped = leader.egress.dropped();
+    assert!((100..200).contains(&dropped), "{dropped} of 200");
+    leader.effect(SESSION);
+    assert_eq!(leader.egress.dropped(), dropped + 1);
+}

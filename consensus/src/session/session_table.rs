@@ -1,0 +1,432 @@
+//! The table of sessions: a function of the log and nothing else (`log.md` 6).
+//!
+//! Every node builds the same table by applying the same entries. What only the leader knows
+//! (appended numbers, activity, bindings to publications) lives elsewhere and is dropped with
+//! leadership (C5).
+
+use core::net::{IpAddr, SocketAddr};
+
+use lockstep_transport::invariant;
+use lockstep_transport::position::Position;
+use lockstep_transport::prng::mix;
+use lockstep_transport::time::Nanos;
+
+use crate::log::entry_body::SessionOpen;
+
+/// One session as the log describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Assigned at apply, from 1, never reused.
+    pub id: i64,
+    /// The client's secret; finds the session on a repeated connect.
+    pub nonce: u64,
+    /// Hash of who opened it.
+    pub principal_hash: u64,
+    /// Where the client listens: as the last SessionOpen of the session said.
+    pub response_address: SocketAddr,
+    /// Stream it listens on.
+    pub response_stream_id: i32,
+    /// The connect epoch granted last: messages of an older one are of a process that another
+    /// one has replaced.
+    pub connect_epoch: i64,
+    /// The process it was granted to.
+    pub incarnation: u64,
+    /// Position of its first SessionOpen entry.
+    pub open_position: Position,
+    /// Number of the last request applied.
+    pub applied_number: i64,
+    /// Greatest response position acknowledged by the client's present process.
+    pub acknowledged: Position,
+    /// Silence after which the leader closes it.
+    pub timeout_ns: Nanos,
+}
+
+impl Session {
+    /// Whether this connect epoch was granted to this process.
+    #[must_use]
+    pub const fn is_granted(&self, connect_epoch: i64, incarnation: u64) -> bool {
+        self.connect_epoch == connect_epoch && self.incarnation == incarnation
+    }
+
+    /// All that is known of it. Taken apart by name, so that a field that is added is not left out.
+    fn words(&self) -> [u64; 13] {
+        let Self {
+            id,
+            nonce,
+            principal_hash,
+            response_address,
+            response_stream_id,
+            connect_epoch,
+            incarnation,
+            open_position,
+            applied_number,
+            acknowledged,
+            timeout_ns,
+        } = *self;
+        let host = match response_address.ip() {
+            IpAddr::V4(host) => host.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(host) => host.to_bits(),
+        };
+        [
+            id as u64,
+            nonce,
+            principal_hash,
+            (host >> 64) as u64,
+            host as u64,
+            response_address.port().into(),
+            response_stream_id as u64,
+            connect_epoch as u64,
+            incarnation,
+            open_position as u64,
+            applied_number as u64,
+            acknowledged as u64,
+            timeout_ns as u64,
+        ]
+    }
+
+    /// A greater epoch takes the session over; the present one may move to another address.
+    fn apply_open(&mut self, open: &SessionOpen) -> OpenVerdict {
+        let is_takeover = open.connect_epoch > self.connect_epoch;
+        if !is_takeover && !self.is_granted(open.connect_epoch, open.incarnation) {
+            return OpenVerdict::Fenced;
+        }
+        if is_takeover {
+            self.acknowledged = open.last_received;
+        }
+        self.connect_epoch = open.connect_epoch;
+        self.incarnation = open.incarnation;
+        self.response_address = open.response_address;
+        self.response_stream_id = open.response_stream_id;
+        self.timeout_ns = open.timeout_ns;
+        OpenVerdict::Continued {
+            session: *self,
+            is_takeover,
+        }
+    }
+}
+
+/// What applying a SessionOpen did to the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenVerdict {
+    /// A new session.
+    Opened(Session),
+    /// The session of this nonce is continued, from where the entry says.
+    Continued {
+        /// The session as it is now.
+        session: Session,
+        /// By another process than before, which is fenced from now on.
+        is_takeover: bool,
+    },
+    /// Nothing: the connect epoch was granted before, to another process.
+    Fenced,
+    /// Nothing: the session to continue is gone.
+    Gone,
+    /// Nothing: no further session fits.
+    Full,
+}
+
+/// What applying a request to the table means for the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestVerdict {
+    /// The next request of its session: execute it.
+    Apply,
+    /// Applied before, or the session is gone: nothing to do.
+    Ignore,
+    /// A number was skipped: the session is closed now (S1).
+    Gap,
+}
+
+/// All open sessions, ordered by id.
+#[derive(Debug)]
+pub struct SessionTable {
+    sessions: Vec<Session>,
+    capacity: usize,
+    next_id: i64,
+    #[cfg(feature = "sim")]
+    is_repeating: bool,
+}
+
+impl SessionTable {
+    /// A table for at most `capacity` sessions; memory is reserved now.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            sessions: Vec::with_capacity(capacity),
+            capacity,
+            next_id: 1,
+            #[cfg(feature = "sim")]
+            is_repeating: false,
+        }
+    }
+
+    /// Breaks rule S1 on purpose: a planted fault that the simulator must find.
+    #[cfg(feature = "sim")]
+    pub const fn apply_duplicates(&mut self) {
+        self.is_repeating = true;
+    }
+
+    /// Sessions open, and how many there may be.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn fill(&self) -> (usize, usize) {
+        (self.sessions.len(), self.capacity)
+    }
+
+    /// The open sessions, by id.
+    #[must_use]
+    pub fn sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
+    /// The session with this id, if it is open.
+    #[must_use]
+    pub fn get(&self, id: i64) -> Option<&Session> {
+        self.index(id).map(|index| &self.sessions[index])
+    }
+
+    /// The session opened with this nonce by this principal.
+    #[must_use]
+    pub fn find(&self, nonce: u64, principal_hash: u64) -> Option<&Session> {
+        self.sessions
+            .iter()
+            .find(|s| s.nonce == nonce && s.principal_hash == principal_hash)
+    }
+
+    /// Whether no further session fits.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.sessions.len() >= self.capacity
+    }
+
+    fn index(&self, id: i64) -> Option<usize> {
+        self.sessions.binary_search_by_key(&id, |s| s.id).ok()
+    }
+
+    /// Applies a SessionOpen. All that it depends on is a function of the log, so every node
+    /// does the same.
+    pub fn apply_open(&mut self, open: &SessionOpen, position: Position) -> OpenVerdict {
+        let is_known =
+            |s: &Session| s.nonce == open.nonce && s.principal_hash == open.principal_hash;
+        if let Some(session) = self.sessions.iter_mut().find(|s| is_known(s)) {
+            return session.apply_open(open);
+        }
+        if open.resume_session >= 0 {
+            return OpenVerdict::Gone;
+        }
+        if self.is_full() {
+            return OpenVerdict::Full;
+        }
+        let session = Session {
+            id: self.next_id,
+            nonce: open.nonce,
+            principal_hash: open.principal_hash,
+            response_address: open.response_address,
+            response_stream_id: open.response_stream_id,
+            connect_epoch: open.connect_epoch,
+            incarnation: open.incarnation,
+            open_position: position,
+            applied_number: 0,
+            acknowledged: 0,
+            timeout_ns: open.timeout_ns,
+        };
+        invariant!(
+            SessionIdsRise,
+            self.sessions.last().is_none_or(|last| last.id < session.id),
+            "S5: session {} is opened after a later one",
+            session.id
+        );
+        self.next_id += 1;
+        self.sessions.push(session);
+        OpenVerdict::Opened(session)
+    }
+
+    /// Applies a SessionClose. Returns the session that was open until now.
+    pub fn apply_close(&mut self, id: i64) -> Option<Session> {
+        self.index(id).map(|index| self.sessions.remove(index))
+    }
+
+    /// Applies a request's number and acknowledgement (`log.md` 6.4).
+    pub fn apply_request(
+        &mut self,
+        id: i64,
+        number: i64,
+        acknowledged: Position,
+    ) -> RequestVerdict {
+        let Some(index) = self.index(id) else {
+            return RequestVerdict::Ignore;
+        };
+        let session = &mut self.sessions[index];
+        #[cfg(feature = "sim")]
+        if self.is_repeating && number <= session.applied_number {
+            return RequestVerdict::Apply;
+        }
+        if number <= session.applied_number {
+            return RequestVerdict::Ignore;
+        }
+        if number > session.applied_number + 1 {
+            return RequestVerdict::Gap;
+        }
+        session.applied_number = number;
+        session.acknowledged = session.acknowledged.max(acknowledged);
+        RequestVerdict::Apply
+    }
+
+    /// Applies one acknowledgement of a SessionAck entry.
+    pub fn apply_acknowledgement(&mut self, id: i64, position: Position) {
+        if let Some(index) = self.index(id) {
+            let session = &mut self.sessions[index];
+            session.acknowledged = session.acknowledged.max(position);
+        }
+    }
+
+    /// A hash of the whole table, equal on every node that applied the same log.
+    #[must_use]
+    pub fn state_hash(&self) -> u64 {
+        let fold = |hash: u64, word: &u64| mix(hash.rotate_left(29) ^ word);
+        let words = self.sessions.iter().map(Session::words);
+        words.fold(self.next_id as u64, |hash, words| {
+            words.iter().fold(hash, fold)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(nonce: u64) -> SessionOpen {
+        SessionOpen {
+            nonce,
+            timeout_ns: 1,
+            response_address: "127.0.0.1:1".parse().unwrap(),
+            response_stream_id: 102,
+            principal_hash: 0,
+            connect_epoch: 1,
+            incarnation: nonce,
+            resume_session: -1,
+            last_received: 0,
+        }
+    }
+
+    fn opened(verdict: OpenVerdict) -> i64 {
+        match verdict {
+            OpenVerdict::Opened(session) => session.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn ids_are_assigned_at_apply_and_never_reused() {
+        let mut table = SessionTable::new(2);
+        assert_eq!(opened(table.apply_open(&open(1), 32)), 1);
+        assert_eq!(opened(table.apply_open(&open(2), 96)), 2);
+        assert_eq!(table.apply_open(&open(3), 128), OpenVerdict::Full);
+        assert_eq!(table.apply_close(1).map(|s| s.id), Some(1));
+        assert_eq!(opened(table.apply_open(&open(3), 160)), 3);
+    }
+
+    #[test]
+    fn a_session_is_continued_by_its_own_process_or_under_a_greater_epoch() {
+        let mut table = SessionTable::new(2);
+        let first = open(1);
+        table.apply_open(&first, 32);
+        let continued = |verdict| match verdict {
+            OpenVerdict::Continued { is_takeover, .. } => Some(is_takeover),
+            _ => None,
+        };
+        // Its own process, from another address.
+        let moved = SessionOpen {
+            response_address: "127.0.0.1:2".parse().unwrap(),
+            ..first
+        };
+        assert_eq!(continued(table.apply_open(&moved, 64)), Some(false));
+        let next = SessionOpen {
+            connect_epoch: 2,
+            incarnation: 9,
+            resume_session: 1,
+            response_address: "127.0.0.1:3".parse().unwrap(),
+            ..first
+        };
+        assert_eq!(continued(table.apply_open(&next, 96)), Some(true));
+        // The old process, and one that asks for the same epoch.
+        assert_eq!(table.apply_open(&first, 128), OpenVerdict::Fenced);
+        let same = SessionOpen {
+            incarnation: 10,
+            ..next
+        };
+        assert_eq!(table.apply_open(&same, 160), OpenVerdict::Fenced);
+        let session = table.get(1).unwrap();
+        assert_eq!(session.response_address, next.response_address);
+        assert!(session.is_granted(2, 9));
+        assert_eq!(session.open_position, 32);
+    }
+
+    #[test]
+    fn a_process_that_takes_over_gets_what_it_lacks_whatever_the_one_before_had() {
+        let mut table = SessionTable::new(2);
+        table.apply_open(&open(1), 32);
+        table.apply_acknowledgement(1, 640);
+        let next = SessionOpen {
+            connect_epoch: 2,
+            last_received: 320,
+            ..open(1)
+        };
+        table.apply_open(&next, 960);
+        assert_eq!(table.get(1).map(|s| s.acknowledged), Some(320));
+        // Its own repeat, with what it knew then, takes nothing back.
+        table.apply_acknowledgement(1, 480);
+        table.apply_open(&next, 992);
+        assert_eq!(table.get(1).map(|s| s.acknowledged), Some(480));
+    }
+
+    #[test]
+    fn a_session_that_is_gone_is_not_opened_by_whoever_wants_to_continue_it() {
+        let mut table = SessionTable::new(2);
+        let resume = SessionOpen {
+            resume_session: 1,
+            ..open(1)
+        };
+        assert_eq!(table.apply_open(&resume, 32), OpenVerdict::Gone);
+    }
+
+    #[test]
+    fn each_field_of_a_session_is_in_the_hash() {
+        let hash = |change: &dyn Fn(&mut Session)| {
+            let mut table = SessionTable::new(2);
+            table.apply_open(&open(1), 32);
+            change(&mut table.sessions[0]);
+            table.state_hash()
+        };
+        let changes: [&dyn Fn(&mut Session); 12] = [
+            &|session| session.id += 1,
+            &|session| session.nonce += 1,
+            &|session| session.principal_hash += 1,
+            &|session| session.response_address.set_port(2),
+            &|session| session.response_address = "127.0.0.2:1".parse().unwrap(),
+            &|session| session.response_stream_id += 1,
+            &|session| session.connect_epoch += 1,
+            &|session| session.incarnation += 1,
+            &|session| session.open_position += 32,
+            &|session| session.applied_number += 1,
+            &|session| session.acknowledged += 32,
+            &|session| session.timeout_ns += 1,
+        ];
+        let mut hashes: Vec<u64> = changes.into_iter().map(hash).collect();
+        hashes.push(hash(&|_| {}));
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 13);
+    }
+
+    #[test]
+    fn s1_a_request_is_applied_once_and_a_gap_is_noticed() {
+        let mut table = SessionTable::new(2);
+        table.apply_open(&open(1), 32);
+        assert_eq!(table.apply_request(1, 1, 0), RequestVerdict::Apply);
+        assert_eq!(table.apply_request(1, 1, 0), RequestVerdict::Ignore);
+        assert_eq!(table.apply_request(1, 3, 0), RequestVerdict::Gap);
+        assert_eq!(table.apply_request(1, 2, 64), RequestVerdict::Apply);
+        assert_eq!(table.get(1).map(|s| s.acknowledged), Some(64));
+        assert_eq!(table.apply_request(9, 1, 0), RequestVerdict::Ignore);
+    }
+}

@@ -1,0 +1,259 @@
+//! The cluster-wide limits as values: what the meaning of the log depends on.
+//!
+//! Every NewLeadershipTerm entry carries them, so that a member can say which value differs, and
+//! the digest tells at a glance whether any does. Members and their endpoints are no part of it:
+//! they may change while a cluster lives. Pure.
+
+use core::fmt;
+
+use lockstep_transport::stable_hash::stable_hash;
+
+use crate::settings::config::{ClusterConfig, ResponsesMode};
+
+/// Everything of [`ClusterConfig`] that all members must have alike for the life of a log.
+///
+/// | offset | size | field |
+/// |---|---|---|
+/// | 0 | 8 | term length |
+/// | 8 | 8 | largest message |
+/// | 16 | 8 | effect bytes per cause |
+/// | 24 | 8 | outbox bytes |
+/// | 32 | 8 | session timeout, ns |
+/// | 40 | 4 | log mtu |
+/// | 44 | 4 | effects per cause |
+/// | 48 | 4 | most sessions |
+/// | 52 | 1 | responses: 0 replicated, 1 direct |
+/// | 53 | 3 | zeros |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterLimits {
+    /// Bytes in a term of the log.
+    pub term_length: u64,
+    /// Largest request or response, in bytes.
+    pub message_max: u64,
+    /// Most bytes of effects one entry may have.
+    pub effect_bytes_per_cause: u64,
+    /// Bytes the outbox may hold.
+    pub outbox_bytes: u64,
+    /// A session without message or keepalive for so long is closed, ns.
+    pub session_timeout_ns: u64,
+    /// Largest frame of the log, in bytes.
+    pub log_mtu: u32,
+    /// Most effects one entry may have.
+    pub effects_per_cause: u32,
+    /// Most open sessions.
+    pub sessions_max: u32,
+    /// How responses reach clients.
+    pub responses: ResponsesMode,
+}
+
+/// The value of one limit, as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitValue {
+    /// A count or a number of bytes.
+    Number(u64),
+    /// A time, in ns.
+    Nanoseconds(u64),
+    /// A mode.
+    Responses(ResponsesMode),
+}
+
+impl fmt::Display for LimitValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(value) => write!(formatter, "{value}"),
+            Self::Nanoseconds(value) => write!(formatter, "{value} ns"),
+            Self::Responses(mode) => write!(formatter, "{mode}"),
+        }
+    }
+}
+
+/// A limit that two sets do not have alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitDifference {
+    /// Its key in the configuration.
+    pub key: &'static str,
+    /// Of the set that was asked.
+    pub own: LimitValue,
+    /// Of the other.
+    pub other: LimitValue,
+}
+
+/// How many limits there are.
+const LIMITS: usize = 9;
+
+impl ClusterLimits {
+    /// Bytes of the encoding.
+    pub const LENGTH: usize = 56;
+
+    /// The limits of `cluster`, which must be valid.
+    #[must_use]
+    pub const fn of(cluster: &ClusterConfig) -> Self {
+        Self {
+            term_length: cluster.term_length as u64,
+            message_max: cluster.message_max as u64,
+            effect_bytes_per_cause: cluster.effect_bytes_per_cause as u64,
+            outbox_bytes: cluster.outbox_bytes as u64,
+            session_timeout_ns: cluster.session_timeout_ns.cast_unsigned(),
+            log_mtu: cluster.log_mtu as u32,
+            effects_per_cause: cluster.effects_per_cause,
+            sessions_max: cluster.sessions_max as u32,
+            responses: cluster.responses,
+        }
+    }
+
+    /// Encodes the limits.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        let long = [
+            self.term_length,
+            self.message_max,
+            self.effect_bytes_per_cause,
+            self.outbox_bytes,
+            self.session_timeout_ns,
+        ];
+        let short = [self.log_mtu, self.effects_per_cause, self.sessions_max];
+        let (long_bytes, rest) = bytes.split_at_mut(long.len() * 8);
+        for (place, value) in long_bytes.chunks_exact_mut(8).zip(long) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+        for (place, value) in rest.chunks_exact_mut(4).zip(short) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+        bytes[52] = match self.responses {
+            ResponsesMode::Replicated => 0,
+            ResponsesMode::Direct => 1,
+        };
+        bytes
+    }
+
+    /// Decodes limits; `None` for bytes that [`encode`](Self::encode) does not write.
+    #[must_use]
+    pub fn decode(bytes: &[u8; Self::LENGTH]) -> Option<Self> {
+        let long = |offset: usize| {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(&bytes[offset..offset + 8]);
+            u64::from_le_bytes(raw)
+        };
+        let short = |offset: usize| {
+            let mut raw = [0; 4];
+            raw.copy_from_slice(&bytes[offset..offset + 4]);
+            u32::from_le_bytes(raw)
+        };
+        let limits = Self {
+            term_length: long(0),
+            message_max: long(8),
+            effect_bytes_per_cause: long(16),
+            outbox_bytes: long(24),
+            session_timeout_ns: long(32),
+            log_mtu: short(40),
+            effects_per_cause: short(44),
+            sessions_max: short(48),
+            responses: match bytes[52] {
+                0 => ResponsesMode::Replicated,
+                1 => ResponsesMode::Direct,
+                _ => return None,
+            },
+        };
+        (limits.encode() == *bytes).then_some(limits)
+    }
+
+    /// One number for all of them.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        stable_hash(&self.encode())
+    }
+
+    /// The first limit that `other` has differently, in the order of the configuration.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<LimitDifference> {
+        self.differences(other).next()
+    }
+
+    /// All limits that `other` has differently, in the order of the configuration.
+    pub fn differences(&self, other: &Self) -> impl Iterator<Item = LimitDifference> {
+        let pairs = self.named().into_iter().zip(other.named());
+        let pairs = pairs.map(|((key, own), (_, other))| LimitDifference { key, own, other });
+        pairs.filter(|difference| difference.own != difference.other)
+    }
+
+    fn named(&self) -> [(&'static str, LimitValue); LIMITS] {
+        let bytes = LimitValue::Number;
+        [
+            ("term_length", bytes(self.term_length)),
+            ("log_mtu", bytes(self.log_mtu.into())),
+            ("message_max", bytes(self.message_max)),
+            ("effects_per_cause", bytes(self.effects_per_cause.into())),
+            ("effect_bytes_per_cause", bytes(self.effect_bytes_per_cause)),
+            ("outbox_bytes", bytes(self.outbox_bytes)),
+            ("sessions_max", bytes(self.sessions_max.into())),
+            ("responses", LimitValue::Responses(self.responses)),
+            (
+                "session_timeout",
+                LimitValue::Nanoseconds(self.session_timeout_ns),
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_survive_encoding_and_every_byte_counts() {
+        let limits = ClusterLimits::of(&ClusterConfig::default());
+        let bytes = limits.encode();
+        assert_eq!(ClusterLimits::decode(&bytes), Some(limits));
+        for index in 0..ClusterLimits::LENGTH {
+            let mut other = bytes;
+            other[index] ^= 1;
+            let decoded = ClusterLimits::decode(&other);
+            assert_ne!(decoded, Some(limits), "byte {index}");
+            if let Some(decoded) = decoded {
+                assert_ne!(decoded.digest(), limits.digest(), "byte {index}");
+                assert!(limits.difference(&decoded).is_some(), "byte {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_difference_is_named_by_its_key_with_both_values() {
+        let own = ClusterLimits::of(&ClusterConfig::default());
+        assert_eq!(own.difference(&own), None);
+        let other = ClusterLimits {
+            responses: ResponsesMode::Direct,
+            ..own
+        };
+        let difference = own.difference(&other).unwrap();
+        assert_eq!(difference.key, "responses");
+        assert_eq!(difference.own.to_string(), "replicated");
+        assert_eq!(difference.other.to_string(), "direct");
+        let other = ClusterLimits {
+            session_timeout_ns: 1,
+            message_max: 7,
+            ..own
+        };
+        let difference = own.difference(&other).unwrap();
+        assert_eq!(
+            (difference.key, difference.other.to_string().as_str()),
+            ("message_max", "7")
+        );
+    }
+
+    #[test]
+    fn members_and_their_endpoints_are_no_part_of_the_limits() {
+        let cluster = ClusterConfig::default();
+        let endpoint = "127.0.0.1:9".parse().unwrap();
+        let with_members = ClusterConfig {
+            members: vec![crate::settings::config::MemberEndpoints {
+                ingress: endpoint,
+                member: endpoint,
+            }],
+            name: "other".to_owned(),
+            ..cluster.clone()
+        };
+        let digest = |cluster| ClusterLimits::of(cluster).digest();
+        assert_eq!(digest(&cluster), digest(&with_members));
+    }
+}

@@ -1,0 +1,7 @@
+//! What a cluster and a node are told before they start, with the checks.
+
+pub mod cluster_limits;
+pub mod config;
+pub mod lengths;
+pub mod node_file;
+pub mod quantity;

@@ -1,0 +1,226 @@
+//! The disk of a member of the node tank, as its host's clock and end have it: nothing is done for
+//! a process that has ended in the middle of its cycle. It lies where a fault is planted.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use lockstep_archive::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::disk::{
+    Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace,
+    SegmentName,
+};
+use lockstep_archive::node_state::NODE_STATE_FILE;
+use lockstep_archive::sim::{SimDisk, forget_commit};
+use lockstep_transport::concurrent::KernelBlock;
+use lockstep_transport::time::Nanos;
+
+use crate::sim::PlantedFault;
+use crate::sim::tank::host::TankHost;
+use crate::sim::tank::member::Crash;
+
+/// A simulated disk that can be made to lie (planted faults).
+#[derive(Debug)]
+pub struct TankDisk {
+    disk: SimDisk,
+    host: TankHost,
+    planted: Option<PlantedFault>,
+    /// Which start of its member this is.
+    start: u64,
+    /// Files that are no segments of the log, by name.
+    small: BTreeMap<FileId, String>,
+    /// Of operations that were not carried out.
+    forged: VecDeque<Completion>,
+}
+
+impl TankDisk {
+    /// The disk of a member's host, as its node sees it in its `start`th life.
+    #[must_use]
+    pub const fn new(
+        disk: SimDisk,
+        host: TankHost,
+        planted: Option<PlantedFault>,
+        start: u64,
+    ) -> Self {
+        Self {
+            disk,
+            host,
+            planted,
+            start,
+            small: BTreeMap::new(),
+            forged: VecDeque::new(),
+        }
+    }
+
+    fn note(&mut self, name: &str, file: FileId) -> FileId {
+        if SegmentName::parse(name).is_none() {
+            self.small.insert(file, name.to_owned());
+        }
+        file
+    }
+
+    fn is_of_log(&self, file: FileId) -> bool {
+        !self.small.contains_key(&file)
+    }
+
+    fn is_named(&self, file: FileId, name: &str) -> bool {
+        self.small.get(&file).is_some_and(|known| known == name)
+    }
+
+    /// Whether a write is said to be durable when it is in the page cache only.
+    fn is_cached_only(&self, file: FileId) -> bool {
+        match self.planted {
+            Some(PlantedFault::AckBeforeFsync) => self.is_of_log(file),
+            Some(PlantedFault::VoteInPageCache) => self.is_named(file, NODE_STATE_FILE.name),
+            _ => false,
+        }
+    }
+
+    /// Whether a write of a running node is said to be durable when nothing was written.
+    fn is_dropped(&self, file: FileId, block: &KernelBlock) -> bool {
+        match self.planted {
+            Some(PlantedFault::NoEraseAfterTruncation) => self.is_of_log(file) && is_blank(block),
+            Some(PlantedFault::AckMarkNeverWritten) => self.is_named(file, ACK_MARK_FILE.name),
+            _ => false,
+        }
+    }
+
+    /// The same for a write of a node that starts.
+    fn is_cold_dropped(&self, file: FileId, bytes: &[u8]) -> bool {
+        self.planted == Some(PlantedFault::NoEraseAfterTruncation)
+            && self.is_of_log(file)
+            && bytes.iter().all(|byte| *byte == 0)
+    }
+}
+
+fn is_blank(block: &KernelBlock) -> bool {
+    let mut bytes = vec![0; block.length()];
+    block.copy_to(&mut bytes);
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+impl ColdFiles for TankDisk {
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        self.disk.list()
+    }
+
+    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
+        let file = self.disk.open(name)?;
+        Ok(self.note(name, file))
+    }
+
+    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
+        let file = self.disk.create(name, length)?;
+        Ok(self.note(name, file))
+    }
+
+    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
+        self.disk.length(file)
+    }
+
+    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
+        self.disk.place(file)
+    }
+
+    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
+        self.disk.read(file, offset, target)?;
+        let is_forgetful = self.planted == Some(PlantedFault::CommitFloorIgnored);
+        if is_forgetful && self.is_named(file, ACK_MARK_FILE.name) {
+            forget_commit(target);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        if self.is_cold_dropped(file, bytes) {
+            return Ok(());
+        }
+        self.disk.write(file, offset, bytes)
+    }
+
+    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
+        if self.planted == Some(PlantedFault::NoSecondSync) && self.is_of_log(file) {
+            return Ok(());
+        }
+        self.disk.sync(file)
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+        self.disk.remove(name)
+    }
+
+    fn free_bytes(&mut self) -> Result<u64, DiskError> {
+        self.disk.free_bytes()
+    }
+
+    fn boot_id(&mut self) -> Option<u128> {
+        let boot = self.disk.boot_id();
+        if self.planted == Some(PlantedFault::DamageAboveMarkIgnored) {
+            // Each start takes what it finds above the mark for torn by a loss of power.
+            return boot.map(|boot| boot | u128::from(self.start) << 64);
+        }
+        boot
+    }
+}
+
+impl Disk for TankDisk {
+    type Files = Self;
+
+    fn files(&mut self) -> &mut Self {
+        self
+    }
+
+    fn submit(&mut self, _now: Nanos, operation: DiskOp) -> Result<(), Busy> {
+        match self.host.burn() {
+            Some((Crash::PowerLoss, seed)) => self.disk.crash(seed),
+            Some((_, seed)) => self.disk.kill(seed),
+            None => {}
+        }
+        if self.host.is_dead() {
+            // Nobody is left to be told.
+            return Ok(());
+        }
+        let operation = match operation {
+            DiskOp::Write {
+                token, file, block, ..
+            } if self.is_dropped(file, &block) => {
+                let result = Ok(file);
+                self.forged.push_back(Completion { token, result });
+                return Ok(());
+            }
+            DiskOp::Write {
+                token,
+                file,
+                offset,
+                block,
+                durability: Durability::Synced,
+            } if self.is_cached_only(file) => DiskOp::Write {
+                token,
+                file,
+                offset,
+                block,
+                durability: Durability::Cached,
+            },
+            other => other,
+        };
+        self.disk.submit(self.host.now(), operation)
+    }
+
+    fn poll_completion(&mut self, _now: Nanos) -> Option<Completion> {
+        if self.host.is_dead() {
+            return None;
+        }
+        let forged = self.forged.pop_front();
+        forged.or_else(|| self.disk.poll_completion(self.host.now()))
+    }
+
+    fn flush(&mut self, _now: Nanos) {
+        self.disk.flush(self.host.now());
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        if !self.forged.is_empty() {
+            return Some(0);
+        }
+        let deadline = self.disk.next_deadline()?;
+        Some(self.host.own_deadline(deadline))
+    }
+}

@@ -1,0 +1,542 @@
+//! A member in the node tank: its host's disk, and the node that runs on it while it is up.
+
+mod directory;
+mod last_life;
+mod looks;
+mod planting;
+mod second_start;
+mod stored_log;
+
+use core::net::SocketAddr;
+use std::path::PathBuf;
+
+use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::notices::Notice;
+use lockstep_transport::prng::Prng;
+use lockstep_transport::sim::SimNetwork;
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
+use lockstep_transport::trace::Tracer;
+
+use self::last_life::{LastLife, MarkPromise};
+use crate::module::action::HaltReason;
+use crate::node::cluster_node::ClusterNode;
+use crate::node::counters::Counters;
+use crate::node::fault::NodeFault;
+use crate::node::start::{StartError, StartParts, start};
+use crate::notice::NodeNotice;
+use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
+use crate::sim::PlantedFault;
+use crate::sim::service_time;
+use crate::sim::tank::accident::{Accident, Misplaced};
+use crate::sim::tank::coverage::Coverage;
+use crate::sim::tank::disk::TankDisk;
+use crate::sim::tank::host::{TankHost, TankPort};
+use crate::sim::tank::service::TankService;
+
+/// Notices kept of one member.
+const NOTICES_MAX: usize = 1_000;
+
+const HEARTBEAT_INTERVAL_NS: Nanos = 10 * MILLISECOND;
+
+/// Short, so that a run sees many terms; long against the links' delays.
+pub const ELECTION_TIMEOUT_NS: Nanos = 80 * MILLISECOND;
+
+const CAPACITY_BYTES: u64 = 64 << 20;
+
+/// How long operations of a sound disk take.
+const LATENCY_NS: (Nanos, Nanos) = (20 * MICROSECOND, 400 * MICROSECOND);
+
+/// Those of a slow one.
+const SLOW_LATENCY_NS: (Nanos, Nanos) = (MILLISECOND, 12 * MILLISECOND);
+
+/// What a right wall clock adds to virtual time.
+const TRUE_WALL_OFFSET: i64 = 1_700_000_000 * SECOND;
+
+/// The node as the tank runs it.
+pub type TankNode = ClusterNode<TankDisk, TankPort, TankService>;
+
+/// What a node has applied: position, and hashes of service state, output and sessions.
+pub type AppliedState = (i64, u64, u64, u64);
+
+/// How a member ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process dies and the host lives.
+    Kill,
+    /// The host loses power.
+    PowerLoss,
+    /// Whichever of the two it was, it has happened in the middle of a duty cycle.
+    InCycle,
+}
+
+/// A member and its host.
+#[derive(Debug)]
+pub struct TankMember {
+    cluster: ClusterConfig,
+    config: NodeConfig,
+    disk: SimDisk,
+    host: TankHost,
+    node: Option<TankNode>,
+    start_at: Option<Nanos>,
+    paused_until: Nanos,
+    full_until: Nanos,
+    stalled_until: Nanos,
+    planted: Option<PlantedFault>,
+    wall_offset: i64,
+    diverges_at: i64,
+    service_ns: Nanos,
+    randomness: Prng,
+    notices: Vec<Notice<NodeNotice>>,
+    starts: u64,
+    /// How far its log was durable when its process last ended.
+    held: i64,
+    /// What its last process left behind, unless something has happened to its directory since.
+    last_life: Option<LastLife>,
+    promise: MarkPromise,
+    /// How far its directory has ever said, before a start, that the log is committed.
+    known_commit: i64,
+    /// Before the next start this happens to the directory.
+    accident: Option<(Accident, u32)>,
+    /// The next start ends in this changing cold operation.
+    crash_in_start: Option<(u64, Crash)>,
+    /// It is about to be started on another member's directory.
+    misplaced: Option<Misplaced>,
+    /// An old state of the directory.
+    backup: Option<directory::Backup>,
+    is_put_back: bool,
+    /// What its processes reached that have ended.
+    coverage: Coverage,
+}
+
+impl TankMember {
+    /// A member whose node has never been started.
+    #[must_use]
+    pub fn new(id: u8, cluster: ClusterConfig, seed: u64, planted: Option<PlantedFault>) -> Self {
+        let config = NodeConfig {
+            member: id,
+            directory: PathBuf::new(),
+            heartbeat_interval_ns: HEARTBEAT_INTERVAL_NS,
+            election_timeout_ns: ELECTION_TIMEOUT_NS,
+            disk_budget_bytes: CAPACITY_BYTES,
+            seed,
+            insecure: true,
+            ..NodeConfig::default()
+        };
+        let disk = SimDisk::new(SimDiskConfig {
+            seed,
+            latency_min_ns: LATENCY_NS.0,
+            latency_max_ns: LATENCY_NS.1,
+            capacity_bytes: CAPACITY_BYTES,
+        });
+        // Mostly milliseconds apart; one clock in eight is hours off, either way.
+        let error = match seed % 16 {
+            0 => 3 * 3_600 * SECOND,
+            1 => -3 * 3_600 * SECOND,
+            _ => (seed % 1000) as i64 * MILLISECOND,
+        };
+        Self {
+            cluster,
+            config,
+            disk,
+            host: TankHost::default(),
+            node: None,
+            start_at: None,
+            paused_until: 0,
+            full_until: 0,
+            stalled_until: 0,
+            planted,
+            wall_offset: TRUE_WALL_OFFSET + error,
+            diverges_at: 0,
+            service_ns: 0,
+            randomness: Prng::new(seed),
+            notices: Vec::new(),
+            starts: 0,
+            held: 0,
+            last_life: None,
+            promise: MarkPromise::default(),
+            known_commit: 0,
+            accident: None,
+            crash_in_start: None,
+            misplaced: None,
+            backup: None,
+            is_put_back: false,
+            coverage: Coverage::default(),
+        }
+    }
+
+    /// Its service takes so long over each request.
+    pub fn slow_down(&mut self, service_ns: Nanos) {
+        self.service_ns = service_ns;
+    }
+
+    /// It acknowledges what its page cache has.
+    pub fn run_without_syncs(&mut self) {
+        self.config.sync = SyncMode::None;
+    }
+
+    /// Its service answers this request of the first client otherwise than all others.
+    pub fn diverge_at(&mut self, number: i64) {
+        self.diverges_at = number;
+    }
+
+    /// Whether its service is made to diverge.
+    #[must_use]
+    pub const fn will_diverge(&self) -> bool {
+        self.diverges_at > 0
+    }
+
+    /// Whether its service was made to diverge and it has stopped for that.
+    #[must_use]
+    pub fn has_diverged(&self) -> bool {
+        let fault = self.node.as_ref().and_then(ClusterNode::fault);
+        let is_told = matches!(fault, Some(NodeFault::Halted(HaltReason::Diverged { .. })));
+        self.will_diverge() && is_told
+    }
+
+    /// The address other members send to.
+    #[must_use]
+    pub fn member(&self) -> SocketAddr {
+        self.cluster.members[usize::from(self.config.member)].member
+    }
+
+    /// The cluster it belongs to.
+    #[must_use]
+    pub const fn cluster(&self) -> &ClusterConfig {
+        &self.cluster
+    }
+
+    /// Sessions open according to what it has applied.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        let node = self.node.as_ref();
+        node.map_or(0, |node| node.parts().applier.sessions().sessions().len())
+    }
+
+    /// The address clients send to.
+    pub fn ingress(&self) -> SocketAddr {
+        self.cluster.members[usize::from(self.config.member)].ingress
+    }
+
+    /// Starts the node on what its disk holds.
+    ///
+    /// # Errors
+    /// Why it does not start. It is down then.
+    pub fn start(&mut self, network: &SimNetwork) -> Result<(), StartError> {
+        self.start_at = None;
+        self.starts += 1;
+        self.end_failures();
+        self.disk.restart();
+        self.host.begin();
+        if let Some((operation, crash)) = self.crash_in_start.take() {
+            let operation = self.disk.cold_operations() + operation;
+            match crash {
+                Crash::PowerLoss => self.disk.crash_at_cold_operation(operation),
+                Crash::Kill | Crash::InCycle => self.disk.kill_at_cold_operation(operation),
+            }
+        }
+        let randomness = self.randomness.fork();
+        let parts = self.start_parts(&self.disk, &self.host, network, randomness);
+        match start(&self.cluster, &self.config, parts) {
+            Ok(mut node) => {
+                node.measure_cycles_with(service_time::spent);
+                planting::at_start(self.planted, &mut node);
+                self.node = Some(node);
+                // A crash that was to come later in the start does not come any more.
+                self.disk.restart();
+                Ok(())
+            }
+            Err(error) => {
+                network.close(self.member());
+                network.close(self.ingress());
+                Err(error)
+            }
+        }
+    }
+
+    /// What a node of its is started with, on this disk, host and network.
+    fn start_parts(
+        &self,
+        disk: &SimDisk,
+        host: &TankHost,
+        network: &SimNetwork,
+        randomness: Prng,
+    ) -> StartParts<TankDisk, TankPort, TankService> {
+        StartParts {
+            disk: TankDisk::new(disk.clone(), host.clone(), self.planted, self.starts),
+            member_port: TankPort::new(network.port(self.member()), host.clone()),
+            ingress_port: TankPort::new(network.port(self.ingress()), host.clone()),
+            service: TankService::new(self.diverges_at, self.service_ns),
+            tracer: Tracer::disabled(),
+            counters: Counters::in_memory().expect("a page of memory"),
+            wall_offset: self.wall_offset,
+            receive_window: 32 * 1024,
+            randomness,
+        }
+    }
+
+    /// The process ends, or its host does; it starts again at `until`.
+    pub fn crash(&mut self, network: &SimNetwork, crash: Crash, seed: u64, until: Nanos) {
+        let Some(node) = self.node.take() else {
+            return;
+        };
+        self.held = node.parts().store.durable();
+        self.coverage.add_node(&node);
+        let kind = self.host.death().unwrap_or(crash);
+        self.last_life = Some(LastLife::of(&node, kind, &self.promise));
+        drop(node);
+        network.close(self.member());
+        network.close(self.ingress());
+        match crash {
+            Crash::PowerLoss => self.disk.crash(seed),
+            Crash::Kill => self.disk.kill(seed),
+            Crash::InCycle => {}
+        }
+        self.start_at = Some(until);
+    }
+
+    /// What it has reached in all its lives.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        let mut coverage = self.coverage;
+        if let Some(node) = &self.node {
+            coverage.add_node(node);
+        }
+        coverage
+    }
+
+    /// It is down, and starts at `at`.
+    pub fn start_at(&mut self, at: Nanos) {
+        self.start_at = Some(at);
+    }
+
+    /// Starts so far, tried ones too.
+    #[must_use]
+    pub const fn starts(&self) -> u64 {
+        self.starts
+    }
+
+    /// How far its log is durable, or was when its process ended.
+    #[must_use]
+    pub fn held(&self) -> i64 {
+        let node = self.node.as_ref();
+        node.map_or(self.held, |node| node.parts().store.durable())
+    }
+
+    /// Its disk.
+    #[must_use]
+    pub const fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    /// What happens to its directory before its next start.
+    pub fn await_accident(&mut self, accident: Accident, draw: u32) {
+        self.accident = Some((accident, draw));
+    }
+
+    /// What happens to its directory now.
+    pub const fn take_accident(&mut self) -> Option<(Accident, u32)> {
+        self.accident.take()
+    }
+
+    /// Its next start ends in the changing cold operation with this number.
+    pub const fn crash_in_start(&mut self, operation: u64, crash: Crash) {
+        self.crash_in_start = Some((operation, crash));
+    }
+
+    /// No start before the next one that comes to its end may be ended by a loss of power.
+    pub fn start_through_power(&mut self) {
+        let crash = self.crash_in_start;
+        self.crash_in_start = crash.map(|(operation, _)| (operation, Crash::Kill));
+    }
+
+    /// Whether it is time to start again.
+    #[must_use]
+    pub fn is_due_to_start(&self, now: Nanos) -> bool {
+        self.start_at.is_some_and(|at| at <= now)
+    }
+
+    /// The disk completes nothing before `until`.
+    pub fn stall_disk(&mut self, until: Nanos) {
+        self.promise.excuse(until);
+        self.stalled_until = self.stalled_until.max(until);
+        self.disk.stall_until(self.stalled_until);
+    }
+
+    /// The disk is slow from now on, or not.
+    pub fn slow_disk(&mut self, is_slow: bool) {
+        self.promise.set_slow(is_slow);
+        let (shortest, longest) = if is_slow { SLOW_LATENCY_NS } else { LATENCY_NS };
+        self.disk.set_latency(shortest, longest);
+    }
+
+    /// The next `count` writes fail.
+    pub fn fail_writes(&mut self, count: u32) {
+        self.disk.fail_writes(count);
+    }
+
+    /// The next `count` reads of the running node fail.
+    pub fn fail_reads(&mut self, count: u32) {
+        self.disk.fail_reads(count);
+    }
+
+    /// The next segment cannot be made.
+    pub fn fail_preparation(&mut self) {
+        self.disk.fail_preparations(1);
+    }
+
+    fn end_failures(&mut self) {
+        self.disk.fail_writes(0);
+        self.disk.fail_reads(0);
+        self.disk.spoil_reads(0);
+        self.disk.fail_preparations(0);
+    }
+
+    /// There is no space before `until`.
+    pub fn fill_disk(&mut self, until: Nanos) {
+        self.full_until = until;
+        self.disk.set_capacity(0);
+    }
+
+    /// When space returns.
+    #[must_use]
+    pub const fn full_until(&self) -> Option<Nanos> {
+        if self.full_until > 0 {
+            Some(self.full_until)
+        } else {
+            None
+        }
+    }
+
+    /// Space returns if it is time.
+    pub fn free_disk(&mut self, now: Nanos) {
+        if self.full_until > 0 && self.full_until <= now {
+            self.full_until = 0;
+            self.disk.set_capacity(CAPACITY_BYTES);
+        }
+    }
+
+    /// Whether its storage has failed, or misread, since its last start.
+    #[must_use]
+    pub fn has_storage_failed(&self) -> bool {
+        self.disk.has_failed()
+    }
+
+    /// The wall clock is off by `error` from now on.
+    pub fn set_clock(&mut self, error: Nanos) {
+        self.wall_offset = TRUE_WALL_OFFSET + error;
+        if let Some(node) = self.node.as_mut() {
+            node.set_wall_offset(self.wall_offset);
+        }
+    }
+
+    /// Its monotonic clock runs so much faster from now on, in millionths.
+    pub fn set_clock_rate(&mut self, now: Nanos, rate: i64) {
+        self.host.set_clock_rate(now, rate);
+    }
+
+    /// The process ends in the middle of a duty cycle: once it has handed so many more operations
+    /// to its disk.
+    pub fn crash_in_cycle(&mut self, operations: u64, crash: Crash, seed: u64) {
+        self.host.crash_after(operations, crash, seed);
+    }
+
+    /// Whether its process has ended in the middle of a duty cycle.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        self.node.is_some() && self.host.is_dead()
+    }
+
+    /// The next reads of the running node come back with what is not there.
+    pub fn spoil_reads(&mut self, count: u32) {
+        self.disk.spoil_reads(count);
+    }
+
+    /// The process does not run before `until`, as under SIGSTOP.
+    pub fn pause(&mut self, until: Nanos) {
+        self.paused_until = until;
+    }
+
+    /// Ends all faults of this member.
+    pub fn heal(&mut self, now: Nanos) {
+        self.paused_until = 0;
+        self.host.begin();
+        self.set_clock_rate(now, 0);
+        self.accident = None;
+        self.crash_in_start = None;
+        self.stalled_until = now;
+        self.disk.stall_until(now);
+        self.slow_disk(false);
+        self.end_failures();
+        self.full_until = self.full_until.min(now);
+        self.free_disk(now);
+        if let Some(at) = self.start_at {
+            self.start_at = Some(at.min(now));
+        }
+    }
+
+    /// One duty cycle, unless it is down or paused.
+    pub fn do_work(&mut self, now: Nanos) -> usize {
+        if now < self.paused_until {
+            self.promise.excuse(now);
+            return 0;
+        }
+        let Some(node) = self.node.as_mut() else {
+            return 0;
+        };
+        planting::before_cycle(self.planted, node, self.host.tell_time(now));
+        let before = service_time::spent();
+        let own_now = self.host.tell_time(now);
+        let work = node.do_work(own_now);
+        self.paused_until = self.paused_until.max(now + service_time::spent() - before);
+        if node.fault().is_some() || node.parts().store.is_truncating() {
+            self.promise.excuse(now);
+        }
+        self.promise.note(now, node.parts().store.durable());
+        while let Some(notice) = node.take_notice() {
+            if self.notices.len() < NOTICES_MAX {
+                self.notices.push(notice);
+            }
+        }
+        self.note_name();
+        work
+    }
+
+    /// What it has said about itself, in all its lives; the first thousand.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice<NodeNotice>] {
+        &self.notices
+    }
+
+    /// When it has something to do by itself.
+    #[must_use]
+    pub fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
+        if self.node.is_none() {
+            return self.start_at;
+        }
+        if now < self.paused_until {
+            return Some(self.paused_until);
+        }
+        let own_now = self.host.tell_time(now);
+        let deadline = self.node.as_ref()?.next_deadline(own_now)?;
+        Some(self.host.true_time(deadline))
+    }
+
+    /// The node, while it runs.
+    #[must_use]
+    pub const fn node(&self) -> Option<&TankNode> {
+        self.node.as_ref()
+    }
+
+    /// Whether it runs without syncs.
+    #[must_use]
+    pub fn is_unsynced(&self) -> bool {
+        self.config.sync == SyncMode::None
+    }
+
+    /// Whether it has just found that it cannot answer for what it promised.
+    #[must_use]
+    pub fn has_forfeited(&self) -> bool {
+        let membership = self.node.as_ref().map(|node| &node.parts().membership);
+        membership.is_some_and(|membership| membership.forfeit().is_some())
+    }
+}

@@ -1,0 +1,283 @@
+//! What a member's process left behind when it ended, and what the next start must make of it:
+//! what was durable is there or known to be lost (A2), what is taken for durable is (A1), what was
+//! cut off stays cut off (`log.md` 3.4), the mark covers what was acknowledged a while ago (W2),
+//! and the floor below which nothing is cut covers what was known to be committed (`log.md` 9.3).
+
+use lockstep_archive::ack_mark::{AckRecord, STALE_MAX_NS};
+use lockstep_transport::position::Position;
+use lockstep_transport::time::{MILLISECOND, Nanos};
+
+use super::{Crash, TankMember, TankNode};
+use crate::module::consensus_module::ConsensusModule;
+use crate::sim::{Broken, Rule};
+
+/// So old is the oldest acknowledgement, on a sound disk, that the mark may lack: its age, and as
+/// much again for writes that queue behind others.
+const MARKED_AFTER_NS: Nanos = 4 * STALE_MAX_NS;
+
+/// A disk that was troubled has this long to catch up.
+const RECOVERY_NS: Nanos = 100 * MILLISECOND;
+
+/// What the mark must cover, as far as a running node can be held to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MarkPromise {
+    /// The lowest durable position since the first sample, at which it was this.
+    older: (Nanos, Position),
+    newer: (Nanos, Position),
+    is_slow: bool,
+    troubled_until: Nanos,
+}
+
+impl MarkPromise {
+    /// Nothing can be asked of the member before it had some time from `until` on.
+    pub fn excuse(&mut self, until: Nanos) {
+        self.troubled_until = self.troubled_until.max(until + RECOVERY_NS);
+        self.older.1 = 0;
+        self.newer.1 = 0;
+    }
+
+    /// The disk is slow from now on, or not.
+    pub const fn set_slow(&mut self, is_slow: bool) {
+        self.is_slow = is_slow;
+    }
+
+    /// The log is durable up to `durable`.
+    pub fn note(&mut self, now: Nanos, durable: Position) {
+        self.older.1 = self.older.1.min(durable);
+        self.newer.1 = self.newer.1.min(durable);
+        if self.is_slow {
+            self.excuse(now);
+        }
+        if now < self.troubled_until {
+            self.older = (now, 0);
+            self.newer = (now, 0);
+        } else if now - self.newer.0 >= MARKED_AFTER_NS {
+            self.older = self.newer;
+            self.newer = (now, durable);
+        }
+    }
+
+    /// At least so much must be marked.
+    const fn position(&self) -> Position {
+        self.older.1
+    }
+}
+
+/// Durable end of the log as a start finds it. A PAD whose NewLeadershipTerm entry is not durable
+/// is no part of a log (`log.md` 2.4), and nothing of it was acknowledged (W2).
+fn durable_end(durable: Position, module: &ConsensusModule) -> Position {
+    let first = module
+        .terms()
+        .iter()
+        .find(|term| term.term > module.log_term());
+    first.map_or(durable, |next| durable.min(next.base))
+}
+
+/// What a process left behind.
+#[derive(Clone, Copy, Debug)]
+pub struct LastLife {
+    /// How it ended.
+    pub crash: Crash,
+    durable: Position,
+    append: Position,
+    is_truncating: bool,
+    /// It was short of something that it had acknowledged, or its disk failed.
+    is_excused: bool,
+    /// What its mark said since may be older than what it had said.
+    is_mark_rotten: bool,
+    marked: Position,
+}
+
+impl LastLife {
+    /// Of a process that ends now by `crash`.
+    #[must_use]
+    pub fn of(node: &TankNode, crash: Crash, promise: &MarkPromise) -> Self {
+        let (store, module) = (&node.parts().store, &node.parts().module);
+        let is_damaged = module.is_damaged();
+        Self {
+            crash,
+            durable: durable_end(store.durable(), module),
+            append: store.append(),
+            is_truncating: store.is_truncating(),
+            is_mark_rotten: false,
+            is_excused: is_damaged || node.fault().is_some(),
+            marked: promise.position(),
+        }
+    }
+
+    /// The mark covers what was acknowledged a while before the end.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_mark(&self, id: usize, mark: Option<AckRecord>) -> Result<(), Broken> {
+        let marked = mark.map_or(0, |mark| mark.position.max(mark.truncated_end));
+        let lost = mark.and_then(|mark| mark.lost).map_or(0, |l| l.position);
+        if self.is_truncating || self.is_mark_rotten || marked.max(lost) >= self.marked {
+            return Ok(());
+        }
+        Err(Rule::W2.broken(format!(
+            "member {id} had its log durable up to {} for {} ms, and its mark says {marked}",
+            self.marked,
+            MARKED_AFTER_NS / MILLISECOND
+        )))
+    }
+
+    /// A start made of it what it must.
+    ///
+    /// # Errors
+    /// It did not.
+    pub fn check_start(
+        &self,
+        id: usize,
+        member: &TankMember,
+        is_rotten: bool,
+    ) -> Result<(), Broken> {
+        let Some(node) = member.node() else {
+            return Ok(());
+        };
+        let (store, module) = (&node.parts().store, &node.parts().module);
+        let durable = store.durable();
+        if durable < self.durable && !self.is_truncating && !module.is_damaged() {
+            return Err(Rule::A2.broken(format!(
+                "member {id} had its log durable up to {}, has it up to {durable} after a start, \
+                 and does not know that it lost any",
+                self.durable
+            )));
+        }
+        let is_sound = !self.is_excused && !member.is_unsynced() && !is_rotten;
+        let lost = member.disk().durable_mark().and_then(|mark| mark.lost);
+        let lost = lost.map_or(0, |lost| lost.position);
+        if is_sound && lost > self.append {
+            return Err(Rule::CutOff.broken(format!(
+                "the log of member {id} ended at {}, nothing happened to it, and a start that ends \
+                 at {durable} takes what it finds up to {lost} for lost",
+                self.append
+            )));
+        }
+        // The mark says where the log was cut.
+        if durable > self.append && !self.is_mark_rotten {
+            return Err(Rule::CutOff.broken(format!(
+                "the log of member {id} ended at {} and ends at {durable} after a start",
+                self.append
+            )));
+        }
+        if !member.is_unsynced() && !member.is_stored_durably(self.durable, durable) {
+            return Err(Rule::A1.broken(format!(
+                "member {id} takes its log for durable up to {durable} after a start, and stable \
+                 storage does not hold it from {} on",
+                self.durable
+            )));
+        }
+        let known = member.known_commit();
+        if module.commit_floor() < known {
+            return Err(Rule::CommitFloor.broken(format!(
+                "member {id} knew that {known} is committed and starts with a floor of {}",
+                module.commit_floor()
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl TankMember {
+    /// How its last process ended, unless something has happened to its directory since that
+    /// leaves nothing to compare.
+    #[must_use]
+    pub fn last_crash(&self) -> Option<Crash> {
+        self.last_life.map(|life| life.crash)
+    }
+
+    /// How much of its log below `limit` its mark does not cover; nothing while it is down.
+    #[must_use]
+    pub fn unmarked_below(&self, limit: Position) -> Position {
+        let mark = self.node().and_then(|_| self.disk.durable_mark());
+        mark.map_or(0, |mark| self.held().min(limit) - mark.position)
+    }
+
+    /// Something has happened to its directory.
+    pub const fn forget_last_life(&mut self) {
+        self.last_life = None;
+        self.known_commit = 0;
+    }
+
+    /// A place of its mark has rotted: it may say what it said before.
+    pub const fn forget_mark(&mut self) {
+        if let Some(life) = &mut self.last_life {
+            life.is_mark_rotten = true;
+        }
+        self.known_commit = 0;
+    }
+
+    /// How far its directory has ever said, before a start, that the log is committed.
+    #[must_use]
+    pub const fn known_commit(&self) -> i64 {
+        self.known_commit
+    }
+
+    /// Its directory, which says `mark`, is about to be started on.
+    ///
+    /// # Errors
+    /// The mark lacks what it must cover.
+    pub fn check_end(&mut self, mark: Option<AckRecord>) -> Result<(), Broken> {
+        if self.misplaced.is_none() {
+            self.known_commit = mark.map_or(0, |mark| mark.commit).max(self.known_commit);
+        }
+        let life = self.last_life.filter(|_| !self.is_unsynced());
+        life.map_or(Ok(()), |life| {
+            life.check_mark(self.config.member.into(), mark)
+        })
+    }
+
+    /// It was started on its directory, of which something has rotted if it `is_rotten`.
+    ///
+    /// # Errors
+    /// The start did not make of it what it must.
+    pub fn check_start(&self, is_rotten: bool) -> Result<(), Broken> {
+        let life = self.last_life.filter(|_| !self.has_forfeited());
+        life.map_or(Ok(()), |life| {
+            life.check_start(self.config.member.into(), self, is_rotten)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_has_to_cover_what_was_durable_for_a_while_on_a_sound_disk() {
+        let mut promise = MarkPromise::default();
+        promise.note(MARKED_AFTER_NS, 640);
+        assert_eq!(promise.position(), 0);
+        promise.note(2 * MARKED_AFTER_NS, 960);
+        assert_eq!(promise.position(), 640);
+        // A truncation takes it back, and trouble with the disk excuses.
+        promise.note(2 * MARKED_AFTER_NS + 1, 320);
+        assert_eq!(promise.position(), 320);
+        promise.excuse(2 * MARKED_AFTER_NS + 2);
+        promise.note(3 * MARKED_AFTER_NS + 3, 2_000);
+        assert_eq!(promise.position(), 0);
+    }
+
+    #[test]
+    fn a_mark_that_lags_is_named() {
+        let life = LastLife {
+            crash: Crash::Kill,
+            durable: 960,
+            append: 960,
+            is_truncating: false,
+            is_excused: false,
+            is_mark_rotten: false,
+            marked: 640,
+        };
+        let mark = |position| {
+            Some(AckRecord {
+                position,
+                ..AckRecord::default()
+            })
+        };
+        assert_eq!(life.check_mark(0, mark(640)), Ok(()));
+        let broken = life.check_mark(0, mark(608)).unwrap_err();
+        assert_eq!(broken.rule, Rule::W2);
+    }
+}

@@ -1,0 +1,107 @@
+//! Oracle 7: recovery is idempotent. A directory that is started on again, after a start that came
+//! to its end or one that ended in the middle, is found as the first start found it.
+
+use lockstep_archive::ack_mark::LostAcks;
+use lockstep_archive::sim::SimDisk;
+use lockstep_transport::position::Position;
+use lockstep_transport::prng::{Prng, mix};
+use lockstep_transport::sim::{LinkProfile, SimNetwork};
+use lockstep_transport::time::Nanos;
+
+use super::{StartError, TankHost, TankMember, TankNode, start};
+use crate::module::member::{MemberId, TermBase};
+use crate::module::membership::Forfeit;
+use crate::sim::{Broken, Rule};
+
+/// Of so many starts one is looked at.
+const SAMPLE: u64 = 8;
+
+/// A start is ended in one of so many changing operations: half of them have fewer.
+const OPERATIONS: u64 = 24;
+
+/// What a start makes of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Findings {
+    durable: Position,
+    append: Position,
+    terms: Vec<TermBase>,
+    term: i64,
+    vote: Option<MemberId>,
+    floor: Position,
+    lost: Option<LostAcks>,
+    is_damaged: bool,
+    sessions: usize,
+    forfeit: Option<Forfeit>,
+}
+
+impl Findings {
+    fn of(node: &TankNode, disk: &SimDisk) -> Self {
+        let parts = node.parts();
+        let module = &parts.module;
+        Self {
+            durable: parts.store.durable(),
+            append: parts.store.append(),
+            terms: module.terms().to_vec(),
+            term: module.term(),
+            vote: module.vote(),
+            floor: module.commit_floor(),
+            lost: disk.durable_mark().and_then(|mark| mark.lost),
+            is_damaged: module.is_damaged(),
+            sessions: parts.applier.sessions().sessions().len(),
+            forfeit: parts.membership.forfeit(),
+        }
+    }
+}
+
+impl TankMember {
+    /// The disk as it is, in one of so many starts, for [`check_second_start`].
+    ///
+    /// [`check_second_start`]: Self::check_second_start
+    #[must_use]
+    pub fn sample(&self, now: Nanos) -> Option<SimDisk> {
+        let is_due = self.draw_of(now).is_multiple_of(SAMPLE);
+        is_due.then(|| self.disk.fork())
+    }
+
+    /// It has just been started on what `fork` is a copy of: two starts on the copy, of which the
+    /// first may end in the middle, find the same.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check_second_start(&self, now: Nanos, fork: &SimDisk) -> Result<(), Broken> {
+        let Some(node) = &self.node else {
+            return Ok(());
+        };
+        let mut random = Prng::new(self.draw_of(now));
+        fork.restart();
+        let last = random.range(0..OPERATIONS);
+        fork.kill_at_cold_operation(fork.cold_operations() + last);
+        drop(self.start_on(fork, random.fork()));
+        fork.kill(random.next_u64());
+        fork.restart();
+        let again = self.start_on(fork, random.fork());
+        let found = again.map(|node| Findings::of(&node, fork));
+        let expected = Findings::of(node, &self.disk);
+        if found.as_ref().is_ok_and(|found| *found == expected) {
+            return Ok(());
+        }
+        Err(Rule::Idempotence.broken(format!(
+            "a start of member {} found {expected:?}, and one after a start that ended in its \
+             operation {last}, if it has so many: {found:?}",
+            self.config.member
+        )))
+    }
+
+    /// A number of this start. It does not depend on how many there were before, which other
+    /// faults decide.
+    fn draw_of(&self, now: Nanos) -> u64 {
+        mix(self.config.seed ^ now as u64)
+    }
+
+    /// Starts a node on `disk`, alone in the world.
+    fn start_on(&self, disk: &SimDisk, randomness: Prng) -> Result<TankNode, StartError> {
+        let network = SimNetwork::new(0, LinkProfile::default());
+        let parts = self.start_parts(disk, &TankHost::default(), &network, randomness);
+        start(&self.cluster, &self.config, parts)
+    }
+}

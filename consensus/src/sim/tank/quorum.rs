@@ -1,0 +1,183 @@
+//! What a majority must hold when something is decided: the log at commit (C1), votes at an
+//! election (E1). Looks at what stable storage holds, or was seen to hold, not at what members say.
+
+use std::collections::BTreeSet;
+
+use lockstep_archive::node_state::NodeState;
+
+use crate::sim::tank::atlas::{Atlas, LogRange};
+use crate::sim::tank::member::TankMember;
+use crate::sim::{Broken, Rule};
+
+/// Somebody has just taken the log up to `to` for committed, of which `bytes` begin at `from`:
+/// stable storage of a majority of the directories that count holds them, or held them before it
+/// was damaged.
+///
+/// # Errors
+/// Who holds them, where they are too few.
+pub fn check_commit(
+    members: &[TankMember],
+    atlas: &Atlas,
+    from: i64,
+    bytes: &[u8],
+) -> Result<(), Broken> {
+    let to = from + bytes.len() as i64;
+    let holds = |id: &usize| {
+        atlas.has_held(*id, from, bytes)
+            || (!atlas.is_demoted(*id)
+                && sound_parts((from, to), atlas.rotten_ranges(*id)).all(|(start, end)| {
+                    let part = &bytes[(start - from) as usize..(end - from) as usize];
+                    members[*id].holds_durably(start, part)
+                }))
+    };
+    let holders: Vec<usize> = (0..members.len()).filter(holds).collect();
+    if holders.len() < members[0].cluster().quorum() {
+        return Err(Rule::C1.broken(format!(
+            "{to} is committed, and of {} members only {holders:?} hold {from} to {to} durably",
+            members.len()
+        )));
+    }
+    Ok(())
+}
+
+/// What is left of a range of the log without what has rotted: it was held when it did.
+pub fn sound_parts(whole: LogRange, rotten: &[LogRange]) -> impl Iterator<Item = LogRange> {
+    let mut parts = vec![whole];
+    for (rot_start, rot_end) in rotten {
+        let cut = |(start, end): LogRange| {
+            let below = (start, end.min(*rot_start));
+            let above = (start.max(*rot_end), end);
+            [below, above]
+        };
+        parts = parts.into_iter().flat_map(cut).collect();
+        parts.retain(|(start, end)| start < end);
+    }
+    parts.into_iter()
+}
+
+/// Term and vote as a directory says them.
+type Promise = (i64, Option<u8>);
+
+/// What stable storage of each directory, while it counted, was ever seen to say of term and vote.
+#[derive(Debug)]
+pub struct Votes {
+    seen: Vec<BTreeSet<Promise>>,
+}
+
+impl Votes {
+    /// Of so many directories that have said nothing.
+    #[must_use]
+    pub fn new(members: usize) -> Self {
+        Self {
+            seen: vec![BTreeSet::new(); members],
+        }
+    }
+
+    /// Looks at what the directory of `id` says, if its member is of another mind than what was
+    /// seen there.
+    ///
+    /// # Errors
+    /// It has voted for two members in one term, whatever has rotted in between.
+    pub fn look(&mut self, id: usize, member: &TankMember, atlas: &Atlas) -> Result<(), Broken> {
+        let module = member.node().map(|node| &node.parts().module);
+        let Some(module) = module.filter(|_| !atlas.is_demoted(id)) else {
+            return Ok(());
+        };
+        if self.seen[id].contains(&(module.term(), module.vote())) {
+            return Ok(());
+        }
+        let state = member.disk().durable_state();
+        state.map_or(Ok(()), |state| self.note(id, state))
+    }
+
+    fn note(&mut self, id: usize, state: NodeState) -> Result<(), Broken> {
+        let (term, vote) = (state.leadership_term, state.vote);
+        let seen = &mut self.seen[id];
+        let votes = seen.range((term, Some(0))..=(term, Some(u8::MAX)));
+        let other = votes.map(|(_, vote)| *vote).find(|other| *other != vote);
+        if let Some((other, vote)) = other.flatten().zip(vote) {
+            let what = format!("member {id} voted for {other} in term {term}, and then for {vote}");
+            return Err(Rule::E1.broken(what));
+        }
+        seen.insert((term, vote));
+        Ok(())
+    }
+
+    /// `leader` has just been found to lead `term`: a majority of the directories has durably voted
+    /// for it, while they counted.
+    ///
+    /// # Errors
+    /// Who has voted for it, where they are too few.
+    pub fn check(&self, leader: usize, term: i64) -> Result<(), Broken> {
+        let vote = (term, Some(leader as u8));
+        let votes = self.seen.iter().enumerate();
+        let voters = votes.filter(|(_, seen)| seen.contains(&vote));
+        let voters: Vec<usize> = voters.map(|(id, _)| id).collect();
+        if voters.len() * 2 > self.seen.len() {
+            return Ok(());
+        }
+        Err(Rule::E1.broken(format!(
+            "member {leader} leads term {term} by the durable votes of {voters:?} only"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_rotted_is_left_out_and_all_else_is_not() {
+        let parts = |rotten: &[LogRange]| sound_parts((10, 20), rotten).collect::<Vec<_>>();
+        assert_eq!(parts(&[]), [(10, 20)]);
+        assert_eq!(parts(&[(12, 14), (18, 30)]), [(10, 12), (14, 18)]);
+        assert_eq!(parts(&[(0, 5), (40, 50)]), [(10, 20)]);
+        assert_eq!(parts(&[(5, 40)]), []);
+    }
+
+    fn state(leadership_term: i64, vote: Option<u8>) -> NodeState {
+        NodeState {
+            leadership_term,
+            vote,
+            ..NodeState::fresh(7)
+        }
+    }
+
+    #[test]
+    fn a_leader_has_the_votes_of_a_majority_for_it_in_its_term() {
+        let mut votes = Votes::new(3);
+        for (id, of_member) in [
+            (0, state(5, Some(0))),
+            (1, state(5, None)),
+            (2, state(6, Some(0))),
+        ] {
+            assert_eq!(votes.note(id, of_member), Ok(()));
+        }
+        let broken = votes.check(0, 5).unwrap_err();
+        assert_eq!(broken.rule, Rule::E1);
+        assert!(broken.what.contains("of [0] only"), "{broken}");
+        assert_eq!(votes.note(1, state(5, Some(0))), Ok(()));
+        // What came after it takes nothing back.
+        assert_eq!(votes.note(1, state(7, Some(2))), Ok(()));
+        assert_eq!(votes.check(0, 5), Ok(()));
+        assert!(votes.check(1, 5).is_err() && votes.check(0, 6).is_err());
+    }
+
+    #[test]
+    fn nobody_votes_twice_in_a_term() {
+        let mut votes = Votes::new(3);
+        for promise in [
+            state(5, Some(1)),
+            state(5, Some(1)),
+            state(6, Some(2)),
+            state(6, None),
+        ] {
+            assert_eq!(votes.note(0, promise), Ok(()));
+        }
+        let broken = votes.note(0, state(5, Some(2))).unwrap_err();
+        assert_eq!(
+            broken.to_string(),
+            "E1 one leader per term: member 0 voted for 1 in term 5, and then for 2"
+        );
+    }
+}

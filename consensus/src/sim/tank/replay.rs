@@ -1,0 +1,173 @@
+//! Oracles 4 and 5 of the simulator: the committed log is replayed by a model of the cluster that
+//! shares no code with it. What each client is handed is the next answer of its session there, byte
+//! for byte; members that applied as much have the state that the replay has; and an operation
+//! that began after another one had returned stands behind it in the log.
+//!
+//! Incremental: each committed entry is looked at once.
+
+mod cluster_model;
+mod entries;
+mod service_model;
+
+use std::collections::BTreeMap;
+
+pub use self::cluster_model::Answer;
+use self::cluster_model::ClusterModel;
+use self::entries::{EntryReader, i64_at};
+use super::client_inbox::ClientNews;
+use crate::sim::tank::member::TankMember;
+use crate::sim::{Broken, Rule};
+
+/// Who made a request and its number, as its payload says.
+type Operation = (i64, i64);
+
+/// See the module.
+#[derive(Debug)]
+pub struct ReplayOracle {
+    reader: EntryReader,
+    model: ClusterModel,
+    /// The state after each entry: where it ends, and the hash.
+    states: Vec<(i64, u64)>,
+    /// How far each member was when it was last looked at.
+    seen: Vec<i64>,
+    /// The session of each client.
+    sessions: BTreeMap<u64, i64>,
+    /// The greatest position of an operation that has returned.
+    returned: i64,
+    /// What had returned when an operation began.
+    begun: BTreeMap<Operation, i64>,
+}
+
+impl ReplayOracle {
+    /// Of an empty log of a cluster with so many members, and places for sessions.
+    #[must_use]
+    pub fn new(members: usize, sessions_max: usize, is_logged: bool) -> Self {
+        Self {
+            reader: EntryReader::default(),
+            model: ClusterModel::new(sessions_max, is_logged),
+            states: vec![(0, 0)],
+            seen: vec![0; members],
+            sessions: BTreeMap::new(),
+            returned: -1,
+            begun: BTreeMap::new(),
+        }
+    }
+
+    /// Replays what is new in `log`, all that is committed.
+    ///
+    /// # Errors
+    /// It says what a replay does not, or in another order than clients saw.
+    pub fn advance(&mut self, log: &[u8]) -> Result<(), Broken> {
+        loop {
+            let entry = self.reader.next(log);
+            let Some(entry) = entry.map_err(|what| Rule::Replay.broken(what))? else {
+                return Ok(());
+            };
+            if self.model.apply(&entry)? {
+                let operation = i64_at(&entry.body, 0).zip(i64_at(&entry.body, 8));
+                let operation = operation.unwrap_or((0, 0));
+                let client = operation.0.cast_unsigned() & u64::from(u32::MAX);
+                self.sessions.insert(client, entry.session);
+                self.check_order(operation, entry.position)?;
+            }
+            self.states.push((entry.end, self.model.state_hash()));
+        }
+    }
+
+    fn check_order(&mut self, operation: Operation, position: i64) -> Result<(), Broken> {
+        let floor = self.begun.remove(&operation);
+        match floor.filter(|floor| position <= *floor) {
+            None => Ok(()),
+            Some(floor) => Err(Rule::RealTime.broken(format!(
+                "request {} of client {:x} is at {position}, and when it was made the one at \
+                 {floor} had been answered",
+                operation.1, operation.0
+            ))),
+        }
+    }
+
+    /// Compares what a member has applied, if it has applied anything since it was looked at.
+    ///
+    /// # Errors
+    /// It has another state than the replay, or was told an answer twice.
+    pub fn look(&mut self, id: usize, member: &TankMember) -> Result<(), Broken> {
+        // What a member that has stopped took for committed is not known here.
+        let Some(node) = member.node().filter(|node| node.fault().is_none()) else {
+            return Ok(());
+        };
+        let applier = &node.parts().applier;
+        let position = applier.position();
+        if position == self.seen[id] {
+            return Ok(());
+        }
+        self.seen[id] = position;
+        let repeated = applier.container().outbox().ignored_responses();
+        if repeated > 0 {
+            return Err(Rule::Replay.broken(format!(
+                "member {id} has applied {repeated} answers that it had applied before"
+            )));
+        }
+        let after = self.states.partition_point(|(end, _)| *end <= position);
+        let (end, expected) = self.states[after - 1];
+        let found = applier.container().state_hash();
+        if found != expected {
+            return Err(Rule::EqualStates.broken(format!(
+                "member {id} has applied the log up to {position} and has the state {found:x}; \
+                 a replay up to {end} has {expected:x}"
+            )));
+        }
+        if after == self.states.len() {
+            self.compare_sessions(id, member)?;
+        }
+        Ok(())
+    }
+
+    fn compare_sessions(&self, id: usize, member: &TankMember) -> Result<(), Broken> {
+        let Some(node) = member.node() else {
+            return Ok(());
+        };
+        let open = node.parts().applier.sessions().sessions();
+        let of_member = open.iter().map(|s| {
+            let granted = (s.connect_epoch, s.incarnation.cast_signed());
+            (s.id, granted, s.applied_number, s.acknowledged)
+        });
+        let replayed = self.model.sessions().iter();
+        let of_replay = replayed.map(|(id, s)| (*id, s.granted, s.applied, s.acknowledged));
+        if of_member.clone().eq(of_replay.clone()) {
+            return Ok(());
+        }
+        let (found, expected): (Vec<_>, Vec<_>) = (of_member.collect(), of_replay.collect());
+        Err(Rule::EqualStates.broken(format!(
+            "member {id} has the sessions {found:?}, a replay {expected:?}"
+        )))
+    }
+
+    /// A client made a request, or was handed its `nth` answer.
+    ///
+    /// # Errors
+    /// A replay answers otherwise.
+    pub fn hear(&mut self, client: u64, news: &ClientNews) -> Result<(), Broken> {
+        let (nth, answer) = match news {
+            ClientNews::Made { name, number } => {
+                let operation = (name.cast_signed(), *number);
+                self.begun.insert(operation, self.returned);
+                return Ok(());
+            }
+            ClientNews::Answered { nth, answer } => (*nth, answer),
+        };
+        let session = self.sessions.get(&client);
+        let answers = session.map_or(&[][..], |session| self.model.answers(*session));
+        let owed = answers.get(nth as usize);
+        if owed != Some(answer) {
+            return Err(Rule::Replay.broken(format!(
+                "client {client} was handed {answer:?} as its answer {nth}, and a replay says \
+                 {owed:?}"
+            )));
+        }
+        self.returned = self.returned.max(answer.cause);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
