@@ -421,14 +421,15 @@ fn an_egress_channel_that_was_connected_introduces_nobody_else() {
     let client = address(100, 1);
     let config = identity.egress_publication(client, 102);
     let mut channel = EgressChannel::open(config, 0).unwrap();
-    assert!(channel.is_fresh_for(client, 102));
-    assert!(!channel.is_fresh_for(client, 103) && !channel.is_fresh_for(address(101, 1), 102));
+    assert!(channel.is_fresh_for(client, 102, None));
+    assert!(!channel.is_fresh_for(client, 103, None));
+    assert!(!channel.is_fresh_for(address(101, 1), 102, None));
     let geometry = Geometry::new(config.initial_term_id, config.term_length).unwrap();
     let status = StatusMessage::new(config.session_id, 102, 1, (geometry, 0), 64 * 1024);
     channel.on_packet(1, &Packet::StatusMessage(status));
     let network = SimNetwork::new(1, LinkProfile::default());
     channel.do_work(1, &mut network.port(cluster.members[0].ingress));
-    assert!(!channel.is_fresh_for(client, 102));
+    assert!(!channel.is_fresh_for(client, 102, None));
 }
 
 /// Length of the frame of a term's first entry.

@@ -426,11 +426,20 @@ impl AppliedHandler for LeaderHooks<'_> {
             .tracer
             .message(TracePoint::ConnectCommit, pending.correlation_id, 0);
         let event_sender = self.event_sender();
+        let channels = &mut *self.context.channels;
+        let channel = pending.channel_left(channels, self.identity, Some(session.id), self.now);
+        let Some(channel) = channel else {
+            // The client's next attempt finds the session.
+            let source = Detail::at(session.response_address);
+            self.notices
+                .note(self.now, NodeNotice::ConnectAwaitsChannel, source);
+            return;
+        };
         let event = event_sender.event(session, pending.correlation_id, EventCode::Ok, b"");
-        queue_event(self.context.channels, pending.channel, &event);
-        self.context.channels.bind(pending.channel, session.id);
+        queue_event(channels, channel, &event);
+        channels.bind(channel, session.id);
         self.response_egress
-            .bind_new(session.id, pending.channel, session.open_position);
+            .bind_new(session.id, channel, session.open_position);
     }
 
     fn on_session_continued(&mut self, session: &Session, open: &SessionOpen, is_takeover: bool) {

@@ -14,8 +14,9 @@ use lockstep_transport::time::Nanos;
 use crate::log::entry_body::{NewLeadershipTerm, SessionOpen};
 use crate::log::log_writer::{Appended, LogWriter};
 use crate::module::member::LeadershipTermId;
+use crate::node::identity::Identity;
 use crate::session::admission::LeaderSessions;
-use crate::session::egress_channels::Slot;
+use crate::session::egress_channels::{EgressChannels, Slot};
 use crate::session::session_table::SessionTable;
 
 /// Connects that may wait for their SessionOpen to be applied.
@@ -42,6 +43,22 @@ impl PendingConnect {
             (whose, open.connect_epoch, open.incarnation)
         };
         key(&self.open) == key(open)
+    }
+
+    /// Where to tell about this session, if any: on the channel that it waits for, or on another
+    /// one where that belongs to another session by now.
+    pub fn channel_left(
+        &self,
+        channels: &mut EgressChannels,
+        identity: &Identity,
+        session: Option<i64>,
+        now: Nanos,
+    ) -> Option<Slot> {
+        if !channels.is_anothers(self.channel, session) {
+            return Some(self.channel);
+        }
+        let client = (self.open.response_address, self.open.response_stream_id);
+        channels.fresh_or_new(identity, client, session, now)
     }
 }
 

@@ -156,7 +156,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             }
             EpochClaim::Fenced | EpochClaim::Granted => {}
         }
-        let Some(channel) = self.channel(source, connect.response_stream_id) else {
+        let stream_id = connect.response_stream_id;
+        let Some(channel) = self.channel(source, stream_id, Some(session.id)) else {
             // Whoever asks is answered: when there is a place to answer from.
             return self.put_off(source, NodeNotice::ConnectAwaitsChannel);
         };
@@ -221,7 +222,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         self.tracer
             .message(TracePoint::ConnectAppend, correlation_id, 0);
         // Without a channel nobody is told; the client's next attempt finds the session.
-        if let Some(channel) = self.channel(source, connect.response_stream_id) {
+        let known = self.session_of(&open);
+        if let Some(channel) = self.channel(source, connect.response_stream_id, known) {
             self.leadership.await_open(PendingConnect {
                 open,
                 correlation_id,
@@ -255,7 +257,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         connect: &ConnectRequest<'_>,
         open: &SessionOpen,
     ) {
-        let Some(slot) = self.channel(source, connect.response_stream_id) else {
+        let known = self.session_of(open);
+        let Some(slot) = self.channel(source, connect.response_stream_id, known) else {
             self.note_unanswered(source);
             return;
         };
@@ -265,7 +268,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         pending.correlation_id = connect.correlation_id;
         pending.last_received = connect.last_received;
         let given_up = core::mem::replace(&mut pending.channel, slot);
-        if given_up != slot {
+        if given_up != slot && !self.channels.is_anothers(given_up, known) {
             // It would live as long as the client goes on hearing it.
             self.channels.abandon(given_up);
         }
@@ -294,11 +297,17 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let PendingConnect {
             open,
             correlation_id,
-            channel,
             last_received,
+            ..
         } = connect;
         let sessions = self.applier.sessions();
         let known = sessions.find(open.nonce, open.principal_hash).copied();
+        let session = known.map(|session| session.id);
+        let channel = connect.channel_left(self.channels, self.identity, session, self.now);
+        let Some(channel) = channel else {
+            self.note_unanswered(open.response_address);
+            return;
+        };
         let event_sender = self.event_sender();
         match known {
             Some(session) if session.is_granted(open.connect_epoch, open.incarnation) => {
@@ -343,13 +352,23 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         self.channels.bind(slot, id);
     }
 
-    fn channel(&mut self, source: SocketAddr, stream_id: i32) -> Option<Slot> {
-        if let Some(slot) = self.channels.find_fresh(source, stream_id) {
-            self.channels.allow_setups(slot);
-            return Some(slot);
-        }
-        let config = self.identity.egress_publication(source, stream_id);
-        self.channels.open_answer(config, self.now)
+    /// A channel to answer on; what is said there may be about this session, if any.
+    fn channel(
+        &mut self,
+        source: SocketAddr,
+        stream_id: i32,
+        session: Option<i64>,
+    ) -> Option<Slot> {
+        let client = (source, stream_id);
+        self.channels
+            .fresh_or_new(self.identity, client, session, self.now)
+    }
+
+    /// The session that this would continue.
+    fn session_of(&self, open: &SessionOpen) -> Option<i64> {
+        let sessions = self.applier.sessions();
+        let known = sessions.find(open.nonce, open.principal_hash);
+        known.map(|session| session.id)
     }
 
     fn event_sender(&self) -> SessionEventSender {
@@ -374,7 +393,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         code: EventCode,
         detail: &[u8],
     ) -> PollAction {
-        let Some(slot) = self.channel(source, connect.response_stream_id) else {
+        let Some(slot) = self.channel(source, connect.response_stream_id, None) else {
             return self.put_off(source, NodeNotice::ConnectAwaitsChannel);
         };
         let correlation_id = connect.correlation_id;

@@ -1,7 +1,8 @@
 //! One egress publication towards a client, and the session events that go first on it.
 //!
 //! A channel is opened for whoever sends a connect request; it belongs to a session only once
-//! an OK was queued on it. Events wait until the client's subscription is connected (its first
+//! an OK was queued on it, and to that session until it ends: another process at the same address
+//! is given another channel. Events wait until the client's subscription is connected (its first
 //! status message), and always precede responses (`log.md` 7.2).
 
 use core::net::SocketAddr;
@@ -77,14 +78,22 @@ impl EgressChannel {
         })
     }
 
-    /// Whether it leads to this client and has never been used.
+    /// Whether it leads to this client and has never been used. One that belongs to a session is
+    /// fresh for that `session` alone.
     ///
     /// A channel that was connected once is not used for a second introduction: the client may
     /// have given its image up, and would join a stream that began before its request.
     #[must_use]
-    pub fn is_fresh_for(&self, address: SocketAddr, stream_id: i32) -> bool {
+    pub fn is_fresh_for(&self, address: SocketAddr, stream_id: i32, session: Option<i64>) -> bool {
         let is_client = self.address == address && self.stream_id == stream_id;
-        is_client && !self.is_closing && !self.was_connected
+        is_client && !self.is_closing && !self.was_connected && !self.is_anothers(session)
+    }
+
+    /// Whether it belongs to a session, and not to this one. It never changes hands: a client
+    /// that starts again at its address is given another channel.
+    #[must_use]
+    pub fn is_anothers(&self, session: Option<i64>) -> bool {
+        self.session.is_some() && self.session != session
     }
 
     /// The client's address.
@@ -99,7 +108,7 @@ impl EgressChannel {
         self.session
     }
 
-    /// Gives it to a session, which the next event on it must tell.
+    /// Gives it to a session, which the next event on it must tell. It must not be another's.
     pub fn bind(&mut self, session: i64) {
         self.session = Some(session);
         self.is_introduced = false;

@@ -15,6 +15,7 @@ use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{PublicationConfig, SenderConfig};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
+use crate::node::identity::Identity;
 use crate::notice::NodeNotice;
 #[cfg(feature = "sim")]
 use crate::session::egress_channel::EVENTS_MAX;
@@ -133,10 +134,35 @@ impl EgressChannels {
         }
     }
 
-    /// The channel that leads to this client and has not been connected yet, if there is one.
+    /// The channel that leads to this client, has not been connected yet and belongs to no
+    /// session but this, if there is one.
     #[must_use]
-    pub fn find_fresh(&self, address: SocketAddr, stream_id: i32) -> Option<Slot> {
-        self.find(address, |channel| channel.is_fresh_for(address, stream_id))
+    pub fn find_fresh(
+        &self,
+        address: SocketAddr,
+        stream_id: i32,
+        session: Option<i64>,
+    ) -> Option<Slot> {
+        self.find(address, |channel| {
+            channel.is_fresh_for(address, stream_id, session)
+        })
+    }
+
+    /// A channel to tell this client on, about this session if any: one that is fresh, or a new
+    /// one as for any answer.
+    pub fn fresh_or_new(
+        &mut self,
+        identity: &Identity,
+        (address, stream_id): (SocketAddr, i32),
+        session: Option<i64>,
+        now: Nanos,
+    ) -> Option<Slot> {
+        if let Some(slot) = self.find_fresh(address, stream_id, session) {
+            self.allow_setups(slot);
+            return Some(slot);
+        }
+        let config = identity.egress_publication(address, stream_id);
+        self.open_answer(config, now)
     }
 
     /// A channel that leads to this address, on whatever stream, and can be spoken on.
@@ -288,6 +314,14 @@ impl EgressChannels {
         self.table.get(slot)
     }
 
+    /// Whether the channel belongs to a session, and not to this one: connects of two sessions
+    /// that came from one address wait for the same channel, and the first to be decided has it.
+    #[must_use]
+    pub fn is_anothers(&self, slot: Slot, session: Option<i64>) -> bool {
+        let channel = self.table.get(slot);
+        channel.is_some_and(|channel| channel.is_anothers(session))
+    }
+
     /// The client asks again: a few more SETUPs may leave.
     pub fn allow_setups(&mut self, slot: Slot) {
         if let Some(channel) = self.table.get_mut(slot) {
@@ -296,7 +330,7 @@ impl EgressChannels {
         }
     }
 
-    /// Gives the channel to a session.
+    /// Gives the channel to a session. It must not be [another's](Self::is_anothers).
     pub fn bind(&mut self, slot: Slot, session: i64) {
         if let Some(channel) = self.table.get_mut(slot) {
             channel.bind(session);

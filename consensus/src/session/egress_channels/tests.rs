@@ -196,9 +196,9 @@ fn a_channel_is_found_fresh_until_it_was_connected_and_open_until_it_ends() {
     let mut node = Node::new(4);
     let slot = node.answer(0, 1).unwrap();
     let (here, port, host) = (client(9, 7), client(9, 8), client(8, 7));
-    assert_eq!(node.channels.find_fresh(here, STREAM), Some(slot));
+    assert_eq!(node.channels.find_fresh(here, STREAM, None), Some(slot));
     for (address, stream) in [(here, STREAM + 1), (port, STREAM), (host, STREAM)] {
-        assert_eq!(node.channels.find_fresh(address, stream), None);
+        assert_eq!(node.channels.find_fresh(address, stream, None), None);
     }
     node.channels.queue_event(slot, b"wait");
     node.work(0);
@@ -206,7 +206,7 @@ fn a_channel_is_found_fresh_until_it_was_connected_and_open_until_it_ends() {
     node.hear(0, 1);
     node.work(0);
     assert_eq!(
-        node.channels.find_fresh(here, STREAM),
+        node.channels.find_fresh(here, STREAM, None),
         None,
         "its client knows it"
     );
@@ -221,7 +221,33 @@ fn a_channel_is_found_fresh_until_it_was_connected_and_open_until_it_ends() {
     assert_eq!(node.channels.find_live(here, 0), None);
     let next = node.answer(0, 2).unwrap();
     node.channels.close(next);
-    assert_eq!(node.channels.find_fresh(here, STREAM), None);
+    assert_eq!(node.channels.find_fresh(here, STREAM, None), None);
+}
+
+#[test]
+fn a_channel_that_belongs_to_a_session_is_fresh_for_that_alone_and_never_changes_hands() {
+    let mut node = Node::new(4);
+    let slot = node.answer(0, 1).unwrap();
+    for session in [None, Some(SESSION)] {
+        assert_eq!(
+            node.channels.find_fresh(client(9, 7), STREAM, session),
+            Some(slot)
+        );
+        assert!(!node.channels.is_anothers(slot, session));
+    }
+    node.channels.bind(slot, SESSION);
+    for (session, is_its) in [
+        (None, false),
+        (Some(SESSION + 1), false),
+        (Some(SESSION), true),
+    ] {
+        let found = node.channels.find_fresh(client(9, 7), STREAM, session);
+        assert_eq!(found, is_its.then_some(slot), "{session:?}");
+        assert_eq!(node.channels.is_anothers(slot, session), !is_its);
+    }
+    // It ends for its session: whoever waits for it still finds that it ends.
+    node.channels.close(slot);
+    assert!(!node.channels.is_anothers(slot, None));
 }
 
 #[test]

@@ -37,8 +37,7 @@ impl<S: ClusteredService> SimCluster<S> {
     /// Where it is not within five seconds.
     #[track_caller]
     pub fn connect_at(&mut self, other: usize, change: impl FnOnce(&mut ClientConfig)) -> usize {
-        let (at, identity) = (self.clients[other].address, self.next_identity());
-        let index = self.join_as(at, identity, change);
+        let index = self.join_at(other, change);
         self.expect_connected_soon(index)
     }
 
@@ -63,6 +62,16 @@ impl<S: ClusteredService> SimCluster<S> {
         let host = host.and_then(|host| host.checked_add(FIRST_HOST));
         let at = address(host.expect("there are hosts for 156 clients"), 1);
         let identity = self.next_identity();
+        self.join_as(at, identity, change)
+    }
+
+    /// The same at the address of another client, whose process has died.
+    ///
+    /// # Panics
+    /// Where its configuration is not valid.
+    #[track_caller]
+    pub fn join_at(&mut self, other: usize, change: impl FnOnce(&mut ClientConfig)) -> usize {
+        let (at, identity) = (self.clients[other].address, self.next_identity());
         self.join_as(at, identity, change)
     }
 
