@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use lockstep_transport::time::{Nanos, earliest};
 
 use crate::disk::{Busy, Completion, Disk, DiskOp};
-use crate::token::{OWNER_ACK_MARK, OWNER_IDENTITY, OWNER_NODE_STATE, OWNER_RECORDER, owner};
+use crate::log::token::{OWNER_ACK_MARK, OWNER_IDENTITY, OWNER_NODE_STATE, OWNER_RECORDER, owner};
 
 /// Completions held back at once: more than the writers of one node can have in flight (one
 /// each of recorder, node state and ack mark).

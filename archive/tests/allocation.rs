@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use lockstep_archive::budget::DiskBudget;
 use lockstep_archive::disk::Disk;
-use lockstep_archive::recorder::{Recorder, RecorderConfig, SyncMode};
-use lockstep_archive::segment::SegmentTable;
+use lockstep_archive::log::budget::DiskBudget;
+use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode};
+use lockstep_archive::log::segment::SegmentTable;
 use lockstep_archive::storage::open;
 use lockstep_transport::allocations::{CountingAllocator, count_of_thread};
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;

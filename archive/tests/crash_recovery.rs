@@ -5,11 +5,11 @@
 
 mod recorded_log;
 
-use lockstep_archive::ack_mark::{AckRecord, LostAcks};
-use lockstep_archive::directory::{Directory, Lost};
 use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
-use lockstep_archive::recorder::SyncMode;
-use lockstep_archive::recovery::{
+use lockstep_archive::files::ack_mark::{AckRecord, LostAcks};
+use lockstep_archive::files::directory::{Directory, Lost};
+use lockstep_archive::log::recorder::SyncMode;
+use lockstep_archive::log::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};

@@ -6,10 +6,10 @@ use lockstep_archive::disk::{
     BLOCK_LENGTH, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId, SegmentName,
     Token,
 };
+use lockstep_archive::log::token::{OWNER_RECORDER, TokenSource};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage::{NodeDirectory, StorageError, ThreadDisk, UringDisk, open};
-use lockstep_archive::token::{OWNER_RECORDER, TokenSource};
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::setting::IoChoice;
 use lockstep_transport::time::Nanos;

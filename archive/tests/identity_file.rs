@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use lockstep_archive::disk::{ColdFiles, Completion, Disk, DiskError};
-use lockstep_archive::identity_file::{
+use lockstep_archive::files::identity_file::{
     DirectoryIdentity, IDENTITY_FILE, IdentityContent, IdentityFile, NOTES_LENGTH,
 };
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};

@@ -6,13 +6,13 @@
 
 mod recorded_log;
 
-use lockstep_archive::ack_mark::{ACK_MARK_FILE, AckRecord};
-use lockstep_archive::catalog::CATALOG_FILE;
-use lockstep_archive::directory::Directory;
 use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
-use lockstep_archive::node_state::{NODE_STATE_FILE, NodeState};
-use lockstep_archive::recorder::SyncMode;
-use lockstep_archive::recovery::{Acknowledged, FrameMeaning, RecoveredLog, recover};
+use lockstep_archive::files::ack_mark::{ACK_MARK_FILE, AckRecord};
+use lockstep_archive::files::catalog::CATALOG_FILE;
+use lockstep_archive::files::directory::Directory;
+use lockstep_archive::files::node_state::{NODE_STATE_FILE, NodeState};
+use lockstep_archive::log::recorder::SyncMode;
+use lockstep_archive::log::recovery::{Acknowledged, FrameMeaning, RecoveredLog, recover};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{self, Mark};

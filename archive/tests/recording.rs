@@ -3,13 +3,13 @@
 
 mod recorded_log;
 
-use lockstep_archive::ack_mark::{AckedPosition, STALE_MAX_NS};
-use lockstep_archive::budget::DiskBudget;
-use lockstep_archive::directory::Directory;
 use lockstep_archive::disk::Disk;
-use lockstep_archive::log_reader::{LogRead, LogReader, LogSource, ReadSpan};
-use lockstep_archive::recorder::{Recorder, RecorderConfig, SyncMode, WRITE_LENGTH_MAX};
-use lockstep_archive::segment::SegmentTable;
+use lockstep_archive::files::ack_mark::{AckedPosition, STALE_MAX_NS};
+use lockstep_archive::files::directory::Directory;
+use lockstep_archive::log::budget::DiskBudget;
+use lockstep_archive::log::log_reader::{LogRead, LogReader, LogSource, ReadSpan};
+use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode, WRITE_LENGTH_MAX};
+use lockstep_archive::log::segment::SegmentTable;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::log_buffer::frame_seal::{FrameSeal, verify};
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer};

@@ -1,11 +1,11 @@
 //! A slot file survives a crash that tears every write since its last sync.
 #![cfg(feature = "sim")]
 
-use lockstep_archive::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::disk::{Disk, DiskError, Durability};
-use lockstep_archive::node_state::NODE_STATE_FILE;
+use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::files::node_state::NODE_STATE_FILE;
+use lockstep_archive::files::slot_file::{RECORD_LENGTH, SlotContent, SlotFile};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
-use lockstep_archive::slot_file::{RECORD_LENGTH, SlotContent, SlotFile};
 
 fn write(slots: &mut SlotFile, disk: &mut SimDisk, value: u8, durability: Durability) {
     let record = [value; RECORD_LENGTH];

@@ -4,7 +4,7 @@
 
 mod recorded_log;
 
-use lockstep_archive::recorder::SyncMode;
+use lockstep_archive::log::recorder::SyncMode;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use recorded_log::{REQUEST, RecordedLog, SEGMENT_LENGTH};
 

@@ -5,7 +5,7 @@
 mod recorded_log;
 
 use lockstep_archive::disk::{ColdFiles, Disk, DiskOp, Durability};
-use lockstep_archive::recorder::SyncMode;
+use lockstep_archive::log::recorder::SyncMode;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::concurrent::AtomicBuffer;
 use recorded_log::{REQUEST, RecordedLog, stored_bytes};

@@ -13,10 +13,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lockstep_archive::ack_mark::AckRecord;
-use lockstep_archive::catalog::{Catalog, CatalogContent};
-use lockstep_archive::directory::Directory;
 use lockstep_archive::disk::Disk as _;
+use lockstep_archive::files::ack_mark::AckRecord;
+use lockstep_archive::files::catalog::{Catalog, CatalogContent};
+use lockstep_archive::files::directory::Directory;
 use lockstep_archive::storage;
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::settings::config::{IoChoice, SyncMode};

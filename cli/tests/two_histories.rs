@@ -9,7 +9,7 @@
 
 mod trio;
 
-use lockstep_archive::identity_file::IDENTITY_FILE;
+use lockstep_archive::files::identity_file::IDENTITY_FILE;
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::settings::config::SyncMode;

@@ -3,7 +3,7 @@
 //! is left as it is; rot that is met while a log is cut ends the node by name (`log.md` 9.1).
 #![cfg(feature = "sim")]
 
-use lockstep_archive::identity_file::{IdentityContent, IdentityFile};
+use lockstep_archive::files::identity_file::{IdentityContent, IdentityFile};
 use lockstep_archive::sim::SimDisk;
 use lockstep_consensus::module::membership::{MembershipNotes, Standing};
 use lockstep_consensus::node::birth::BirthError;

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use lockstep_archive::disk::SegmentName;
-use lockstep_archive::segment::LOG_RECORDING_ID;
+use lockstep_archive::log::segment::LOG_RECORDING_ID;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::cluster_id::cluster_id;

@@ -2,7 +2,7 @@
 //! refuses with a counter of its own, never by an assertion, and follows a good leader afterwards.
 #![cfg(feature = "sim")]
 
-use lockstep_archive::catalog::LOG_STREAM_ID;
+use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_consensus::log::entry_body::NewLeadershipTerm;
 use lockstep_consensus::module::formation::{DurableFormation, FormationRecord, Incarnation};

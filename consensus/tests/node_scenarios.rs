@@ -2,10 +2,10 @@
 //! rule it proves. Members 1 and 2 are played by the test, datagram by datagram.
 #![cfg(feature = "sim")]
 
-use lockstep_archive::catalog::LOG_STREAM_ID;
-use lockstep_archive::log_reader::{LogRead, ReadSpan};
+use lockstep_archive::files::catalog::LOG_STREAM_ID;
+use lockstep_archive::log::log_reader::{LogRead, ReadSpan};
+use lockstep_archive::log::token::OWNER_READER_FIRST;
 use lockstep_archive::sim::SimDisk;
-use lockstep_archive::token::OWNER_READER_FIRST;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_consensus::log::entry_body::NewLeadershipTerm;
 use lockstep_consensus::log::log_writer::{Appended, LogWriter};

@@ -1,8 +1,8 @@
 //! Of a file that is kept twice one slot rots: the member goes on from the other, and says so.
 #![cfg(feature = "sim")]
 
-use lockstep_archive::ack_mark::ACK_MARK_FILE;
-use lockstep_archive::spoiled_slots::FILES;
+use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::files::spoiled_slots::FILES;
 use lockstep_consensus::module::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::Scenario;

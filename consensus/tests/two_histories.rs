@@ -3,7 +3,7 @@
 //! acknowledges nor cuts its log; a leader that no majority agrees with halts (`log.md` 3.3).
 #![cfg(feature = "sim")]
 
-use lockstep_archive::identity_file::IDENTITY_FILE;
+use lockstep_archive::files::identity_file::IDENTITY_FILE;
 use lockstep_consensus::module::action::HaltReason;
 use lockstep_consensus::node::fault::NodeFault;
 use lockstep_consensus::notice::NodeNotice;

@@ -2,7 +2,7 @@
 //! whatever the seeds of those runs mean by now.
 #![cfg(feature = "sim")]
 
-use lockstep_archive::catalog::LOG_STREAM_ID;
+use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_consensus::log::entry_body::NewLeadershipTerm;
 use lockstep_consensus::module::member::TermBase;
 use lockstep_consensus::node::identity::log_session_id;

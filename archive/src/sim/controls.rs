@@ -5,10 +5,10 @@ use lockstep_transport::time::Nanos;
 
 use super::disk::{SimBackup, SimDisk};
 use super::image::{Dice, FileImage};
-use crate::ack_mark::{self, ACK_MARK_FILE, AckRecord};
 use crate::disk::BLOCK_LENGTH;
-use crate::node_state::{NODE_STATE_FILE, NodeState};
-use crate::slot_file::{self, Record, SlotFileKind};
+use crate::files::ack_mark::{self, ACK_MARK_FILE, AckRecord};
+use crate::files::node_state::{NODE_STATE_FILE, NodeState};
+use crate::files::slot_file::{self, Record, SlotFileKind};
 
 impl SimDisk {
     /// The host loses power: what was not synced is kept, dropped or torn by sectors; nothing

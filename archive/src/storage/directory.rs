@@ -15,11 +15,11 @@ use lockstep_transport::concurrent::AtomicBuffer;
 use super::calls::{FileCalls, SystemCalls};
 use super::error::{StorageError, disk_error};
 use super::open_file::{Folder, OpenFile, TEMPORARY_SUFFIX};
-use crate::ack_mark::ACK_MARK_FILE;
-use crate::catalog::CATALOG_FILE;
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId, FilePlace, SegmentName};
-use crate::identity_file::IDENTITY_FILE;
-use crate::node_state::NODE_STATE_FILE;
+use crate::files::ack_mark::ACK_MARK_FILE;
+use crate::files::catalog::CATALOG_FILE;
+use crate::files::identity_file::IDENTITY_FILE;
+use crate::files::node_state::NODE_STATE_FILE;
 
 /// The file whose lock says that a process uses the directory.
 pub const LOCK_FILE: &str = "node.lock";

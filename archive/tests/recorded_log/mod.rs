@@ -2,14 +2,14 @@
 //! it should contain.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use lockstep_archive::ack_mark::{AckRecord, AckedPosition};
-use lockstep_archive::budget::DiskBudget;
-use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
-use lockstep_archive::directory::Directory;
 use lockstep_archive::disk::{Completion, Disk, DiskError};
-use lockstep_archive::log_view::{LogView, MemoryWindow};
-use lockstep_archive::recorder::{Recorder, RecorderConfig, SyncMode};
-use lockstep_archive::recovery::{
+use lockstep_archive::files::ack_mark::{AckRecord, AckedPosition};
+use lockstep_archive::files::catalog::{Catalog, LOG_STREAM_ID};
+use lockstep_archive::files::directory::Directory;
+use lockstep_archive::log::budget::DiskBudget;
+use lockstep_archive::log::log_view::{LogView, MemoryWindow};
+use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode};
+use lockstep_archive::log::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
 use lockstep_archive::sim::SimDisk;
@@ -140,7 +140,7 @@ impl RecordedLog {
     ) -> Result<Self, DiskError> {
         let mut disk = disk.clone();
         let disk_only = |error| match error {
-            lockstep_archive::directory::DirectoryError::Disk(error) => error,
+            lockstep_archive::files::directory::DirectoryError::Disk(error) => error,
             other => panic!("{other}"),
         };
         let mut directory = Directory::open_or_create(&mut disk, &catalog()).map_err(disk_only)?;

@@ -5,7 +5,7 @@
 //! [`AppliedHandler`]; on followers the handler does nothing.
 
 use lockstep_archive::disk::Disk;
-use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
+use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::EntryKind;

@@ -3,9 +3,9 @@
 
 use std::io;
 
-use lockstep_archive::chain::Checkpoint;
 use lockstep_archive::disk::{Completion, Disk};
-use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
+use lockstep_archive::log::chain::Checkpoint;
+use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::time::Nanos;

@@ -4,10 +4,12 @@
 //! checkpoint may be the beginning of the log. The disk may have rotted since the log was
 //! written: each frame is checked, and one that is not as it was ends the node, by name.
 
-use lockstep_archive::chain::Chain;
 use lockstep_archive::disk::{ColdFiles, DiskError, SegmentName};
-use lockstep_archive::log_reader::READ_AHEAD_LENGTH;
-use lockstep_archive::segment::{LOG_RECORDING_ID, SegmentTable, base_position, length_in_segment};
+use lockstep_archive::log::chain::Chain;
+use lockstep_archive::log::log_reader::READ_AHEAD_LENGTH;
+use lockstep_archive::log::segment::{
+    LOG_RECORDING_ID, SegmentTable, base_position, length_in_segment,
+};
 use lockstep_transport::position::Position;
 
 use crate::node::fault::StoreFailure;

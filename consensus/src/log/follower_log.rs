@@ -3,7 +3,7 @@
 
 use core::net::SocketAddr;
 
-use lockstep_archive::catalog::LOG_STREAM_ID;
+use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::frame_seal::verify;
 use lockstep_transport::log_buffer::{LogBuffer, frames};

@@ -3,16 +3,16 @@
 //! Owns the log buffer, the recorder, the durable term and vote, the ack mark and the chain
 //! hash, and the cursors over them: durable ≤ written ≤ append. It knows no protocol.
 
-use lockstep_archive::ack_mark::{AckMark, AckRecord, AckedPosition};
-use lockstep_archive::chain::{Chain, Checkpoint};
 use lockstep_archive::disk::{Completion, Disk};
-use lockstep_archive::identity_file::{IdentityFile, Notes};
-use lockstep_archive::log_reader::{LogRead, LogReader, LogSource, ReadSpan};
-use lockstep_archive::log_view::{LogView, MemoryWindow};
-use lockstep_archive::node_state::NodeStateFile;
-use lockstep_archive::recorder::Recorder;
-use lockstep_archive::segment::base_position;
-use lockstep_archive::token;
+use lockstep_archive::files::ack_mark::{AckMark, AckRecord, AckedPosition};
+use lockstep_archive::files::identity_file::{IdentityFile, Notes};
+use lockstep_archive::files::node_state::NodeStateFile;
+use lockstep_archive::log::chain::{Chain, Checkpoint};
+use lockstep_archive::log::log_reader::{LogRead, LogReader, LogSource, ReadSpan};
+use lockstep_archive::log::log_view::{LogView, MemoryWindow};
+use lockstep_archive::log::recorder::Recorder;
+use lockstep_archive::log::segment::base_position;
+use lockstep_archive::log::token;
 use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};

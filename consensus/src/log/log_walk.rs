@@ -2,7 +2,7 @@
 //! leadership terms and the leader's commit positions all come from here, for the leader's own
 //! appends and a follower's placements alike.
 
-use lockstep_archive::chain::Chain;
+use lockstep_archive::log::chain::Chain;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
 use lockstep_transport::log_buffer::{Frame, LogBuffer};
 use lockstep_transport::marks::{Mark, sometimes};

@@ -4,7 +4,7 @@
 //! the log it inherited), the leader's commit position and, through [`FrameSeal`], the
 //! checksum and leadership term of every frame.
 
-use lockstep_archive::catalog::LOG_STREAM_ID;
+use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader};
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer, aligned_length};

@@ -2,8 +2,8 @@
 //! whose configuration has others does not start on it. Cold, at start only.
 
 use lockstep_archive::disk::{ColdFiles, DiskError};
-use lockstep_archive::recovery::RecoveredLog;
-use lockstep_archive::segment::length_in_segment;
+use lockstep_archive::log::recovery::RecoveredLog;
+use lockstep_archive::log::segment::length_in_segment;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
 use lockstep_transport::log_buffer::{HEADER_LENGTH, frames};
 

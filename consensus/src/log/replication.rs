@@ -2,10 +2,10 @@
 //! while the follower is close and from the archive while it is not. A lagging, restarted or
 //! brand-new follower is the same code as a live one.
 
-use lockstep_archive::catalog::LOG_STREAM_ID;
 use lockstep_archive::disk::Disk;
-use lockstep_archive::log_reader::LogReader;
-use lockstep_archive::token::OWNER_READER_FIRST;
+use lockstep_archive::files::catalog::LOG_STREAM_ID;
+use lockstep_archive::log::log_reader::LogReader;
+use lockstep_archive::log::token::OWNER_READER_FIRST;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::Packet;

@@ -19,7 +19,7 @@ mod node_vote;
 mod oddities;
 mod role_marks;
 
-use lockstep_archive::ack_mark::LostAcks;
+use lockstep_archive::files::ack_mark::LostAcks;
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;

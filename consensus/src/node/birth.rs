@@ -10,9 +10,9 @@
 //! The identity file is the last one made in a new directory and is never made again in one that
 //! was used: an identity without the rest, or the rest without an identity, is damage.
 
-use lockstep_archive::directory::{Directory, DirectoryError};
 use lockstep_archive::disk::{ColdFiles, DiskError};
-use lockstep_archive::identity_file::{IdentityContent, IdentityFile, Notes};
+use lockstep_archive::files::directory::{Directory, DirectoryError};
+use lockstep_archive::files::identity_file::{IdentityContent, IdentityFile, Notes};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 

@@ -6,7 +6,7 @@
 //! so the simulator runs this very struct. One thread owns it.
 
 use lockstep_archive::disk::Disk;
-use lockstep_archive::spoiled_slots::SpoiledSlots;
+use lockstep_archive::files::spoiled_slots::SpoiledSlots;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::invariant;

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use lockstep_archive::disk::{ColdFiles, Disk};
-use lockstep_archive::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX};
+use lockstep_archive::log::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX};
 use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage::{self, StorageError};
 use lockstep_service::clustered_service::ClusteredService;

@@ -2,7 +2,7 @@
 //! disk's completions.
 
 use lockstep_archive::disk::{Completion, Disk};
-use lockstep_archive::token::owner;
+use lockstep_archive::log::token::owner;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::invariant;

@@ -3,16 +3,16 @@
 
 use std::cell::Cell;
 
-use lockstep_archive::budget::{BudgetError, DiskBudget};
-use lockstep_archive::catalog::{Catalog, LOG_STREAM_ID};
-use lockstep_archive::directory::{Directory, DirectoryError};
 use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
-use lockstep_archive::log_reader::LogReader;
-use lockstep_archive::recorder::{Recorder, RecorderConfig};
-use lockstep_archive::recovery::{
+use lockstep_archive::files::catalog::{Catalog, LOG_STREAM_ID};
+use lockstep_archive::files::directory::{Directory, DirectoryError};
+use lockstep_archive::files::spoiled_slots::{self, SpoiledSlots};
+use lockstep_archive::log::budget::{BudgetError, DiskBudget};
+use lockstep_archive::log::log_reader::LogReader;
+use lockstep_archive::log::recorder::{Recorder, RecorderConfig};
+use lockstep_archive::log::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
-use lockstep_archive::spoiled_slots::{self, SpoiledSlots};
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
@@ -517,7 +517,7 @@ fn log_time_between(
             break;
         };
         let wanted = (upper - position) as usize;
-        let length = lockstep_archive::segment::length_in_segment(
+        let length = lockstep_archive::log::segment::length_in_segment(
             position,
             wanted,
             segments.segment_length(),

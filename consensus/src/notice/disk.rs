@@ -1,9 +1,9 @@
 //! What a node says about its disk: room, failures, what was probed, stalls.
 
-use lockstep_archive::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::disk::SegmentName;
-use lockstep_archive::segment::LOG_RECORDING_ID;
-use lockstep_archive::spoiled_slots::FILES;
+use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::files::spoiled_slots::FILES;
+use lockstep_archive::log::segment::LOG_RECORDING_ID;
 
 use super::{NodeNotice, Row};
 

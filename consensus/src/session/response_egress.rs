@@ -7,7 +7,7 @@
 //! gone has no row.
 
 use lockstep_archive::disk::Disk;
-use lockstep_archive::log_reader::{LogRead, LogReader, ReadSpan};
+use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
 use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
 #[cfg(feature = "sim")]

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use lockstep_archive::recorder::SyncMode;
+pub use lockstep_archive::log::recorder::SyncMode;
 use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
 pub use lockstep_transport::fault::Faults;
 use lockstep_transport::named_setting;

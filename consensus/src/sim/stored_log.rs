@@ -1,7 +1,7 @@
 //! What a disk holds of the log, looked at from outside: oracles and scenarios ask, no node does.
 
 use lockstep_archive::disk::SegmentName;
-use lockstep_archive::segment::LOG_RECORDING_ID;
+use lockstep_archive::log::segment::LOG_RECORDING_ID;
 use lockstep_archive::sim::SimDisk;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::log_buffer::frame_seal::FramePlace;

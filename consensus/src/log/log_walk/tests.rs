@@ -1,6 +1,6 @@
 //! What joins the log, and which frames contradict it.
 
-use lockstep_archive::catalog::LOG_STREAM_ID;
+use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_transport::log_buffer::ExclusiveAppender;
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::position::Geometry;

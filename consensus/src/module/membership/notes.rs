@@ -24,7 +24,7 @@
 //! | 48 | 1 | its vote in the greatest term, plus 1; 0 for none |
 //! | 49 | 7 | zeros |
 
-use lockstep_archive::identity_file::{NOTES_LENGTH, Notes};
+use lockstep_archive::files::identity_file::{NOTES_LENGTH, Notes};
 
 use super::promises::Promises;
 use super::words::KnownLife;

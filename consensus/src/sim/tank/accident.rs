@@ -1,10 +1,10 @@
 //! What happens to a member's directory behind its back: rot, loss, and what operators do.
 
-use lockstep_archive::ack_mark::ACK_MARK_FILE;
-use lockstep_archive::catalog::{CATALOG_FILE, Catalog, CatalogContent};
 use lockstep_archive::disk::BLOCK_LENGTH;
-use lockstep_archive::identity_file::{IDENTITY_FILE, IdentityContent, IdentityFile};
-use lockstep_archive::node_state::NODE_STATE_FILE;
+use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::files::catalog::{CATALOG_FILE, Catalog, CatalogContent};
+use lockstep_archive::files::identity_file::{IDENTITY_FILE, IdentityContent, IdentityFile};
+use lockstep_archive::files::node_state::NODE_STATE_FILE;
 use lockstep_archive::sim::{SimBackup, SimDisk};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use lockstep_archive::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::disk::{
     Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace,
     SegmentName,
 };
-use lockstep_archive::node_state::NODE_STATE_FILE;
+use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::files::node_state::NODE_STATE_FILE;
 use lockstep_archive::sim::{SimDisk, forget_commit};
 use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;

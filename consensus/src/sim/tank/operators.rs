@@ -1,9 +1,9 @@
 //! The operators of a run: they start members, mix up directories and put old states of them back,
 //! clean up what a start refuses, and know what is repaired.
 
-use lockstep_archive::ack_mark::ACK_MARK_FILE;
-use lockstep_archive::directory::DirectoryError;
 use lockstep_archive::disk::DiskError;
+use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::files::directory::DirectoryError;
 
 use crate::node::birth::BirthError;
 use crate::node::start::StartError;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_archive::node_state::NodeState;
+use lockstep_archive::files::node_state::NodeState;
 
 use crate::sim::tank::atlas::{Atlas, LogRange};
 use crate::sim::tank::member::TankMember;

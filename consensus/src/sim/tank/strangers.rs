@@ -5,7 +5,7 @@
 
 use core::net::{Ipv4Addr, SocketAddr};
 
-use lockstep_archive::catalog::LOG_STREAM_ID;
+use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::protocol::{ConnectRequest, INGRESS_STREAM_ID, PROTOCOL_VERSION};
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;

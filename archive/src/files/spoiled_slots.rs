@@ -2,12 +2,12 @@
 //! rotten. Nothing is lost by that, and the node goes on from the other one; but whoever looks
 //! after the disk wants to know. Looked at once per start, before anything is written.
 
-use crate::ack_mark::ACK_MARK_FILE;
-use crate::catalog::{CATALOG_FILE, Catalog, CatalogContent};
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
-use crate::identity_file::{DirectoryIdentity, IDENTITY_FILE};
-use crate::node_state::NODE_STATE_FILE;
-use crate::slot_file::{self, SLOTS};
+use crate::files::ack_mark::ACK_MARK_FILE;
+use crate::files::catalog::{CATALOG_FILE, Catalog, CatalogContent};
+use crate::files::identity_file::{DirectoryIdentity, IDENTITY_FILE};
+use crate::files::node_state::NODE_STATE_FILE;
+use crate::files::slot_file::{self, SLOTS};
 
 /// The files that are kept twice.
 pub const FILES: [&str; 4] = [

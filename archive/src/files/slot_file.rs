@@ -8,7 +8,7 @@
 //! record in the other. [`SlotFile::submit`] writes one slot: only for a record of which an
 //! older one is good enough, like the ack mark. Whoever opens a file writes it before it
 //! promises anything, so that it always starts from two good slots. Owned by whoever owns the
-//! record; [`crate::node_state`] and [`crate::ack_mark`] give it meaning.
+//! record; [`crate::files::node_state`] and [`crate::files::ack_mark`] give it meaning.
 //!
 //! | offset | size | field of a slot |
 //! |---|---|---|
@@ -24,7 +24,7 @@ use lockstep_transport::time::Nanos;
 use crate::disk::{
     BLOCK_LENGTH, Busy, ColdFiles, Disk, DiskError, DiskOp, Durability, FileId, Token,
 };
-use crate::token::{Owner, TokenSource};
+use crate::log::token::{Owner, TokenSource};
 
 /// Bytes of the record.
 pub const RECORD_LENGTH: usize = 64;

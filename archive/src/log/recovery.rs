@@ -21,12 +21,12 @@ use lockstep_transport::position::{Geometry, Position};
 use self::frame_scan::{FrameScan, is_zero};
 use self::survey::{Survey, survey};
 use self::verdict::{Verdict, judge};
-use crate::ack_mark::{AckMark, AckRecord, LostAcks};
-use crate::catalog::Catalog;
-use crate::chain::Chain;
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
-use crate::recorder::WRITE_LENGTH_MAX;
-use crate::segment::{SegmentTable, length_in_segment};
+use crate::files::ack_mark::{AckMark, AckRecord, LostAcks};
+use crate::files::catalog::Catalog;
+use crate::log::chain::Chain;
+use crate::log::recorder::WRITE_LENGTH_MAX;
+use crate::log::segment::{SegmentTable, length_in_segment};
 
 /// Why a log cannot be recovered at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

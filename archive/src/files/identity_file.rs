@@ -27,7 +27,7 @@ use crate::disk::{
     BLOCK_LENGTH, Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId,
     FilePlace, Token,
 };
-use crate::token::{OWNER_IDENTITY, TokenSource};
+use crate::log::token::{OWNER_IDENTITY, TokenSource};
 
 /// The file's name.
 pub const IDENTITY_FILE: &str = "identity.dat";

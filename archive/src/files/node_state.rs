@@ -2,14 +2,14 @@
 //!
 //! Leadership term and vote are durable before any vote or vote request leaves; the incarnation
 //! goes up by one, durably, at each start. Owned by the consensus agent; a
-//! [`crate::slot_file`] keeps it.
+//! [`crate::files::slot_file`] keeps it.
 
 use lockstep_transport::invariant;
 use lockstep_transport::time::Nanos;
 
 use crate::disk::{Busy, ColdFiles, Completion, Disk, DiskError};
-use crate::slot_file::{RECORD_LENGTH, Record, SlotFile, SlotFileKind};
-use crate::token::OWNER_NODE_STATE;
+use crate::files::slot_file::{RECORD_LENGTH, Record, SlotFile, SlotFileKind};
+use crate::log::token::OWNER_NODE_STATE;
 
 /// Kind of the file.
 pub const NODE_STATE_FILE: SlotFileKind = SlotFileKind {

@@ -22,8 +22,8 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use crate::disk::{ColdFiles, Completion, Disk, DiskError, Durability};
-use crate::slot_file::{RECORD_LENGTH, Record, SlotFile, SlotFileKind};
-use crate::token::OWNER_ACK_MARK;
+use crate::files::slot_file::{RECORD_LENGTH, Record, SlotFile, SlotFileKind};
+use crate::log::token::OWNER_ACK_MARK;
 
 /// Kind of the file.
 pub const ACK_MARK_FILE: SlotFileKind = SlotFileKind {

@@ -22,14 +22,14 @@ use lockstep_transport::position::{Geometry, Position, align};
 use lockstep_transport::time::{Nanos, SECOND};
 
 pub use self::counters::RecorderCounters;
-use crate::budget::DiskBudget;
 use crate::disk::{
     BLOCK_LENGTH, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, SegmentName, Token,
 };
-use crate::log_view::last_boundary;
-use crate::recovery::restore_tail;
-use crate::segment::{self, LOG_RECORDING_ID, SegmentTable};
-use crate::token::{OWNER_RECORDER, TokenSource};
+use crate::log::budget::DiskBudget;
+use crate::log::log_view::last_boundary;
+use crate::log::recovery::restore_tail;
+use crate::log::segment::{self, LOG_RECORDING_ID, SegmentTable};
+use crate::log::token::{OWNER_RECORDER, TokenSource};
 
 /// Most bytes of one write (`performance.md` 3): up to about 80 KiB a sync costs no more than its
 /// flush; from about 256 KiB on the transfer takes longer, and a larger batch only delays its

@@ -2,8 +2,8 @@
 //!
 //! Two equal 4 KiB blocks, so that the rot of one leaves the other. Whoever opens a directory says
 //! what it expects to find; every difference is refused by name, with its remedy, before anything
-//! is written. The catalog is written last when a directory is made ([`crate::directory`]), so
-//! one that verifies stands for a complete directory.
+//! is written. The catalog is written last when a directory is made (in
+//! [`directory`](crate::files::directory)), so one that verifies stands for a complete directory.
 
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
 

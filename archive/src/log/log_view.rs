@@ -3,7 +3,7 @@
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::position::{Geometry, Position, align_frame};
 
-use crate::segment::SegmentTable;
+use crate::log::segment::SegmentTable;
 
 /// The part of the log that is read from memory (`log.md` 2.1): the current term and the
 /// previous one, but nothing below the position of the last start.

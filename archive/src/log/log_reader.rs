@@ -14,9 +14,9 @@ use lockstep_transport::stream::{FrameSource, SourceFrames};
 use lockstep_transport::time::Nanos;
 
 use crate::disk::{BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, Token};
-use crate::log_view::LogView;
-use crate::segment::length_in_segment;
-use crate::token::{OWNER_READER_FIRST, TokenSource};
+use crate::log::log_view::LogView;
+use crate::log::segment::length_in_segment;
+use crate::log::token::{OWNER_READER_FIRST, TokenSource};
 
 /// Bytes read ahead: holds the largest frame (64 KiB) from any block offset several times
 /// over, and at 1 to 2 GB/s of disk fills in about the time of one device round trip.

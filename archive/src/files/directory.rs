@@ -8,12 +8,12 @@
 //! what is good. Without node state or ack mark it is, and says what it [`Lost`]: its owner must
 //! see to it that this directory never counts again before it writes either of them.
 
-use crate::ack_mark::{self, ACK_MARK_FILE, AckMark, AckRecord};
-use crate::catalog::{CATALOG_FILE, Catalog, CatalogContent, CatalogMismatch};
 use crate::disk::{ColdFiles, DiskError, SegmentName};
-use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile};
+use crate::files::ack_mark::{self, ACK_MARK_FILE, AckMark, AckRecord};
+use crate::files::catalog::{CATALOG_FILE, Catalog, CatalogContent, CatalogMismatch};
+use crate::files::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile};
 
-use crate::slot_file::{SlotContent, SlotFile, SlotFileKind};
+use crate::files::slot_file::{SlotContent, SlotFile, SlotFileKind};
 
 /// Why a directory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -212,7 +212,7 @@ impl Directory {
 fn open_slots<T>(
     disk: &mut impl ColdFiles,
     kind: &SlotFileKind,
-    decode: impl Fn(&crate::slot_file::Record) -> Option<T>,
+    decode: impl Fn(&crate::files::slot_file::Record) -> Option<T>,
 ) -> Result<Option<(SlotFile, T)>, DirectoryError> {
     let SlotContent::Valid {
         slot,

@@ -7,9 +7,9 @@ use lockstep_transport::position::Position;
 use super::Acknowledged;
 use super::frame_scan::FrameScan;
 use super::survey::Survey;
-use crate::ack_mark::LostAcks;
 use crate::disk::BLOCK_LENGTH;
-use crate::recorder::WRITE_LENGTH_MAX;
+use crate::files::ack_mark::LostAcks;
+use crate::log::recorder::WRITE_LENGTH_MAX;
 
 /// What the end of the log is.
 pub(super) struct Verdict {

@@ -7,10 +7,10 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position};
 
 use super::{FrameMeaning, RecoveredTerm, RecoveryError};
-use crate::catalog::Catalog;
-use crate::chain::Chain;
 use crate::disk::{ColdFiles, DiskError};
-use crate::segment::{SegmentTable, length_in_segment};
+use crate::files::catalog::Catalog;
+use crate::log::chain::Chain;
+use crate::log::segment::{SegmentTable, length_in_segment};
 
 /// Bytes read at once while scanning.
 const SCAN_LENGTH: usize = 1 << 20;
