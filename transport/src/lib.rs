@@ -1,8 +1,9 @@
 //! Lockstep's transport: the bytes everything else is built on.
 //!
 //! Three-term log buffers with Aeron's layout ([`log_buffer`]), Aeron's frames on the wire
-//! ([`protocol`]), the two sides of a reliable stream as plain structs ([`stream`]), and the
-//! ports through which they reach a network ([`datagram_port`], implemented in [`media`]).
+//! ([`protocol`]), the fields of everything else ([`codec`]), the two sides of a reliable stream
+//! as plain structs ([`stream`]), and the ports through which they reach a network
+//! ([`datagram_port`], implemented in [`media`]).
 //!
 //! # Colours
 //! Everything here is *pure* (arguments only) except [`media`] and [`agent`], which are shells:
@@ -16,6 +17,7 @@
 pub mod agent;
 #[allow(unsafe_code, reason = "unsafe fence: implements the global allocator")]
 pub mod allocations;
+pub mod codec;
 #[allow(
     unsafe_code,
     reason = "unsafe fence: memory shared with the kernel and other processes"

@@ -4,7 +4,7 @@
 
 use lockstep_transport::position::Position;
 
-use super::block::{BlockWriter, Message, i32_at, i64_at, u32_at, u64_at, write_with_var_data};
+use super::block::{Message, message, write_with_var_data};
 use super::{MESSAGE_HEADER_LENGTH, ProtocolError, Template};
 
 /// What a [`SessionEvent`] says. The first five are Aeron Cluster's.
@@ -101,40 +101,52 @@ impl<'a> SessionEvent<'a> {
 
     /// Encodes into `buffer` and returns the length, or `None` when it does not fit.
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
-        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 72 }>::new(Template::SessionEvent)
-            .i64(self.session_id)
-            .i64(self.correlation_id)
-            .i64(self.leadership_term_id)
-            .i64(self.applied_number)
-            .i64(self.acknowledged)
-            .u64(self.resume_token)
-            .i32(self.leader_member_id)
-            .i32(self.code as i32)
-            .i32(self.version)
-            .u32(self.session_timeout_ms)
-            .i64(self.connect_epoch)
-            .finish();
+        let fixed: [u8; SessionEvent::LENGTH] = message(Template::SessionEvent, |fields| {
+            fields
+                .i64(self.session_id)
+                .i64(self.correlation_id)
+                .i64(self.leadership_term_id)
+                .i64(self.applied_number)
+                .i64(self.acknowledged)
+                .u64(self.resume_token)
+                .i32(self.leader_member_id)
+                .i32(self.code as i32)
+                .i32(self.version)
+                .u32(self.session_timeout_ms)
+                .i64(self.connect_epoch);
+        });
         write_with_var_data(&fixed, self.detail, buffer)
     }
 
     fn read(mut message: Message<'a>) -> Result<Self, ProtocolError> {
-        let block = message.block::<72>()?;
+        let (event, code) = message.block::<72, _>(|fields| {
+            let mut event = Self {
+                session_id: fields.i64()?,
+                correlation_id: fields.i64()?,
+                leadership_term_id: fields.i64()?,
+                applied_number: fields.i64()?,
+                acknowledged: fields.i64()?,
+                resume_token: fields.u64()?,
+                leader_member_id: fields.i32()?,
+                code: EventCode::Ok,
+                version: 0,
+                session_timeout_ms: 0,
+                connect_epoch: 0,
+                detail: &[],
+            };
+            let code = fields.i32()?;
+            event.version = fields.i32()?;
+            event.session_timeout_ms = fields.u32()?;
+            event.connect_epoch = fields.i64()?;
+            Some((event, code))
+        })?;
         let detail = message.var_data()?;
         message.finish()?;
-        let code = i32_at(block, 52);
+        let code = EventCode::from_number(code).ok_or(ProtocolError::UnknownCode(code))?;
         Ok(Self {
-            session_id: i64_at(block, 0),
-            correlation_id: i64_at(block, 8),
-            leadership_term_id: i64_at(block, 16),
-            applied_number: i64_at(block, 24),
-            acknowledged: i64_at(block, 32),
-            resume_token: u64_at(block, 40),
-            leader_member_id: i32_at(block, 48),
-            code: EventCode::from_number(code).ok_or(ProtocolError::UnknownCode(code))?,
-            version: i32_at(block, 56),
-            session_timeout_ms: u32_at(block, 60),
-            connect_epoch: i64_at(block, 64),
+            code,
             detail,
+            ..event
         })
     }
 }
@@ -172,29 +184,32 @@ impl<'a> NewLeaderEvent<'a> {
 
     /// Encodes into `buffer` and returns the length, or `None` when it does not fit.
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
-        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 40 }>::new(Template::NewLeaderEvent)
-            .i64(self.leadership_term_id)
-            .i64(self.session_id)
-            .i64(self.applied_number)
-            .i32(self.leader_member_id)
-            .u32(0)
-            .i64(self.connect_epoch)
-            .finish();
+        let fixed: [u8; NewLeaderEvent::LENGTH] = message(Template::NewLeaderEvent, |fields| {
+            fields
+                .i64(self.leadership_term_id)
+                .i64(self.session_id)
+                .i64(self.applied_number)
+                .i32(self.leader_member_id)
+                .zeros(4)
+                .i64(self.connect_epoch);
+        });
         write_with_var_data(&fixed, self.endpoints, buffer)
     }
 
     fn read(mut message: Message<'a>) -> Result<Self, ProtocolError> {
-        let block = message.block::<40>()?;
+        let event = message.block::<40, _>(|fields| {
+            Some(Self {
+                leadership_term_id: fields.i64()?,
+                session_id: fields.i64()?,
+                applied_number: fields.i64()?,
+                leader_member_id: fields.i32()?,
+                connect_epoch: fields.skip(4).and_then(|()| fields.i64())?,
+                endpoints: &[],
+            })
+        })?;
         let endpoints = message.var_data()?;
         message.finish()?;
-        Ok(Self {
-            leadership_term_id: i64_at(block, 0),
-            session_id: i64_at(block, 8),
-            applied_number: i64_at(block, 16),
-            leader_member_id: i32_at(block, 24),
-            connect_epoch: i64_at(block, 32),
-            endpoints,
-        })
+        Ok(Self { endpoints, ..event })
     }
 }
 
@@ -275,31 +290,33 @@ impl ResponseHeader {
     /// Encodes what goes in front of the payload.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
-        BlockWriter::new(Template::Response)
-            .i64(self.leadership_term_id)
-            .i64(self.session_id)
-            .i64(self.position)
-            .i64(self.cause)
-            .i64(self.number)
-            .i64(self.applied_number)
-            .i64(self.log_time)
-            .u32(self.ordinal)
-            .u32(self.flags)
-            .finish()
+        message(Template::Response, |fields| {
+            fields
+                .i64(self.leadership_term_id)
+                .i64(self.session_id)
+                .i64(self.position)
+                .i64(self.cause)
+                .i64(self.number)
+                .i64(self.applied_number)
+                .i64(self.log_time)
+                .u32(self.ordinal)
+                .u32(self.flags);
+        })
     }
 
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
-        let block = message.block::<64>()?;
-        Ok(Self {
-            leadership_term_id: i64_at(block, 0),
-            session_id: i64_at(block, 8),
-            position: i64_at(block, 16),
-            cause: i64_at(block, 24),
-            number: i64_at(block, 32),
-            applied_number: i64_at(block, 40),
-            log_time: i64_at(block, 48),
-            ordinal: u32_at(block, 56),
-            flags: u32_at(block, 60),
+        message.block::<64, _>(|fields| {
+            Some(Self {
+                leadership_term_id: fields.i64()?,
+                session_id: fields.i64()?,
+                position: fields.i64()?,
+                cause: fields.i64()?,
+                number: fields.i64()?,
+                applied_number: fields.i64()?,
+                log_time: fields.i64()?,
+                ordinal: fields.u32()?,
+                flags: fields.u32()?,
+            })
         })
     }
 }
@@ -384,29 +401,38 @@ impl Refused {
     /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
-        BlockWriter::new(Template::Refused)
-            .i64(self.session_id)
-            .i64(self.number)
-            .i64(self.expected_number)
-            .i32(self.reason as i32)
-            .u32(0)
-            .i64(self.leadership_term_id)
-            .i64(self.connect_epoch)
-            .finish()
+        message(Template::Refused, |fields| {
+            fields
+                .i64(self.session_id)
+                .i64(self.number)
+                .i64(self.expected_number)
+                .i32(self.reason as i32)
+                .zeros(4)
+                .i64(self.leadership_term_id)
+                .i64(self.connect_epoch);
+        })
     }
 
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
-        let block = message.block::<48>()?;
+        let (refused, reason) = message.block::<48, _>(|fields| {
+            let mut refused = Self {
+                session_id: fields.i64()?,
+                number: fields.i64()?,
+                expected_number: fields.i64()?,
+                reason: RefusalReason::OutOfOrder,
+                leadership_term_id: 0,
+                connect_epoch: 0,
+            };
+            let reason = fields.i32()?;
+            fields.skip(4)?;
+            refused.leadership_term_id = fields.i64()?;
+            refused.connect_epoch = fields.i64()?;
+            Some((refused, reason))
+        })?;
         message.finish()?;
-        let reason = i32_at(block, 24);
-        Ok(Self {
-            session_id: i64_at(block, 0),
-            number: i64_at(block, 8),
-            expected_number: i64_at(block, 16),
-            reason: RefusalReason::from_number(reason).ok_or(ProtocolError::UnknownCode(reason))?,
-            leadership_term_id: i64_at(block, 32),
-            connect_epoch: i64_at(block, 40),
-        })
+        let unknown = ProtocolError::UnknownCode(reason);
+        let reason = RefusalReason::from_number(reason).ok_or(unknown)?;
+        Ok(Self { reason, ..refused })
     }
 }
 
@@ -437,23 +463,26 @@ impl Progress {
     /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
-        BlockWriter::new(Template::Progress)
-            .i64(self.session_id)
-            .i64(self.applied_number)
-            .i64(self.acknowledged)
-            .i64(self.leadership_term_id)
-            .finish()
+        message(Template::Progress, |fields| {
+            fields
+                .i64(self.session_id)
+                .i64(self.applied_number)
+                .i64(self.acknowledged)
+                .i64(self.leadership_term_id);
+        })
     }
 
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
-        let block = message.block::<32>()?;
+        let progress = message.block::<32, _>(|fields| {
+            Some(Self {
+                session_id: fields.i64()?,
+                applied_number: fields.i64()?,
+                acknowledged: fields.i64()?,
+                leadership_term_id: fields.i64()?,
+            })
+        })?;
         message.finish()?;
-        Ok(Self {
-            session_id: i64_at(block, 0),
-            applied_number: i64_at(block, 8),
-            acknowledged: i64_at(block, 16),
-            leadership_term_id: i64_at(block, 24),
-        })
+        Ok(progress)
     }
 }
 

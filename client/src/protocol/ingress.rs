@@ -4,7 +4,7 @@
 
 use lockstep_transport::position::Position;
 
-use super::block::{BlockWriter, Message, i32_at, i64_at, u32_at, u64_at, write_with_var_data};
+use super::block::{Message, message, write_with_var_data};
 use super::{MESSAGE_HEADER_LENGTH, ProtocolError, Template};
 
 /// Opens a session, or resumes one. Template 3, block 80, then `principal`.
@@ -62,41 +62,47 @@ impl<'a> ConnectRequest<'a> {
 
     /// Encodes into `buffer` and returns the length, or `None` when it does not fit.
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
-        let fixed = BlockWriter::<{ MESSAGE_HEADER_LENGTH + 80 }>::new(Template::ConnectRequest)
-            .i64(self.correlation_id)
-            .u64(self.cluster_id)
-            .u64(self.nonce)
-            .i64(self.resume_session)
-            .u64(self.resume_token)
-            .i64(self.last_received)
-            .u32(self.last_received_ordinal)
-            .i32(self.response_stream_id)
-            .i32(self.version)
-            .u32(self.session_timeout_ms)
-            .i64(self.connect_epoch)
-            .u64(self.incarnation)
-            .finish();
+        let fixed: [u8; ConnectRequest::LENGTH] = message(Template::ConnectRequest, |fields| {
+            fields
+                .i64(self.correlation_id)
+                .u64(self.cluster_id)
+                .u64(self.nonce)
+                .i64(self.resume_session)
+                .u64(self.resume_token)
+                .i64(self.last_received)
+                .u32(self.last_received_ordinal)
+                .i32(self.response_stream_id)
+                .i32(self.version)
+                .u32(self.session_timeout_ms)
+                .i64(self.connect_epoch)
+                .u64(self.incarnation);
+        });
         write_with_var_data(&fixed, self.principal, buffer)
     }
 
     fn read(mut message: Message<'a>) -> Result<Self, ProtocolError> {
-        let block = message.block::<80>()?;
+        let connect = message.block::<80, _>(|fields| {
+            Some(Self {
+                correlation_id: fields.i64()?,
+                cluster_id: fields.u64()?,
+                nonce: fields.u64()?,
+                resume_session: fields.i64()?,
+                resume_token: fields.u64()?,
+                last_received: fields.i64()?,
+                last_received_ordinal: fields.u32()?,
+                response_stream_id: fields.i32()?,
+                version: fields.i32()?,
+                session_timeout_ms: fields.u32()?,
+                connect_epoch: fields.i64()?,
+                incarnation: fields.u64()?,
+                principal: &[],
+            })
+        })?;
         let principal = message.var_data()?;
         message.finish()?;
         Ok(Self {
-            correlation_id: i64_at(block, 0),
-            cluster_id: u64_at(block, 8),
-            nonce: u64_at(block, 16),
-            resume_session: i64_at(block, 24),
-            resume_token: u64_at(block, 32),
-            last_received: i64_at(block, 40),
-            last_received_ordinal: u32_at(block, 48),
-            response_stream_id: i32_at(block, 52),
-            version: i32_at(block, 56),
-            session_timeout_ms: u32_at(block, 60),
-            connect_epoch: i64_at(block, 64),
-            incarnation: u64_at(block, 72),
             principal,
+            ..connect
         })
     }
 }
@@ -132,23 +138,25 @@ impl RequestHeader {
     /// Encodes what goes in front of the payload.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
-        BlockWriter::new(Template::Request)
-            .i64(self.leadership_term_id)
-            .i64(self.session_id)
-            .i64(self.number)
-            .i64(self.acknowledged)
-            .i64(self.connect_epoch)
-            .finish()
+        message(Template::Request, |fields| {
+            fields
+                .i64(self.leadership_term_id)
+                .i64(self.session_id)
+                .i64(self.number)
+                .i64(self.acknowledged)
+                .i64(self.connect_epoch);
+        })
     }
 
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
-        let block = message.block::<40>()?;
-        Ok(Self {
-            leadership_term_id: i64_at(block, 0),
-            session_id: i64_at(block, 8),
-            number: i64_at(block, 16),
-            acknowledged: i64_at(block, 24),
-            connect_epoch: i64_at(block, 32),
+        message.block::<40, _>(|fields| {
+            Some(Self {
+                leadership_term_id: fields.i64()?,
+                session_id: fields.i64()?,
+                number: fields.i64()?,
+                acknowledged: fields.i64()?,
+                connect_epoch: fields.i64()?,
+            })
         })
     }
 }
@@ -180,23 +188,26 @@ impl KeepAlive {
     /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
-        BlockWriter::new(Template::KeepAlive)
-            .i64(self.leadership_term_id)
-            .i64(self.session_id)
-            .i64(self.acknowledged)
-            .i64(self.connect_epoch)
-            .finish()
+        message(Template::KeepAlive, |fields| {
+            fields
+                .i64(self.leadership_term_id)
+                .i64(self.session_id)
+                .i64(self.acknowledged)
+                .i64(self.connect_epoch);
+        })
     }
 
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
-        let block = message.block::<32>()?;
+        let keep_alive = message.block::<32, _>(|fields| {
+            Some(Self {
+                leadership_term_id: fields.i64()?,
+                session_id: fields.i64()?,
+                acknowledged: fields.i64()?,
+                connect_epoch: fields.i64()?,
+            })
+        })?;
         message.finish()?;
-        Ok(Self {
-            leadership_term_id: i64_at(block, 0),
-            session_id: i64_at(block, 8),
-            acknowledged: i64_at(block, 16),
-            connect_epoch: i64_at(block, 24),
-        })
+        Ok(keep_alive)
     }
 }
 
@@ -224,21 +235,24 @@ impl CloseRequest {
     /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
-        BlockWriter::new(Template::CloseRequest)
-            .i64(self.leadership_term_id)
-            .i64(self.session_id)
-            .i64(self.connect_epoch)
-            .finish()
+        message(Template::CloseRequest, |fields| {
+            fields
+                .i64(self.leadership_term_id)
+                .i64(self.session_id)
+                .i64(self.connect_epoch);
+        })
     }
 
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
-        let block = message.block::<24>()?;
+        let close = message.block::<24, _>(|fields| {
+            Some(Self {
+                leadership_term_id: fields.i64()?,
+                session_id: fields.i64()?,
+                connect_epoch: fields.i64()?,
+            })
+        })?;
         message.finish()?;
-        Ok(Self {
-            leadership_term_id: i64_at(block, 0),
-            session_id: i64_at(block, 8),
-            connect_epoch: i64_at(block, 16),
-        })
+        Ok(close)
     }
 }
 
