@@ -12,12 +12,15 @@ use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode};
 use lockstep_archive::log::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
-use lockstep_archive::sim::SimDisk;
+use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::prng::SplitMix64;
 use lockstep_transport::time::Nanos;
+
+/// What these logs may take of their disk.
+pub const BUDGET: u64 = 64 << 20;
 
 pub const TERM_LENGTH: usize = 64 * 1024;
 pub const SEGMENT_LENGTH: usize = 128 * 1024;
@@ -355,4 +358,38 @@ impl RecordedLog {
 
 fn new_appender(start: Position) -> ExclusiveAppender {
     ExclusiveAppender::new(geometry(), SESSION_ID, LOG_STREAM_ID, MTU, start)
+}
+
+/// A disk that tears and loses what this seed says.
+pub fn disk(seed: u64) -> SimDisk {
+    SimDisk::new(SimDiskConfig {
+        seed,
+        ..SimDiskConfig::default()
+    })
+}
+
+/// The log of a node that starts on it.
+pub fn start(disk: &SimDisk, sync: SyncMode) -> RecordedLog {
+    RecordedLog::start(disk, 0, sync, BUDGET, Vec::new()).unwrap()
+}
+
+/// A drained log of several segments, its process gone.
+pub fn recorded(seed: u64, entries: usize) -> (SimDisk, Vec<u8>, Position) {
+    let disk = disk(seed);
+    let mut node = start(&disk, SyncMode::Data);
+    assert!(node.begin_leadership_term());
+    for entry in 0..entries {
+        while !node.append(REQUEST, 1000, entry as u8) {
+            node.wait();
+        }
+        node.cycle();
+    }
+    node.drain();
+    // Idle long enough for the ack mark to be written and synced.
+    for _ in 0..8 {
+        node.now += 5_000_000;
+        node.cycle();
+    }
+    let mark = node.directory.ack_mark.position();
+    (disk, node.model, mark)
 }

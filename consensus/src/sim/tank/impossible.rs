@@ -145,7 +145,7 @@ const LONG_ANSWER: Test = (
 );
 
 const LATE_REFUSAL: Test = (
-    "client/src/cluster_session/tests.rs",
+    "client/src/cluster_session/tests/refusals.rs",
     "a_refusal_of_what_is_not_under_way_any_more_changes_nothing",
 );
 
