@@ -156,4 +156,24 @@ mod tests {
         assert_eq!(EntryHeader::decode(&header.encode()[..47]), None);
         assert_eq!(EntryHeader::decode(&[0; 48]), None);
     }
+
+    #[test]
+    fn the_fields_lie_where_the_layout_says() {
+        let header = EntryHeader {
+            kind: EntryKind::Response,
+            service: 3,
+            flags: 0x0102,
+            ordinal: 7,
+            log_time: 8,
+            session: 9,
+            number: 10,
+            refers_to: -1,
+            leader_commit: 12,
+        };
+        let fields = [
+            &[6, 3, 2, 1, 7, 0, 0, 0][..],
+            &[8_i64, 9, 10, -1, 12].map(i64::to_le_bytes).concat(),
+        ];
+        assert_eq!(header.encode()[..], fields.concat());
+    }
 }

@@ -562,4 +562,31 @@ mod tests {
             assert!(!mark(written, false).may_have_gone(found));
         }
     }
+
+    #[test]
+    fn the_fields_lie_where_the_layout_says() {
+        let lost = LostAcks {
+            position: 9056,
+            term: 4,
+            is_open: true,
+        };
+        let mark = AckRecord {
+            position: 4096,
+            term: 3,
+            commit: 2048,
+            truncated_end: 8192,
+            lost: Some(lost),
+            boot_id: Some(7 << 100),
+            is_unsynced: true,
+        };
+        let fields = [
+            &[2, 0, 0, 0, 3, 0, 0, 0][..],
+            &[4096_i64, 2048, 8192, 9056].map(i64::to_le_bytes).concat(),
+            &(7_u128 << 100).to_le_bytes(),
+            &[4, 0, 0, 0, 1, 1, 0, 0],
+        ];
+        let record = encode(&mark);
+        assert_eq!(record[..], fields.concat());
+        assert_eq!(decode(&record), Some(mark));
+    }
 }

@@ -324,4 +324,25 @@ mod tests {
         );
         assert_eq!(catalog().expect_equal(&catalog()), Ok(()));
     }
+
+    #[test]
+    fn the_fields_lie_where_the_layout_says() {
+        let block = catalog().encode();
+        let fields = [
+            &MAGIC[..],
+            &VERSION.to_le_bytes(),
+            &1408_u32.to_le_bytes(),
+            &(77_u128 << 64).to_le_bytes(),
+            &[0; 8],
+            &131_072_u64.to_le_bytes(),
+            &65_536_u64.to_le_bytes(),
+            &(-5_i32).to_le_bytes(),
+            &LOG_STREAM_ID.to_le_bytes(),
+            &3_i32.to_le_bytes(),
+        ];
+        let fields = fields.concat();
+        let crc = crc32c::crc32c(&fields).to_le_bytes();
+        assert_eq!(block[..72], [&fields[..], &crc].concat());
+        assert!(block[72..].iter().all(|byte| *byte == 0));
+    }
 }

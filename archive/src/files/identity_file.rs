@@ -466,4 +466,24 @@ mod tests {
             assert_eq!(is_elsewhere(&made, &found), is_copy, "{made:?} {found:?}");
         }
     }
+
+    #[test]
+    fn the_fields_lie_where_the_layout_says() {
+        let mut block = [0xFF; BLOCK_LENGTH];
+        identity().encode(3, &mut block);
+        let fields = [
+            &MAGIC[..],
+            &3_u64.to_le_bytes(),
+            &[1, 0, 0, 0, 2, 5, 0, 0],
+            &(5_u128 << 100).to_le_bytes(),
+            &[7_u64, 8, 9].map(u64::to_le_bytes).concat(),
+            b"alpha",
+            &[0; 59],
+        ];
+        assert_eq!(block[..128], fields.concat());
+        assert_eq!(block[128 + NOTES_LENGTH - 1], 0xAB);
+        assert!(block[1152..4092].iter().all(|byte| *byte == 0));
+        let crc = crc32c::crc32c(&block[..4092]);
+        assert_eq!(block[4092..], crc.to_le_bytes());
+    }
 }

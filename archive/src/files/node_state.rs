@@ -205,4 +205,22 @@ mod tests {
         let unvoted = NodeState::fresh(1);
         assert_eq!(NodeState::decode(&unvoted.encode()), Some(unvoted));
     }
+
+    #[test]
+    fn the_fields_lie_where_the_layout_says() {
+        let state = NodeState {
+            leadership_term: 12,
+            vote: Some(2),
+            incarnation: 5,
+            cluster: 0xABCD << 100,
+        };
+        let fields = [
+            &[1, 0, 0, 0, 1, 2, 0, 0][..],
+            &12_i64.to_le_bytes(),
+            &5_u64.to_le_bytes(),
+            &(0xABCD_u128 << 100).to_le_bytes(),
+            &[0; 24],
+        ];
+        assert_eq!(state.encode()[..], fields.concat());
+    }
 }

@@ -363,3 +363,27 @@ pub(crate) fn decode(bytes: &[u8; BLOCK_LENGTH], magic: [u8; 8]) -> Option<(u64,
     let record = covered[RECORD_OFFSET..].first_chunk()?;
     Some((u64::from_le_bytes(*sequence), *record))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_has_its_fields_where_the_layout_says_and_any_flipped_bit_is_noticed() {
+        let mut record = [0; RECORD_LENGTH];
+        record[RECORD_LENGTH - 1] = 0xAB;
+        let mut slot = [0xFF; BLOCK_LENGTH];
+        encode(&mut slot, *b"LSNODEST", 7, &record);
+        let fields = [&b"LSNODEST"[..], &7_u64.to_le_bytes(), &record].concat();
+        assert_eq!(slot[..80], fields);
+        assert!(slot[80..4092].iter().all(|byte| *byte == 0));
+        assert_eq!(slot[4092..], crc32c::crc32c(&slot[..4092]).to_le_bytes());
+        assert_eq!(decode(&slot, *b"LSNODEST"), Some((7, record)));
+        assert_eq!(decode(&slot, *b"LSACKMRK"), None);
+        for bit in 0..BLOCK_LENGTH * 8 {
+            slot[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&slot, *b"LSNODEST"), None, "bit {bit}");
+            slot[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}

@@ -371,4 +371,49 @@ mod tests {
         );
         assert!(SessionAcknowledgement::decode_all(&body[..31]).is_none());
     }
+
+    #[test]
+    fn the_fields_lie_where_the_layouts_say() {
+        let term = term_entry();
+        let fields = [
+            &[2, 0, 2, 3, 0, 0, 0, 0][..],
+            &9_i64.to_le_bytes(),
+            &(u128::MAX - 7).to_le_bytes(),
+            &(5_u128 << 90).to_le_bytes(),
+            &u64::MAX.to_le_bytes(),
+            &term.limits.encode(),
+            &[1_u128 << 100, 2 << 100, 3 << 100]
+                .map(u128::to_le_bytes)
+                .concat(),
+            &[0; 64],
+        ];
+        assert_eq!(term.encode()[..], fields.concat());
+        let open = SessionOpen {
+            nonce: u64::MAX,
+            timeout_ns: 10,
+            response_address: "1.2.3.4:258".parse().unwrap(),
+            response_stream_id: 102,
+            principal_hash: u64::MAX - 1,
+            connect_epoch: 4,
+            incarnation: u64::MAX - 2,
+            resume_session: -1,
+            last_received: 6,
+        };
+        let fields = [
+            &u64::MAX.to_le_bytes()[..],
+            &10_i64.to_le_bytes(),
+            &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 1, 2, 3, 4],
+            &[2, 1, 1, 0, 102, 0, 0, 0],
+            &(u64::MAX - 1).to_le_bytes(),
+            &4_i64.to_le_bytes(),
+            &(u64::MAX - 2).to_le_bytes(),
+            &[-1_i64, 6].map(i64::to_le_bytes).concat(),
+        ];
+        assert_eq!(open.encode()[..], fields.concat());
+        let ack = SessionAcknowledgement {
+            session: 4,
+            position: 64,
+        };
+        assert_eq!(ack.encode()[..], [4_i64, 64].map(i64::to_le_bytes).concat());
+    }
 }

@@ -256,4 +256,25 @@ mod tests {
         let digest = |cluster| ClusterLimits::of(cluster).digest();
         assert_eq!(digest(&cluster), digest(&with_members));
     }
+
+    #[test]
+    fn the_fields_lie_where_the_layout_says() {
+        let limits = ClusterLimits {
+            term_length: 1,
+            message_max: 2,
+            effect_bytes_per_cause: 3,
+            outbox_bytes: 4,
+            session_timeout_ns: 5,
+            log_mtu: 6,
+            effects_per_cause: 7,
+            sessions_max: 8,
+            responses: ResponsesMode::Direct,
+        };
+        let fields = [
+            [1_u64, 2, 3, 4, 5].map(u64::to_le_bytes).concat(),
+            [6_u32, 7, 8].map(u32::to_le_bytes).concat(),
+            vec![1, 0, 0, 0],
+        ];
+        assert_eq!(limits.encode()[..], fields.concat());
+    }
 }

@@ -286,4 +286,49 @@ mod tests {
         assert_eq!(MembershipNotes::other_version(&older), Some(1));
         assert_eq!(MembershipNotes::other_version(&encoded), None);
     }
+
+    #[test]
+    fn the_fields_lie_where_the_layout_says() {
+        let life = |counter| Incarnation { counter, nonce: 9 };
+        let mut notes = MembershipNotes::default();
+        notes.formation.is_formed = true;
+        notes.formation.record = FormationRecord {
+            cluster: 3 << 90,
+            draw: 4,
+            members: 2,
+            directories: [5; MEMBERS_MAX],
+        };
+        notes.forfeit = Some(Forfeit::AckMark);
+        notes.known[6][1] = KnownLife {
+            directory: 6,
+            incarnation: life(7),
+        };
+        notes.bonds[6] = Bond {
+            settled: life(8),
+            own: life(10),
+        };
+        notes.promised[6] = Promises {
+            term: 11,
+            vote: Some(6),
+            ack_term: 12,
+            acked: 13,
+        };
+        let encoded = notes.encode();
+        let words = |words: &[u64]| -> Vec<u8> {
+            let bytes = words.iter().map(|word| word.to_le_bytes());
+            bytes.flatten().collect()
+        };
+        assert_eq!(
+            encoded[..16],
+            [&[2, 1, 2, 3, 0, 0, 0, 0][..], &words(&[4])].concat()
+        );
+        assert_eq!(encoded[16..32], (3_u128 << 90).to_le_bytes());
+        assert_eq!(encoded[32..144], words(&[5, 0].repeat(MEMBERS_MAX)));
+        assert_eq!(encoded[144..560], [0; 416]);
+        assert_eq!(encoded[560..592], words(&[6, 0, 7, 9]));
+        assert_eq!(encoded[592..928], [0; 336]);
+        assert_eq!(encoded[928..960], words(&[8, 9, 10, 9]));
+        assert_eq!(encoded[960..984], words(&[11 | 12 << 32, 13, 7]));
+        assert_eq!(encoded[984..], [0; 40]);
+    }
 }
