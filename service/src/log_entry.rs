@@ -15,6 +15,8 @@
 //! | 32 | 8 | refers to (Request: last response position received; Response: its request) |
 //! | 40 | 8 | leader's commit position when appended |
 
+use lockstep_transport::codec::{decoded, encoded};
+
 /// Bytes of the entry header.
 pub const ENTRY_HEADER_LENGTH: usize = 48;
 
@@ -96,41 +98,35 @@ pub struct EntryHeader {
 
 impl EntryHeader {
     /// Encodes the header.
+    #[inline]
     #[must_use]
     pub fn encode(&self) -> [u8; ENTRY_HEADER_LENGTH] {
-        let mut bytes = [0; ENTRY_HEADER_LENGTH];
-        bytes[0] = self.kind as u8;
-        bytes[1] = self.service;
-        bytes[2..4].copy_from_slice(&self.flags.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.ordinal.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.log_time.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.session.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.number.to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.refers_to.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.leader_commit.to_le_bytes());
-        bytes
+        encoded(|fields| {
+            fields.u8(self.kind as u8).u8(self.service);
+            fields.u16(self.flags).u32(self.ordinal);
+            fields.i64(self.log_time).i64(self.session);
+            fields.i64(self.number).i64(self.refers_to);
+            fields.i64(self.leader_commit);
+        })
     }
 
     /// Decodes the header at the start of `bytes`; `None` when short or of unknown kind.
+    #[inline]
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; ENTRY_HEADER_LENGTH] =
-            bytes.get(..ENTRY_HEADER_LENGTH)?.try_into().ok()?;
-        let i64_at = |offset: usize| {
-            let mut raw = [0; 8];
-            raw.copy_from_slice(&bytes[offset..offset + 8]);
-            i64::from_le_bytes(raw)
-        };
-        Some(Self {
-            kind: EntryKind::from_number(bytes[0])?,
-            service: bytes[1],
-            flags: u16::from_le_bytes([bytes[2], bytes[3]]),
-            ordinal: u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
-            log_time: i64_at(8),
-            session: i64_at(16),
-            number: i64_at(24),
-            refers_to: i64_at(32),
-            leader_commit: i64_at(40),
+        let bytes: &[u8; ENTRY_HEADER_LENGTH] = bytes.first_chunk()?;
+        decoded(bytes, |fields| {
+            Some(Self {
+                kind: EntryKind::from_number(fields.u8()?)?,
+                service: fields.u8()?,
+                flags: fields.u16()?,
+                ordinal: fields.u32()?,
+                log_time: fields.i64()?,
+                session: fields.i64()?,
+                number: fields.i64()?,
+                refers_to: fields.i64()?,
+                leader_commit: fields.i64()?,
+            })
         })
     }
 }
@@ -153,7 +149,10 @@ mod tests {
             leader_commit: 8192,
         };
         assert_eq!(EntryHeader::decode(&header.encode()), Some(header));
-        assert_eq!(EntryHeader::decode(&header.encode()[..47]), None);
+        for length in 0..ENTRY_HEADER_LENGTH {
+            let refused = EntryHeader::decode(&header.encode()[..length]);
+            assert_eq!(refused, None, "{length} bytes");
+        }
         assert_eq!(EntryHeader::decode(&[0; 48]), None);
     }
 

@@ -6,6 +6,7 @@
 //! *entry* or *effect* record, where a sampled message or a response stands in the log. A cold
 //! reader joins them later. When tracing is off, each call is one predictable branch.
 
+use crate::codec::{FieldReader, FieldWriter};
 use crate::concurrent::AtomicBuffer;
 use crate::position::Position;
 use crate::time::Nanos;
@@ -285,13 +286,13 @@ impl Tracer {
             TRACE_HEADER_LENGTH + slot * TRACE_RECORD_LENGTH,
             TRACE_RECORD_LENGTH,
         );
-        bytes[0] = point as u8;
-        bytes[1] = kind as u8;
-        bytes[2] = self.member;
-        for (index, field) in fields.into_iter().chain([time]).enumerate() {
-            let start = 8 + index * 8;
-            bytes[start..start + 8].copy_from_slice(&field.to_le_bytes());
+        let mut record = FieldWriter::new(bytes);
+        record.u8(point as u8).u8(kind as u8).u8(self.member);
+        record.zeros(5);
+        for field in fields {
+            record.i64(field);
         }
+        record.i64(time);
         self.count += 1;
         ring.put_i64_release(0, self.count as i64);
     }
@@ -319,27 +320,25 @@ fn decode(ring: &AtomicBuffer, slot: usize) -> Option<TraceRecord> {
         TRACE_HEADER_LENGTH + slot * TRACE_RECORD_LENGTH,
         TRACE_RECORD_LENGTH,
     );
-    let field = |index: usize| {
-        let start = 8 + index * 8;
-        let mut raw = [0; 8];
-        raw.copy_from_slice(&bytes[start..start + 8]);
-        i64::from_le_bytes(raw)
-    };
-    let kind = match bytes[1] {
+    let mut fields = FieldReader::new(bytes);
+    let point = TracePoint::from_number(fields.u8()?)?;
+    let kind = match fields.u8()? {
         1 => TraceKind::Cursor,
         2 => TraceKind::Message,
         3 => TraceKind::Entry,
         4 => TraceKind::Effect,
         _ => return None,
     };
+    let member = fields.u8()?;
+    fields.skip(5)?;
     Some(TraceRecord {
-        point: TracePoint::from_number(bytes[0])?,
+        point,
         kind,
-        member: bytes[2],
-        a: field(0),
-        b: field(1),
-        c: field(2),
-        time: field(3),
+        member,
+        a: fields.i64()?,
+        b: fields.i64()?,
+        c: fields.i64()?,
+        time: fields.i64()?,
     })
 }
 

@@ -16,13 +16,14 @@
 
 use core::cmp::Ordering;
 
+use lockstep_transport::codec::{decoded, encoded};
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use crate::disk::{ColdFiles, Completion, Disk, DiskError, Durability};
-use crate::files::slot_file::{RECORD_LENGTH, Record, SlotFile, SlotFileKind};
+use crate::files::slot_file::{Record, SlotFile, SlotFileKind};
 use crate::log::token::OWNER_ACK_MARK;
 
 /// Kind of the file.
@@ -121,50 +122,47 @@ impl AckRecord {
 }
 
 pub(crate) fn encode(mark: &AckRecord) -> Record {
-    let mut record = [0; RECORD_LENGTH];
     let lost = mark.lost.unwrap_or(LostAcks {
         position: 0,
         term: 0,
         is_open: false,
     });
     // Leadership terms fit 31 bits, as log frames carry them.
-    record[0..4].copy_from_slice(&VERSION.to_le_bytes());
-    record[4..8].copy_from_slice(&(mark.term as u32).to_le_bytes());
-    let fields = [
-        mark.position,
-        mark.commit,
-        mark.truncated_end,
-        lost.position,
-    ];
-    for (place, field) in record[8..40].chunks_exact_mut(8).zip(fields) {
-        place.copy_from_slice(&field.to_le_bytes());
-    }
-    record[40..56].copy_from_slice(&mark.boot_id.unwrap_or(0).to_le_bytes());
-    record[56..60].copy_from_slice(&(lost.term as u32).to_le_bytes());
-    record[60] = u8::from(mark.is_unsynced);
-    record[61] = u8::from(lost.is_open);
-    record
+    encoded(|fields| {
+        fields.u32(VERSION).u32(mark.term as u32);
+        fields.i64(mark.position).i64(mark.commit);
+        fields.i64(mark.truncated_end).i64(lost.position);
+        fields.u128(mark.boot_id.unwrap_or(0));
+        fields.u32(lost.term as u32).u8(u8::from(mark.is_unsynced));
+        fields.u8(u8::from(lost.is_open)).zeros(2);
+    })
 }
 
 pub(crate) fn decode(record: &Record) -> Option<AckRecord> {
-    let field = |offset: usize| Some(i64::from_le_bytes(*record[offset..].first_chunk()?));
-    let term = |offset: usize| Some(u32::from_le_bytes(*record[offset..].first_chunk()?).into());
-    let lost = LostAcks {
-        position: field(32)?,
-        term: term(56)?,
-        is_open: record[61] == 1,
-    };
-    let mark = AckRecord {
-        position: field(8)?,
-        term: term(4)?,
-        commit: field(16)?,
-        truncated_end: field(24)?,
-        lost: (lost.position > 0).then_some(lost),
-        boot_id: Some(u128::from_le_bytes(*record[40..].first_chunk()?)).filter(|id| *id != 0),
-        is_unsynced: record[60] == 1,
-    };
-    let fields = [mark.position, mark.commit, mark.truncated_end];
-    let is_plain = fields.iter().all(|field| *field >= 0);
+    let mark = decoded(record, |fields| {
+        fields.skip(4)?;
+        let mut mark = AckRecord {
+            term: fields.u32()?.into(),
+            position: fields.i64()?,
+            commit: fields.i64()?,
+            truncated_end: fields.i64()?,
+            ..AckRecord::default()
+        };
+        let position = fields.i64()?;
+        mark.boot_id = Some(fields.u128()?).filter(|id| *id != 0);
+        let term = fields.u32()?.into();
+        mark.is_unsynced = fields.u8()? == 1;
+        let is_open = fields.u8()? == 1;
+        mark.lost = (position > 0).then_some(LostAcks {
+            position,
+            term,
+            is_open,
+        });
+        fields.skip(2)?;
+        Some(mark)
+    })?;
+    let numbers = [mark.position, mark.commit, mark.truncated_end];
+    let is_plain = numbers.iter().all(|number| *number >= 0);
     (is_plain && encode(&mark) == *record).then_some(mark)
 }
 
@@ -541,7 +539,7 @@ mod tests {
             };
             let record = encode(&mark);
             assert_eq!(decode(&record), Some(mark));
-            for byte in 60..RECORD_LENGTH {
+            for byte in 60..record.len() {
                 let mut other = record;
                 other[byte] ^= 2;
                 assert_eq!(decode(&other), None, "byte {byte}");

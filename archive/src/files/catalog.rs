@@ -5,6 +5,8 @@
 //! is written. The catalog is written last when a directory is made (in
 //! [`directory`](crate::files::directory)), so one that verifies stands for a complete directory.
 
+use lockstep_transport::codec::{FieldReader, FieldWriter};
+
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
 
 /// The catalog's file name.
@@ -223,17 +225,15 @@ impl Catalog {
 
     fn encode(&self) -> [u8; BLOCK_LENGTH] {
         let mut block = [0; BLOCK_LENGTH];
-        block[0..8].copy_from_slice(&MAGIC);
-        block[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        block[12..16].copy_from_slice(&(self.mtu as u32).to_le_bytes());
-        block[16..32].copy_from_slice(&self.cluster.to_le_bytes());
-        block[40..48].copy_from_slice(&(self.segment_length as u64).to_le_bytes());
-        block[48..56].copy_from_slice(&(self.term_length as u64).to_le_bytes());
-        block[56..60].copy_from_slice(&self.session_id.to_le_bytes());
-        block[60..64].copy_from_slice(&self.stream_id.to_le_bytes());
-        block[64..68].copy_from_slice(&self.initial_term_id.to_le_bytes());
-        let crc = crc32c::crc32c(&block[..CHECKSUM_OFFSET]);
-        block[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 4].copy_from_slice(&crc.to_le_bytes());
+        let mut fields = FieldWriter::new(&mut block);
+        fields.bytes(&MAGIC).u32(VERSION).u32(self.mtu as u32);
+        fields.u128(self.cluster).zeros(8);
+        fields.u64(self.segment_length as u64);
+        fields.u64(self.term_length as u64);
+        fields.i32(self.session_id).i32(self.stream_id);
+        fields.i32(self.initial_term_id);
+        let crc = crc32c::crc32c(fields.written());
+        fields.u32(crc);
         block
     }
 
@@ -241,39 +241,36 @@ impl Catalog {
         if block.iter().all(|byte| *byte == 0) {
             return CatalogContent::Blank;
         }
-        let u32_at = |offset: usize| {
-            let mut raw = [0; 4];
-            raw.copy_from_slice(&block[offset..offset + 4]);
-            u32::from_le_bytes(raw)
-        };
-        let length_at = |offset: usize| {
-            let mut raw = [0; 8];
-            raw.copy_from_slice(&block[offset..offset + 8]);
-            usize::try_from(u64::from_le_bytes(raw)).unwrap_or(usize::MAX)
-        };
-        let crc = crc32c::crc32c(&block[..CHECKSUM_OFFSET]);
-        if block[0..8] != MAGIC || u32_at(CHECKSUM_OFFSET) != crc {
-            return CatalogContent::Unreadable;
+        match Self::read(block) {
+            Some((VERSION, catalog)) if catalog.encode() == *block => {
+                CatalogContent::Valid(catalog)
+            }
+            Some((version, _)) if version != VERSION => CatalogContent::OtherVersion(version),
+            _ => CatalogContent::Unreadable,
         }
-        if u32_at(8) != VERSION {
-            return CatalogContent::OtherVersion(u32_at(8));
+    }
+
+    /// Version and fields of a block with the right magic and checksum.
+    fn read(block: &[u8]) -> Option<(u32, Self)> {
+        let mut fields = FieldReader::new(block);
+        let mut covered = fields.block(CHECKSUM_OFFSET)?;
+        if fields.u32()? != crc32c::crc32c(covered.rest()) || *covered.array()? != MAGIC {
+            return None;
         }
-        let mut cluster = [0; 16];
-        cluster.copy_from_slice(&block[16..32]);
+        let length = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let (version, mtu) = (covered.u32()?, covered.u32()? as usize);
+        let cluster = covered.u128()?;
+        covered.skip(8)?;
         let catalog = Self {
-            cluster: u128::from_le_bytes(cluster),
-            session_id: u32_at(56).cast_signed(),
-            stream_id: u32_at(60).cast_signed(),
-            initial_term_id: u32_at(64).cast_signed(),
-            term_length: length_at(48),
-            segment_length: length_at(40),
-            mtu: u32_at(12) as usize,
+            cluster,
+            mtu,
+            segment_length: length(covered.u64()?),
+            term_length: length(covered.u64()?),
+            session_id: covered.i32()?,
+            stream_id: covered.i32()?,
+            initial_term_id: covered.i32()?,
         };
-        if catalog.encode() == *block {
-            CatalogContent::Valid(catalog)
-        } else {
-            CatalogContent::Unreadable
-        }
+        Some((version, catalog))
     }
 }
 

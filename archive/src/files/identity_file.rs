@@ -20,6 +20,7 @@
 //! | 1152 | 2940 | zeros |
 //! | 4092 | 4 | crc32c of everything before |
 
+use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::time::Nanos;
 
@@ -41,10 +42,7 @@ pub type Notes = [u8; NOTES_LENGTH];
 const MAGIC: [u8; 8] = *b"LSIDENTI";
 const VERSION: u32 = 1;
 const SLOTS: usize = 2;
-const NAME_OFFSET: usize = 64;
 const NAME_MAX: usize = 64;
-const NOTES_OFFSET: usize = 128;
-const NOTES_END: usize = NOTES_OFFSET + NOTES_LENGTH;
 const CHECKSUM_OFFSET: usize = BLOCK_LENGTH - 4;
 
 /// Who a directory is.
@@ -115,50 +113,48 @@ impl DirectoryIdentity {
     }
 
     fn encode(&self, sequence: u64, block: &mut [u8]) {
-        block.fill(0);
-        block[0..8].copy_from_slice(&MAGIC);
-        block[8..16].copy_from_slice(&sequence.to_le_bytes());
-        block[16..20].copy_from_slice(&VERSION.to_le_bytes());
-        block[20] = self.member;
-        block[21] = self.cluster.len() as u8;
-        block[24..40].copy_from_slice(&self.directory.to_le_bytes());
-        let FilePlace {
-            inode,
-            birth_ns,
-            file_system,
-        } = self.place;
-        for (index, value) in [inode, birth_ns, file_system].into_iter().enumerate() {
-            let offset = 40 + index * 8;
-            block[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
-        }
-        block[NAME_OFFSET..NAME_OFFSET + self.cluster.len()].copy_from_slice(&self.cluster);
-        block[NOTES_OFFSET..NOTES_END].copy_from_slice(&self.notes);
-        let crc = crc32c::crc32c(&block[..CHECKSUM_OFFSET]);
-        block[CHECKSUM_OFFSET..BLOCK_LENGTH].copy_from_slice(&crc.to_le_bytes());
+        let mut fields = FieldWriter::new(block);
+        fields.bytes(&MAGIC).u64(sequence).u32(VERSION);
+        fields.u8(self.member).u8(self.cluster.len() as u8).zeros(2);
+        fields.u128(self.directory).u64(self.place.inode);
+        fields.u64(self.place.birth_ns).u64(self.place.file_system);
+        fields.bytes(&self.cluster);
+        fields.zeros(NAME_MAX - self.cluster.len());
+        fields.bytes(&self.notes);
+        fields.zeros(CHECKSUM_OFFSET - fields.length());
+        let crc = crc32c::crc32c(fields.written());
+        fields.u32(crc);
     }
 
     pub(crate) fn decode(block: &[u8; BLOCK_LENGTH]) -> Option<(Self, u64)> {
-        let number = |offset: usize| -> Option<u64> {
-            Some(u64::from_le_bytes(*block[offset..].first_chunk()?))
-        };
-        let sequence = number(8)?;
-        let name_length = usize::from(block[21]);
-        let identity = Self {
-            directory: u128::from_le_bytes(*block[24..].first_chunk()?),
-            member: block[20],
-            cluster: block
-                .get(NAME_OFFSET..NAME_OFFSET + name_length.min(NAME_MAX))?
-                .to_vec(),
-            place: FilePlace {
-                inode: number(40)?,
-                birth_ns: number(48)?,
-                file_system: number(56)?,
-            },
-            notes: *block[NOTES_OFFSET..].first_chunk()?,
-        };
+        let (identity, sequence) = Self::read(&mut FieldReader::new(block))?;
         let mut again = [0; BLOCK_LENGTH];
         identity.encode(sequence, &mut again);
         (again == *block).then_some((identity, sequence))
+    }
+
+    /// The fields, whatever magic, version and checksum are.
+    fn read(fields: &mut FieldReader<'_>) -> Option<(Self, u64)> {
+        fields.skip(MAGIC.len())?;
+        let sequence = fields.u64()?;
+        fields.skip(4)?;
+        let (member, name_length) = (fields.u8()?, usize::from(fields.u8()?));
+        fields.skip(2)?;
+        let directory = fields.u128()?;
+        let place = FilePlace {
+            inode: fields.u64()?,
+            birth_ns: fields.u64()?,
+            file_system: fields.u64()?,
+        };
+        let name = fields.bytes(NAME_MAX)?;
+        let identity = Self {
+            directory,
+            member,
+            cluster: name[..name_length.min(NAME_MAX)].to_vec(),
+            place,
+            notes: *fields.array()?,
+        };
+        Some((identity, sequence))
     }
 }
 

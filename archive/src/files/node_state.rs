@@ -4,11 +4,12 @@
 //! goes up by one, durably, at each start. Owned by the consensus agent; a
 //! [`crate::files::slot_file`] keeps it.
 
+use lockstep_transport::codec::{decoded, encoded};
 use lockstep_transport::invariant;
 use lockstep_transport::time::Nanos;
 
 use crate::disk::{Busy, ColdFiles, Completion, Disk, DiskError};
-use crate::files::slot_file::{RECORD_LENGTH, Record, SlotFile, SlotFileKind};
+use crate::files::slot_file::{Record, SlotFile, SlotFileKind};
 use crate::log::token::OWNER_NODE_STATE;
 
 /// Kind of the file.
@@ -57,26 +58,29 @@ impl NodeState {
     }
 
     pub(crate) fn encode(&self) -> Record {
-        let mut record = [0; RECORD_LENGTH];
-        record[0..4].copy_from_slice(&VERSION.to_le_bytes());
-        record[4] = u8::from(self.vote.is_some());
-        record[5] = self.vote.unwrap_or(0);
-        record[8..16].copy_from_slice(&self.leadership_term.to_le_bytes());
-        record[16..24].copy_from_slice(&self.incarnation.to_le_bytes());
-        record[24..40].copy_from_slice(&self.cluster.to_le_bytes());
-        record
+        encoded(|fields| {
+            fields.u32(VERSION).u8(u8::from(self.vote.is_some()));
+            fields.u8(self.vote.unwrap_or(0)).zeros(2);
+            fields.i64(self.leadership_term).u64(self.incarnation);
+            fields.u128(self.cluster).zeros(24);
+        })
     }
 
     /// `None` for a record of another version or one this program would not have written.
     pub(crate) fn decode(record: &Record) -> Option<Self> {
-        let mut cluster = [0; 16];
-        cluster.copy_from_slice(&record[24..40]);
-        let state = Self {
-            leadership_term: i64::from_le_bytes(*record[8..].first_chunk()?),
-            vote: (record[4] == 1).then_some(record[5]),
-            incarnation: u64::from_le_bytes(*record[16..].first_chunk()?),
-            cluster: u128::from_le_bytes(cluster),
-        };
+        let state = decoded(record, |fields| {
+            fields.skip(4)?;
+            let (has_vote, vote) = (fields.u8()?, fields.u8()?);
+            fields.skip(2)?;
+            let state = Self {
+                leadership_term: fields.i64()?,
+                vote: (has_vote == 1).then_some(vote),
+                incarnation: fields.u64()?,
+                cluster: fields.u128()?,
+            };
+            fields.skip(24)?;
+            Some(state)
+        })?;
         (state.encode() == *record && state.leadership_term >= 0).then_some(state)
     }
 }

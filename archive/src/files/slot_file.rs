@@ -18,6 +18,7 @@
 //! | 80 | 4012 | zeros |
 //! | 4092 | 4 | crc32c of everything before |
 
+use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::time::Nanos;
 
@@ -31,8 +32,6 @@ pub const RECORD_LENGTH: usize = 64;
 
 /// Copies of the record, each in a block of its own: one is good whatever a crash tears.
 pub(crate) const SLOTS: u64 = 2;
-const SEQUENCE_OFFSET: usize = 8;
-const RECORD_OFFSET: usize = 16;
 const CHECKSUM_OFFSET: usize = BLOCK_LENGTH - 4;
 
 /// The record's bytes.
@@ -346,22 +345,20 @@ pub(crate) fn newest(content: &[u8], magic: [u8; 8]) -> Option<(u64, Record)> {
 
 /// Writes a slot into `block`, which is as long as one.
 pub(crate) fn encode(block: &mut [u8], magic: [u8; 8], sequence: u64, record: &Record) {
-    block.fill(0);
-    block[..SEQUENCE_OFFSET].copy_from_slice(&magic);
-    block[SEQUENCE_OFFSET..RECORD_OFFSET].copy_from_slice(&sequence.to_le_bytes());
-    block[RECORD_OFFSET..RECORD_OFFSET + RECORD_LENGTH].copy_from_slice(record);
-    let crc = crc32c::crc32c(&block[..CHECKSUM_OFFSET]);
-    block[CHECKSUM_OFFSET..].copy_from_slice(&crc.to_le_bytes());
+    let mut fields = FieldWriter::new(block);
+    fields.bytes(&magic).u64(sequence).bytes(record);
+    fields.zeros(CHECKSUM_OFFSET - fields.length());
+    let crc = crc32c::crc32c(fields.written());
+    fields.u32(crc);
 }
 
-pub(crate) fn decode(bytes: &[u8; BLOCK_LENGTH], magic: [u8; 8]) -> Option<(u64, Record)> {
-    let (covered, crc) = bytes.split_at(CHECKSUM_OFFSET);
-    if covered[..SEQUENCE_OFFSET] != magic || crc32c::crc32c(covered).to_le_bytes() != crc {
+pub(crate) fn decode(block: &[u8; BLOCK_LENGTH], magic: [u8; 8]) -> Option<(u64, Record)> {
+    let mut fields = FieldReader::new(block);
+    let mut covered = fields.block(CHECKSUM_OFFSET)?;
+    if *covered.array()? != magic || fields.u32()? != crc32c::crc32c(&block[..CHECKSUM_OFFSET]) {
         return None;
     }
-    let sequence = covered[SEQUENCE_OFFSET..].first_chunk()?;
-    let record = covered[RECORD_OFFSET..].first_chunk()?;
-    Some((u64::from_le_bytes(*sequence), *record))
+    Some((covered.u64()?, *covered.array()?))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use lockstep_client::protocol::EventCode;
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
+use lockstep_transport::codec::{FieldReader, decoded, encoded};
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::time::Nanos;
 
@@ -49,58 +50,63 @@ pub struct NewLeadershipTerm {
 
 impl NewLeadershipTerm {
     /// Bytes of the body.
-    pub const LENGTH: usize = DIRECTORIES_OFFSET + MEMBERS_MAX * 16;
+    pub const LENGTH: usize = 56 + ClusterLimits::LENGTH + MEMBERS_MAX * 16;
 
     /// Encodes the body.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
-        let mut bytes = [0; Self::LENGTH];
-        bytes[0..2].copy_from_slice(&TERM_ENTRY_VERSION.to_le_bytes());
-        bytes[2] = self.leader;
-        bytes[3] = self.formation.members;
-        bytes[8..16].copy_from_slice(&self.term.to_le_bytes());
-        bytes[16..32].copy_from_slice(&self.id.to_le_bytes());
-        bytes[32..48].copy_from_slice(&self.formation.cluster.to_le_bytes());
-        bytes[48..56].copy_from_slice(&self.formation.draw.to_le_bytes());
-        bytes[LIMITS_OFFSET..DIRECTORIES_OFFSET].copy_from_slice(&self.limits.encode());
-        let places = bytes[DIRECTORIES_OFFSET..].chunks_exact_mut(16);
-        for (place, directory) in places.zip(self.formation.directories) {
-            place.copy_from_slice(&directory.to_le_bytes());
-        }
-        bytes
+        let formation = &self.formation;
+        encoded(|fields| {
+            fields.u16(TERM_ENTRY_VERSION).u8(self.leader);
+            fields.u8(formation.members).zeros(4);
+            fields.i64(self.term).u128(self.id);
+            fields.u128(formation.cluster).u64(formation.draw);
+            fields.bytes(&self.limits.encode());
+            for directory in formation.directories {
+                fields.u128(directory);
+            }
+        })
     }
 
     /// Decodes the body; `None` for another version, or bytes no leader writes.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; Self::LENGTH] = bytes.try_into().ok()?;
-        let mut directories = [0; MEMBERS_MAX];
-        for (index, directory) in directories.iter_mut().enumerate() {
-            *directory = u128_at(bytes, DIRECTORIES_OFFSET + index * 16)?;
-        }
-        let entry = Self {
-            term: i64_at(bytes, 8)?,
-            leader: bytes[2],
-            id: u128_at(bytes, 16)?,
-            formation: FormationRecord {
-                cluster: u128_at(bytes, 32)?,
-                draw: i64_at(bytes, 48)?.cast_unsigned(),
-                members: bytes[3],
-                directories,
-            },
-            limits: ClusterLimits::decode(bytes[LIMITS_OFFSET..].first_chunk()?)?,
-        };
-        let members = usize::from(entry.formation.members);
+        let entry = decoded(bytes, Self::read)?;
+        let formation = &entry.formation;
         let is_plain = usize::from(entry.leader) < MEMBERS_MAX
-            && directories
-                .get(members..)
+            && formation
+                .directories
+                .get(usize::from(formation.members)..)
                 .is_some_and(|unused| unused.iter().all(|directory| *directory == 0));
         (is_plain && entry.term > 0 && entry.encode() == *bytes).then_some(entry)
     }
-}
 
-const LIMITS_OFFSET: usize = 56;
-const DIRECTORIES_OFFSET: usize = LIMITS_OFFSET + ClusterLimits::LENGTH;
+    fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
+        fields.skip(2)?;
+        let (leader, members) = (fields.u8()?, fields.u8()?);
+        fields.skip(4)?;
+        let (term, id) = (fields.i64()?, fields.u128()?);
+        let (cluster, draw) = (fields.u128()?, fields.u64()?);
+        let limits = ClusterLimits::decode(fields.array()?)?;
+        let mut directories = [0; MEMBERS_MAX];
+        for directory in &mut directories {
+            *directory = fields.u128()?;
+        }
+        Some(Self {
+            term,
+            leader,
+            id,
+            formation: FormationRecord {
+                cluster,
+                draw,
+                members,
+                directories,
+            },
+            limits,
+        })
+    }
+}
 
 // Recovery and the walk over the log look for the entry in one frame.
 const _: () = assert!(
@@ -158,47 +164,49 @@ impl SessionOpen {
     /// Encodes the body.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
-        let mut bytes = [0; Self::LENGTH];
-        bytes[0..8].copy_from_slice(&self.nonce.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.timeout_ns.to_le_bytes());
         let address = match self.response_address.ip() {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,
         };
-        bytes[16..32].copy_from_slice(&address.octets());
-        bytes[32..34].copy_from_slice(&self.response_address.port().to_le_bytes());
-        bytes[34] = KIND_LOCKSTEP;
-        bytes[36..40].copy_from_slice(&self.response_stream_id.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.principal_hash.to_le_bytes());
-        bytes[48..56].copy_from_slice(&self.connect_epoch.to_le_bytes());
-        bytes[56..64].copy_from_slice(&self.incarnation.to_le_bytes());
-        bytes[64..72].copy_from_slice(&self.resume_session.to_le_bytes());
-        bytes[72..80].copy_from_slice(&self.last_received.to_le_bytes());
-        bytes
+        encoded(|fields| {
+            fields.u64(self.nonce).i64(self.timeout_ns);
+            fields.bytes(&address.octets());
+            fields.u16(self.response_address.port());
+            fields.u8(KIND_LOCKSTEP).zeros(1);
+            fields.i32(self.response_stream_id).u64(self.principal_hash);
+            fields.i64(self.connect_epoch).u64(self.incarnation);
+            fields.i64(self.resume_session).i64(self.last_received);
+        })
     }
 
     /// Decodes the body.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != Self::LENGTH || bytes[34] != KIND_LOCKSTEP {
-            return None;
-        }
-        let octets: [u8; 16] = bytes[16..32].try_into().ok()?;
-        let address = Ipv6Addr::from(octets);
+        let bytes: &[u8; Self::LENGTH] = bytes.try_into().ok()?;
+        decoded(bytes, Self::read)
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
+        let (nonce, timeout_ns) = (fields.u64()?, fields.i64()?);
+        let address = Ipv6Addr::from(*fields.array()?);
         let ip = address
             .to_ipv4_mapped()
             .map_or(IpAddr::V6(address), IpAddr::V4);
-        let port = u16::from_le_bytes([bytes[32], bytes[33]]);
+        let response_address = SocketAddr::new(ip, fields.u16()?);
+        if fields.u8()? != KIND_LOCKSTEP {
+            return None;
+        }
+        fields.skip(1)?;
         Some(Self {
-            nonce: i64_at(bytes, 0)? as u64,
-            timeout_ns: i64_at(bytes, 8)?,
-            response_address: SocketAddr::new(ip, port),
-            response_stream_id: i32::from_le_bytes(bytes[36..40].try_into().ok()?),
-            principal_hash: i64_at(bytes, 40)? as u64,
-            connect_epoch: i64_at(bytes, 48)?,
-            incarnation: i64_at(bytes, 56)? as u64,
-            resume_session: i64_at(bytes, 64)?,
-            last_received: i64_at(bytes, 72)?,
+            nonce,
+            timeout_ns,
+            response_address,
+            response_stream_id: fields.i32()?,
+            principal_hash: fields.u64()?,
+            connect_epoch: fields.i64()?,
+            incarnation: fields.u64()?,
+            resume_session: fields.i64()?,
+            last_received: fields.i64()?,
         })
     }
 }
@@ -257,34 +265,24 @@ impl SessionAcknowledgement {
     /// Encodes one acknowledgement.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
-        let mut bytes = [0; Self::LENGTH];
-        bytes[0..8].copy_from_slice(&self.session.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.position.to_le_bytes());
-        bytes
+        encoded(|fields| {
+            fields.i64(self.session).i64(self.position);
+        })
     }
 
     /// Decodes a whole body, or `None` when its length is not a multiple.
     pub fn decode_all(body: &[u8]) -> Option<impl Iterator<Item = Self> + '_> {
-        if !body.len().is_multiple_of(Self::LENGTH) {
-            return None;
-        }
-        Some(body.chunks_exact(Self::LENGTH).map(|bytes| Self {
-            session: i64_at(bytes, 0).unwrap_or_default(),
-            position: i64_at(bytes, 8).unwrap_or_default(),
-        }))
+        let (all, rest) = body.as_chunks::<{ Self::LENGTH }>();
+        let one = |bytes: &[u8; Self::LENGTH]| {
+            decoded(bytes, |fields| {
+                Some(Self {
+                    session: fields.i64()?,
+                    position: fields.i64()?,
+                })
+            })
+        };
+        rest.is_empty().then_some(all.iter().filter_map(one))
     }
-}
-
-fn u128_at(bytes: &[u8], offset: usize) -> Option<u128> {
-    Some(u128::from_le_bytes(
-        bytes.get(offset..offset + 16)?.try_into().ok()?,
-    ))
-}
-
-fn i64_at(bytes: &[u8], offset: usize) -> Option<i64> {
-    Some(i64::from_le_bytes(
-        bytes.get(offset..offset + 8)?.try_into().ok()?,
-    ))
 }
 
 #[cfg(test)]

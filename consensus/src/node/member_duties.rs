@@ -4,8 +4,10 @@
 use lockstep_archive::disk::{Completion, Disk};
 use lockstep_archive::log::token::owner;
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::codec::FieldReader;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::invariant;
+use lockstep_transport::log_buffer::FRAME_TYPE_DATA;
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{Packet, parse};
@@ -368,8 +370,10 @@ fn refusal(
 
 /// Stream id of a data frame, where one would be; `None` for other frames and short datagrams.
 fn stream_id(bytes: &[u8]) -> Option<i32> {
-    const TYPE_DATA: [u8; 2] = [1, 0];
-    let kind = bytes.get(6..8)?;
-    let stream = bytes.get(16..20)?;
-    (kind == TYPE_DATA).then(|| i32::from_le_bytes([stream[0], stream[1], stream[2], stream[3]]))
+    let mut fields = FieldReader::new(bytes);
+    fields.skip(6)?;
+    let kind = fields.u16()?;
+    fields.skip(8)?;
+    let stream = fields.i32()?;
+    (kind == FRAME_TYPE_DATA).then_some(stream)
 }

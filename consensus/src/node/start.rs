@@ -18,6 +18,7 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
 use lockstep_service::outbox::OutboxLimits;
+use lockstep_transport::codec::encoded;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::log_buffer::{Frame, LogBuffer, frames};
 use lockstep_transport::position::{Geometry, Position};
@@ -427,11 +428,10 @@ fn consensus_module(
 /// Seed of a member's election timeouts. Hashed: were the parts only combined by xor, seeds that
 /// count up with the members could make all timeouts equal, and every vote a split one.
 fn election_seed(node: &NodeConfig, incarnation: u64) -> u64 {
-    let parts = [node.seed, incarnation, u64::from(node.member)];
-    let mut bytes = [0; 24];
-    for (place, part) in bytes.chunks_exact_mut(8).zip(parts) {
-        place.copy_from_slice(&part.to_le_bytes());
-    }
+    let bytes: [u8; 24] = encoded(|fields| {
+        fields.u64(node.seed).u64(incarnation);
+        fields.u64(node.member.into());
+    });
     stable_hash(&bytes)
 }
 

@@ -11,9 +11,9 @@
 //! | 208 | 8, 8 | what the sender's start found: term, vote in it plus 1 (0 for none) |
 //! | 224 | 8, 8 | and of the log: its last term, its end |
 
+use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::position::FRAME_ALIGNMENT;
 
-use super::block::{BlockReader, BlockWriter};
 use crate::module::formation::{DurableFormation, FormationRecord, Incarnation};
 use crate::module::leadership_term::TERM_MAX;
 use crate::module::member::{MEMBERS_MAX, MemberId};
@@ -29,32 +29,31 @@ const SETTLED: u64 = 1 << 32;
 const OUTLIVED: u64 = 1 << 40;
 const FLAGS: u64 = FINAL | READY | ASKING | SETTLED | OUTLIVED;
 
-pub(super) fn write(hello: &Hello, writer: &mut BlockWriter<'_>) {
+pub(super) fn write(hello: &Hello, writer: &mut FieldWriter<'_>) {
     let record = &hello.formation.record;
-    writer.put_u64(record.draw);
-    writer.put_u128(record.cluster);
+    writer.u64(record.draw).u128(record.cluster);
     let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
     let flags = flag(hello.formation.is_formed, FINAL)
         | flag(hello.is_ready, READY)
         | flag(hello.is_asking, ASKING)
         | flag(hello.is_settled, SETTLED)
         | flag(hello.is_outlived, OUTLIVED);
-    writer.put_u64(u64::from(record.members) | flags);
+    writer.u64(u64::from(record.members) | flags);
     for directory in record.directories {
-        writer.put_u128(directory);
+        writer.u128(directory);
     }
     for life in [&hello.known, &hello.named] {
-        writer.put_u128(life.directory);
-        writer.put_u64(life.incarnation.counter);
-        writer.put_u64(life.incarnation.nonce);
+        writer.u128(life.directory);
+        writer.u64(life.incarnation.counter);
+        writer.u64(life.incarnation.nonce);
     }
-    writer.put_i64(hello.found.term);
-    writer.put_u64(hello.found.vote.map_or(0, |vote| u64::from(vote) + 1));
-    writer.put_i64(hello.found.log_term);
-    writer.put_i64(hello.found.end);
+    let found = &hello.found;
+    let vote = found.vote.map_or(0, |vote| u64::from(vote) + 1);
+    writer.i64(found.term).u64(vote);
+    writer.i64(found.log_term).i64(found.end);
 }
 
-fn read_life(reader: &mut BlockReader<'_>) -> Option<KnownLife> {
+fn read_life(reader: &mut FieldReader<'_>) -> Option<KnownLife> {
     Some(KnownLife {
         directory: reader.u128()?,
         incarnation: Incarnation {
@@ -64,7 +63,7 @@ fn read_life(reader: &mut BlockReader<'_>) -> Option<KnownLife> {
     })
 }
 
-fn read_found(reader: &mut BlockReader<'_>) -> Option<Found> {
+fn read_found(reader: &mut FieldReader<'_>) -> Option<Found> {
     let (term, vote) = (reader.i64()?, reader.u64()?);
     let (log_term, end) = (reader.i64()?, reader.i64()?);
     let is_plain = (0..=TERM_MAX).contains(&term)
@@ -81,7 +80,7 @@ fn read_found(reader: &mut BlockReader<'_>) -> Option<Found> {
 }
 
 /// `None` for what no sender writes.
-pub(super) fn read(reader: &mut BlockReader<'_>) -> Option<Hello> {
+pub(super) fn read(reader: &mut FieldReader<'_>) -> Option<Hello> {
     let (draw, cluster, word) = (reader.u64()?, reader.u128()?, reader.u64()?);
     let mut directories = [0; MEMBERS_MAX];
     for directory in &mut directories {

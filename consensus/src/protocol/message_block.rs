@@ -16,9 +16,9 @@
 //! | 21 | JoinVerdict | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
 //! | 41, 42 | Output | see `output_block` |
 
+use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
-use super::block::{BlockReader, BlockWriter};
 use super::{MemberMessageError, hello_block, output_block};
 use crate::module::leadership_term::TERM_MAX;
 use crate::module::member::{LeadershipTermId, TermBase};
@@ -73,7 +73,7 @@ pub(super) const fn template_of(message: &MemberMessage) -> (u16, u16) {
 }
 
 /// Writes the block of a message and what follows it.
-pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
+pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
     match *message {
         MemberMessage::PreVoteRequest {
             term,
@@ -100,7 +100,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
             page,
         } => {
             put_all(writer, &[term, log_term, end]);
-            writer.put_u64(u64::from(page));
+            writer.u64(u64::from(page));
         }
         MemberMessage::JoinReply {
             term,
@@ -117,7 +117,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
             join,
         } => {
             put_all(writer, &[term, position]);
-            writer.put_u64(u64::from(join));
+            writer.u64(u64::from(join));
         }
         MemberMessage::JoinCheck {
             term,
@@ -137,7 +137,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
             output,
         } => {
             put_all(writer, &[term, durable, checkpoint]);
-            writer.put_u64(checkpoint_hash);
+            writer.u64(checkpoint_hash);
             output_block::write_output(output, writer);
         }
         MemberMessage::Output(message) => output_block::write(&message, writer),
@@ -145,9 +145,9 @@ pub(super) fn write(message: &MemberMessage, writer: &mut BlockWriter<'_>) {
     }
 }
 
-fn put_all(writer: &mut BlockWriter<'_>, fields: &[i64]) {
+fn put_all(writer: &mut FieldWriter<'_>, fields: &[i64]) {
     for field in fields {
-        writer.put_i64(*field);
+        writer.i64(*field);
     }
 }
 
@@ -155,15 +155,15 @@ fn write_check(
     term: LeadershipTermId,
     position: Position,
     hash: Option<u64>,
-    writer: &mut BlockWriter<'_>,
+    writer: &mut FieldWriter<'_>,
 ) {
     put_all(writer, &[term, position, i64::from(hash.is_some())]);
-    writer.put_u64(hash.unwrap_or(0));
+    writer.u64(hash.unwrap_or(0));
 }
 
-fn write_page(page: &TermPage, writer: &mut BlockWriter<'_>) {
+fn write_page(page: &TermPage, writer: &mut FieldWriter<'_>) {
     for field in [page.page, page.pages, page.count, 0] {
-        writer.put_u32(field);
+        writer.u32(field);
     }
     for entry in &page.terms[..page.count as usize] {
         put_all(writer, &[entry.term, entry.base]);
@@ -174,7 +174,7 @@ fn write_page(page: &TermPage, writer: &mut BlockWriter<'_>) {
 pub(super) fn read(
     template: u16,
     block_length: usize,
-    reader: &mut BlockReader<'_>,
+    reader: &mut FieldReader<'_>,
 ) -> Result<MemberMessage, MemberMessageError> {
     let block = reader.block(block_length);
     let mut block = block.ok_or(MemberMessageError::Malformed)?;
@@ -186,11 +186,11 @@ pub(super) fn read(
 
 /// Reads checked fields; `None` for a value out of range.
 struct Fields<'a, 'b> {
-    block: &'a mut BlockReader<'b>,
+    block: &'a mut FieldReader<'b>,
 }
 
 impl Fields<'_, '_> {
-    fn message(mut self, template: u16, rest: &mut BlockReader<'_>) -> Option<MemberMessage> {
+    fn message(mut self, template: u16, rest: &mut FieldReader<'_>) -> Option<MemberMessage> {
         Some(match template {
             PRE_VOTE_REQUEST => MemberMessage::PreVoteRequest {
                 term: self.term()?,
@@ -289,7 +289,7 @@ impl Fields<'_, '_> {
         u32::try_from(self.block.u64()?).ok()
     }
 
-    fn page(&mut self, rest: &mut BlockReader<'_>) -> Option<TermPage> {
+    fn page(&mut self, rest: &mut FieldReader<'_>) -> Option<TermPage> {
         let page = self.block.u32()?;
         let pages = self.block.u32()?;
         let count = self.block.u32()?;

@@ -15,7 +15,6 @@
 //! The frame's reserved value is sealed like a log frame's, with the sender in the place of the
 //! leadership term. All integers are little endian; padding is zero. Pure.
 
-mod block;
 mod hello_block;
 pub mod message;
 mod message_block;
@@ -23,11 +22,13 @@ mod output_block;
 #[cfg(test)]
 mod tests;
 
+use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::log_buffer::frame_seal::{FrameSeal, verify};
-use lockstep_transport::log_buffer::{FLAGS_UNFRAGMENTED, FRAME_TYPE_DATA, HEADER_LENGTH, Seal};
+use lockstep_transport::log_buffer::{
+    DataHeader, FLAGS_UNFRAGMENTED, FRAME_TYPE_DATA, Frame, HEADER_LENGTH, Seal,
+};
 use lockstep_transport::position::align_frame;
 
-use self::block::{BlockReader, BlockWriter};
 use crate::module::formation::Incarnation;
 use crate::module::member::{MEMBERS_MAX, MemberId};
 use crate::module::membership::Sender;
@@ -46,7 +47,6 @@ pub const MEMBER_SCHEMA_VERSION: u16 = 4;
 pub const MEMBER_MESSAGE_MAX: usize =
     align_frame(MESSAGE_OFFSET + message_block::BLOCK_LENGTH_MAX + JOIN_PAGE_TERMS * 16);
 
-const FRAME_VERSION: u8 = 0;
 /// Message header and envelope.
 const ENVELOPE_LENGTH: usize = 80;
 const MESSAGE_OFFSET: usize = HEADER_LENGTH + ENVELOPE_LENGTH;
@@ -117,33 +117,25 @@ pub fn encode(envelope: &Envelope, buffer: &mut [u8]) -> usize {
     let buffer = &mut buffer[..MEMBER_MESSAGE_MAX];
     buffer.fill(0);
     let (template, block_length) = message_block::template_of(&envelope.message);
-    let mut writer = BlockWriter::new(&mut buffer[HEADER_LENGTH..]);
-    for field in [
-        block_length,
-        template,
-        MEMBER_SCHEMA_ID,
-        MEMBER_SCHEMA_VERSION,
-    ] {
-        writer.put_u16(field);
-    }
-    writer.put_u64(envelope.cluster_id);
-    writer.put_u64(envelope.config_digest);
+    let mut writer = FieldWriter::new(&mut buffer[HEADER_LENGTH..]);
+    writer.u16(block_length).u16(template);
+    writer.u16(MEMBER_SCHEMA_ID).u16(MEMBER_SCHEMA_VERSION);
+    writer.u64(envelope.cluster_id).u64(envelope.config_digest);
     let sender = &envelope.sender;
-    writer.put_u128(sender.cluster);
-    writer.put_u128(sender.directory);
-    writer.put_u64(sender.incarnation.counter);
-    writer.put_u64(sender.incarnation.nonce);
-    writer.put_u64(u64::from(envelope.from));
+    writer.u128(sender.cluster).u128(sender.directory);
+    writer.u64(sender.incarnation.counter);
+    writer.u64(sender.incarnation.nonce);
+    writer.u64(u64::from(envelope.from));
     message_block::write(&envelope.message, &mut writer);
     let frame_length = HEADER_LENGTH + writer.length();
     let datagram_length = align_frame(frame_length);
     let session_id = session_id(envelope.cluster_id);
-    let header = frame_header(frame_length, session_id);
-    buffer[..HEADER_LENGTH].copy_from_slice(&header);
+    let mut header = frame_header(frame_length as i32, session_id);
     let mut seal = FrameSeal::new(u32::from(envelope.from));
     let body = &buffer[HEADER_LENGTH..datagram_length];
-    let reserved = seal.reserved_value(&header, body);
-    buffer[24..HEADER_LENGTH].copy_from_slice(&reserved.to_le_bytes());
+    let reserved = seal.reserved_value(&header.to_bytes(), body);
+    header.reserved_value = reserved.into();
+    buffer[..HEADER_LENGTH].copy_from_slice(&header.to_bytes());
     datagram_length
 }
 
@@ -174,8 +166,8 @@ pub fn decode(
 }
 
 fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
-    let body = checked_body(datagram)?;
-    let mut reader = BlockReader::new(body);
+    let frame = checked_frame(datagram)?;
+    let mut reader = FieldReader::new(frame.payload());
     let malformed = MemberMessageError::Malformed;
     let block_length = usize::from(reader.u16().ok_or(malformed)?);
     let template = reader.u16().ok_or(malformed)?;
@@ -200,11 +192,11 @@ fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
         },
     };
     let from = reader.u64().ok_or(malformed)?;
-    let sealed = reserved_value(datagram) >> 32;
+    let sealed = frame.reserved_value().cast_unsigned() >> 32;
     if from != sealed
         || sender.directory == 0
         || from >= MEMBERS_MAX as u64
-        || session_of(datagram) != session_id(cluster_id)
+        || frame.header().session_id.get() != session_id(cluster_id)
     {
         return Err(MemberMessageError::Field);
     }
@@ -223,48 +215,46 @@ fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
 }
 
 /// Checks that the datagram is one whole unfragmented DATA frame of this stream with a good
-/// checksum, and returns what follows the frame header, without padding.
-fn checked_body(datagram: &[u8]) -> Result<&[u8], MemberMessageError> {
+/// checksum and nothing in its padding.
+fn checked_frame(datagram: &[u8]) -> Result<Frame<'_>, MemberMessageError> {
     let malformed = MemberMessageError::Malformed;
-    let header: &[u8; HEADER_LENGTH] = datagram.first_chunk().ok_or(malformed)?;
-    let frame_length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
-    if frame_length > MEMBER_MESSAGE_MAX || align_frame(frame_length) != datagram.len() {
+    let frame = Frame::first(datagram).ok_or(malformed)?;
+    if datagram.len() > MEMBER_MESSAGE_MAX || frame.aligned_length() != datagram.len() {
         return Err(malformed);
     }
-    if header[4..20] != frame_header(frame_length, session_of(datagram))[4..20] {
+    let header = *frame.header();
+    let expected = DataHeader {
+        term_id: header.term_id,
+        reserved_value: header.reserved_value,
+        ..frame_header(header.frame_length.get(), header.session_id.get())
+    };
+    if header != expected {
         return Err(malformed);
     }
     verify(datagram).map_err(|_| MemberMessageError::Checksum)?;
-    let (body, padding) = datagram.split_at(frame_length);
+    let padding = &datagram[HEADER_LENGTH + frame.payload().len()..];
     if padding.iter().any(|byte| *byte != 0) {
         return Err(malformed);
     }
-    body.get(HEADER_LENGTH..).ok_or(malformed)
+    Ok(frame)
 }
 
 /// The frame header without its reserved value.
-fn frame_header(frame_length: usize, session_id: i32) -> [u8; HEADER_LENGTH] {
-    let mut header = [0; HEADER_LENGTH];
-    header[0..4].copy_from_slice(&(frame_length as u32).to_le_bytes());
-    header[4] = FRAME_VERSION;
-    header[5] = FLAGS_UNFRAGMENTED;
-    header[6..8].copy_from_slice(&FRAME_TYPE_DATA.to_le_bytes());
-    header[12..16].copy_from_slice(&session_id.to_le_bytes());
-    header[16..20].copy_from_slice(&MEMBER_STREAM_ID.to_le_bytes());
-    header
+fn frame_header(frame_length: i32, session_id: i32) -> DataHeader {
+    DataHeader {
+        frame_length: frame_length.into(),
+        version: 0,
+        flags: FLAGS_UNFRAGMENTED,
+        frame_type: FRAME_TYPE_DATA.into(),
+        term_offset: 0.into(),
+        session_id: session_id.into(),
+        stream_id: MEMBER_STREAM_ID.into(),
+        term_id: 0.into(),
+        reserved_value: 0.into(),
+    }
 }
 
 /// Session id of member messages in this cluster.
 const fn session_id(cluster_id: u64) -> i32 {
     (cluster_id ^ (cluster_id >> 32)) as i32
-}
-
-fn session_of(datagram: &[u8]) -> i32 {
-    i32::from_le_bytes([datagram[12], datagram[13], datagram[14], datagram[15]])
-}
-
-fn reserved_value(datagram: &[u8]) -> u64 {
-    let mut raw = [0; 8];
-    raw.copy_from_slice(&datagram[24..HEADER_LENGTH]);
-    u64::from_le_bytes(raw)
 }

@@ -7,8 +7,8 @@
 //!
 //! 40 was a report, up to version 2: what a service put out travels with AppendPosition now.
 
-use super::block::{BlockReader, BlockWriter};
 use crate::module::output_agreement::{OutputAt, OutputMessage};
+use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
 const QUESTION: u16 = 41;
@@ -36,11 +36,11 @@ pub(super) const fn template_of(message: &OutputMessage) -> (u16, u16) {
 }
 
 /// Writes the block of a message.
-pub(super) fn write(message: &OutputMessage, writer: &mut BlockWriter<'_>) {
+pub(super) fn write(message: &OutputMessage, writer: &mut FieldWriter<'_>) {
     match *message {
         OutputMessage::Question { output, response } => {
             write_output(output, writer);
-            writer.put_i64(response);
+            writer.i64(response);
         }
         OutputMessage::Answer {
             cause,
@@ -48,25 +48,23 @@ pub(super) fn write(message: &OutputMessage, writer: &mut BlockWriter<'_>) {
             hash,
             matches,
         } => {
-            writer.put_i64(cause);
-            writer.put_i64(response);
-            writer.put_u64(hash.unwrap_or(0));
+            writer.i64(cause).i64(response);
+            writer.u64(hash.unwrap_or(0));
             let mut flags = u64::from(hash.is_some()) * HASH_KNOWN;
             flags |= u64::from(matches.is_some()) * MATCH_KNOWN;
             flags |= u64::from(matches == Some(true)) * MATCHES;
-            writer.put_u64(flags);
+            writer.u64(flags);
         }
     }
 }
 
 /// Writes what a service put out up to an entry.
-pub(super) fn write_output(output: OutputAt, writer: &mut BlockWriter<'_>) {
-    writer.put_i64(output.position);
-    writer.put_u64(output.hash);
+pub(super) fn write_output(output: OutputAt, writer: &mut FieldWriter<'_>) {
+    writer.i64(output.position).u64(output.hash);
 }
 
 /// Reads the message of `template`; `None` for one of another kind or a value out of range.
-pub(super) fn read(template: u16, block: &mut BlockReader<'_>) -> Option<OutputMessage> {
+pub(super) fn read(template: u16, block: &mut FieldReader<'_>) -> Option<OutputMessage> {
     Some(match template {
         QUESTION => OutputMessage::Question {
             output: read_output(block)?,
@@ -94,7 +92,7 @@ pub(super) fn read(template: u16, block: &mut BlockReader<'_>) -> Option<OutputM
 }
 
 /// Reads it; before the first entry nothing was put out.
-pub(super) fn read_output(block: &mut BlockReader<'_>) -> Option<OutputAt> {
+pub(super) fn read_output(block: &mut FieldReader<'_>) -> Option<OutputAt> {
     let output = OutputAt {
         position: read_position(block)?,
         hash: block.u64()?,
@@ -102,7 +100,7 @@ pub(super) fn read_output(block: &mut BlockReader<'_>) -> Option<OutputAt> {
     (output.position > 0 || output.hash == 0).then_some(output)
 }
 
-fn read_position(block: &mut BlockReader<'_>) -> Option<Position> {
+fn read_position(block: &mut FieldReader<'_>) -> Option<Position> {
     let position = block.i64()?;
     (position >= 0 && position % FRAME_ALIGNMENT as Position == 0).then_some(position)
 }

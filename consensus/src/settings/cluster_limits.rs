@@ -6,6 +6,7 @@
 
 use core::fmt;
 
+use lockstep_transport::codec::{decoded, encoded};
 use lockstep_transport::stable_hash::stable_hash;
 
 use crate::settings::config::{ClusterConfig, ResponsesMode};
@@ -104,57 +105,42 @@ impl ClusterLimits {
     /// Encodes the limits.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
-        let mut bytes = [0; Self::LENGTH];
-        let long = [
-            self.term_length,
-            self.message_max,
-            self.effect_bytes_per_cause,
-            self.outbox_bytes,
-            self.session_timeout_ns,
-        ];
-        let short = [self.log_mtu, self.effects_per_cause, self.sessions_max];
-        let (long_bytes, rest) = bytes.split_at_mut(long.len() * 8);
-        for (place, value) in long_bytes.chunks_exact_mut(8).zip(long) {
-            place.copy_from_slice(&value.to_le_bytes());
-        }
-        for (place, value) in rest.chunks_exact_mut(4).zip(short) {
-            place.copy_from_slice(&value.to_le_bytes());
-        }
-        bytes[52] = match self.responses {
-            ResponsesMode::Replicated => 0,
-            ResponsesMode::Direct => 1,
-        };
-        bytes
+        encoded(|fields| {
+            fields.u64(self.term_length).u64(self.message_max);
+            fields.u64(self.effect_bytes_per_cause);
+            fields.u64(self.outbox_bytes).u64(self.session_timeout_ns);
+            fields.u32(self.log_mtu).u32(self.effects_per_cause);
+            fields.u32(self.sessions_max);
+            let responses = match self.responses {
+                ResponsesMode::Replicated => 0,
+                ResponsesMode::Direct => 1,
+            };
+            fields.u8(responses).zeros(3);
+        })
     }
 
     /// Decodes limits; `None` for bytes that [`encode`](Self::encode) does not write.
     #[must_use]
     pub fn decode(bytes: &[u8; Self::LENGTH]) -> Option<Self> {
-        let long = |offset: usize| {
-            let mut raw = [0; 8];
-            raw.copy_from_slice(&bytes[offset..offset + 8]);
-            u64::from_le_bytes(raw)
-        };
-        let short = |offset: usize| {
-            let mut raw = [0; 4];
-            raw.copy_from_slice(&bytes[offset..offset + 4]);
-            u32::from_le_bytes(raw)
-        };
-        let limits = Self {
-            term_length: long(0),
-            message_max: long(8),
-            effect_bytes_per_cause: long(16),
-            outbox_bytes: long(24),
-            session_timeout_ns: long(32),
-            log_mtu: short(40),
-            effects_per_cause: short(44),
-            sessions_max: short(48),
-            responses: match bytes[52] {
-                0 => ResponsesMode::Replicated,
-                1 => ResponsesMode::Direct,
-                _ => return None,
-            },
-        };
+        let limits = decoded(bytes, |fields| {
+            let limits = Self {
+                term_length: fields.u64()?,
+                message_max: fields.u64()?,
+                effect_bytes_per_cause: fields.u64()?,
+                outbox_bytes: fields.u64()?,
+                session_timeout_ns: fields.u64()?,
+                log_mtu: fields.u32()?,
+                effects_per_cause: fields.u32()?,
+                sessions_max: fields.u32()?,
+                responses: match fields.u8()? {
+                    0 => ResponsesMode::Replicated,
+                    1 => ResponsesMode::Direct,
+                    _ => return None,
+                },
+            };
+            fields.skip(3)?;
+            Some(limits)
+        })?;
         (limits.encode() == *bytes).then_some(limits)
     }
 

@@ -25,10 +25,11 @@
 //! | 49 | 7 | zeros |
 
 use lockstep_archive::files::identity_file::{NOTES_LENGTH, Notes};
+use lockstep_transport::codec::{FieldReader, FieldWriter, decoded, encoded};
 
 use super::promises::Promises;
 use super::words::KnownLife;
-use crate::module::formation::{DurableFormation, FormationRecord, Incarnation};
+use crate::module::formation::{DurableFormation, Incarnation};
 use crate::module::member::MEMBERS_MAX;
 
 /// Lives remembered of each member: of the directory that counts, and of another one.
@@ -38,14 +39,8 @@ pub(super) const LIVES_MAX: usize = 2;
 pub(super) type KnownLives = [[KnownLife; LIVES_MAX]; MEMBERS_MAX];
 
 const VERSION: u8 = 2;
-const DIRECTORIES_OFFSET: usize = 32;
-const LIVES_OFFSET: usize = DIRECTORIES_OFFSET + MEMBERS_MAX * 16;
-const LIFE_LENGTH: usize = 32;
-
-const BONDS_OFFSET: usize = LIVES_OFFSET + MEMBERS_MAX * LIVES_MAX * LIFE_LENGTH;
-const BOND_LENGTH: usize = 56;
-
-const _: () = assert!(BONDS_OFFSET + MEMBERS_MAX * BOND_LENGTH <= NOTES_LENGTH);
+/// Zeros behind the last field.
+const UNUSED: usize = 40;
 
 /// Why a directory cannot answer for what was promised under its id: it took another id, so that
 /// it counts for nothing in the cluster that was formed with the first (`log.md` 9.1, 10.3).
@@ -130,115 +125,101 @@ impl MembershipNotes {
     /// Encodes the notes.
     #[must_use]
     pub fn encode(&self) -> Notes {
-        let mut notes = [0; NOTES_LENGTH];
         if *self == Self::default() {
-            return notes;
+            return [0; NOTES_LENGTH];
         }
+        encoded(|fields| self.write(fields))
+    }
+
+    fn write(&self, fields: &mut FieldWriter<'_>) {
         let record = &self.formation.record;
-        notes[0] = VERSION;
-        notes[1] = u8::from(self.formation.is_formed);
-        notes[2] = record.members;
-        notes[3] = self.forfeit.map_or(0, |forfeit| forfeit as u8);
-        notes[8..16].copy_from_slice(&record.draw.to_le_bytes());
-        notes[16..32].copy_from_slice(&record.cluster.to_le_bytes());
-        let places = notes[DIRECTORIES_OFFSET..LIVES_OFFSET].chunks_exact_mut(16);
-        for (place, directory) in places.zip(record.directories) {
-            place.copy_from_slice(&directory.to_le_bytes());
+        let forfeit = self.forfeit.map_or(0, |forfeit| forfeit as u8);
+        fields.u8(VERSION).u8(u8::from(self.formation.is_formed));
+        fields.u8(record.members).u8(forfeit).zeros(4);
+        fields.u64(record.draw).u128(record.cluster);
+        for directory in record.directories {
+            fields.u128(directory);
         }
-        let places = notes[LIVES_OFFSET..BONDS_OFFSET].chunks_exact_mut(LIFE_LENGTH);
-        for (place, life) in places.zip(self.known.as_flattened()) {
-            place[..16].copy_from_slice(&life.directory.to_le_bytes());
-            put_life(&mut place[16..], life.incarnation);
+        for life in self.known.as_flattened() {
+            fields.u128(life.directory);
+            write_life(fields, life.incarnation);
         }
-        let places = notes[BONDS_OFFSET..].chunks_exact_mut(BOND_LENGTH);
-        for ((place, bond), promised) in places.zip(&self.bonds).zip(&self.promised) {
-            put_life(place, bond.settled);
-            put_life(&mut place[16..], bond.own);
-            put_promises(&mut place[32..], promised);
+        for (bond, promised) in self.bonds.iter().zip(&self.promised) {
+            write_life(fields, bond.settled);
+            write_life(fields, bond.own);
+            write_promises(fields, promised);
         }
-        notes
+        fields.zeros(UNUSED);
     }
 
     /// Decodes the notes; `None` for those of another version, or ones nobody writes.
     #[must_use]
     pub fn decode(notes: &Notes) -> Option<Self> {
-        let directory = |offset: usize| -> Option<u128> {
-            Some(u128::from_le_bytes(*notes.get(offset..)?.first_chunk()?))
-        };
-        let number = |offset: usize| -> Option<u64> {
-            Some(u64::from_le_bytes(*notes.get(offset..)?.first_chunk()?))
-        };
-        let life = |offset: usize| -> Option<Incarnation> {
-            Some(Incarnation {
-                counter: number(offset)?,
-                nonce: number(offset + 8)?,
-            })
-        };
-        let mut decoded = Self {
-            formation: DurableFormation {
-                record: FormationRecord {
-                    cluster: directory(16)?,
-                    draw: number(8)?,
-                    members: notes[2],
-                    directories: [0; MEMBERS_MAX],
-                },
-                is_formed: notes[1] == 1,
-            },
-            forfeit: Forfeit::from_number(notes[3]),
-            ..Self::default()
-        };
-        let directories = &mut decoded.formation.record.directories;
-        for (index, slot) in directories.iter_mut().enumerate() {
-            *slot = directory(DIRECTORIES_OFFSET + index * 16)?;
+        let read = decoded(notes, Self::read)?;
+        (read.encode() == *notes).then_some(read)
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
+        let mut notes = Self::default();
+        fields.skip(1)?;
+        notes.formation.is_formed = fields.u8()? == 1;
+        let record = &mut notes.formation.record;
+        record.members = fields.u8()?;
+        notes.forfeit = Forfeit::from_number(fields.u8()?);
+        fields.skip(4)?;
+        record.draw = fields.u64()?;
+        record.cluster = fields.u128()?;
+        for directory in &mut record.directories {
+            *directory = fields.u128()?;
         }
-        let lives = decoded.known.as_flattened_mut();
-        for (index, known) in lives.iter_mut().enumerate() {
-            let offset = LIVES_OFFSET + index * LIFE_LENGTH;
-            *known = KnownLife {
-                directory: directory(offset)?,
-                incarnation: life(offset + 16)?,
-            };
+        for life in notes.known.as_flattened_mut() {
+            life.directory = fields.u128()?;
+            life.incarnation = read_life(fields)?;
         }
-        for index in 0..MEMBERS_MAX {
-            let offset = BONDS_OFFSET + index * BOND_LENGTH;
-            decoded.bonds[index] = Bond {
-                settled: life(offset)?,
-                own: life(offset + 16)?,
-            };
-            decoded.promised[index] = promises(notes.get(offset + 32..)?)?;
+        for (bond, promised) in notes.bonds.iter_mut().zip(&mut notes.promised) {
+            bond.settled = read_life(fields)?;
+            bond.own = read_life(fields)?;
+            *promised = read_promises(fields)?;
         }
-        (decoded.encode() == *notes).then_some(decoded)
+        fields.skip(UNUSED)?;
+        Some(notes)
     }
 }
 
-fn put_life(place: &mut [u8], life: Incarnation) {
-    place[..8].copy_from_slice(&life.counter.to_le_bytes());
-    place[8..16].copy_from_slice(&life.nonce.to_le_bytes());
+fn write_life(fields: &mut FieldWriter<'_>, life: Incarnation) {
+    fields.u64(life.counter).u64(life.nonce);
 }
 
-fn put_promises(place: &mut [u8], promises: &Promises) {
-    // Leadership terms fit 31 bits, as log frames carry them.
-    place[..4].copy_from_slice(&(promises.term as u32).to_le_bytes());
-    place[4..8].copy_from_slice(&(promises.ack_term as u32).to_le_bytes());
-    place[8..16].copy_from_slice(&promises.acked.to_le_bytes());
-    place[16] = promises.vote.map_or(0, |vote| vote + 1);
-}
-
-fn promises(place: &[u8]) -> Option<Promises> {
-    let term = |offset: usize| -> Option<i64> {
-        Some(u32::from_le_bytes(*place.get(offset..)?.first_chunk()?).into())
-    };
-    Some(Promises {
-        term: term(0)?,
-        vote: place.get(16)?.checked_sub(1),
-        ack_term: term(4)?,
-        acked: i64::from_le_bytes(*place.get(8..)?.first_chunk()?),
+fn read_life(fields: &mut FieldReader<'_>) -> Option<Incarnation> {
+    Some(Incarnation {
+        counter: fields.u64()?,
+        nonce: fields.u64()?,
     })
+}
+
+fn write_promises(fields: &mut FieldWriter<'_>, promises: &Promises) {
+    // Leadership terms fit 31 bits, as log frames carry them.
+    fields.u32(promises.term as u32);
+    fields.u32(promises.ack_term as u32);
+    fields.i64(promises.acked);
+    fields.u8(promises.vote.map_or(0, |vote| vote + 1)).zeros(7);
+}
+
+fn read_promises(fields: &mut FieldReader<'_>) -> Option<Promises> {
+    let promises = Promises {
+        term: fields.u32()?.into(),
+        ack_term: fields.u32()?.into(),
+        acked: fields.i64()?,
+        vote: fields.u8()?.checked_sub(1),
+    };
+    fields.skip(7)?;
+    Some(promises)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::module::formation::FormationRecord;
 
     #[test]
     fn notes_survive_encoding_and_foreign_bytes_do_not_pass() {

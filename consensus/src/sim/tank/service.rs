@@ -4,6 +4,7 @@
 
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::codec::{FieldReader, encoded};
 use lockstep_transport::time::Nanos;
 
 use crate::sim::service_time;
@@ -27,17 +28,20 @@ impl Request {
     /// Encodes the request with `padding` bytes behind it.
     pub fn encode(&self, padding: usize, payload: &mut Vec<u8>) {
         payload.clear();
-        payload.extend_from_slice(&self.client.to_le_bytes());
-        payload.extend_from_slice(&self.number.to_le_bytes());
+        let bytes: [u8; 16] = encoded(|fields| {
+            fields.u64(self.client).i64(self.number);
+        });
+        payload.extend_from_slice(&bytes);
         payload.resize(16 + padding, self.number as u8);
     }
 
     /// Decodes a request.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = FieldReader::new(bytes);
         Some(Self {
-            client: u64::from_le_bytes(*bytes.first_chunk()?),
-            number: i64::from_le_bytes(*bytes.get(8..)?.first_chunk()?),
+            client: fields.u64()?,
+            number: fields.i64()?,
         })
     }
 }
@@ -58,22 +62,23 @@ impl Response {
     /// the register held before.
     #[must_use]
     pub fn encode(&self, count: u64, before: u64) -> [u8; 40] {
-        let mut bytes = [0; 40];
-        bytes[0..8].copy_from_slice(&self.client.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.number.to_le_bytes());
-        bytes[16..24].copy_from_slice(&count.to_le_bytes());
-        bytes[24..32].copy_from_slice(&before.to_le_bytes());
-        bytes[32..36].copy_from_slice(&self.ordinal.to_le_bytes());
-        bytes
+        encoded(|fields| {
+            fields.u64(self.client).i64(self.number);
+            fields.u64(count).u64(before);
+            fields.u32(self.ordinal).zeros(4);
+        })
     }
 
     /// Decodes a response.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = FieldReader::new(bytes);
+        let (client, number) = (fields.u64()?, fields.i64()?);
+        fields.skip(16)?;
         Some(Self {
-            client: u64::from_le_bytes(*bytes.first_chunk()?),
-            number: i64::from_le_bytes(*bytes.get(8..)?.first_chunk()?),
-            ordinal: u32::from_le_bytes(*bytes.get(32..)?.first_chunk()?),
+            client,
+            number,
+            ordinal: fields.u32()?,
         })
     }
 }

@@ -14,6 +14,8 @@
 //! | 40 | | | | maker's remaining u64 | |
 //! | 48 | | | | taker's remaining u64 | |
 
+use lockstep_transport::codec::{FieldReader, FieldWriter, decoded, encoded};
+
 /// Decimals of a price: the integer 1 means 0.0001.
 pub const PRICE_DECIMALS: u32 = 4;
 
@@ -31,11 +33,6 @@ pub const REQUEST_LENGTH: usize = 32;
 
 /// Bytes of the longest report.
 pub const REPORT_LENGTH_MAX: usize = 56;
-
-const ACK_LENGTH: usize = 32;
-const REJECT_LENGTH: usize = 16;
-const FILL_LENGTH: usize = 56;
-const CANCELLED_LENGTH: usize = 32;
 
 const ACK: u8 = 1;
 const REJECT: u8 = 2;
@@ -264,74 +261,58 @@ pub enum Report {
 }
 
 /// Writes the common beginning of every message.
-fn put_head(bytes: &mut [u8], kind: u8, detail: u8, symbol: u32, id: u64) {
-    bytes[0] = kind;
-    bytes[1] = detail;
-    bytes[2..4].fill(0);
-    bytes[4..8].copy_from_slice(&symbol.to_le_bytes());
-    bytes[8..16].copy_from_slice(&id.to_le_bytes());
+fn write_head(fields: &mut FieldWriter<'_>, kind: u8, detail: u8, symbol: u32, id: u64) {
+    fields.u8(kind).u8(detail).zeros(2).u32(symbol).u64(id);
 }
 
-/// Writes what follows the common beginning.
-fn put_words<const COUNT: usize>(bytes: &mut [u8], words: [u64; COUNT]) {
-    for (word, bytes) in words.iter().zip(bytes[16..].chunks_exact_mut(8)) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-    }
-}
-
-fn u64_at(bytes: &[u8], offset: usize) -> u64 {
-    let mut raw = [0; 8];
-    raw.copy_from_slice(&bytes[offset..offset + 8]);
-    u64::from_le_bytes(raw)
-}
-
-fn symbol_of(bytes: &[u8]) -> u32 {
-    u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]])
+/// Reads what follows kind and detail in every message: symbol and id.
+fn read_head(fields: &mut FieldReader<'_>) -> Option<(u32, u64)> {
+    let is_plain = fields.u16()? == 0;
+    let head = (fields.u32()?, fields.u64()?);
+    is_plain.then_some(head)
 }
 
 impl OrderRequest {
     /// Encodes the request.
     #[must_use]
     pub fn encode(&self) -> [u8; REQUEST_LENGTH] {
-        let mut bytes = [0; REQUEST_LENGTH];
         let side = self.side.map_or(0, |side| side as u8);
-        put_head(
-            &mut bytes,
-            self.action as u8,
-            side,
-            self.symbol,
-            self.order_id,
-        );
-        bytes[16..24].copy_from_slice(&self.price.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.quantity.to_le_bytes());
-        bytes
+        encoded(|fields| {
+            let action = self.action as u8;
+            write_head(fields, action, side, self.symbol, self.order_id);
+            fields.i64(self.price).u64(self.quantity);
+        })
     }
 
     /// Decodes a request; `None` when the bytes are not exactly one.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != REQUEST_LENGTH || bytes[2..4] != [0, 0] {
-            return None;
-        }
-        let action = match bytes[0] {
+        let bytes: &[u8; REQUEST_LENGTH] = bytes.try_into().ok()?;
+        decoded(bytes, Self::read)
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
+        let action = match fields.u8()? {
             1 => Action::Add,
             2 => Action::Cancel,
             3 => Action::Replace,
             _ => return None,
         };
-        let side = Side::from_number(bytes[1]);
-        let nothing_else = bytes[1] == 0 && bytes[16..32] == [0; 16];
+        let number = fields.u8()?;
+        let side = Side::from_number(number);
+        let (symbol, order_id) = read_head(fields)?;
+        let (price, quantity) = (fields.i64()?, fields.u64()?);
         let fits = match action {
-            Action::Cancel => nothing_else,
+            Action::Cancel => (number, price, quantity) == (0, 0, 0),
             Action::Add | Action::Replace => side.is_some(),
         };
-        fits.then(|| Self {
+        fits.then_some(Self {
             action,
             side,
-            symbol: symbol_of(bytes),
-            order_id: u64_at(bytes, 8),
-            price: u64_at(bytes, 16) as i64,
-            quantity: u64_at(bytes, 24),
+            symbol,
+            order_id,
+            price,
+            quantity,
         })
     }
 }
@@ -339,7 +320,14 @@ impl OrderRequest {
 impl Report {
     /// Encodes the report at the start of `bytes` and returns what was written.
     pub fn encode<'a>(&self, bytes: &'a mut [u8; REPORT_LENGTH_MAX]) -> &'a [u8] {
-        let length = match *self {
+        let mut fields = FieldWriter::new(bytes);
+        self.write(&mut fields);
+        let length = fields.length();
+        &bytes[..length]
+    }
+
+    fn write(&self, fields: &mut FieldWriter<'_>) {
+        match *self {
             Self::Ack {
                 kind,
                 symbol,
@@ -347,18 +335,14 @@ impl Report {
                 remaining,
                 filled,
             } => {
-                put_head(bytes, ACK, kind as u8, symbol, order_id);
-                put_words(bytes, [remaining, filled]);
-                ACK_LENGTH
+                write_head(fields, ACK, kind as u8, symbol, order_id);
+                fields.u64(remaining).u64(filled);
             }
             Self::Reject {
                 reason,
                 symbol,
                 order_id,
-            } => {
-                put_head(bytes, REJECT, reason as u8, symbol, order_id);
-                REJECT_LENGTH
-            }
+            } => write_head(fields, REJECT, reason as u8, symbol, order_id),
             Self::Fill {
                 taker_side,
                 symbol,
@@ -369,13 +353,9 @@ impl Report {
                 maker_remaining,
                 taker_remaining,
             } => {
-                put_head(bytes, FILL, taker_side as u8, symbol, maker_id);
-                let price = price as u64;
-                put_words(
-                    bytes,
-                    [taker_id, price, quantity, maker_remaining, taker_remaining],
-                );
-                FILL_LENGTH
+                write_head(fields, FILL, taker_side as u8, symbol, maker_id);
+                fields.u64(taker_id).i64(price).u64(quantity);
+                fields.u64(maker_remaining).u64(taker_remaining);
             }
             Self::Cancelled {
                 reason,
@@ -384,12 +364,10 @@ impl Report {
                 quantity,
                 filled,
             } => {
-                put_head(bytes, CANCELLED, reason as u8, symbol, order_id);
-                put_words(bytes, [quantity, filled]);
-                CANCELLED_LENGTH
+                write_head(fields, CANCELLED, reason as u8, symbol, order_id);
+                fields.u64(quantity).u64(filled);
             }
-        };
-        &bytes[..length]
+        }
     }
 
     /// Decodes a report; `None` when the bytes are not exactly one.
@@ -403,21 +381,17 @@ impl Report {
     /// do not begin with a report.
     #[must_use]
     pub fn split_first(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let length = match *bytes.first()? {
-            ACK => ACK_LENGTH,
-            REJECT => REJECT_LENGTH,
-            FILL => FILL_LENGTH,
-            CANCELLED => CANCELLED_LENGTH,
-            _ => return None,
-        };
-        let (bytes, rest) = bytes.split_at_checked(length)?;
-        if bytes[2..4] != [0, 0] {
-            return None;
-        }
-        let (symbol, order_id) = (symbol_of(bytes), u64_at(bytes, 8));
-        let report = match bytes[0] {
+        let mut fields = FieldReader::new(bytes);
+        let report = Self::read(&mut fields)?;
+        Some((report, fields.rest()))
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
+        let (kind, detail) = (fields.u8()?, fields.u8()?);
+        let (symbol, order_id) = read_head(fields)?;
+        Some(match kind {
             ACK => Self::Ack {
-                kind: match bytes[1] {
+                kind: match detail {
                     1 => AckKind::Accepted,
                     2 => AckKind::Cancelled,
                     3 => AckKind::Replaced,
@@ -425,33 +399,33 @@ impl Report {
                 },
                 symbol,
                 order_id,
-                remaining: u64_at(bytes, 16),
-                filled: u64_at(bytes, 24),
+                remaining: fields.u64()?,
+                filled: fields.u64()?,
             },
             REJECT => Self::Reject {
-                reason: RejectReason::from_number(bytes[1])?,
+                reason: RejectReason::from_number(detail)?,
                 symbol,
                 order_id,
             },
-            CANCELLED => Self::Cancelled {
-                reason: CancelReason::from_number(bytes[1])?,
-                symbol,
-                order_id,
-                quantity: u64_at(bytes, 16),
-                filled: u64_at(bytes, 24),
-            },
-            _ => Self::Fill {
-                taker_side: Side::from_number(bytes[1])?,
+            FILL => Self::Fill {
+                taker_side: Side::from_number(detail)?,
                 symbol,
                 maker_id: order_id,
-                taker_id: u64_at(bytes, 16),
-                price: u64_at(bytes, 24) as i64,
-                quantity: u64_at(bytes, 32),
-                maker_remaining: u64_at(bytes, 40),
-                taker_remaining: u64_at(bytes, 48),
+                taker_id: fields.u64()?,
+                price: fields.i64()?,
+                quantity: fields.u64()?,
+                maker_remaining: fields.u64()?,
+                taker_remaining: fields.u64()?,
             },
-        };
-        Some((report, rest))
+            CANCELLED => Self::Cancelled {
+                reason: CancelReason::from_number(detail)?,
+                symbol,
+                order_id,
+                quantity: fields.u64()?,
+                filled: fields.u64()?,
+            },
+            _ => return None,
+        })
     }
 }
 
