@@ -259,7 +259,7 @@ fn read_all(
             limit,
             length_max,
         };
-        match reader.read(node.now, span, node.view(), &mut disk) {
+        match reader.read(span, node.view()) {
             LogRead::Frames { bytes, advance } => {
                 assert!(advance > 0 && bytes.len() <= length_max);
                 let last = position + advance as Position - 1;
@@ -269,6 +269,7 @@ fn read_all(
                 position += advance as Position;
             }
             LogRead::Pending => {
+                reader.submit_order(node.now, &mut disk);
                 node.now += 1_000_000;
                 while let Some(completion) = disk.poll_completion(node.now) {
                     assert!(reader.on_completion(&completion));
@@ -346,12 +347,15 @@ fn a_reader_that_follows_a_growing_log_now_from_disk_now_from_memory_misses_noth
                     limit: node.append_position(),
                     length_max: 2048,
                 };
-                match reader.read(node.now, span, node.view(), &mut disk) {
+                match reader.read(span, node.view()) {
                     LogRead::Frames { bytes, advance } => {
                         found.extend_from_slice(bytes);
                         found.resize(found.len() + advance - bytes.len(), 0);
                     }
-                    LogRead::Pending => break,
+                    LogRead::Pending => {
+                        reader.submit_order(node.now, &mut disk);
+                        break;
+                    }
                     LogRead::Damaged => panic!("seed {seed}: damaged at {}", found.len()),
                 }
             }
@@ -374,8 +378,7 @@ fn a_reader_never_goes_above_its_limit() {
         limit: before,
         length_max: 65_536,
     };
-    let mut disk = node.disk.clone();
-    let read = reader.read(0, span, node.view(), &mut disk);
+    let read = reader.read(span, node.view());
     assert_eq!(
         read,
         LogRead::Frames {
@@ -387,7 +390,7 @@ fn a_reader_never_goes_above_its_limit() {
         limit: limit + 4096,
         ..span
     };
-    let LogRead::Frames { advance, .. } = reader.read(0, span, node.view(), &mut disk) else {
+    let LogRead::Frames { advance, .. } = reader.read(span, node.view()) else {
         panic!("the newest frames are in memory");
     };
     assert_eq!(before + advance as Position, limit);
@@ -413,9 +416,10 @@ fn a_reader_refuses_a_rotten_frame_and_gives_it_once_it_is_repaired() {
     let mut handle = disk.clone();
     loop {
         let span = ReadSpan { position, ..span };
-        match reader.read(node.now, span, node.view(), &mut handle) {
+        match reader.read(span, node.view()) {
             LogRead::Frames { advance, .. } => position += advance as Position,
             LogRead::Pending => {
+                reader.submit_order(node.now, &mut handle);
                 node.now += 1_000_000;
                 let completion = handle.poll_completion(node.now).unwrap();
                 assert!(reader.on_completion(&completion));
@@ -448,16 +452,11 @@ fn a_failed_read_is_damage_and_not_silence() {
         length_max: 4096,
     };
     let mut handle = disk.clone();
-    assert_eq!(
-        reader.read(node.now, span, node.view(), &mut handle),
-        LogRead::Pending
-    );
+    assert_eq!(reader.read(span, node.view()), LogRead::Pending);
+    reader.submit_order(node.now, &mut handle);
     let completion = handle.poll_completion(node.now + 1_000_000).unwrap();
     assert!(reader.on_completion(&completion));
-    assert_eq!(
-        reader.read(node.now, span, node.view(), &mut handle),
-        LogRead::Damaged
-    );
+    assert_eq!(reader.read(span, node.view()), LogRead::Damaged);
 }
 
 #[test]
@@ -473,7 +472,7 @@ fn a_stream_can_be_fed_from_disk_and_memory_through_one_source() {
     let limit = node.append_position();
     let (mut position, mut now, mut frames) = (0, node.now, 0);
     while position < limit {
-        let mut source = LogSource::new(&mut reader, node.view(), limit, now, &mut disk);
+        let mut source = LogSource::new(&mut reader, node.view(), limit);
         assert_eq!(source.limit(), limit);
         match source.frames(position, 1408) {
             SourceFrames::Ready { bytes, advance } => {
@@ -482,6 +481,7 @@ fn a_stream_can_be_fed_from_disk_and_memory_through_one_source() {
                 frames += 1;
             }
             SourceFrames::NotYet => {
+                reader.submit_order(now, &mut disk);
                 now += 1_000_000;
                 let completion = disk.poll_completion(now).unwrap();
                 assert!(reader.on_completion(&completion));

@@ -450,9 +450,12 @@ fn read_start(stage: &mut Stage) -> Vec<u8> {
             limit: parts.store.append(),
             length_max: 512,
         };
-        match parts.store.read(now, reader, span) {
+        match reader.read(span, parts.store.view()) {
             LogRead::Frames { bytes, .. } => return bytes.to_vec(),
-            LogRead::Pending => stage.run(MILLISECOND),
+            LogRead::Pending => {
+                parts.store.submit_order(now, reader);
+                stage.run(MILLISECOND);
+            }
             LogRead::Damaged => break,
         }
     }

@@ -1,9 +1,10 @@
 //! Reads frames of the log at any position: from memory while it is there, else from disk.
 //!
 //! One reader per consumer that may fall behind (a follower's sender, egress catch-up, a
-//! restarted service); driven by the consumer's agent. Disk reads are asynchronous, whole
-//! aligned blocks ahead into the reader's own buffer, and every frame from disk is verified
-//! before it is handed out. It never reads above the limit it is given, and repairs nothing.
+//! restarted service); driven by the consumer's agent. What is not in memory it orders, and
+//! whoever has the disk submits the order: whole aligned blocks ahead into the reader's own
+//! buffer. Every frame from disk is verified before it is handed out. It never reads above the
+//! limit it is given, and repairs nothing.
 
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
@@ -13,7 +14,7 @@ use lockstep_transport::position::{Geometry, Position, align};
 use lockstep_transport::stream::{FrameSource, SourceFrames};
 use lockstep_transport::time::Nanos;
 
-use crate::disk::{BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, Token};
+use crate::disk::{BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, FileId, Token};
 use crate::log::log_view::LogView;
 use crate::log::segment::length_in_segment;
 use crate::log::token::{OWNER_READER_FIRST, TokenSource};
@@ -44,19 +45,34 @@ pub enum LogRead<'a> {
         /// Positions they cover.
         advance: usize,
     },
-    /// The disk is working; ask again after a completion.
+    /// It has to come from disk: submit what is ordered, ask again after its completion.
     Pending,
     /// The frame cannot be read: missing segment, read error or bad checksum.
     Damaged,
 }
 
+/// A read that whoever has the disk is to submit.
 #[derive(Clone, Copy, Debug)]
-struct PendingRead {
-    token: Token,
+struct ReadOrder {
+    file: FileId,
+    offset: u64,
+    length: usize,
+    range: ReadRange,
+}
+
+/// What a disk read is for.
+#[derive(Clone, Copy, Debug)]
+struct ReadRange {
     /// The position asked for.
     wanted: Position,
     start: Position,
     end: Position,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PendingRead {
+    token: Token,
+    range: ReadRange,
     /// The log was truncated meanwhile: what comes back is not to be used.
     is_stale: bool,
 }
@@ -79,6 +95,7 @@ pub struct LogReader {
     /// Positions `start..end` are in the buffer, from its first byte on.
     cached_start: Position,
     cached_end: Position,
+    order: Option<ReadOrder>,
     pending: Option<PendingRead>,
     damaged_at: Option<Position>,
     error: Option<DiskError>,
@@ -99,6 +116,7 @@ impl LogReader {
             buffer,
             cached_start: 0,
             cached_end: 0,
+            order: None,
             pending: None,
             damaged_at: None,
             error: None,
@@ -118,14 +136,9 @@ impl LogReader {
         self.pending.is_some()
     }
 
-    /// The frames of `span`, as many as are at hand.
-    pub fn read<'a>(
-        &'a mut self,
-        now: Nanos,
-        span: ReadSpan,
-        view: LogView<'a>,
-        disk: &mut impl Disk,
-    ) -> LogRead<'a> {
+    /// The frames of `span`, as many as are at hand. What has to come from disk is ordered:
+    /// [`submit_order`](Self::submit_order) is the other half.
+    pub fn read<'a>(&'a mut self, span: ReadSpan, view: LogView<'a>) -> LogRead<'a> {
         let limit = span.limit.min(view.window.append);
         if span.position >= limit {
             return LogRead::Frames {
@@ -139,7 +152,7 @@ impl LogReader {
         if self.damaged_at == Some(span.position) {
             return LogRead::Damaged;
         }
-        if self.pending.is_some() {
+        if self.pending.is_some() || self.order.is_some() {
             return LogRead::Pending;
         }
         match self.verified_run(span, limit) {
@@ -150,7 +163,7 @@ impl LogReader {
                     advance,
                 }
             }
-            Run::NotCached => self.submit(now, span.position, view, disk),
+            Run::NotCached => self.place_order(span.position, view),
             Run::Damaged => {
                 sometimes(Mark::LogReadDamaged);
                 self.damage(span.position);
@@ -233,13 +246,7 @@ impl LogReader {
         }
     }
 
-    fn submit(
-        &mut self,
-        now: Nanos,
-        position: Position,
-        view: LogView<'_>,
-        disk: &mut impl Disk,
-    ) -> LogRead<'static> {
+    fn place_order(&mut self, position: Position, view: LogView<'_>) -> LogRead<'static> {
         let start = position & !(BLOCK_LENGTH as Position - 1);
         // Blocks above the window's start may not have been written yet: what is read of them
         // must not be used, now or after the window has moved on.
@@ -253,25 +260,41 @@ impl LogReader {
             self.damage(position);
             return LogRead::Damaged;
         };
-        let token = self.tokens.next_token();
-        let operation = DiskOp::Read {
-            token,
+        sometimes(Mark::LogReadFromDisk);
+        self.order = Some(ReadOrder {
             file,
             offset,
-            block: self.buffer.kernel_block(0, length),
-        };
-        sometimes(Mark::LogReadFromDisk);
-        if disk.submit(now, operation).is_ok() {
-            self.pending = Some(PendingRead {
-                token,
+            length,
+            range: ReadRange {
                 wanted: position,
                 start,
                 end,
+            },
+        });
+        LogRead::Pending
+    }
+
+    /// Submits what the last [`read`](Self::read) ordered, if anything. A disk that takes no
+    /// more leaves nothing behind: the next read orders again.
+    pub fn submit_order(&mut self, now: Nanos, disk: &mut impl Disk) {
+        let Some(order) = self.order.take() else {
+            return;
+        };
+        let token = self.tokens.next_token();
+        let operation = DiskOp::Read {
+            token,
+            file: order.file,
+            offset: order.offset,
+            block: self.buffer.kernel_block(0, order.length),
+        };
+        if disk.submit(now, operation).is_ok() {
+            self.pending = Some(PendingRead {
+                token,
+                range: order.range,
                 is_stale: false,
             });
             (self.cached_start, self.cached_end) = (0, 0);
         }
-        LogRead::Pending
     }
 
     #[cold]
@@ -297,11 +320,14 @@ impl LogReader {
         self.counters.disk_reads += 1;
         match &completion.result {
             _ if pending.is_stale => sometimes(Mark::LogReadOutlived),
-            Ok(_) => (self.cached_start, self.cached_end) = (pending.start, pending.end),
+            Ok(_) => {
+                let ReadRange { start, end, .. } = pending.range;
+                (self.cached_start, self.cached_end) = (start, end);
+            }
             Err(error) => {
                 sometimes(Mark::LogReadFailed);
                 self.error = Some(error.clone());
-                self.damage(pending.wanted);
+                self.damage(pending.range.wanted);
             }
         }
         true
@@ -311,6 +337,7 @@ impl LogReader {
     pub fn reset(&mut self) {
         (self.cached_start, self.cached_end) = (0, 0);
         self.damaged_at = None;
+        self.order = None;
         if let Some(pending) = &mut self.pending {
             pending.is_stale = true;
         }
@@ -331,35 +358,25 @@ enum Frame {
 
 /// The log as the source of a stream to another member: memory and archive alike.
 #[derive(Debug)]
-pub struct LogSource<'a, D> {
+pub struct LogSource<'a> {
     reader: &'a mut LogReader,
     view: LogView<'a>,
     limit: Position,
-    now: Nanos,
-    disk: &'a mut D,
 }
 
-impl<'a, D: Disk> LogSource<'a, D> {
+impl<'a> LogSource<'a> {
     /// A source for one duty cycle; frames up to `limit` may be sent.
     #[must_use]
-    pub fn new(
-        reader: &'a mut LogReader,
-        view: LogView<'a>,
-        limit: Position,
-        now: Nanos,
-        disk: &'a mut D,
-    ) -> Self {
+    pub const fn new(reader: &'a mut LogReader, view: LogView<'a>, limit: Position) -> Self {
         Self {
             reader,
             view,
             limit,
-            now,
-            disk,
         }
     }
 }
 
-impl<D: Disk> FrameSource for LogSource<'_, D> {
+impl FrameSource for LogSource<'_> {
     fn limit(&self) -> Position {
         self.limit
     }
@@ -370,7 +387,7 @@ impl<D: Disk> FrameSource for LogSource<'_, D> {
             limit: self.limit,
             length_max,
         };
-        match self.reader.read(self.now, span, self.view, self.disk) {
+        match self.reader.read(span, self.view) {
             LogRead::Frames { advance: 0, .. } | LogRead::Pending => SourceFrames::NotYet,
             LogRead::Frames { bytes, advance } => SourceFrames::Ready { bytes, advance },
             LogRead::Damaged => SourceFrames::Gone,

@@ -4,8 +4,8 @@
 //! What the leader does on top (deliver, admit, answer connects) happens in an
 //! [`AppliedHandler`]; on followers the handler does nothing.
 
-use lockstep_archive::disk::Disk;
 use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
+use lockstep_archive::log::log_view::LogView;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::EntryKind;
@@ -13,14 +13,12 @@ use lockstep_service::outbox::Divergence;
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
-use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::TracePoint;
 
 use crate::apply::cause_numbers::CauseNumbers;
 use crate::apply::void_responses::VoidResponses;
 use crate::log::entry_assembler::{Assembled, Entry, EntryAssembler};
 use crate::log::entry_body::{CloseReason, NewLeadershipTerm, SessionAcknowledgement, SessionOpen};
-use crate::log::log_store::LogStore;
 use crate::module::member::LeadershipTermId;
 use crate::module::output_agreement::OutputAt;
 use crate::node::fault::NodeFault;
@@ -233,7 +231,8 @@ impl<S: ClusteredService> Applier<S> {
         &mut self.container
     }
 
-    /// The reader's completions come in here.
+    /// The reader: its completions come in here, and its orders are to be submitted after
+    /// [`apply`](Self::apply).
     pub const fn reader_mut(&mut self) -> &mut LogReader {
         &mut self.reader
     }
@@ -242,11 +241,10 @@ impl<S: ClusteredService> Applier<S> {
     ///
     /// # Errors
     /// When the log or the service is broken in a way that this node must not outlive.
-    pub fn apply<D: Disk>(
+    pub fn apply(
         &mut self,
-        now: Nanos,
         commit: Position,
-        store: &mut LogStore<D>,
+        view: LogView<'_>,
         handler: &mut impl AppliedHandler,
     ) -> Result<usize, NodeFault> {
         let mut passed = 0;
@@ -269,7 +267,7 @@ impl<S: ClusteredService> Applier<S> {
                 limit: commit,
                 length_max: READ_LENGTH,
             };
-            let bytes = match store.read(now, reader, span) {
+            let bytes = match reader.read(span, view) {
                 LogRead::Frames { bytes, .. } => bytes,
                 LogRead::Pending => break,
                 LogRead::Damaged => {

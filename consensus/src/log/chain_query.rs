@@ -8,7 +8,6 @@ use lockstep_archive::log::chain::Checkpoint;
 use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::position::{Geometry, Position};
-use lockstep_transport::time::Nanos;
 
 use crate::log::log_store::LogStore;
 use crate::module::event::{Event, LogHash};
@@ -55,18 +54,19 @@ impl ChainQuery {
         self.reader.on_completion(completion)
     }
 
+    /// Its reader, whose orders from disk are to be submitted after [`do_work`](Self::do_work).
+    pub const fn reader_mut(&mut self) -> &mut LogReader {
+        &mut self.reader
+    }
+
     /// Goes on; an answer is an event for the module. Also returns whether it moved.
-    pub fn do_work<D: Disk>(
-        &mut self,
-        now: Nanos,
-        store: &mut LogStore<D>,
-    ) -> (bool, Option<Event>) {
+    pub fn do_work<D: Disk>(&mut self, store: &LogStore<D>) -> (bool, Option<Event>) {
         let Some((member, position, start)) = self.active.or_else(|| self.next_question(store))
         else {
             return (false, None);
         };
         let mut at = start;
-        let hash = Self::advance(now, &mut self.reader, position, &mut at, store);
+        let hash = Self::advance(&mut self.reader, position, &mut at, store);
         self.active = hash.is_none().then_some((member, position, at));
         let event = hash.map(|hash| Event::LogHashed {
             member,
@@ -91,11 +91,10 @@ impl ChainQuery {
     }
 
     fn advance<D: Disk>(
-        now: Nanos,
         reader: &mut LogReader,
         position: Position,
         at: &mut Checkpoint,
-        store: &mut LogStore<D>,
+        store: &LogStore<D>,
     ) -> Option<LogHash> {
         if position > store.append() {
             return Some(LogHash::NoBoundary);
@@ -111,7 +110,7 @@ impl ChainQuery {
                 length_max: BYTES_PER_CYCLE,
             };
             let before = at.position;
-            match store.read(now, reader, span) {
+            match reader.read(span, store.view()) {
                 LogRead::Pending => return None,
                 LogRead::Damaged => return Some(LogHash::Unreadable),
                 LogRead::Frames { bytes, .. } => {

@@ -8,7 +8,7 @@ use lockstep_archive::files::ack_mark::{AckMark, AckRecord, AckedPosition};
 use lockstep_archive::files::identity_file::{IdentityFile, Notes};
 use lockstep_archive::files::node_state::NodeStateFile;
 use lockstep_archive::log::chain::{Chain, Checkpoint};
-use lockstep_archive::log::log_reader::{LogRead, LogReader, LogSource, ReadSpan};
+use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::log_view::{LogView, MemoryWindow};
 use lockstep_archive::log::recorder::Recorder;
 use lockstep_archive::log::segment::base_position;
@@ -284,36 +284,19 @@ impl<D: Disk> LogStore<D> {
         MemoryWindow::new(self.log.geometry(), self.restart, self.append)
     }
 
-    /// Whole frames from `position`, below `limit`, from memory or disk.
-    pub fn read<'a>(
-        &'a mut self,
-        now: Nanos,
-        reader: &'a mut LogReader,
-        span: ReadSpan,
-    ) -> LogRead<'a> {
-        let window = self.window();
-        let view = LogView {
+    /// The log as readers see it now.
+    #[must_use]
+    pub fn view(&self) -> LogView<'_> {
+        LogView {
             log: &self.log,
-            window,
+            window: self.window(),
             segments: self.recorder.segments(),
-        };
-        reader.read(now, span, view, &mut self.disk)
+        }
     }
 
-    /// The log up to `end` as a sender wants it.
-    pub fn source<'a>(
-        &'a mut self,
-        now: Nanos,
-        reader: &'a mut LogReader,
-        end: Position,
-    ) -> LogSource<'a, D> {
-        let window = self.window();
-        let view = LogView {
-            log: &self.log,
-            window,
-            segments: self.recorder.segments(),
-        };
-        LogSource::new(reader, view, end, now, &mut self.disk)
+    /// Submits what `reader` has ordered from disk.
+    pub fn submit_order(&mut self, now: Nanos, reader: &mut LogReader) {
+        reader.submit_order(now, &mut self.disk);
     }
 
     /// Makes (`term`, `vote`) durable; [`StoreEvent::StatePersisted`] tells when.

@@ -2,9 +2,9 @@
 //! while the follower is close and from the archive while it is not. A lagging, restarted or
 //! brand-new follower is the same code as a live one.
 
-use lockstep_archive::disk::Disk;
 use lockstep_archive::files::catalog::LOG_STREAM_ID;
-use lockstep_archive::log::log_reader::LogReader;
+use lockstep_archive::log::log_reader::{LogReader, LogSource};
+use lockstep_archive::log::log_view::LogView;
 use lockstep_archive::log::token::OWNER_READER_FIRST;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::position::Position;
@@ -13,7 +13,6 @@ use lockstep_transport::stream::{SenderConfig, StreamIds, StreamSender};
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 use lockstep_transport::trace::{TracePoint, Tracer};
 
-use crate::log::log_store::LogStore;
 use crate::module::member::{MEMBERS_MAX, MemberId};
 use crate::node::identity::Identity;
 use crate::notice::NodeNotice;
@@ -160,6 +159,18 @@ impl Replication {
             .get_mut(usize::from(owner.checked_sub(OWNER_READER_FIRST)?))
     }
 
+    /// The reader for `member`, whose order from disk is to be submitted after
+    /// [`do_work`](Self::do_work).
+    pub fn reader_for(&mut self, member: MemberId) -> &mut LogReader {
+        &mut self.readers[usize::from(member)]
+    }
+
+    /// Members that may be sent to, this one among them.
+    #[must_use]
+    pub const fn members(&self) -> MemberId {
+        self.readers.len() as MemberId
+    }
+
     /// The sender to `member`, for tools.
     #[must_use]
     pub fn sender(&self, member: MemberId) -> Option<&StreamSender> {
@@ -173,40 +184,39 @@ impl Replication {
         }
     }
 
-    /// Sends what is new, heartbeats and retransmissions. Returns the datagrams sent.
-    pub fn do_work<D: Disk>(
+    /// Sends `member` what is new, heartbeats and retransmissions. Returns the datagrams sent.
+    pub fn do_work(
         &mut self,
         now: Nanos,
-        end: Position,
-        store: &mut LogStore<D>,
+        member: MemberId,
+        view: LogView<'_>,
         port: &mut impl DatagramPort,
         tracer: &mut Tracer,
     ) -> usize {
-        let mut work = 0;
-        let members = self.senders.iter_mut().zip(&mut self.readers);
-        let members = members.zip(&mut self.retry_at).zip(&mut self.failed_reads);
-        for (member, (((sender, reader), retry_at), failed_reads)) in members.enumerate() {
-            let Some(sender) = sender else { continue };
-            if retry_at.is_some_and(|at| now >= at) {
-                *retry_at = None;
-                reader.reset();
-            }
-            let before = sender.position();
-            let mut source = store.source(now, reader, end);
-            work += sender.do_work(now, &mut source, port);
-            tracer.cursor(TracePoint::RequestReplicate, before, sender.position());
-            let damaged = reader.counters().damaged;
-            let refused = damaged - std::mem::replace(failed_reads, damaged);
-            if refused > 0 {
-                self.damaged_reads += refused;
-                let error = reader.take_error().and_then(|error| error.os_error());
-                self.unreadable = Some(Unreadable {
-                    member: member as MemberId,
-                    position: sender.position(),
-                    error: error.unwrap_or(0),
-                });
-                retry_at.get_or_insert(now + DAMAGE_RETRY_NS);
-            }
+        let index = usize::from(member);
+        let reader = &mut self.readers[index];
+        let Some(sender) = &mut self.senders[index] else {
+            return 0;
+        };
+        if self.retry_at[index].is_some_and(|at| now >= at) {
+            self.retry_at[index] = None;
+            reader.reset();
+        }
+        let before = sender.position();
+        let mut source = LogSource::new(reader, view, view.window.append);
+        let work = sender.do_work(now, &mut source, port);
+        tracer.cursor(TracePoint::RequestReplicate, before, sender.position());
+        let damaged = reader.counters().damaged;
+        let refused = damaged - std::mem::replace(&mut self.failed_reads[index], damaged);
+        if refused > 0 {
+            self.damaged_reads += refused;
+            let error = reader.take_error().and_then(|error| error.os_error());
+            self.unreadable = Some(Unreadable {
+                member,
+                position: sender.position(),
+                error: error.unwrap_or(0),
+            });
+            self.retry_at[index].get_or_insert(now + DAMAGE_RETRY_NS);
         }
         work
     }

@@ -104,10 +104,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 tracer: &mut parts.tracer,
             },
         };
-        let passed = match parts
-            .applier
-            .apply(now, commit, &mut parts.store, &mut hooks)
-        {
+        let applied = parts.applier.apply(commit, parts.store.view(), &mut hooks);
+        parts.store.submit_order(now, parts.applier.reader_mut());
+        let passed = match applied {
             Ok(passed) => passed,
             Err(fault) => {
                 self.fault = Some(fault);
@@ -322,13 +321,16 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             channels: &mut parts.channels,
             tracer: &mut parts.tracer,
         };
-        parts.response_egress.do_work(
+        let worked = parts.response_egress.do_work(
             &mut context,
             parts.applier.position(),
             parts.applier.sessions(),
-            &mut parts.store,
+            parts.store.view(),
             &mut |channels, slot, closed| event_sender.send_closed(channels, slot, closed),
-        )
+        );
+        let reader = parts.response_egress.reader_mut();
+        parts.store.submit_order(now, reader);
+        worked
     }
 }
 

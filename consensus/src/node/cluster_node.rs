@@ -369,12 +369,14 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let parts = &mut self.parts;
         let mut work = 0;
         if parts.leadership.is_leading() {
-            let end = parts.store.append();
-            let port = &mut parts.member_port;
-            let sent =
-                parts
-                    .replication
-                    .do_work(now, end, &mut parts.store, port, &mut parts.tracer);
+            let mut sent = 0;
+            for member in 0..parts.replication.members() {
+                let view = parts.store.view();
+                let (port, tracer) = (&mut parts.member_port, &mut parts.tracer);
+                sent += parts.replication.do_work(now, member, view, port, tracer);
+                let reader = parts.replication.reader_for(member);
+                parts.store.submit_order(now, reader);
+            }
             if sent > 0 {
                 parts.module.on_log_sent(now);
             }

@@ -76,7 +76,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             work += 1;
         }
         let parts = &mut self.parts;
-        let (has_moved, answer) = parts.chain_query.do_work(now, &mut parts.store);
+        let (has_moved, answer) = parts.chain_query.do_work(&parts.store);
+        parts
+            .store
+            .submit_order(now, parts.chain_query.reader_mut());
         if let Some(event) = answer {
             parts.module.on_event(now, event, &mut self.actions);
         }

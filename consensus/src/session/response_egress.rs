@@ -6,8 +6,8 @@
 //! order by one shared scanner over the log. A slow client moves only its own ring; one that is
 //! gone has no row.
 
-use lockstep_archive::disk::Disk;
 use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
+use lockstep_archive::log::log_view::LogView;
 use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
 use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
 #[cfg(feature = "sim")]
@@ -22,7 +22,6 @@ use crate::apply::applier::DirectEffect;
 use crate::apply::void_responses::VoidResponses;
 use crate::log::entry_assembler::{Assembled, Entry, EntryAssembler};
 use crate::log::entry_body::CloseReason;
-use crate::log::log_store::LogStore;
 use crate::module::member::LeadershipTermId;
 use crate::node::fault::NodeFault;
 use crate::session::egress_channels::{ChannelNews, EgressChannels, Slot};
@@ -316,12 +315,12 @@ impl ResponseEgress {
     ///
     /// # Errors
     /// When the log cannot be read back.
-    pub fn do_work<D: Disk>(
+    pub fn do_work(
         &mut self,
         context: &mut EgressContext<'_>,
         applied: Position,
         table: &SessionTable,
-        store: &mut LogStore<D>,
+        view: LogView<'_>,
         on_told: &mut impl FnMut(&mut EgressChannels, Slot, &ClosedSession),
     ) -> Result<usize, NodeFault> {
         let mut work = 0;
@@ -329,7 +328,7 @@ impl ResponseEgress {
             let Some(index) = self.rows.pop_ready() else {
                 break;
             };
-            work += self.serve_ring(context, index, applied, table, store)?;
+            work += self.serve_ring(context, index, applied, table, view)?;
             let Some(row) = self.rows.at(index).copied() else {
                 continue;
             };
@@ -352,18 +351,18 @@ impl ResponseEgress {
         };
         work += self
             .scanner
-            .run(&mut scan, context, &mut self.reader, store)?;
+            .run(&mut scan, context, &mut self.reader, view)?;
         Ok(work + usize::from(self.rows.ready() > 0))
     }
 
     /// Sends what is queued on one ring, as far as its channel takes it.
-    fn serve_ring<D: Disk>(
+    fn serve_ring(
         &mut self,
         context: &mut EgressContext<'_>,
         index: u32,
         applied: Position,
         table: &SessionTable,
-        store: &mut LogStore<D>,
+        view: LogView<'_>,
     ) -> Result<usize, NodeFault> {
         let Some(row) = self.rows.at(index).copied() else {
             return Ok(0);
@@ -372,14 +371,14 @@ impl ResponseEgress {
             let Some(position) = self.rows.queued(index) else {
                 return Ok(served);
             };
-            if position < store.memory_start() {
+            if position < view.window.start {
                 self.rows.lag_from_queued(index);
                 return Ok(served + 1);
             }
             self.assembler.reset();
             let span = (position, applied);
             let (reader, assembler) = (&mut self.reader, &mut self.assembler);
-            let is_sent = with_entry(context.now, span, store, (reader, assembler), |entry| {
+            let is_sent = with_entry(span, view, (reader, assembler), |entry| {
                 let header = response_header(self.term, entry, applied_number(&row, table));
                 context.offer(row.channel, &header, entry.body)
             })?;
@@ -401,10 +400,9 @@ fn applied_number(row: &EgressRow, table: &SessionTable) -> i64 {
 }
 
 /// Hands the entry at `position`, which is in memory and below `applied`, to `handler`.
-fn with_entry<D: Disk>(
-    now: Nanos,
+fn with_entry(
     (mut position, applied): (Position, Position),
-    store: &mut LogStore<D>,
+    view: LogView<'_>,
     (reader, assembler): (&mut LogReader, &mut EntryAssembler),
     handler: impl FnOnce(&Entry<'_>) -> bool,
 ) -> Result<bool, NodeFault> {
@@ -415,7 +413,7 @@ fn with_entry<D: Disk>(
             limit: applied,
             length_max: READ_LENGTH,
         };
-        let LogRead::Frames { bytes, .. } = store.read(now, reader, span) else {
+        let LogRead::Frames { bytes, .. } = reader.read(span, view) else {
             return Err(NodeFault::DamagedLog { position });
         };
         let from = position;
@@ -453,12 +451,12 @@ struct Scan<'a> {
 }
 
 impl Scanner {
-    fn run<D: Disk>(
+    fn run(
         &mut self,
         scan: &mut Scan<'_>,
         context: &mut EgressContext<'_>,
         reader: &mut LogReader,
-        store: &mut LogStore<D>,
+        view: LogView<'_>,
     ) -> Result<usize, NodeFault> {
         if self.position.is_some() && scan.rows.is_pass_over() {
             self.position = None;
@@ -472,7 +470,7 @@ impl Scanner {
         let Some(from) = self.position else {
             return Ok(0);
         };
-        let position = self.advance(from, scan, context, reader, store)?;
+        let position = self.advance(from, scan, context, reader, view)?;
         self.position = Some(position);
         if position >= scan.applied {
             scan.rows.end_pass();
@@ -482,13 +480,13 @@ impl Scanner {
     }
 
     /// Scans a share of the log. Returns how far it came.
-    fn advance<D: Disk>(
+    fn advance(
         &mut self,
         mut position: Position,
         scan: &mut Scan<'_>,
         context: &mut EgressContext<'_>,
         reader: &mut LogReader,
-        store: &mut LogStore<D>,
+        view: LogView<'_>,
     ) -> Result<Position, NodeFault> {
         let end = scan
             .applied
@@ -499,7 +497,7 @@ impl Scanner {
                 limit: scan.applied,
                 length_max: READ_LENGTH,
             };
-            let bytes = match store.read(context.now, reader, span) {
+            let bytes = match reader.read(span, view) {
                 LogRead::Frames { advance: 0, .. } | LogRead::Pending => break,
                 LogRead::Frames { bytes, .. } => bytes,
                 LogRead::Damaged => return Err(NodeFault::DamagedLog { position }),
