@@ -12,6 +12,7 @@ use lockstep_archive::log::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
 use lockstep_archive::sim::SimDisk;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::position::Position;
@@ -140,7 +141,7 @@ fn a_process_crash_in_data_mode_loses_nothing_either() {
 
 fn terms(recovered: &RecoveredLog) -> Vec<(i64, Position)> {
     let terms = recovered.terms.iter();
-    terms.map(|term| (term.term, term.base)).collect()
+    terms.map(|term| (term.term.get(), term.base)).collect()
 }
 
 fn lost_position(recovered: &RecoveredLog) -> Option<Position> {
@@ -157,7 +158,7 @@ fn an_idle_log_is_covered_by_its_ack_mark() {
     assert_eq!(node.directory.ack_mark.position(), mark);
     assert_eq!(node.recovered.end, mark);
     assert_eq!(terms(&node.recovered), [(1, 0)]);
-    assert_eq!(node.recovered.last_term, 1);
+    assert_eq!(node.recovered.last_term, LeadershipTermId::new(1));
 }
 
 #[test]
@@ -302,13 +303,13 @@ fn a_leadership_term_that_begins_with_a_pad_begins_at_the_pad_and_counts_only_wi
     let (disk, pad, end) = log_with_padded_term();
     assert_eq!(end, TERM_LENGTH as Position + 96);
     let (_, recovered) = recover_log(&mut disk.clone(), 0).unwrap();
-    assert_eq!((recovered.end, recovered.last_term), (end, 2));
+    assert_eq!((recovered.end, recovered.last_term.get()), (end, 2));
     assert_eq!(terms(&recovered), [(1, 0), (2, pad)]);
     assert!(disk.overwrite("0-0.rec", TERM_LENGTH, &[0; 96]));
     let _before = marks::take();
     let (_, recovered) = recover_log(&mut disk.clone(), 0).unwrap();
     assert!(marks::take().contains(Mark::RecoveryOfLonePad));
-    assert_eq!((recovered.end, recovered.last_term), (pad, 1));
+    assert_eq!((recovered.end, recovered.last_term.get()), (pad, 1));
     assert_eq!(terms(&recovered), [(1, 0)]);
 }
 
@@ -322,7 +323,7 @@ fn a_process_that_ended_between_a_pad_and_the_entry_behind_it_has_lost_nothing()
         for position in [pad, TERM_LENGTH as Position] {
             let mark = AckRecord {
                 position,
-                term: 2,
+                term: LeadershipTermId::new(2),
                 boot_id,
                 ..AckRecord::default()
             };
@@ -334,7 +335,7 @@ fn a_process_that_ended_between_a_pad_and_the_entry_behind_it_has_lost_nothing()
     // What may have been acknowledged behind it is another matter, and so is a PAD that rots.
     let marked = |position| AckRecord {
         position,
-        term: 2,
+        term: LeadershipTermId::new(2),
         boot_id: boot,
         ..AckRecord::default()
     };
@@ -344,7 +345,7 @@ fn a_process_that_ended_between_a_pad_and_the_entry_behind_it_has_lost_nothing()
         recovered.lost,
         Some(LostAcks {
             position,
-            term: 2,
+            term: LeadershipTermId::new(2),
             is_open: false,
         })
     );
@@ -385,7 +386,7 @@ fn without_its_mark_a_log_keeps_what_lies_above_its_end() {
         let known = Acknowledged {
             mark: AckRecord::default(),
             is_mark_lost: true,
-            term_max: TERM_MAX,
+            term_max: LeadershipTermId::new(TERM_MAX),
         };
         let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
         let handle = &mut disk.clone();
@@ -405,7 +406,7 @@ fn a_log_that_is_another_ones_is_left_as_it_is() {
     let known = Acknowledged {
         mark: AckRecord::default(),
         is_mark_lost: false,
-        term_max: TERM_MAX,
+        term_max: LeadershipTermId::new(TERM_MAX),
     };
     let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
     let refused = recover(&mut disk.clone(), &mut log, &known, &catalog(), |frame| {

@@ -7,6 +7,7 @@ mod recorded_log;
 use lockstep_archive::disk::Disk;
 use lockstep_archive::files::directory::{Directory, Lost};
 use lockstep_archive::sim::SimDisk;
+use lockstep_transport::ids::LeadershipTermId;
 use recorded_log::{catalog, disk, recorded};
 
 #[test]
@@ -58,9 +59,13 @@ fn a_submitted_vote_counts_only_after_its_completion_and_then_for_ever() {
         let mut handle = disk.clone();
         let mut directory = Directory::open_or_create(&mut handle, &catalog()).unwrap();
         let state = &mut directory.node_state;
-        state.submit_state(0, &mut handle, 4, Some(2)).unwrap();
+        state
+            .submit_state(0, &mut handle, LeadershipTermId::new(4), Some(2))
+            .unwrap();
         assert!(
-            state.submit_state(0, &mut handle, 5, None).is_err(),
+            state
+                .submit_state(0, &mut handle, LeadershipTermId::new(5), None)
+                .is_err(),
             "one at a time"
         );
         let mut is_durable = false;
@@ -74,8 +79,8 @@ fn a_submitted_vote_counts_only_after_its_completion_and_then_for_ever() {
         disk.restart();
         let found = Directory::open_or_create(&mut handle, &catalog()).unwrap();
         let found = found.node_state.state();
-        let is_new = found.leadership_term == 4 && found.vote == Some(2);
-        let is_old = found.leadership_term == 0 && found.vote.is_none();
+        let is_new = found.leadership_term == LeadershipTermId::new(4) && found.vote == Some(2);
+        let is_old = found.leadership_term == LeadershipTermId::NONE && found.vote.is_none();
         assert!(is_new || (is_old && !is_durable), "seed {seed}: {found:?}");
     }
 }

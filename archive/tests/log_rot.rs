@@ -14,6 +14,7 @@ use lockstep_archive::files::node_state::{NODE_STATE_FILE, NodeState};
 use lockstep_archive::log::recorder::SyncMode;
 use lockstep_archive::log::recovery::{Acknowledged, FrameMeaning, RecoveredLog, recover};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::position::Position;
@@ -157,7 +158,7 @@ fn a_crash_at_any_step_of_the_repair_leaves_the_member_knowing_its_loss() {
         copy.restart();
         let again = start(&copy).unwrap();
         // With the first entry of the later leader it has all that was ever committed (L3).
-        let is_joined = again.recovered.last_term == 2;
+        let is_joined = again.recovered.last_term == LeadershipTermId::new(2);
         assert!(
             is_joined || covers(&again, acknowledged),
             "after {steps} steps"
@@ -249,13 +250,13 @@ fn a_segment_that_is_gone_below_another_one_is_damage_although_no_mark_tells() {
         let known = Acknowledged {
             mark,
             is_mark_lost,
-            term_max: 1,
+            term_max: LeadershipTermId::new(1),
         };
         let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
         let mut disk = disk.fork();
         let found = recover(&mut disk, &mut log, &known, &catalog(), meaning_of).unwrap();
         assert_eq!(found.end, 0);
-        let lost = found.lost.map(|lost| (lost.term, lost.position));
+        let lost = found.lost.map(|lost| (lost.term.get(), lost.position));
         assert_eq!(lost, Some((1, end)), "the mark is lost: {is_mark_lost}");
     }
 }
@@ -356,7 +357,9 @@ fn the_rot_of_either_slot_of_node_state_leaves_the_newest_term_and_vote() {
         for term in 1..=5 {
             let state = &mut directory.node_state;
             let vote = Some((term % 3) as u8);
-            state.submit_state(0, &mut handle, term, vote).unwrap();
+            state
+                .submit_state(0, &mut handle, LeadershipTermId::new(term), vote)
+                .unwrap();
             while state.is_writing() {
                 state.do_work(0, &mut handle);
                 let completion = handle.poll_completion(1 << 40).unwrap();
@@ -371,7 +374,7 @@ fn the_rot_of_either_slot_of_node_state_leaves_the_newest_term_and_vote() {
                 vote,
                 ..
             } = found.node_state.state();
-            assert_eq!((leadership_term, vote), (5, Some(2)), "slot {slot}");
+            assert_eq!((leadership_term.get(), vote), (5, Some(2)), "slot {slot}");
             // Counting a start mends the file: the other slot may rot next.
             found
                 .node_state
@@ -379,7 +382,10 @@ fn the_rot_of_either_slot_of_node_state_leaves_the_newest_term_and_vote() {
                 .unwrap();
             let copy = spoil(&copy, NODE_STATE_FILE.name, 1 - slot);
             let found = Directory::open_or_create(&mut copy.clone(), &catalog()).unwrap();
-            assert_eq!(found.node_state.state().leadership_term, 5);
+            assert_eq!(
+                found.node_state.state().leadership_term,
+                LeadershipTermId::new(5)
+            );
         }
     }
 }
@@ -430,7 +436,7 @@ fn intact_frames_out_of_reach_of_one_write_are_damage_even_after_a_power_cut() {
     disk.restart();
     let (_, recovered) = recover_log(&mut disk.clone(), 0).unwrap();
     let lost = recovered.lost.expect("damage");
-    assert_eq!((lost.position, lost.term), (end, 1));
+    assert_eq!((lost.position, lost.term.get()), (end, 1));
 }
 
 #[test]
@@ -443,7 +449,7 @@ fn what_a_frame_above_the_damage_calls_committed_is_no_torn_tail_even_after_a_po
     let known = Acknowledged {
         mark: AckRecord::default(),
         is_mark_lost: false,
-        term_max: 1,
+        term_max: LeadershipTermId::new(1),
     };
     // No more than was committed, whatever else lies there, and no more than its leader had.
     let (last, before) = (acknowledged - ENTRY_LENGTH, acknowledged - 2 * ENTRY_LENGTH);
@@ -464,7 +470,7 @@ fn what_a_frame_above_the_damage_calls_committed_is_no_torn_tail_even_after_a_po
         let mut disk = disk.fork();
         let found = recover(&mut disk, &mut log, &known, &catalog(), saying).unwrap();
         assert_eq!(found.end, marked);
-        let lost = found.lost.map(|lost| (lost.term, lost.position));
+        let lost = found.lost.map(|lost| (lost.term.get(), lost.position));
         assert_eq!(lost, expected);
     }
 }
@@ -477,7 +483,7 @@ fn start_of_committed(disk: &SimDisk, committed: Position) -> Option<RecoveredLo
     let known = Acknowledged {
         mark: directory.ack_mark.record(),
         is_mark_lost: directory.lost.ack_mark,
-        term_max: 1,
+        term_max: LeadershipTermId::new(1),
     };
     let saying = |frame: &[u8]| FrameMeaning {
         leader_commit: committed,
@@ -505,7 +511,7 @@ fn a_torn_tail_that_proves_a_loss_is_cut_and_no_later_start_in_that_run_finds_mo
         disk.restart();
         for _ in 0..2 {
             let found = start_of_committed(&disk, committed).expect("a start to its end");
-            let lost = found.lost.map(|lost| (lost.term, lost.position));
+            let lost = found.lost.map(|lost| (lost.term.get(), lost.position));
             assert_eq!(
                 (found.end, lost),
                 (marked, Some((1, committed))),
@@ -539,6 +545,6 @@ fn what_a_torn_tail_proves_to_be_committed_is_of_the_term_that_it_has_there() {
     for (committed, term) in [(end + ENTRY_LENGTH, 0), (second + ENTRY_LENGTH, 2)] {
         let found = start_of_committed(&disk.fork(), committed).expect("a start to its end");
         let lost = found.lost.expect("a loss");
-        assert_eq!((lost.position, lost.term), (committed, term.max(1)));
+        assert_eq!((lost.position, lost.term.get()), (committed, term.max(1)));
     }
 }

@@ -11,6 +11,7 @@ use lockstep_archive::log::log_reader::{LogRead, LogReader, LogSource, ReadSpan}
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode, WRITE_LENGTH_MAX};
 use lockstep_archive::log::segment::SegmentTable;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::frame_seal::{FrameSeal, verify};
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer};
 use lockstep_transport::position::{Geometry, Position};
@@ -195,7 +196,7 @@ fn the_ack_mark_is_written_at_most_once_per_interval_and_synced_when_idle() {
         let durable = (step + 1) * 32;
         let acked = AckedPosition {
             position: durable,
-            term: 1,
+            term: LeadershipTermId::new(1),
             commit: 0,
             durable,
         };
@@ -208,7 +209,7 @@ fn the_ack_mark_is_written_at_most_once_per_interval_and_synced_when_idle() {
     let idle_since = 100_000_000;
     let acked = AckedPosition {
         position: 32_000,
-        term: 1,
+        term: LeadershipTermId::new(1),
         commit: 0,
         durable: 32_000,
     };
@@ -235,7 +236,7 @@ fn acknowledging_what_is_not_durable_is_a_bug() {
     let mut directory = Directory::open_or_create(&mut disk, &catalog()).unwrap();
     let acked = AckedPosition {
         position: 64,
-        term: 1,
+        term: LeadershipTermId::new(1),
         commit: 0,
         durable: 32,
     };

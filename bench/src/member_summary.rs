@@ -1,6 +1,7 @@
 //! Where a member stood at the end of a run, from its counters.
 
 use lockstep_consensus::node::counters::{Counter, Counters};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ pub struct MemberSummary {
     /// Whether it led.
     pub is_leader: bool,
     /// Its leadership term.
-    pub term: i64,
+    pub term: LeadershipTermId,
     /// End of its log.
     pub append: Position,
     /// Its commit position.
@@ -29,7 +30,7 @@ impl MemberSummary {
     pub fn read(counters: &Counters) -> Self {
         Self {
             is_leader: counters.get(Counter::IngressOpen) == 1,
-            term: counters.get(Counter::Term),
+            term: LeadershipTermId::new(counters.get(Counter::Term)),
             append: counters.get(Counter::Append),
             commit: counters.get(Counter::Commit),
             elections: counters.get(Counter::Elections),
@@ -42,7 +43,7 @@ impl MemberSummary {
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
-            "leader": self.is_leader, "term": self.term, "append": self.append,
+            "leader": self.is_leader, "term": self.term.get(), "append": self.append,
             "commit": self.commit, "elections": self.elections,
             "answers_waited": self.answers_waited,
             "answers_unverified": self.answers_unverified,

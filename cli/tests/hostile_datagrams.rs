@@ -34,6 +34,7 @@ use lockstep_consensus::settings::node_file::NodeFile;
 use lockstep_transport::agent::Agent;
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now};
 use lockstep_transport::position::Geometry;
 use lockstep_transport::prng::Prng;
@@ -187,12 +188,12 @@ fn member_frames(cluster: &ClusterConfig) -> Vec<Vec<u8>> {
     let term = 1_000;
     let messages = [
         MemberMessage::CommitPosition {
-            term,
+            term: LeadershipTermId::new(term),
             position: 1 << 40,
             durable: 0,
         },
         MemberMessage::AppendPosition {
-            term,
+            term: LeadershipTermId::new(term),
             durable: 1 << 40,
             checkpoint: 1 << 40,
             checkpoint_hash: 7,

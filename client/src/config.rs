@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Geometry, Position};
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
@@ -35,7 +36,7 @@ pub struct ResumePoint {
     /// greater one, and that process is fenced.
     pub connect_epoch: i64,
     /// The greatest leadership term it knew: leaders of older ones are not believed.
-    pub leadership_term_id: i64,
+    pub leadership_term_id: LeadershipTermId,
 }
 
 /// Configuration of a [`ClusterClient`](crate::cluster_client::ClusterClient).

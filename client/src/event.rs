@@ -1,5 +1,6 @@
 //! What a client tells its application.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 use crate::protocol::{RefusalReason, ResponseFailure};
@@ -69,7 +70,7 @@ pub enum EgressEvent<'a> {
         /// The member.
         member: usize,
         /// Its leadership term.
-        term: i64,
+        term: LeadershipTermId,
     },
     /// The session is over: the last event. Requests in flight end with it.
     Closed {
@@ -83,7 +84,7 @@ pub enum EgressEvent<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Notices {
     connected: Option<i64>,
-    new_leader: Option<(usize, i64)>,
+    new_leader: Option<(usize, LeadershipTermId)>,
     closed: Option<CloseReason>,
 }
 
@@ -92,7 +93,7 @@ impl Notices {
         self.connected = Some(session);
     }
 
-    pub(crate) fn new_leader(&mut self, member: usize, term: i64) {
+    pub(crate) fn new_leader(&mut self, member: usize, term: LeadershipTermId) {
         self.new_leader = Some((member, term));
     }
 

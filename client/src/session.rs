@@ -7,6 +7,7 @@
 
 use core::net::SocketAddr;
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -128,7 +129,7 @@ pub struct Session {
     is_resumed: bool,
     timeout_ns: Nanos,
     endpoints_invalid: u64,
-    leadership_term_id: i64,
+    leadership_term_id: LeadershipTermId,
     correlation_id: i64,
     epoch: u32,
     redirects: u32,
@@ -156,7 +157,7 @@ impl Session {
             is_resumed: config.resume.is_some(),
             timeout_ns: Nanos::from(config.session_timeout_ms) * MILLISECOND,
             endpoints_invalid: 0,
-            leadership_term_id: -1,
+            leadership_term_id: LeadershipTermId::UNKNOWN,
             correlation_id: 0,
             epoch: 1,
             redirects: 0,
@@ -187,7 +188,7 @@ impl Session {
 
     /// The leadership term last heard of, -1 before any.
     #[must_use]
-    pub const fn leadership_term_id(&self) -> i64 {
+    pub const fn leadership_term_id(&self) -> LeadershipTermId {
         self.leadership_term_id
     }
 
@@ -432,7 +433,12 @@ impl Session {
         self.on_served(sender, event.leadership_term_id, event.applied_number)
     }
 
-    fn on_served(&mut self, leader: usize, term: i64, applied_number: i64) -> SessionChange {
+    fn on_served(
+        &mut self,
+        leader: usize,
+        term: LeadershipTermId,
+        applied_number: i64,
+    ) -> SessionChange {
         let is_first = !self.is_granted;
         if is_first && self.is_resumed {
             sometimes(Mark::SessionResumed);

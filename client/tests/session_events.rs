@@ -10,6 +10,7 @@ use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
 use lockstep_client::protocol::EventCode;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
 use support::fake_cluster::{FakeCluster, member_address};
@@ -104,7 +105,9 @@ fn a_leader_of_an_older_term_cannot_close_a_live_session() {
         (EventCode::Redirect, b""),
         (EventCode::Error, b"concurrent session limit"),
     ] {
-        world.cluster.say(0, 1, 1, code, detail);
+        world
+            .cluster
+            .say(0, 1, LeadershipTermId::new(1), code, detail);
         world.run(100 * MILLISECOND);
         assert_eq!(world.client.leader(), Some(2), "{code:?}");
     }
@@ -118,7 +121,7 @@ fn a_leader_of_an_older_term_that_knows_no_session_does_not_end_one_that_is_resu
     world.run_until(SECOND, |world| world.client.leader() == Some(1));
     world.ask();
     let resume = world.client.resume_point();
-    world.cluster.believe(0, 1);
+    world.cluster.believe(0, LeadershipTermId::new(1));
     // Member 0 is asked first by the client that starts again.
     world.client = new_client(&world.network, ClientConfig { resume, ..config() }, 101);
     world.run_until(5 * SECOND, |world| world.client.leader() == Some(1));
@@ -130,7 +133,7 @@ fn a_leader_of_an_older_term_does_not_end_a_session_that_looks_for_its_leader() 
     let mut world = World::connected(2);
     world.cluster.elect(1, true);
     world.run_until(SECOND, |world| world.client.leader() == Some(1));
-    world.cluster.believe(2, 1);
+    world.cluster.believe(2, LeadershipTermId::new(1));
     // The client takes its leader for lost and asks member 2 next.
     world.cluster.kill(1);
     world.cluster.elect(0, false);

@@ -41,7 +41,7 @@ fn burst(cluster: &mut SimCluster<Slow>, patience: Nanos) -> i64 {
         cluster.run(10 * MILLISECOND);
         assert!(cluster.now < until, "answers in time");
     }
-    cluster.term() - term
+    cluster.term().get() - term.get()
 }
 
 #[test]

@@ -21,6 +21,7 @@ use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind};
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::Seal;
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::position::{Geometry, Position, align_frame};
@@ -92,7 +93,7 @@ fn term_entry(term: i64) -> Vec<u8> {
 
 fn term_entry_of(term: i64, formation: FormationRecord) -> Vec<u8> {
     let body = NewLeadershipTerm {
-        term,
+        term: LeadershipTermId::new(term),
         leader: 1,
         id: term as u128,
         formation,
@@ -251,14 +252,20 @@ impl Stage {
     fn join(&mut self) {
         let term = 3;
         self.say(MemberMessage::CommitPosition {
-            term,
+            term: LeadershipTermId::new(term),
             position: 0,
             durable: 0,
         });
         self.run(MILLISECOND);
-        let mut terms = [TermBase { term: 0, base: 0 }; JOIN_PAGE_TERMS];
+        let mut terms = [TermBase {
+            term: LeadershipTermId::NONE,
+            base: 0,
+        }; JOIN_PAGE_TERMS];
         for (slot, (term, base)) in terms.iter_mut().zip(LIST) {
-            *slot = TermBase { term, base };
+            *slot = TermBase {
+                term: LeadershipTermId::new(term),
+                base,
+            };
         }
         let page = TermPage {
             page: 0,
@@ -268,7 +275,7 @@ impl Stage {
         };
         let (commit, end) = (0, 1 << 20);
         self.say(MemberMessage::JoinReply {
-            term,
+            term: LeadershipTermId::new(term),
             commit,
             end,
             page,

@@ -10,7 +10,7 @@ use lockstep_client::cluster_id::cluster_id;
 use lockstep_consensus::log::entry_body::NewLeadershipTerm;
 use lockstep_consensus::log::log_writer::{Appended, LogWriter};
 use lockstep_consensus::module::formation::{DurableFormation, FormationRecord, Incarnation};
-use lockstep_consensus::module::member::{LeadershipTermId, MEMBERS_MAX, MemberId, TermBase};
+use lockstep_consensus::module::member::{MEMBERS_MAX, MemberId, TermBase};
 use lockstep_consensus::module::membership::{Hello, KnownLife, Sender, Standing};
 use lockstep_consensus::node::identity::{Identity, config_digest, log_session_id};
 use lockstep_consensus::node::leadership::blank_header;
@@ -24,6 +24,7 @@ use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind};
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
 use lockstep_transport::position::{Geometry, Position, align_frame};
 use lockstep_transport::protocol::{Heartbeat, Packet, StatusMessage, parse};
@@ -196,20 +197,23 @@ impl Stage {
     }
 
     /// `leader` leads `terms`' last term: the node joins it.
-    fn join(&mut self, leader: MemberId, terms: &[(LeadershipTermId, Position)], end: Position) {
+    fn join(&mut self, leader: MemberId, terms: &[(i64, Position)], end: Position) {
         let (term, _) = *terms.last().expect("a term is led");
         self.say(
             leader,
             MemberMessage::CommitPosition {
-                term,
+                term: LeadershipTermId::new(term),
                 position: 0,
                 durable: 0,
             },
         );
-        let mut list = [TermBase { term: 0, base: 0 }; JOIN_PAGE_TERMS];
+        let mut list = [TermBase {
+            term: LeadershipTermId::NONE,
+            base: 0,
+        }; JOIN_PAGE_TERMS];
         for (slot, (term, base)) in list.iter_mut().zip(terms) {
             *slot = TermBase {
-                term: *term,
+                term: LeadershipTermId::new(*term),
                 base: *base,
             };
         }
@@ -220,7 +224,7 @@ impl Stage {
             terms: list,
         };
         let reply = MemberMessage::JoinReply {
-            term,
+            term: LeadershipTermId::new(term),
             commit: 0,
             end,
             page,
@@ -279,14 +283,14 @@ struct PuppetLog {
 }
 
 impl PuppetLog {
-    fn new(stage: &Stage, leader: MemberId, term: LeadershipTermId) -> Self {
+    fn new(stage: &Stage, leader: MemberId, term: i64) -> Self {
         let mut log = LogBuffer::allocate(geometry(), MTU).expect("memory");
         let writer = Self::lead(&mut log, stage, leader, (term, 0));
         Self { log, writer }
     }
 
     /// Goes on in another term, of which `leader` writes the first entry.
-    fn begin_term(&mut self, stage: &Stage, leader: MemberId, term: LeadershipTermId) {
+    fn begin_term(&mut self, stage: &Stage, leader: MemberId, term: i64) {
         let end = self.writer.position();
         self.writer = Self::lead(&mut self.log, stage, leader, (term, end));
     }
@@ -295,13 +299,13 @@ impl PuppetLog {
         log: &mut LogBuffer,
         stage: &Stage,
         leader: MemberId,
-        (term, start): (LeadershipTermId, Position),
+        (term, start): (i64, Position),
     ) -> LogWriter {
         let cluster = &stage.cluster;
         let session = log_session_id(&cluster.name);
-        let mut writer = LogWriter::new(log, session, MTU, start, term, 0);
+        let mut writer = LogWriter::new(log, session, MTU, start, LeadershipTermId::new(term), 0);
         let body = NewLeadershipTerm {
-            term,
+            term: LeadershipTermId::new(term),
             leader,
             id: 1 + u128::from(leader),
             formation: stage.record,
@@ -365,7 +369,7 @@ fn frames_out_of_order_are_gone_when_a_follower_stops_following() {
     stage.say(
         2,
         MemberMessage::CommitPosition {
-            term: 2,
+            term: LeadershipTermId::new(2),
             position: 0,
             durable: 0,
         },
@@ -528,7 +532,10 @@ fn a_pad_that_begins_a_term_waits_for_the_entry_behind_it() {
     stage.send(2, &puppet.bytes(term_length, end));
     stage.run(50 * MILLISECOND);
     assert_eq!(stage.node.parts().store.durable(), end);
-    let terms = [(1, 0), (2, base)].map(|(term, base)| TermBase { term, base });
+    let terms = [(1, 0), (2, base)].map(|(term, base)| TermBase {
+        term: LeadershipTermId::new(term),
+        base,
+    });
     assert_eq!(stage.node.parts().module.terms(), terms);
     stage.restart();
     assert_eq!(reached(&stage), end);

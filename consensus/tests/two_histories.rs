@@ -212,7 +212,7 @@ fn with_a_frame_that_differs() -> Cluster {
         ..entry
     };
     frame[32..80].copy_from_slice(&changed.encode());
-    let term = cluster.node(0).parts().module.term() as u32;
+    let term = cluster.node(0).parts().module.term().get() as u32;
     let header: [u8; 32] = *frame.first_chunk().expect("a header");
     let reserved = FrameSeal::new(term).reserved_value(&header, &frame[32..]);
     frame[24..32].copy_from_slice(&reserved.to_le_bytes());

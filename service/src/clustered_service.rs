@@ -1,6 +1,7 @@
 //! The trait an application implements.
 
 use crate::cluster::{ClientSession, Cluster};
+use lockstep_transport::ids::LeadershipTermId;
 
 /// Deterministic application logic, run on every node of the cluster.
 ///
@@ -22,7 +23,7 @@ pub trait ClusteredService {
     );
 
     /// A leadership term began. Nothing can be emitted here.
-    fn on_new_leadership_term(&mut self, _leadership_term_id: i64, _log_time: i64) {}
+    fn on_new_leadership_term(&mut self, _leadership_term_id: LeadershipTermId, _log_time: i64) {}
 
     /// A hash of the whole state, equal on every node that applied the same log.
     fn state_hash(&self) -> u64;
@@ -51,7 +52,7 @@ impl<S: ClusteredService + ?Sized> ClusteredService for Box<S> {
         (**self).on_session_message(cluster, session, message);
     }
 
-    fn on_new_leadership_term(&mut self, leadership_term_id: i64, log_time: i64) {
+    fn on_new_leadership_term(&mut self, leadership_term_id: LeadershipTermId, log_time: i64) {
         (**self).on_new_leadership_term(leadership_term_id, log_time);
     }
 

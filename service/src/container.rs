@@ -11,6 +11,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 use crate::cluster::{ClientSession, Cluster};
@@ -171,7 +172,7 @@ impl<S: ClusteredService> Container<S> {
         header: &EntryHeader,
         position: Position,
         end: Position,
-        leadership_term_id: i64,
+        leadership_term_id: LeadershipTermId,
     ) -> Result<(), ServiceFault> {
         self.enter(header, position, end)?;
         let log_time = header.log_time;

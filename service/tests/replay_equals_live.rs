@@ -9,6 +9,7 @@ use lockstep_service::samples::counter::Counter;
 use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::csv::parse_line;
+use lockstep_transport::ids::LeadershipTermId;
 
 const MESSAGE_MAX: usize = 4096;
 const LIMITS: OutboxLimits = OutboxLimits {
@@ -35,9 +36,12 @@ fn apply<S: ClusteredService>(container: &mut Container<S>, entry: &Entry) {
         payload,
     } = entry;
     match header.kind {
-        EntryKind::NewLeadershipTerm => {
-            container.apply_new_leadership_term(header, *position, *end, header.number)
-        }
+        EntryKind::NewLeadershipTerm => container.apply_new_leadership_term(
+            header,
+            *position,
+            *end,
+            LeadershipTermId::new(header.number),
+        ),
         EntryKind::SessionOpen => container.apply_session_open(header, *position, *end, 1),
         EntryKind::SessionClose => container.apply_session_close(header, *position, *end),
         EntryKind::Request => container.apply_request(header, *position, *end, payload),

@@ -27,6 +27,7 @@ pub mod datagram_port;
 pub mod fault;
 #[cfg(feature = "sim")]
 pub mod fill;
+pub mod ids;
 pub mod invariants;
 pub mod log_buffer;
 pub mod marks;

@@ -17,6 +17,7 @@
 use core::cmp::Ordering;
 
 use lockstep_transport::codec::{decoded, encoded};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -45,7 +46,7 @@ pub struct LostAcks {
     /// How far.
     pub position: Position,
     /// None of it is of a greater leadership term.
-    pub term: i64,
+    pub term: LeadershipTermId,
     /// The header of the last frame is gone too: zeros at its end may lie above `position`. No
     /// other frame begins there, so whoever has more than `position` has all of it.
     pub is_open: bool,
@@ -72,7 +73,7 @@ impl LostAcks {
     /// term at one position are written once (W1), and a log that a later leader's term begins in
     /// holds everything committed before (L3).
     #[must_use]
-    pub fn is_covered_by(&self, term: i64, end: Position) -> bool {
+    pub fn is_covered_by(&self, term: LeadershipTermId, end: Position) -> bool {
         (term, end) >= (self.term, self.position)
     }
 }
@@ -96,7 +97,7 @@ pub struct AckRecord {
     /// How far the log was acknowledged.
     pub position: Position,
     /// No frame below `position` is of a greater leadership term.
-    pub term: i64,
+    pub term: LeadershipTermId,
     /// How far the log was known to be committed.
     pub commit: Position,
     /// A truncation to `position` is on its way: what lies above it, up to here, is no part of
@@ -124,16 +125,18 @@ impl AckRecord {
 pub(crate) fn encode(mark: &AckRecord) -> Record {
     let lost = mark.lost.unwrap_or(LostAcks {
         position: 0,
-        term: 0,
+        term: LeadershipTermId::NONE,
         is_open: false,
     });
     // Leadership terms fit 31 bits, as log frames carry them.
     encoded(|fields| {
-        fields.u32(VERSION).u32(mark.term as u32);
+        fields.u32(VERSION).u32(mark.term.get() as u32);
         fields.i64(mark.position).i64(mark.commit);
         fields.i64(mark.truncated_end).i64(lost.position);
         fields.u128(mark.boot_id.unwrap_or(0));
-        fields.u32(lost.term as u32).u8(u8::from(mark.is_unsynced));
+        fields
+            .u32(lost.term.get() as u32)
+            .u8(u8::from(mark.is_unsynced));
         fields.u8(u8::from(lost.is_open)).zeros(2);
     })
 }
@@ -372,7 +375,7 @@ impl AckMark {
         &mut self,
         now: Nanos,
         position: Position,
-        term: i64,
+        term: LeadershipTermId,
         disk: &mut impl Disk,
     ) -> bool {
         let record = AckRecord {
@@ -434,7 +437,7 @@ pub struct AckedPosition {
     /// Greatest position ever acknowledged to a leader (or counted by the leader itself).
     pub position: Position,
     /// No frame below it is of a greater leadership term.
-    pub term: i64,
+    pub term: LeadershipTermId,
     /// How far the log is known to be committed.
     pub commit: Position,
     /// Durable end of the log.
@@ -451,20 +454,20 @@ mod tests {
         let mut disk = SimDisk::new(SimDiskConfig::default());
         let record = AckRecord {
             position: 320,
-            term: 1,
+            term: LeadershipTermId::new(1),
             lost: Some(LostAcks {
                 position: 6592,
-                term: 1,
+                term: LeadershipTermId::new(1),
                 is_open: true,
             }),
             ..AckRecord::default()
         };
         let slots = SlotFile::create(&mut disk, &ACK_MARK_FILE, &encode(&record)).unwrap();
         let mut mark = AckMark::new(slots, record);
-        assert!(mark.forget_loss(0, 17_248, 2, &mut disk));
+        assert!(mark.forget_loss(0, 17_248, LeadershipTermId::new(2), &mut disk));
         let expected = AckRecord {
             position: 17_248,
-            term: 2,
+            term: LeadershipTermId::new(2),
             lost: None,
             ..record
         };
@@ -502,7 +505,7 @@ mod tests {
                 let durable = 32 * write as Position;
                 let acked = AckedPosition {
                     position: durable,
-                    term: 1,
+                    term: LeadershipTermId::new(1),
                     commit: 0,
                     durable,
                 };
@@ -514,7 +517,7 @@ mod tests {
             mark.submitted_at = None;
             let acked = AckedPosition {
                 position: 1 << 15,
-                term: 1,
+                term: LeadershipTermId::new(1),
                 commit: 0,
                 durable: 1 << 15,
             };
@@ -530,7 +533,7 @@ mod tests {
         for is_unsynced in [false, true] {
             let mark = AckRecord {
                 position: 4096,
-                term: 3,
+                term: LeadershipTermId::new(3),
                 commit: 2048,
                 truncated_end: 0,
                 lost: None,
@@ -565,12 +568,12 @@ mod tests {
     fn the_fields_lie_where_the_layout_says() {
         let lost = LostAcks {
             position: 9056,
-            term: 4,
+            term: LeadershipTermId::new(4),
             is_open: true,
         };
         let mark = AckRecord {
             position: 4096,
-            term: 3,
+            term: LeadershipTermId::new(3),
             commit: 2048,
             truncated_end: 8192,
             lost: Some(lost),

@@ -5,6 +5,7 @@
 //! [`crate::files::slot_file`] keeps it.
 
 use lockstep_transport::codec::{decoded, encoded};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::time::Nanos;
 
@@ -36,7 +37,7 @@ const VERSION: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeState {
     /// Greatest leadership term the member has taken part in.
-    pub leadership_term: i64,
+    pub leadership_term: LeadershipTermId,
     /// The member it voted for in that term.
     pub vote: Option<u8>,
     /// How often it has started, from 1.
@@ -50,7 +51,7 @@ impl NodeState {
     #[must_use]
     pub const fn fresh(cluster: u128) -> Self {
         Self {
-            leadership_term: 0,
+            leadership_term: LeadershipTermId::NONE,
             vote: None,
             incarnation: 0,
             cluster,
@@ -61,7 +62,7 @@ impl NodeState {
         encoded(|fields| {
             fields.u32(VERSION).u8(u8::from(self.vote.is_some()));
             fields.u8(self.vote.unwrap_or(0)).zeros(2);
-            fields.i64(self.leadership_term).u64(self.incarnation);
+            fields.i64(self.leadership_term.get()).u64(self.incarnation);
             fields.u128(self.cluster).zeros(24);
         })
     }
@@ -73,7 +74,7 @@ impl NodeState {
             let (has_vote, vote) = (fields.u8()?, fields.u8()?);
             fields.skip(2)?;
             let state = Self {
-                leadership_term: fields.i64()?,
+                leadership_term: LeadershipTermId::new(fields.i64()?),
                 vote: (has_vote == 1).then_some(vote),
                 incarnation: fields.u64()?,
                 cluster: fields.u128()?,
@@ -81,7 +82,8 @@ impl NodeState {
             fields.skip(24)?;
             Some(state)
         })?;
-        (state.encode() == *record && state.leadership_term >= 0).then_some(state)
+        (state.encode() == *record && state.leadership_term >= LeadershipTermId::NONE)
+            .then_some(state)
     }
 }
 
@@ -139,7 +141,7 @@ impl NodeStateFile {
         &mut self,
         now: Nanos,
         disk: &mut impl Disk,
-        leadership_term: i64,
+        leadership_term: LeadershipTermId,
         vote: Option<u8>,
     ) -> Result<(), Busy> {
         let old = self.state;
@@ -193,7 +195,7 @@ mod tests {
     #[test]
     fn a_node_state_survives_encoding_and_foreign_bytes_do_not_pass() {
         let state = NodeState {
-            leadership_term: 12,
+            leadership_term: LeadershipTermId::new(12),
             vote: Some(2),
             incarnation: 5,
             cluster: 0xABCD << 100,
@@ -213,7 +215,7 @@ mod tests {
     #[test]
     fn the_fields_lie_where_the_layout_says() {
         let state = NodeState {
-            leadership_term: 12,
+            leadership_term: LeadershipTermId::new(12),
             vote: Some(2),
             incarnation: 5,
             cluster: 0xABCD << 100,

@@ -14,6 +14,7 @@ mod frame_scan;
 mod survey;
 mod verdict;
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position};
@@ -61,7 +62,7 @@ pub struct FrameMeaning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecoveredTerm {
     /// Its number.
-    pub term: i64,
+    pub term: LeadershipTermId,
     /// Position of its first frame.
     pub base: Position,
     /// The random id in its first entry.
@@ -78,7 +79,7 @@ pub struct Acknowledged {
     /// The file holds nothing any more: how far it acknowledged is not known.
     pub is_mark_lost: bool,
     /// It has acknowledged nothing of a greater leadership term: that of its node state.
-    pub term_max: i64,
+    pub term_max: LeadershipTermId,
 }
 
 /// The log as recovery found it.
@@ -89,7 +90,7 @@ pub struct RecoveredLog {
     /// Leadership terms, oldest first.
     pub terms: Vec<RecoveredTerm>,
     /// Leadership term of the last frame, 0 for an empty log.
-    pub last_term: i64,
+    pub last_term: LeadershipTermId,
     /// Greatest commit position that a leader wrote into these frames.
     pub commit: Position,
     /// What is missing between `end` and what was acknowledged.

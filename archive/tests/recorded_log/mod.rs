@@ -13,6 +13,7 @@ use lockstep_archive::log::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
 use lockstep_transport::position::{Geometry, Position};
@@ -108,7 +109,7 @@ pub fn recover_with(
     let known = Acknowledged {
         mark: *mark,
         is_mark_lost: false,
-        term_max: TERM_MAX,
+        term_max: LeadershipTermId::new(TERM_MAX),
     };
     let recovered = recover(disk, &mut log, &known, &catalog(), meaning_of)?;
     Ok((log, recovered))
@@ -177,7 +178,7 @@ impl RecordedLog {
             recorder,
             restart: end,
             appender: new_appender(end),
-            leadership_term: recovered.last_term as u32,
+            leadership_term: recovered.last_term.get() as u32,
             log,
             recovered,
             boundaries: vec![end],

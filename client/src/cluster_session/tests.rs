@@ -9,6 +9,7 @@ use crate::protocol::{
     EventCode, NewLeaderEvent, Progress, RefusalReason, Refused, ResponseHeader, SessionEvent,
 };
 use crate::session::SessionState;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::time::SECOND;
 
 const LEADER: Origin = Origin {
@@ -44,7 +45,7 @@ fn heard(event: EgressEvent<'_>) -> Heard {
         EgressEvent::ResponseFailed {
             number, position, ..
         } => Heard::Response(number, position),
-        EgressEvent::NewLeader { member, term } => Heard::NewLeader(member, term),
+        EgressEvent::NewLeader { member, term } => Heard::NewLeader(member, term.get()),
         EgressEvent::Closed { reason } => Heard::Closed(reason),
     }
 }
@@ -80,7 +81,7 @@ fn answer(
     let event = SessionEvent {
         session_id: 7,
         correlation_id: cluster_session.session().correlation_id(),
-        leadership_term_id: 3,
+        leadership_term_id: LeadershipTermId::new(3),
         applied_number,
         acknowledged: 0,
         resume_token: 5,
@@ -135,7 +136,7 @@ fn response(position: i64, number: i64) -> Vec<u8> {
 
 fn response_in(term: i64, position: i64, number: i64) -> Vec<u8> {
     ResponseHeader {
-        leadership_term_id: term,
+        leadership_term_id: LeadershipTermId::new(term),
         session_id: 7,
         position,
         cause: position - 32,
@@ -155,7 +156,7 @@ fn refused(number: i64, reason: RefusalReason, expected_number: i64) -> [u8; Ref
         number,
         expected_number,
         reason,
-        leadership_term_id: 3,
+        leadership_term_id: LeadershipTermId::new(3),
         connect_epoch: 1,
     }
     .encode()
@@ -163,7 +164,7 @@ fn refused(number: i64, reason: RefusalReason, expected_number: i64) -> [u8; Ref
 
 fn new_leader(term: i64, applied_number: i64) -> Vec<u8> {
     let event = NewLeaderEvent {
-        leadership_term_id: term,
+        leadership_term_id: LeadershipTermId::new(term),
         session_id: 7,
         applied_number,
         leader_member_id: 2,
@@ -339,7 +340,7 @@ fn progress_releases_requests_that_have_no_response() {
         session_id: 7,
         applied_number: 3,
         acknowledged: 0,
-        leadership_term_id: 3,
+        leadership_term_id: LeadershipTermId::new(3),
     };
     say(&mut cluster_session, 1, LEADER, &progress.encode());
     assert_eq!(cluster_session.requests().in_flight(), 0);
@@ -386,7 +387,7 @@ fn k1_a_restarted_client_gets_only_what_it_had_not_acknowledged() {
             last_received: 96,
             last_received_ordinal: 0,
             connect_epoch: 1,
-            leadership_term_id: 3,
+            leadership_term_id: LeadershipTermId::new(3),
         }),
         ..config()
     };
@@ -463,7 +464,7 @@ fn whatever_is_of_an_older_term_is_counted_and_ignored() {
         session_id: 7,
         applied_number: 2,
         acknowledged: 0,
-        leadership_term_id: 3,
+        leadership_term_id: LeadershipTermId::new(3),
     };
     // On the image of the present leader, as a leader that was deposed in between would.
     assert_eq!(

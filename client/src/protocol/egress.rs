@@ -2,6 +2,7 @@
 //!
 //! Offsets in the tables count from the start of the block; 8 bytes of message header precede.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 use super::block::{Message, message, write_with_var_data};
@@ -74,7 +75,7 @@ pub struct SessionEvent<'a> {
     /// Correlation id of the request answered.
     pub correlation_id: i64,
     /// The current leadership term.
-    pub leadership_term_id: i64,
+    pub leadership_term_id: LeadershipTermId,
     /// Number of the last request of the session that was applied: resend from the next one.
     pub applied_number: i64,
     /// Position up to which the cluster knows responses to be received.
@@ -105,7 +106,7 @@ impl<'a> SessionEvent<'a> {
             fields
                 .i64(self.session_id)
                 .i64(self.correlation_id)
-                .i64(self.leadership_term_id)
+                .i64(self.leadership_term_id.get())
                 .i64(self.applied_number)
                 .i64(self.acknowledged)
                 .u64(self.resume_token)
@@ -123,7 +124,7 @@ impl<'a> SessionEvent<'a> {
             let mut event = Self {
                 session_id: fields.i64()?,
                 correlation_id: fields.i64()?,
-                leadership_term_id: fields.i64()?,
+                leadership_term_id: LeadershipTermId::new(fields.i64()?),
                 applied_number: fields.i64()?,
                 acknowledged: fields.i64()?,
                 resume_token: fields.u64()?,
@@ -165,7 +166,7 @@ impl<'a> SessionEvent<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewLeaderEvent<'a> {
     /// The new leadership term.
-    pub leadership_term_id: i64,
+    pub leadership_term_id: LeadershipTermId,
     /// The session.
     pub session_id: i64,
     /// Number of the last request of the session that was applied: resend from the next one.
@@ -186,7 +187,7 @@ impl<'a> NewLeaderEvent<'a> {
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
         let fixed: [u8; NewLeaderEvent::LENGTH] = message(Template::NewLeaderEvent, |fields| {
             fields
-                .i64(self.leadership_term_id)
+                .i64(self.leadership_term_id.get())
                 .i64(self.session_id)
                 .i64(self.applied_number)
                 .i32(self.leader_member_id)
@@ -199,7 +200,7 @@ impl<'a> NewLeaderEvent<'a> {
     fn read(mut message: Message<'a>) -> Result<Self, ProtocolError> {
         let event = message.block::<40, _>(|fields| {
             Some(Self {
-                leadership_term_id: fields.i64()?,
+                leadership_term_id: LeadershipTermId::new(fields.i64()?),
                 session_id: fields.i64()?,
                 applied_number: fields.i64()?,
                 leader_member_id: fields.i32()?,
@@ -264,7 +265,7 @@ impl ResponseFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHeader {
     /// Leadership term of the sender.
-    pub leadership_term_id: i64,
+    pub leadership_term_id: LeadershipTermId,
     /// The session.
     pub session_id: i64,
     /// Position of the response entry; in direct mode that of its cause.
@@ -292,7 +293,7 @@ impl ResponseHeader {
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         message(Template::Response, |fields| {
             fields
-                .i64(self.leadership_term_id)
+                .i64(self.leadership_term_id.get())
                 .i64(self.session_id)
                 .i64(self.position)
                 .i64(self.cause)
@@ -307,7 +308,7 @@ impl ResponseHeader {
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
         message.block::<64, _>(|fields| {
             Some(Self {
-                leadership_term_id: fields.i64()?,
+                leadership_term_id: LeadershipTermId::new(fields.i64()?),
                 session_id: fields.i64()?,
                 position: fields.i64()?,
                 cause: fields.i64()?,
@@ -389,7 +390,7 @@ pub struct Refused {
     /// Why.
     pub reason: RefusalReason,
     /// The leadership term of the member that refuses.
-    pub leadership_term_id: i64,
+    pub leadership_term_id: LeadershipTermId,
     /// Connect epoch that the request came with: the refusal is for the process that has it.
     pub connect_epoch: i64,
 }
@@ -408,7 +409,7 @@ impl Refused {
                 .i64(self.expected_number)
                 .i32(self.reason as i32)
                 .zeros(4)
-                .i64(self.leadership_term_id)
+                .i64(self.leadership_term_id.get())
                 .i64(self.connect_epoch);
         })
     }
@@ -420,12 +421,12 @@ impl Refused {
                 number: fields.i64()?,
                 expected_number: fields.i64()?,
                 reason: RefusalReason::OutOfOrder,
-                leadership_term_id: 0,
+                leadership_term_id: LeadershipTermId::NONE,
                 connect_epoch: 0,
             };
             let reason = fields.i32()?;
             fields.skip(4)?;
-            refused.leadership_term_id = fields.i64()?;
+            refused.leadership_term_id = LeadershipTermId::new(fields.i64()?);
             refused.connect_epoch = fields.i64()?;
             Some((refused, reason))
         })?;
@@ -453,7 +454,7 @@ pub struct Progress {
     /// Position up to which the cluster knows responses to be received.
     pub acknowledged: Position,
     /// The leader's term.
-    pub leadership_term_id: i64,
+    pub leadership_term_id: LeadershipTermId,
 }
 
 impl Progress {
@@ -468,7 +469,7 @@ impl Progress {
                 .i64(self.session_id)
                 .i64(self.applied_number)
                 .i64(self.acknowledged)
-                .i64(self.leadership_term_id);
+                .i64(self.leadership_term_id.get());
         })
     }
 
@@ -478,7 +479,7 @@ impl Progress {
                 session_id: fields.i64()?,
                 applied_number: fields.i64()?,
                 acknowledged: fields.i64()?,
-                leadership_term_id: fields.i64()?,
+                leadership_term_id: LeadershipTermId::new(fields.i64()?),
             })
         })?;
         message.finish()?;
@@ -540,7 +541,7 @@ impl<'a> ClusterMessage<'a> {
 
     /// The leadership term in which it was said.
     #[must_use]
-    pub const fn leadership_term_id(&self) -> i64 {
+    pub const fn leadership_term_id(&self) -> LeadershipTermId {
         match self {
             Self::SessionEvent(event) => event.leadership_term_id,
             Self::NewLeaderEvent(event) => event.leadership_term_id,

@@ -2,6 +2,7 @@
 //!
 //! Offsets in the tables count from the start of the block; 8 bytes of message header precede.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 use super::block::{Message, message, write_with_var_data};
@@ -120,7 +121,7 @@ impl<'a> ConnectRequest<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHeader {
     /// Leadership term the client knows.
-    pub leadership_term_id: i64,
+    pub leadership_term_id: LeadershipTermId,
     /// The session.
     pub session_id: i64,
     /// Number of the request in its session, from 1.
@@ -140,7 +141,7 @@ impl RequestHeader {
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         message(Template::Request, |fields| {
             fields
-                .i64(self.leadership_term_id)
+                .i64(self.leadership_term_id.get())
                 .i64(self.session_id)
                 .i64(self.number)
                 .i64(self.acknowledged)
@@ -151,7 +152,7 @@ impl RequestHeader {
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
         message.block::<40, _>(|fields| {
             Some(Self {
-                leadership_term_id: fields.i64()?,
+                leadership_term_id: LeadershipTermId::new(fields.i64()?),
                 session_id: fields.i64()?,
                 number: fields.i64()?,
                 acknowledged: fields.i64()?,
@@ -172,7 +173,7 @@ impl RequestHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
     /// Leadership term the client knows.
-    pub leadership_term_id: i64,
+    pub leadership_term_id: LeadershipTermId,
     /// The session.
     pub session_id: i64,
     /// Position up to which responses were handed to the application.
@@ -190,7 +191,7 @@ impl KeepAlive {
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         message(Template::KeepAlive, |fields| {
             fields
-                .i64(self.leadership_term_id)
+                .i64(self.leadership_term_id.get())
                 .i64(self.session_id)
                 .i64(self.acknowledged)
                 .i64(self.connect_epoch);
@@ -200,7 +201,7 @@ impl KeepAlive {
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
         let keep_alive = message.block::<32, _>(|fields| {
             Some(Self {
-                leadership_term_id: fields.i64()?,
+                leadership_term_id: LeadershipTermId::new(fields.i64()?),
                 session_id: fields.i64()?,
                 acknowledged: fields.i64()?,
                 connect_epoch: fields.i64()?,
@@ -221,7 +222,7 @@ impl KeepAlive {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseRequest {
     /// Leadership term the client knows.
-    pub leadership_term_id: i64,
+    pub leadership_term_id: LeadershipTermId,
     /// The session.
     pub session_id: i64,
     /// Connect epoch of the process that sent it.
@@ -237,7 +238,7 @@ impl CloseRequest {
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         message(Template::CloseRequest, |fields| {
             fields
-                .i64(self.leadership_term_id)
+                .i64(self.leadership_term_id.get())
                 .i64(self.session_id)
                 .i64(self.connect_epoch);
         })
@@ -246,7 +247,7 @@ impl CloseRequest {
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
         let close = message.block::<24, _>(|fields| {
             Some(Self {
-                leadership_term_id: fields.i64()?,
+                leadership_term_id: LeadershipTermId::new(fields.i64()?),
                 session_id: fields.i64()?,
                 connect_epoch: fields.i64()?,
             })

@@ -1,6 +1,7 @@
 //! Golden bytes of every template, and what hostile bytes are met with.
 
 use super::*;
+use lockstep_transport::ids::LeadershipTermId;
 
 const CONNECT: ConnectRequest<'_> = ConnectRequest {
     correlation_id: 0x0102_0304_0506_0708,
@@ -21,7 +22,7 @@ const CONNECT: ConnectRequest<'_> = ConnectRequest {
 const EVENT: SessionEvent<'_> = SessionEvent {
     session_id: 7,
     correlation_id: 8,
-    leadership_term_id: 9,
+    leadership_term_id: LeadershipTermId::new(9),
     applied_number: 10,
     acknowledged: 11,
     resume_token: 12,
@@ -34,7 +35,7 @@ const EVENT: SessionEvent<'_> = SessionEvent {
 };
 
 const NEW_LEADER: NewLeaderEvent<'_> = NewLeaderEvent {
-    leadership_term_id: 3,
+    leadership_term_id: LeadershipTermId::new(3),
     session_id: 7,
     applied_number: 6,
     leader_member_id: 1,
@@ -43,7 +44,7 @@ const NEW_LEADER: NewLeaderEvent<'_> = NewLeaderEvent {
 };
 
 const REQUEST: RequestHeader = RequestHeader {
-    leadership_term_id: 1,
+    leadership_term_id: LeadershipTermId::new(1),
     session_id: 2,
     number: 3,
     acknowledged: 4,
@@ -51,7 +52,7 @@ const REQUEST: RequestHeader = RequestHeader {
 };
 
 const RESPONSE: ResponseHeader = ResponseHeader {
-    leadership_term_id: 1,
+    leadership_term_id: LeadershipTermId::new(1),
     session_id: 2,
     position: 3,
     cause: 4,
@@ -67,7 +68,7 @@ const REFUSED: Refused = Refused {
     number: 2,
     expected_number: 3,
     reason: RefusalReason::WrongTerm,
-    leadership_term_id: 4,
+    leadership_term_id: LeadershipTermId::new(4),
     connect_epoch: 5,
 };
 
@@ -75,18 +76,18 @@ const PROGRESS: Progress = Progress {
     session_id: 1,
     applied_number: 2,
     acknowledged: 3,
-    leadership_term_id: 4,
+    leadership_term_id: LeadershipTermId::new(4),
 };
 
 const KEEP_ALIVE: KeepAlive = KeepAlive {
-    leadership_term_id: 1,
+    leadership_term_id: LeadershipTermId::new(1),
     session_id: 2,
     acknowledged: 3,
     connect_epoch: 4,
 };
 
 const CLOSE: CloseRequest = CloseRequest {
-    leadership_term_id: 1,
+    leadership_term_id: LeadershipTermId::new(1),
     session_id: 2,
     connect_epoch: 3,
 };

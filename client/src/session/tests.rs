@@ -16,7 +16,7 @@ fn event(session: &Session, code: EventCode) -> SessionEvent<'static> {
     SessionEvent {
         session_id: 7,
         correlation_id: session.correlation_id(),
-        leadership_term_id: 4,
+        leadership_term_id: LeadershipTermId::new(4),
         applied_number: 0,
         acknowledged: 0,
         resume_token: 99,
@@ -31,7 +31,7 @@ fn event(session: &Session, code: EventCode) -> SessionEvent<'static> {
 
 fn new_leader(term: i64, member: i32) -> NewLeaderEvent<'static> {
     NewLeaderEvent {
-        leadership_term_id: term,
+        leadership_term_id: LeadershipTermId::new(term),
         session_id: 7,
         applied_number: 5,
         leader_member_id: member,
@@ -367,7 +367,7 @@ fn a_resumed_session_asks_for_its_old_id_with_its_old_nonce() {
         last_received: 640,
         last_received_ordinal: 0,
         connect_epoch: 3,
-        leadership_term_id: 2,
+        leadership_term_id: LeadershipTermId::new(2),
     };
     let config = ClientConfig {
         resume: Some(resume),
@@ -399,7 +399,7 @@ fn resumed() -> Session {
         last_received: 640,
         last_received_ordinal: 0,
         connect_epoch: 3,
-        leadership_term_id: 2,
+        leadership_term_id: LeadershipTermId::new(2),
     };
     let config = ClientConfig {
         resume: Some(resume),
@@ -478,7 +478,7 @@ fn a_leader_that_serves_the_session_again_in_the_same_term_is_no_new_one() {
         session.tick(SECOND);
         session.on_request_sent(SECOND);
         let mut ok = event(&session, EventCode::Ok);
-        ok.leadership_term_id = term;
+        ok.leadership_term_id = LeadershipTermId::new(term);
         let opened = SessionChange::Opened {
             applied_number: 0,
             is_first: false,

@@ -9,6 +9,7 @@ use lockstep_client::protocol::{
     RefusalReason, Refused, RequestHeader, ResponseHeader, SessionEvent,
 };
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::protocol::{Packet, parse};
 use lockstep_transport::stream::{
     Image, ImageLimits, Offer, PollAction, Publication, PublicationConfig,
@@ -46,7 +47,7 @@ struct Session {
 /// What all members agree on.
 pub struct Shared {
     pub leader: usize,
-    pub term: i64,
+    pub term: LeadershipTermId,
     pub log: Vec<Applied>,
     pub opened: usize,
     /// The next requests that are refused, and why.
@@ -79,7 +80,7 @@ struct Member {
     channels: Vec<Channel>,
     is_up: bool,
     /// The term that it believes to lead, without knowing any session, whoever leads.
-    believes: Option<i64>,
+    believes: Option<LeadershipTermId>,
     stream_ids: i32,
 }
 
@@ -105,7 +106,7 @@ impl FakeCluster {
         Self {
             shared: Shared {
                 leader,
-                term: 1,
+                term: LeadershipTermId::new(1),
                 log: Vec::with_capacity(100_000),
                 opened: 0,
                 refuse: VecDeque::new(),
@@ -141,7 +142,7 @@ impl FakeCluster {
     /// `member` leads from now on and, if it `announces`, tells every session.
     pub fn elect(&mut self, member: usize, announces: bool) {
         self.shared.leader = member;
-        self.shared.term += 1;
+        self.shared.term = self.shared.term.next();
         if announces {
             for index in 0..self.shared.sessions.len() {
                 if self.shared.sessions[index].is_open {
@@ -165,7 +166,14 @@ impl FakeCluster {
     }
 
     /// `member` tells the session's client an event of `term` on the stream it has to it.
-    pub fn say(&mut self, member: usize, id: i64, term: i64, code: EventCode, detail: &[u8]) {
+    pub fn say(
+        &mut self,
+        member: usize,
+        id: i64,
+        term: LeadershipTermId,
+        code: EventCode,
+        detail: &[u8],
+    ) {
         let present = std::mem::replace(&mut self.shared.term, term);
         let event = self.shared.event(id, 0, code, 0, detail);
         self.shared.term = present;
@@ -177,7 +185,7 @@ impl FakeCluster {
     }
 
     /// `member` goes on believing that it leads `term`, and knows no session.
-    pub fn believe(&mut self, member: usize, term: i64) {
+    pub fn believe(&mut self, member: usize, term: LeadershipTermId) {
         self.members[member].believes = Some(term);
     }
 
@@ -467,7 +475,7 @@ impl Member {
 
     fn refuse(
         &mut self,
-        (now, term): (Nanos, i64),
+        (now, term): (Nanos, LeadershipTermId),
         header: &RequestHeader,
         reason: RefusalReason,
         expected_number: i64,

@@ -10,6 +10,7 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::EntryKind;
 use lockstep_service::outbox::Divergence;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -19,7 +20,6 @@ use crate::apply::cause_numbers::CauseNumbers;
 use crate::apply::void_responses::VoidResponses;
 use crate::log::entry_assembler::{Assembled, Entry, EntryAssembler};
 use crate::log::entry_body::{CloseReason, NewLeadershipTerm, SessionAcknowledgement, SessionOpen};
-use crate::module::member::LeadershipTermId;
 use crate::module::output_agreement::OutputAt;
 use crate::node::fault::NodeFault;
 use crate::node::leadership::is_causing;
@@ -128,7 +128,7 @@ impl<S: ClusteredService> Applier<S> {
             position: 0,
             log_time: 0,
             is_direct,
-            term: 0,
+            term: LeadershipTermId::NONE,
             void: VoidResponses::default(),
             held: None,
             waiting: None,

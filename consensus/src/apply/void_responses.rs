@@ -4,9 +4,8 @@
 //! of the log: a member that executes the log again comes to the same regions, so nothing of
 //! them is stored.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
-
-use crate::module::member::LeadershipTermId;
 
 /// Regions that are remembered: each has cost the cluster a leader. A member that met more
 /// stops.
@@ -132,11 +131,11 @@ mod tests {
     #[test]
     fn a_region_lasts_to_the_end_of_its_term() {
         let mut void = VoidResponses::default();
-        assert!(void.begin(640, 2, 320, 7));
-        assert!(void.is_open(2) && !void.is_open(3));
+        assert!(void.begin(640, LeadershipTermId::new(2), 320, 7));
+        assert!(void.is_open(LeadershipTermId::new(2)) && !void.is_open(LeadershipTermId::new(3)));
         assert!(void.contains(640) && void.contains(6400) && !void.contains(608));
         void.on_new_term(960);
-        assert!(!void.is_open(2));
+        assert!(!void.is_open(LeadershipTermId::new(2)));
         assert!(void.contains(928) && !void.contains(960));
         void.on_new_term(1280);
         assert!(!void.contains(960));
@@ -147,9 +146,9 @@ mod tests {
     fn no_more_regions_are_begun_than_are_remembered() {
         let mut void = VoidResponses::default();
         for index in 0..REGIONS_MAX as Position {
-            assert!(void.begin(index * 64 + 32, index, index * 64, 0));
+            assert!(void.begin(index * 64 + 32, LeadershipTermId::new(index), index * 64, 0));
             void.on_new_term(index * 64 + 64);
         }
-        assert!(!void.begin(1 << 30, 999, 0, 0));
+        assert!(!void.begin(1 << 30, LeadershipTermId::new(999), 0, 0));
     }
 }

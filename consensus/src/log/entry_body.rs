@@ -9,11 +9,12 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use lockstep_client::protocol::EventCode;
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_transport::codec::{FieldReader, decoded, encoded};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::time::Nanos;
 
 use crate::module::formation::FormationRecord;
-use crate::module::member::{LeadershipTermId, MEMBERS_MAX, MemberId};
+use crate::module::member::{MEMBERS_MAX, MemberId};
 use crate::settings::cluster_limits::ClusterLimits;
 use crate::settings::config::LOG_MTU_MIN;
 
@@ -59,7 +60,7 @@ impl NewLeadershipTerm {
         encoded(|fields| {
             fields.u16(TERM_ENTRY_VERSION).u8(self.leader);
             fields.u8(formation.members).zeros(4);
-            fields.i64(self.term).u128(self.id);
+            fields.i64(self.term.get()).u128(self.id);
             fields.u128(formation.cluster).u64(formation.draw);
             fields.bytes(&self.limits.encode());
             for directory in formation.directories {
@@ -79,14 +80,15 @@ impl NewLeadershipTerm {
                 .directories
                 .get(usize::from(formation.members)..)
                 .is_some_and(|unused| unused.iter().all(|directory| *directory == 0));
-        (is_plain && entry.term > 0 && entry.encode() == *bytes).then_some(entry)
+        (is_plain && entry.term > LeadershipTermId::NONE && entry.encode() == *bytes)
+            .then_some(entry)
     }
 
     fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
         fields.skip(2)?;
         let (leader, members) = (fields.u8()?, fields.u8()?);
         fields.skip(4)?;
-        let (term, id) = (fields.i64()?, fields.u128()?);
+        let (term, id) = (LeadershipTermId::new(fields.i64()?), fields.u128()?);
         let (cluster, draw) = (fields.u128()?, fields.u64()?);
         let limits = ClusterLimits::decode(fields.array()?)?;
         let mut directories = [0; MEMBERS_MAX];
@@ -294,7 +296,7 @@ mod tests {
         let mut directories = [0; MEMBERS_MAX];
         directories[..3].copy_from_slice(&[1 << 100, 2 << 100, 3 << 100]);
         NewLeadershipTerm {
-            term: 9,
+            term: LeadershipTermId::new(9),
             leader: 2,
             id: u128::MAX - 7,
             formation: FormationRecord {

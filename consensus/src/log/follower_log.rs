@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 
 use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::frame_seal::verify;
 use lockstep_transport::log_buffer::{LogBuffer, frames};
 use lockstep_transport::position::Position;
@@ -34,7 +35,7 @@ pub struct LogRefusal {
     /// Where the frame belongs, 0 where it does not say.
     pub position: Position,
     /// Its leadership term, 0 where it does not say.
-    pub term: i64,
+    pub term: LeadershipTermId,
 }
 
 impl LogRefusal {
@@ -42,7 +43,7 @@ impl LogRefusal {
         Self {
             kind,
             position: 0,
-            term: 0,
+            term: LeadershipTermId::NONE,
         }
     }
 }
@@ -195,8 +196,9 @@ fn check(
             term,
         };
         let verified = verify(frame.bytes());
-        let term = verified.map_err(|_| refusal(NodeNotice::LogFrameDamaged, 0))?;
-        let term = i64::from(term);
+        let term =
+            verified.map_err(|_| refusal(NodeNotice::LogFrameDamaged, LeadershipTermId::NONE))?;
+        let term = LeadershipTermId::from(term);
         if module.leader_term_at(position) != Some(term) {
             return Err(refusal(NodeNotice::LogFrameOfOtherTerm, term));
         }

@@ -13,6 +13,7 @@ use lockstep_archive::log::log_view::{LogView, MemoryWindow};
 use lockstep_archive::log::recorder::Recorder;
 use lockstep_archive::log::segment::base_position;
 use lockstep_archive::log::token;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
@@ -21,7 +22,7 @@ use lockstep_transport::time::{Nanos, earliest};
 
 use crate::log::chain_rewind;
 use crate::log::log_walk::{Expected, Walked, walk};
-use crate::module::member::{LeadershipTermId, MemberId, TermBase};
+use crate::module::member::{MemberId, TermBase};
 use crate::node::fault::StoreFailure;
 
 /// Bytes of the next term zeroed per cycle beyond what was appended: a term is clean long
@@ -141,7 +142,7 @@ impl<D: Disk> LogStore<D> {
             append,
             restart: append,
             log_time: recovered.log_time,
-            term_max: recovered.tail_term.map_or(0, |tail| tail.term),
+            term_max: TermBase::term_of(recovered.tail_term),
             tail_term: recovered.tail_term,
             wanted_state: None,
             written_state: None,
@@ -251,8 +252,7 @@ impl<D: Disk> LogStore<D> {
         walk(&self.log, chain, tail_term, to, expected, walked);
         let before = self.append;
         self.append = self.chain.position();
-        let tail_term = self.tail_term.map_or(0, |tail| tail.term);
-        self.term_max = self.term_max.max(tail_term);
+        self.term_max = self.term_max.max(TermBase::term_of(self.tail_term));
         if let Some(log_time) = walked.log_time {
             self.log_time = log_time;
         }

@@ -4,6 +4,7 @@
 
 use lockstep_archive::log::chain::Chain;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::{Frame, LogBuffer};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -12,7 +13,7 @@ use crate::log::entry_body::NewLeadershipTerm;
 use crate::module::event::Event;
 use crate::module::formation::FormationRecord;
 use crate::module::leadership_term::term_at;
-use crate::module::member::{LeadershipTermId, TermBase};
+use crate::module::member::TermBase;
 
 /// Events one walk may yield at most: a NewLeadershipTerm entry each, plus one commit position.
 /// Terms begin at elections, so more of them than this in one cycle's bytes do not occur; what
@@ -98,7 +99,10 @@ pub fn walk(
         chain.fold(found.reserved, found.end);
         if let Some(header) = found.header {
             walked.log_time = Some(header.log_time);
-            commit = Some((found.reserved >> 32, header.leader_commit));
+            commit = Some((
+                LeadershipTermId::new(found.reserved >> 32),
+                header.leader_commit,
+            ));
         }
         walked.events.extend(found.term_entry);
     }
@@ -135,8 +139,8 @@ impl<'a> Step<'a> {
         let frame = self.frame_at(position)?;
         let end = position + frame.aligned_length() as Position;
         let reserved = frame.reserved_value();
-        let term = reserved >> 32;
-        let newest = self.tail_term.map_or(0, |tail| tail.term);
+        let term = LeadershipTermId::new(reserved >> 32);
+        let newest = TermBase::term_of(self.tail_term);
         let is_listed = match self.expected {
             Expected::Own => true,
             // From its first byte to its last: a later term may begin within it.
@@ -144,7 +148,7 @@ impl<'a> Step<'a> {
                 .into_iter()
                 .all(|byte| term_at(terms, byte) == Some(term)),
         };
-        if term < newest.max(1) || end > self.to || !is_listed {
+        if term < newest.max(LeadershipTermId::FIRST) || end > self.to || !is_listed {
             return Err(Contradiction);
         }
         let is_new = term != newest;
@@ -220,7 +224,8 @@ impl<'a> Step<'a> {
         let entry = body
             .and_then(NewLeadershipTerm::decode)
             .ok_or(Contradiction)?;
-        let is_whole = frame.is_begin() && frame.is_end() && frame.reserved_value() >> 32 == term;
+        let is_whole =
+            frame.is_begin() && frame.is_end() && frame.reserved_value() >> 32 == term.get();
         let is_listed = match self.expected {
             Expected::Own => true,
             Expected::Leader { terms, formation } => {

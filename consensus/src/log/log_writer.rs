@@ -6,12 +6,11 @@
 
 use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer, aligned_length};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
-
-use crate::module::member::LeadershipTermId;
 
 /// Where an entry was put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +44,7 @@ impl LogWriter {
     ) -> Self {
         let appender =
             ExclusiveAppender::new(log.geometry(), session_id, LOG_STREAM_ID, mtu, start);
-        let term = u32::try_from(term).expect("leadership terms fit 31 bits");
+        let term = u32::try_from(term.get()).expect("leadership terms fit 31 bits");
         Self {
             appender,
             seal: FrameSeal::new(term),

@@ -1,8 +1,9 @@
 //! Everything the consensus module can ask its agent to do, in the order to be done.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
-use crate::module::member::{LeadershipTermId, MemberId};
+use crate::module::member::MemberId;
 use crate::protocol::message::MemberMessage;
 
 /// Why a node must stop.

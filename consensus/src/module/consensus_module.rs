@@ -20,6 +20,7 @@ mod oddities;
 mod role_marks;
 
 use lockstep_archive::files::ack_mark::LostAcks;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
@@ -34,7 +35,7 @@ use self::oddities::Oddities;
 use crate::module::action::{Action, Actions, HaltReason};
 use crate::module::event::Event;
 use crate::module::leadership_term::{TermHistory, term_at};
-use crate::module::member::{LeadershipTermId, MEMBERS_MAX, MemberId, TermBase};
+use crate::module::member::{MEMBERS_MAX, MemberId, TermBase};
 use crate::module::membership::Standing;
 use crate::protocol::message::MemberMessage;
 

@@ -1,8 +1,9 @@
 //! Everything that can happen to the consensus module.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
-use crate::module::member::{LeadershipTermId, MemberId};
+use crate::module::member::MemberId;
 use crate::protocol::message::MemberMessage;
 
 /// The chain hash of the log at one position.

@@ -4,17 +4,15 @@
 //! else, so it can never be ahead of the log (invariant E5 by construction). Owned by the
 //! consensus module. Pure.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
-use crate::module::member::{LeadershipTermId, TermBase};
+use crate::module::member::TermBase;
 
 /// Most terms a history may hold: 16 MiB of them, an election every five minutes for ten years.
 /// Bounds what a peer's list can make this member allocate.
 pub const TERMS_MAX: usize = 1 << 20;
-
-/// Greatest leadership term: log frames have 32 bits for it, and it must stay positive in 31.
-pub const TERM_MAX: LeadershipTermId = i32::MAX as LeadershipTermId;
 
 /// Terms of one log, oldest first: both terms and bases strictly increase.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +49,7 @@ impl TermHistory {
     /// The newest term, 0 for an empty log.
     #[must_use]
     pub fn newest(&self) -> LeadershipTermId {
-        self.terms.last().map_or(0, |newest| newest.term)
+        TermBase::term_of(self.terms.last().copied())
     }
 
     /// The newest term whose first entry ends at or below `durable`: the leadership term of the
@@ -60,7 +58,7 @@ impl TermHistory {
     pub fn term_below(&self, durable: Position) -> LeadershipTermId {
         // From the back: all but the newest one or two terms are durable.
         let durable_entry = self.ends.iter().rposition(|end| *end <= durable);
-        durable_entry.map_or(0, |index| self.terms[index].term)
+        durable_entry.map_or(LeadershipTermId::NONE, |index| self.terms[index].term)
     }
 
     /// Adds a term. One that is already there is ignored.
@@ -77,7 +75,7 @@ impl TermHistory {
             .is_none_or(|newest| entry.term > newest.term && entry.base > newest.base);
         invariant!(
             TermsRise,
-            is_newer && entry.term > 0 && end > entry.base,
+            is_newer && entry.term > LeadershipTermId::NONE && end > entry.base,
             "W1: a log's terms and bases increase: {entry:?} ends at {end}"
         );
         assert!(self.terms.len() < TERMS_MAX, "{TERMS_MAX} leadership terms");
@@ -140,10 +138,13 @@ mod tests {
     use super::*;
 
     /// Terms as (term, base).
-    type Terms<'a> = &'a [(LeadershipTermId, Position)];
+    type Terms<'a> = &'a [(i64, Position)];
 
     fn list(terms: Terms<'_>) -> Vec<TermBase> {
-        let entry = |&(term, base)| TermBase { term, base };
+        let entry = |&(term, base)| TermBase {
+            term: LeadershipTermId::new(term),
+            base,
+        };
         terms.iter().map(entry).collect()
     }
 
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn a_frame_takes_its_term_from_the_list() {
         let terms = list(&[(1, 0), (3, 320)]);
-        let at = |position| term_at(&terms, position);
+        let at = |position| term_at(&terms, position).map(LeadershipTermId::get);
         assert_eq!((at(0), at(288), at(320)), (Some(1), Some(1), Some(3)));
         assert_eq!(term_at(&list(&[(2, 32)]), 0), None);
         assert_eq!(term_at(&[], 0), None);
@@ -185,13 +186,19 @@ mod tests {
     #[test]
     fn a_term_counts_as_durable_with_its_whole_first_entry() {
         let mut history = TermHistory::recovered(list(&[(1, 0)]));
-        let entry = TermBase { term: 2, base: 320 };
+        let entry = TermBase {
+            term: LeadershipTermId::new(2),
+            base: 320,
+        };
         history.push(entry, 416);
         history.push(entry, 416);
         assert_eq!(history.terms().len(), 2);
-        assert_eq!(history.term_below(384), 1);
-        assert_eq!(history.term_below(416), 2);
+        assert_eq!(history.term_below(384), LeadershipTermId::new(1));
+        assert_eq!(history.term_below(416), LeadershipTermId::new(2));
         history.truncate(320);
-        assert_eq!((history.newest(), history.term_below(416)), (1, 1));
+        assert_eq!(
+            (history.newest(), history.term_below(416)),
+            (LeadershipTermId::FIRST, LeadershipTermId::FIRST)
+        );
     }
 }

@@ -1,13 +1,10 @@
 //! Members, terms and the small values that name them.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 /// Number of a member in the configured list, from 0.
 pub type MemberId = u8;
-
-/// A leadership term. Starts at 1 for the first election; 0 means "none yet". Fits 31 bits,
-/// because log frames carry it in the upper half of their reserved value.
-pub type LeadershipTermId = i64;
 
 pub use lockstep_client::protocol::MEMBERS_MAX;
 
@@ -18,4 +15,15 @@ pub struct TermBase {
     pub term: LeadershipTermId,
     /// Position of its first entry.
     pub base: Position,
+}
+
+impl TermBase {
+    /// The leadership term of a log that ends in `tail`, none for an empty one.
+    #[must_use]
+    pub const fn term_of(tail: Option<Self>) -> LeadershipTermId {
+        match tail {
+            Some(tail) => tail.term,
+            None => LeadershipTermId::NONE,
+        }
+    }
 }

@@ -13,6 +13,7 @@
 use lockstep_archive::disk::{ColdFiles, DiskError};
 use lockstep_archive::files::directory::{Directory, DirectoryError};
 use lockstep_archive::files::identity_file::{IdentityContent, IdentityFile, Notes};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 
@@ -240,7 +241,7 @@ impl Birth {
         (counter, found): (u64, Found),
         randomness: &mut Prng,
     ) -> Result<Membership, BirthError> {
-        let has_term = found.term > 0 || found.end > 0;
+        let has_term = found.term > LeadershipTermId::NONE || found.end > 0;
         if has_term && !self.notes.formation.is_formed {
             return Err(BirthError::Damaged { what: NOT_FORMED });
         }

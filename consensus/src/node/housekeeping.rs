@@ -240,7 +240,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let leader = parts.module.leader().map_or(-1, i64::from);
         let counters = &mut parts.counters;
         counters.set(Counter::Role, role);
-        counters.set(Counter::Term, parts.module.term());
+        counters.set(Counter::Term, parts.module.term().get());
         counters.set(Counter::Leader, leader);
         let elections = parts.module.elections();
         counters.set(Counter::Elections, elections as i64);

@@ -5,6 +5,7 @@
 //! applied it (`log.md` 5.7); from then on the leadership is *open*.
 
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
@@ -13,7 +14,6 @@ use lockstep_transport::time::Nanos;
 
 use crate::log::entry_body::{NewLeadershipTerm, SessionOpen};
 use crate::log::log_writer::{Appended, LogWriter};
-use crate::module::member::LeadershipTermId;
 use crate::node::identity::Identity;
 use crate::session::admission::LeaderSessions;
 use crate::session::egress_channels::{EgressChannels, Slot};
@@ -93,7 +93,7 @@ impl Leadership {
     #[must_use]
     pub fn new(sessions_max: usize) -> Self {
         Self {
-            term: 0,
+            term: LeadershipTermId::NONE,
             writer: None,
             own_entry_end: None,
             is_open: false,
@@ -113,7 +113,7 @@ impl Leadership {
 
     /// Forgets everything a leader knows.
     pub fn abdicate(&mut self) {
-        self.term = 0;
+        self.term = LeadershipTermId::NONE;
         self.writer = None;
         self.own_entry_end = None;
         self.is_open = false;

@@ -6,6 +6,7 @@ use lockstep_archive::log::token::owner;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::codec::FieldReader;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::FRAME_TYPE_DATA;
 use lockstep_transport::notices::Detail;
@@ -19,7 +20,7 @@ use crate::log::log_store::StoreEvent;
 use crate::log::log_writer::LogWriter;
 use crate::module::action::{Action, HaltReason};
 use crate::module::event::Event;
-use crate::module::member::{LeadershipTermId, MemberId};
+use crate::module::member::MemberId;
 use crate::node::cluster_node::ClusterNode;
 use crate::node::fault::NodeFault;
 use crate::notice::NodeNotice;
@@ -139,7 +140,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 let follower = &mut self.follower;
                 let taken = follower.on_packet(now, source, &packet, log, &parts.module);
                 if let Err(refusal) = taken {
-                    let detail = detail.with_values([refusal.position, refusal.term, 0, 0]);
+                    let detail = detail.with_values([refusal.position, refusal.term.get(), 0, 0]);
                     parts.notices.note(now, refusal.kind, detail);
                 }
             }

@@ -20,6 +20,7 @@ use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
 use lockstep_service::outbox::OutboxLimits;
 use lockstep_transport::codec::encoded;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::{Frame, LogBuffer, frames};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::prng::Prng;
@@ -353,7 +354,7 @@ fn recover_log(
 /// it acknowledged and has gone it answers for all the same, with all that zeros at the end of a
 /// last frame, of at most `mtu` bytes, may hide.
 fn found_in(recovered: &Recovered, mtu: usize) -> Found {
-    let log_term = recovered.terms.last().map_or(0, |tail| tail.term);
+    let log_term = TermBase::term_of(recovered.terms.last().copied());
     let lost = recovered.lost.map(|lost| {
         let hidden = if lost.is_open { mtu } else { 0 };
         (lost.term, lost.position + hidden as Position)
@@ -374,7 +375,7 @@ fn found_in(recovered: &Recovered, mtu: usize) -> Found {
 /// What keeps this directory from answering for what was promised in it, if anything does. A
 /// member that has taken part in no term has acknowledged nothing.
 fn forfeit(directory: &Directory, boot_id: Option<u128>) -> Option<Forfeit> {
-    let has_taken_part = directory.node_state.state().leadership_term > 0;
+    let has_taken_part = directory.node_state.state().leadership_term > LeadershipTermId::NONE;
     let mark = directory.ack_mark.record();
     if directory.lost.node_state {
         Some(Forfeit::NodeState)

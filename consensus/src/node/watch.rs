@@ -180,7 +180,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 Oddity::AckBeyondLog => NodeNotice::AckBeyondLog,
             };
             let address = parts.identity.members[usize::from(member)].member;
-            let values = [parts.module.term(), parts.store.append(), 0, 0];
+            let values = [parts.module.term().get(), parts.store.append(), 0, 0];
             let detail = Detail::of(member).with_source(address).with_values(values);
             parts.notices.note_many(now, kind, detail, count);
         }

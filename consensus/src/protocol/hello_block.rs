@@ -12,10 +12,10 @@
 //! | 224 | 8, 8 | and of the log: its last term, its end |
 
 use lockstep_transport::codec::{FieldReader, FieldWriter};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::FRAME_ALIGNMENT;
 
 use crate::module::formation::{DurableFormation, FormationRecord, Incarnation};
-use crate::module::leadership_term::TERM_MAX;
 use crate::module::member::{MEMBERS_MAX, MemberId};
 use crate::module::membership::{Found, Hello, KnownLife};
 
@@ -49,8 +49,8 @@ pub(super) fn write(hello: &Hello, writer: &mut FieldWriter<'_>) {
     }
     let found = &hello.found;
     let vote = found.vote.map_or(0, |vote| u64::from(vote) + 1);
-    writer.i64(found.term).u64(vote);
-    writer.i64(found.log_term).i64(found.end);
+    writer.i64(found.term.get()).u64(vote);
+    writer.i64(found.log_term.get()).i64(found.end);
 }
 
 fn read_life(reader: &mut FieldReader<'_>) -> Option<KnownLife> {
@@ -64,11 +64,11 @@ fn read_life(reader: &mut FieldReader<'_>) -> Option<KnownLife> {
 }
 
 fn read_found(reader: &mut FieldReader<'_>) -> Option<Found> {
-    let (term, vote) = (reader.i64()?, reader.u64()?);
-    let (log_term, end) = (reader.i64()?, reader.i64()?);
-    let is_plain = (0..=TERM_MAX).contains(&term)
+    let (term, vote) = (LeadershipTermId::new(reader.i64()?), reader.u64()?);
+    let (log_term, end) = (LeadershipTermId::new(reader.i64()?), reader.i64()?);
+    let is_plain = (LeadershipTermId::NONE..=LeadershipTermId::MAX).contains(&term)
         && vote <= MEMBERS_MAX as u64
-        && (0..=TERM_MAX).contains(&log_term)
+        && (LeadershipTermId::NONE..=LeadershipTermId::MAX).contains(&log_term)
         && end >= 0
         && end % FRAME_ALIGNMENT as i64 == 0;
     is_plain.then_some(Found {

@@ -1,9 +1,10 @@
 //! What members say to each other. Idempotent datagrams: lost ones are repeated by timers,
 //! late ones are recognised by term, incarnation and join number.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
-use crate::module::member::{LeadershipTermId, TermBase};
+use crate::module::member::TermBase;
 use crate::module::membership::Hello;
 use crate::module::output_agreement::{OutputAt, OutputMessage};
 

@@ -17,11 +17,11 @@
 //! | 41, 42 | Output | see `output_block` |
 
 use lockstep_transport::codec::{FieldReader, FieldWriter};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
 use super::{MemberMessageError, hello_block, output_block};
-use crate::module::leadership_term::TERM_MAX;
-use crate::module::member::{LeadershipTermId, TermBase};
+use crate::module::member::TermBase;
 use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 
 /// Longest block that a list follows, in bytes: JoinReply's.
@@ -77,21 +77,21 @@ pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
     match *message {
         MemberMessage::PreVoteRequest {
             term,
-            log_term: second,
-            position: third,
+            log_term,
+            position,
         }
         | MemberMessage::VoteRequest {
             term,
-            log_term: second,
-            position: third,
-        }
-        | MemberMessage::CommitPosition {
+            log_term,
+            position,
+        } => put_all(writer, &[term.get(), log_term.get(), position]),
+        MemberMessage::CommitPosition {
             term,
-            position: second,
-            durable: third,
-        } => put_all(writer, &[term, second, third]),
+            position,
+            durable,
+        } => put_all(writer, &[term.get(), position, durable]),
         MemberMessage::PreVote { term, granted } | MemberMessage::Vote { term, granted } => {
-            put_all(writer, &[term, i64::from(granted)]);
+            put_all(writer, &[term.get(), i64::from(granted)]);
         }
         MemberMessage::JoinRequest {
             term,
@@ -99,7 +99,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
             end,
             page,
         } => {
-            put_all(writer, &[term, log_term, end]);
+            put_all(writer, &[term.get(), log_term.get(), end]);
             writer.u64(u64::from(page));
         }
         MemberMessage::JoinReply {
@@ -108,7 +108,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
             end,
             page,
         } => {
-            put_all(writer, &[term, commit, end]);
+            put_all(writer, &[term.get(), commit, end]);
             write_page(&page, writer);
         }
         MemberMessage::JoinStart {
@@ -116,7 +116,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
             position,
             join,
         } => {
-            put_all(writer, &[term, position]);
+            put_all(writer, &[term.get(), position]);
             writer.u64(u64::from(join));
         }
         MemberMessage::JoinCheck {
@@ -136,7 +136,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
             checkpoint_hash,
             output,
         } => {
-            put_all(writer, &[term, durable, checkpoint]);
+            put_all(writer, &[term.get(), durable, checkpoint]);
             writer.u64(checkpoint_hash);
             output_block::write_output(output, writer);
         }
@@ -157,7 +157,7 @@ fn write_check(
     hash: Option<u64>,
     writer: &mut FieldWriter<'_>,
 ) {
-    put_all(writer, &[term, position, i64::from(hash.is_some())]);
+    put_all(writer, &[term.get(), position, i64::from(hash.is_some())]);
     writer.u64(hash.unwrap_or(0));
 }
 
@@ -166,7 +166,7 @@ fn write_page(page: &TermPage, writer: &mut FieldWriter<'_>) {
         writer.u32(field);
     }
     for entry in &page.terms[..page.count as usize] {
-        put_all(writer, &[entry.term, entry.base]);
+        put_all(writer, &[entry.term.get(), entry.base]);
     }
 }
 
@@ -256,13 +256,16 @@ impl Fields<'_, '_> {
 
     /// A term that somebody stood for.
     fn term(&mut self) -> Option<LeadershipTermId> {
-        self.log_term().filter(|term| *term > 0)
+        self.log_term()
+            .filter(|term| *term > LeadershipTermId::NONE)
     }
 
     /// A term, 0 for that of an empty log.
     fn log_term(&mut self) -> Option<LeadershipTermId> {
-        let term = self.block.i64()?;
-        (0..=TERM_MAX).contains(&term).then_some(term)
+        let term = LeadershipTermId::new(self.block.i64()?);
+        (LeadershipTermId::NONE..=LeadershipTermId::MAX)
+            .contains(&term)
+            .then_some(term)
     }
 
     fn position(&mut self) -> Option<Position> {
@@ -297,7 +300,10 @@ impl Fields<'_, '_> {
         if page >= pages || count as usize > JOIN_PAGE_TERMS || !is_plain {
             return None;
         }
-        let nothing = TermBase { term: 0, base: 0 };
+        let nothing = TermBase {
+            term: LeadershipTermId::NONE,
+            base: 0,
+        };
         let mut terms = [nothing; JOIN_PAGE_TERMS];
         for entry in &mut terms[..count as usize] {
             let mut fields = Fields { block: rest };

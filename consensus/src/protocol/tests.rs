@@ -6,16 +6,20 @@ use crate::module::member::TermBase;
 use crate::module::membership::{Found, Hello, KnownLife};
 use crate::module::output_agreement::{OutputAt, OutputMessage};
 use crate::protocol::message::TermPage;
+use lockstep_transport::ids::LeadershipTermId;
 use proptest::prelude::*;
 
 const CLUSTER: u64 = 0x1122_3344_5566_7788;
 const DIGEST: u64 = 0x99AA_BBCC_DDEE_FF00;
 
 fn page(count: u32) -> TermPage {
-    let mut terms = [TermBase { term: 0, base: 0 }; JOIN_PAGE_TERMS];
+    let mut terms = [TermBase {
+        term: LeadershipTermId::NONE,
+        base: 0,
+    }; JOIN_PAGE_TERMS];
     for (index, entry) in terms.iter_mut().take(count as usize).enumerate() {
         *entry = TermBase {
-            term: index as i64 + 1,
+            term: LeadershipTermId::new(index as i64 + 1),
             base: index as i64 * 96,
         };
     }
@@ -29,38 +33,38 @@ fn page(count: u32) -> TermPage {
 
 fn messages() -> Vec<MemberMessage> {
     let join_reply = |count| MemberMessage::JoinReply {
-        term: 9,
+        term: LeadershipTermId::new(9),
         commit: 640,
         end: 1 << 40,
         page: page(count),
     };
     vec![
         MemberMessage::PreVoteRequest {
-            term: 7,
-            log_term: 0,
+            term: LeadershipTermId::new(7),
+            log_term: LeadershipTermId::NONE,
             position: 0,
         },
         MemberMessage::PreVote {
-            term: 7,
+            term: LeadershipTermId::new(7),
             granted: true,
         },
         MemberMessage::VoteRequest {
-            term: i64::from(i32::MAX),
-            log_term: 6,
+            term: LeadershipTermId::new(i64::from(i32::MAX)),
+            log_term: LeadershipTermId::new(6),
             position: 32,
         },
         MemberMessage::Vote {
-            term: 1,
+            term: LeadershipTermId::new(1),
             granted: false,
         },
         MemberMessage::CommitPosition {
-            term: 3,
+            term: LeadershipTermId::new(3),
             position: 96,
             durable: 128,
         },
         MemberMessage::JoinRequest {
-            term: 3,
-            log_term: 2,
+            term: LeadershipTermId::new(3),
+            log_term: LeadershipTermId::new(2),
             end: 64,
             page: u32::MAX,
         },
@@ -68,12 +72,12 @@ fn messages() -> Vec<MemberMessage> {
         join_reply(1),
         join_reply(32),
         MemberMessage::JoinStart {
-            term: 3,
+            term: LeadershipTermId::new(3),
             position: 64,
             join: 4,
         },
         MemberMessage::AppendPosition {
-            term: 3,
+            term: LeadershipTermId::new(3),
             durable: 1 << 50,
             checkpoint: 65536,
             checkpoint_hash: u64::MAX,
@@ -140,9 +144,9 @@ fn hello() -> Hello {
             },
         },
         found: Found {
-            term: 3,
+            term: LeadershipTermId::new(3),
             vote: Some(6),
-            log_term: 2,
+            log_term: LeadershipTermId::new(2),
             end: 1 << 50,
         },
     }
@@ -195,7 +199,7 @@ fn every_message_comes_back_as_it_was_sent() {
 #[test]
 fn a_heartbeat_has_these_bytes() {
     let datagram = encoded(MemberMessage::CommitPosition {
-        term: 3,
+        term: LeadershipTermId::new(3),
         position: 96,
         durable: 128,
     });
@@ -224,7 +228,7 @@ fn a_heartbeat_has_these_bytes() {
 #[test]
 fn an_acknowledgement_has_these_bytes_and_takes_the_output_with_it() {
     let datagram = encoded(MemberMessage::AppendPosition {
-        term: 3,
+        term: LeadershipTermId::new(3),
         durable: 128,
         checkpoint: 96,
         checkpoint_hash: 0x0102_0304_0506_0708,
@@ -307,7 +311,7 @@ fn other_clusters_and_configurations_are_refused_by_name() {
 #[test]
 fn a_longer_block_is_a_newer_peers_and_a_shorter_one_is_refused() {
     let message = MemberMessage::PreVote {
-        term: 7,
+        term: LeadershipTermId::new(7),
         granted: true,
     };
     let mut datagram = encoded(message);
@@ -327,7 +331,7 @@ fn a_longer_block_is_a_newer_peers_and_a_shorter_one_is_refused() {
 #[test]
 fn fields_out_of_range_are_refused_even_with_a_good_checksum() {
     let heartbeat = encoded(MemberMessage::CommitPosition {
-        term: 3,
+        term: LeadershipTermId::new(3),
         position: 96,
         durable: 128,
     });

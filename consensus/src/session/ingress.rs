@@ -12,6 +12,7 @@ use lockstep_client::protocol::{
 };
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
@@ -22,7 +23,7 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 use crate::apply::applier::Applier;
 use crate::log::entry_body::CloseReason;
 use crate::log::log_store::LogStore;
-use crate::module::member::{LeadershipTermId, MemberId};
+use crate::module::member::MemberId;
 use crate::node::identity::Identity;
 use crate::node::leadership::{AppendContext, Leadership, blank_header};
 use crate::notice::{NodeNotice, NodeNotices};

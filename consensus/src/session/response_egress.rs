@@ -12,6 +12,7 @@ use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
 use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -22,7 +23,6 @@ use crate::apply::applier::DirectEffect;
 use crate::apply::void_responses::VoidResponses;
 use crate::log::entry_assembler::{Assembled, Entry, EntryAssembler};
 use crate::log::entry_body::CloseReason;
-use crate::module::member::LeadershipTermId;
 use crate::node::fault::NodeFault;
 use crate::session::egress_channels::{ChannelNews, EgressChannels, Slot};
 use crate::session::egress_rows::{EgressRow, EgressRows};
@@ -113,7 +113,7 @@ impl ResponseEgress {
                 assembler: EntryAssembler::new(body_max),
                 passes: 0,
             },
-            term: 0,
+            term: LeadershipTermId::NONE,
             void: VoidResponses::default(),
             is_direct,
             dropped: 0,

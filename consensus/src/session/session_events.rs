@@ -2,9 +2,10 @@
 //! which it is said, and the connect epoch of the process it is for.
 
 use lockstep_client::protocol::{EventCode, PROTOCOL_VERSION, SessionEvent};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
-use crate::module::member::{LeadershipTermId, MemberId};
+use crate::module::member::MemberId;
 use crate::session::egress_channel::EVENT_LENGTH_MAX;
 use crate::session::egress_channels::{EgressChannels, Slot};
 use crate::session::response_egress::ClosedSession;

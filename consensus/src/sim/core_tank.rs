@@ -380,7 +380,11 @@ impl CoreTank {
         let node = &self.nodes[usize::from(next.member)];
         let state = node.module.as_ref().map_or([0; 3], |module| {
             let role = module.role() as i64;
-            [module.term() << 2 | role, module.commit(), node.log.end()]
+            [
+                module.term().get() << 2 | role,
+                module.commit(),
+                node.log.end(),
+            ]
         });
         for value in [next.time, i64::from(next.member)].into_iter().chain(state) {
             self.hash =

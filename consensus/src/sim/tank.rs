@@ -335,7 +335,12 @@ impl Tank {
         self.report.corrupted = self.network.counters().corrupted;
         self.report.starts = self.members.iter().map(TankMember::starts).sum();
         self.report.demoted = self.atlas.demoted() as u64;
-        self.report.terms = self.members.iter().map(TankMember::term).max().unwrap_or(0);
+        self.report.terms = self
+            .members
+            .iter()
+            .map(|member| member.term().get())
+            .max()
+            .unwrap_or(0);
         self.report.virtual_ns = self.now;
         let coverage = &mut self.report.coverage;
         coverage.add_marks(&marks::take());

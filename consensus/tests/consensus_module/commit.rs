@@ -5,6 +5,7 @@ use lockstep_consensus::module::consensus_module::Role;
 use lockstep_consensus::module::event::Event;
 use lockstep_consensus::module::output_agreement::OutputAt;
 use lockstep_consensus::protocol::message::MemberMessage;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::time::MICROSECOND;
 
 use crate::harness::{Driven, HEARTBEAT, heartbeat, recovered, send};
@@ -80,7 +81,7 @@ fn a_new_incarnation_counts_from_nothing_and_an_old_one_not_at_all() {
 fn each_join_starts_its_stream_once() {
     let mut leader = leader(3);
     let start = |position, join| MemberMessage::JoinStart {
-        term: 2,
+        term: LeadershipTermId::new(2),
         position,
         join,
     };
@@ -108,7 +109,7 @@ fn followers_are_told_of_a_commit_when_nothing_else_was_sent_for_50_us() {
     assert_eq!(leader.module.next_deadline(), leader.now + MICROSECOND);
     // With how far its own log is durable.
     let told = MemberMessage::CommitPosition {
-        term: 2,
+        term: LeadershipTermId::new(2),
         position: 416,
         durable: 416,
     };
@@ -119,7 +120,7 @@ fn followers_are_told_of_a_commit_when_nothing_else_was_sent_for_50_us() {
 
 fn checked(durable: i64, checkpoint_hash: u64) -> MemberMessage {
     MemberMessage::AppendPosition {
-        term: 2,
+        term: LeadershipTermId::new(2),
         durable,
         checkpoint: 384,
         checkpoint_hash,
@@ -137,7 +138,7 @@ fn a_member_whose_chain_hash_differs_does_not_count() {
     };
     leader.event(own);
     let told = MemberMessage::JoinVerdict {
-        term: 2,
+        term: LeadershipTermId::new(2),
         position: 384,
         hash: Some(77),
     };

@@ -5,6 +5,7 @@ use lockstep_consensus::module::action::Action;
 use lockstep_consensus::module::consensus_module::Role;
 use lockstep_consensus::module::event::Event;
 use lockstep_consensus::protocol::message::MemberMessage;
+use lockstep_transport::ids::LeadershipTermId;
 
 use crate::harness::{
     Driven, HEARTBEAT, TIMEOUT, append_position, heartbeat, persist, persisted, pre_vote,
@@ -28,7 +29,7 @@ fn a_candidate_votes_for_itself_durably_before_it_asks() {
     let request = pre_vote_request(4, 3, 320);
     assert_eq!(member.pass_deadline(), [send(1, request), send(2, request)]);
     assert_eq!(
-        (member.module.role(), member.module.term()),
+        (member.module.role(), member.module.term().get()),
         (Role::PreCandidate, 3)
     );
     let won = member.receive(2, pre_vote(4, true));
@@ -38,7 +39,9 @@ fn a_candidate_votes_for_itself_durably_before_it_asks() {
     let stood = member.event(persisted(4, Some(0)));
     assert_eq!(stood, [send(1, request), send(2, request)]);
     let elected = member.receive(2, vote(4, true));
-    let lead = Action::Lead { term: 4 };
+    let lead = Action::Lead {
+        term: LeadershipTermId::new(4),
+    };
     let told = heartbeat(4, 0);
     assert_eq!(elected, [lead, send(1, told), send(2, told)]);
     assert_eq!(member.module.leader(), Some(0));
@@ -65,11 +68,11 @@ fn a_lost_election_ends_in_another_pre_vote_and_the_next_term() {
         member.pass_deadline();
     }
     assert_eq!(
-        (member.module.role(), member.module.term()),
+        (member.module.role(), member.module.term().get()),
         (Role::PreCandidate, 1)
     );
     member.stand();
-    assert_eq!(member.module.term(), 2);
+    assert_eq!(member.module.term(), LeadershipTermId::new(2));
 }
 
 #[test]
@@ -95,11 +98,15 @@ fn no_vote_and_no_new_term_while_the_leader_is_heard() {
     assert_eq!(member.receive(2, vote_request(2, 1, 960)), []);
     let refused = member.receive(2, pre_vote_request(2, 1, 960));
     assert_eq!(refused, [send(2, pre_vote(2, false))]);
-    assert_eq!(member.module.term(), 1);
+    assert_eq!(member.module.term(), LeadershipTermId::new(1));
     member.now += 1;
     let granted = member.receive(2, pre_vote_request(2, 1, 960));
     assert_eq!(granted, [send(2, pre_vote(2, true))]);
-    assert_eq!(member.module.term(), 1, "a pre-vote changes nothing");
+    assert_eq!(
+        member.module.term(),
+        LeadershipTermId::new(1),
+        "a pre-vote changes nothing"
+    );
 }
 
 #[test]
@@ -151,10 +158,10 @@ fn what_is_placed_counts_before_it_is_durable() {
 #[test]
 fn a_damaged_member_neither_stands_nor_elects_a_log_that_lacks_what_it_acknowledged() {
     let mut damaged = recovered(&[(1, 0)], 96);
-    damaged.term = 2;
+    damaged.term = LeadershipTermId::new(2);
     damaged.lost = Some(LostAcks {
         position: 640,
-        term: 2,
+        term: LeadershipTermId::new(2),
         is_open: false,
     });
     let mut member = Driven::voter(damaged);
@@ -233,7 +240,7 @@ fn follow(member: &mut Driven, leader: u8, term: i64) {
     use crate::harness::page;
     member.receive(leader, heartbeat(term, 0));
     let reply = MemberMessage::JoinReply {
-        term,
+        term: LeadershipTermId::new(term),
         commit: 0,
         end: 96,
         page: page(&[(term, 0)]),

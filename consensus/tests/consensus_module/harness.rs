@@ -5,9 +5,10 @@ use lockstep_consensus::module::consensus_module::{
     ConsensusConfig, ConsensusModule, Recovered, Role,
 };
 use lockstep_consensus::module::event::{Event, LogHash};
-use lockstep_consensus::module::member::{LeadershipTermId, MemberId, TermBase};
+use lockstep_consensus::module::member::{MemberId, TermBase};
 use lockstep_consensus::module::output_agreement::OutputAt;
 use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
@@ -21,11 +22,14 @@ pub const TIMEOUT: Nanos = 500 * MILLISECOND;
 pub const ENTRY: Position = 96;
 
 /// Terms as (term, base).
-pub type Terms<'a> = &'a [(LeadershipTermId, Position)];
+pub type Terms<'a> = &'a [(i64, Position)];
 
 /// A list of terms.
 pub fn list(terms: Terms<'_>) -> Vec<TermBase> {
-    let entry = |&(term, base)| TermBase { term, base };
+    let entry = |&(term, base)| TermBase {
+        term: LeadershipTermId::new(term),
+        base,
+    };
     terms.iter().map(entry).collect()
 }
 
@@ -33,7 +37,7 @@ pub fn list(terms: Terms<'_>) -> Vec<TermBase> {
 pub fn recovered(terms: Terms<'_>, durable: Position) -> Recovered {
     let log_term = terms.last().map_or(0, |newest| newest.0);
     Recovered {
-        term: log_term,
+        term: LeadershipTermId::new(log_term),
         vote: None,
         incarnation: 1,
         terms: list(terms),
@@ -49,7 +53,10 @@ pub fn page(terms: Terms<'_>) -> TermPage {
         page: 0,
         pages: 1,
         count: terms.len() as u32,
-        terms: [TermBase { term: 0, base: 0 }; JOIN_PAGE_TERMS],
+        terms: [TermBase {
+            term: LeadershipTermId::NONE,
+            base: 0,
+        }; JOIN_PAGE_TERMS],
     };
     page.terms[..terms.len()].copy_from_slice(&list(terms));
     page
@@ -126,7 +133,7 @@ impl Driven {
     /// Waits for the election timeout and wins the pre-vote and its own vote.
     pub fn stand(&mut self) {
         self.pass_deadline();
-        let term = self.module.term() + 1;
+        let term = self.module.term().next();
         for member in 1..=3 {
             let granted = true;
             self.receive(member, MemberMessage::PreVote { term, granted });
@@ -234,12 +241,7 @@ impl Driven {
     }
 
     /// `member` has `durable` durable in `term`.
-    pub fn acknowledge(
-        &mut self,
-        member: MemberId,
-        term: LeadershipTermId,
-        durable: Position,
-    ) -> Vec<Action> {
+    pub fn acknowledge(&mut self, member: MemberId, term: i64, durable: Position) -> Vec<Action> {
         self.receive(member, append_position(term, durable))
     }
 
@@ -251,9 +253,9 @@ impl Driven {
 }
 
 /// An AppendPosition without a checkpoint.
-pub fn append_position(term: LeadershipTermId, durable: Position) -> MemberMessage {
+pub fn append_position(term: i64, durable: Position) -> MemberMessage {
     MemberMessage::AppendPosition {
-        term,
+        term: LeadershipTermId::new(term),
         durable,
         checkpoint: 0,
         checkpoint_hash: 0,
@@ -265,57 +267,61 @@ pub fn send(to: MemberId, message: MemberMessage) -> Action {
     Action::Send { to, message }
 }
 
-pub fn persist(term: LeadershipTermId, vote: Option<MemberId>) -> Action {
-    Action::PersistState { term, vote }
+pub fn persist(term: i64, vote: Option<MemberId>) -> Action {
+    Action::PersistState {
+        term: LeadershipTermId::new(term),
+        vote,
+    }
 }
 
-pub fn persisted(term: LeadershipTermId, vote: Option<MemberId>) -> Event {
-    Event::StatePersisted { term, vote }
+pub fn persisted(term: i64, vote: Option<MemberId>) -> Event {
+    Event::StatePersisted {
+        term: LeadershipTermId::new(term),
+        vote,
+    }
 }
 
-pub fn heartbeat(term: LeadershipTermId, position: Position) -> MemberMessage {
+pub fn heartbeat(term: i64, position: Position) -> MemberMessage {
     MemberMessage::CommitPosition {
-        term,
+        term: LeadershipTermId::new(term),
         position,
         durable: 0,
     }
 }
 
-pub fn vote(term: LeadershipTermId, granted: bool) -> MemberMessage {
-    MemberMessage::Vote { term, granted }
+pub fn vote(term: i64, granted: bool) -> MemberMessage {
+    MemberMessage::Vote {
+        term: LeadershipTermId::new(term),
+        granted,
+    }
 }
 
-pub fn pre_vote(term: LeadershipTermId, granted: bool) -> MemberMessage {
-    MemberMessage::PreVote { term, granted }
+pub fn pre_vote(term: i64, granted: bool) -> MemberMessage {
+    MemberMessage::PreVote {
+        term: LeadershipTermId::new(term),
+        granted,
+    }
 }
 
-pub fn vote_request(
-    term: LeadershipTermId,
-    log_term: LeadershipTermId,
-    position: Position,
-) -> MemberMessage {
+pub fn vote_request(term: i64, log_term: i64, position: Position) -> MemberMessage {
     MemberMessage::VoteRequest {
-        term,
-        log_term,
+        term: LeadershipTermId::new(term),
+        log_term: LeadershipTermId::new(log_term),
         position,
     }
 }
 
-pub fn pre_vote_request(
-    term: LeadershipTermId,
-    log_term: LeadershipTermId,
-    position: Position,
-) -> MemberMessage {
+pub fn pre_vote_request(term: i64, log_term: i64, position: Position) -> MemberMessage {
     MemberMessage::PreVoteRequest {
-        term,
-        log_term,
+        term: LeadershipTermId::new(term),
+        log_term: LeadershipTermId::new(log_term),
         position,
     }
 }
 
 pub fn join_reply(term: i64, terms: Terms<'_>) -> MemberMessage {
     MemberMessage::JoinReply {
-        term,
+        term: LeadershipTermId::new(term),
         commit: 0,
         end: 1 << 20,
         page: page(terms),

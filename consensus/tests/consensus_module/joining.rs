@@ -6,6 +6,7 @@ use lockstep_consensus::module::consensus_module::Role;
 use lockstep_consensus::module::event::Event;
 use lockstep_consensus::module::member::TermBase;
 use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage};
+use lockstep_transport::ids::LeadershipTermId;
 #[cfg(feature = "sim")]
 use lockstep_transport::marks::{self, Mark};
 
@@ -16,8 +17,8 @@ use crate::harness::{
 
 fn join_request(term: i64, log_term: i64, end: i64, page: u32) -> MemberMessage {
     MemberMessage::JoinRequest {
-        term,
-        log_term,
+        term: LeadershipTermId::new(term),
+        log_term: LeadershipTermId::new(log_term),
         end,
         page,
     }
@@ -25,7 +26,7 @@ fn join_request(term: i64, log_term: i64, end: i64, page: u32) -> MemberMessage 
 
 fn join_start(term: i64, position: i64, join: u32) -> MemberMessage {
     MemberMessage::JoinStart {
-        term,
+        term: LeadershipTermId::new(term),
         position,
         join,
     }
@@ -34,7 +35,7 @@ fn join_start(term: i64, position: i64, join: u32) -> MemberMessage {
 fn follow(term: i64, position: i64) -> Action {
     Action::Follow {
         leader: 1,
-        term,
+        term: LeadershipTermId::new(term),
         position,
     }
 }
@@ -42,7 +43,11 @@ fn follow(term: i64, position: i64) -> Action {
 /// Places the first entry of `term` at `base`.
 fn place_entry(member: &mut Driven, term: i64, base: i64) -> Vec<Action> {
     let end = base + ENTRY;
-    member.event(Event::TermEntry { term, base, end });
+    member.event(Event::TermEntry {
+        term: LeadershipTermId::new(term),
+        base,
+        end,
+    });
     member.event(Event::Appended { position: end })
 }
 
@@ -64,7 +69,12 @@ fn a_follower_drains_asks_truncates_and_starts() {
     let cut = member.event(Event::Truncated { position: 320 });
     assert_eq!(cut, [follow(3, 320), send(1, join_start(3, 320, 1))]);
     assert_eq!(member.module.terms(), list(&[(1, 0)]));
-    let term_at = |position| member.module.leader_term_at(position);
+    let term_at = |position| {
+        member
+            .module
+            .leader_term_at(position)
+            .map(LeadershipTermId::get)
+    };
     assert_eq!(
         (term_at(320), term_at(448), term_at(480)),
         (Some(1), Some(1), Some(3))
@@ -144,7 +154,7 @@ fn a_follower_commits_no_further_than_its_own_log() {
     let placed = member.event(Event::Appended { position: 160 });
     assert_eq!(placed, [Action::Commit { position: 160 }]);
     let older = Event::LeaderCommit {
-        term: 1,
+        term: LeadershipTermId::new(1),
         position: 128,
     };
     assert_eq!(member.event(older), [], "C2: commit never goes back");
@@ -156,12 +166,12 @@ fn commit_positions_in_frames_of_older_terms_are_not_adopted() {
     member.receive(1, heartbeat(2, 0));
     member.receive(1, join_reply(2, &[(1, 0), (2, 96)]));
     let older = Event::LeaderCommit {
-        term: 1,
+        term: LeadershipTermId::new(1),
         position: 96,
     };
     assert_eq!(member.event(older), []);
     let own = Event::LeaderCommit {
-        term: 2,
+        term: LeadershipTermId::new(2),
         position: 160,
     };
     assert_eq!(member.event(own), [Action::Commit { position: 160 }]);
@@ -218,7 +228,7 @@ fn rejoining_the_same_term_never_shortens_what_was_acknowledged_in_it() {
     let mut member = Driven::voter(recovered(&[(1, 0)], 640));
     member.receive(1, heartbeat(1, 0));
     let stale = MemberMessage::JoinReply {
-        term: 1,
+        term: LeadershipTermId::new(1),
         commit: 0,
         end: 96,
         page: page(&[(1, 0)]),
@@ -237,7 +247,7 @@ fn what_is_committed_is_never_truncated() {
     member.event(persisted(3, None));
     let halted = member.receive(1, join_reply(3, &[(1, 0), (3, 96)]));
     let reason = HaltReason::CommittedTruncation {
-        term: 3,
+        term: LeadershipTermId::new(3),
         truncation: 96,
         commit: 192,
         end: 192,
@@ -249,14 +259,14 @@ fn what_is_committed_is_never_truncated() {
 fn a_list_of_many_terms_comes_page_by_page() {
     let long: Vec<TermBase> = (0..40)
         .map(|index| TermBase {
-            term: index + 1,
+            term: LeadershipTermId::new(index + 1),
             base: index * 96,
         })
         .collect();
     let durable = 40 * 96;
     let mut state = recovered(&[], durable);
     state.terms = long.clone();
-    state.term = 40;
+    state.term = LeadershipTermId::new(40);
     let mut leader = Driven::elected(3, state);
     let mut member = Driven::voter(recovered(&[], 0));
     member.receive(1, heartbeat(41, 0));
@@ -279,8 +289,14 @@ fn a_list_of_many_terms_comes_page_by_page() {
     #[cfg(feature = "sim")]
     assert!(marks::take().contains(Mark::TermListPaged));
     assert_eq!(asked, [follow(41, 0), send(1, join_start(41, 0, 1))]);
-    assert_eq!(member.module.leader_term_at(39 * 96), Some(40));
-    assert_eq!(member.module.leader_term_at(durable), Some(41));
+    assert_eq!(
+        member.module.leader_term_at(39 * 96),
+        Some(LeadershipTermId::new(40))
+    );
+    assert_eq!(
+        member.module.leader_term_at(durable),
+        Some(LeadershipTermId::new(41))
+    );
 }
 
 #[test]
@@ -305,7 +321,7 @@ fn a_damaged_member_is_whole_once_it_holds_what_it_acknowledged() {
     let mut damaged = recovered(&[(1, 0)], 96);
     damaged.lost = Some(LostAcks {
         position: 192,
-        term: 1,
+        term: LeadershipTermId::new(1),
         is_open: false,
     });
     let mut member = Driven::voter(damaged);
@@ -321,17 +337,17 @@ fn a_damaged_member_is_whole_once_it_holds_what_it_acknowledged() {
 #[test]
 fn a_learner_of_a_later_term_is_followed_into_it_and_grants_nothing() {
     let mut leader = Driven::leader(3, recovered(&[(1, 0)], 320));
-    assert_eq!(leader.module.term(), 2);
+    assert_eq!(leader.module.term(), LeadershipTermId::new(2));
     leader.module.set_voter(1, false);
     leader.receive(1, vote(5, true));
     assert_eq!(
-        (leader.module.role(), leader.module.term()),
+        (leader.module.role(), leader.module.term().get()),
         (Role::Leader, 2)
     );
     let told = leader.receive(1, vote(5, false));
     assert!(told.contains(&persist(5, None)));
     assert_eq!(
-        (leader.module.role(), leader.module.term()),
+        (leader.module.role(), leader.module.term().get()),
         (Role::Follower, 5)
     );
 }

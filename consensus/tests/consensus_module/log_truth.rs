@@ -7,6 +7,7 @@ use lockstep_consensus::module::consensus_module::{Recovered, Role};
 use lockstep_consensus::module::event::{Event, LogHash};
 use lockstep_consensus::module::member::MemberId;
 use lockstep_consensus::protocol::message::MemberMessage;
+use lockstep_transport::ids::LeadershipTermId;
 
 use crate::harness::{
     Driven, ENTRY, HEARTBEAT, heartbeat, join_reply, persisted, pre_vote, pre_vote_request,
@@ -24,7 +25,7 @@ fn a_log_is_never_cut_below_what_an_earlier_life_knew_to_be_committed() {
     member.event(persisted(3, None));
     let halted = member.receive(1, join_reply(3, &[(1, 0), (3, 96)]));
     let reason = HaltReason::CommittedTruncation {
-        term: 3,
+        term: LeadershipTermId::new(3),
         truncation: 96,
         commit: 192,
         end: 192,
@@ -43,7 +44,7 @@ fn a_damaged_log_that_ends_below_its_commit_floor_is_repaired() {
         commit_floor: 192,
         lost: Some(LostAcks {
             position: 192,
-            term: 1,
+            term: LeadershipTermId::new(1),
             is_open: false,
         }),
         ..recovered(&[(1, 0)], 96)
@@ -57,10 +58,10 @@ fn a_damaged_log_that_ends_below_its_commit_floor_is_repaired() {
 /// Its log and what it acknowledged are of term 1; since then it has heard of term 2.
 fn damaged() -> Recovered {
     Recovered {
-        term: 2,
+        term: LeadershipTermId::new(2),
         lost: Some(LostAcks {
             position: 640,
-            term: 1,
+            term: LeadershipTermId::new(1),
             is_open: false,
         }),
         ..recovered(&[(1, 0)], 96)
@@ -100,7 +101,7 @@ fn elect(members: &mut [Driven; 2], rounds: usize) -> Option<MemberId> {
         while let Some((index, action)) = waiting.pop() {
             let (target, caused) = match action {
                 Action::PersistState { term, vote } => {
-                    (index, members[index].event(persisted(term, vote)))
+                    (index, members[index].event(persisted(term.get(), vote)))
                 }
                 Action::Send { to, message } if to < 2 => {
                     let target = usize::from(to);
@@ -122,7 +123,7 @@ fn elect(members: &mut [Driven; 2], rounds: usize) -> Option<MemberId> {
 fn a_cluster_goes_on_with_a_damaged_voter_and_one_whole_log() {
     // The third member led term 1 and is gone for good; in term 2 nobody was elected.
     let whole = Recovered {
-        term: 2,
+        term: LeadershipTermId::new(2),
         ..recovered(&[(1, 0)], 640)
     };
     let mut members = [Driven::new(0, 3, damaged()), Driven::new(1, 3, whole)];
@@ -131,7 +132,7 @@ fn a_cluster_goes_on_with_a_damaged_voter_and_one_whole_log() {
 
 fn check(term: i64, position: i64, hash: Option<u64>) -> MemberMessage {
     MemberMessage::JoinCheck {
-        term,
+        term: LeadershipTermId::new(term),
         position,
         hash,
     }
@@ -139,7 +140,7 @@ fn check(term: i64, position: i64, hash: Option<u64>) -> MemberMessage {
 
 fn verdict(term: i64, position: i64, hash: Option<u64>) -> MemberMessage {
     MemberMessage::JoinVerdict {
-        term,
+        term: LeadershipTermId::new(term),
         position,
         hash,
     }
@@ -242,7 +243,7 @@ fn a_leader_sends_its_log_only_from_where_both_logs_agree() {
     let mut leader = Driven::leader(3, recovered(&[(1, 0)], 640));
     leader.is_agreeing = false;
     let start = |position, join| MemberMessage::JoinStart {
-        term: 2,
+        term: LeadershipTermId::new(2),
         position,
         join,
     };

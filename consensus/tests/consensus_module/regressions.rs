@@ -3,6 +3,7 @@
 use lockstep_consensus::module::action::Action;
 use lockstep_consensus::module::consensus_module::{Oddity, Role};
 use lockstep_consensus::module::event::Event;
+use lockstep_transport::ids::LeadershipTermId;
 
 use crate::harness::{
     Driven, heartbeat, persist, persisted, pre_vote, pre_vote_request, recovered, send, vote,
@@ -31,14 +32,23 @@ fn r13_a_single_member_leads_again_after_every_restart_in_a_term_of_its_own() {
         assert_eq!(only.tick(), [persist(term, Some(0))]);
         assert_eq!(only.module.role(), Role::Candidate);
         let elected = only.event(persisted(term, Some(0)));
-        assert_eq!(elected, [Action::Lead { term }]);
+        assert_eq!(
+            elected,
+            [Action::Lead {
+                term: LeadershipTermId::new(term)
+            }]
+        );
         let base = state.durable;
         let end = base + 96;
-        only.event(Event::TermEntry { term, base, end });
+        only.event(Event::TermEntry {
+            term: LeadershipTermId::new(term),
+            base,
+            end,
+        });
         only.event(Event::Appended { position: end });
         assert_eq!(only.durable(end), [Action::Commit { position: end }]);
         state.terms.extend(only.module.terms().last());
-        (state.term, state.vote) = (term, Some(0));
+        (state.term, state.vote) = (LeadershipTermId::new(term), Some(0));
         state.durable = end;
     }
 }
@@ -47,7 +57,7 @@ fn r13_a_single_member_leads_again_after_every_restart_in_a_term_of_its_own() {
 fn r30_a_vote_survives_stepping_down_in_the_same_term() {
     let mut member = Driven::new(0, 3, recovered(&[], 0));
     member.stand();
-    assert_eq!(member.module.term(), 1);
+    assert_eq!(member.module.term(), LeadershipTermId::new(1));
     member.receive(2, heartbeat(1, 0));
     assert_eq!(member.module.role(), Role::Follower);
     member.now += 10 * crate::harness::TIMEOUT;
@@ -71,11 +81,11 @@ fn r31_two_requests_at_once_get_one_vote() {
 fn r32_terms_never_go_back_and_votes_of_other_terms_do_not_count() {
     let mut member = Driven::new(0, 3, recovered(&[(4, 0)], 96));
     member.stand();
-    assert_eq!(member.module.term(), 5);
+    assert_eq!(member.module.term(), LeadershipTermId::new(5));
     for other in [vote(4, true), vote(6, true), pre_vote(5, true)] {
         assert_eq!(member.receive(1, other), []);
         assert_eq!(
-            (member.module.role(), member.module.term()),
+            (member.module.role(), member.module.term().get()),
             (Role::Candidate, 5)
         );
     }
@@ -86,13 +96,13 @@ fn r32_terms_never_go_back_and_votes_of_other_terms_do_not_count() {
     );
     let told = member.receive(1, heartbeat(3, 0));
     assert_eq!(told, [send(1, vote(5, false))]);
-    assert_eq!(member.module.term(), 5);
+    assert_eq!(member.module.term(), LeadershipTermId::new(5));
 }
 
 #[test]
 fn r33_a_restarted_member_does_not_vote_again_in_its_term() {
     let mut state = recovered(&[], 0);
-    (state.term, state.vote, state.incarnation) = (1, Some(1), 2);
+    (state.term, state.vote, state.incarnation) = (LeadershipTermId::FIRST, Some(1), 2);
     let mut member = Driven::voter(state);
     let refused = member.receive(2, vote_request(1, 0, 0));
     assert_eq!(refused, [send(2, vote(1, false))]);
@@ -113,7 +123,7 @@ fn r35_a_leader_does_not_count_its_own_unsynced_log() {
 fn r39_a_member_that_fell_behind_in_terms_learns_them_and_is_elected() {
     let mut behind = Driven::new(0, 3, recovered(&[(1, 0)], 96));
     let mut ahead = recovered(&[(1, 0)], 96);
-    ahead.term = 7;
+    ahead.term = LeadershipTermId::new(7);
     let mut ahead = Driven::voter(ahead);
     behind.pass_deadline();
     let told = ahead.receive(0, pre_vote_request(2, 1, 96));
@@ -123,7 +133,7 @@ fn r39_a_member_that_fell_behind_in_terms_learns_them_and_is_elected() {
     assert_eq!(behind.receive(1, vote(7, false)), [persist(7, None)]);
     behind.event(persisted(7, None));
     behind.stand();
-    assert_eq!(behind.module.term(), 8);
+    assert_eq!(behind.module.term(), LeadershipTermId::new(8));
     behind.receive(1, vote(8, true));
     assert_eq!(behind.module.role(), Role::Leader);
 }

@@ -36,8 +36,8 @@ impl ClusteredService for Recorder {
         cluster.respond(session, &answer).unwrap();
     }
 
-    fn on_new_leadership_term(&mut self, leadership_term_id: i64, log_time: i64) {
-        self.terms.push((leadership_term_id, log_time));
+    fn on_new_leadership_term(&mut self, leadership_term_id: LeadershipTermId, log_time: i64) {
+        self.terms.push((leadership_term_id.get(), log_time));
     }
 
     fn state_hash(&self) -> u64 {
@@ -68,7 +68,7 @@ fn every_kind_of_entry_reaches_its_callback_and_moves_applied() {
     let mut container = container();
     let term = header(EntryKind::NewLeadershipTerm, 100);
     container
-        .apply_new_leadership_term(&term, 0, 96, 5)
+        .apply_new_leadership_term(&term, 0, 96, LeadershipTermId::new(5))
         .unwrap();
     let open = header(EntryKind::SessionOpen, 101);
     container.apply_session_open(&open, 96, 192, 17).unwrap();

@@ -1,6 +1,7 @@
 //! Reads a log from its start and accepts frame after frame, up to the first that cannot be one of
 //! it (`log.md` 2.4). Cold; changes nothing.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
 use lockstep_transport::marks::{Mark, sometimes};
@@ -20,7 +21,7 @@ pub(super) struct FrameScan {
     pub(super) window: ScanWindow,
     pub(super) chain: Chain,
     pub(super) terms: Vec<RecoveredTerm>,
-    pub(super) last_term: i64,
+    pub(super) last_term: LeadershipTermId,
     pub(super) commit: Position,
     /// End of a whole PAD at the end of the log that would begin a term.
     lone_pad_end: Option<Position>,
@@ -40,7 +41,7 @@ impl FrameScan {
             window: ScanWindow::new(segments, geometry, catalog),
             chain: Chain::new(),
             terms: Vec::new(),
-            last_term: 0,
+            last_term: LeadershipTermId::NONE,
             commit: 0,
             lone_pad_end: None,
             limit,
@@ -76,10 +77,13 @@ impl FrameScan {
                 }
                 return Ok(());
             };
-            let leadership_term = i64::from(place.leadership_term());
+            let leadership_term = LeadershipTermId::from(place.leadership_term());
             let next = end + place.aligned_length as Position;
             let expected = pad.map_or(self.last_term, |(pad, _)| pad.leadership_term().into());
-            if leadership_term < expected || leadership_term == 0 || next > self.limit {
+            if leadership_term < expected
+                || leadership_term == LeadershipTermId::NONE
+                || next > self.limit
+            {
                 return Ok(());
             }
             let begins_term = leadership_term > self.last_term;
@@ -99,7 +103,9 @@ impl FrameScan {
                 let Some(id) = meaning.term_id else {
                     return Ok(());
                 };
-                if pad.is_some_and(|(pad, _)| i64::from(pad.leadership_term()) != leadership_term) {
+                if pad.is_some_and(|(pad, _)| {
+                    LeadershipTermId::from(pad.leadership_term()) != leadership_term
+                }) {
                     return Ok(());
                 }
                 self.terms.push(RecoveredTerm {

@@ -4,6 +4,7 @@
 //! one is believed only if its header names this log and this very position, its checksum is
 //! good, and its leadership term is not below the last one accepted. Cold; changes nothing.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position, align, align_frame};
 
@@ -26,11 +27,11 @@ pub(super) struct Survey {
     /// end when all are zero.
     pub(super) extent: Position,
     /// End and leadership term of the last whole frame.
-    pub(super) last_intact: Option<(Position, i64)>,
+    pub(super) last_intact: Option<(Position, LeadershipTermId)>,
     /// Greatest commit position that a leader wrote into these frames, and the leadership term of
     /// the newest whole frame below it, 0 if there is none: nothing that was committed so far is of
     /// a smaller one.
-    pub(super) committed: (Position, i64),
+    pub(super) committed: (Position, LeadershipTermId),
     /// All there is above the end is the beginning of one frame, cut where a block ends: a long
     /// write goes up to a whole block, its last frame is whole only with the next one.
     pub(super) is_cut_frame: bool,
@@ -41,7 +42,7 @@ pub(super) fn survey(
     disk: &mut impl ColdFiles,
     window: &mut ScanWindow,
     (end, mark): (Position, Position),
-    last_term: i64,
+    last_term: LeadershipTermId,
     meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
 ) -> Result<Survey, DiskError> {
     let mut found = Survey::default();
@@ -50,12 +51,17 @@ pub(super) fn survey(
     let mut term = last_term;
     let mut commit = 0;
     // Where whole frames of a greater term begin.
-    let mut terms: Vec<(Position, i64)> = Vec::new();
+    let mut terms: Vec<(Position, LeadershipTermId)> = Vec::new();
     while position < found.extent {
         let next = match window.frame(disk, position)? {
-            Some((place, frame)) if i64::from(place.leadership_term()) >= term.max(1) => {
+            Some((place, frame))
+                if LeadershipTermId::from(place.leadership_term())
+                    >= term.max(LeadershipTermId::FIRST) =>
+            {
                 let next = position + place.aligned_length as Position;
-                if found.last_intact.is_none() || i64::from(place.leadership_term()) > term {
+                if found.last_intact.is_none()
+                    || LeadershipTermId::from(place.leadership_term()) > term
+                {
                     terms.push((position, place.leadership_term().into()));
                 }
                 term = place.leadership_term().into();
@@ -71,7 +77,10 @@ pub(super) fn survey(
         position = next;
     }
     let below = terms.iter().rev().find(|(base, _)| *base < commit);
-    found.committed = (commit, below.map_or(0, |(_, term)| *term));
+    found.committed = (
+        commit,
+        below.map_or(LeadershipTermId::NONE, |(_, term)| *term),
+    );
     // A whole frame may end in zeros.
     let intact = found.last_intact.map_or(0, |(intact, _)| intact);
     found.extent = found.extent.max(intact);

@@ -1,6 +1,7 @@
 //! What the end of a log is: the end, a torn tail, or damage of what may have been acknowledged
 //! (`log.md` 2.4). Pure.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 
@@ -56,7 +57,7 @@ pub(super) fn judge(
 
 /// Whether what lies above `end` cannot be the torn tail of the one write in flight.
 fn is_beyond_tearing(end: Position, is_never_torn: bool, above: &Survey) -> bool {
-    let (intact, _) = above.last_intact.unwrap_or((0, 0));
+    let (intact, _) = above.last_intact.unwrap_or((0, LeadershipTermId::NONE));
     let out_of_reach = end + (WRITE_LENGTH_MAX + BLOCK_LENGTH) as Position;
     (is_never_torn && above.extent > end && !above.is_cut_frame) || intact > out_of_reach
 }
@@ -83,7 +84,7 @@ fn lost_acks(
     above: &Survey,
 ) -> Option<LostAcks> {
     let mark = &known.mark;
-    let (intact, intact_term) = above.last_intact.unwrap_or((0, 0));
+    let (intact, intact_term) = above.last_intact.unwrap_or((0, LeadershipTermId::NONE));
     let is_beyond_tearing = is_beyond_tearing(end, is_never_torn, above);
     if !is_beyond_tearing && mark.position <= end {
         let (position, term) = above.committed;

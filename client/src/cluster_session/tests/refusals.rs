@@ -101,7 +101,7 @@ fn a_refusal_of_another_process_concerns_nobody_and_its_own_as_fenced_ends_the_s
         number: 1,
         expected_number: 0,
         reason: RefusalReason::TooLong,
-        leadership_term_id: 3,
+        leadership_term_id: LeadershipTermId::new(3),
         connect_epoch: 0,
     };
     for reason in [RefusalReason::TooLong, RefusalReason::Fenced] {

@@ -19,7 +19,7 @@ fn at(position: Position) -> Applier<Echo> {
     let reader = LogReader::new(Geometry::new(0, 1 << 16).unwrap(), 0).unwrap();
     let mut applier = Applier::new(container, SessionTable::new(4), reader, 512, false);
     applier.position = position;
-    applier.term = 3;
+    applier.term = LeadershipTermId::new(3);
     applier
 }
 
@@ -56,7 +56,7 @@ fn a_response_has_matched_once_applied_unless_it_is_held_or_passed_over() {
     applier.position = 704;
     expect(&applier, [Some(true), Some(true), Some(false), None]);
     assert_eq!(applier.void_responses().hash_at(576), Some(9));
-    assert!(applier.void_responses().is_open(3));
+    assert!(applier.void_responses().is_open(LeadershipTermId::new(3)));
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn joined() -> ConsensusModule {
         election_timeout_ns: 500,
     };
     let recovered = Recovered {
-        term: 0,
+        term: LeadershipTermId::NONE,
         vote: None,
         incarnation: 1,
         terms: Vec::new(),
@@ -46,9 +46,18 @@ fn joined() -> ConsensusModule {
         ConsensusModule::new(config, recovered, 7),
         Actions::default(),
     );
-    let mut terms = [TermBase { term: 0, base: 0 }; JOIN_PAGE_TERMS];
-    terms[0] = TermBase { term: 1, base: 0 };
-    terms[1] = TermBase { term: 3, base: 128 };
+    let mut terms = [TermBase {
+        term: LeadershipTermId::NONE,
+        base: 0,
+    }; JOIN_PAGE_TERMS];
+    terms[0] = TermBase {
+        term: LeadershipTermId::new(1),
+        base: 0,
+    };
+    terms[1] = TermBase {
+        term: LeadershipTermId::new(3),
+        base: 128,
+    };
     let page = TermPage {
         page: 0,
         pages: 1,
@@ -61,25 +70,29 @@ fn joined() -> ConsensusModule {
         message,
     };
     let heartbeat = MemberMessage::CommitPosition {
-        term: 3,
+        term: LeadershipTermId::new(3),
         position: 0,
         durable: 0,
     };
     let reply = MemberMessage::JoinReply {
-        term: 3,
+        term: LeadershipTermId::new(3),
         commit: 0,
         end: 1024,
         page,
     };
     let persisted = Event::StatePersisted {
-        term: 3,
+        term: LeadershipTermId::new(3),
         vote: None,
     };
     for event in [message(heartbeat), persisted, message(reply)] {
         module.on_event(SECOND, event, &mut actions);
         actions.clear();
     }
-    assert_eq!(module.leader_term_at(0), Some(1), "frames are accepted");
+    assert_eq!(
+        module.leader_term_at(0),
+        Some(LeadershipTermId::new(1)),
+        "frames are accepted"
+    );
     module
 }
 
@@ -167,7 +180,7 @@ fn a_frame_of_another_term_or_a_damaged_one_is_refused_with_all_of_its_datagram(
     let refused = LogRefusal {
         kind: NodeNotice::LogFrameOfOtherTerm,
         position: 128,
-        term: 1,
+        term: LeadershipTermId::new(1),
     };
     assert_eq!(follower.hear(1, &parse(&bytes).unwrap()), Err(refused));
     let mut bytes = frames_of(0, &[1, 1]);
@@ -175,7 +188,7 @@ fn a_frame_of_another_term_or_a_damaged_one_is_refused_with_all_of_its_datagram(
     let refused = LogRefusal {
         kind: NodeNotice::LogFrameDamaged,
         position: 64,
-        term: 0,
+        term: LeadershipTermId::NONE,
     };
     assert_eq!(follower.hear(1, &parse(&bytes).unwrap()), Err(refused));
     assert_eq!(follower.follower.append_position(), Some(0));

@@ -64,7 +64,7 @@ impl Written {
     /// Appends the first entry of a term.
     fn begin(&mut self, entry: &NewLeadershipTerm) -> Position {
         let header = blank_header(EntryKind::NewLeadershipTerm);
-        self.append(entry.term as u32, header, &entry.encode())
+        self.append(entry.term.get() as u32, header, &entry.encode())
     }
 
     /// Appends a request of `length` bytes, at this log time, of a leader that has committed so
@@ -99,19 +99,28 @@ const fn commit(term: LeadershipTermId, position: Position) -> Event {
 #[test]
 fn what_an_own_log_says_is_told_once_in_order() {
     let mut written = Written::new();
-    written.begin(&first_entry(2));
+    written.begin(&first_entry(LeadershipTermId::new(2)));
     let end = written.end;
     let first = written.request(2, (40, 0), 100);
     written.request(2, (50, first), 100);
     let walked = written.walk(written.end, Expected::Own);
     let term_entry = Event::TermEntry {
-        term: 2,
+        term: LeadershipTermId::new(2),
         base: 0,
         end,
     };
-    assert_eq!(walked.events, [term_entry, commit(2, first)]);
+    assert_eq!(
+        walked.events,
+        [term_entry, commit(LeadershipTermId::new(2), first)]
+    );
     assert_eq!((walked.log_time, walked.refused), (Some(50), None));
-    assert_eq!(written.tail_term, Some(TermBase { term: 2, base: 0 }));
+    assert_eq!(
+        written.tail_term,
+        Some(TermBase {
+            term: LeadershipTermId::new(2),
+            base: 0
+        })
+    );
     assert_eq!(written.chain.position(), written.end);
     let walked = written.walk(written.end, Expected::Own);
     assert_eq!((walked.events, walked.log_time), (vec![], None), "once");
@@ -120,7 +129,7 @@ fn what_an_own_log_says_is_told_once_in_order() {
 #[test]
 fn a_message_of_several_frames_is_walked_frame_by_frame_and_says_its_time_once() {
     let mut written = Written::new();
-    written.begin(&first_entry(2));
+    written.begin(&first_entry(LeadershipTermId::new(2)));
     let start = written.request(2, (40, 0), 3_000);
     written.walk(start + MTU as Position, Expected::Own);
     assert_eq!(written.chain.position(), start + MTU as Position);
@@ -136,7 +145,7 @@ fn a_message_of_several_frames_is_walked_frame_by_frame_and_says_its_time_once()
 fn one_walk_yields_so_many_events_and_the_next_one_goes_on() {
     let mut written = Written::new();
     for term in 1..=20 {
-        written.begin(&first_entry(term));
+        written.begin(&first_entry(LeadershipTermId::new(term)));
     }
     let mut terms = 0;
     for events in [WALK_EVENTS_MAX, 20 - WALK_EVENTS_MAX + 2] {
@@ -150,7 +159,7 @@ fn one_walk_yields_so_many_events_and_the_next_one_goes_on() {
 /// A frame after the first entry of term 2 is refused, with what the leader of term 3 lists.
 fn expect_refused(terms: &[TermBase], append: impl FnOnce(&mut Written) -> Position) {
     let mut written = Written::new();
-    written.begin(&first_entry(2));
+    written.begin(&first_entry(LeadershipTermId::new(2)));
     let refused = append(&mut written);
     let formation = formation();
     let expected = Expected::Leader {
@@ -162,17 +171,29 @@ fn expect_refused(terms: &[TermBase], append: impl FnOnce(&mut Written) -> Posit
     assert_eq!(written.chain.position(), refused, "nothing of it is taken");
 }
 
-const SECOND: [TermBase; 1] = [TermBase { term: 2, base: 0 }];
+const SECOND: [TermBase; 1] = [TermBase {
+    term: LeadershipTermId::new(2),
+    base: 0,
+}];
 
 /// The list of a leader whose term begins here.
 const fn third(base: Position) -> [TermBase; 2] {
-    [TermBase { term: 2, base: 0 }, TermBase { term: 3, base }]
+    [
+        TermBase {
+            term: LeadershipTermId::new(2),
+            base: 0,
+        },
+        TermBase {
+            term: LeadershipTermId::new(3),
+            base,
+        },
+    ]
 }
 
 /// Where the first entry of the first term ends.
 fn end_of_first() -> Position {
     let mut written = Written::new();
-    written.begin(&first_entry(2));
+    written.begin(&first_entry(LeadershipTermId::new(2)));
     written.end
 }
 
@@ -180,7 +201,9 @@ fn end_of_first() -> Position {
 fn a_frame_of_another_term_than_the_leader_lists_is_refused() {
     let base = end_of_first();
     expect_refused(&SECOND, |written| written.request(1, (0, 0), 10));
-    expect_refused(&SECOND, |written| written.begin(&first_entry(3)));
+    expect_refused(&SECOND, |written| {
+        written.begin(&first_entry(LeadershipTermId::new(3)))
+    });
     expect_refused(&third(base), |written| written.request(2, (0, 0), 10));
     // The later term begins within the frame.
     expect_refused(&third(base + 32), |written| written.request(2, (0, 0), 100));
@@ -190,12 +213,14 @@ fn a_frame_of_another_term_than_the_leader_lists_is_refused() {
 fn a_term_begins_with_its_own_entry_once_and_with_nothing_else() {
     let base = end_of_first();
     expect_refused(&third(base), |written| written.request(3, (0, 0), 10));
-    expect_refused(&SECOND, |written| written.begin(&first_entry(2)));
+    expect_refused(&SECOND, |written| {
+        written.begin(&first_entry(LeadershipTermId::new(2)))
+    });
     // It says another term than its frame, or is of another cluster.
-    let entry = first_entry(4).encode();
+    let entry = first_entry(LeadershipTermId::new(4)).encode();
     let header = blank_header(EntryKind::NewLeadershipTerm);
     expect_refused(&third(base), |written| written.append(3, header, &entry));
-    let mut other = first_entry(3);
+    let mut other = first_entry(LeadershipTermId::new(3));
     other.formation.cluster = 6;
     expect_refused(&third(base), |written| written.begin(&other));
     expect_refused(&third(base), |written| {
@@ -209,19 +234,19 @@ fn an_entry_that_says_more_is_committed_than_was_written_or_less_than_nothing_is
     expect_refused(&SECOND, |written| written.request(2, (0, base + 1), 10));
     expect_refused(&SECOND, |written| written.request(2, (0, -1), 10));
     let mut written = Written::new();
-    written.begin(&first_entry(2));
+    written.begin(&first_entry(LeadershipTermId::new(2)));
     written.request(2, (0, base), 10);
     let walked = written.walk(written.end, Expected::Own);
     assert_eq!(
         (walked.refused, walked.events.last()),
-        (None, Some(&commit(2, base)))
+        (None, Some(&commit(LeadershipTermId::new(2), base)))
     );
 }
 
 #[test]
 fn a_frame_that_reaches_above_what_is_there_is_refused() {
     let mut written = Written::new();
-    written.begin(&first_entry(2));
+    written.begin(&first_entry(LeadershipTermId::new(2)));
     let start = written.request(2, (0, 0), 100);
     let walked = written.walk(written.end - 32, Expected::Own);
     assert_eq!(walked.refused, Some(start));
@@ -235,7 +260,7 @@ fn a_frame_that_reaches_above_what_is_there_is_refused() {
 #[test]
 fn a_first_entry_that_follows_a_pad_belongs_to_it_and_is_waited_for() {
     let mut written = Written::new();
-    written.begin(&first_entry(2));
+    written.begin(&first_entry(LeadershipTermId::new(2)));
     // Up to 64 bytes below the end of the log's term.
     while written.end < TERM_LENGTH as Position - 64 {
         let left = TERM_LENGTH as Position - 64 - written.end;
@@ -244,7 +269,7 @@ fn a_first_entry_that_follows_a_pad_belongs_to_it_and_is_waited_for() {
     let base = written.end;
     assert_eq!(base, TERM_LENGTH as Position - 64);
     written.walk(base, Expected::Own);
-    written.begin(&first_entry(3));
+    written.begin(&first_entry(LeadershipTermId::new(3)));
     let pad_end = TERM_LENGTH as Position;
     let terms = third(base);
     let formation = formation();
@@ -262,10 +287,13 @@ fn a_first_entry_that_follows_a_pad_belongs_to_it_and_is_waited_for() {
     assert_eq!(written.tail_term, Some(SECOND[0]));
     let walked = written.walk(written.end, expected);
     let term_entry = Event::TermEntry {
-        term: 3,
+        term: LeadershipTermId::new(3),
         base,
         end: written.end,
     };
-    assert_eq!(walked.events, [term_entry, commit(3, 0)]);
+    assert_eq!(
+        walked.events,
+        [term_entry, commit(LeadershipTermId::new(3), 0)]
+    );
     assert_eq!(written.tail_term, Some(terms[1]));
 }

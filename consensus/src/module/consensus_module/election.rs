@@ -1,6 +1,7 @@
 //! Pre-vote, votes and candidacies (invariants E1 to E4).
 
 use lockstep_archive::files::ack_mark::LostAcks;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -12,8 +13,7 @@ use super::role_marks::{
 };
 use super::{ConsensusModule, Role};
 use crate::module::action::{Action, Actions};
-use crate::module::leadership_term::TERM_MAX;
-use crate::module::member::{LeadershipTermId, MemberId};
+use crate::module::member::MemberId;
 use crate::module::membership::Standing;
 use crate::protocol::message::MemberMessage;
 
@@ -113,7 +113,9 @@ impl ConsensusModule {
     /// A member that stands leaves its own log as it is for ever; one whose log misses what it
     /// acknowledged must not (D6).
     fn may_stand(&self) -> bool {
-        self.standing == Standing::Voter && self.lost.is_none() && self.vote.term() < TERM_MAX
+        self.standing == Standing::Voter
+            && self.lost.is_none()
+            && self.vote.term() < LeadershipTermId::MAX
     }
 
     fn begin_pre_vote(&mut self, now: Nanos, actions: &mut Actions) {
@@ -153,7 +155,7 @@ impl ConsensusModule {
             self.vote
         );
         let message = MemberMessage::PreVoteRequest {
-            term: self.vote.term() + 1,
+            term: self.vote.term().next(),
             log_term: self.log.term(),
             position: self.log.durable,
         };
@@ -193,7 +195,7 @@ impl ConsensusModule {
         if term <= self.vote.term() {
             self.sometimes_as(PRE_VOTE_OUTDATED);
             // It would never win: let it learn the term (R39).
-            self.send_newer_term(from, term - 1, actions);
+            self.send_newer_term(from, term.previous(), actions);
             return;
         }
         let granted = !self.hears_leader(now) && self.is_up_to_date(candidate);
@@ -215,7 +217,7 @@ impl ConsensusModule {
         actions: &mut Actions,
     ) {
         let is_waiting = self.role == Role::PreCandidate && !self.election.is_pre_vote_won;
-        if is_waiting && granted && term == self.vote.term() + 1 {
+        if is_waiting && granted && term == self.vote.term().next() {
             self.election.grant(from);
             self.count_pre_votes(now, actions);
         } else if is_waiting && !granted {
@@ -259,7 +261,7 @@ impl ConsensusModule {
         self.elections += 1;
         self.reset_election_deadline(now);
         self.election.resend_at = self.election.deadline;
-        let term = self.vote.term() + 1;
+        let term = self.vote.term().next();
         let vote = Some(self.config.member);
         self.vote.enter(term, vote);
         actions.push(Action::PersistState { term, vote });

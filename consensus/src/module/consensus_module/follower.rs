@@ -4,6 +4,7 @@
 //! the logs part, accept frames, ask the leader to send from there. Each request is repeated
 //! until answered; each step is safe to repeat from the start.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -14,7 +15,7 @@ use super::{ConsensusModule, Oddity, Role};
 use crate::module::action::{Action, Actions, HaltReason};
 use crate::module::event::LogHash;
 use crate::module::leadership_term::{TERMS_MAX, truncation_point};
-use crate::module::member::{LeadershipTermId, MemberId, TermBase};
+use crate::module::member::{MemberId, TermBase};
 use crate::module::membership::Standing;
 use crate::module::output_agreement::OutputAt;
 use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
@@ -226,7 +227,7 @@ impl ConsensusModule {
             let newest = self.following.leader_terms.last();
             let is_newer =
                 newest.is_none_or(|last| entry.term > last.term && entry.base > last.base);
-            if !is_newer || entry.term <= 0 || entry.base < 0 {
+            if !is_newer || entry.term <= LeadershipTermId::NONE || entry.base < 0 {
                 return false;
             }
             self.following.leader_terms.push(*entry);

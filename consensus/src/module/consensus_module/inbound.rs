@@ -1,11 +1,12 @@
 //! What other members say, handed to those whom it concerns.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::time::Nanos;
 
 use super::{ConsensusModule, Role};
 use crate::module::action::{Action, Actions};
-use crate::module::member::{LeadershipTermId, MemberId};
+use crate::module::member::MemberId;
 use crate::protocol::message::MemberMessage;
 
 impl ConsensusModule {

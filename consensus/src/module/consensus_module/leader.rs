@@ -1,6 +1,7 @@
 //! Leading a term: who follows, what is committed, when to give up (`log.md` 4.1; invariants
 //! C1, C2, C5, W1).
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -250,7 +251,10 @@ impl ConsensusModule {
         if page >= pages {
             return;
         }
-        let nothing = TermBase { term: 0, base: 0 };
+        let nothing = TermBase {
+            term: LeadershipTermId::NONE,
+            base: 0,
+        };
         let mut terms = [nothing; JOIN_PAGE_TERMS];
         let mut count = 0;
         let on_page = self.leader_terms().skip(page as usize * JOIN_PAGE_TERMS);

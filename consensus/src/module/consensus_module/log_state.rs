@@ -1,6 +1,7 @@
 //! This member's own log: how far it reaches, which terms it holds, what it once acknowledged
 //! (invariants E5, W1, D6).
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -9,7 +10,7 @@ use lockstep_transport::time::Nanos;
 use super::{ConsensusModule, Role};
 use crate::module::action::Actions;
 use crate::module::leadership_term::{TermHistory, term_at};
-use crate::module::member::{LeadershipTermId, TermBase};
+use crate::module::member::TermBase;
 
 /// The log as the module knows it: positions and terms.
 #[derive(Debug)]

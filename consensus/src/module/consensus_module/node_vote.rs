@@ -4,9 +4,10 @@
 //! durable write, `on_persisted` says that it happened. Nothing that depends on a value may
 //! leave between the two.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 
-use crate::module::member::{LeadershipTermId, MemberId};
+use crate::module::member::MemberId;
 
 /// Term and vote, in memory and durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -199,8 +199,8 @@ fn read_life(fields: &mut FieldReader<'_>) -> Option<Incarnation> {
 
 fn write_promises(fields: &mut FieldWriter<'_>, promises: &Promises) {
     // Leadership terms fit 31 bits, as log frames carry them.
-    fields.u32(promises.term as u32);
-    fields.u32(promises.ack_term as u32);
+    fields.u32(promises.term.get() as u32);
+    fields.u32(promises.ack_term.get() as u32);
     fields.i64(promises.acked);
     fields.u8(promises.vote.map_or(0, |vote| vote + 1)).zeros(7);
 }
@@ -220,6 +220,7 @@ fn read_promises(fields: &mut FieldReader<'_>) -> Option<Promises> {
 mod tests {
     use super::*;
     use crate::module::formation::FormationRecord;
+    use lockstep_transport::ids::LeadershipTermId;
 
     #[test]
     fn notes_survive_encoding_and_foreign_bytes_do_not_pass() {
@@ -250,9 +251,9 @@ mod tests {
         };
         notes.promised[0].vote = Some(6);
         notes.promised[6] = Promises {
-            term: 1 << 30,
+            term: LeadershipTermId::new(1 << 30),
             vote: None,
-            ack_term: (1 << 31) - 1,
+            ack_term: LeadershipTermId::new((1 << 31) - 1),
             acked: 1 << 60,
         };
         let encoded = notes.encode();
@@ -289,9 +290,9 @@ mod tests {
             own: life(10),
         };
         notes.promised[6] = Promises {
-            term: 11,
+            term: LeadershipTermId::new(11),
             vote: Some(6),
-            ack_term: 12,
+            ack_term: LeadershipTermId::new(12),
             acked: 13,
         };
         let encoded = notes.encode();

@@ -8,9 +8,10 @@
 //!
 //! Pure.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
-use crate::module::member::{LeadershipTermId, MemberId};
+use crate::module::member::MemberId;
 use crate::protocol::message::MemberMessage;
 
 /// What a start found in its directory: of the log, including what it acknowledged and had gone.
@@ -109,15 +110,15 @@ mod tests {
     use crate::module::output_agreement::OutputAt;
 
     const FOUND: Found = Found {
-        term: 4,
+        term: LeadershipTermId::new(4),
         vote: Some(1),
-        log_term: 3,
+        log_term: LeadershipTermId::new(3),
         end: 640,
     };
 
-    fn acknowledgement(term: LeadershipTermId, durable: Position) -> MemberMessage {
+    fn acknowledgement(term: i64, durable: Position) -> MemberMessage {
         MemberMessage::AppendPosition {
-            term,
+            term: LeadershipTermId::new(term),
             durable,
             checkpoint: 0,
             checkpoint_hash: 0,
@@ -135,10 +136,13 @@ mod tests {
 
     #[test]
     fn a_term_a_vote_or_an_acknowledgement_that_is_not_there_was_given_later() {
-        let vote = |term, granted| MemberMessage::Vote { term, granted };
+        let vote = |term, granted| MemberMessage::Vote {
+            term: LeadershipTermId::new(term),
+            granted,
+        };
         let stood = |term| MemberMessage::VoteRequest {
-            term,
-            log_term: 0,
+            term: LeadershipTermId::new(term),
+            log_term: LeadershipTermId::NONE,
             position: 0,
         };
         for (message, is_kept) in [
@@ -153,7 +157,7 @@ mod tests {
             assert_eq!(promises.are_kept_by(&FOUND), is_kept, "{message:?}");
         }
         let in_term = Found {
-            log_term: 4,
+            log_term: LeadershipTermId::new(4),
             ..FOUND
         };
         assert!(promised(&[acknowledgement(4, 640)]).are_kept_by(&in_term));
@@ -163,15 +167,15 @@ mod tests {
     #[test]
     fn the_newest_term_counts_and_in_it_the_vote_and_the_longest_log() {
         let led = MemberMessage::CommitPosition {
-            term: 2,
+            term: LeadershipTermId::new(2),
             position: 0,
             durable: 96,
         };
         let promises = promised(&[acknowledgement(1, 320), led, acknowledgement(1, 640)]);
         let expected = Promises {
-            term: 2,
+            term: LeadershipTermId::new(2),
             vote: Some(2),
-            ack_term: 2,
+            ack_term: LeadershipTermId::new(2),
             acked: 96,
         };
         assert_eq!(promises, expected);

@@ -23,9 +23,12 @@ fn log() -> LogBuffer {
 fn begun(log: &LogBuffer) -> Leadership {
     let mut leadership = Leadership::new(4);
     assert!(!leadership.is_leading() && leadership.append_position().is_none());
-    leadership.begin(3, LogWriter::new(log, 1, 1408, 0, 3, 0));
+    leadership.begin(
+        LeadershipTermId::new(3),
+        LogWriter::new(log, 1, 1408, 0, LeadershipTermId::new(3), 0),
+    );
     assert_eq!(
-        (leadership.term(), leadership.append_position()),
+        (leadership.term().get(), leadership.append_position()),
         (3, Some(0))
     );
     leadership
@@ -33,7 +36,7 @@ fn begun(log: &LogBuffer) -> Leadership {
 
 fn own_entry() -> NewLeadershipTerm {
     NewLeadershipTerm {
-        term: 3,
+        term: LeadershipTermId::new(3),
         leader: 1,
         id: 9,
         formation: FormationRecord::default(),
@@ -69,7 +72,7 @@ fn a_leader_opens_once_its_own_first_entry_is_applied_and_appends_that_once() {
     assert!(leadership.is_open() && !leadership.may_open(own.end));
     leadership.abdicate();
     assert!(!leadership.is_open() && !leadership.is_leading() && !leadership.may_open(own.end));
-    assert_eq!(leadership.term(), 0);
+    assert_eq!(leadership.term(), LeadershipTermId::NONE);
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Leader {
         let reader = LogReader::new(Geometry::new(0, 1 << 16).unwrap(), 0).unwrap();
         let network = SimNetwork::new(1, LinkProfile::default());
         let mut egress = ResponseEgress::new(100, reader, 512, is_direct);
-        egress.open(3, &VoidResponses::default());
+        egress.open(LeadershipTermId::new(3), &VoidResponses::default());
         Self {
             egress,
             channels: EgressChannels::new(100, 1),

@@ -4,11 +4,12 @@
 //! a truncation stay on the disk until something newer is durable in their place, so a crash
 //! may bring them back (`log.md` 3.4).
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 
 use crate::module::event::LogHash;
-use crate::module::member::{LeadershipTermId, TermBase};
+use crate::module::member::TermBase;
 
 /// Checkpoints of the chain hash are taken once per so many bytes: small, so that runs of a few
 /// thousand entries compare many.
@@ -83,7 +84,9 @@ impl CoreLog {
     #[must_use]
     pub fn term_at(&self, position: Position) -> LeadershipTermId {
         let above = self.entries.partition_point(|e| e.end < position);
-        self.entries.get(above).map_or(0, |entry| entry.term)
+        self.entries
+            .get(above)
+            .map_or(LeadershipTermId::NONE, |entry| entry.term)
     }
 
     /// Chain hash at `position`.
@@ -113,7 +116,7 @@ impl CoreLog {
     pub fn push(&mut self, mut entry: CoreEntry) {
         let previous = self.entries.last().map_or(0, |last| last.chain);
         let place = mix(entry.position as u64, entry.end as u64);
-        entry.chain = mix(mix(previous, place), entry.term as u64);
+        entry.chain = mix(mix(previous, place), entry.term.get() as u64);
         self.entries.push(entry);
     }
 

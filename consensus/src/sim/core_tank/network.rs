@@ -4,11 +4,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::Nanos;
 
-use crate::module::member::{LeadershipTermId, MEMBERS_MAX, MemberId};
+use crate::module::member::{MEMBERS_MAX, MemberId};
 use crate::protocol::message::MemberMessage;
 use crate::sim::core_tank::log::CoreEntry;
 

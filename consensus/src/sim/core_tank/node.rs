@@ -2,6 +2,7 @@
 //! disk that takes time and may fail, and streams that carry entries.
 
 use lockstep_archive::files::ack_mark::LostAcks;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -9,7 +10,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos};
 use crate::module::action::{Action, Actions, HaltReason};
 use crate::module::consensus_module::{ConsensusConfig, ConsensusModule, Recovered, Role};
 use crate::module::event::Event;
-use crate::module::member::{LeadershipTermId, MEMBERS_MAX, MemberId};
+use crate::module::member::{MEMBERS_MAX, MemberId};
 use crate::module::output_agreement::OutputAt;
 use crate::protocol::message::MemberMessage;
 use crate::sim::PlantedFault;
@@ -98,7 +99,7 @@ impl CoreNode {
             lost: None,
             disk: DiskBehaviour::default(),
             actions: Actions::default(),
-            state: (0, None),
+            state: (LeadershipTermId::NONE, None),
             pending_states: Vec::new(),
             ack_mark: 0,
             commit_mark: 0,
@@ -128,7 +129,7 @@ impl CoreNode {
         self.life += 1;
         self.halted = None;
         if self.planted == Some(PlantedFault::ForgetVoteOnRestart) {
-            self.state = (0, None);
+            self.state = (LeadershipTermId::NONE, None);
         }
         self.ack_mark = self.ack_mark.min(self.log.end());
         let recovered = Recovered {
@@ -299,7 +300,10 @@ impl CoreNode {
         if end > before {
             self.on_appended(net.now);
         }
-        let term = self.module.as_ref().map_or(0, ConsensusModule::term);
+        let term = self
+            .module
+            .as_ref()
+            .map_or(LeadershipTermId::NONE, ConsensusModule::term);
         let is_gap = position > end;
         let status = CoreDatagram::Status {
             term,
@@ -527,7 +531,7 @@ fn log_datagram(log: &CoreLog, range: core::ops::Range<usize>) -> CoreDatagram {
     let nothing = CoreEntry {
         position: 0,
         end: 0,
-        term: 0,
+        term: LeadershipTermId::NONE,
         is_first: false,
         leader_commit: 0,
         chain: 0,

@@ -3,12 +3,13 @@
 //! One table holds the committed log, filled by whoever learns of a commit first. Everybody
 //! else's commits, every new leader's log and every quorum are compared with it.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 use super::{Broken, Rule};
 use crate::module::action::HaltReason;
 use crate::module::consensus_module::Role;
-use crate::module::member::{LeadershipTermId, MEMBERS_MAX, MemberId};
+use crate::module::member::{MEMBERS_MAX, MemberId};
 use crate::sim::core_tank::log::CoreEntry;
 use crate::sim::core_tank::node::CoreNode;
 

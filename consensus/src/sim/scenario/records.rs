@@ -2,6 +2,7 @@
 
 use lockstep_archive::sim::SimDisk;
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
@@ -92,10 +93,10 @@ impl<S: ClusteredService> SimCluster<S> {
 
     /// The greatest term that a running member knows.
     #[must_use]
-    pub fn term(&self) -> i64 {
+    pub fn term(&self) -> LeadershipTermId {
         let nodes = self.hosts.iter().filter_map(|host| host.node.as_ref());
         let terms = nodes.map(|node| node.parts().module.term());
-        terms.max().unwrap_or(0)
+        terms.max().unwrap_or(LeadershipTermId::NONE)
     }
 
     /// Terms in the log of a running member, and where they begin.

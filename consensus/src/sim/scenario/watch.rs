@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 use super::boot::SimNode;
@@ -61,9 +62,9 @@ struct Known {
 #[derive(Debug)]
 pub struct Watch {
     log: Vec<u8>,
-    leaders: BTreeMap<i64, usize>,
+    leaders: BTreeMap<LeadershipTermId, usize>,
     /// By term: how far the log was committed when it had last been in that one.
-    committed_in: BTreeMap<i64, Position>,
+    committed_in: BTreeMap<LeadershipTermId, Position>,
     /// By what was applied: by whom, and the hashes of service and sessions then.
     states: BTreeMap<Position, (usize, u64, u64)>,
     members: Vec<Known>,
@@ -299,7 +300,7 @@ impl Watch {
     }
 
     /// Somebody in `term` has taken more for committed than the `before` that was known.
-    fn note_commit(&mut self, term: i64, before: usize) {
+    fn note_commit(&mut self, term: LeadershipTermId, before: usize) {
         if self.log.len() > before {
             self.committed_in.insert(term, self.committed());
         }
@@ -308,8 +309,8 @@ impl Watch {
     /// What whoever is found to lead `term` has of the log at least. If it was elected, and paused
     /// before it knew, a later term may have committed more since: not that, and all that was
     /// committed in the terms before its own.
-    fn due_of_leader(&self, term: i64) -> Position {
-        let is_late = self.leaders.range(term + 1..).next().is_some();
+    fn due_of_leader(&self, term: LeadershipTermId) -> Position {
+        let is_late = self.leaders.range(term.next()..).next().is_some();
         if !is_late {
             return self.committed();
         }
@@ -448,19 +449,19 @@ mod tests {
         let mut watch = Watch::new(3);
         for (leader, term, end) in [(0, 2, 320), (1, 5, 640)] {
             let before = watch.log.len();
-            watch.leaders.insert(term, leader);
+            watch.leaders.insert(LeadershipTermId::new(term), leader);
             watch.log.resize(end, 0);
-            watch.note_commit(term, before);
+            watch.note_commit(LeadershipTermId::new(term), before);
         }
-        let due = [1, 2, 3, 4, 5, 6].map(|term| watch.due_of_leader(term));
+        let due = [1, 2, 3, 4, 5, 6].map(|term| watch.due_of_leader(LeadershipTermId::new(term)));
         assert_eq!(due, [0, 0, 320, 320, 640, 640]);
         // Who hears of a commit later does not make it one of a later term.
-        watch.note_commit(7, 640);
-        watch.leaders.insert(8, 2);
-        assert_eq!(watch.due_of_leader(7), 640);
-        watch.leaders.remove(&5);
-        watch.committed_in.remove(&5);
-        assert_eq!(watch.due_of_leader(7), 320);
+        watch.note_commit(LeadershipTermId::new(7), 640);
+        watch.leaders.insert(LeadershipTermId::new(8), 2);
+        assert_eq!(watch.due_of_leader(LeadershipTermId::new(7)), 640);
+        watch.leaders.remove(&LeadershipTermId::new(5));
+        watch.committed_in.remove(&LeadershipTermId::new(5));
+        assert_eq!(watch.due_of_leader(LeadershipTermId::new(7)), 320);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! one log, byte for byte, up to what any member ever took for committed; every leader has all
 //! of it; one leader per term; nobody's commit goes back.
 
+use lockstep_transport::ids::LeadershipTermId;
 use std::collections::BTreeMap;
 
 use crate::module::action::HaltReason;
@@ -18,10 +19,10 @@ use crate::sim::{Broken, Rule};
 pub struct LogOracle {
     log: Vec<u8>,
     commits: Vec<i64>,
-    leaders: BTreeMap<i64, usize>,
+    leaders: BTreeMap<LeadershipTermId, usize>,
     votes: Votes,
     /// By term: how far the log was committed when it had last been in that one.
-    committed_in: BTreeMap<i64, i64>,
+    committed_in: BTreeMap<LeadershipTermId, i64>,
     /// By what was applied: who came there first, and its state then.
     states: BTreeMap<i64, (usize, AppliedState)>,
     /// How far each member had applied the log when it was last looked at.
@@ -222,7 +223,7 @@ impl LogOracle {
     }
 
     /// Somebody in `term` has taken more for committed than the `before` that was known.
-    fn note_commit(&mut self, term: i64, before: usize) {
+    fn note_commit(&mut self, term: LeadershipTermId, before: usize) {
         if self.log.len() > before {
             self.committed_in.insert(term, self.log.len() as i64);
         }
@@ -231,8 +232,8 @@ impl LogOracle {
     /// What whoever is found to lead `term` has of the log at least. If it was elected, and paused
     /// before it knew, a later term may have committed more since: not that, and all that was
     /// committed in the terms before its own.
-    fn due_of_leader(&self, term: i64) -> i64 {
-        let is_late = self.leaders.range(term + 1..).next().is_some();
+    fn due_of_leader(&self, term: LeadershipTermId) -> i64 {
+        let is_late = self.leaders.range(term.next()..).next().is_some();
         if !is_late {
             return self.log.len() as i64;
         }

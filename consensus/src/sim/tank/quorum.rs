@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use lockstep_archive::files::node_state::NodeState;
+use lockstep_transport::ids::LeadershipTermId;
 
 use crate::sim::tank::atlas::{Atlas, LogRange};
 use crate::sim::tank::member::TankMember;
@@ -56,7 +57,7 @@ pub fn sound_parts(whole: LogRange, rotten: &[LogRange]) -> impl Iterator<Item =
 }
 
 /// Term and vote as a directory says them.
-type Promise = (i64, Option<u8>);
+type Promise = (LeadershipTermId, Option<u8>);
 
 /// What stable storage of each directory, while it counted, was ever seen to say of term and vote.
 #[derive(Debug)]
@@ -108,7 +109,7 @@ impl Votes {
     ///
     /// # Errors
     /// Who has voted for it, where they are too few.
-    pub fn check(&self, leader: usize, term: i64) -> Result<(), Broken> {
+    pub fn check(&self, leader: usize, term: LeadershipTermId) -> Result<(), Broken> {
         let vote = (term, Some(leader as u8));
         let votes = self.seen.iter().enumerate();
         let voters = votes.filter(|(_, seen)| seen.contains(&vote));
@@ -137,7 +138,7 @@ mod tests {
 
     fn state(leadership_term: i64, vote: Option<u8>) -> NodeState {
         NodeState {
-            leadership_term,
+            leadership_term: LeadershipTermId::new(leadership_term),
             vote,
             ..NodeState::fresh(7)
         }
@@ -153,14 +154,17 @@ mod tests {
         ] {
             assert_eq!(votes.note(id, of_member), Ok(()));
         }
-        let broken = votes.check(0, 5).unwrap_err();
+        let broken = votes.check(0, LeadershipTermId::new(5)).unwrap_err();
         assert_eq!(broken.rule, Rule::E1);
         assert!(broken.what.contains("of [0] only"), "{broken}");
         assert_eq!(votes.note(1, state(5, Some(0))), Ok(()));
         // What came after it takes nothing back.
         assert_eq!(votes.note(1, state(7, Some(2))), Ok(()));
-        assert_eq!(votes.check(0, 5), Ok(()));
-        assert!(votes.check(1, 5).is_err() && votes.check(0, 6).is_err());
+        assert_eq!(votes.check(0, LeadershipTermId::new(5)), Ok(()));
+        assert!(
+            votes.check(1, LeadershipTermId::new(5)).is_err()
+                && votes.check(0, LeadershipTermId::new(6)).is_err()
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::codec::{FieldReader, encoded};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::time::Nanos;
 
 use crate::sim::service_time;
@@ -163,8 +164,8 @@ impl ClusteredService for TankService {
         }
     }
 
-    fn on_new_leadership_term(&mut self, leadership_term_id: i64, log_time: i64) {
-        self.note(leadership_term_id as u64);
+    fn on_new_leadership_term(&mut self, leadership_term_id: LeadershipTermId, log_time: i64) {
+        self.note(leadership_term_id.get() as u64);
         self.note(log_time as u64);
     }
 

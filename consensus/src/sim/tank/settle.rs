@@ -1,5 +1,6 @@
 //! The end of a run: what must become true once all faults are over.
 
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use crate::module::membership::Standing;
@@ -161,7 +162,7 @@ impl Tank {
     }
 
     /// Who leads which term.
-    fn leaders(&self) -> Vec<(usize, i64)> {
+    fn leaders(&self) -> Vec<(usize, LeadershipTermId)> {
         let members = self.members.iter().enumerate();
         let leaders = members.filter(|(_, member)| member.leads());
         leaders.map(|(id, member)| (id, member.term())).collect()
@@ -185,7 +186,7 @@ impl Tank {
     }
 
     /// Everybody has applied the same log to the same effect, and the leader of a while ago leads.
-    fn audit(&mut self, leaders: &[(usize, i64)]) -> Result<(), Broken> {
+    fn audit(&mut self, leaders: &[(usize, LeadershipTermId)]) -> Result<(), Broken> {
         let now_lead = self.leaders();
         if leaders.len() != 1 || now_lead != leaders {
             let what = format!(
@@ -301,7 +302,7 @@ mod tests {
         let mut tank = Tank::settled(1);
         let leaders = tank.leaders();
         assert_eq!(tank.audit(&leaders), Ok(()));
-        for before in [Vec::new(), vec![(leaders[0].0, leaders[0].1 - 1)]] {
+        for before in [Vec::new(), vec![(leaders[0].0, leaders[0].1.previous())]] {
             assert_eq!(tank.audit(&before).unwrap_err().rule, Rule::LV1);
         }
     }

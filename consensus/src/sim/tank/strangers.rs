@@ -8,6 +8,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::protocol::{ConnectRequest, INGRESS_STREAM_ID, PROTOCOL_VERSION};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{
     ExclusiveAppender, HEADER_LENGTH, LogBuffer, PlainSeal, Seal, frames,
@@ -73,8 +74,8 @@ impl Tank {
             from: other as MemberId,
             sender,
             message: MemberMessage::PreVoteRequest {
-                term: self.random.range(1..100) as i64,
-                log_term: 0,
+                term: LeadershipTermId::new(self.random.range(1..100) as i64),
+                log_term: LeadershipTermId::NONE,
                 position: 0,
             },
         };

@@ -4,6 +4,7 @@ use super::super::{Found, MembershipConfig};
 use super::*;
 use crate::module::formation::Incarnation;
 use crate::protocol::message::MemberMessage;
+use lockstep_transport::ids::LeadershipTermId;
 
 const SILENCE: Nanos = 500;
 
@@ -55,7 +56,10 @@ fn settled() -> Membership {
 /// A vote of member 1 for member 0.
 const fn vote(term: i64) -> MemberMessage {
     let granted = true;
-    MemberMessage::Vote { term, granted }
+    MemberMessage::Vote {
+        term: LeadershipTermId::new(term),
+        granted,
+    }
 }
 
 #[test]
@@ -74,7 +78,7 @@ fn promises_alone_are_written_once_in_twice_the_silence_however_many_come() {
     }
     let (directory, notes) = membership.wanted(due).unwrap();
     assert_eq!(
-        (notes.promised[1].term, notes.promised[1].vote),
+        (notes.promised[1].term.get(), notes.promised[1].vote),
         (7, Some(0))
     );
     membership.begin_write(directory, &notes);
@@ -121,7 +125,7 @@ fn promises_come_along_with_whatever_else_is_written() {
     let (sender, hello) = (other.sender(), other.hello_for(0));
     assert!(membership.on_hello(9_001, 1, &sender, &hello).is_ok());
     let (_, notes) = membership.wanted(9_001).unwrap();
-    assert_eq!(notes.promised[1].term, 5);
+    assert_eq!(notes.promised[1].term, LeadershipTermId::new(5));
     let known = notes.known[1].map(|life| life.directory);
     assert!(known.contains(&11), "{known:?}");
 }

@@ -4,6 +4,7 @@
 use lockstep_archive::sim::SimBackup;
 
 use super::TankMember;
+use crate::module::member::TermBase;
 use crate::module::membership::{Found, Standing};
 use crate::sim::tank::accident::Misplaced;
 
@@ -51,7 +52,7 @@ impl TankMember {
             most: Found {
                 term: parts.module.term(),
                 vote: parts.module.vote(),
-                log_term: parts.module.terms().last().map_or(0, |tail| tail.term),
+                log_term: TermBase::term_of(parts.module.terms().last().copied()),
                 end: parts.store.append(),
             },
         });

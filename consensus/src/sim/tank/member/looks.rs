@@ -2,6 +2,7 @@
 
 use super::{AppliedState, TankMember};
 use crate::module::consensus_module::Role;
+use lockstep_transport::ids::LeadershipTermId;
 
 impl TankMember {
     /// Whether it leads.
@@ -22,10 +23,10 @@ impl TankMember {
 
     /// Its leadership term.
     #[must_use]
-    pub fn term(&self) -> i64 {
+    pub fn term(&self) -> LeadershipTermId {
         self.node
             .as_ref()
-            .map_or(0, |node| node.parts().module.term())
+            .map_or(LeadershipTermId::NONE, |node| node.parts().module.term())
     }
 
     /// Leadership terms in its log.

@@ -3,6 +3,7 @@
 
 use lockstep_archive::files::ack_mark::LostAcks;
 use lockstep_archive::sim::SimDisk;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::{Prng, mix};
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
@@ -25,7 +26,7 @@ struct Findings {
     durable: Position,
     append: Position,
     terms: Vec<TermBase>,
-    term: i64,
+    term: LeadershipTermId,
     vote: Option<MemberId>,
     floor: Position,
     lost: Option<LostAcks>,

@@ -121,14 +121,14 @@ fn a_leader_that_lacks_what_is_committed_is_found_also_when_it_learns_late_that_
     });
     expect_broken(Rule::L3, true, |tank, id| {
         let (term, end) = (tank.members[id].term(), lengthen(tank));
-        tank.oracle.leaders.insert(term + 1, id + 1);
-        tank.oracle.committed_in.insert(term - 1, end);
+        tank.oracle.leaders.insert(term.next(), id + 1);
+        tank.oracle.committed_in.insert(term.previous(), end);
     });
     // What a later term committed it need not have.
     let (mut tank, leader) = settled();
     let term = tank.members[leader].term();
     lengthen(&mut tank);
-    tank.oracle.leaders.insert(term + 1, leader + 1);
+    tank.oracle.leaders.insert(term.next(), leader + 1);
     assert_eq!(look(&mut tank, leader), Ok(()));
 }
 

@@ -1,0 +1,81 @@
+//! The numbers by which members and clients call things, each a type of its own, so that one
+//! never stands where another belongs. On the wire, on disk, in counters and in texts they are
+//! the plain number.
+//!
+//! | type | counts | from | given by |
+//! |---|---|---|---|
+//! | [`LeadershipTermId`] | elections that found a leader | 1 | the members' votes |
+
+use core::fmt;
+
+/// What the numbers have in common.
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(transparent)]
+        pub struct $name(i64);
+
+        impl $name {
+            /// The one with this number.
+            #[must_use]
+            pub const fn new(number: i64) -> Self {
+                Self(number)
+            }
+
+            /// Its number.
+            #[must_use]
+            pub const fn get(self) -> i64 {
+                self.0
+            }
+
+            /// The one after it.
+            #[must_use]
+            pub const fn next(self) -> Self {
+                Self(self.0 + 1)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+
+        // As the plain number, too: it stands in texts about whole structs.
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+    };
+}
+
+id! {
+    /// A leadership term. Starts at 1 for the first election. Fits 31 bits, because log frames
+    /// carry it in the upper half of their reserved value.
+    LeadershipTermId
+}
+
+impl LeadershipTermId {
+    /// What a client names that has not heard of any.
+    pub const UNKNOWN: Self = Self(-1);
+    /// None yet: before the first election.
+    pub const NONE: Self = Self(0);
+    /// The first election's.
+    pub const FIRST: Self = Self(1);
+    /// The greatest: log frames have 32 bits for it, and it must stay positive in 31.
+    pub const MAX: Self = Self(i32::MAX as i64);
+
+    /// The one before it.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0 - 1)
+    }
+}
+
+impl From<u32> for LeadershipTermId {
+    fn from(in_frame: u32) -> Self {
+        Self(in_frame.into())
+    }
+}
