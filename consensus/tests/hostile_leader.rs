@@ -10,7 +10,6 @@ use lockstep_consensus::module::member::{MEMBERS_MAX, TermBase};
 use lockstep_consensus::module::membership::{Hello, KnownLife, Sender};
 use lockstep_consensus::node::fault::NodeFault;
 use lockstep_consensus::node::identity::{config_digest, log_session_id};
-use lockstep_consensus::node::leadership::blank_header;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
@@ -19,7 +18,7 @@ use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::sim::scenario::boot::{self, Boot, SimNode, boot, three_members};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind};
+use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::Seal;
@@ -99,7 +98,7 @@ fn term_entry_of(term: i64, formation: FormationRecord) -> Vec<u8> {
         formation,
         limits: ClusterLimits::of(&three_members()),
     };
-    let header = blank_header(EntryKind::NewLeadershipTerm).encode();
+    let header = EntryHeader::of_kind(EntryKind::NewLeadershipTerm).encode();
     [&header[..], &body.encode()[..]].concat()
 }
 
@@ -115,7 +114,7 @@ fn other_cluster() -> FormationRecord {
 }
 
 fn entry(kind: EntryKind, length: usize, fill: u8) -> Vec<u8> {
-    let header = blank_header(kind).encode();
+    let header = EntryHeader::of_kind(kind).encode();
     [&header[..], &vec![fill; length][..]].concat()
 }
 
@@ -354,7 +353,7 @@ fn frames_that_contradict_the_leaders_list_are_refused_and_counted() {
         pad.payload = vec![0; 65_536 - 640 - 32];
         let mut middle = honest[2].clone();
         middle.flags = 0;
-        let mut header = blank_header(EntryKind::SessionAck);
+        let mut header = EntryHeader::of_kind(EntryKind::SessionAck);
         header.leader_commit = honest[1].position + 32;
         let committed = [&header.encode()[..], &[0; 240][..]].concat();
         vec![

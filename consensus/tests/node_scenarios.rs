@@ -13,7 +13,6 @@ use lockstep_consensus::module::formation::{DurableFormation, FormationRecord, I
 use lockstep_consensus::module::member::{MEMBERS_MAX, MemberId, TermBase};
 use lockstep_consensus::module::membership::{Hello, KnownLife, Sender, Standing};
 use lockstep_consensus::node::identity::{Identity, config_digest, log_session_id};
-use lockstep_consensus::node::leadership::blank_header;
 use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
 use lockstep_consensus::session::egress_channel::EgressChannel;
@@ -22,7 +21,7 @@ use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::sim::scenario::boot::{Boot, SimNode, address, boot, disk, three_members};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryKind};
+use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
@@ -311,7 +310,7 @@ impl PuppetLog {
             formation: stage.record,
             limits: ClusterLimits::of(cluster),
         };
-        let header = blank_header(EntryKind::NewLeadershipTerm);
+        let header = EntryHeader::of_kind(EntryKind::NewLeadershipTerm);
         writer
             .append(log, Position::MAX, 0, header, &body.encode())
             .expect("the log has room");
@@ -320,7 +319,7 @@ impl PuppetLog {
 
     /// Appends an entry that changes nothing, `length` bytes long in its body.
     fn append(&mut self, length: usize) -> Appended {
-        let header = blank_header(EntryKind::SessionAck);
+        let header = EntryHeader::of_kind(EntryKind::SessionAck);
         let body = vec![0; length];
         let log = &mut self.log;
         loop {

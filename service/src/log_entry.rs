@@ -97,6 +97,23 @@ pub struct EntryHeader {
 }
 
 impl EntryHeader {
+    /// A header of this kind with nothing else in it.
+    #[inline]
+    #[must_use]
+    pub const fn of_kind(kind: EntryKind) -> Self {
+        Self {
+            kind,
+            service: 0,
+            flags: 0,
+            ordinal: 0,
+            log_time: 0,
+            session: 0,
+            number: 0,
+            refers_to: 0,
+            leader_commit: 0,
+        }
+    }
+
     /// Encodes the header.
     #[inline]
     #[must_use]

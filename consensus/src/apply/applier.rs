@@ -19,10 +19,10 @@ use lockstep_transport::trace::TracePoint;
 use crate::apply::cause_numbers::CauseNumbers;
 use crate::apply::void_responses::VoidResponses;
 use crate::log::entry_assembler::{Assembled, Entry, EntryAssembler};
-use crate::log::entry_body::{CloseReason, NewLeadershipTerm, SessionAcknowledgement, SessionOpen};
+use crate::log::entry_body::{CloseReason, SessionAcks, SessionOpen};
+use crate::log::log_entry::{LogEntry, Request, Response};
 use crate::module::output_agreement::OutputAt;
 use crate::node::fault::NodeFault;
-use crate::node::leadership::is_causing;
 use crate::session::session_table::{OpenVerdict, RequestVerdict, Session, SessionTable};
 
 /// Entries applied in one call at most: keeps a duty cycle short while a backlog is worked off.
@@ -346,87 +346,62 @@ impl<S: ClusteredService> Step<'_, S> {
         entry: &Entry<'_>,
         handler: &mut impl AppliedHandler,
     ) -> Result<Stepped, NodeFault> {
-        let header = &entry.header;
-        if header.kind == EntryKind::Response {
-            return self.response(entry, handler);
+        let position = entry.position;
+        let malformed = |_| NodeFault::MalformedEntry { position };
+        let decoded = LogEntry::decode(&entry.header, entry.body).map_err(malformed)?;
+        let is_cause = decoded.is_causing();
+        if is_cause && self.is_direct && !handler.may_answer(position) {
+            return Ok(Stepped::Waiting(position));
         }
-        let is_cause = is_causing(header.kind);
-        if is_cause && self.is_direct && !handler.may_answer(entry.position) {
-            return Ok(Stepped::Waiting(entry.position));
+        match decoded {
+            LogEntry::Response(response) => return self.response(entry, &response, handler),
+            LogEntry::Request(request) => self.request(entry, &request, handler)?,
+            LogEntry::NewLeadershipTerm(term) => self.begin_term(entry, term.term)?,
+            LogEntry::SessionOpen(open) => self.open(entry, &open, handler)?,
+            LogEntry::SessionClose { reason, .. } => {
+                self.close(entry, reason, handler)?;
+                handler.on_cause();
+            }
+            LogEntry::SessionAck(acks) => self.acknowledge(entry, &acks),
         }
-        self.execute(entry, handler)?;
         if is_cause {
             handler.on_executed(OutputAt {
-                position: entry.position,
+                position,
                 hash: self.container.output_hash(),
             });
         }
         Ok(Stepped::Applied)
     }
 
-    fn execute(
-        &mut self,
-        entry: &Entry<'_>,
-        handler: &mut impl AppliedHandler,
-    ) -> Result<(), NodeFault> {
-        let malformed = || NodeFault::MalformedEntry {
-            position: entry.position,
-        };
-        match entry.header.kind {
-            EntryKind::Request => self.request(entry, handler),
-            EntryKind::NewLeadershipTerm => {
-                let term = NewLeadershipTerm::decode(entry.body).ok_or_else(malformed)?;
-                let Entry { position, end, .. } = *entry;
-                self.container.apply_new_leadership_term(
-                    &entry.header,
-                    position,
-                    end,
-                    term.term,
-                )?;
-                *self.term = term.term;
-                self.void.on_new_term(position);
-                Ok(())
-            }
-            EntryKind::SessionOpen => {
-                let open = SessionOpen::decode(entry.body).ok_or_else(malformed)?;
-                self.open(entry, &open, handler)
-            }
-            EntryKind::SessionClose => {
-                let &[number] = entry.body else {
-                    return Err(malformed());
-                };
-                let reason = CloseReason::from_number(number).ok_or_else(malformed)?;
-                self.close(entry, reason, handler)?;
-                handler.on_cause();
-                Ok(())
-            }
-            EntryKind::SessionAck => {
-                let acks = SessionAcknowledgement::decode_all(entry.body).ok_or_else(malformed)?;
-                for ack in acks {
-                    self.sessions
-                        .apply_acknowledgement(ack.session, ack.position);
-                }
-                self.container.advance(entry.end);
-                Ok(())
-            }
-            EntryKind::Response
-            | EntryKind::Topic
-            | EntryKind::ServiceMessage
-            | EntryKind::Timer
-            | EntryKind::Action
-            | EntryKind::Membership => Err(malformed()),
+    fn begin_term(&mut self, entry: &Entry<'_>, term: LeadershipTermId) -> Result<(), NodeFault> {
+        let Entry { position, end, .. } = *entry;
+        self.container
+            .apply_new_leadership_term(&entry.header, position, end, term)?;
+        *self.term = term;
+        self.void.on_new_term(position);
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, entry: &Entry<'_>, acks: &SessionAcks<'_>) {
+        for ack in acks.iter() {
+            self.sessions
+                .apply_acknowledgement(ack.session, ack.position);
         }
+        self.container.advance(entry.end);
     }
 
     fn request(
         &mut self,
         entry: &Entry<'_>,
+        request: &Request<'_>,
         handler: &mut impl AppliedHandler,
     ) -> Result<(), NodeFault> {
-        let header = &entry.header;
+        let Request {
+            session, number, ..
+        } = *request;
         let verdict = self
             .sessions
-            .apply_request(header.session, header.number, header.refers_to);
+            .apply_request(session, number, request.acknowledged);
         match verdict {
             RequestVerdict::Ignore => self.container.advance(entry.end),
             RequestVerdict::Gap => self.close(entry, CloseReason::SequenceGap, handler)?,
@@ -435,10 +410,10 @@ impl<S: ClusteredService> Step<'_, S> {
                 handler.on_step(TracePoint::ExecuteDispatch, position, end);
                 let before = self.container.outbox().len();
                 self.container
-                    .apply_request(header, position, end, entry.body)?;
+                    .apply_request(&entry.header, position, end, request.message)?;
                 handler.on_step(TracePoint::ExecuteService, position, end);
                 if !self.is_direct && self.container.outbox().len() > before {
-                    self.causes.note(position, header.session, header.number);
+                    self.causes.note(position, session, number);
                 }
                 handler.on_step(TracePoint::ExecuteRespond, position, end);
                 self.deliver_direct(entry, handler);
@@ -451,6 +426,7 @@ impl<S: ClusteredService> Step<'_, S> {
     fn response(
         &mut self,
         entry: &Entry<'_>,
+        response: &Response<'_>,
         handler: &mut impl AppliedHandler,
     ) -> Result<Stepped, NodeFault> {
         let Entry { position, end, .. } = *entry;
@@ -460,8 +436,8 @@ impl<S: ClusteredService> Step<'_, S> {
             handler.on_void_response(position);
             return Ok(Stepped::Applied);
         }
-        let cause = entry.header.number;
-        if let Err(divergence) = self.container.check_response(&entry.header, entry.body) {
+        let Response { cause, message, .. } = *response;
+        if let Err(divergence) = self.container.check_response(&entry.header, message) {
             #[cfg(feature = "sim")]
             if self.void.takes_all() {
                 self.container
@@ -480,13 +456,13 @@ impl<S: ClusteredService> Step<'_, S> {
             return Ok(Stepped::Waiting(cause));
         }
         self.container
-            .apply_response(&entry.header, position, end, entry.body)?;
+            .apply_response(&entry.header, position, end, message)?;
         let front = self.container.outbox().front();
         self.causes
             .forget_before(front.map(|effect| effect.name.cause));
         let applied = self
             .sessions
-            .get(entry.header.session)
+            .get(response.session)
             .map_or(0, |s| s.applied_number);
         handler.on_response(entry, applied);
         Ok(Stepped::Applied)

@@ -11,6 +11,7 @@ use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_transport::codec::{FieldReader, decoded, encoded};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
+use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
 use crate::module::formation::FormationRecord;
@@ -226,13 +227,26 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// The reason with this number.
-    #[must_use]
-    pub const fn from_number(number: u8) -> Option<Self> {
+    const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::ClientAction),
             2 => Some(Self::Timeout),
             3 => Some(Self::SequenceGap),
+            _ => None,
+        }
+    }
+
+    /// Encodes the body.
+    #[must_use]
+    pub const fn encode(self) -> [u8; 1] {
+        [self as u8]
+    }
+
+    /// Decodes the body; `None` for anything but one known reason.
+    #[must_use]
+    pub const fn decode(body: &[u8]) -> Option<Self> {
+        match body {
+            [number] => Self::from_number(*number),
             _ => None,
         }
     }
@@ -251,13 +265,13 @@ impl CloseReason {
     }
 }
 
-/// One session's acknowledgement in a SessionAck body, which is a sequence of these.
+/// One session's acknowledgement in a SessionAck entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionAcknowledgement {
     /// The session.
     pub session: i64,
     /// Greatest response position its client has.
-    pub position: i64,
+    pub position: Position,
 }
 
 impl SessionAcknowledgement {
@@ -272,18 +286,49 @@ impl SessionAcknowledgement {
         })
     }
 
-    /// Decodes a whole body, or `None` when its length is not a multiple.
-    pub fn decode_all(body: &[u8]) -> Option<impl Iterator<Item = Self> + '_> {
-        let (all, rest) = body.as_chunks::<{ Self::LENGTH }>();
-        let one = |bytes: &[u8; Self::LENGTH]| {
-            decoded(bytes, |fields| {
-                Some(Self {
-                    session: fields.i64()?,
-                    position: fields.i64()?,
-                })
+    fn decode(bytes: &[u8; Self::LENGTH]) -> Option<Self> {
+        decoded(bytes, |fields| {
+            Some(Self {
+                session: fields.i64()?,
+                position: fields.i64()?,
             })
-        };
-        rest.is_empty().then_some(all.iter().filter_map(one))
+        })
+    }
+}
+
+/// What the clients of several sessions have: one encoded acknowledgement after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionAcks<'a> {
+    encoded: &'a [[u8; SessionAcknowledgement::LENGTH]],
+}
+
+impl<'a> SessionAcks<'a> {
+    /// These acknowledgements, each encoded.
+    #[must_use]
+    pub const fn new(encoded: &'a [[u8; SessionAcknowledgement::LENGTH]]) -> Self {
+        Self { encoded }
+    }
+
+    /// Decodes a body, or `None` when its length is not a multiple of theirs.
+    #[must_use]
+    pub const fn decode(body: &'a [u8]) -> Option<Self> {
+        match body.as_chunks() {
+            (encoded, []) => Some(Self { encoded }),
+            _ => None,
+        }
+    }
+
+    /// The body.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.encoded.as_flattened()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = SessionAcknowledgement> + 'a {
+        self.encoded
+            .iter()
+            .filter_map(SessionAcknowledgement::decode)
     }
 }
 
@@ -365,11 +410,11 @@ mod tests {
             position: 64,
         };
         let body = [ack.encode(), ack.encode()].concat();
-        assert_eq!(
-            SessionAcknowledgement::decode_all(&body).unwrap().count(),
-            2
-        );
-        assert!(SessionAcknowledgement::decode_all(&body[..31]).is_none());
+        let acks = SessionAcks::decode(&body).unwrap();
+        assert!(acks.iter().eq([ack, ack]) && acks.bytes() == body);
+        for length in (0..32).filter(|length| length % 16 != 0) {
+            assert_eq!(SessionAcks::decode(&body[..length]), None, "{length}");
+        }
     }
 
     #[test]

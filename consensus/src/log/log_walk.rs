@@ -3,13 +3,13 @@
 //! appends and a follower's placements alike.
 
 use lockstep_archive::log::chain::Chain;
-use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::{Frame, LogBuffer};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
-use crate::log::entry_body::NewLeadershipTerm;
+use crate::log::log_entry::LogEntry;
 use crate::module::event::Event;
 use crate::module::formation::FormationRecord;
 use crate::module::leadership_term::term_at;
@@ -219,11 +219,9 @@ impl<'a> Step<'a> {
         term: LeadershipTermId,
         base: Position,
     ) -> Result<(), Contradiction> {
-        let header = EntryHeader::decode(frame.payload()).ok_or(Contradiction)?;
-        let body = frame.payload().get(ENTRY_HEADER_LENGTH..);
-        let entry = body
-            .and_then(NewLeadershipTerm::decode)
-            .ok_or(Contradiction)?;
+        let Ok(LogEntry::NewLeadershipTerm(entry)) = LogEntry::decode_whole(frame.payload()) else {
+            return Err(Contradiction);
+        };
         let is_whole =
             frame.is_begin() && frame.is_end() && frame.reserved_value() >> 32 == term.get();
         let is_listed = match self.expected {
@@ -232,10 +230,7 @@ impl<'a> Step<'a> {
                 terms.contains(&TermBase { term, base }) && entry.formation == *formation
             }
         };
-        let is_right = is_whole
-            && is_listed
-            && header.kind == EntryKind::NewLeadershipTerm
-            && entry.term == term;
+        let is_right = is_whole && is_listed && entry.term == term;
         is_right.then_some(()).ok_or(Contradiction)
     }
 }

@@ -4,10 +4,11 @@
 use lockstep_archive::disk::{ColdFiles, DiskError};
 use lockstep_archive::log::recovery::RecoveredLog;
 use lockstep_archive::log::segment::length_in_segment;
-use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
+use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_transport::log_buffer::{HEADER_LENGTH, frames};
 
 use crate::log::entry_body::NewLeadershipTerm;
+use crate::log::log_entry::LogEntry;
 use crate::settings::cluster_limits::ClusterLimits;
 
 /// The configuration has other limits than the log in the directory.
@@ -67,10 +68,7 @@ pub(crate) fn read(
             .next()
             .filter(|frame| frame.is_begin() && !frame.is_padding());
         let payload = first.as_ref().map_or(&[][..], |frame| frame.payload());
-        let header = EntryHeader::decode(payload);
-        let is_term = header.is_some_and(|h| h.kind == EntryKind::NewLeadershipTerm);
-        let body = payload.get(ENTRY_HEADER_LENGTH..).filter(|_| is_term);
-        if let Some(entry) = body.and_then(NewLeadershipTerm::decode) {
+        if let Ok(LogEntry::NewLeadershipTerm(entry)) = LogEntry::decode_whole(payload) {
             return Ok(Some(entry.limits));
         }
     }

@@ -7,6 +7,7 @@ pub mod entry_assembler;
 pub mod entry_body;
 pub mod follower_log;
 pub mod log_clock;
+pub mod log_entry;
 pub mod log_store;
 pub mod log_walk;
 pub mod log_writer;

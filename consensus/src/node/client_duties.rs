@@ -4,7 +4,6 @@
 use lockstep_archive::disk::Disk;
 use lockstep_client::protocol::{EventCode, NewLeaderEvent};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
@@ -18,13 +17,14 @@ use lockstep_transport::trace::TracePoint;
 use crate::apply::applier::{AppliedHandler, DirectEffect};
 use crate::log::entry_assembler::Entry;
 use crate::log::entry_body::{CloseReason, SessionOpen};
+use crate::log::log_entry::{LogEntry, Response};
 use crate::module::event::Event;
 use crate::module::output_agreement::{OutputAgreement, OutputAt};
 use crate::node::cluster_node::ClusterNode;
 use crate::node::cycle_budget::CycleBudget;
 use crate::node::fault::NodeFault;
 use crate::node::identity::Identity;
-use crate::node::leadership::{Leadership, blank_header};
+use crate::node::leadership::Leadership;
 use crate::node::member_duties::DATAGRAMS_PER_CYCLE;
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::callers::Callers;
@@ -187,28 +187,25 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let Some(effect) = parts.applier.container().outbox().next_to_append() else {
                 break;
             };
-            let mut header = blank_header(EntryKind::Response);
-            header.service = effect.name.service;
-            header.ordinal = effect.name.ordinal;
-            header.flags = if effect.is_failure {
-                RESPONSE_FAILED
-            } else {
-                0
-            };
-            header.session = effect.session;
-            header.number = effect.name.cause;
-            header.refers_to = parts.applier.request_number(header.number, header.session);
+            let cause = effect.name.cause;
+            let response = LogEntry::Response(Response {
+                service: effect.name.service,
+                session: effect.session,
+                cause,
+                ordinal: effect.name.ordinal,
+                request_number: parts.applier.request_number(cause, effect.session),
+                is_failure: effect.is_failure,
+                message: effect.message,
+            });
             let log = parts.store.log_mut();
-            let appended = parts
-                .leadership
-                .append(log, &context, header, effect.message);
+            let appended = parts.leadership.append(log, &context, &response);
             let Some(appended) = appended else {
                 sometimes(Mark::EffectsWaitForLog);
                 break;
             };
             parts
                 .tracer
-                .effect(TracePoint::ResponseAppend, header.number, appended.end);
+                .effect(TracePoint::ResponseAppend, cause, appended.end);
             parts.applier.container_mut().outbox_mut().mark_appended();
             count += 1;
         }

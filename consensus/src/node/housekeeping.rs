@@ -4,17 +4,16 @@
 use lockstep_archive::disk::Disk;
 use lockstep_client::protocol::Progress;
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::EntryKind;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
-use crate::log::entry_body::{CloseReason, SessionAcknowledgement};
+use crate::log::entry_body::{CloseReason, SessionAcknowledgement, SessionAcks};
+use crate::log::log_entry::LogEntry;
 use crate::module::consensus_module::Role;
 use crate::node::cluster_node::ClusterNode;
 use crate::node::counters::Counter;
-use crate::node::leadership::blank_header;
 use crate::notice::NodeNotice;
 
 /// Acknowledgements in one SessionAck entry: one frame at the smallest log MTU in use.
@@ -146,8 +145,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             return false;
         }
         let sessions = &mut parts.leadership.sessions;
-        let mut body = [0; ACKS_PER_ENTRY * SessionAcknowledgement::LENGTH];
-        let mut length = 0;
+        let mut acks = [[0; SessionAcknowledgement::LENGTH]; ACKS_PER_ENTRY];
         let mut named = [0; ACKS_PER_ENTRY];
         let mut count = 0;
         for _ in 0..due {
@@ -171,19 +169,16 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 session: id,
                 position: session.acknowledged,
             };
-            body[length..length + SessionAcknowledgement::LENGTH].copy_from_slice(&ack.encode());
-            length += SessionAcknowledgement::LENGTH;
+            acks[count] = ack.encode();
             named[count] = session.duty;
             count += 1;
         }
         if count == 0 {
             return true;
         }
-        let header = blank_header(EntryKind::SessionAck);
+        let entry = LogEntry::SessionAck(SessionAcks::new(&acks[..count]));
         let log = parts.store.log_mut();
-        let appended = parts
-            .leadership
-            .append(log, &context, header, &body[..length]);
+        let appended = parts.leadership.append(log, &context, &entry);
         if appended.is_none() {
             let duties = parts.leadership.sessions.duties_mut();
             for duty in &named[..count] {

@@ -4,7 +4,6 @@
 //! Nothing but the NewLeadershipTerm entry is appended before the module and the service have
 //! applied it (`log.md` 5.7); from then on the leadership is *open*.
 
-use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::LogBuffer;
@@ -13,6 +12,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
 use crate::log::entry_body::{NewLeadershipTerm, SessionOpen};
+use crate::log::log_entry::LogEntry;
 use crate::log::log_writer::{Appended, LogWriter};
 use crate::node::identity::Identity;
 use crate::session::admission::LeaderSessions;
@@ -187,9 +187,9 @@ impl Leadership {
         if self.own_entry_end.is_some() {
             return None;
         }
-        let header = blank_header(EntryKind::NewLeadershipTerm);
         let base = self.append_position();
-        let appended = self.append(log, context, header, &entry.encode())?;
+        let entry = LogEntry::NewLeadershipTerm(*entry);
+        let appended = self.append(log, context, &entry)?;
         if base != Some(appended.position) {
             sometimes(Mark::FirstEntryPadded);
         } else if appended.position > 0 && log.geometry().term_offset(appended.position) == 0 {
@@ -204,19 +204,22 @@ impl Leadership {
         &mut self,
         log: &mut LogBuffer,
         context: &AppendContext,
-        mut header: EntryHeader,
-        body: &[u8],
+        entry: &LogEntry<'_>,
     ) -> Option<Appended> {
         invariant!(
             NothingElseBeforeOpening,
-            self.is_open || header.kind == EntryKind::NewLeadershipTerm,
+            self.is_open || matches!(entry, LogEntry::NewLeadershipTerm(_)),
             "S3: {:?} is appended before the leadership is open",
-            header.kind
+            entry.kind()
         );
+        let mut header = entry.header();
         header.leader_commit = context.commit;
+        let AppendContext {
+            limit, log_time, ..
+        } = *context;
         let writer = self.writer.as_mut()?;
-        let appended = writer.append(log, context.limit, context.log_time, header, body)?;
-        if is_causing(header.kind) {
+        let appended = entry.with_body(|body| writer.append(log, limit, log_time, header, body))?;
+        if entry.is_causing() {
             self.unapplied_causes += 1;
         }
         Some(appended)
@@ -270,31 +273,6 @@ impl Leadership {
     /// Takes a connect whose entry is applied.
     pub fn take_decided(&mut self) -> Option<PendingConnect> {
         self.decided.pop()
-    }
-}
-
-/// Whether entries of this kind make services emit effects.
-#[must_use]
-pub const fn is_causing(kind: EntryKind) -> bool {
-    matches!(
-        kind,
-        EntryKind::Request | EntryKind::SessionOpen | EntryKind::SessionClose
-    )
-}
-
-/// A header with only its kind set.
-#[must_use]
-pub const fn blank_header(kind: EntryKind) -> EntryHeader {
-    EntryHeader {
-        kind,
-        service: 0,
-        flags: 0,
-        ordinal: 0,
-        log_time: 0,
-        session: 0,
-        number: 0,
-        refers_to: 0,
-        leader_commit: 0,
     }
 }
 

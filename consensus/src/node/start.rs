@@ -16,7 +16,7 @@ use lockstep_archive::log::recovery::{
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
-use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_service::outbox::OutboxLimits;
 use lockstep_transport::codec::encoded;
 use lockstep_transport::datagram_port::DatagramPort;
@@ -31,6 +31,7 @@ use lockstep_transport::trace::Tracer;
 use crate::apply::applier::Applier;
 use crate::log::chain_query::ChainQuery;
 use crate::log::entry_body::NewLeadershipTerm;
+use crate::log::log_entry::LogEntry;
 use crate::log::log_store::{LogStore, RecoveredStore};
 use crate::log::logged_limits::{self, LimitsError};
 use crate::log::replication::Replication;
@@ -477,8 +478,10 @@ fn frame_meaning(frame: &[u8]) -> (FrameMeaning, Option<NewLeadershipTerm>) {
         return (FrameMeaning::default(), None);
     };
     let is_first = header.kind == EntryKind::NewLeadershipTerm;
-    let body = payload.get(ENTRY_HEADER_LENGTH..).filter(|_| is_first);
-    let entry = body.and_then(NewLeadershipTerm::decode);
+    let entry = match LogEntry::decode_whole(payload) {
+        Ok(LogEntry::NewLeadershipTerm(entry)) => Some(entry),
+        _ => None,
+    };
     let meaning = FrameMeaning {
         term_id: is_first.then(|| entry.map_or(0, |entry| entry.id)),
         leader_commit: header.leader_commit,

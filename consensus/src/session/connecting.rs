@@ -10,7 +10,6 @@ use core::net::SocketAddr;
 use lockstep_archive::disk::Disk;
 use lockstep_client::protocol::{ConnectRequest, EventCode, PROTOCOL_VERSION, SessionEvent};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::EntryKind;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
@@ -20,7 +19,8 @@ use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::TracePoint;
 
 use crate::log::entry_body::SessionOpen;
-use crate::node::leadership::{PendingConnect, blank_header};
+use crate::log::log_entry::LogEntry;
+use crate::node::leadership::PendingConnect;
 use crate::notice::NodeNotice;
 use crate::session::admission::EpochClaim;
 use crate::session::egress_channels::Slot;
@@ -213,8 +213,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         if !self.leadership.has_room_for_connect() {
             return self.put_off(source, NodeNotice::ConnectAwaitsLog);
         }
-        let header = blank_header(EntryKind::SessionOpen);
-        if self.append_cause(header, &open.encode()).is_none() {
+        if self.append_cause(&LogEntry::SessionOpen(open)).is_none() {
             return self.put_off(source, NodeNotice::ConnectAwaitsLog);
         }
         self.tracer

@@ -11,7 +11,6 @@ use lockstep_client::protocol::{
     ClientMessage, CloseRequest, KeepAlive, RefusalReason, Refused, RequestHeader,
 };
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
@@ -22,10 +21,11 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::apply::applier::Applier;
 use crate::log::entry_body::CloseReason;
+use crate::log::log_entry::{LogEntry, Request};
 use crate::log::log_store::LogStore;
 use crate::module::member::MemberId;
 use crate::node::identity::Identity;
-use crate::node::leadership::{AppendContext, Leadership, blank_header};
+use crate::node::leadership::{AppendContext, Leadership};
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::admission::Admission;
 use crate::session::egress_channels::EgressChannels;
@@ -153,11 +153,14 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             self.refuse(source, request, RefusalReason::TooLong, request.number);
             return PollAction::Continue;
         }
-        let mut header = blank_header(EntryKind::Request);
-        header.session = id;
-        header.number = request.number;
-        header.refers_to = self.credible(request.acknowledged);
-        let Some(appended) = self.append_cause(header, payload) else {
+        let acknowledged = self.credible(request.acknowledged);
+        let entry = LogEntry::Request(Request {
+            session: id,
+            number: request.number,
+            acknowledged,
+            message: payload,
+        });
+        let Some(appended) = self.append_cause(&entry) else {
             return PollAction::Abort;
         };
         self.tracer.entry(
@@ -169,7 +172,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         self.tracer
             .effect(TracePoint::RequestAppend, appended.position, appended.end);
         let sessions = &mut self.leadership.sessions;
-        sessions.on_appended(id, request.number, header.refers_to);
+        sessions.on_appended(id, request.number, acknowledged);
         PollAction::Continue
     }
 
@@ -229,9 +232,11 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         if session.is_closing {
             return true;
         }
-        let mut header = blank_header(EntryKind::SessionClose);
-        header.session = id;
-        if self.append_cause(header, &[reason as u8]).is_none() {
+        let close = LogEntry::SessionClose {
+            session: id,
+            reason,
+        };
+        if self.append_cause(&close).is_none() {
             return false;
         }
         if let Some(session) = self.leadership.sessions.get_mut(id) {
@@ -243,8 +248,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     /// Appends a causing entry if the outbox can take its worst case (`log.md` 5.6).
     pub(super) fn append_cause(
         &mut self,
-        header: EntryHeader,
-        body: &[u8],
+        entry: &LogEntry<'_>,
     ) -> Option<crate::log::log_writer::Appended> {
         let outbox = self.applier.container().outbox();
         let unapplied = self.leadership.unapplied_causes();
@@ -256,7 +260,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return None;
         }
         self.leadership
-            .append(self.store.log_mut(), &self.append, header, body)
+            .append(self.store.log_mut(), &self.append, entry)
     }
 
     /// Whether `source` is where the session's client is bound.

@@ -9,7 +9,7 @@
 use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_archive::log::log_view::LogView;
 use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
-use lockstep_service::log_entry::{EntryKind, RESPONSE_FAILED};
+use lockstep_service::log_entry::EntryKind;
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
 use lockstep_transport::ids::LeadershipTermId;
@@ -23,6 +23,7 @@ use crate::apply::applier::DirectEffect;
 use crate::apply::void_responses::VoidResponses;
 use crate::log::entry_assembler::{Assembled, Entry, EntryAssembler};
 use crate::log::entry_body::CloseReason;
+use crate::log::log_entry::Response;
 use crate::node::fault::NodeFault;
 use crate::session::egress_channels::{ChannelNews, EgressChannels, Slot};
 use crate::session::egress_rows::{EgressRow, EgressRows};
@@ -544,16 +545,17 @@ fn response_header(
     entry: &Entry<'_>,
     applied_number: i64,
 ) -> ResponseHeader {
+    let response = Response::of(&entry.header, entry.body);
     ResponseHeader {
         leadership_term_id: term,
-        session_id: entry.header.session,
+        session_id: response.session,
         position: entry.position,
-        cause: entry.header.number,
-        number: entry.header.refers_to,
+        cause: response.cause,
+        number: response.request_number,
         applied_number,
         log_time: entry.header.log_time,
-        ordinal: entry.header.ordinal,
-        flags: wire_flags(entry.header.flags & RESPONSE_FAILED != 0),
+        ordinal: response.ordinal,
+        flags: wire_flags(response.is_failure),
     }
 }
 

@@ -6,7 +6,7 @@ use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::position::Geometry;
 
 use super::*;
-use crate::node::leadership::blank_header;
+use crate::log::entry_body::NewLeadershipTerm;
 use crate::settings::cluster_limits::ClusterLimits;
 use crate::settings::config::ClusterConfig;
 
@@ -63,7 +63,7 @@ impl Written {
 
     /// Appends the first entry of a term.
     fn begin(&mut self, entry: &NewLeadershipTerm) -> Position {
-        let header = blank_header(EntryKind::NewLeadershipTerm);
+        let header = EntryHeader::of_kind(EntryKind::NewLeadershipTerm);
         self.append(entry.term.get() as u32, header, &entry.encode())
     }
 
@@ -78,7 +78,7 @@ impl Written {
         let header = EntryHeader {
             log_time,
             leader_commit: commit,
-            ..blank_header(EntryKind::Request)
+            ..EntryHeader::of_kind(EntryKind::Request)
         };
         self.append(term, header, &vec![7; length])
     }
@@ -218,7 +218,7 @@ fn a_term_begins_with_its_own_entry_once_and_with_nothing_else() {
     });
     // It says another term than its frame, or is of another cluster.
     let entry = first_entry(LeadershipTermId::new(4)).encode();
-    let header = blank_header(EntryKind::NewLeadershipTerm);
+    let header = EntryHeader::of_kind(EntryKind::NewLeadershipTerm);
     expect_refused(&third(base), |written| written.append(3, header, &entry));
     let mut other = first_entry(LeadershipTermId::new(3));
     other.formation.cluster = 6;

@@ -4,6 +4,8 @@ use lockstep_transport::position::Geometry;
 use lockstep_transport::stream::PublicationConfig;
 
 use super::*;
+use crate::log::entry_body::CloseReason;
+use crate::log::log_entry::{Request, Response};
 use crate::module::formation::FormationRecord;
 use crate::session::egress_channels::EgressChannels;
 use crate::settings::cluster_limits::ClusterLimits;
@@ -44,6 +46,15 @@ fn own_entry() -> NewLeadershipTerm {
     }
 }
 
+fn request() -> LogEntry<'static> {
+    LogEntry::Request(Request {
+        session: 1,
+        number: 1,
+        acknowledged: 0,
+        message: b"x",
+    })
+}
+
 /// The same, open.
 fn open(log: &mut LogBuffer) -> Leadership {
     let mut leadership = begun(log);
@@ -80,27 +91,31 @@ fn a_leader_opens_once_its_own_first_entry_is_applied_and_appends_that_once() {
 fn nothing_else_is_appended_before_that() {
     let mut log = log();
     let mut leadership = begun(&log);
-    let header = blank_header(EntryKind::Request);
-    leadership.append(&mut log, &CONTEXT, header, b"early");
+    leadership.append(&mut log, &CONTEXT, &request());
 }
 
 #[test]
 fn requests_and_sessions_cause_effects_until_they_are_applied_and_responses_do_not() {
     let mut log = log();
     let mut leadership = open(&mut log);
-    let mut append = |leadership: &mut Leadership, kind| {
-        leadership
-            .append(&mut log, &CONTEXT, blank_header(kind), b"x")
-            .is_some()
+    let close = LogEntry::SessionClose {
+        session: 1,
+        reason: CloseReason::Timeout,
     };
-    for (kind, causes) in [
-        (EntryKind::Request, 1),
-        (EntryKind::SessionOpen, 2),
-        (EntryKind::SessionClose, 3),
-        (EntryKind::Response, 3),
-    ] {
-        assert!(append(&mut leadership, kind));
-        assert_eq!(leadership.unapplied_causes(), causes, "{kind:?}");
+    let response = LogEntry::Response(Response {
+        service: 0,
+        session: 1,
+        cause: 32,
+        ordinal: 0,
+        request_number: 1,
+        is_failure: false,
+        message: b"x",
+    });
+    let open = LogEntry::SessionOpen(connect(1, 2, 3).open);
+    for (entry, causes) in [(request(), 1), (open, 2), (close, 3), (response, 3)] {
+        let appended = leadership.append(&mut log, &CONTEXT, &entry);
+        assert!(appended.is_some());
+        assert_eq!(leadership.unapplied_causes(), causes, "{entry:?}");
     }
     for causes in [2, 1, 0, 0] {
         leadership.on_cause_applied();
@@ -116,8 +131,7 @@ fn an_entry_for_which_there_is_no_room_is_not_appended_and_causes_nothing() {
         limit: leadership.append_position().unwrap(),
         ..CONTEXT
     };
-    let header = blank_header(EntryKind::Request);
-    assert!(leadership.append(&mut log, &full, header, b"x").is_none());
+    assert!(leadership.append(&mut log, &full, &request()).is_none());
     assert_eq!(leadership.unapplied_causes(), 0);
 }
 

@@ -88,7 +88,7 @@ impl Leader {
             end: position + 64,
             header: EntryHeader {
                 session: id,
-                ..crate::node::leadership::blank_header(EntryKind::Response)
+                ..EntryHeader::of_kind(EntryKind::Response)
             },
             body: &[0; 400],
         };
