@@ -1,8 +1,8 @@
 //! Slow-disk injection: a disk whose writes complete later than they did.
 //!
 //! Wraps any [`Disk`]; with a delay of 0 it costs one branch. Completions of writes are held
-//! back by the delay in the order they came, reads and preparations are not. Changeable at run
-//! time, so that a user can see what a slow follower or leader does to latency.
+//! back by the delay in the order they came, reads and preparations are not: it shows what a slow
+//! follower or leader does to latency.
 
 use std::collections::VecDeque;
 
@@ -34,19 +34,9 @@ impl<D: Disk> SlowDisk<D> {
         }
     }
 
-    /// Changes the delay of writes that complete from now on.
-    pub fn set_delay(&mut self, delay_ns: Nanos) {
-        self.delay_ns = delay_ns;
-    }
-
     /// The wrapped disk.
     pub fn inner(&self) -> &D {
         &self.disk
-    }
-
-    /// The wrapped disk, to be changed.
-    pub fn inner_mut(&mut self) -> &mut D {
-        &mut self.disk
     }
 
     fn take_due(&mut self, now: Nanos) -> Option<Completion> {

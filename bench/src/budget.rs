@@ -22,7 +22,7 @@ pub const STEPS: usize = 24;
 const CONNECT_STEPS: usize = 6;
 
 /// The four phases and the steps (by index from 0) that belong to each.
-pub const PHASES: [(&str, std::ops::Range<usize>); 4] = [
+pub(crate) const PHASES: [(&str, std::ops::Range<usize>); 4] = [
     ("connect", 0..6),
     ("request", 6..14),
     ("execute", 14..17),
@@ -34,7 +34,7 @@ pub type StepTimes = [Option<Nanos>; STEPS];
 
 /// What step, if any, a step that runs beside the critical path starts at.
 #[must_use]
-pub const fn overlap_start(point: TracePoint) -> Option<TracePoint> {
+pub(crate) const fn overlap_start(point: TracePoint) -> Option<TracePoint> {
     match point {
         TracePoint::RequestReplicate
         | TracePoint::RequestPersist
@@ -63,7 +63,7 @@ const fn index(point: TracePoint) -> usize {
 
 /// One sampled message with its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageTimes {
+pub(crate) struct MessageTimes {
     /// Session of the message.
     pub session: i64,
     /// Its request number.
@@ -330,7 +330,7 @@ pub struct Budget {
 /// Joins records of all members and clients into the times of every sampled message whose
 /// trace reaches from send to receive. The second value counts those with holes.
 #[must_use]
-pub fn join(records: &[TraceRecord]) -> (Vec<MessageTimes>, usize) {
+pub(crate) fn join(records: &[TraceRecord]) -> (Vec<MessageTimes>, usize) {
     let index = TraceIndex::build(records);
     let all: Vec<MessageTimes> = index
         .entries
@@ -356,7 +356,7 @@ fn is_complete(message: &MessageTimes) -> bool {
 
 /// Computes the budget of a run.
 #[must_use]
-pub fn budget(records: &[TraceRecord]) -> Budget {
+pub(crate) fn budget(records: &[TraceRecord]) -> Budget {
     let (mut messages, incomplete) = join(records);
     messages.sort_by_key(MessageTimes::total);
     let count = messages.len();

@@ -11,30 +11,30 @@
     reason = "shell: sockets, threads and files without anything between"
 )]
 
-pub mod block_writer;
-pub mod participant;
+mod block_writer;
+mod driver;
+mod host;
+mod participant;
 mod peer_process;
+mod plan;
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::net::UdpSocket;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lockstep_client::protocol::{RequestHeader, ResponseHeader};
-use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
-use lockstep_transport::agent::{IdleStrategy, Idler, PinRefused};
-use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::media::host::cores_allowed;
-use lockstep_transport::position::align_frame;
 use lockstep_transport::time::Nanos;
 
+use self::block_writer::BlockWriter;
+use self::driver::{STALL, panicked, run_client, serve, writer_of};
+use self::host::bind;
+pub(crate) use self::host::pin;
+use self::participant::{Client, Follower, Leader, Participant};
+pub use self::peer_process::{PeerConfig, PeerRole, run_peer};
+use self::plan::{DATAGRAM_LENGTH_MAX, DATAGRAM_LENGTH_MIN};
+pub use self::plan::{FloorConfig, FloorError, FloorLayout, FloorResult, FloorSizes};
 use crate::histogram::LatencyHistogram;
-use block_writer::BlockWriter;
-use participant::{
-    Client, DATAGRAM_LENGTH_MAX, DATAGRAM_LENGTH_MIN, Follower, Leader, Participant,
-};
-pub use peer_process::{PeerConfig, PeerRole, run_peer};
 
 /// Times each measurement is made; the one with the smallest median counts. The kernel now and
 /// then keeps two unpinned threads on one core, which doubles their round trip.
@@ -49,130 +49,10 @@ const PING_PONGS: u32 = 2_000;
 /// Writes of the bare write measurement: a median within 50 ms on a good disk.
 const BARE_WRITES: u32 = 200;
 
-/// The floor gives up when nothing has moved for so long: a datagram was lost.
-const STALL: Duration = Duration::from_secs(5);
-
-/// Idle polls between two looks at the clock for [`STALL`].
-const STALL_CHECK_POLLS: u32 = 4_096;
-
-/// Lengths of the datagrams, in bytes; the same as those of the cluster beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FloorSizes {
-    /// Client to leader.
-    pub request: usize,
-    /// Leader to each follower.
-    pub replicate: usize,
-    /// Follower to leader.
-    pub ack: usize,
-    /// Leader to client.
-    pub response: usize,
-}
-
-/// Bytes of headers around a request: frame header and message header.
-const REQUEST_OVERHEAD: usize = HEADER_LENGTH + RequestHeader::LENGTH;
-
-/// Bytes of headers around a response: frame header and message header.
-const RESPONSE_OVERHEAD: usize = HEADER_LENGTH + ResponseHeader::LENGTH;
-
-/// Bytes of headers around an entry: frame header and entry header.
-const ENTRY_OVERHEAD: usize = HEADER_LENGTH + ENTRY_HEADER_LENGTH;
-
-/// Bytes of a follower's acknowledgement.
-const ACK_LENGTH: usize = 128;
-
-impl FloorSizes {
-    /// The datagrams of a cluster whose requests and responses have `length` bytes.
-    #[must_use]
-    pub fn of_message(length: usize) -> Self {
-        let framed = |overhead: usize| (overhead + length).min(DATAGRAM_LENGTH_MAX);
-        Self {
-            request: framed(REQUEST_OVERHEAD),
-            replicate: align_frame(framed(ENTRY_OVERHEAD)).min(DATAGRAM_LENGTH_MAX),
-            ack: ACK_LENGTH,
-            response: framed(RESPONSE_OVERHEAD),
-        }
-    }
-}
-
-/// Where the four participants run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FloorLayout {
-    /// One process: client and leader on a thread, both followers on another; with five or
-    /// more cores, each on its own.
-    Threads,
-    /// Four processes.
-    Processes,
-}
-
-/// What to measure.
-#[derive(Clone, Debug)]
-pub struct FloorConfig {
-    /// Timed round trips.
-    pub messages: u32,
-    /// Round trips before them.
-    pub warmup: u32,
-    /// Datagram lengths.
-    pub sizes: FloorSizes,
-    /// Whether each node writes a durable block per crossing.
-    pub is_durable: bool,
-    /// 1 for direct responses, 2 for replicated ones.
-    pub crossings: u8,
-    /// Threads or processes.
-    pub layout: FloorLayout,
-    /// Where the blocks are written: the run's directory.
-    pub directory: PathBuf,
-    /// Cores to pin threads or processes to, the client's first; empty leaves it to the kernel.
-    pub cores: Vec<usize>,
-    /// How threads and processes idle.
-    pub idle: IdleStrategy,
-}
-
-/// What was measured.
-#[derive(Clone, Debug)]
-pub struct FloorResult {
-    /// Latency of the whole floor, in the attempt with the smallest median.
-    pub latencies: LatencyHistogram,
-    /// Median round trip of two bare sockets on two threads, ns.
-    pub udp_rtt_ns: u64,
-    /// Median of one durable 4 KiB write alone, ns; 0 when not durable.
-    pub write_sync_ns: u64,
-}
-
-/// Why there is no floor.
-#[derive(Debug, thiserror::Error)]
-pub enum FloorError {
-    /// The operating system refused something.
-    #[error("the floor failed: {0}; check that loopback UDP works and the directory is writable")]
-    Io(#[from] io::Error),
-    /// A thread is not where it was to be.
-    #[error(transparent)]
-    Pin(#[from] PinRefused),
-    /// Nothing moved any more.
-    #[error("the floor stalled after {completed} round trips: a loopback datagram was lost")]
-    Stalled {
-        /// Round trips that had completed.
-        completed: i64,
-    },
-    /// A length that cannot be sent.
-    #[error(
-        "a floor datagram of {length} bytes: use {DATAGRAM_LENGTH_MIN} to {DATAGRAM_LENGTH_MAX}"
-    )]
-    Length {
-        /// The length asked for.
-        length: usize,
-    },
-}
-
-/// The host's monotonic clock, ns since the first call in this process.
-pub(crate) fn monotonic_now() -> Nanos {
-    static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    ORIGIN.get_or_init(Instant::now).elapsed().as_nanos() as Nanos
-}
-
 /// Whether this host has a core for each agent of a cluster of three and its client. Otherwise
 /// client and leader share a thread, and so do the followers.
 #[must_use]
-pub fn has_core_for_each_agent() -> bool {
+pub(crate) fn has_core_for_each_agent() -> bool {
     cores_allowed().len() >= CORES_FOR_THREADS_OF_THEIR_OWN
 }
 
@@ -217,25 +97,6 @@ pub fn measure(config: &FloorConfig) -> Result<FloorResult, FloorError> {
             0
         },
     })
-}
-
-pub(crate) fn bind() -> io::Result<UdpSocket> {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-}
-
-/// The block writer of node `node` (0 the leader), when the floor is durable.
-pub(crate) fn writer_of(config: &FloorConfig, node: usize) -> io::Result<Option<BlockWriter>> {
-    let path = config.directory.join(format!("floor-{node}.dat"));
-    config
-        .is_durable
-        .then(|| BlockWriter::create(&path))
-        .transpose()
-}
-
-/// Pins the calling thread to `core`, if there is one. The report names the cores asked for: a run
-/// on others is none.
-pub(crate) fn pin(core: Option<usize>) -> Result<(), PinRefused> {
-    core.map_or(Ok(()), lockstep_transport::agent::pin)
 }
 
 fn measure_threads(config: &FloorConfig) -> Result<LatencyHistogram, FloorError> {
@@ -308,69 +169,6 @@ fn run_groups(
         }
         outcome.map(|client| client.latencies().clone())
     })
-}
-
-fn panicked() -> io::Error {
-    io::Error::other("a thread of the floor panicked")
-}
-
-/// Polls a group until told to stop.
-pub(crate) fn serve(
-    group: &mut [Participant],
-    idle: IdleStrategy,
-    is_stopped: impl Fn() -> bool,
-) -> io::Result<()> {
-    let mut idle = Idler::new(idle);
-    loop {
-        let mut work = false;
-        for participant in group.iter_mut() {
-            work |= participant.poll()?;
-        }
-        if !work && (is_stopped() || group.iter().any(Participant::is_stopped)) {
-            return Ok(());
-        }
-        idle.idle(usize::from(work));
-    }
-}
-
-/// Runs the client, with what shares its thread, to its last answer.
-pub(crate) fn run_client(
-    client: Client,
-    mut beside: Vec<Participant>,
-    idle: IdleStrategy,
-) -> Result<Client, FloorError> {
-    let mut idle = Idler::new(idle);
-    let mut this = Participant::Client(Box::new(client));
-    let mut idle_polls = 0;
-    let mut progress = (0, Instant::now());
-    loop {
-        let mut work = this.poll()?;
-        for participant in &mut beside {
-            work |= participant.poll()?;
-        }
-        idle.idle(usize::from(work));
-        if work {
-            if this.is_stopped() {
-                break;
-            }
-            continue;
-        }
-        idle_polls += 1;
-        if idle_polls % STALL_CHECK_POLLS == 0
-            && let Participant::Client(client) = &this
-        {
-            if client.completed() != progress.0 {
-                progress = (client.completed(), Instant::now());
-            } else if progress.1.elapsed() > STALL {
-                let completed = client.completed();
-                return Err(FloorError::Stalled { completed });
-            }
-        }
-    }
-    match this {
-        Participant::Client(client) => Ok(*client),
-        _ => Err(panicked().into()),
-    }
 }
 
 /// Median round trip between two bare sockets on two threads.
@@ -452,13 +250,10 @@ fn measure_write(directory: &Path) -> Result<u64, FloorError> {
     Ok(polled.min(median(true)?))
 }
 
-/// Parses the address a peer process printed.
-pub(crate) fn parse_ready(line: &str) -> Option<SocketAddr> {
-    line.trim().strip_prefix("ready ")?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use lockstep_transport::agent::IdleStrategy;
+
     use super::*;
 
     fn config(directory: &Path) -> FloorConfig {

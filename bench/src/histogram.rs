@@ -57,13 +57,6 @@ impl LatencyHistogram {
             .saturating_record(u64::try_from(latency_ns).unwrap_or(0));
     }
 
-    /// Adds all values of `other`.
-    pub fn merge(&mut self, other: &Self) {
-        self.inner
-            .add(&other.inner)
-            .expect("all histograms have the same bounds");
-    }
-
     /// Forgets all values.
     pub fn reset(&mut self) {
         self.inner.reset();
@@ -77,7 +70,7 @@ impl LatencyHistogram {
 
     /// Value at `quantile` (0..=1), in ns; 0 when empty.
     #[must_use]
-    pub fn quantile(&self, quantile: f64) -> u64 {
+    pub(crate) fn quantile(&self, quantile: f64) -> u64 {
         self.inner.value_at_quantile(quantile)
     }
 
@@ -142,14 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn merged_histograms_count_together() {
+    fn a_histogram_that_is_reset_is_like_a_new_one() {
         let mut one = LatencyHistogram::default();
         one.record(10);
-        let mut two = LatencyHistogram::default();
-        two.record(20);
-        one.merge(&two);
-        assert_eq!(one.summary().max, 20);
-        assert_eq!(one.count(), 2);
+        assert_eq!(one.count(), 1);
         one.reset();
         assert_eq!(one.summary(), LatencySummary::default());
     }

@@ -55,7 +55,7 @@ pub struct LoadConfig {
 impl LoadConfig {
     /// Requests that this load has scheduled, or `None` when only the cluster's speed limits it.
     #[must_use]
-    pub fn scheduled(&self) -> Option<u64> {
+    pub(crate) fn scheduled(&self) -> Option<u64> {
         let LoadShape::Open { rate } = self.shape else {
             return None;
         };
@@ -182,7 +182,7 @@ impl Load {
 
     /// Whether everything that is to be sent has been.
     #[must_use]
-    pub fn is_all_sent(&self, now: Nanos) -> bool {
+    pub(crate) fn is_all_sent(&self, now: Nanos) -> bool {
         if self.stop_after.is_some() || self.sent >= self.config.messages_cap {
             return true;
         }
@@ -228,7 +228,7 @@ impl Load {
 
     /// Number of the first measured request, once it was sent.
     #[must_use]
-    pub fn first_measured(&self) -> Option<u64> {
+    pub(crate) fn first_measured(&self) -> Option<u64> {
         self.measured_from.map(|(first, _)| first)
     }
 
@@ -241,7 +241,7 @@ impl Load {
     /// Latencies of all measured requests. One that was due and never sent counts with the time
     /// it had waited at the end: it took at least as long.
     #[must_use]
-    pub fn latencies_of_all_due(&self) -> LatencyHistogram {
+    pub(crate) fn latencies_of_all_due(&self) -> LatencyHistogram {
         let mut all = self.latencies.clone();
         let LoadShape::Open { rate } = self.config.shape else {
             return all;
@@ -265,7 +265,7 @@ impl Load {
 
     /// How long after it was due the last request left that an open loop sent, ns.
     #[must_use]
-    pub fn lateness(&self) -> Nanos {
+    pub(crate) fn lateness(&self) -> Nanos {
         match self.config.shape {
             LoadShape::Open { rate } if self.sent > 0 => {
                 self.last_sent - self.started - LoadConfig::offset(rate, self.sent)
@@ -276,20 +276,20 @@ impl Load {
 
     /// Time from the start to the last send, ns.
     #[must_use]
-    pub const fn sending_time(&self) -> Nanos {
+    pub(crate) const fn sending_time(&self) -> Nanos {
         self.last_sent - self.started
     }
 
     /// Time from the first measured send to the last one, ns.
     #[must_use]
-    pub fn measured_time(&self) -> Nanos {
+    pub(crate) fn measured_time(&self) -> Nanos {
         let since = self.measured_from.map(|(_, since)| since);
         since.map_or(0, |since| self.last_sent - since)
     }
 
     /// Most requests that were in flight at once.
     #[must_use]
-    pub const fn in_flight_peak(&self) -> u64 {
+    pub(crate) const fn in_flight_peak(&self) -> u64 {
         self.in_flight_peak
     }
 
@@ -301,7 +301,7 @@ impl Load {
 
     /// Measured answers per second, from the first measured send to the last answer.
     #[must_use]
-    pub fn throughput(&self) -> f64 {
+    pub(crate) fn throughput(&self) -> f64 {
         let Some((_, since)) = self.measured_from else {
             return 0.0;
         };

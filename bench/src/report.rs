@@ -26,7 +26,7 @@ pub struct FloorReport {
 impl FloorReport {
     /// The smaller of two measurements, just before and just after the run.
     #[must_use]
-    pub fn smaller_of(before: &FloorResult, after: &FloorResult) -> Self {
+    pub(crate) fn smaller_of(before: &FloorResult, after: &FloorResult) -> Self {
         let (one, two) = (before.latencies.summary(), after.latencies.summary());
         Self {
             p50_ns: one.p50.min(two.p50),

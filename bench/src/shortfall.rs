@@ -11,7 +11,7 @@ const LATENESS_MAX_NS: Nanos = 250 * MILLISECOND;
 
 /// Everything that `load`, which has ended, was asked for and did not do.
 #[must_use]
-pub fn shortfalls(load: &Load) -> Vec<String> {
+pub(crate) fn shortfalls(load: &Load) -> Vec<String> {
     let mut problems = Vec::new();
     problems.extend(capped(load));
     problems.extend(match load.config().shape {

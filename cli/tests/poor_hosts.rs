@@ -6,7 +6,7 @@ mod place;
 use std::process::Command;
 
 use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
-use lockstep_bench::scenario::cluster::client;
+use lockstep_bench::scenario::bench_client::client;
 use lockstep_bench::scenario::load_client::LoadClient;
 use lockstep_bench::scenario::workload::Workload;
 use lockstep_consensus::settings::config::ClusterConfig;

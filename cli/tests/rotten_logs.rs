@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::scenario::addresses::reserve;
-use lockstep_bench::scenario::cluster::client;
+use lockstep_bench::scenario::bench_client::client;
 use lockstep_bench::scenario::process_cluster::ProcessCluster;
 use lockstep_bench::scenario::workload::Workload;
 use lockstep_consensus::node::counters::Counter;

@@ -5,7 +5,7 @@
 //! ingress stream leaves from the port and egress arrives on it, since the cluster answers to
 //! the address a request came from.
 //!
-//! What is said and made of answers is the [`ClusterSession`]'s; this file only carries it.
+//! What is said and made of answers is the `ClusterSession`'s; this file only carries it.
 //! Connecting makes and drops stream buffers; while a leader serves the session, neither
 //! `offer` nor `poll_egress` nor `do_work` allocates.
 

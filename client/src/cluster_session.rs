@@ -2,8 +2,8 @@
 //! heard. Pure; the [`ClusterClient`](crate::cluster_client::ClusterClient) owns it and carries
 //! its words.
 //!
-//! Three parts meet here: the [`Session`] (whom to talk to), the [`RequestSequence`] (what is
-//! in flight) and the [`ResponseCursor`] (what was handed over). A request is never dropped
+//! Three parts meet here: the `Session` (whom to talk to), the `RequestSequence` (what is
+//! in flight) and the `ResponseCursor` (what was handed over). A request is never dropped
 //! silently: it is retained until it is applied, refused, or the session ends.
 
 use lockstep_transport::marks::{Mark, sometimes};
@@ -32,7 +32,7 @@ const DETAIL_LENGTH_MAX: usize = 128;
 
 /// Who sent a message: the member, and which of its egress streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The member.
     pub member: usize,
     /// Number of the egress image, never reused.
@@ -41,7 +41,7 @@ pub struct Origin {
 
 /// What the streams show of the leader's health.
 #[derive(Clone, Copy, Debug)]
-pub struct LeaderHealth {
+pub(crate) struct LeaderHealth {
     /// When a frame last arrived on the image given by [`ClusterSession::image`].
     pub last_heard: Nanos,
     /// The image has ended.
@@ -52,7 +52,7 @@ pub struct LeaderHealth {
 
 /// The session. See the module.
 #[derive(Debug)]
-pub struct ClusterSession {
+pub(crate) struct ClusterSession {
     config: ClientConfig,
     session: Session,
     requests: RequestSequence,
@@ -126,12 +126,6 @@ impl ClusterSession {
     #[must_use]
     pub const fn requests(&self) -> &RequestSequence {
         &self.requests
-    }
-
-    /// The last response handed over.
-    #[must_use]
-    pub const fn received(&self) -> ResponseCursor {
-        self.received
     }
 
     /// The image on which the present leader speaks.

@@ -10,7 +10,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use crate::protocol::{EGRESS_STREAM_ID, MEMBERS_MAX, RequestHeader};
 
 /// Longest principal in bytes: with it a connect request fits one datagram of any path.
-pub const PRINCIPAL_LENGTH_MAX: usize = 256;
+pub(crate) const PRINCIPAL_LENGTH_MAX: usize = 256;
 
 /// Smallest MTU: a data header and a useful piece of payload.
 const MTU_MIN: usize = 256;
@@ -48,7 +48,7 @@ pub struct ClientConfig {
     pub first_member: usize,
     /// The cluster meant; another one refuses the connection. Default 0.
     pub cluster_id: u64,
-    /// Who connects, at most [`PRINCIPAL_LENGTH_MAX`] bytes. Default empty.
+    /// Who connects, at most `PRINCIPAL_LENGTH_MAX` bytes. Default empty.
     pub principal: Vec<u8>,
     /// Stream on which responses arrive. Default 102.
     pub response_stream_id: i32,
@@ -162,7 +162,7 @@ impl ClientConfig {
     /// The pause after which a keepalive is due in a session of this timeout, in ns; a timeout
     /// of 0 is not known yet.
     #[must_use]
-    pub fn keepalive_ns(&self, session_timeout_ns: Nanos) -> Nanos {
+    pub(crate) fn keepalive_ns(&self, session_timeout_ns: Nanos) -> Nanos {
         if session_timeout_ns > 0 {
             self.keepalive_interval_ns.min(session_timeout_ns / 4)
         } else {

@@ -10,7 +10,7 @@ use lockstep_transport::position::Position;
 
 /// What the cluster said about numbers cannot be true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SequenceFault {
+pub(crate) enum SequenceFault {
     /// It applied a request that was never offered.
     #[error("request {applied} was applied but {next} is the next one to be offered")]
     Ahead {
@@ -40,7 +40,7 @@ struct Slot {
 
 /// Requests in flight: numbered from 1, retained until applied, sent in order.
 #[derive(Debug)]
-pub struct RequestSequence {
+pub(crate) struct RequestSequence {
     slots: Box<[Slot]>,
     bytes: Box<[u8]>,
     /// Ring offset where the next request goes.
@@ -255,7 +255,7 @@ impl RequestSequence {
 /// Ordered by (position, ordinal). No response lies at position 0, where the first leadership
 /// term begins, so (0, 0) stands for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ResponseCursor {
+pub(crate) struct ResponseCursor {
     /// Position of the response; what the client acknowledges.
     pub position: Position,
     /// Ordinal among the effects of its cause.

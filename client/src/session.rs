@@ -1,8 +1,8 @@
 //! The client's side of its session: whom to ask, whom to follow, when to give up on a member.
 //!
 //! A pure state machine: events and time in, a state and the member to send to out. It knows
-//! nothing of streams; whenever [`Session::epoch`] changes, a new ingress stream to
-//! [`Session::member`] is wanted. All pauses are bounded and jittered from the seed (K6), so
+//! nothing of streams; whenever `Session::epoch` changes, a new ingress stream to
+//! `Session::member` is wanted. All pauses are bounded and jittered from the seed (K6), so
 //! that clients that lost one leader do not come back in step.
 
 use core::net::SocketAddr;
@@ -90,7 +90,7 @@ pub enum SessionState {
 
 /// What an event did to the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionChange {
+pub(crate) enum SessionChange {
     /// Nothing: it was late, repeated or not for this session.
     None,
     /// Nothing but perhaps another member to ask: it was of an older leadership term than known.
@@ -114,7 +114,7 @@ pub enum SessionChange {
 
 /// The state machine. See the module.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     state: SessionState,
     deadline: Nanos,
     connect_timeout_ns: Nanos,

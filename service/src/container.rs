@@ -338,12 +338,6 @@ impl<S: ClusteredService> Container<S> {
         self.log_time
     }
 
-    /// Number of the service in entry headers.
-    #[must_use]
-    pub const fn service_id(&self) -> u8 {
-        self.service_id
-    }
-
     /// Position of the entry at which the service stopped, if it did.
     #[must_use]
     pub const fn stopped(&self) -> Option<Position> {

@@ -4,6 +4,11 @@
 //! [`container`] applies committed log entries to it on every node, in the same order, with the
 //! same log time, and collects what it emits in an [`outbox`] whose content is a function of the
 //! log alone (`log.md` 5). The `samples` (feature `samples`) are services to start from.
+//!
+//! # Surface
+//! What is public though nobody in this workspace needs it:
+//! - [`state_hash`]: for services that hash a state of their own;
+//! - `samples`: all that clients of the sample services say and hear.
 #![forbid(unsafe_code)]
 
 pub mod cluster;

@@ -18,10 +18,12 @@ use lockstep_transport::position::Position;
 use crate::state_hash::StateHash;
 
 mod difference;
+mod effect;
 mod emit_error;
 
 use difference::difference;
 pub use difference::{Difference, Divergence, ResponseVerdict};
+pub use effect::{Effect, EffectName};
 pub use emit_error::EmitError;
 
 /// Bytes an effect is charged at least, so that tiny effects bound the number of items too.
@@ -64,30 +66,6 @@ impl OutboxLimits {
             self.effect_bytes_per_cause + FAILURE_CHARGE
         }
     }
-}
-
-/// The name of an effect: unique in the life of a cluster, ordered as effects are appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EffectName {
-    /// Position of the entry that caused it.
-    pub cause: Position,
-    /// Service that emitted it.
-    pub service: u8,
-    /// Its rank among that service's effects of this cause, from 0.
-    pub ordinal: u32,
-}
-
-/// One emitted message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Effect<'a> {
-    /// Its name.
-    pub name: EffectName,
-    /// The session it is for.
-    pub session: i64,
-    /// What is sent; of a failure, its reason: [`EmitError::number`] as one byte.
-    pub message: &'a [u8],
-    /// It only says that the service could not emit what it wanted.
-    pub is_failure: bool,
 }
 
 /// An effect's place in the byte ring.
@@ -178,7 +156,7 @@ impl Outbox {
 
     /// Limits one message to `message_max` bytes, what the log accepts; cluster-wide.
     #[must_use]
-    pub fn with_message_max(mut self, message_max: usize) -> Self {
+    pub(crate) fn with_message_max(mut self, message_max: usize) -> Self {
         self.message_max = message_max.min(self.limits.effect_bytes_per_cause);
         self
     }

@@ -333,11 +333,6 @@ impl<P: DatagramPort> FaultyPort<P> {
         &self.port
     }
 
-    /// The port underneath, to be changed.
-    pub const fn inner_mut(&mut self) -> &mut P {
-        &mut self.port
-    }
-
     /// Sets the faults of the link to `peer`, or (`None`) of all links without faults of their
     /// own, in one direction. They hold for datagrams from now on; delayed ones stay delayed.
     ///

@@ -9,6 +9,12 @@
 //! Everything here is *pure* (arguments only) except [`media`] and [`agent`], which are shells:
 //! sockets, io_uring, mapped files, threads and the real clock live there.
 //!
+//! # Surface
+//! What is public though nobody in this workspace needs it:
+//! - [`agent::spawn`], [`agent::AgentThread`]: an application that gives a client or a node a
+//!   thread of its own;
+//! - [`log_buffer::ExclusiveAppender::abort`]: the other end of a claim.
+//!
 //! # Unsafe
 //! Only [`concurrent`] (memory shared with the kernel or other processes), [`media`] (system
 //! calls) and [`allocations`] (a global allocator) may use `unsafe`; everything else is denied it.

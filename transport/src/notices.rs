@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use crate::time::{Nanos, SECOND};
 
 /// Subjects that are told apart per kind; greater ones share the last place.
-pub const SUBJECTS_MAX: usize = 8;
+pub(crate) const SUBJECTS_MAX: usize = 8;
 
 /// Between two lines of one kind about one subject.
 pub const NOTICE_INTERVAL_NS: Nanos = 60 * SECOND;
@@ -42,7 +42,7 @@ pub trait NoticeKind: Copy + 'static {
 /// What one occurrence was about. Plain numbers only: words are made where they are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
-    /// What it is about, such as a member's id; see [`SUBJECTS_MAX`].
+    /// What it is about, such as a member's id; see `SUBJECTS_MAX`.
     pub subject: u8,
     /// Where it came from, or would have gone to.
     pub source: Option<SocketAddr>,

@@ -11,10 +11,10 @@ pub type Position = i64;
 pub const FRAME_ALIGNMENT: usize = 32;
 
 /// Smallest term length a stream may have, in bytes.
-pub const TERM_LENGTH_MIN: usize = 64 * 1024;
+pub(crate) const TERM_LENGTH_MIN: usize = 64 * 1024;
 
 /// Largest term length a stream may have, in bytes.
-pub const TERM_LENGTH_MAX: usize = 1 << 30;
+pub(crate) const TERM_LENGTH_MAX: usize = 1 << 30;
 
 /// `length` rounded up to a multiple of `alignment`, which must be a power of two.
 #[must_use]
@@ -68,7 +68,7 @@ impl Geometry {
 
     /// Number of terms before the one that holds `position`.
     #[must_use]
-    pub const fn term_count(&self, position: Position) -> i64 {
+    pub(crate) const fn term_count(&self, position: Position) -> i64 {
         position / self.term_length as i64
     }
 
@@ -105,7 +105,7 @@ impl Geometry {
 
     /// Index (0..3) of the term buffer that holds `position`.
     #[must_use]
-    pub const fn buffer_index(&self, position: Position) -> usize {
+    pub(crate) const fn buffer_index(&self, position: Position) -> usize {
         (self.term_count(position) % 3) as usize
     }
 }

@@ -51,7 +51,7 @@ impl Prng {
     /// Starts a stream that only who knows all of `entropy` can repeat; for ids that must be
     /// unique, from the operating system's randomness.
     #[must_use]
-    pub fn from_entropy(entropy: [u64; 4]) -> Self {
+    pub(crate) fn from_entropy(entropy: [u64; 4]) -> Self {
         // The one state that yields only zeros.
         if entropy == [0; 4] {
             return Self::new(0);

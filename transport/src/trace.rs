@@ -239,7 +239,7 @@ impl Tracer {
     /// Whether the message (`session`, `number`) belongs to the sample. Number 0, under which the
     /// steps of a connect are recorded, always does: a session connects only once.
     #[must_use]
-    pub fn is_sampled(&self, session: i64, number: i64) -> bool {
+    pub(crate) fn is_sampled(&self, session: i64, number: i64) -> bool {
         if self.ring.is_none() {
             return false;
         }

@@ -176,7 +176,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The first difference, with its remedy.
-    pub fn expect_equal(&self, expected: &Self) -> Result<(), CatalogMismatch> {
+    pub(crate) fn expect_equal(&self, expected: &Self) -> Result<(), CatalogMismatch> {
         if self.cluster != expected.cluster {
             return Err(CatalogMismatch::Cluster {
                 found: self.cluster,

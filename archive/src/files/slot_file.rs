@@ -149,7 +149,7 @@ impl SlotFile {
     ///
     /// # Errors
     /// The disk's.
-    pub fn renew(disk: &mut impl ColdFiles, kind: &SlotFileKind) -> Result<Self, DiskError> {
+    pub(crate) fn renew(disk: &mut impl ColdFiles, kind: &SlotFileKind) -> Result<Self, DiskError> {
         let file = disk.create(kind.name, SLOTS * BLOCK_LENGTH as u64)?;
         Self::over(file, kind, 0, 0)
     }
@@ -303,7 +303,7 @@ impl SlotFile {
 
     /// What was written last has reached stable storage with a later write of another file: the
     /// next write goes to the other slot.
-    pub const fn confirm(&mut self) {
+    pub(crate) const fn confirm(&mut self) {
         self.synced_slot = self.newest_slot;
     }
 

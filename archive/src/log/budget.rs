@@ -59,7 +59,7 @@ impl DiskBudget {
 
     /// Whether one more segment may be made beside `segments` existing ones.
     #[must_use]
-    pub const fn allows_segment(&self, segments: usize, segment_length: usize) -> bool {
+    pub(crate) const fn allows_segment(&self, segments: usize, segment_length: usize) -> bool {
         (segments as u64 + 1) * segment_length as u64 <= self.bytes
     }
 }

@@ -130,12 +130,6 @@ impl LogReader {
         self.counters
     }
 
-    /// Whether a disk read is outstanding.
-    #[must_use]
-    pub const fn is_pending(&self) -> bool {
-        self.pending.is_some()
-    }
-
     /// The frames of `span`, as many as are at hand. What has to come from disk is ordered:
     /// [`submit_order`](Self::submit_order) is the other half.
     pub fn read<'a>(&'a mut self, span: ReadSpan, view: LogView<'a>) -> LogRead<'a> {

@@ -28,13 +28,8 @@ use crate::disk::{
 use crate::log::budget::DiskBudget;
 use crate::log::log_view::last_boundary;
 use crate::log::recovery::restore_tail;
-use crate::log::segment::{self, LOG_RECORDING_ID, SegmentTable};
+use crate::log::segment::{self, LOG_RECORDING_ID, SegmentTable, WRITE_LENGTH_MAX};
 use crate::log::token::{OWNER_RECORDER, TokenSource};
-
-/// Most bytes of one write (`performance.md` 3): up to about 80 KiB a sync costs no more than its
-/// flush; from about 256 KiB on the transfer takes longer, and a larger batch only delays its
-/// first byte.
-pub const WRITE_LENGTH_MAX: usize = 256 * 1024;
 
 /// Longest write that is copied out of the log buffer. Only one whose last block the log still
 /// grows into is: a file system that keeps checksums, or mirrors, may read a page twice, and

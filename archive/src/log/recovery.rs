@@ -10,6 +10,7 @@
 //! that nothing of it can ever be taken for a continuation. A truncation that a crash
 //! interrupted is completed.
 
+mod evidence;
 mod frame_scan;
 mod survey;
 mod verdict;
@@ -19,6 +20,7 @@ use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position};
 
+pub use self::evidence::{Acknowledged, FrameMeaning, RecoveredTerm, RecoveryError};
 use self::frame_scan::{FrameScan, is_zero};
 use self::survey::{Survey, survey};
 use self::verdict::{Verdict, judge};
@@ -26,61 +28,7 @@ use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
 use crate::files::ack_mark::{AckMark, AckRecord, LostAcks};
 use crate::files::catalog::Catalog;
 use crate::log::chain::Chain;
-use crate::log::recorder::WRITE_LENGTH_MAX;
-use crate::log::segment::{SegmentTable, length_in_segment};
-
-/// Why a log cannot be recovered at all.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecoveryError {
-    /// The disk's error.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The catalog's values make no log.
-    #[error("the catalog describes no possible log: it is damaged, keep it as it is")]
-    Geometry,
-    /// What the log says of its cluster is not what the owner of its entries expects. Nothing
-    /// has been changed.
-    #[error("the log at {position} is not the one that belongs here: nothing was changed")]
-    Foreign {
-        /// The entry that says so.
-        position: Position,
-    },
-}
-
-/// What the owner of the log's entries sees in a whole frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FrameMeaning {
-    /// The id of the leadership term that it begins, if it is a NewLeadershipTerm entry.
-    pub term_id: Option<u128>,
-    /// The commit position of the leader that appended it, 0 if it does not say.
-    pub leader_commit: Position,
-    /// It says that the log is another one's.
-    pub is_foreign: bool,
-}
-
-/// A leadership term as the log shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecoveredTerm {
-    /// Its number.
-    pub term: LeadershipTermId,
-    /// Position of its first frame.
-    pub base: Position,
-    /// The random id in its first entry.
-    pub id: u128,
-    /// Hash of the log below `base`.
-    pub chain: u64,
-}
-
-/// What a member knows besides its log.
-#[derive(Clone, Copy, Debug)]
-pub struct Acknowledged {
-    /// What the ack mark's file holds.
-    pub mark: AckRecord,
-    /// The file holds nothing any more: how far it acknowledged is not known.
-    pub is_mark_lost: bool,
-    /// It has acknowledged nothing of a greater leadership term: that of its node state.
-    pub term_max: LeadershipTermId,
-}
+use crate::log::segment::{SegmentTable, WRITE_LENGTH_MAX, length_in_segment};
 
 /// The log as recovery found it.
 #[derive(Debug)]
@@ -105,13 +53,6 @@ pub struct RecoveredLog {
     pub chain: Chain,
     /// The open segments.
     pub segments: SegmentTable,
-}
-
-impl Acknowledged {
-    /// A cut was announced and not reported done.
-    const fn is_cut(&self) -> bool {
-        self.mark.truncated_end > self.mark.position
-    }
 }
 
 impl RecoveredLog {
@@ -290,7 +231,7 @@ fn erase_behind(
 ///
 /// # Errors
 /// The disk's.
-pub fn restore_tail(
+pub(crate) fn restore_tail(
     disk: &mut impl ColdFiles,
     log: &mut LogBuffer,
     segments: &SegmentTable,

@@ -15,8 +15,13 @@ pub const SEGMENTS_MAX: usize = 16 * 1024;
 /// Descriptors that an open segment costs: direct and buffered.
 pub const SEGMENT_DESCRIPTORS: u64 = 2;
 
+/// Most bytes of one write (`performance.md` 3): up to about 80 KiB a sync costs no more than its
+/// flush; from about 256 KiB on the transfer takes longer, and a larger batch only delays its
+/// first byte.
+pub const WRITE_LENGTH_MAX: usize = 256 * 1024;
+
 /// Ending of every segment file.
-pub const SEGMENT_SUFFIX: &str = ".rec";
+pub(crate) const SEGMENT_SUFFIX: &str = ".rec";
 
 /// The recording that is the cluster's log.
 pub const LOG_RECORDING_ID: i64 = 0;
@@ -29,7 +34,7 @@ pub const fn base_position(position: Position, segment_length: usize) -> Positio
 
 /// Offset of `position` in its segment's file.
 #[must_use]
-pub const fn segment_offset(position: Position, segment_length: usize) -> u64 {
+pub(crate) const fn segment_offset(position: Position, segment_length: usize) -> u64 {
     (position & (segment_length as Position - 1)) as u64
 }
 
@@ -89,7 +94,10 @@ impl SegmentTable {
     ///
     /// # Errors
     /// The disk's.
-    pub fn open_all(disk: &mut impl ColdFiles, segment_length: usize) -> Result<Self, DiskError> {
+    pub(crate) fn open_all(
+        disk: &mut impl ColdFiles,
+        segment_length: usize,
+    ) -> Result<Self, DiskError> {
         let mut table = Self::new(segment_length);
         for name in disk.list()? {
             if let Some(segment) = SegmentName::parse(&name)

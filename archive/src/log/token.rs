@@ -12,11 +12,11 @@ pub type Owner = u16;
 /// The log's recorder.
 pub const OWNER_RECORDER: Owner = 1;
 /// The file with term, vote and incarnation.
-pub const OWNER_NODE_STATE: Owner = 2;
+pub(crate) const OWNER_NODE_STATE: Owner = 2;
 /// The file with the ack mark.
-pub const OWNER_ACK_MARK: Owner = 3;
+pub(crate) const OWNER_ACK_MARK: Owner = 3;
 /// The file that says which directory this is.
-pub const OWNER_IDENTITY: Owner = 4;
+pub(crate) const OWNER_IDENTITY: Owner = 4;
 /// The first log reader; reader `n` is this plus `n`.
 pub const OWNER_READER_FIRST: Owner = 16;
 
@@ -50,7 +50,7 @@ impl TokenSource {
 
     /// Whether `token` was made by this submitter.
     #[must_use]
-    pub const fn owns(&self, token: Token) -> bool {
+    pub(crate) const fn owns(&self, token: Token) -> bool {
         owner(token) == self.owner
     }
 }

@@ -22,7 +22,7 @@ use crate::files::identity_file::IDENTITY_FILE;
 use crate::files::node_state::NODE_STATE_FILE;
 
 /// The file whose lock says that a process uses the directory.
-pub const LOCK_FILE: &str = "node.lock";
+pub(crate) const LOCK_FILE: &str = "node.lock";
 
 /// The file that tells whether direct writes work; it never gets a final name.
 const PROBE: &str = "probe";
@@ -150,7 +150,7 @@ impl NodeDirectory {
     ///
     /// # Errors
     /// See [`StorageError`].
-    pub fn probe_direct_writes(&mut self) -> Result<bool, StorageError> {
+    pub(crate) fn probe_direct_writes(&mut self) -> Result<bool, StorageError> {
         let path = self.folder.path.join(format!("{PROBE}{TEMPORARY_SUFFIX}"));
         let probed = self.write_probe(&path);
         // Whether it could be written or not: a refused start leaves no probe behind.
@@ -187,7 +187,7 @@ impl NodeDirectory {
     /// Whether the device syncs single writes (forced unit access) instead of flushing its
     /// whole cache: then an unsynced write does not become durable with the next synced one.
     #[must_use]
-    pub fn syncs_single_writes(&self) -> bool {
+    pub(crate) fn syncs_single_writes(&self) -> bool {
         let Ok(metadata) = std::fs::metadata(self.path()) else {
             return true;
         };

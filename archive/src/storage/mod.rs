@@ -31,4 +31,4 @@ pub use uring_disk::UringDisk;
 
 /// Operations in flight on one disk: one write each of recorder, node state and ack mark, one
 /// preparation, and a read for each of the readers of a node, with room to spare.
-pub const QUEUE_LENGTH: usize = 64;
+pub(crate) const QUEUE_LENGTH: usize = 64;

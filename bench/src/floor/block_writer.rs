@@ -143,7 +143,7 @@ impl BlockWriter {
     ///
     /// # Errors
     /// The operating system's.
-    pub fn sleep_until_done(&mut self) -> io::Result<()> {
+    pub(crate) fn sleep_until_done(&mut self) -> io::Result<()> {
         match &mut self.engine {
             Engine::Uring(ring) => ring.submit_and_wait(1).map(|_| ()),
             Engine::Thread(_) => Ok(()),
@@ -152,7 +152,7 @@ impl BlockWriter {
 
     /// Whether a write was started that has not completed.
     #[must_use]
-    pub fn is_in_flight(&self) -> bool {
+    pub(crate) fn is_in_flight(&self) -> bool {
         self.is_in_flight
     }
 

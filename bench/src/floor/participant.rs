@@ -12,7 +12,8 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use lockstep_transport::time::Nanos;
 
 use super::block_writer::BlockWriter;
-use super::{FloorSizes, bind, monotonic_now};
+use super::host::{bind, monotonic_now};
+use super::plan::{DATAGRAM_LENGTH_MAX, DATAGRAM_LENGTH_MIN, FloorSizes};
 use crate::histogram::LatencyHistogram;
 
 const REQUEST: u8 = 1;
@@ -21,12 +22,6 @@ const ACK: u8 = 3;
 const RESPONSE: u8 = 4;
 const HELLO: u8 = 5;
 const STOP: u8 = 9;
-
-/// Shortest datagram: kind and number.
-pub const DATAGRAM_LENGTH_MIN: usize = 16;
-
-/// Longest datagram the floor sends.
-pub const DATAGRAM_LENGTH_MAX: usize = 65_000;
 
 /// Copies that make an entry durable at a majority of the floor's three nodes.
 const QUORUM: usize = 2;
@@ -316,7 +311,7 @@ impl Leader {
 }
 
 /// Sends one request at a time and times each answer.
-pub struct Client {
+pub(crate) struct Client {
     inbox: Inbox,
     leader: Outbox,
     sent_at: Nanos,
@@ -404,7 +399,7 @@ impl Client {
 }
 
 /// Any participant.
-pub enum Participant {
+pub(crate) enum Participant {
     /// The client.
     Client(Box<Client>),
     /// The leader.

@@ -11,10 +11,10 @@ use std::time::Instant;
 use lockstep_transport::agent::IdleStrategy;
 
 use super::block_writer::BlockWriter;
+use super::driver::{STALL, panicked, run_client, serve};
+use super::host::{bind, pin};
 use super::participant::{Client, Follower, Leader, Participant};
-use super::{
-    FloorConfig, FloorError, FloorSizes, STALL, bind, parse_ready, pin, run_client, serve,
-};
+use super::plan::{FloorConfig, FloorError, FloorSizes};
 use crate::histogram::LatencyHistogram;
 
 /// What a peer process plays.
@@ -153,7 +153,7 @@ pub(super) fn measure(config: &FloorConfig) -> Result<LatencyHistogram, FloorErr
             pin(core)?;
             run_client(client, Vec::new(), config.idle)
         });
-        run.join().unwrap_or_else(|_| Err(super::panicked().into()))
+        run.join().unwrap_or_else(|_| Err(panicked().into()))
     });
     let mut client = outcome?;
     client.stop()?;
@@ -164,4 +164,9 @@ pub(super) fn measure(config: &FloorConfig) -> Result<LatencyHistogram, FloorErr
         }
     }
     Ok(client.latencies().clone())
+}
+
+/// Parses the address a peer process printed.
+fn parse_ready(line: &str) -> Option<SocketAddr> {
+    line.trim().strip_prefix("ready ")?.parse().ok()
 }

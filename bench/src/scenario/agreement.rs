@@ -62,7 +62,7 @@ pub fn await_caught_up(cluster: &mut ProcessCluster) -> Result<Position, BenchEr
 ///
 /// # Errors
 /// When there is no leader, a member ends, or one does not catch up.
-pub fn await_caught_up_while(
+pub(crate) fn await_caught_up_while(
     cluster: &mut ProcessCluster,
     meanwhile: impl FnMut(Nanos) -> usize,
 ) -> Result<Position, BenchError> {
@@ -81,7 +81,7 @@ pub fn await_caught_up_while(
 ///
 /// # Errors
 /// When a member does not answer, or the hashes differ.
-pub fn state_hash_while(
+pub(crate) fn state_hash_while(
     cluster: &mut ProcessCluster,
     mut meanwhile: impl FnMut(Nanos) -> usize,
 ) -> Result<u64, BenchError> {

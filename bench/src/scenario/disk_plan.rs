@@ -31,7 +31,7 @@ pub struct DiskPlanError {
 
 /// The arithmetic of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskPlan {
+pub(crate) struct DiskPlan {
     per_message: u64,
     ahead: u64,
     budget: u64,

@@ -17,8 +17,9 @@ use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{Nanos, SECOND};
 use lockstep_transport::trace::TraceRecord;
 
+use super::bench_client::BenchClient;
 use super::bench_error::BenchError;
-use super::cluster::{BenchClient, ClusterRun};
+use super::cluster_run::ClusterRun;
 use crate::floor::{has_core_for_each_agent, pin};
 use crate::load::LoadConfig;
 use crate::member_summary::MemberSummary;
@@ -27,10 +28,10 @@ use crate::member_summary::MemberSummary;
 const START_TIMEOUT_NS: Nanos = 20 * SECOND;
 
 /// Makes the service of one member.
-pub type ServiceFactory = fn() -> NodeService;
+pub(crate) type ServiceFactory = fn() -> NodeService;
 
 /// What the embedded run needs to know.
-pub struct EmbeddedRun<'a> {
+pub(crate) struct EmbeddedRun<'a> {
     /// The cluster.
     pub cluster: &'a ClusterConfig,
     /// Its members.
@@ -183,7 +184,7 @@ struct GroupResult {
 ///
 /// # Errors
 /// When a member cannot start, no leader is found, or a member halts.
-pub fn run(
+pub(crate) fn run(
     run: &EmbeddedRun<'_>,
     client: impl FnOnce() -> Result<BenchClient, BenchError> + Send,
     load: LoadConfig,

@@ -12,8 +12,8 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::agreement;
+use super::bench_client::{BenchClient, client};
 use super::bench_error::BenchError;
-use super::cluster::{BenchClient, client};
 use super::cluster_bench::{ClusterBench, check_window};
 use super::process_cluster::{ProcessCluster, ProcessRun, connect};
 use super::run_directory::RunDirectory;

@@ -28,7 +28,7 @@ const FAULTS_MAX: usize = 16;
 const STALL_NS: Nanos = 20 * SECOND;
 
 /// Receives each right response: its request's number and its bytes.
-pub type ResponseSink = Box<dyn FnMut(u64, &[u8]) + Send>;
+pub(crate) type ResponseSink = Box<dyn FnMut(u64, &[u8]) + Send>;
 
 /// What came back, and what did not.
 struct Account {
@@ -191,7 +191,7 @@ impl<P: DatagramPort> LoadClient<P> {
     }
 
     /// Hands every response to `sink` as well.
-    pub fn set_sink(&mut self, sink: ResponseSink) {
+    pub(crate) fn set_sink(&mut self, sink: ResponseSink) {
         self.account.sink = Some(sink);
     }
 
@@ -249,13 +249,13 @@ impl<P: DatagramPort> LoadClient<P> {
 
     /// Forgets when a response last arrived; see
     /// [`first_response_since`](Self::first_response_since).
-    pub fn watch_for_response(&mut self) {
+    pub(crate) fn watch_for_response(&mut self) {
         self.account.first_after_change = None;
     }
 
     /// When the first response after [`watch_for_response`](Self::watch_for_response) came.
     #[must_use]
-    pub const fn first_response_since(&self) -> Option<Nanos> {
+    pub(crate) const fn first_response_since(&self) -> Option<Nanos> {
         self.account.first_after_change
     }
 
@@ -274,13 +274,13 @@ impl<P: DatagramPort> LoadClient<P> {
 
     /// Whether the warm-up is over.
     #[must_use]
-    pub const fn is_measuring(&self) -> bool {
+    pub(crate) const fn is_measuring(&self) -> bool {
         self.measured.is_some()
     }
 
     /// Trace records of this client, those of the connect included.
     #[must_use]
-    pub fn trace_records(&self) -> Vec<TraceRecord> {
+    pub(crate) fn trace_records(&self) -> Vec<TraceRecord> {
         let newest = self.client.tracer().records();
         let oldest = newest.first().map_or(Nanos::MAX, |record| record.time);
         let early = self.connect_trace.iter().filter(|r| r.time < oldest);

@@ -2,9 +2,11 @@
 
 pub mod addresses;
 pub mod agreement;
+pub mod bench_client;
 pub mod bench_error;
 pub mod cluster;
 pub mod cluster_bench;
+mod cluster_run;
 pub mod disk_plan;
 pub mod embedded;
 pub mod failover;

@@ -17,8 +17,8 @@ use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
 
 use super::agreement;
+use super::bench_client::{BenchClient, client};
 use super::bench_error::BenchError;
-use super::cluster::{BenchClient, client};
 use super::cluster_bench::{ClusterBench, ServiceChoice, check_window};
 use super::process_cluster::{ProcessCluster, ProcessRun, connect};
 use super::run_directory::RunDirectory;

@@ -10,9 +10,10 @@ use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::{TraceRecord, Tracer};
 
+use super::bench_client::{BenchClient, client};
 use super::bench_error::BenchError;
-use super::cluster::{BenchClient, ClusterRun, client};
 use super::cluster_bench::ClusterBench;
+use super::cluster_run::ClusterRun;
 use super::node_process::NodeProcess;
 use crate::floor::pin;
 use crate::load::LoadConfig;
@@ -123,7 +124,10 @@ impl ProcessCluster {
 ///
 /// # Errors
 /// When no session opens in time, or a member ends.
-pub fn connect(client: &mut BenchClient, members: &mut ProcessCluster) -> Result<(), BenchError> {
+pub(crate) fn connect(
+    client: &mut BenchClient,
+    members: &mut ProcessCluster,
+) -> Result<(), BenchError> {
     let started = monotonic_now();
     while !client.is_connected() {
         let now = monotonic_now();

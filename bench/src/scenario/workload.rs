@@ -87,7 +87,7 @@ impl Workload {
     /// Whether `response` is a right answer to request `number`, as far as that can be told
     /// from the two alone.
     #[must_use]
-    pub fn is_right(&self, number: u64, response: &[u8]) -> bool {
+    pub(crate) fn is_right(&self, number: u64, response: &[u8]) -> bool {
         let pattern = match self {
             Self::Echo { pattern } => pattern,
             Self::Prepared { answers, .. } if answers.is_empty() => return true,

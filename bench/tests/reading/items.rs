@@ -71,7 +71,7 @@ pub fn items<'a>(tokens: &'a [Token<'a>]) -> Vec<Item<'a>> {
 }
 
 /// How many tokens the group takes that `tokens` begin with, brackets included.
-fn group_length(tokens: &[Token<'_>]) -> usize {
+pub fn group_length(tokens: &[Token<'_>]) -> usize {
     let mut depth = 0usize;
     for (at, token) in tokens.iter().enumerate() {
         match token.text {
@@ -87,7 +87,7 @@ fn group_length(tokens: &[Token<'_>]) -> usize {
 }
 
 /// How many of `tokens` are attributes.
-fn attributes_length(tokens: &[Token<'_>]) -> usize {
+pub fn attributes_length(tokens: &[Token<'_>]) -> usize {
     let mut at = 0;
     while tokens.get(at).is_some_and(|token| token.text == "#") {
         at += 1;
@@ -246,7 +246,7 @@ fn shown_of_struct<'a>(body: &'a [Token<'a>]) -> Vec<&'a [Token<'a>]> {
 }
 
 /// The comma after a field: one outside of brackets, angles included.
-fn find_field_end(tokens: &[Token<'_>]) -> usize {
+pub fn find_field_end(tokens: &[Token<'_>]) -> usize {
     let (mut at, mut angles) = (0, 0i32);
     while at < tokens.len() {
         match tokens[at].text {

@@ -29,6 +29,8 @@ pub struct Surface<'a, 'w> {
     root: usize,
     /// Items that a path from outside can reach.
     public: BTreeSet<usize>,
+    /// Public modules that show nothing.
+    empty: Vec<usize>,
     members: Vec<Member<'a>>,
     members_of: BTreeMap<usize, Vec<usize>>,
     /// What implementations of traits show of a type.
@@ -49,6 +51,7 @@ impl<'a, 'w> Surface<'a, 'w> {
             world,
             root,
             public: BTreeSet::new(),
+            empty: Vec::new(),
             members: Vec::new(),
             members_of: BTreeMap::new(),
             shown_of_types: BTreeMap::new(),
@@ -65,10 +68,12 @@ impl<'a, 'w> Surface<'a, 'w> {
         Some(surface)
     }
 
-    fn add_public(&mut self, module: usize, seen: &mut BTreeSet<usize>) {
+    /// Adds what a public module shows, and returns how much that is.
+    fn add_public(&mut self, module: usize, seen: &mut BTreeSet<usize>) -> usize {
         if !seen.insert(module) {
-            return;
+            return 1;
         }
+        let mut shown = 0;
         for means in self.world.modules[module].names.values().flatten() {
             let targets = match means {
                 Name::Module(child, Seen::ByAll) => vec![Target::Module(*child)],
@@ -80,9 +85,10 @@ impl<'a, 'w> Surface<'a, 'w> {
             };
             for target in targets {
                 match target {
-                    Target::Module(inner) => self.add_public(inner, seen),
+                    Target::Module(inner) => shown += self.add_public(inner, seen),
                     Target::Definition(definition) => {
                         let item = &self.world.definitions[definition];
+                        shown += 1;
                         let is_ours = self.world.modules[item.module].root == self.root;
                         if is_ours && item.seen == Seen::ByAll && item.is_written {
                             self.public.insert(definition);
@@ -91,6 +97,10 @@ impl<'a, 'w> Surface<'a, 'w> {
                 }
             }
         }
+        if shown == 0 {
+            self.empty.push(module);
+        }
+        shown
     }
 
     fn add_members(&mut self, module: usize, item: &Item<'a>) {
@@ -165,6 +175,10 @@ impl<'a, 'w> Surface<'a, 'w> {
                 "{file}:{line}: {}",
                 self.world.path_of(*definition)
             ));
+        }
+        for module in &self.empty {
+            let file = self.world.files[self.world.modules[*module].file].name;
+            unused.push(format!("{file}:1: a public module that shows nothing"));
         }
         for member in self.public_members() {
             if used.contains(&member.owner) && !is_used(member) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::items::{Item, Seen, What, items};
+use super::items::{Item, Seen, What, attributes_length, find_field_end, group_length, items};
 use super::tokens::Token;
 
 /// How often an import may lead to another one: only a circle of imports goes on for longer.
@@ -334,6 +334,12 @@ pub fn paths<'a>(tokens: &'a [Token<'a>]) -> Vec<Vec<&'a str>> {
     let mut at = 0;
     while at < tokens.len() {
         let before = at.checked_sub(1).map_or("", |before| tokens[before].text);
+        if tokens[at].text == "enum" {
+            let (within, length) = paths_of_enum(&tokens[at..]);
+            paths.extend(within);
+            at += length;
+            continue;
+        }
         if tokens[at].text == "use" && tokens.get(at + 1).is_some_and(Token::is_word) {
             let length = tokens[at..].iter().position(|token| token.text == ";");
             let end = length.map_or(tokens.len(), |length| at + length);
@@ -354,6 +360,24 @@ pub fn paths<'a>(tokens: &'a [Token<'a>]) -> Vec<Vec<&'a str>> {
         at += 1;
     }
     paths
+}
+
+/// Those in an enum, whose variants are no paths, and how many tokens it takes.
+fn paths_of_enum<'a>(tokens: &'a [Token<'a>]) -> (Vec<Vec<&'a str>>, usize) {
+    let Some(start) = tokens.iter().position(|token| token.text == "{") else {
+        return (Vec::new(), 1);
+    };
+    let end = start + group_length(&tokens[start..]);
+    let mut within = paths(&tokens[2.min(start)..start]);
+    let mut rest = &tokens[start + 1..(end - 1).max(start + 1)];
+    while !rest.is_empty() {
+        let length = find_field_end(rest);
+        let name = attributes_length(&rest[..length]);
+        within.extend(paths(&rest[..name]));
+        within.extend(paths(&rest[(name + 1).min(length)..length]));
+        rest = &rest[(length + 1).min(rest.len())..];
+    }
+    (within, end)
 }
 
 #[cfg(test)]

@@ -214,9 +214,6 @@ impl<'a> NewLeaderEvent<'a> {
     }
 }
 
-/// Flag of a response: no further effect of the same cause follows for this session.
-pub const RESPONSE_FLAG_LAST: u32 = 1;
-
 /// Flag of a response that only says why the service could not say what it wanted; the payload
 /// is one byte, a [`ResponseFailure`].
 pub const RESPONSE_FLAG_FAILED: u32 = 2;
@@ -238,7 +235,7 @@ pub enum ResponseFailure {
 impl ResponseFailure {
     /// The reason in the payload of a response with [`RESPONSE_FLAG_FAILED`].
     #[must_use]
-    pub const fn from_payload(payload: &[u8]) -> Self {
+    pub(crate) const fn from_payload(payload: &[u8]) -> Self {
         match payload {
             [1] => Self::TooManyEffects,
             [2] => Self::TooManyBytes,
@@ -280,7 +277,7 @@ pub struct ResponseHeader {
     pub log_time: i64,
     /// Which of its cause's effects this is, from 0.
     pub ordinal: u32,
-    /// [`RESPONSE_FLAG_LAST`].
+    /// [`RESPONSE_FLAG_FAILED`], or 0; the lowest bit is reserved.
     pub flags: u32,
 }
 
@@ -489,7 +486,7 @@ impl Progress {
 
 /// Any message the cluster sends to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClusterMessage<'a> {
+pub(crate) enum ClusterMessage<'a> {
     /// An answer to a connect request, or news about a session.
     SessionEvent(SessionEvent<'a>),
     /// The session has a new leader.

@@ -64,7 +64,7 @@ impl Endpoints {
     }
 
     /// Takes over the addresses of members that are unknown here.
-    pub fn learn(&mut self, other: &Self) {
+    pub(crate) fn learn(&mut self, other: &Self) {
         for (mine, theirs) in self.addresses.iter_mut().zip(other.addresses) {
             *mine = mine.or(theirs);
         }
@@ -72,7 +72,7 @@ impl Endpoints {
 
     /// The first member at or after `member`, cyclically, that has an address.
     #[must_use]
-    pub fn at_or_after(&self, member: usize) -> Option<usize> {
+    pub(crate) fn at_or_after(&self, member: usize) -> Option<usize> {
         (0..MEMBERS_MAX)
             .map(|step| (member + step) % MEMBERS_MAX)
             .find(|candidate| self.addresses[*candidate].is_some())

@@ -17,24 +17,25 @@ pub mod ingress;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use egress::ClusterMessage;
 pub use egress::{
-    ClusterMessage, EventCode, NewLeaderEvent, Progress, RESPONSE_FLAG_FAILED, RESPONSE_FLAG_LAST,
-    RefusalReason, Refused, ResponseFailure, ResponseHeader, SessionEvent,
+    EventCode, NewLeaderEvent, Progress, RESPONSE_FLAG_FAILED, RefusalReason, Refused,
+    ResponseFailure, ResponseHeader, SessionEvent,
 };
 pub use endpoints::{Endpoints, MEMBERS_MAX};
 pub use ingress::{ClientMessage, CloseRequest, ConnectRequest, KeepAlive, RequestHeader};
 
 /// Schema id in every message header: `LS`.
-pub const SCHEMA_ID: u16 = 0x4C53;
+pub(crate) const SCHEMA_ID: u16 = 0x4C53;
 
 /// Version of the schema that this code writes.
-pub const SCHEMA_VERSION: u16 = 1;
+pub(crate) const SCHEMA_VERSION: u16 = 1;
 
 /// Client protocol version that connect requests and session events carry.
 pub const PROTOCOL_VERSION: i32 = 1;
 
 /// Bytes of the message header.
-pub const MESSAGE_HEADER_LENGTH: usize = 8;
+pub(crate) const MESSAGE_HEADER_LENGTH: usize = 8;
 
 /// Stream id of ingress, as Aeron Cluster's default (`wire.md` C.1).
 pub const INGRESS_STREAM_ID: i32 = 101;
@@ -45,7 +46,7 @@ pub const EGRESS_STREAM_ID: i32 = 102;
 /// Which message a header announces. Numbers are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
-pub enum Template {
+pub(crate) enum Template {
     /// A request of the application.
     Request = 1,
     /// An answer to a connect request, or news about a session.

@@ -60,7 +60,7 @@ const RESPONSE: ResponseHeader = ResponseHeader {
     applied_number: 6,
     log_time: 7,
     ordinal: 8,
-    flags: RESPONSE_FLAG_LAST,
+    flags: 1,
 };
 
 const REFUSED: Refused = Refused {

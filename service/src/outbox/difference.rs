@@ -1,6 +1,6 @@
 //! In what a Response of the log and this node's own output differ (`log.md` 5.3, 5.8). Pure.
 
-use super::{Effect, EffectName};
+use super::effect::{Effect, EffectName};
 
 /// In what an applied Response differs from what this node's service emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

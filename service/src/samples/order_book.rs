@@ -17,16 +17,17 @@ mod owners;
 pub mod reports;
 mod service;
 mod slot_index;
+mod taker;
 
 use self::codec::{
     AckKind, Action, OrderRequest, PRICE_MAX, QUANTITY_MAX, RejectReason, Report, Side,
 };
 use self::levels::Levels;
 pub use self::limits::{BAND_PERCENT_LIMIT, BookLimits, ORDERS_LIMIT, SIDE_ORDERS_LIMIT};
-use self::matching::Taker;
 use self::orders::{NO_ORDER, Orders};
 use self::owners::Owners;
 use self::reports::Outgoing;
+use self::taker::Taker;
 use crate::state_hash::StateHash;
 
 /// What the books did so far.

@@ -128,12 +128,12 @@ impl AtomicBuffer {
     /// Reads an i32 (little endian hosts only) with acquire; pairs with
     /// [`put_i32_release`](Self::put_i32_release).
     #[must_use]
-    pub fn get_i32_acquire(&self, offset: usize) -> i32 {
+    pub(crate) fn get_i32_acquire(&self, offset: usize) -> i32 {
         self.atomic_i32(offset).load(Ordering::Acquire)
     }
 
     /// Publishes an i32 with release; pairs with [`get_i32_acquire`](Self::get_i32_acquire).
-    pub fn put_i32_release(&mut self, offset: usize, value: i32) {
+    pub(crate) fn put_i32_release(&mut self, offset: usize, value: i32) {
         self.atomic_i32(offset).store(value, Ordering::Release);
     }
 

@@ -9,4 +9,3 @@ mod atomic_buffer;
 mod region;
 
 pub use atomic_buffer::{AtomicBuffer, KernelBlock};
-pub use region::Region;

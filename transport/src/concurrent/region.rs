@@ -7,7 +7,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 /// A mapped range of memory, shared by everything that holds an `Arc` of it.
 #[derive(Debug)]
-pub struct Region {
+pub(crate) struct Region {
     map: MmapRaw,
 }
 

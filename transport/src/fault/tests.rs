@@ -59,7 +59,7 @@ fn sent(port: &mut FaultyPort<Wire>, count: u64) -> Vec<u64> {
         );
     }
     port.flush(Nanos::MAX);
-    let outgoing = core::mem::take(&mut port.inner_mut().outgoing);
+    let outgoing = core::mem::take(&mut port.port.outgoing);
     outgoing.into_iter().map(|(_, number)| number).collect()
 }
 
@@ -105,7 +105,7 @@ fn delay_and_jitter_hold_back_and_keep_the_order() {
     };
     set(&mut port, Direction::Receive, faults);
     for number in 0..INTAKE_MAX as u64 {
-        port.inner_mut().incoming.push_back((peer(2), number));
+        port.port.incoming.push_back((peer(2), number));
     }
     assert_eq!(received(&mut port, 0), [0; 0]);
     assert_eq!(received(&mut port, 99_999), [0; 0]);
@@ -144,7 +144,7 @@ fn a_partition_is_one_way_and_of_one_peer() {
     assert_eq!(sent(&mut port, 10), [0; 0]);
     port.send(0, peer(3), &7_u64.to_le_bytes());
     assert_eq!(port.inner().outgoing, [(peer(3), 7)]);
-    port.inner_mut().incoming.push_back((peer(2), 5));
+    port.port.incoming.push_back((peer(2), 5));
     assert_eq!(received(&mut port, 0), [5]);
     assert_eq!(port.counters().partitioned, 10);
     port.heal();
@@ -210,11 +210,11 @@ fn what_is_delayed_survives_healing_and_back_pressure() {
     set(&mut port, Direction::Send, faults);
     port.send(0, peer(2), &1_u64.to_le_bytes());
     port.heal();
-    port.inner_mut().is_full = true;
+    port.port.is_full = true;
     port.flush(1_000);
     assert!(port.inner().outgoing.is_empty());
     assert_eq!(port.next_deadline(), Some(1_000));
-    port.inner_mut().is_full = false;
+    port.port.is_full = false;
     assert_eq!(received(&mut port, 2_000), [0; 0]);
     assert_eq!(port.inner().outgoing, [(peer(2), 1)]);
     assert_eq!(port.next_deadline(), None);

@@ -36,7 +36,7 @@ impl LogBuffer {
     /// `mtu` bytes. The stream starts at position 0 unless [`restart`](Self::restart) is called.
     ///
     /// # Panics
-    /// When the buffer is shorter than [`required_length`](Self::required_length).
+    /// When the buffer is shorter than `required_length`.
     #[must_use]
     pub fn new(buffer: AtomicBuffer, geometry: Geometry, mtu: usize) -> Self {
         let required = Self::required_length(geometry.term_length());
@@ -73,7 +73,7 @@ impl LogBuffer {
 
     /// Bytes that three terms of `term_length` and their metadata need.
     #[must_use]
-    pub const fn required_length(term_length: usize) -> usize {
+    pub(crate) const fn required_length(term_length: usize) -> usize {
         TERM_BUFFERS * term_length + descriptor::METADATA_LENGTH
     }
 
@@ -93,7 +93,7 @@ impl LogBuffer {
 
     /// Frames may be placed below this position: the memory up to it has been zeroed.
     #[must_use]
-    pub const fn clean_position(&self) -> Position {
+    pub(crate) const fn clean_position(&self) -> Position {
         self.clean
     }
 
@@ -237,7 +237,7 @@ impl LogBuffer {
     }
 
     /// Notes in the metadata that the stream ends at `position`.
-    pub fn put_end_of_stream(&mut self, position: Position) {
+    pub(crate) fn put_end_of_stream(&mut self, position: Position) {
         let at = self.metadata(descriptor::END_OF_STREAM_POSITION);
         self.buffer.put_i64_release(at, position);
     }

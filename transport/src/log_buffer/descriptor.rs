@@ -1,7 +1,7 @@
 //! Where things are in the metadata behind the three terms (`wire.md` F).
 
 /// Bytes of metadata behind the terms.
-pub const METADATA_LENGTH: usize = 4096;
+pub(crate) const METADATA_LENGTH: usize = 4096;
 
 /// Three i64: term id << 32 | offset of the tail in that term buffer.
 pub(super) const RAW_TAILS: usize = 0;

@@ -20,7 +20,7 @@ use crate::position::align_frame;
 /// Bytes of a frame header.
 pub const HEADER_LENGTH: usize = 32;
 /// Frame type of padding.
-pub const FRAME_TYPE_PAD: u16 = 0;
+pub(crate) const FRAME_TYPE_PAD: u16 = 0;
 /// Frame type of data, and of heartbeats on the wire.
 pub const FRAME_TYPE_DATA: u16 = 1;
 /// First fragment of a message.
@@ -28,9 +28,9 @@ pub const FLAG_BEGIN: u8 = 0x80;
 /// Last fragment of a message.
 pub const FLAG_END: u8 = 0x40;
 /// Heartbeats only: the stream ends here.
-pub const FLAG_END_OF_STREAM: u8 = 0x20;
+pub(crate) const FLAG_END_OF_STREAM: u8 = 0x20;
 /// Heartbeats only: the stream was revoked.
-pub const FLAG_REVOKED: u8 = 0x10;
+pub(crate) const FLAG_REVOKED: u8 = 0x10;
 /// A message of one frame.
 pub const FLAGS_UNFRAGMENTED: u8 = FLAG_BEGIN | FLAG_END;
 

@@ -3,7 +3,7 @@
 
 use zerocopy::FromBytes;
 
-use super::{FrameError, Packet, is_frame_offset};
+use super::frame_header::{FrameError, is_frame_offset};
 use crate::log_buffer::{
     DataHeader, FLAG_END_OF_STREAM, FLAG_REVOKED, FLAGS_UNFRAGMENTED, FRAME_TYPE_DATA,
     FRAME_TYPE_PAD, Frame, HEADER_LENGTH,
@@ -140,8 +140,14 @@ impl Heartbeat {
     }
 }
 
+/// What a datagram of DATA and PAD frames is.
+pub(super) enum DataFrames<'a> {
+    Packet(DataPacket<'a>),
+    Heartbeat(Heartbeat),
+}
+
 /// Checks a datagram whose first frame is DATA or PAD (A.6 rules 2 and 4 to 7).
-pub(super) fn parse(datagram: &[u8]) -> Result<Packet<'_>, FrameError> {
+pub(super) fn parse(datagram: &[u8]) -> Result<DataFrames<'_>, FrameError> {
     if datagram.len() < HEADER_LENGTH {
         return Err(FrameError::Truncated);
     }
@@ -154,13 +160,13 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Packet<'_>, FrameError> {
     }
     if datagram.len() == HEADER_LENGTH && first.frame_length.get() == 0 {
         return if first.frame_type.get() == FRAME_TYPE_DATA {
-            Ok(Packet::Heartbeat(Heartbeat { header: *first }))
+            Ok(DataFrames::Heartbeat(Heartbeat { header: *first }))
         } else {
             Err(FrameError::FrameLength)
         };
     }
     let advance = walk(first, datagram)?;
-    Ok(Packet::Data(DataPacket {
+    Ok(DataFrames::Packet(DataPacket {
         header: first,
         bytes: datagram,
         advance,

@@ -14,7 +14,7 @@
 use zerocopy::byteorder::little_endian::{I32, I64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{FRAME_TYPE_ERROR, FrameError, FrameHeader};
+use super::frame_header::{FRAME_TYPE_ERROR, FrameError, FrameHeader};
 
 /// Error code: the receiver rejected the image.
 pub const ERROR_IMAGE_REJECTED: i32 = 13;
@@ -33,7 +33,7 @@ pub const ERROR_LENGTH_MAX: usize = HEADER_LENGTH + TEXT_LENGTH_MAX;
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
-pub struct ErrorHeader {
+pub(crate) struct ErrorHeader {
     header: FrameHeader,
     session_id: I32,
     stream_id: I32,

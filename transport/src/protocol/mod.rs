@@ -7,91 +7,28 @@
 
 mod data;
 mod error;
+mod frame_header;
 mod nak;
 mod rtt;
 mod setup;
 mod status_message;
 
 pub use data::{DataPacket, Heartbeat};
-pub use error::{ERROR_IMAGE_REJECTED, ERROR_LENGTH_MAX, ErrorFrame, ErrorHeader};
+pub use error::{ERROR_IMAGE_REJECTED, ERROR_LENGTH_MAX, ErrorFrame};
+pub use frame_header::FrameError;
 pub use nak::Nak;
 pub use rtt::Rtt;
 pub use setup::Setup;
 pub use status_message::{STATUS_MESSAGE_LENGTH_MAX, StatusMessage};
 
 use zerocopy::FromBytes;
-use zerocopy::byteorder::little_endian::{I32, U16};
-use zerocopy::{Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use self::data::DataFrames;
+use self::frame_header::{
+    FRAME_TYPE_ERROR, FRAME_TYPE_NAK, FRAME_TYPE_RTT, FRAME_TYPE_SETUP, FRAME_TYPE_STATUS_MESSAGE,
+    FrameHeader,
+};
 use crate::log_buffer::{FRAME_TYPE_DATA, FRAME_TYPE_PAD};
-
-/// Frame type of [`Nak`].
-pub const FRAME_TYPE_NAK: u16 = 2;
-/// Frame type of [`StatusMessage`].
-pub const FRAME_TYPE_STATUS_MESSAGE: u16 = 3;
-/// Frame type of [`ErrorFrame`].
-pub const FRAME_TYPE_ERROR: u16 = 4;
-/// Frame type of [`Setup`].
-pub const FRAME_TYPE_SETUP: u16 = 5;
-/// Frame type of [`Rtt`].
-pub const FRAME_TYPE_RTT: u16 = 6;
-
-/// First eight bytes of every frame.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(C)]
-pub struct FrameHeader {
-    /// Bytes of the frame, this header included, padding excluded.
-    pub frame_length: I32,
-    /// Always 0.
-    pub version: u8,
-    /// Meaning depends on the type.
-    pub flags: u8,
-    /// `FRAME_TYPE_…`.
-    pub frame_type: U16,
-}
-
-const _: () = assert!(size_of::<FrameHeader>() == 8);
-
-impl FrameHeader {
-    /// A header of a control frame.
-    #[must_use]
-    pub fn new(frame_type: u16, flags: u8, frame_length: usize) -> Self {
-        Self {
-            frame_length: (frame_length as i32).into(),
-            version: 0,
-            flags,
-            frame_type: frame_type.into(),
-        }
-    }
-}
-
-/// Why a datagram is not used. Nothing of it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
-    /// Shorter than its frames say, or than the smallest frame of its type.
-    #[error("the datagram is cut short")]
-    Truncated,
-    /// A version other than 0.
-    #[error("unknown protocol version")]
-    Version,
-    /// A type that is not handled here.
-    #[error("unknown frame type")]
-    FrameType,
-    /// A length no frame of this type can have.
-    #[error("impossible frame length")]
-    FrameLength,
-    /// Data whose length is not a multiple of 32.
-    #[error("data is not aligned to 32 bytes")]
-    Alignment,
-    /// Frames of one datagram that are not contiguous, or not of one term of one stream.
-    #[error("the frames of the datagram do not follow each other")]
-    NotContiguous,
-    /// A field outside what the protocol permits.
-    #[error("a field is out of range")]
-    Field,
-}
 
 /// A datagram that passed every check that needs no knowledge of the stream.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +93,10 @@ pub fn parse(datagram: &[u8]) -> Result<Packet<'_>, FrameError> {
         usize::try_from(header.frame_length.get()).map_err(|_| FrameError::FrameLength)?;
     let frame_type = header.frame_type.get();
     if matches!(frame_type, FRAME_TYPE_DATA | FRAME_TYPE_PAD) {
-        return data::parse(datagram);
+        return data::parse(datagram).map(|frames| match frames {
+            DataFrames::Packet(packet) => Packet::Data(packet),
+            DataFrames::Heartbeat(heartbeat) => Packet::Heartbeat(heartbeat),
+        });
     }
     let frame = datagram.get(..frame_length).ok_or(FrameError::Truncated)?;
     match frame_type {
@@ -167,9 +107,4 @@ pub fn parse(datagram: &[u8]) -> Result<Packet<'_>, FrameError> {
         FRAME_TYPE_ERROR => error::parse(frame).map(Packet::Error),
         _ => Err(FrameError::FrameType),
     }
-}
-
-/// A term offset as it must be on the wire: not negative, at a frame boundary.
-fn is_frame_offset(term_offset: i32) -> bool {
-    term_offset >= 0 && term_offset % crate::position::FRAME_ALIGNMENT as i32 == 0
 }

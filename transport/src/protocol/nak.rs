@@ -12,7 +12,7 @@
 use zerocopy::byteorder::little_endian::I32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{FRAME_TYPE_NAK, FrameError, FrameHeader, is_frame_offset};
+use super::frame_header::{FRAME_TYPE_NAK, FrameError, FrameHeader, is_frame_offset};
 use crate::position::{Geometry, Position};
 
 /// A NAK frame; see the module for the byte table.

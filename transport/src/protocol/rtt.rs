@@ -12,7 +12,7 @@
 use zerocopy::byteorder::little_endian::{I32, I64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{FRAME_TYPE_RTT, FrameError, FrameHeader};
+use super::frame_header::{FRAME_TYPE_RTT, FrameError, FrameHeader};
 
 /// An RTTM frame; see the module for the byte table.
 #[derive(
@@ -34,7 +34,7 @@ impl Rtt {
     /// Bytes of the frame.
     pub const LENGTH: usize = 40;
     /// Flag: a reply is wanted.
-    pub const FLAG_REPLY: u8 = 0x80;
+    pub(crate) const FLAG_REPLY: u8 = 0x80;
 
     /// A request with the requester's clock.
     #[must_use]
@@ -77,12 +77,6 @@ impl Rtt {
     #[must_use]
     pub const fn stream_id(&self) -> i32 {
         self.stream_id.get()
-    }
-
-    /// The requester's clock when it asked, ns.
-    #[must_use]
-    pub const fn echo_timestamp(&self) -> i64 {
-        self.echo_timestamp.get()
     }
 
     /// Which receiver.

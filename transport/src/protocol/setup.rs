@@ -15,7 +15,7 @@
 use zerocopy::byteorder::little_endian::I32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{FRAME_TYPE_SETUP, FrameError, FrameHeader, is_frame_offset};
+use super::frame_header::{FRAME_TYPE_SETUP, FrameError, FrameHeader, is_frame_offset};
 use crate::datagram_port::DATAGRAM_LENGTH_MAX;
 use crate::log_buffer::HEADER_LENGTH;
 use crate::position::{Geometry, Position};
@@ -100,12 +100,6 @@ impl Setup {
     #[must_use]
     pub const fn stream_id(&self) -> i32 {
         self.stream_id.get()
-    }
-
-    /// Term of the sender's position.
-    #[must_use]
-    pub const fn active_term_id(&self) -> i32 {
-        self.active_term_id.get()
     }
 
     /// Bytes of a term.

@@ -15,7 +15,7 @@
 use zerocopy::byteorder::little_endian::{I32, I64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{FRAME_TYPE_STATUS_MESSAGE, FrameError, FrameHeader, is_frame_offset};
+use super::frame_header::{FRAME_TYPE_STATUS_MESSAGE, FrameError, FrameHeader, is_frame_offset};
 use crate::position::{Geometry, Position};
 
 /// Bytes of a status message without group tag.
@@ -49,9 +49,9 @@ pub struct StatusMessage {
 
 impl StatusMessage {
     /// Flag: send me a SETUP. Such a message says nothing about consumption.
-    pub const FLAG_SEND_SETUP: u8 = 0x80;
+    pub(crate) const FLAG_SEND_SETUP: u8 = 0x80;
     /// Flag: the receiver is done, or going away.
-    pub const FLAG_END_OF_STREAM: u8 = 0x40;
+    pub(crate) const FLAG_END_OF_STREAM: u8 = 0x40;
 
     /// The receiver `receiver_id` has consumed up to `position` and takes `window` bytes more.
     #[must_use]

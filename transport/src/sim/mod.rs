@@ -5,7 +5,7 @@ mod network;
 mod troubled_port;
 
 pub use link::LinkProfile;
-pub use network::{NetworkCounters, PORT_QUEUE_MAX, SimNetwork, SimPort};
+pub use network::{NetworkCounters, SimNetwork, SimPort};
 pub use troubled_port::TroubledPort;
 
 #[cfg(test)]

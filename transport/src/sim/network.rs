@@ -18,7 +18,7 @@ use crate::time::Nanos;
 
 /// Datagrams that wait in one port's queue: about what a 4 MiB socket buffer holds. Beyond it
 /// they are dropped, as the kernel does.
-pub const PORT_QUEUE_MAX: usize = 4_096;
+pub(crate) const PORT_QUEUE_MAX: usize = 4_096;
 /// Datagrams in flight on the whole network; beyond it sends are back-pressured, so that a
 /// runaway agent fails its test instead of filling memory.
 const IN_FLIGHT_MAX: usize = 65_536;

@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 
+use super::network::PORT_QUEUE_MAX;
 use super::*;
 use crate::datagram_port::{DatagramPort, SendOutcome};
 use crate::time::{MICROSECOND, MILLISECOND, Nanos};

@@ -30,7 +30,7 @@ pub enum SourceFrames<'a> {
 
 /// The frames of a log buffer below `end`, as far as memory reaches.
 #[derive(Clone, Copy, Debug)]
-pub struct LogBufferSource<'a> {
+pub(crate) struct LogBufferSource<'a> {
     log: &'a LogBuffer,
     end: Position,
 }

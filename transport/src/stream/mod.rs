@@ -16,7 +16,7 @@ mod stream_receiver;
 mod stream_sender;
 
 pub use crate::log_buffer::Offer;
-pub use frame_source::{FrameSource, LogBufferSource, SourceFrames};
+pub use frame_source::{FrameSource, SourceFrames};
 pub use image::{
     Image, ImageCounters, ImageError, ImageLimits, Message, OfferedStream, PollAction,
 };

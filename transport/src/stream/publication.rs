@@ -162,12 +162,6 @@ impl Publication {
         self.appender.position()
     }
 
-    /// Next byte to be sent for the first time.
-    #[must_use]
-    pub const fn sender_position(&self) -> Position {
-        self.sender.position()
-    }
-
     /// Its session id.
     #[must_use]
     pub const fn session_id(&self) -> i32 {

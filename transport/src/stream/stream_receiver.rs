@@ -217,12 +217,6 @@ impl StreamReceiver {
         self.is_leaving = true;
     }
 
-    /// Where the stream ends, once the sender has said so.
-    #[must_use]
-    pub const fn end_of_stream_position(&self) -> Option<Position> {
-        self.end_of_stream
-    }
-
     /// Whether the stream has ended and everything of it is placed.
     #[must_use]
     pub fn is_end_of_stream(&self) -> bool {
@@ -231,7 +225,7 @@ impl StreamReceiver {
 
     /// Whether the sender was heard of within the liveness timeout, or not awaited yet.
     #[must_use]
-    pub fn is_alive(&self, now: Nanos) -> bool {
+    pub(crate) fn is_alive(&self, now: Nanos) -> bool {
         self.last_packet
             .is_none_or(|last| now - last < self.config.liveness_timeout_ns)
     }
@@ -287,7 +281,7 @@ impl StreamReceiver {
     }
 
     /// Takes a round trip measurement; a request is answered in the next cycle.
-    pub fn on_rtt(&mut self, _now: Nanos, rtt: &Rtt) {
+    pub(crate) fn on_rtt(&mut self, _now: Nanos, rtt: &Rtt) {
         if rtt.is_request() && self.is_ours(rtt.session_id(), rtt.stream_id()) {
             self.rtt_reply = Some(rtt.reply());
         }

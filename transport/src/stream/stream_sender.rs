@@ -80,7 +80,7 @@ pub struct SenderCounters {
 impl SenderCounters {
     /// Packets of the receiver that have no place in the stream, or refuse it.
     #[must_use]
-    pub const fn packets_refused(&self) -> u64 {
+    pub(crate) const fn packets_refused(&self) -> u64 {
         self.status_messages_rejected + self.naks_rejected + self.errors_received
     }
 }
@@ -181,7 +181,7 @@ impl StreamSender {
 
     /// How far the receiver has consumed the stream, as far as it said so.
     #[must_use]
-    pub const fn consumption(&self) -> Position {
+    pub(crate) const fn consumption(&self) -> Position {
         self.consumption
     }
 
@@ -215,12 +215,6 @@ impl StreamSender {
     /// address may be forged, and whoever lives there must not be sent more than was asked for.
     pub const fn limit_setups(&mut self, count: u32) {
         self.setups_left = count;
-    }
-
-    /// Whether the source no longer has what the receiver needs next: it must join again.
-    #[must_use]
-    pub const fn is_gone(&self) -> bool {
-        self.is_gone
     }
 
     /// Ends the stream at the source's limit: what is left is sent, then the end announced.
@@ -309,14 +303,14 @@ impl StreamSender {
     }
 
     /// Takes a round trip measurement; a request is answered in the next cycle.
-    pub fn on_rtt(&mut self, _now: Nanos, rtt: &Rtt) {
+    pub(crate) fn on_rtt(&mut self, _now: Nanos, rtt: &Rtt) {
         if rtt.is_request() && self.is_ours(rtt.session_id(), rtt.stream_id()) {
             self.rtt_reply = Some(rtt.reply());
         }
     }
 
     /// Takes an error frame: the receiver has rejected the stream.
-    pub fn on_error(&mut self, _now: Nanos, error: &ErrorFrame<'_>) {
+    pub(crate) fn on_error(&mut self, _now: Nanos, error: &ErrorFrame<'_>) {
         if self.is_ours(error.session_id(), error.stream_id()) {
             self.counters.errors_received += 1;
             self.disconnect();

@@ -7,7 +7,7 @@ use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position};
 
-use super::{FrameMeaning, RecoveredTerm, RecoveryError};
+use super::evidence::{FrameMeaning, RecoveredTerm, RecoveryError};
 use crate::disk::{ColdFiles, DiskError};
 use crate::files::catalog::Catalog;
 use crate::log::chain::Chain;

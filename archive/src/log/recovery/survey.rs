@@ -8,10 +8,10 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position, align, align_frame};
 
-use super::FrameMeaning;
+use super::evidence::FrameMeaning;
 use super::frame_scan::{ScanWindow, is_zero};
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
-use crate::log::recorder::WRITE_LENGTH_MAX;
+use crate::log::segment::WRITE_LENGTH_MAX;
 
 /// So many zero bytes, above the end and above the ack mark, prove that nothing more comes: one
 /// write of at most [`WRITE_LENGTH_MAX`] was in flight, and it began in the end's block or before.

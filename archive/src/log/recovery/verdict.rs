@@ -5,12 +5,12 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 
-use super::Acknowledged;
+use super::evidence::Acknowledged;
 use super::frame_scan::FrameScan;
 use super::survey::Survey;
 use crate::disk::BLOCK_LENGTH;
 use crate::files::ack_mark::LostAcks;
-use crate::log::recorder::WRITE_LENGTH_MAX;
+use crate::log::segment::WRITE_LENGTH_MAX;
 
 /// What the end of the log is.
 pub(super) struct Verdict {

@@ -3,7 +3,7 @@
 
 use super::OrderBook;
 use super::codec::{RejectReason, Side};
-use super::matching::Taker;
+use super::taker::Taker;
 
 impl OrderBook {
     /// Where `symbol` trades: the price of its last trade, or a better one that somebody stands

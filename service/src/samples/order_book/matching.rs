@@ -2,22 +2,9 @@
 //! known before anything has changed, then carried out exactly as planned.
 
 use super::OrderBook;
-use super::codec::{AckKind, CancelReason, Report, Side};
+use super::codec::{AckKind, CancelReason, Report};
 use super::orders::{NO_ORDER, Order};
-
-/// An incoming order, after validation.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Taker {
-    pub(super) id: u64,
-    pub(super) session: i64,
-    pub(super) symbol: u32,
-    pub(super) side: Side,
-    pub(super) price: i64,
-    /// What is to trade or to rest.
-    pub(super) quantity: u64,
-    /// What has traded before.
-    pub(super) filled: u64,
-}
+use super::taker::Taker;
 
 /// What an order will meet on the other side.
 #[derive(Clone, Copy, Debug)]

@@ -191,7 +191,7 @@ fn a_source_that_no_longer_has_the_frames_is_reported() {
     let mut link = RecordingPort::default();
     let mut source = LogBufferSource::new(&log, 5 * TERM as Position + 64);
     sender.do_work(0, &mut source, &mut link);
-    assert!(sender.is_gone());
+    assert!(sender.is_gone);
     assert_eq!(sender.position(), start);
 }
 

@@ -1,0 +1,67 @@
+//! What recovery is told of a log, and what it says of it.
+
+use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::position::Position;
+
+use crate::disk::DiskError;
+use crate::files::ack_mark::AckRecord;
+
+/// Why a log cannot be recovered at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecoveryError {
+    /// The disk's error.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The catalog's values make no log.
+    #[error("the catalog describes no possible log: it is damaged, keep it as it is")]
+    Geometry,
+    /// What the log says of its cluster is not what the owner of its entries expects. Nothing
+    /// has been changed.
+    #[error("the log at {position} is not the one that belongs here: nothing was changed")]
+    Foreign {
+        /// The entry that says so.
+        position: Position,
+    },
+}
+
+/// What the owner of the log's entries sees in a whole frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameMeaning {
+    /// The id of the leadership term that it begins, if it is a NewLeadershipTerm entry.
+    pub term_id: Option<u128>,
+    /// The commit position of the leader that appended it, 0 if it does not say.
+    pub leader_commit: Position,
+    /// It says that the log is another one's.
+    pub is_foreign: bool,
+}
+
+/// A leadership term as the log shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredTerm {
+    /// Its number.
+    pub term: LeadershipTermId,
+    /// Position of its first frame.
+    pub base: Position,
+    /// The random id in its first entry.
+    pub id: u128,
+    /// Hash of the log below `base`.
+    pub chain: u64,
+}
+
+/// What a member knows besides its log.
+#[derive(Clone, Copy, Debug)]
+pub struct Acknowledged {
+    /// What the ack mark's file holds.
+    pub mark: AckRecord,
+    /// The file holds nothing any more: how far it acknowledged is not known.
+    pub is_mark_lost: bool,
+    /// It has acknowledged nothing of a greater leadership term: that of its node state.
+    pub term_max: LeadershipTermId,
+}
+
+impl Acknowledged {
+    /// A cut was announced and not reported done.
+    pub(super) const fn is_cut(&self) -> bool {
+        self.mark.truncated_end > self.mark.position
+    }
+}

@@ -1,0 +1,67 @@
+//! The client of a run: it asks as the workload says, over a real socket.
+
+use lockstep_client::cluster_client::ClusterClient;
+use lockstep_client::cluster_id::cluster_id;
+use lockstep_client::config::ClientConfig;
+use lockstep_client::identity::ClientIdentity;
+use lockstep_consensus::node::notice_printer::NoticePrinter;
+use lockstep_consensus::settings::config::ClusterConfig;
+use lockstep_transport::concurrent::AtomicBuffer;
+use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now, randomness};
+use lockstep_transport::trace::{CLIENT_MEMBER, Tracer};
+
+use super::bench_error::BenchError;
+use super::load_client::LoadClient;
+use super::workload::Workload;
+
+/// Trace ring of the client: a quarter of a million records, minutes of a closed loop.
+const CLIENT_TRACE_LENGTH: usize = 10 << 20;
+
+/// Datagrams to and from clients are frames of at most this length.
+const CLIENT_MTU: usize = 1408;
+
+/// The client of a run.
+pub type BenchClient = LoadClient<NetworkPort>;
+
+/// A client of `cluster` with its workload; it asks a follower first, where there is one.
+///
+/// # Errors
+/// When its socket cannot be opened.
+pub fn client(
+    cluster: &ClusterConfig,
+    workload: Workload,
+    leader: usize,
+    trace_every: u64,
+) -> Result<BenchClient, BenchError> {
+    let unusable = |problem: String| BenchError::Cluster { problem };
+    let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+    let port = NetworkPort::bind(address, SocketOptions::default(), Backend::Syscall)
+        .map_err(|error| unusable(error.to_string()))?;
+    let config = ClientConfig {
+        members: cluster.members.iter().map(|m| m.ingress).collect(),
+        first_member: (leader + 1) % cluster.members.len(),
+        cluster_id: cluster_id(&cluster.name),
+        mtu: CLIENT_MTU,
+        ..ClientConfig::default()
+    };
+    let longest = config.request_length_max();
+    if workload.length_max() > longest {
+        let problem = format!("a request may have at most {longest} bytes");
+        let option = "--message-length";
+        return Err(BenchError::Option { option, problem });
+    }
+    let what = "the operating system has no randomness for the client's identity";
+    let identity = ClientIdentity::draw(&mut randomness().map_err(BenchError::io(what))?);
+    let mut client =
+        ClusterClient::new(config, port, identity).map_err(|error| unusable(error.to_string()))?;
+    if trace_every > 0 {
+        let what = "failed to allocate the client's trace";
+        let ring = AtomicBuffer::allocate(CLIENT_TRACE_LENGTH).map_err(BenchError::io(what))?;
+        client.set_tracer(Tracer::new(CLIENT_MEMBER, ring, monotonic_now, trace_every));
+    }
+    let count_calls = |port: &NetworkPort| port.counters().system_calls();
+    let mut client = LoadClient::new(client, workload, monotonic_now, count_calls);
+    let printer = NoticePrinter::start().map_err(BenchError::io("a thread to print notices"))?;
+    client.print_notices(printer);
+    Ok(client)
+}
