@@ -5,7 +5,8 @@
 //! reads fills exactly that length, so that a layout's constant and its fields cannot differ.
 //! [`FieldWriter`] and [`FieldReader`] are for what has a variable tail. Reading never panics:
 //! `None` once the bytes are used up. Writing beyond the buffer is an error of the program and
-//! panics. With a constant length both come down to plain loads and stores.
+//! panics. With a constant length both come down to plain loads and stores. A struct literal reads
+//! in the order in which its fields stand there: it is the layout's, not the struct's.
 //!
 //! Aeron's frames alone are read in another way: their headers are laid over buffers that are
 //! shared, as the structs of [`crate::log_buffer`] and [`crate::protocol`] are with zerocopy.

@@ -20,8 +20,10 @@ impl<'a> Message<'a> {
     /// Reads the header and checks that the block it announces is there.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, ProtocolError> {
         let mut fields = FieldReader::new(bytes);
-        let [block_length, template, schema, version] =
-            header(&mut fields).ok_or(ProtocolError::Truncated {
+        let header = fields.array::<MESSAGE_HEADER_LENGTH>();
+        let [block_length, template, schema, version] = header
+            .and_then(|header| decoded(header, read_header))
+            .ok_or(ProtocolError::Truncated {
                 needed: MESSAGE_HEADER_LENGTH,
                 length: bytes.len(),
             })?;
@@ -92,7 +94,8 @@ impl<'a> Message<'a> {
 }
 
 /// Block length, template, schema and version.
-fn header(fields: &mut FieldReader<'_>) -> Option<[u16; 4]> {
+#[inline]
+fn read_header(fields: &mut FieldReader<'_>) -> Option<[u16; 4]> {
     Some([fields.u16()?, fields.u16()?, fields.u16()?, fields.u16()?])
 }
 
