@@ -98,7 +98,7 @@ fn started_again(responses: ResponsesMode, is_open: bool) -> SimCluster<Crier> {
         sessions: Vec::new(),
     };
     let mut cluster = Scenario::of(crier).responses(responses).led_by(0);
-    let channels = |cluster: &SimCluster<Crier>| cluster.node(0).parts().channels.count();
+    let channels = |cluster: &SimCluster<Crier>| cluster.node(0).parts().clients.channels.count();
     let before = channels(&cluster);
     if !is_open {
         cluster.cut(0, 1);
@@ -148,7 +148,7 @@ fn a_client_that_starts_again_shares_no_channel_that_a_new_leader_opened_for_who
         cluster.kill_client(1);
         cluster.member(1).kill();
         let is_open = |cluster: &SimCluster<Crier>| {
-            let mut channels = [0, 2].map(|id| cluster.node(id).parts().channels.count());
+            let mut channels = [0, 2].map(|id| cluster.node(id).parts().clients.channels.count());
             channels.sort_unstable();
             channels == [0, 2]
         };

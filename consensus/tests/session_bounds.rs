@@ -37,9 +37,9 @@ fn rows_of_vanished_clients_are_freed() {
     // Streams of clients that are gone are remembered for ten seconds at most.
     cluster.run(12 * SECOND);
     let parts = leader(&cluster).parts();
-    assert_eq!(parts.response_egress.count(), 0, "rows of egress");
-    assert_eq!(parts.channels.count(), 0, "channels");
-    assert_eq!(parts.images.count(), 0, "images");
+    assert_eq!(parts.clients.egress.count(), 0, "rows of egress");
+    assert_eq!(parts.clients.channels.count(), 0, "channels");
+    assert_eq!(parts.clients.images.count(), 0, "images");
     assert_eq!(parts.leadership.sessions.count(), 0);
 }
 
@@ -51,8 +51,8 @@ fn a_client_that_stays_away_while_its_session_lasts_has_no_row() {
     let point = cluster.kill_client(0);
     cluster.run(12 * SECOND);
     assert_eq!(sessions(&cluster), 1);
-    assert_eq!(leader(&cluster).parts().response_egress.count(), 0);
-    assert_eq!(leader(&cluster).parts().channels.count(), 0);
+    assert_eq!(leader(&cluster).parts().clients.egress.count(), 0);
+    assert_eq!(leader(&cluster).parts().clients.channels.count(), 0);
     // What it was not told meanwhile it is told when it is back.
     let back = join(&mut cluster, point);
     cluster.run_until(2 * SECOND, |cluster| cluster.clients[back].answered() == 1);
@@ -102,7 +102,7 @@ fn sessions_that_lag_share_one_scan_of_the_log() {
     // They die before they hear any answer.
     let points = crowd::kill(&mut cluster, 0..CLIENTS);
     cluster.run(6 * SECOND);
-    let before = leader(&cluster).parts().response_egress.passes();
+    let before = leader(&cluster).parts().clients.egress.passes();
     for point in points {
         join(&mut cluster, point);
     }
@@ -111,7 +111,7 @@ fn sessions_that_lag_share_one_scan_of_the_log() {
         back.all(|client| client.answered() == 50)
     };
     cluster.run_until(5 * SECOND, is_told);
-    let passes = leader(&cluster).parts().response_egress.passes() - before;
+    let passes = leader(&cluster).parts().clients.egress.passes() - before;
     assert!(
         (1..=6).contains(&passes),
         "{passes} scans for {CLIENTS} sessions"

@@ -8,7 +8,7 @@
 
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
-use lockstep_transport::log_buffer::{HEADER_LENGTH, scanner};
+use lockstep_transport::log_buffer::{Frame, HEADER_LENGTH, scanner};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position, align};
 use lockstep_transport::stream::{FrameSource, SourceFrames};
@@ -166,6 +166,25 @@ impl LogReader {
         }
     }
 
+    /// The frame at `position` of a run that [`read`](Self::read) has just found.
+    ///
+    /// # Panics
+    /// When no read found it.
+    #[must_use]
+    pub fn frame_at<'a>(&'a self, position: Position, view: LogView<'a>) -> Frame<'a> {
+        let bytes = if position >= view.window.start {
+            let term_length = self.geometry.term_length() as Position;
+            let term_end = self.geometry.term_start(position) + term_length;
+            let end = view.window.append.min(term_end);
+            view.log.bytes(position, (end - position) as usize)
+        } else {
+            let offset = (position - self.cached_start) as usize;
+            let length = (self.cached_end - position) as usize;
+            self.buffer.bytes(offset, length)
+        };
+        Frame::first(bytes).expect("a run consists of whole frames")
+    }
+
     fn read_memory<'a>(
         &'a self,
         span: ReadSpan,
@@ -192,10 +211,10 @@ impl LogReader {
         let mut length = 0;
         while position < limit {
             let place = match self.verified_frame(position) {
-                Frame::Good { place } => place,
-                Frame::Absent if length == 0 => return Run::NotCached,
-                Frame::Damaged if length == 0 => return Run::Damaged,
-                Frame::Absent | Frame::Damaged => break,
+                Found::Good { place } => place,
+                Found::Absent if length == 0 => return Run::NotCached,
+                Found::Damaged if length == 0 => return Run::Damaged,
+                Found::Absent | Found::Damaged => break,
             };
             if length + place.checked_length() > span.length_max {
                 break;
@@ -213,30 +232,30 @@ impl LogReader {
         }
     }
 
-    fn verified_frame(&self, position: Position) -> Frame {
+    fn verified_frame(&self, position: Position) -> Found {
         if position < self.cached_start || position + HEADER_LENGTH as Position > self.cached_end {
-            return Frame::Absent;
+            return Found::Absent;
         }
         let offset = (position - self.cached_start) as usize;
         let bytes = self
             .buffer
             .bytes(offset, (self.cached_end - position) as usize);
         let Ok(place) = FramePlace::read(bytes) else {
-            return Frame::Damaged;
+            return Found::Damaged;
         };
         let in_place = place.term_id == self.geometry.term_id(position)
             && place.term_offset as usize == self.geometry.term_offset(position);
         let left = self.geometry.term_length() - self.geometry.term_offset(position);
         if !in_place || place.aligned_length > left {
-            return Frame::Damaged;
+            return Found::Damaged;
         }
         if place.checked_length() > bytes.len() {
-            return Frame::Absent;
+            return Found::Absent;
         }
         match verify(bytes) {
-            Ok(_) => Frame::Good { place },
+            Ok(_) => Found::Good { place },
             // What is wrong with it, nobody can tell: its position says which one it is.
-            Err(_) => Frame::Damaged,
+            Err(_) => Found::Damaged,
         }
     }
 
@@ -344,7 +363,7 @@ enum Run {
     Damaged,
 }
 
-enum Frame {
+enum Found {
     Good { place: FramePlace },
     Absent,
     Damaged,

@@ -2,4 +2,6 @@
 
 pub mod applier;
 pub mod cause_numbers;
+pub mod service_agent;
+pub mod verdict;
 pub mod void_responses;

@@ -5,6 +5,7 @@ pub mod chain_query;
 pub mod chain_rewind;
 pub mod entry_assembler;
 pub mod entry_body;
+pub mod entry_cursor;
 pub mod follower_log;
 pub mod log_clock;
 pub mod log_entry;

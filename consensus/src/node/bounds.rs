@@ -19,9 +19,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let parts = &self.parts;
         let (sessions, sessions_max) = parts.applier.sessions().fill();
         let leading = &parts.leadership;
-        let (images, strangers, awaited) = parts.images.fills();
-        let (channels, answers, events) = parts.channels.fills();
-        let (rows, closed) = parts.response_egress.fills();
+        let (images, strangers, awaited) = parts.clients.images.fills();
+        let (channels, answers, events) = parts.clients.channels.fills();
+        let (rows, closed) = parts.clients.egress.fills();
         let outbox = parts.applier.container().outbox();
         let effects_max = outbox.limits().held_max() / EFFECT_CHARGE_MIN;
         let store = &parts.store;
@@ -52,10 +52,14 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 outbox.limits().held_max(),
             ),
             Fill::of("effects in the outbox", outbox.len(), effects_max),
-            Fill::of("causes of effects", parts.applier.causes(), effects_max),
+            Fill::of(
+                "causes of effects",
+                parts.applier.service.causes(),
+                effects_max,
+            ),
             Fill::of(
                 "void regions",
-                parts.applier.void_responses().count(),
+                parts.applier.service.void_responses().count(),
                 REGIONS_MAX,
             ),
             Fill::of("leadership terms", parts.module.terms().len(), TERMS_MAX),

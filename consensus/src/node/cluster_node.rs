@@ -37,9 +37,7 @@ use crate::node::leadership::{AppendContext, Leadership};
 use crate::node::membership_duties::StandingWatch;
 use crate::node::watch::Watch;
 use crate::notice::{NodeNotice, NodeNotices};
-use crate::session::egress_channels::EgressChannels;
-use crate::session::ingress_images::IngressImages;
-use crate::session::response_egress::ResponseEgress;
+use crate::session::client_agent::ClientAgent;
 
 /// Rounds of apply, append and send in one duty cycle: enough for a request, its response and
 /// what they set off at this node; more would keep the network waiting.
@@ -59,20 +57,14 @@ pub struct NodeParts<D, P, S> {
     pub module: ConsensusModule,
     /// Where other members are heard.
     pub member_port: P,
-    /// Where clients are heard.
-    pub ingress_port: P,
     /// The applied state.
     pub applier: Applier<S>,
     /// Senders of the log.
     pub replication: Replication,
     /// Chain hashes for joins.
     pub chain_query: ChainQuery,
-    /// Images of clients.
-    pub images: IngressImages,
-    /// Channels to clients.
-    pub channels: EgressChannels,
-    /// Egress of responses.
-    pub response_egress: ResponseEgress,
+    /// What faces clients.
+    pub clients: ClientAgent<P>,
     /// Volatile state of a leader.
     pub leadership: Leadership,
     /// Trace points.
@@ -200,9 +192,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     #[must_use]
     pub const fn visits(&self) -> u64 {
         let parts = &self.parts;
-        parts.images.visits()
-            + parts.channels.visits()
-            + parts.response_egress.visits()
+        parts.clients.images.visits()
+            + parts.clients.channels.visits()
+            + parts.clients.egress.visits()
             + parts.leadership.sessions.duties().visits()
     }
 
@@ -261,12 +253,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             Some(self.next_housekeeping),
             parts.store.next_deadline(),
             parts.member_port.next_deadline(),
-            parts.ingress_port.next_deadline(),
+            parts.clients.port.next_deadline(),
             self.follower.next_deadline(),
             self.agreement_deadline(),
             parts.replication.next_deadline(),
-            parts.images.next_deadline(),
-            parts.channels.next_deadline(),
+            parts.clients.images.next_deadline(),
+            parts.clients.channels.next_deadline(),
         ]
         .into_iter()
         .fold(None, earliest)

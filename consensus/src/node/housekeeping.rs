@@ -100,7 +100,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 break;
             };
             let state = parts.applier.sessions().get(id);
-            let slot = parts.response_egress.channel(id);
+            let slot = parts.clients.egress.channel(id);
             let Some((session, (state, slot))) = sessions.get_mut(id).zip(state.zip(slot)) else {
                 // Whoever is gone is told when it comes back.
                 continue;
@@ -112,8 +112,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 leadership_term_id: term,
             };
             if state.applied_number > session.told_number
-                && parts.response_egress.is_up_to_date(id)
-                && parts.channels.offer(slot, now, &[&progress.encode()])
+                && parts.clients.egress.is_up_to_date(id)
+                && parts
+                    .clients
+                    .channels
+                    .offer(slot, now, &[&progress.encode()])
             {
                 sometimes(Mark::ProgressTold);
                 session.told_number = state.applied_number;

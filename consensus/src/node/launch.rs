@@ -351,7 +351,7 @@ impl Node {
         let allocations = (self.allocations)() as i64;
         self.agent.set_wall_offset(realtime_now() - monotonic_now());
         let parts = self.agent.parts_mut();
-        let calls = system_calls(&parts.member_port) + system_calls(&parts.ingress_port);
+        let calls = system_calls(&parts.member_port) + system_calls(&parts.clients.port);
         parts.counters.set(Counter::Allocations, allocations);
         parts.counters.set(Counter::SystemCalls, calls as i64);
         self.say_notices();

@@ -17,7 +17,7 @@ use crate::log::log_writer::{Appended, LogWriter};
 use crate::node::identity::Identity;
 use crate::session::admission::LeaderSessions;
 use crate::session::egress_channels::{EgressChannels, Slot};
-use crate::session::session_table::SessionTable;
+use crate::session::session_table::{Session, SessionTable};
 
 /// Connects that may wait for their SessionOpen to be applied.
 pub const CONNECTS_MAX: usize = 64;
@@ -260,13 +260,46 @@ impl Leadership {
     }
 
     /// Takes the connect that a SessionOpen answers.
-    pub fn take_connect(&mut self, open: &SessionOpen) -> Option<PendingConnect> {
+    fn take_connect(&mut self, open: &SessionOpen) -> Option<PendingConnect> {
         let index = self.connects.iter().position(|c| c.is_for(open))?;
         Some(self.connects.swap_remove(index))
     }
 
+    /// A session opened. Returns the connect that asked for it here.
+    pub fn on_session_opened(
+        &mut self,
+        session: &Session,
+        open: &SessionOpen,
+        now: Nanos,
+    ) -> Option<PendingConnect> {
+        self.sessions.on_opened(session, now);
+        self.take_connect(open)
+    }
+
+    /// A session is continued. Returns the connect that asked for it here, whose answer waits.
+    pub fn on_session_continued(
+        &mut self,
+        session: &Session,
+        open: &SessionOpen,
+        now: Nanos,
+    ) -> Option<PendingConnect> {
+        self.sessions.on_continued(session, now);
+        let pending = self.take_connect(open);
+        if let Some(connect) = pending {
+            self.await_answer(connect);
+        }
+        pending
+    }
+
+    /// A SessionOpen had no effect: whoever asked for it here is to be answered.
+    pub fn on_open_ignored(&mut self, open: &SessionOpen) {
+        if let Some(connect) = self.take_connect(open) {
+            self.await_answer(connect);
+        }
+    }
+
     /// Keeps a connect whose entry is applied until it can be answered.
-    pub fn await_answer(&mut self, connect: PendingConnect) {
+    fn await_answer(&mut self, connect: PendingConnect) {
         self.decided.push(connect);
     }
 

@@ -43,8 +43,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 let reader = parts.replication.reader_mut(owner(completion.token));
                 if let Some(reader) = reader {
                     reader.on_completion(completion);
-                } else if !parts.applier.reader_mut().on_completion(completion)
-                    && !parts.response_egress.reader_mut().on_completion(completion)
+                } else if !parts.applier.reader.on_completion(completion)
+                    && !parts.clients.egress.reader_mut().on_completion(completion)
                 {
                     parts.chain_query.on_completion(completion);
                 }
@@ -66,8 +66,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             self.reported_durable = position;
             let parts = &mut self.parts;
             parts.replication.reset_readers();
-            parts.applier.reader_mut().reset();
-            parts.response_egress.reader_mut().reset();
+            parts.applier.reader.reset();
+            parts.clients.egress.reader_mut().reset();
             parts.chain_query.reset();
             let event = Event::Truncated { position };
             let parts = &mut self.parts;
@@ -324,10 +324,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         parts.leadership.abdicate();
         parts.replication.stop();
-        parts.response_egress.clear();
-        parts.channels.abandon_all();
+        parts.clients.egress.clear();
+        parts.clients.channels.abandon_all();
         parts
             .applier
+            .service
             .container_mut()
             .outbox_mut()
             .clear_append_cursor();

@@ -1,5 +1,6 @@
 //! A member as a whole: its duty cycle, how it starts and ends, and the shell around it.
 
+pub mod applying;
 pub mod birth;
 #[cfg(feature = "sim")]
 pub mod bounds;

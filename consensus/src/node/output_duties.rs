@@ -64,7 +64,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let applier = &self.parts.applier;
         let cause = output.position;
         let known = self.agreement.hash_at(cause);
-        let hash = known.or_else(|| applier.void_responses().hash_at(cause));
+        let hash = known.or_else(|| applier.service.void_responses().hash_at(cause));
         let matches = (response > 0)
             .then(|| applier.has_matched(response))
             .flatten();
@@ -81,7 +81,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// Asks, decides and reports what is due.
     pub(super) fn agree_on_output(&mut self, now: Nanos) -> usize {
-        if let Some(held) = self.parts.applier.held() {
+        if let Some(held) = self.parts.applier.service.held() {
             self.agreement.hold(held.cause, held.position);
         }
         let mut work = 0;
@@ -103,7 +103,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 let (hash, is_held) = self.agreement.asked();
                 self.agreement.close_question();
                 self.tell_outvoted(now);
-                if is_held && let Err(fault) = self.parts.applier.pass_held(hash) {
+                if is_held && let Err(fault) = self.parts.applier.service.pass_held(hash) {
                     self.fault = Some(fault);
                 }
                 work += 1;

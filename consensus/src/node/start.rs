@@ -45,6 +45,7 @@ use crate::node::counters::Counters;
 use crate::node::identity::{Identity, log_session_id};
 use crate::node::leadership::Leadership;
 use crate::notice::NodeNotices;
+use crate::session::client_agent::ClientAgent;
 use crate::session::egress_channels::EgressChannels;
 use crate::session::ingress_images::IngressImages;
 use crate::session::response_egress::ResponseEgress;
@@ -211,18 +212,21 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         window_length: INGRESS_WINDOW_LENGTH,
     };
     let receiver_id = (nonce << 8 | u64::from(node.member)) as i64;
+    let clients = ClientAgent {
+        port: parts.ingress_port,
+        images: IngressImages::new(sessions_max, limits, receiver_id, nonce),
+        channels: EgressChannels::new(sessions_max, nonce),
+        egress: ResponseEgress::new(sessions_max, egress_reader, body_max, is_direct),
+    };
     Ok(ClusterNode::new(NodeParts {
         identity,
         store,
         module,
         member_port: parts.member_port,
-        ingress_port: parts.ingress_port,
         applier,
         replication: Replication::new(senders?),
         chain_query: ChainQuery::new(geometry, members + 2)?,
-        images: IngressImages::new(sessions_max, limits, receiver_id, nonce),
-        channels: EgressChannels::new(sessions_max, nonce),
-        response_egress: ResponseEgress::new(sessions_max, egress_reader, body_max, is_direct),
+        clients,
         leadership: Leadership::new(sessions_max),
         tracer: parts.tracer,
         counters: parts.counters,

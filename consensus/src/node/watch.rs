@@ -165,7 +165,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             };
             parts.notices.note_many(now, kind, detail, trouble.count);
         }
-        while let Some(trouble) = parts.ingress_port.take_trouble() {
+        while let Some(trouble) = parts.clients.port.take_trouble() {
             let (kind, detail) = port_notice(&trouble, NodeNotice::SendToClientRefused);
             parts.notices.note_many(now, kind, detail, trouble.count);
         }
@@ -224,7 +224,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     }
 
     fn watch_responses(&mut self, now: Nanos) {
-        let lost = self.parts.response_egress.dropped();
+        let lost = self.parts.clients.egress.dropped();
         let before = std::mem::replace(&mut self.watch.responses_lost, lost);
         if lost > before {
             let kind = NodeNotice::DirectResponseLost;

@@ -6,30 +6,27 @@ use core::net::SocketAddr;
 use lockstep_client::protocol::{ClientMessage, ConnectRequest};
 use lockstep_transport::stable_hash::stable_hash;
 
-use crate::apply::applier::Applier;
 use crate::node::leadership::Leadership;
 use crate::notice::NodeNotice;
 use crate::session::egress_channels::EgressChannels;
-use crate::session::ingress_images::{ClientKey, Standing};
+use crate::session::ingress_images::Standing;
 use crate::session::response_egress::ResponseEgress;
+use crate::session::session_table::{ClientKey, SessionTable};
 
 /// What is known of clients.
 #[derive(Debug)]
-pub struct Callers<'a, S> {
+pub struct Callers<'a> {
     /// The sessions there are.
-    pub applier: &'a Applier<S>,
+    pub sessions: &'a SessionTable,
     /// The connects under way.
     pub leadership: &'a Leadership,
     /// Which channel a session has.
-    pub response_egress: &'a ResponseEgress,
+    pub egress: &'a ResponseEgress,
     /// Where a channel leads.
     pub channels: &'a EgressChannels,
 }
 
-impl<S> Callers<'_, S>
-where
-    S: lockstep_service::clustered_service::ClusteredService,
-{
+impl Callers<'_> {
     /// Whose a half-open stream is that begins with this message.
     ///
     /// # Errors
@@ -64,7 +61,7 @@ where
 
     fn resuming(&self, connect: &ConnectRequest<'_>) -> Standing {
         let client = key_of(connect);
-        match self.applier.sessions().find(client.0, client.1) {
+        match self.sessions.find(client.0, client.1) {
             Some(_) => Standing::Resuming(client),
             None => Standing::Stranger,
         }
@@ -72,7 +69,7 @@ where
 
     fn answered(&self, source: SocketAddr, connect: &ConnectRequest<'_>) -> Standing {
         let client = key_of(connect);
-        let session = self.applier.sessions().find(client.0, client.1);
+        let session = self.sessions.find(client.0, client.1);
         if let Some(served) = session.and_then(|session| self.served(source, session.id)) {
             served
         } else if self.leadership.awaits(client.0, client.1) {
@@ -84,8 +81,8 @@ where
 
     /// The client of this session, if it is bound to `source`.
     fn served(&self, source: SocketAddr, session: i64) -> Option<Standing> {
-        let channel = self.channels.get(self.response_egress.channel(session)?)?;
-        let session = self.applier.sessions().get(session)?;
+        let channel = self.channels.get(self.egress.channel(session)?)?;
+        let session = self.sessions.get(session)?;
         let is_its = channel.address() == source;
         is_its.then_some(Standing::Served((session.nonce, session.principal_hash)))
     }

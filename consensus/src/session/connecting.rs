@@ -341,11 +341,11 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         queue_event(self.channels, slot, &event);
         let after = session.acknowledged.max(self.credible(last));
         let from = self.store.frame_boundary(session.open_position, after);
-        self.response_egress.bind(id, slot, from, after);
+        self.egress.bind(id, slot, from, after);
     }
 
     fn replace_channel(&mut self, id: i64, slot: Slot) {
-        if let Some(old) = self.response_egress.channel(id).filter(|old| *old != slot) {
+        if let Some(old) = self.egress.channel(id).filter(|old| *old != slot) {
             self.channels.abandon(old);
         }
         self.channels.bind(slot, id);

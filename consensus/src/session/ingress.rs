@@ -55,7 +55,7 @@ pub struct Ingress<'a, S, D> {
     /// The volatile state of a leader.
     pub leadership: &'a mut Leadership,
     /// Egress.
-    pub response_egress: &'a mut ResponseEgress,
+    pub egress: &'a mut ResponseEgress,
     /// Channels to clients.
     pub channels: &'a mut EgressChannels,
     /// Trace points.
@@ -266,7 +266,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     /// Whether `source` is where the session's client is bound.
     fn is_own_session(&mut self, source: SocketAddr, id: i64) -> bool {
         let channel = self
-            .response_egress
+            .egress
             .channel(id)
             .and_then(|slot| self.channels.get(slot));
         let is_own = channel.is_some_and(|channel| channel.address() == source);

@@ -22,6 +22,7 @@ use lockstep_transport::time::{MICROSECOND, Nanos};
 use crate::node::leadership::CONNECTS_MAX;
 use crate::notice::NodeNotice;
 use crate::session::half_open::{HalfOpenStreams, SetupOutcome};
+use crate::session::session_table::ClientKey;
 use crate::slots::{
     HOST_GROUPS, Slot, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_group,
 };
@@ -43,9 +44,6 @@ const FRAGMENTS_PER_POLL: usize = 64;
 /// Images polled per round, and looked at per cycle: the others have their turn in the next.
 const POLLS_PER_ROUND: usize = 64;
 const VISITS_PER_CYCLE: usize = 256;
-
-/// Who a client is, whatever stream it comes on: its nonce and the hash of its principal.
-pub type ClientKey = (u64, u64);
 
 /// Whose image it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod callers;
+pub mod client_agent;
 pub mod connecting;
 pub mod egress_channel;
 pub mod egress_channels;

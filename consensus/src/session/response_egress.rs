@@ -6,23 +6,23 @@
 //! order by one shared scanner over the log. A slow client moves only its own ring; one that is
 //! gone has no row.
 
-use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
+use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::log_view::LogView;
 use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
 use lockstep_service::log_entry::EntryKind;
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
 use lockstep_transport::ids::LeadershipTermId;
-use lockstep_transport::log_buffer::frames;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TracePoint, Tracer};
 
-use crate::apply::applier::DirectEffect;
+use crate::apply::service_agent::DirectEffect;
 use crate::apply::void_responses::VoidResponses;
-use crate::log::entry_assembler::{Assembled, Entry, EntryAssembler};
+use crate::log::entry_assembler::Entry;
 use crate::log::entry_body::CloseReason;
+use crate::log::entry_cursor::{EntryCursor, Passed, Run};
 use crate::log::log_entry::Response;
 use crate::node::fault::NodeFault;
 use crate::session::egress_channels::{ChannelNews, EgressChannels, Slot};
@@ -32,9 +32,6 @@ use crate::session::session_table::{Session, SessionTable};
 /// Bytes of log scanned for sessions that lag, per duty cycle: keeps a cycle short while
 /// clients catch up over a long log.
 const SCAN_BYTES_PER_CYCLE: usize = 128 * 1024;
-
-/// Bytes taken from the log at once.
-const READ_LENGTH: usize = 64 * 1024;
 
 /// Sessions whose rings are served in one duty cycle.
 const ROWS_PER_CYCLE: usize = 64;
@@ -90,8 +87,8 @@ pub struct ClosedSession {
 pub struct ResponseEgress {
     rows: EgressRows,
     reader: LogReader,
-    /// Of the entry that a ring is served from.
-    assembler: EntryAssembler,
+    /// At the entry that a ring is served from.
+    cursor: EntryCursor,
     scanner: Scanner,
     term: LeadershipTermId,
     /// Responses in the log that no client may see (`log.md` 5.8).
@@ -108,10 +105,10 @@ impl ResponseEgress {
         Self {
             rows: EgressRows::new(sessions_max + CLOSED_SESSIONS_MAX),
             reader,
-            assembler: EntryAssembler::new(body_max),
+            cursor: EntryCursor::new(body_max),
             scanner: Scanner {
-                position: None,
-                assembler: EntryAssembler::new(body_max),
+                is_passing: false,
+                cursor: EntryCursor::new(body_max),
                 passes: 0,
             },
             term: LeadershipTermId::NONE,
@@ -142,7 +139,7 @@ impl ResponseEgress {
     /// Forgets all egress: leadership is lost (C5).
     pub fn clear(&mut self) {
         self.rows.clear();
-        self.scanner.position = None;
+        self.scanner.is_passing = false;
     }
 
     /// Delivers the session's responses above `after` on `channel` from now on. `from` is a
@@ -340,7 +337,7 @@ impl ResponseEgress {
                     work += 1;
                 }
             } else if self.rows.may_send(index) && context.is_live(row.channel) {
-                self.rows.await_scan(index, self.scanner.position);
+                self.rows.await_scan(index, self.scanner.position());
             }
         }
         let mut scan = Scan {
@@ -376,10 +373,9 @@ impl ResponseEgress {
                 self.rows.lag_from_queued(index);
                 return Ok(served + 1);
             }
-            self.assembler.reset();
-            let span = (position, applied);
-            let (reader, assembler) = (&mut self.reader, &mut self.assembler);
-            let is_sent = with_entry(span, view, (reader, assembler), |entry| {
+            self.cursor.move_to(position);
+            let (reader, cursor) = (&mut self.reader, &mut self.cursor);
+            let is_sent = with_entry(cursor, reader, view, applied, |entry| {
                 let header = response_header(self.term, entry, applied_number(&row, table));
                 context.offer(row.channel, &header, entry.body)
             })?;
@@ -400,35 +396,24 @@ fn applied_number(row: &EgressRow, table: &SessionTable) -> i64 {
     open.or(closed).unwrap_or(0)
 }
 
-/// Hands the entry at `position`, which is in memory and below `applied`, to `handler`.
+/// Hands the entry at the cursor, which is in memory and below `applied`, to `handler`.
 fn with_entry(
-    (mut position, applied): (Position, Position),
+    cursor: &mut EntryCursor,
+    reader: &mut LogReader,
     view: LogView<'_>,
-    (reader, assembler): (&mut LogReader, &mut EntryAssembler),
+    applied: Position,
     handler: impl FnOnce(&Entry<'_>) -> bool,
 ) -> Result<bool, NodeFault> {
-    let start = position;
     loop {
-        let span = ReadSpan {
-            position,
-            limit: applied,
-            length_max: READ_LENGTH,
-        };
-        let LogRead::Frames { bytes, .. } = reader.read(span, view) else {
-            return Err(NodeFault::DamagedLog { position });
-        };
-        let from = position;
-        for frame in frames(bytes) {
-            let at = position;
-            position += frame.aligned_length() as Position;
-            match assembler.push(at, &frame) {
-                Assembled::Entry(entry) => return Ok(handler(&entry)),
-                Assembled::Incomplete => {}
-                Assembled::Malformed => return Err(NodeFault::MalformedEntry { position: at }),
-            }
-        }
-        if position == from {
-            return Err(NodeFault::MalformedEntry { position: start });
+        let position = cursor.position();
+        match cursor.next(reader, view)? {
+            Passed::Entry(entry) => return Ok(handler(&entry)),
+            Passed::Part => {}
+            Passed::RunOver => match cursor.begin_run(reader, view, applied)? {
+                Run::Begun => {}
+                Run::Nothing => return Err(NodeFault::MalformedEntry { position }),
+                Run::Pending => return Err(NodeFault::DamagedLog { position }),
+            },
         }
     }
 }
@@ -436,9 +421,9 @@ fn with_entry(
 /// Reads the log once for all sessions that lag.
 #[derive(Debug)]
 struct Scanner {
-    /// Everything below is scanned in the present pass.
-    position: Option<Position>,
-    assembler: EntryAssembler,
+    /// A pass is under way: everything below the cursor is scanned in it.
+    is_passing: bool,
+    cursor: EntryCursor,
     passes: u64,
 }
 
@@ -452,6 +437,11 @@ struct Scan<'a> {
 }
 
 impl Scanner {
+    /// How far the present pass has come.
+    fn position(&self) -> Option<Position> {
+        self.is_passing.then(|| self.cursor.position())
+    }
+
     fn run(
         &mut self,
         scan: &mut Scan<'_>,
@@ -459,59 +449,54 @@ impl Scanner {
         reader: &mut LogReader,
         view: LogView<'_>,
     ) -> Result<usize, NodeFault> {
-        if self.position.is_some() && scan.rows.is_pass_over() {
-            self.position = None;
+        if self.is_passing && scan.rows.is_pass_over() {
+            self.is_passing = false;
         }
-        if self.position.is_none() && scan.rows.is_pass_wanted() {
-            self.position = scan.rows.begin_pass();
-            self.assembler.reset();
+        if !self.is_passing
+            && scan.rows.is_pass_wanted()
+            && let Some(from) = scan.rows.begin_pass()
+        {
+            self.is_passing = true;
+            self.cursor.move_to_frame(from);
             sometimes(Mark::EgressPass);
             self.passes += 1;
         }
-        let Some(from) = self.position else {
+        if !self.is_passing {
             return Ok(0);
-        };
-        let position = self.advance(from, scan, context, reader, view)?;
-        self.position = Some(position);
-        if position >= scan.applied {
-            scan.rows.end_pass();
-            self.position = None;
         }
-        Ok(usize::from(position > from || self.position.is_none()))
+        let from = self.cursor.position();
+        self.advance(scan, context, reader, view)?;
+        if self.cursor.position() >= scan.applied {
+            scan.rows.end_pass();
+            self.is_passing = false;
+        }
+        let has_moved = self.cursor.position() > from;
+        Ok(usize::from(has_moved || !self.is_passing))
     }
 
-    /// Scans a share of the log. Returns how far it came.
+    /// Scans a share of the log.
     fn advance(
         &mut self,
-        mut position: Position,
         scan: &mut Scan<'_>,
         context: &mut EgressContext<'_>,
         reader: &mut LogReader,
         view: LogView<'_>,
-    ) -> Result<Position, NodeFault> {
-        let end = scan
-            .applied
-            .min(position + SCAN_BYTES_PER_CYCLE as Position);
-        while position < end && !scan.rows.is_pass_over() {
-            let span = ReadSpan {
-                position,
-                limit: scan.applied,
-                length_max: READ_LENGTH,
-            };
-            let bytes = match reader.read(span, view) {
-                LogRead::Frames { advance: 0, .. } | LogRead::Pending => break,
-                LogRead::Frames { bytes, .. } => bytes,
-                LogRead::Damaged => return Err(NodeFault::DamagedLog { position }),
-            };
-            for frame in frames(bytes) {
-                let at = position;
-                position += frame.aligned_length() as Position;
-                if let Assembled::Entry(entry) = self.assembler.push(at, &frame) {
-                    scan.deliver(context, &entry);
+    ) -> Result<(), NodeFault> {
+        let share = self.cursor.position() + SCAN_BYTES_PER_CYCLE as Position;
+        let end = scan.applied.min(share);
+        while self.cursor.position() < end && !scan.rows.is_pass_over() {
+            if self.cursor.begin_run(reader, view, scan.applied)? != Run::Begun {
+                break;
+            }
+            loop {
+                match self.cursor.next(reader, view)? {
+                    Passed::Entry(entry) => scan.deliver(context, &entry),
+                    Passed::Part => {}
+                    Passed::RunOver => break,
                 }
             }
         }
-        Ok(position)
+        Ok(())
     }
 }
 

@@ -13,6 +13,9 @@ use lockstep_transport::time::Nanos;
 
 use crate::log::entry_body::SessionOpen;
 
+/// Who a client is, on whatever stream it comes: its nonce and the hash of its principal.
+pub type ClientKey = (u64, u64);
+
 /// One session as the log describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -42,6 +45,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whose it is.
+    #[must_use]
+    pub const fn client(&self) -> ClientKey {
+        (self.nonce, self.principal_hash)
+    }
+
     /// Whether this connect epoch was granted to this process.
     #[must_use]
     pub const fn is_granted(&self, connect_epoch: i64, incarnation: u64) -> bool {

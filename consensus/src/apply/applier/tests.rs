@@ -1,10 +1,13 @@
 //! What an applier says of Responses that it compared, and what becomes of one that differs.
 
-use lockstep_service::outbox::{Difference, EffectName, OutboxLimits};
+use lockstep_service::outbox::{Difference, Divergence, EffectName, OutboxLimits};
 use lockstep_service::samples::echo::Echo;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Geometry;
 
 use super::*;
+use crate::apply::service_agent::HeldResponse;
+use crate::node::fault::NodeFault;
 
 /// An applier that has applied everything below `position`.
 fn at(position: Position) -> Applier<Echo> {
@@ -18,8 +21,8 @@ fn at(position: Position) -> Applier<Echo> {
     let container = Container::new(Echo::default(), 0, limits, 512);
     let reader = LogReader::new(Geometry::new(0, 1 << 16).unwrap(), 0).unwrap();
     let mut applier = Applier::new(container, SessionTable::new(4), reader, 512, false);
-    applier.position = position;
-    applier.term = LeadershipTermId::new(3);
+    applier.cursor.move_to(position);
+    applier.service.term = LeadershipTermId::new(3);
     applier
 }
 
@@ -48,22 +51,27 @@ fn a_response_has_matched_once_applied_unless_it_is_held_or_passed_over() {
         assert_eq!(answers, expected);
     };
     expect(&applier, [Some(true), Some(true), None, None]);
-    applier.held = Some(held(640));
+    applier.service.held = Some(held(640));
     expect(&applier, [Some(true), Some(true), Some(false), None]);
-    assert!(applier.pass_held(9).is_ok() && applier.held().is_none());
+    assert!(applier.service.pass_held(9).is_ok() && applier.service.held().is_none());
     // It is void, but whether others were what this service said is not known before.
     expect(&applier, [Some(true), Some(true), None, None]);
-    applier.position = 704;
+    applier.cursor.move_to(704);
     expect(&applier, [Some(true), Some(true), Some(false), None]);
-    assert_eq!(applier.void_responses().hash_at(576), Some(9));
-    assert!(applier.void_responses().is_open(LeadershipTermId::new(3)));
+    assert_eq!(applier.service.void_responses().hash_at(576), Some(9));
+    assert!(
+        applier
+            .service
+            .void_responses()
+            .is_open(LeadershipTermId::new(3))
+    );
 }
 
 #[test]
 fn what_nobody_holds_cannot_be_passed_over() {
     let mut applier = at(640);
-    assert!(applier.pass_held(9).is_ok());
-    assert_eq!(applier.void_responses().count(), 0);
+    assert!(applier.service.pass_held(9).is_ok());
+    assert_eq!(applier.service.void_responses().count(), 0);
 }
 
 #[test]
@@ -71,8 +79,8 @@ fn a_node_stops_where_there_is_no_room_to_remember_another_response_that_is_void
     let mut applier = at(640);
     let mut passed = 0;
     let fault = loop {
-        applier.held = Some(held(640 + passed * 64));
-        match applier.pass_held(9) {
+        applier.service.held = Some(held(640 + passed * 64));
+        match applier.service.pass_held(9) {
             Ok(()) => passed += 1,
             Err(fault) => break fault,
         }
@@ -81,7 +89,7 @@ fn a_node_stops_where_there_is_no_room_to_remember_another_response_that_is_void
         panic!("{fault}");
     };
     assert_eq!(
-        (position, applier.void_responses().count() as i64),
+        (position, applier.service.void_responses().count() as i64),
         (640 + passed * 64, passed)
     );
 }

@@ -212,7 +212,7 @@ impl Tank {
 /// Whether something waits in one of the ports of a member.
 fn has_datagrams(member: &TankMember) -> bool {
     member.node().is_some_and(|node| {
-        let ports = [&node.parts().member_port, &node.parts().ingress_port];
+        let ports = [&node.parts().member_port, &node.parts().clients.port];
         ports.iter().any(|port| port.next_deadline().is_some())
     })
 }
