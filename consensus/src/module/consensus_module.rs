@@ -11,12 +11,16 @@
 
 mod commit;
 mod election;
+mod election_state;
 mod follower;
+mod follower_state;
 mod inbound;
 mod leader;
+mod leader_state;
 mod log_state;
 mod node_vote;
 mod oddities;
+mod own_log;
 mod role_marks;
 
 use lockstep_archive::files::ack_mark::LostAcks;
@@ -26,9 +30,9 @@ use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::Nanos;
 
-use self::election::Election;
-use self::follower::Following;
-use self::leader::Leading;
+use self::election_state::Election;
+use self::follower_state::Following;
+use self::leader_state::Leading;
 use self::log_state::LogState;
 use self::node_vote::NodeVote;
 use self::oddities::Oddities;
@@ -175,6 +179,12 @@ impl ConsensusModule {
             is_started: false,
             is_halted: false,
         }
+    }
+
+    /// One kind of what members said that cannot be, who said it last, and how often any did since
+    /// it was last taken.
+    pub fn take_oddity(&mut self) -> Option<(Oddity, MemberId, u64)> {
+        self.oddities.take()
     }
 
     /// Something happened.

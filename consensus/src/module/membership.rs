@@ -12,6 +12,7 @@
 //! durable, and keeps the consensus module in step with `standing`.
 
 mod counting;
+mod found;
 mod inbound;
 mod lineage;
 mod notes;
@@ -21,10 +22,11 @@ mod words;
 
 use lockstep_transport::time::Nanos;
 
+pub use self::found::Found;
 pub use self::lineage::{Heir, Lineage};
 use self::notes::{Bond, KnownLives};
 pub use self::notes::{Forfeit, MembershipNotes};
-pub use self::promises::{Found, Promises};
+pub use self::promises::Promises;
 pub use self::words::{
     Admitted, Hello, HelloOutcome, KnownLife, MembershipConfig, Refusal, Sender, Standing,
 };

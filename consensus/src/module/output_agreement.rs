@@ -40,6 +40,7 @@
 
 mod history;
 mod question;
+mod report;
 
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -50,44 +51,13 @@ use crate::module::member::{MEMBERS_MAX, MemberId};
 
 pub use self::history::HISTORY_MAX;
 pub use self::question::Verdict;
+pub use self::report::{OutputAt, OutputMessage};
 
 /// How long a member in the minority looks for the entry at which it diverged.
 const SEARCH_TIME_NS: Nanos = 200 * MILLISECOND;
 
 /// What was executed after the last acknowledgement is told by repeating that after so long.
 const REPORT_DELAY_NS: Nanos = MILLISECOND;
-
-/// The output of a service up to and including one entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OutputAt {
-    /// Position of the entry executed last; 0 and hash 0 before the first.
-    pub position: Position,
-    /// Hash of everything emitted so far.
-    pub hash: u64,
-}
-
-/// What members tell each other about their output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputMessage {
-    /// Whose output is the same?
-    Question {
-        /// The asking member's output at the entry in question.
-        output: OutputAt,
-        /// Position of the Response it holds at, 0 for none.
-        response: Position,
-    },
-    /// To a question about the same positions.
-    Answer {
-        /// The entry in question.
-        cause: Position,
-        /// Position of the Response in question, 0 for none.
-        response: Position,
-        /// The answering member's hash there, if it remembers.
-        hash: Option<u64>,
-        /// Whether the Response is what its own service said, if it knows.
-        matches: Option<bool>,
-    },
-}
 
 /// A member in the minority looks for the first entry it answered otherwise.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! What a node says about clients' datagrams, streams and connects.
 
-use super::{NodeNotice, Row, Source, system_error};
+use super::kind::NodeNotice;
+use super::row::{Row, Source, system_error};
 
 /// What to do about datagrams that no client sends.
 const STRANGER: &str = "no client is affected; if it goes on, find out what runs at that address, \

@@ -2,7 +2,8 @@
 
 use core::fmt::{Display, Formatter, Result};
 
-use super::{NodeNotice, Place, Row};
+use super::kind::NodeNotice;
+use super::row::{Place, Row};
 use crate::module::membership::Forfeit;
 
 /// Members by bits, with their addresses.

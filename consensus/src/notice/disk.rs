@@ -5,7 +5,8 @@ use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::files::spoiled_slots::FILES;
 use lockstep_archive::log::segment::LOG_RECORDING_ID;
 
-use super::{NodeNotice, Row};
+use super::kind::NodeNotice;
+use super::row::Row;
 
 /// The log's segment whose first byte is at `position`.
 const fn log_segment(position: i64) -> SegmentName {

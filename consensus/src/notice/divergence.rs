@@ -2,7 +2,8 @@
 
 use core::fmt::{Formatter, Result};
 
-use super::{NodeNotice, Place, Row, Source};
+use super::kind::NodeNotice;
+use super::row::{Place, Row, Source};
 use crate::module::member::{MEMBERS_MAX, MemberId};
 
 /// Names the members whose bits are set: `: member 1 at 10.0.0.1:9000, member 2 at …`.

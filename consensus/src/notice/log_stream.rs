@@ -4,7 +4,8 @@ use core::fmt::{Formatter, Result};
 
 use lockstep_transport::notices::Detail;
 
-use super::{NodeNotice, Row, Source, system_error};
+use super::kind::NodeNotice;
+use super::row::{Row, Source, system_error};
 
 /// What to do about frames that are not what the leader sent.
 const ALTERED: &str = "it was dropped and will be asked for again; if it goes on, look for \

@@ -4,8 +4,9 @@ use core::fmt::{Formatter, Result};
 
 use lockstep_transport::notices::{Detail, NoticeKind};
 
-use super::{ChainHashes, NodeNotice, Place, Row, Source, system_error};
-use crate::node::watch::Absence;
+use super::absence::Absence;
+use super::kind::NodeNotice;
+use super::row::{ChainHashes, Place, Row, Source, system_error};
 
 pub(super) const ROWS: &[Row] = &[
     Row {

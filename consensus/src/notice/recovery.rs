@@ -1,6 +1,7 @@
 //! What a node says about the truth of its log: recovery, damage, joining.
 
-use super::{ChainHashes, NodeNotice, Row, Source};
+use super::kind::NodeNotice;
+use super::row::{ChainHashes, Row, Source};
 
 pub(super) const ROWS: &[Row] = &[
     Row {

@@ -5,7 +5,8 @@ use core::fmt::{Formatter, Result};
 use lockstep_client::protocol::RefusalReason;
 use lockstep_transport::notices::Detail;
 
-use super::{NodeNotice, Row, Source};
+use super::kind::NodeNotice;
+use super::row::{Row, Source};
 
 /// What to do about a request whose client was told why it is refused.
 const TOLD: &str = "its client was told";

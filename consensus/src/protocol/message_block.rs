@@ -20,7 +20,8 @@ use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
-use super::{MemberMessageError, hello_block, output_block};
+use super::message_error::MemberMessageError;
+use super::{hello_block, output_block};
 use crate::module::member::TermBase;
 use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 
@@ -98,10 +99,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
             log_term,
             end,
             page,
-        } => {
-            put_all(writer, &[term.get(), log_term.get(), end]);
-            writer.u64(u64::from(page));
-        }
+        } => put_all(writer, &[term.get(), log_term.get(), end, i64::from(page)]),
         MemberMessage::JoinReply {
             term,
             commit,
@@ -115,10 +113,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
             term,
             position,
             join,
-        } => {
-            put_all(writer, &[term.get(), position]);
-            writer.u64(u64::from(join));
-        }
+        } => put_all(writer, &[term.get(), position, i64::from(join)]),
         MemberMessage::JoinCheck {
             term,
             position,

@@ -18,6 +18,7 @@
 mod hello_block;
 pub mod message;
 mod message_block;
+mod message_error;
 mod output_block;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,8 @@ use crate::module::formation::Incarnation;
 use crate::module::member::{MEMBERS_MAX, MemberId};
 use crate::module::membership::Sender;
 use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage};
+
+pub use self::message_error::MemberMessageError;
 
 /// Stream id of member messages.
 pub const MEMBER_STREAM_ID: i32 = 108;
@@ -66,46 +69,6 @@ pub struct Envelope {
     pub sender: Sender,
     /// What it says.
     pub message: MemberMessage,
-}
-
-/// Why a datagram is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MemberMessageError {
-    /// Shorter than it says, or not one whole DATA frame of this stream.
-    #[error("not one whole member message")]
-    Malformed,
-    /// The checksum does not match the bytes.
-    #[error("the checksum does not match the bytes")]
-    Checksum,
-    /// Another schema, an unknown template, or a block that is too short.
-    #[error("template {template} of schema {schema}, version {version}, is not known")]
-    Unknown {
-        /// Its schema id.
-        schema: u16,
-        /// Its template id.
-        template: u16,
-        /// Its schema version.
-        version: u16,
-    },
-    /// A field holds what no sender may write.
-    #[error("a field is out of range")]
-    Field,
-    /// The sender belongs to another cluster.
-    #[error("member {from} belongs to cluster {cluster_id:#x}: check its cluster name and address")]
-    OtherCluster {
-        /// The sender.
-        from: MemberId,
-        /// Its cluster.
-        cluster_id: u64,
-    },
-    /// The sender's configuration differs where all members must agree.
-    #[error("member {from} has other cluster-wide settings: all members need the same ones")]
-    OtherConfig {
-        /// The sender.
-        from: MemberId,
-        /// Its digest.
-        config_digest: u64,
-    },
 }
 
 /// Writes `envelope` to the start of `buffer` and returns the datagram's length, a multiple of

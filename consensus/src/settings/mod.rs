@@ -2,6 +2,7 @@
 
 pub mod cluster_limits;
 pub mod config;
+mod config_check;
 pub mod lengths;
 pub mod node_file;
 pub mod quantity;

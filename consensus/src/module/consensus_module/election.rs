@@ -4,9 +4,9 @@ use lockstep_archive::files::ack_mark::LostAcks;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
-use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
+use super::election_state::LogEnd;
 use super::role_marks::{
     LATER_TERM, PRE_VOTE_GRANTED, PRE_VOTE_OUTDATED, PRE_VOTE_REFUSED, VOTE_GRANTED,
     VOTE_REFUSED_IN_TERM, VOTE_REQUEST_OUTDATED, VOTE_REQUEST_UNHEARD, VOTE_WITHHELD,
@@ -16,52 +16,6 @@ use crate::module::action::{Action, Actions};
 use crate::module::member::MemberId;
 use crate::module::membership::Standing;
 use crate::protocol::message::MemberMessage;
-
-/// (leadership term of the last durable frame, end of the log): the greater wins (E3).
-pub(super) type LogEnd = (LeadershipTermId, Position);
-
-/// Volatile election state.
-#[derive(Debug, Default)]
-pub(super) struct Election {
-    /// When a leader was last heard, or this member started. It is of the present term, or longer
-    /// ago than an election timeout: no other term begins before that, but with a leader heard.
-    leader_heard: Option<Nanos>,
-    /// When the present round, or the wait for a leader, is given up.
-    deadline: Nanos,
-    /// When requests are repeated.
-    resend_at: Nanos,
-    /// Members that granted in this round, one bit each.
-    granted: u8,
-    /// The pre-vote is won; standing waits for the log to drain.
-    is_pre_vote_won: bool,
-    /// To whom a granted vote is owed once it is durable.
-    owed: Option<MemberId>,
-}
-
-impl Election {
-    pub(super) fn hear_leader(&mut self, now: Nanos) {
-        self.leader_heard = Some(now);
-    }
-
-    pub(super) fn expire(&mut self, now: Nanos) {
-        self.deadline = now;
-    }
-
-    /// Forgets everything granted to this member in a round, and what it owes to others.
-    pub(super) fn end_round(&mut self) {
-        self.granted = 0;
-        self.is_pre_vote_won = false;
-        self.owed = None;
-    }
-
-    fn grant(&mut self, member: MemberId) {
-        self.granted |= 1 << member;
-    }
-
-    fn grants(&self) -> usize {
-        self.granted.count_ones() as usize
-    }
-}
 
 impl ConsensusModule {
     /// Silence after which an election begins, ns.

@@ -10,91 +10,19 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
+use super::follower_state::Joining;
 use super::role_marks::{LEADER_HEARD, NEW_LEADER_HEARD, OLD_LEADER_HEARD};
 use super::{ConsensusModule, Oddity, Role};
 use crate::module::action::{Action, Actions, HaltReason};
 use crate::module::event::LogHash;
 use crate::module::leadership_term::{TERMS_MAX, truncation_point};
-use crate::module::member::{MemberId, TermBase};
+use crate::module::member::MemberId;
 use crate::module::membership::Standing;
 use crate::module::output_agreement::OutputAt;
 use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 
 /// Pages a leader's list may have at most.
 const PAGES_MAX: u32 = TERMS_MAX.div_ceil(JOIN_PAGE_TERMS) as u32;
-
-/// How far joining has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Joining {
-    /// Waits until the log is durable and the term persisted.
-    #[default]
-    Draining,
-    /// Fetches this page of the leader's list.
-    Requesting {
-        /// The next page wanted.
-        page: u32,
-    },
-    /// Waits for the chain hash of its own log where the logs part.
-    Hashing {
-        /// Where they part.
-        point: Position,
-    },
-    /// Asks the leader whether its log is the same below. A follower that differs stays here: it
-    /// neither joins, acknowledges nor truncates.
-    Checking {
-        /// Where they part.
-        point: Position,
-        /// The chain hash of its own log there.
-        hash: Option<u64>,
-    },
-    /// Waits for the ordered truncation.
-    Truncating,
-    /// Accepts frames; asks the leader to send.
-    Starting,
-    /// Has heard the leader's log.
-    Placing,
-}
-
-/// The leader followed, and what is known of it. Volatile.
-#[derive(Debug, Default)]
-pub(super) struct Following {
-    leader: Option<MemberId>,
-    joining: Joining,
-    /// The leader's list, complete from `Starting` on.
-    leader_terms: Vec<TermBase>,
-    /// Greatest commit position heard from it.
-    leader_commit: Position,
-    /// When the present request or report is repeated.
-    resend_at: Nanos,
-    /// Counts this incarnation's joins.
-    joins: u32,
-    /// Where the newest one began, and when.
-    joined_at: Position,
-    /// Up to where both logs were found to be the same.
-    agreed: Position,
-    started_at: Nanos,
-}
-
-impl Following {
-    pub(super) const fn leader(&self) -> Option<MemberId> {
-        self.leader
-    }
-
-    pub(super) fn leader_terms(&self) -> &[TermBase] {
-        &self.leader_terms
-    }
-
-    pub(super) fn is_placing(&self) -> bool {
-        self.leader.is_some() && matches!(self.joining, Joining::Starting | Joining::Placing)
-    }
-
-    pub(super) fn leave(&mut self) {
-        self.leader = None;
-        self.joining = Joining::Draining;
-        self.leader_terms.clear();
-        self.leader_commit = 0;
-    }
-}
 
 impl ConsensusModule {
     /// The greatest commit position heard from the leader followed; 0 before any.

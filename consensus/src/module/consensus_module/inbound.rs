@@ -18,19 +18,8 @@ impl ConsensusModule {
         message: MemberMessage,
         actions: &mut Actions,
     ) {
-        let index = usize::from(from);
-        if index >= self.config.members || from == self.config.member {
+        if !self.is_present_life(from, incarnation) {
             return;
-        }
-        if incarnation < self.incarnations[index] {
-            return;
-        }
-        if incarnation > self.incarnations[index] {
-            if self.role == Role::Leader && self.incarnations[index] > 0 {
-                sometimes(Mark::NewLifeForgets);
-            }
-            self.incarnations[index] = incarnation;
-            self.leading.forget(from);
         }
         if !self.is_voter(from) && !is_of_learner(&message) {
             sometimes(Mark::LearnerUnheard);
@@ -72,16 +61,31 @@ impl ConsensusModule {
                     self.on_join_verdict(now, from, position, hash, actions);
                 }
             }
-            // Not of the log: the agent's.
-            MemberMessage::Output(_) => {}
             MemberMessage::JoinRequest { term, .. }
             | MemberMessage::JoinCheck { term, .. }
             | MemberMessage::JoinStart { term, .. }
             | MemberMessage::AppendPosition { term, .. } => {
                 self.on_follower_message(now, from, term, &message, actions);
             }
-            MemberMessage::Hello(_) => {}
+            // Not of the log: the agent's.
+            MemberMessage::Output(_) | MemberMessage::Hello(_) => {}
         }
+    }
+
+    /// Whether this is another member in its newest life; a new life starts from nothing.
+    fn is_present_life(&mut self, from: MemberId, incarnation: u64) -> bool {
+        let index = usize::from(from);
+        if index >= self.config.members || from == self.config.member {
+            return false;
+        }
+        if incarnation > self.incarnations[index] {
+            if self.role == Role::Leader && self.incarnations[index] > 0 {
+                sometimes(Mark::NewLifeForgets);
+            }
+            self.incarnations[index] = incarnation;
+            self.leading.forget(from);
+        }
+        incarnation == self.incarnations[index]
     }
 
     fn on_follower_message(

@@ -8,6 +8,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use super::commit::quorum_position;
+use super::leader_state::{Follower, Leading};
 use super::{ConsensusModule, Oddity, Role};
 use crate::module::action::{Action, Actions, HaltReason};
 use crate::module::event::LogHash;
@@ -17,111 +18,6 @@ use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 /// A commit that no log frame told the followers for this long goes in a message of its own: as
 /// long as a burst's next entry may take to follow, short against a durable write.
 pub const COMMIT_NOTICE_DELAY: Nanos = 50 * MICROSECOND;
-
-/// Chain-hash checkpoints a leader remembers. One is taken every 64 KiB, so followers are
-/// compared while they are less than 1 MiB behind; those further behind are compared later.
-const CHECKPOINTS_MAX: usize = 16;
-
-/// What a leader knows of one follower in this term. Zero until heard of.
-#[derive(Clone, Copy, Debug, Default)]
-struct Follower {
-    /// How far its log is durable in this term.
-    durable: Position,
-    /// When it was last heard in this term.
-    heard: Nanos,
-    /// Its newest join.
-    join: u32,
-    /// Where its chain hash was found to differ.
-    differs_at: Option<Position>,
-    /// Where it asks for a comparison, and its own chain hash there.
-    check: Option<(Position, Option<u64>)>,
-    /// The leader's chain hash where it asked last.
-    own_hash: Option<(Position, Option<u64>)>,
-    /// Where both were found to be equal.
-    agrees_at: Option<Position>,
-}
-
-/// All volatile state of a leader (C5).
-#[derive(Debug, Default)]
-pub(super) struct Leading {
-    base: Position,
-    entry_end: Option<Position>,
-    followers: [Follower; MEMBERS_MAX],
-    heartbeat_at: Nanos,
-    /// The commit position that followers have been sent.
-    commit_told: Position,
-    commit_advanced: Nanos,
-    log_sent: Nanos,
-    checkpoints: [(Position, u64); CHECKPOINTS_MAX],
-    checkpoint_count: usize,
-}
-
-impl Leading {
-    fn new(now: Nanos, base: Position, commit: Position) -> Self {
-        let heard = Follower {
-            heard: now,
-            ..Follower::default()
-        };
-        Self {
-            base,
-            followers: [heard; MEMBERS_MAX],
-            heartbeat_at: now,
-            commit_told: commit,
-            ..Self::default()
-        }
-    }
-
-    pub(super) const fn term_entry_end(&self) -> Option<Position> {
-        self.entry_end
-    }
-
-    pub(super) fn match_position(&self, member: MemberId) -> Position {
-        self.followers[usize::from(member)].durable
-    }
-
-    /// A new incarnation of `member` starts from nothing.
-    pub(super) fn forget(&mut self, member: MemberId) {
-        let follower = &mut self.followers[usize::from(member)];
-        *follower = Follower {
-            heard: follower.heard,
-            ..Follower::default()
-        };
-    }
-
-    pub(super) fn hear(&mut self, member: MemberId, now: Nanos) {
-        self.followers[usize::from(member)].heard = now;
-    }
-
-    pub(super) fn on_own_entry(&mut self, base: Position, end: Position) {
-        invariant!(
-            TermBeginsAtOwnEnd,
-            base == self.base,
-            "W1: a term begins at {base}, and its leader stood at {}",
-            self.base
-        );
-        self.entry_end = Some(end);
-    }
-
-    pub(super) fn remember_checkpoint(&mut self, checkpoint: (Position, u64)) {
-        let newest = self.checkpoint_count.wrapping_sub(1) % CHECKPOINTS_MAX;
-        if checkpoint.0 > 0 && self.checkpoints[newest] != checkpoint {
-            self.checkpoints[self.checkpoint_count % CHECKPOINTS_MAX] = checkpoint;
-            self.checkpoint_count += 1;
-        }
-    }
-
-    fn checkpoint_hash(&self, position: Position) -> Option<u64> {
-        let is_there = |own: &&(Position, u64)| own.0 == position;
-        let own = self.checkpoints.iter().find(is_there);
-        own.filter(|_| position > 0).map(|own| own.1)
-    }
-
-    /// The leader's own hash at a follower's checkpoint, if it is another one.
-    fn other_hash(&self, checkpoint: (Position, u64)) -> Option<u64> {
-        let own = self.checkpoint_hash(checkpoint.0);
-        own.filter(|own| *own != checkpoint.1)
-    }
-}
 
 impl ConsensusModule {
     /// Leader: log frames have left for the followers; they carry the commit position.

@@ -1,7 +1,6 @@
 //! What other members say that cannot be while all keep the rules: dropped, counted, and told by
 //! the agent.
 
-use super::ConsensusModule;
 use crate::module::member::MemberId;
 
 /// A message that no member may send.
@@ -29,16 +28,14 @@ impl Oddities {
         *count += 1;
         *newest = member;
     }
-}
 
-impl ConsensusModule {
     /// One kind of what members said that cannot be, who said it last, and how often any did since
     /// it was last taken.
-    pub fn take_oddity(&mut self) -> Option<(Oddity, MemberId, u64)> {
+    pub(super) fn take(&mut self) -> Option<(Oddity, MemberId, u64)> {
         let Oddities {
             second_leader,
             ack_beyond_log,
-        } = &mut self.oddities;
+        } = self;
         let kinds = [
             (Oddity::SecondLeader, second_leader),
             (Oddity::AckBeyondLog, ack_beyond_log),

@@ -2,7 +2,7 @@
 
 use lockstep_transport::time::Nanos;
 
-use super::promises::Found;
+use super::found::Found;
 use crate::module::formation::{DirectoryId, DurableFormation, Incarnation};
 use crate::module::member::MemberId;
 

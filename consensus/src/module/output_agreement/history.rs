@@ -3,7 +3,7 @@
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 
-use super::OutputAt;
+use super::report::OutputAt;
 
 /// Entries whose hash is remembered: more than may be on their way through the log.
 pub const HISTORY_MAX: usize = 8_192;

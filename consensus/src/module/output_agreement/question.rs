@@ -3,7 +3,7 @@
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
-use super::{OutputAt, OutputMessage};
+use super::report::{OutputAt, OutputMessage};
 use crate::module::member::{MEMBERS_MAX, MemberId};
 
 /// A question is repeated so often until it is decided.
