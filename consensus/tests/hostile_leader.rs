@@ -5,16 +5,17 @@
 use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_consensus::log::entry_body::NewLeadershipTerm;
+use lockstep_consensus::log::log_session_id::log_session_id;
 use lockstep_consensus::module::formation::{DurableFormation, FormationRecord, Incarnation};
 use lockstep_consensus::module::member::{MEMBERS_MAX, TermBase};
 use lockstep_consensus::module::membership::{Hello, KnownLife, Sender};
 use lockstep_consensus::node::fault::NodeFault;
-use lockstep_consensus::node::identity::{config_digest, log_session_id};
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
 use lockstep_consensus::settings::cluster_limits::ClusterLimits;
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
+use lockstep_consensus::settings::config_digest::config_digest;
 use lockstep_consensus::sim::scenario::boot::{self, Boot, SimNode, boot, three_members};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;

@@ -2,8 +2,8 @@
 //! differ and what to do.
 #![cfg(feature = "sim")]
 
-use lockstep_consensus::node::identity::config_digest;
 use lockstep_consensus::settings::config::{ClusterConfig, ResponsesMode};
+use lockstep_consensus::settings::config_digest::config_digest;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::time::{MILLISECOND, SECOND};

@@ -8,16 +8,18 @@ use lockstep_archive::log::token::OWNER_READER_FIRST;
 use lockstep_archive::sim::SimDisk;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_consensus::log::entry_body::NewLeadershipTerm;
+use lockstep_consensus::log::log_session_id::log_session_id;
 use lockstep_consensus::log::log_writer::{Appended, LogWriter};
 use lockstep_consensus::module::formation::{DurableFormation, FormationRecord, Incarnation};
 use lockstep_consensus::module::member::{MEMBERS_MAX, MemberId, TermBase};
 use lockstep_consensus::module::membership::{Hello, KnownLife, Sender, Standing};
-use lockstep_consensus::node::identity::{Identity, config_digest, log_session_id};
+use lockstep_consensus::node::identity::Identity;
 use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
 use lockstep_consensus::session::egress_channel::EgressChannel;
 use lockstep_consensus::settings::cluster_limits::ClusterLimits;
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
+use lockstep_consensus::settings::config_digest::config_digest;
 use lockstep_consensus::sim::scenario::boot::{Boot, SimNode, address, boot, disk, three_members};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
@@ -343,7 +345,7 @@ fn a_restarted_node_names_its_egress_streams_anew() {
     let (cluster, node) = (three_members(), NodeConfig::default());
     let names = |incarnation| {
         let identity = Identity::new(&cluster, &node, incarnation);
-        let name = || identity.egress_publication(address(100, 1), 102);
+        let name = || identity.egress_streams.publication(address(100, 1), 102);
         [0; 4].map(|_| name().session_id)
     };
     let (first, second) = (names(1), names(2));
@@ -422,7 +424,7 @@ fn an_egress_channel_that_was_connected_introduces_nobody_else() {
     let cluster = three_members();
     let identity = Identity::new(&cluster, &NodeConfig::default(), 1);
     let client = address(100, 1);
-    let config = identity.egress_publication(client, 102);
+    let config = identity.egress_streams.publication(client, 102);
     let mut channel = EgressChannel::open(config, 0).unwrap();
     assert!(channel.is_fresh_for(client, 102, None));
     assert!(!channel.is_fresh_for(client, 103, None));

@@ -4,8 +4,8 @@
 
 use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_consensus::log::entry_body::NewLeadershipTerm;
+use lockstep_consensus::log::log_session_id::log_session_id;
 use lockstep_consensus::module::member::TermBase;
-use lockstep_consensus::node::identity::log_session_id;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;

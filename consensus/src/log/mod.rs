@@ -9,6 +9,7 @@ pub mod entry_cursor;
 pub mod follower_log;
 pub mod log_clock;
 pub mod log_entry;
+pub mod log_session_id;
 pub mod log_store;
 pub mod log_walk;
 pub mod log_writer;

@@ -153,7 +153,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let address = session.response_address;
             let config = parts
                 .identity
-                .egress_publication(address, session.response_stream_id);
+                .egress_streams
+                .publication(address, session.response_stream_id);
             let Some(slot) = parts.clients.channels.open_for(session.id, config, now) else {
                 continue;
             };

@@ -2,18 +2,15 @@
 
 use core::net::SocketAddr;
 use lockstep_client::cluster_id::cluster_id;
-use lockstep_transport::prng::Prng;
-use lockstep_transport::stable_hash::stable_hash;
-use lockstep_transport::stream::PublicationConfig;
 use lockstep_transport::time::Nanos;
 
+use crate::log::log_session_id::log_session_id;
 use crate::module::member::MemberId;
+use crate::node::egress_streams::EgressStreams;
 use crate::settings::cluster_limits::ClusterLimits;
 use crate::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig, ResponsesMode};
+use crate::settings::config_digest::config_digest;
 use crate::settings::lengths::Lengths;
-
-/// Largest datagram sent to clients: fits any path that carries Ethernet frames.
-const EGRESS_MTU: usize = 1408;
 
 /// A node's fixed facts.
 #[derive(Debug)]
@@ -42,33 +39,15 @@ pub struct Identity {
     pub receive_window: usize,
     /// Whether responses leave at apply.
     pub is_direct: bool,
-    /// Largest egress frame, at most what clients accept.
-    egress_mtu: usize,
-    seed: std::cell::Cell<u64>,
-}
-
-/// Transport session id of the log stream of a cluster of this name.
-#[must_use]
-pub fn log_session_id(name: &str) -> i32 {
-    (cluster_id(name) >> 32) as i32
-}
-
-/// Hash of everything that members must agree on: the cluster's name, how many members it has
-/// and its limits. Addresses are not identity: members may be moved one by one.
-#[must_use]
-pub fn config_digest(cluster: &ClusterConfig) -> u64 {
-    let limits = ClusterLimits::of(cluster).digest();
-    let mut bytes = cluster.name.as_bytes().to_vec();
-    bytes.push(cluster.members.len() as u8);
-    bytes.extend_from_slice(&limits.to_le_bytes());
-    stable_hash(&bytes)
+    /// The streams to clients.
+    pub egress_streams: EgressStreams,
 }
 
 impl Identity {
-    /// The facts of `node` in `cluster`, which must be valid. The incarnation keeps a restarted
-    /// node from using the stream ids of its former life, whose images clients may still have.
+    /// The facts of `node` in `cluster`, which must be valid, in the life that this random number
+    /// stands for.
     #[must_use]
-    pub fn new(cluster: &ClusterConfig, node: &NodeConfig, incarnation: u64) -> Self {
+    pub fn new(cluster: &ClusterConfig, node: &NodeConfig, nonce: u64) -> Self {
         let endpoints: Vec<String> = cluster
             .members
             .iter()
@@ -76,7 +55,8 @@ impl Identity {
             .map(|(id, member)| format!("{id}={}", member.ingress))
             .collect();
         let id = cluster_id(&cluster.name);
-        let mut mixed = Prng::new(node.seed ^ u64::from(node.member) << 56 ^ incarnation << 32);
+        let lengths = Lengths::of(cluster).expect("the configuration was checked");
+        let seed = node.seed ^ u64::from(node.member) << 56 ^ nonce << 32;
         Self {
             member: node.member,
             members: cluster.members.clone(),
@@ -85,13 +65,12 @@ impl Identity {
             limits: ClusterLimits::of(cluster),
             log_session_id: log_session_id(&cluster.name),
             ingress_endpoints: endpoints.join(","),
-            lengths: Lengths::of(cluster).expect("the configuration was checked"),
+            lengths,
             session_timeout_ns: cluster.session_timeout_ns,
             log_mtu: cluster.log_mtu,
             receive_window: usize::MAX,
             is_direct: cluster.responses == ResponsesMode::Direct,
-            egress_mtu: EGRESS_MTU,
-            seed: std::cell::Cell::new(mixed.next_u64()),
+            egress_streams: EgressStreams::new(lengths.egress_term_length, seed),
         }
     }
 
@@ -100,23 +79,6 @@ impl Identity {
     pub fn member_at(&self, address: SocketAddr) -> Option<MemberId> {
         let index = self.members.iter().position(|m| m.member == address)?;
         u8::try_from(index).ok()
-    }
-
-    /// Parameters of a new egress publication, with a fresh session id and initial term id.
-    #[must_use]
-    pub fn egress_publication(&self, destination: SocketAddr, stream_id: i32) -> PublicationConfig {
-        let mut random = Prng::new(self.seed.get());
-        let session_id = random.next_u64() as i32;
-        let initial_term_id = random.next_u64() as i32;
-        self.seed.set(random.next_u64());
-        PublicationConfig {
-            session_id,
-            stream_id,
-            initial_term_id,
-            term_length: self.lengths.egress_term_length,
-            mtu: self.egress_mtu,
-            destination,
-        }
     }
 }
 

@@ -161,7 +161,7 @@ impl EgressChannels {
             self.allow_setups(slot);
             return Some(slot);
         }
-        let config = identity.egress_publication(address, stream_id);
+        let config = identity.egress_streams.publication(address, stream_id);
         self.open_answer(config, now)
     }
 

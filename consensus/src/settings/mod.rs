@@ -3,6 +3,7 @@
 pub mod cluster_limits;
 pub mod config;
 mod config_check;
+pub mod config_digest;
 pub mod lengths;
 pub mod node_file;
 pub mod quantity;

@@ -1,0 +1,47 @@
+//! What the streams to clients are called: session id and initial term id are drawn at random for
+//! each, in each life of the node from another seed, for clients may still have images of the
+//! streams of its former life.
+
+use core::cell::Cell;
+use core::net::SocketAddr;
+
+use lockstep_transport::prng::Prng;
+use lockstep_transport::stream::PublicationConfig;
+
+/// Largest datagram sent to clients: fits any path that carries Ethernet frames.
+const EGRESS_MTU: usize = 1408;
+
+/// Names streams to clients.
+#[derive(Debug)]
+pub struct EgressStreams {
+    term_length: usize,
+    seed: Cell<u64>,
+}
+
+impl EgressStreams {
+    /// Streams with terms of this length. The seed differs from life to life.
+    #[must_use]
+    pub(crate) fn new(term_length: usize, seed: u64) -> Self {
+        Self {
+            term_length,
+            seed: Cell::new(Prng::new(seed).next_u64()),
+        }
+    }
+
+    /// Parameters of a new publication, with a fresh session id and initial term id.
+    #[must_use]
+    pub fn publication(&self, destination: SocketAddr, stream_id: i32) -> PublicationConfig {
+        let mut random = Prng::new(self.seed.get());
+        let session_id = random.next_u64() as i32;
+        let initial_term_id = random.next_u64() as i32;
+        self.seed.set(random.next_u64());
+        PublicationConfig {
+            session_id,
+            stream_id,
+            initial_term_id,
+            term_length: self.term_length,
+            mtu: EGRESS_MTU,
+            destination,
+        }
+    }
+}
