@@ -195,7 +195,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         parts.clients.images.visits()
             + parts.clients.channels.visits()
             + parts.clients.egress.visits()
-            + parts.leadership.sessions.duties().visits()
+            + parts.leadership.sessions.visits()
     }
 
     /// One duty cycle at `now`. Returns 0 when there was nothing to do.

@@ -41,8 +41,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             self.tell_progress(now);
             if now >= self.next_acknowledgement {
                 self.next_acknowledgement = now + ACK_INTERVAL_NS;
-                let duties = self.parts.leadership.sessions.duties();
-                self.acknowledgements_due = duties.acknowledgements();
+                let sessions = &self.parts.leadership.sessions;
+                self.acknowledgements_due = sessions.acknowledgements();
             }
             self.append_acknowledgements(now);
         }
@@ -65,18 +65,18 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     fn close_silent_sessions(&mut self, now: Nanos) {
         for _ in 0..SESSIONS_PER_CALL {
             let sessions = &mut self.parts.leadership.sessions;
-            let Some(id) = sessions.duties_mut().pop_silent(now) else {
+            let Some(row) = sessions.pop_silent(now) else {
                 return;
             };
-            let logged = self.parts.applier.sessions().get(id);
-            let known = sessions.get_mut(id).copied();
-            let Some((session, logged)) = known.zip(logged) else {
+            let logged = self.parts.applier.sessions();
+            let known = sessions.at(row);
+            let Some((known, logged)) = known.and_then(|s| Some((s, logged.get(s.id)?))) else {
                 continue;
             };
-            let silent_at = session.activity.saturating_add(logged.timeout_ns);
+            let silent_at = known.activity.saturating_add(logged.timeout_ns);
             let next = if now <= silent_at {
                 silent_at + 1
-            } else if self.ingress(now).append_close(id, CloseReason::Timeout) {
+            } else if self.ingress(now).append_close(row, CloseReason::Timeout) {
                 sometimes(Mark::SilentSessionClosed);
                 continue;
             } else {
@@ -84,8 +84,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 sometimes(Mark::SilentSessionAwaitsRoom);
                 now + 1
             };
-            let duties = self.parts.leadership.sessions.duties_mut();
-            duties.await_silence(session.duty, next);
+            let sessions = &mut self.parts.leadership.sessions;
+            sessions.await_silence(row, next);
         }
         self.next_housekeeping = now;
     }
@@ -95,35 +95,35 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let parts = &mut self.parts;
         let term = parts.leadership.term();
         let sessions = &mut parts.leadership.sessions;
-        for _ in 0..sessions.duties().progress().min(SESSIONS_PER_CALL) {
-            let Some(id) = sessions.duties_mut().pop_progress() else {
+        for _ in 0..sessions.progress().min(SESSIONS_PER_CALL) {
+            let Some(row) = sessions.pop_progress() else {
                 break;
             };
-            let state = parts.applier.sessions().get(id);
-            let slot = parts.clients.egress.channel(id);
-            let Some((session, (state, slot))) = sessions.get_mut(id).zip(state.zip(slot)) else {
+            let Some(known) = sessions.at_mut(row) else {
+                continue;
+            };
+            let state = parts.applier.sessions().get(known.id);
+            let bound = parts.clients.egress.bound(known.id);
+            let Some((state, bound)) = state.zip(bound) else {
                 // Whoever is gone is told when it comes back.
                 continue;
             };
             let progress = Progress {
-                session_id: id,
+                session_id: known.id,
                 applied_number: state.applied_number,
                 acknowledged: state.acknowledged,
                 leadership_term_id: term,
             };
-            if state.applied_number > session.told_number
-                && parts.clients.egress.is_up_to_date(id)
-                && parts
-                    .clients
-                    .channels
-                    .offer(slot, now, &[&progress.encode()])
+            let channels = &mut parts.clients.channels;
+            if state.applied_number > known.told_number
+                && bound.is_up_to_date
+                && channels.offer(bound.channel, now, &[&progress.encode()])
             {
                 sometimes(Mark::ProgressTold);
-                session.told_number = state.applied_number;
+                known.told_number = state.applied_number;
             }
-            if session.appended_number > session.told_number {
-                let duty = session.duty;
-                sessions.duties_mut().note_request(duty);
+            if known.appended_number > known.told_number {
+                sessions.await_progress(row);
             }
         }
     }
@@ -149,31 +149,31 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         let sessions = &mut parts.leadership.sessions;
         let mut acks = [[0; SessionAcknowledgement::LENGTH]; ACKS_PER_ENTRY];
-        let mut named = [0; ACKS_PER_ENTRY];
+        let mut named = [None; ACKS_PER_ENTRY];
         let mut count = 0;
         for _ in 0..due {
-            let Some(id) = sessions.duties_mut().pop_acknowledgement() else {
+            let Some(row) = sessions.pop_acknowledgement() else {
                 break;
             };
-            let logged = parts.applier.sessions().get(id);
-            let Some((session, logged)) = sessions.get_mut(id).zip(logged) else {
+            let logged = parts.applier.sessions();
+            let known = sessions.at(row);
+            let Some((known, logged)) = known.and_then(|s| Some((s, logged.get(s.id)?))) else {
                 continue;
             };
-            if session.acknowledged <= logged.acknowledged {
+            if known.acknowledged <= logged.acknowledged {
                 continue;
             }
-            if session.is_undecided() {
+            if known.is_undecided() {
                 // Whose it is comes first.
-                let duty = session.duty;
-                sessions.duties_mut().note_acknowledgement(duty);
+                sessions.await_acknowledgement(row);
                 continue;
             }
             let ack = SessionAcknowledgement {
-                session: id,
-                position: session.acknowledged,
+                session: known.id,
+                position: known.acknowledged,
             };
             acks[count] = ack.encode();
-            named[count] = session.duty;
+            named[count] = Some(row);
             count += 1;
         }
         if count == 0 {
@@ -183,9 +183,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let log = parts.store.log_mut();
         let appended = parts.leadership.append(log, &context, &entry);
         if appended.is_none() {
-            let duties = parts.leadership.sessions.duties_mut();
-            for duty in &named[..count] {
-                duties.note_acknowledgement(*duty);
+            let sessions = &mut parts.leadership.sessions;
+            for row in named.into_iter().flatten() {
+                sessions.await_acknowledgement(row);
             }
         }
         if appended.is_some() {

@@ -15,8 +15,8 @@ use crate::log::entry_body::{NewLeadershipTerm, SessionOpen};
 use crate::log::log_entry::LogEntry;
 use crate::log::log_writer::{Appended, LogWriter};
 use crate::node::identity::Identity;
-use crate::session::admission::LeaderSessions;
 use crate::session::egress_channels::{EgressChannels, Slot};
+use crate::session::leader_sessions::LeaderSessions;
 use crate::session::session_table::{Session, SessionTable};
 
 /// Connects that may wait for their SessionOpen to be applied.

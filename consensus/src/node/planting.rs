@@ -7,7 +7,7 @@ use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::time::Nanos;
 
 use crate::node::cluster_node::ClusterNode;
-use crate::session::admission::PlantedAdmission;
+use crate::session::leader_sessions::PlantedAdmission;
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// `log.md` 5.7: a leader appends before its own first entry is applied.
@@ -22,8 +22,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// `log.md` 6.6: no session is ever found to be silent.
     pub fn overlook_silence(&mut self, now: Nanos) {
-        let duties = self.parts.leadership.sessions.duties_mut();
-        while duties.pop_silent(now).is_some() {}
+        let sessions = &mut self.parts.leadership.sessions;
+        while sessions.pop_silent(now).is_some() {}
     }
 
     /// `log.md` 6.3 and 6.4: neither the leader nor the table of sessions knows a request again.

@@ -81,10 +81,11 @@ impl Callers<'_> {
 
     /// The client of this session, if it is bound to `source`.
     fn served(&self, source: SocketAddr, session: i64) -> Option<Standing> {
-        let channel = self.channels.get(self.egress.channel(session)?)?;
+        if !self.egress.is_bound_to(self.channels, session, source) {
+            return None;
+        }
         let session = self.sessions.get(session)?;
-        let is_its = channel.address() == source;
-        is_its.then_some(Standing::Served((session.nonce, session.principal_hash)))
+        Some(Standing::Served(session.client()))
     }
 
     fn is_heard_by(&self, source: SocketAddr) -> bool {

@@ -154,10 +154,9 @@ impl<P: DatagramPort> ClientAgent<P> {
                 .tracer
                 .message(TracePoint::ConnectCommit, pending.correlation_id, 0);
         }
-        let Some(old) = self.egress.channel(session.id) else {
+        let Some(old) = self.egress.unbind(session.id) else {
             return;
         };
-        self.egress.unbind(session.id);
         if connect.is_some_and(|pending| pending.channel == old) {
             return;
         }
@@ -176,16 +175,12 @@ impl<P: DatagramPort> ClientAgent<P> {
         session: &Session,
         reason: CloseReason,
     ) {
-        let Some(slot) = self.egress.channel(session.id) else {
-            return;
-        };
         let closed = ClosedSession {
             session: *session,
             reason,
         };
-        if !self.egress.close_when_delivered(&mut self.channels, closed) {
+        if let Some(slot) = self.egress.close(&mut self.channels, closed) {
             sender.send_closed(&mut self.channels, slot, &closed);
-            self.egress.unbind(session.id);
         }
     }
 

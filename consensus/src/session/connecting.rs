@@ -22,9 +22,10 @@ use crate::log::entry_body::SessionOpen;
 use crate::log::log_entry::LogEntry;
 use crate::node::leadership::PendingConnect;
 use crate::notice::NodeNotice;
-use crate::session::admission::EpochClaim;
 use crate::session::egress_channels::Slot;
 use crate::session::ingress::Ingress;
+use crate::session::leader_session::EpochClaim;
+use crate::session::leader_sessions::LeaderRow;
 use crate::session::session_events::{SessionEventSender, queue_event};
 use crate::session::session_table::Session;
 
@@ -135,11 +136,17 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         session: &Session,
     ) -> PollAction {
         let is_granted = session.is_granted(open.connect_epoch, open.incarnation);
-        let claim = match self.leadership.sessions.get_mut(session.id) {
+        let sessions = &self.leadership.sessions;
+        let row = sessions.find(session.id);
+        let known = row.and_then(|row| Some((row, sessions.at(row)?)));
+        let (row, claim) = match known {
             // What the entry that closes it leaves is told then.
             None => return PollAction::Abort,
-            Some(known) if known.is_closing => return PollAction::Abort,
-            Some(known) => known.claim(open.connect_epoch, open.incarnation, is_granted),
+            Some((_, known)) if known.is_closing => return PollAction::Abort,
+            Some((row, known)) => {
+                let claim = known.claim(open.connect_epoch, open.incarnation, is_granted);
+                (row, claim)
+            }
         };
         let is_here = session.response_address == source
             && session.response_stream_id == open.response_stream_id;
@@ -149,10 +156,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
                 return PollAction::Abort;
             }
             EpochClaim::Append | EpochClaim::Appended => {
-                return self.continue_session(source, connect, *open, session.id);
+                return self.continue_session(source, connect, *open, row);
             }
             EpochClaim::Granted if !is_here => {
-                return self.continue_session(source, connect, *open, session.id);
+                return self.continue_session(source, connect, *open, row);
             }
             EpochClaim::Fenced | EpochClaim::Granted => {}
         }
@@ -184,12 +191,12 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         source: SocketAddr,
         connect: &ConnectRequest<'_>,
         open: SessionOpen,
-        id: i64,
+        row: LeaderRow,
     ) -> PollAction {
         let asked = (open.connect_epoch, open.incarnation);
         let action = self.open_session(source, connect, open);
         if action == PollAction::Continue
-            && let Some(session) = self.leadership.sessions.get_mut(id)
+            && let Some(session) = self.leadership.sessions.at_mut(row)
         {
             session.asked = asked;
         }
@@ -331,8 +338,11 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     /// The client finds its session again: OK, then everything it lacks, from the log.
     fn resume(&mut self, session: &Session, slot: Slot, (correlation_id, last): (i64, Position)) {
         let id = session.id;
-        if let Some(leader_session) = self.leadership.sessions.get_mut(id) {
-            leader_session.activity = self.now;
+        let sessions = &mut self.leadership.sessions;
+        if let Some(row) = sessions.find(id)
+            && let Some(known) = sessions.at_mut(row)
+        {
+            known.activity = self.now;
         }
         self.replace_channel(id, slot);
         let event = self

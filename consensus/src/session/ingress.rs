@@ -27,8 +27,9 @@ use crate::module::member::MemberId;
 use crate::node::identity::Identity;
 use crate::node::leadership::{AppendContext, Leadership};
 use crate::notice::{NodeNotice, NodeNotices};
-use crate::session::admission::Admission;
 use crate::session::egress_channels::EgressChannels;
+use crate::session::leader_session::{Admission, NotAdmitted};
+use crate::session::leader_sessions::LeaderRow;
 use crate::session::response_egress::ResponseEgress;
 
 /// One cycle's view of everything that taking a client's message may touch.
@@ -107,32 +108,52 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let id = request.session_id;
         self.tracer
             .message(TracePoint::RequestIngress, id, request.number);
-        let (epoch, number) = (request.connect_epoch, request.number);
-        let is_current = self.leadership.sessions.speaks_for(id, epoch);
-        let admission = match is_current {
-            Err(refusal) => refusal,
-            Ok(()) if !self.is_own_session(source, id) => Admission::UnknownSession,
-            Ok(()) => self.leadership.sessions.admit(id, number, self.now),
-        };
-        let (reason, expected) = match admission {
-            Admission::Wait => {
-                sometimes(Mark::RequestAwaitsTakeover);
-                return PollAction::Abort;
-            }
-            Admission::Fenced => (RefusalReason::Fenced, 0),
-            Admission::UnknownSession => (RefusalReason::UnknownSession, 0),
-            Admission::OutOfOrder { expected } => (RefusalReason::OutOfOrder, expected),
-            Admission::Append => return self.append_request(source, request, payload),
-            Admission::Duplicate => {
+        match self.admit(source, request) {
+            Ok((row, Admission::Append)) => self.append_request(source, row, request, payload),
+            Ok((_, Admission::Duplicate)) => {
                 let applied = self.applier.sessions().get(id).map(|s| s.applied_number);
-                sometimes(if applied >= Some(number) {
+                sometimes(if applied >= Some(request.number) {
                     Mark::DuplicateOfApplied
                 } else {
                     Mark::DuplicateOfUnapplied
                 });
                 self.notices.tally(NodeNotice::RequestDuplicate);
-                return PollAction::Continue;
+                PollAction::Continue
             }
+            Err(why) => self.on_not_admitted(source, request, why),
+        }
+    }
+
+    /// Finds the row of a request's session and asks it.
+    fn admit(
+        &mut self,
+        source: SocketAddr,
+        request: &RequestHeader,
+    ) -> Result<(LeaderRow, Admission), NotAdmitted> {
+        let id = request.session_id;
+        let row = self.row_of_speaker(id, request.connect_epoch)?;
+        if !self.is_own_session(source, id) {
+            return Err(NotAdmitted::UnknownSession);
+        }
+        let sessions = &mut self.leadership.sessions;
+        let admission = sessions.admit(row, request.number, self.now)?;
+        Ok((row, admission))
+    }
+
+    fn on_not_admitted(
+        &mut self,
+        source: SocketAddr,
+        request: &RequestHeader,
+        why: NotAdmitted,
+    ) -> PollAction {
+        let (reason, expected) = match why {
+            NotAdmitted::Wait => {
+                sometimes(Mark::RequestAwaitsTakeover);
+                return PollAction::Abort;
+            }
+            NotAdmitted::Fenced => (RefusalReason::Fenced, 0),
+            NotAdmitted::UnknownSession => (RefusalReason::UnknownSession, 0),
+            NotAdmitted::OutOfOrder { expected } => (RefusalReason::OutOfOrder, expected),
         };
         self.refuse(source, request, reason, expected);
         PollAction::Continue
@@ -141,6 +162,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     fn append_request(
         &mut self,
         source: SocketAddr,
+        row: LeaderRow,
         request: &RequestHeader,
         payload: &[u8],
     ) -> PollAction {
@@ -172,7 +194,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         self.tracer
             .effect(TracePoint::RequestAppend, appended.position, appended.end);
         let sessions = &mut self.leadership.sessions;
-        sessions.on_appended(id, request.number, acknowledged);
+        sessions.on_appended(row, request.number, acknowledged);
         PollAction::Continue
     }
 
@@ -184,36 +206,44 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     fn on_keep_alive(&mut self, source: SocketAddr, keep_alive: &KeepAlive) -> PollAction {
         let acknowledged = self.credible(keep_alive.acknowledged);
         let id = keep_alive.session_id;
-        if self.is_heard(source, id, keep_alive.connect_epoch) {
+        if let Some(row) = self.row_heard(source, id, keep_alive.connect_epoch) {
             let sessions = &mut self.leadership.sessions;
-            sessions.on_heard(id, acknowledged, self.now);
+            sessions.on_heard(row, acknowledged, self.now);
         }
         PollAction::Continue
     }
 
     fn on_close(&mut self, source: SocketAddr, close: &CloseRequest) -> PollAction {
-        let id = close.session_id;
-        if !self.is_heard(source, id, close.connect_epoch) {
+        let heard = self.row_heard(source, close.session_id, close.connect_epoch);
+        let Some(row) = heard else {
             return PollAction::Continue;
-        }
-        if self.append_close(id, CloseReason::ClientAction) {
+        };
+        if self.append_close(row, CloseReason::ClientAction) {
             PollAction::Continue
         } else {
             PollAction::Abort
         }
     }
 
-    /// Whether the message comes from the process that has the session, not from one that was
-    /// or is being replaced: that one may neither acknowledge nor close for its successor.
-    fn is_heard(&mut self, source: SocketAddr, id: i64, connect_epoch: i64) -> bool {
-        match self.leadership.sessions.speaks_for(id, connect_epoch) {
-            Ok(()) => self.is_own_session(source, id),
-            Err(Admission::Fenced) => {
+    /// The session's row, if a message of `connect_epoch` is one of the process that has it. It
+    /// is looked up once, for the whole of a message's way.
+    fn row_of_speaker(&self, id: i64, connect_epoch: i64) -> Result<LeaderRow, NotAdmitted> {
+        let sessions = &self.leadership.sessions;
+        let row = sessions.find(id).ok_or(NotAdmitted::UnknownSession)?;
+        sessions.speaks_for(row, connect_epoch).map(|()| row)
+    }
+
+    /// The session's row, if the message comes from the process that has it, not from one that
+    /// was or is being replaced: that one may neither acknowledge nor close for its successor.
+    fn row_heard(&mut self, source: SocketAddr, id: i64, connect_epoch: i64) -> Option<LeaderRow> {
+        match self.row_of_speaker(id, connect_epoch) {
+            Ok(row) => self.is_own_session(source, id).then_some(row),
+            Err(NotAdmitted::Fenced) => {
                 self.note_fenced(source, id, connect_epoch);
-                false
+                None
             }
             // Of a session that has just ended: its client is told so, or was.
-            Err(_) => false,
+            Err(_) => None,
         }
     }
 
@@ -224,22 +254,23 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             .note(self.now, NodeNotice::SessionFenced, detail);
     }
 
-    /// Appends a SessionClose unless one is on its way. Returns false when there is no room.
-    pub fn append_close(&mut self, id: i64, reason: CloseReason) -> bool {
-        let Some(session) = self.leadership.sessions.get_mut(id) else {
+    /// Appends a SessionClose for this row's session unless one is on its way. Returns false when
+    /// there is no room.
+    pub fn append_close(&mut self, row: LeaderRow, reason: CloseReason) -> bool {
+        let Some(session) = self.leadership.sessions.at(row) else {
             return true;
         };
         if session.is_closing {
             return true;
         }
-        let close = LogEntry::SessionClose {
-            session: id,
-            reason,
-        };
-        if self.append_cause(&close).is_none() {
+        let session = session.id;
+        if self
+            .append_cause(&LogEntry::SessionClose { session, reason })
+            .is_none()
+        {
             return false;
         }
-        if let Some(session) = self.leadership.sessions.get_mut(id) {
+        if let Some(session) = self.leadership.sessions.at_mut(row) {
             session.is_closing = true;
         }
         true
@@ -263,13 +294,9 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             .append(self.store.log_mut(), &self.append, entry)
     }
 
-    /// Whether `source` is where the session's client is bound.
+    /// Whether `source` is where the session's client is bound: the side that faces clients knows.
     fn is_own_session(&mut self, source: SocketAddr, id: i64) -> bool {
-        let channel = self
-            .egress
-            .channel(id)
-            .and_then(|slot| self.channels.get(slot));
-        let is_own = channel.is_some_and(|channel| channel.address() == source);
+        let is_own = self.egress.is_bound_to(self.channels, id, source);
         if !is_own {
             let detail = Detail::at(source).with_values([id, 0, 0, 0]);
             self.notices

@@ -1,7 +1,6 @@
 //! Sessions of clients: the table that is a function of the log, and what a leader knows of
 //! them besides: who asks, what is admitted, where answers go.
 
-pub mod admission;
 pub mod callers;
 pub mod client_agent;
 pub mod connecting;
@@ -11,7 +10,8 @@ pub mod egress_rows;
 pub mod half_open;
 pub mod ingress;
 pub mod ingress_images;
+pub mod leader_session;
+pub mod leader_sessions;
 pub mod response_egress;
-pub mod session_duties;
 pub mod session_events;
 pub mod session_table;

@@ -6,6 +6,8 @@
 //! order by one shared scanner over the log. A slow client moves only its own ring; one that is
 //! gone has no row.
 
+use core::net::SocketAddr;
+
 use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::log_view::LogView;
 use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
@@ -80,6 +82,15 @@ pub struct ClosedSession {
     pub session: Session,
     /// Why it closed.
     pub reason: CloseReason,
+}
+
+/// How a session's client is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The channel that leads to it.
+    pub channel: Slot,
+    /// Everything applied has been delivered.
+    pub is_up_to_date: bool,
 }
 
 /// The leader's egress of all sessions.
@@ -167,25 +178,20 @@ impl ResponseEgress {
         });
     }
 
-    /// Stops delivering to the session.
-    pub fn unbind(&mut self, session: i64) {
-        if let Some(index) = self.rows.find(session) {
-            self.rows.remove(index);
-        }
+    /// Stops delivering to the session. Returns the channel that it was bound to.
+    pub fn unbind(&mut self, session: i64) -> Option<Slot> {
+        let index = self.rows.find(session)?;
+        self.rows.remove(index).map(|row| row.channel)
     }
 
-    /// The session is closed, but its client lacks responses of smaller position: they are
-    /// delivered first, and [`do_work`](Self::do_work) says when that is done. Returns false
-    /// when nothing is lacking.
-    pub fn close_when_delivered(
-        &mut self,
-        channels: &mut EgressChannels,
-        closed: ClosedSession,
-    ) -> bool {
-        let index = self.rows.find(closed.session.id);
-        let Some(index) = index.filter(|index| !self.rows.is_up_to_date(*index)) else {
-            return false;
-        };
+    /// The session is closed. While its client lacks responses of smaller position they are
+    /// delivered first, and [`do_work`](Self::do_work) says when that is done. Otherwise it is
+    /// unbound, and told now on the channel that is returned.
+    pub fn close(&mut self, channels: &mut EgressChannels, closed: ClosedSession) -> Option<Slot> {
+        let index = self.rows.find(closed.session.id)?;
+        if self.rows.is_up_to_date(index) {
+            return self.rows.remove(index).map(|row| row.channel);
+        }
         if let Some(oldest) = self.rows.surplus_closed(CLOSED_SESSIONS_MAX - 1)
             && let Some(row) = self.rows.remove(oldest)
         {
@@ -193,7 +199,7 @@ impl ResponseEgress {
         }
         sometimes(Mark::ClosedEventAwaitsResponses);
         self.rows.hold_closed(index, closed);
-        true
+        None
     }
 
     /// The channel a session is bound to.
@@ -203,11 +209,27 @@ impl ResponseEgress {
         self.rows.at(index).map(|row| row.channel)
     }
 
-    /// Whether everything applied has been delivered to the session.
+    /// Where a session's responses go, and whether they all have.
     #[must_use]
-    pub fn is_up_to_date(&self, session: i64) -> bool {
-        let index = self.rows.find(session);
-        index.is_none_or(|index| self.rows.is_up_to_date(index))
+    pub fn bound(&self, session: i64) -> Option<Bound> {
+        let index = self.rows.find(session)?;
+        self.rows.at(index).map(|row| Bound {
+            channel: row.channel,
+            is_up_to_date: self.rows.is_up_to_date(index),
+        })
+    }
+
+    /// Whether the session's client is bound to `address`: whatever comes from elsewhere is not
+    /// said for this session.
+    #[must_use]
+    pub fn is_bound_to(
+        &self,
+        channels: &EgressChannels,
+        session: i64,
+        address: SocketAddr,
+    ) -> bool {
+        let channel = self.channel(session).and_then(|slot| channels.get(slot));
+        channel.is_some_and(|channel| channel.address() == address)
     }
 
     /// Direct effects that found no room and were dropped (at most once, counted).

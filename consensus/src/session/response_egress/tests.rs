@@ -119,12 +119,16 @@ impl Leader {
         self.egress.on_direct_effect(&mut context, &effect, 1);
     }
 
+    fn is_up_to_date(&self, id: i64) -> bool {
+        self.egress.bound(id).unwrap().is_up_to_date
+    }
+
     /// Responses from `first` on are applied until one finds no room: that one's position.
     fn fill(&mut self, id: i64, first: Position) -> Position {
         let mut positions = (first..).step_by(64).take(1000);
         let is_queued = |position: &Position| {
             self.apply(id, *position);
-            !self.egress.is_up_to_date(id)
+            !self.is_up_to_date(id)
         };
         positions
             .find(is_queued)
@@ -144,7 +148,7 @@ fn a_new_session_is_sent_its_responses_at_once_and_in_order_of_the_log_when_ther
     leader.apply(SESSION, 128);
     leader.apply(SESSION + 1, 192);
     let index = leader.egress.rows.find(SESSION).unwrap();
-    assert!(leader.egress.is_up_to_date(SESSION));
+    assert!(leader.is_up_to_date(SESSION));
     assert_eq!(leader.egress.rows.at(index).unwrap().after, 128);
     let queued = leader.fill(SESSION, 256);
     assert!(queued > 256 + 40 * 64, "{queued}");
@@ -161,7 +165,7 @@ fn a_session_that_comes_back_lags_unless_responses_are_not_in_the_log() {
         let mut leader = Leader::new(is_direct);
         let slot = leader.channel(SESSION);
         leader.egress.bind(SESSION, slot, 64, 128);
-        assert_eq!(leader.egress.is_up_to_date(SESSION), is_direct);
+        assert_eq!(leader.is_up_to_date(SESSION), is_direct);
         let index = leader.egress.rows.find(SESSION).unwrap();
         let row = *leader.egress.rows.at(index).unwrap();
         assert_eq!(
@@ -196,7 +200,7 @@ fn a_session_has_one_row_whose_channel_is_its_newest_until_it_is_unbound() {
         .egress
         .on_channel_news(SESSION + 1, second, ChannelNews::Ended);
     assert_eq!(leader.egress.count(), 1);
-    leader.egress.unbind(SESSION + 1);
+    assert_eq!(leader.egress.unbind(SESSION + 1), None);
     leader
         .egress
         .on_channel_news(SESSION, second, ChannelNews::Ended);
@@ -205,12 +209,31 @@ fn a_session_has_one_row_whose_channel_is_its_newest_until_it_is_unbound() {
         (None, 0)
     );
     leader.egress.bind_new(SESSION, second, 64);
-    leader.egress.unbind(SESSION);
-    assert_eq!(leader.egress.count(), 0);
-    assert!(
-        leader.egress.is_up_to_date(SESSION),
-        "nobody lacks anything"
+    assert_eq!(leader.egress.unbind(SESSION), Some(second));
+    assert_eq!(
+        (leader.egress.count(), leader.egress.bound(SESSION)),
+        (0, None)
     );
+}
+
+#[test]
+fn a_session_is_bound_to_the_address_of_its_channel_and_to_no_other() {
+    let mut leader = Leader::new(false);
+    let slot = leader.channel(SESSION);
+    let is_bound_to = |leader: &Leader, session, port| {
+        let Leader {
+            egress, channels, ..
+        } = leader;
+        egress.is_bound_to(channels, session, client(port))
+    };
+    let port = SESSION as u16;
+    assert!(!is_bound_to(&leader, SESSION, port), "it has no row");
+    leader.egress.bind_new(SESSION, slot, 64);
+    assert!(is_bound_to(&leader, SESSION, port));
+    assert!(!is_bound_to(&leader, SESSION, port + 1));
+    assert!(!is_bound_to(&leader, SESSION + 1, port));
+    leader.egress.unbind(SESSION);
+    assert!(!is_bound_to(&leader, SESSION, port));
 }
 
 #[test]
@@ -236,14 +259,15 @@ fn sixty_four_closed_sessions_are_delivered_to_and_the_oldest_gives_way_to_one_m
     let slots: Vec<Slot> = (0..=closed_max).map(|id| leader.channel(id)).collect();
     let close = |leader: &mut Leader, id| {
         let channels = &mut leader.channels;
-        leader.egress.close_when_delivered(channels, closed(id))
+        leader.egress.close(channels, closed(id))
     };
-    assert!(!close(&mut leader, 0), "it has no row");
+    assert_eq!(close(&mut leader, 0), None, "it has no row");
     leader.egress.bind_new(0, slots[0], 64);
-    assert!(!close(&mut leader, 0), "it lacks nothing");
+    assert_eq!(close(&mut leader, 0), Some(slots[0]), "it lacks nothing");
+    assert_eq!(leader.egress.count(), 0);
     for id in 0..closed_max {
         leader.egress.bind(id, slots[id as usize], 64, 64);
-        assert!(close(&mut leader, id), "{id}");
+        assert_eq!(close(&mut leader, id), None, "{id}");
     }
     let is_abandoned = |leader: &Leader, id: usize| {
         let channel = leader.channels.get(slots[id]);
@@ -254,7 +278,7 @@ fn sixty_four_closed_sessions_are_delivered_to_and_the_oldest_gives_way_to_one_m
         .egress
         .bind(closed_max, slots[closed_max as usize], 64, 64);
     assert_eq!(leader.egress.count(), CLOSED_SESSIONS_MAX + 1);
-    assert!(close(&mut leader, closed_max));
+    assert_eq!(close(&mut leader, closed_max), None);
     assert_eq!(
         (leader.egress.count(), leader.egress.channel(0)),
         (CLOSED_SESSIONS_MAX, None)
