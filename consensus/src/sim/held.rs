@@ -3,8 +3,7 @@
 use lockstep_transport::position::Position;
 
 use super::stored_log::StoredLog;
-use crate::sim::tank::atlas::LogRange;
-use crate::sim::tank::quorum::sound_parts;
+use crate::sim::log_range::{LogRange, sound_parts};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 pub mod core_tank;
 mod held;
+mod log_range;
 mod planted;
 mod rule;
 pub mod scenario;

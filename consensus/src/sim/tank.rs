@@ -8,11 +8,13 @@
 
 mod accident;
 pub(super) mod atlas;
+mod attention;
 mod bounds;
 mod client;
 mod client_inbox;
 mod client_twin;
 pub mod coverage;
+mod crash;
 mod disk;
 mod host;
 mod impossible;
@@ -25,10 +27,12 @@ mod oracle;
 mod plan;
 pub(super) mod quorum;
 mod replay;
+mod rot;
 mod service;
 mod settle;
 mod setup;
 mod strangers;
+mod tank_node;
 mod troubles;
 
 use core::net::{Ipv4Addr, SocketAddr};
@@ -48,10 +52,10 @@ use self::replay::ReplayOracle;
 use super::{Broken, PlantedFault};
 use crate::settings::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
 use crate::sim::tank::atlas::Atlas;
+use crate::sim::tank::attention::Attention;
 use crate::sim::tank::bounds::Traffic;
 use crate::sim::tank::client::{Pace, TankClient, TankClientPlan};
 use crate::sim::tank::member::TankMember;
-use crate::sim::tank::moment::Attention;
 pub use crate::sim::tank::options::{
     FaultMark, MemberNotices, Subject, TankOptions, TankReport, TankViolation,
 };

@@ -4,13 +4,12 @@ use core::fmt;
 
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::sim::{LinkProfile, SimNetwork};
-use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
 
 use super::boot::{Boot, boot, disk};
-use super::builder::Setup;
 use super::client::Client;
 use super::host::Host;
-use super::members::Members;
+use super::setup::Setup;
 use super::story::Story;
 use super::watch::{Life, Watch, stored};
 use crate::node::start::StartError;
@@ -62,53 +61,6 @@ impl<S: ClusteredService> SimCluster<S> {
             story: Story::default(),
             service,
         }
-    }
-
-    /// One member, to do something to or to look at.
-    pub fn member(&mut self, id: usize) -> Members<'_, S> {
-        self.members(&[id])
-    }
-
-    /// Several members: each verb is done to all of them, in this order.
-    ///
-    /// # Panics
-    /// Where there is no such member.
-    pub fn members(&mut self, ids: &[usize]) -> Members<'_, S> {
-        let count = self.hosts.len();
-        assert!(ids.iter().all(|id| *id < count), "{ids:?} of {count}");
-        Members::new(self, ids)
-    }
-
-    /// All members.
-    pub fn everybody(&mut self) -> Members<'_, S> {
-        let ids: Vec<usize> = (0..self.hosts.len()).collect();
-        self.members(&ids)
-    }
-
-    /// Starts all members so that `first` leads: it starts sooner, and whoever leads in its stead
-    /// hears nobody for a while.
-    ///
-    /// # Panics
-    /// Where it is never elected.
-    #[track_caller]
-    pub fn start_led_by(&mut self, first: usize) {
-        self.member(first).start();
-        let others: Vec<usize> = (0..self.hosts.len()).filter(|id| *id != first).collect();
-        self.members(&others).start();
-        for _ in 0..40 {
-            self.run(100 * MILLISECOND);
-            match self.leader() {
-                Some(leader) if leader == first => return,
-                Some(leader) => {
-                    self.member(leader).isolate();
-                    self.run(2 * SECOND);
-                    self.heal();
-                    self.run(SECOND);
-                }
-                None => {}
-            }
-        }
-        self.fail(&format!("member {first} should be elected"))
     }
 
     /// Starts the process of a member on what its disk holds, and on a disk that does what the

@@ -8,8 +8,8 @@ use lockstep_transport::time::Nanos;
 
 use super::{Members, SimCluster};
 use crate::node::start::StartError;
+use crate::sim::log_range::LogRange;
 use crate::sim::stored_log::StoredLog;
-use crate::sim::tank::atlas::LogRange;
 
 /// Where the record of a slot lies in it: its header is before.
 const RECORD_OFFSET: usize = 20;

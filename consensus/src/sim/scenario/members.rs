@@ -1,7 +1,7 @@
 //! The handle of one or several members: their processes, hosts and clocks.
 
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::time::{MILLISECOND, Nanos};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::SimCluster;
 use super::host::TRUE_WALL_OFFSET;
@@ -17,6 +17,55 @@ const STOP_NS: Nanos = 50 * MILLISECOND;
 pub struct Members<'a, S> {
     pub(super) cluster: &'a mut SimCluster<S>,
     pub(super) ids: Vec<usize>,
+}
+
+impl<S: ClusteredService> SimCluster<S> {
+    /// One member, to do something to or to look at.
+    pub fn member(&mut self, id: usize) -> Members<'_, S> {
+        self.members(&[id])
+    }
+
+    /// Several members: each verb is done to all of them, in this order.
+    ///
+    /// # Panics
+    /// Where there is no such member.
+    pub fn members(&mut self, ids: &[usize]) -> Members<'_, S> {
+        let count = self.hosts.len();
+        assert!(ids.iter().all(|id| *id < count), "{ids:?} of {count}");
+        Members::new(self, ids)
+    }
+
+    /// All members.
+    pub fn everybody(&mut self) -> Members<'_, S> {
+        let ids: Vec<usize> = (0..self.hosts.len()).collect();
+        self.members(&ids)
+    }
+
+    /// Starts all members so that `first` leads: it starts sooner, and whoever leads in its stead
+    /// hears nobody for a while.
+    ///
+    /// # Panics
+    /// Where it is never elected.
+    #[track_caller]
+    pub fn start_led_by(&mut self, first: usize) {
+        self.member(first).start();
+        let others: Vec<usize> = (0..self.hosts.len()).filter(|id| *id != first).collect();
+        self.members(&others).start();
+        for _ in 0..40 {
+            self.run(100 * MILLISECOND);
+            match self.leader() {
+                Some(leader) if leader == first => return,
+                Some(leader) => {
+                    self.member(leader).isolate();
+                    self.run(2 * SECOND);
+                    self.heal();
+                    self.run(SECOND);
+                }
+                None => {}
+            }
+        }
+        self.fail(&format!("member {first} should be elected"))
+    }
 }
 
 impl<'a, S: ClusteredService> Members<'a, S> {

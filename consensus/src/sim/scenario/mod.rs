@@ -23,11 +23,13 @@ mod host;
 mod links;
 mod members;
 mod records;
+mod setup;
 mod story;
 mod watch;
 
-pub use builder::{Pace, Scenario, Setup};
+pub use builder::Scenario;
 pub use client::{Client, Told};
 pub use cluster::SimCluster;
 pub use damage::{OldState, StartEnd};
 pub use members::Members;
+pub use setup::{Pace, Setup};

@@ -11,16 +11,15 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 use super::boot::SimNode;
-use super::builder::Setup;
 use super::host::Host;
+use super::setup::Setup;
 use crate::module::action::HaltReason;
 use crate::module::consensus_module::Role;
 use crate::module::membership::Standing;
 use crate::node::fault::NodeFault;
 use crate::sim::held::Held;
+use crate::sim::log_range::{LogRange, sound_parts};
 use crate::sim::stored_log::StoredLog;
-use crate::sim::tank::atlas::LogRange;
-use crate::sim::tank::quorum::sound_parts;
 use crate::sim::{Broken, Rule};
 
 /// A member's process at a moment.

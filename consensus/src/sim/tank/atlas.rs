@@ -17,9 +17,7 @@
 use lockstep_transport::position::Position;
 
 use crate::sim::held::Held;
-
-/// A range of the log, from and to.
-pub type LogRange = (Position, Position);
+use crate::sim::log_range::LogRange;
 
 /// What happened to a directory.
 #[derive(Clone, Debug, Default)]

@@ -17,7 +17,7 @@ use lockstep_transport::sim::SimPort;
 use crate::node::counters::Counter;
 use crate::notice::NodeNotice;
 use crate::sim::tank::impossible::{Excuse, IMPOSSIBLE, RARE};
-use crate::sim::tank::member::TankNode;
+use crate::sim::tank::tank_node::TankNode;
 
 /// Counters of a node that count events; the others say how it stands.
 const NODE_COUNTERS: [(Counter, &str); 3] = [

@@ -14,8 +14,8 @@ use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;
 
 use crate::sim::PlantedFault;
+use crate::sim::tank::crash::Crash;
 use crate::sim::tank::host::TankHost;
-use crate::sim::tank::member::Crash;
 
 /// A simulated disk that can be made to lie (planted faults).
 #[derive(Debug)]

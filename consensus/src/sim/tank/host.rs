@@ -9,7 +9,7 @@ use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
 use lockstep_transport::sim::SimPort;
 use lockstep_transport::time::Nanos;
 
-use crate::sim::tank::member::Crash;
+use crate::sim::tank::crash::Crash;
 
 const PARTS: i128 = 1_000_000;
 

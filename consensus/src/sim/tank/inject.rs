@@ -4,10 +4,12 @@ use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
-use crate::sim::tank::accident::{Accident, RotKind, rot_log};
-use crate::sim::tank::atlas::LogRange;
-use crate::sim::tank::member::{Crash, TankMember};
+use crate::sim::log_range::LogRange;
+use crate::sim::tank::accident::Accident;
+use crate::sim::tank::crash::Crash;
+use crate::sim::tank::member::TankMember;
 use crate::sim::tank::plan::FaultClass;
+use crate::sim::tank::rot::{RotKind, rot_log};
 use crate::sim::tank::{FaultMark, Subject, Tank, Target};
 
 /// Changing cold operations of a start, about.

@@ -1,7 +1,9 @@
 //! A member in the node tank: its host's disk, and the node that runs on it while it is up.
 
+mod backup;
 mod directory;
 mod last_life;
+mod life_check;
 mod looks;
 mod planting;
 mod second_start;
@@ -17,6 +19,7 @@ use lockstep_transport::sim::SimNetwork;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::Tracer;
 
+use self::backup::Backup;
 use self::last_life::{LastLife, MarkPromise};
 use crate::module::action::HaltReason;
 use crate::node::cluster_node::ClusterNode;
@@ -29,9 +32,11 @@ use crate::sim::PlantedFault;
 use crate::sim::service_time;
 use crate::sim::tank::accident::{Accident, Misplaced};
 use crate::sim::tank::coverage::Coverage;
+use crate::sim::tank::crash::Crash;
 use crate::sim::tank::disk::TankDisk;
 use crate::sim::tank::host::{TankHost, TankPort};
 use crate::sim::tank::service::TankService;
+use crate::sim::tank::tank_node::{AppliedState, TankNode};
 
 /// Notices kept of one member.
 const NOTICES_MAX: usize = 1_000;
@@ -51,23 +56,6 @@ const SLOW_LATENCY_NS: (Nanos, Nanos) = (MILLISECOND, 12 * MILLISECOND);
 
 /// What a right wall clock adds to virtual time.
 const TRUE_WALL_OFFSET: i64 = 1_700_000_000 * SECOND;
-
-/// The node as the tank runs it.
-pub type TankNode = ClusterNode<TankDisk, TankPort, TankService>;
-
-/// What a node has applied: position, and hashes of service state, output and sessions.
-pub type AppliedState = (i64, u64, u64, u64);
-
-/// How a member ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crash {
-    /// The process dies and the host lives.
-    Kill,
-    /// The host loses power.
-    PowerLoss,
-    /// Whichever of the two it was, it has happened in the middle of a duty cycle.
-    InCycle,
-}
 
 /// A member and its host.
 #[derive(Debug)]
@@ -102,7 +90,7 @@ pub struct TankMember {
     /// It is about to be started on another member's directory.
     misplaced: Option<Misplaced>,
     /// An old state of the directory.
-    backup: Option<directory::Backup>,
+    backup: Option<Backup>,
     is_put_back: bool,
     /// What its processes reached that have ended.
     coverage: Coverage,

@@ -18,48 +18,6 @@ const CYCLES_PER_MOMENT: usize = 10_000;
 /// Time moves on by so much at most.
 const STEP_MAX_NS: Nanos = 10 * MILLISECOND;
 
-/// Who works at a moment, and when each is to work next by itself.
-#[derive(Debug)]
-pub(super) struct Attention {
-    members: Vec<Turn>,
-    clients: Vec<Turn>,
-    /// Something was done to somebody: all look around at the next moment.
-    is_alarmed: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Turn {
-    /// When it has something to do by itself.
-    next: Option<Nanos>,
-    /// It works in this moment's cycles, until it finds nothing to do.
-    is_awake: bool,
-    /// It has worked in this moment.
-    has_worked: bool,
-}
-
-impl Turn {
-    fn begin(&mut self, now: Nanos, is_called: bool) {
-        self.is_awake = is_called || self.next.is_some_and(|next| next <= now);
-        self.has_worked = self.is_awake;
-    }
-}
-
-impl Attention {
-    /// For so many, all of whom are to work at once.
-    pub(super) fn new(members: usize, clients: usize) -> Self {
-        Self {
-            members: vec![Turn::default(); members],
-            clients: vec![Turn::default(); clients],
-            is_alarmed: true,
-        }
-    }
-
-    /// Something was done to somebody: all look around at the next moment.
-    pub(super) fn alarm(&mut self) {
-        self.is_alarmed = true;
-    }
-}
-
 impl Tank {
     /// Runs everything at this moment, checks, and moves to the next.
     pub(super) fn moment(&mut self, with_faults: bool) -> Result<(), Broken> {

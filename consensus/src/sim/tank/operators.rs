@@ -7,13 +7,12 @@ use lockstep_archive::files::directory::DirectoryError;
 
 use crate::node::birth::BirthError;
 use crate::node::start::StartError;
-use crate::sim::tank::accident::{
-    Accident, Misplaced, RotKind, has_forgotten, has_identity, lose_segment, rot_above_mark,
-    rot_log, rot_slot,
-};
-use crate::sim::tank::atlas::LogRange;
-use crate::sim::tank::member::{Crash, TankMember};
+use crate::sim::log_range::LogRange;
+use crate::sim::tank::accident::{Accident, Misplaced, has_forgotten, has_identity};
+use crate::sim::tank::crash::Crash;
+use crate::sim::tank::member::TankMember;
 use crate::sim::tank::oracle::is_excused;
+use crate::sim::tank::rot::{RotKind, lose_segment, rot_above_mark, rot_log, rot_slot};
 use crate::sim::tank::{Subject, Tank};
 use crate::sim::{Broken, Rule};
 

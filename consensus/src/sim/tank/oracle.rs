@@ -9,9 +9,11 @@ use crate::module::action::HaltReason;
 use crate::module::consensus_module::Role;
 use crate::module::membership::Standing;
 use crate::node::fault::NodeFault;
-use crate::sim::tank::atlas::{Atlas, LogRange};
-use crate::sim::tank::member::{AppliedState, TankMember};
+use crate::sim::log_range::LogRange;
+use crate::sim::tank::atlas::Atlas;
+use crate::sim::tank::member::TankMember;
 use crate::sim::tank::quorum::{Votes, check_commit};
+use crate::sim::tank::tank_node::AppliedState;
 use crate::sim::{Broken, Rule};
 
 /// The one log, as far as anybody has committed it, and who has been checked how far.

@@ -295,7 +295,7 @@ fn says_what_it_is(member: &TankMember) -> bool {
 mod tests {
     use super::*;
     use crate::sim::held::Held;
-    use crate::sim::tank::member::Crash;
+    use crate::sim::tank::crash::Crash;
 
     #[test]
     fn a_leader_that_did_not_lead_before_is_found() {

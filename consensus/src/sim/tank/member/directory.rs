@@ -4,22 +4,10 @@
 use lockstep_archive::sim::SimBackup;
 
 use super::TankMember;
+use super::backup::Backup;
 use crate::module::member::TermBase;
 use crate::module::membership::{Found, Standing};
 use crate::sim::tank::accident::Misplaced;
-
-/// An old state of a directory.
-#[derive(Clone, Debug)]
-pub struct Backup {
-    /// What was copied.
-    content: SimBackup,
-    /// The directory.
-    directory: u128,
-    /// How often it had been started.
-    starts: u64,
-    /// A start finds no more than this in it.
-    most: Found,
-}
 
 impl TankMember {
     /// It is about to be started on another member's directory; its own is kept aside.

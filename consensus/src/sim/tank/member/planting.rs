@@ -1,9 +1,9 @@
-//! Planted faults that are rules which a node breaks (`agent::planting`).
+//! Planted faults that are rules which a node breaks (`node::planting`).
 
 use lockstep_transport::time::Nanos;
 
-use super::TankNode;
 use crate::sim::PlantedFault;
+use crate::sim::tank::tank_node::TankNode;
 
 /// A node has just started.
 pub fn at_start(planted: Option<PlantedFault>, node: &mut TankNode) {

@@ -2,8 +2,8 @@
 
 use super::TankMember;
 use crate::sim::held::Held;
+use crate::sim::log_range::LogRange;
 use crate::sim::stored_log::StoredLog;
-use crate::sim::tank::atlas::LogRange;
 
 impl TankMember {
     fn stored(&self) -> StoredLog<'_> {

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::sim::held::Held;
+use crate::sim::log_range::LogRange;
 use crate::sim::tank::Tank;
-use crate::sim::tank::atlas::LogRange;
 
 /// A run without faults at its end, and who leads.
 fn settled() -> (Tank, usize) {
