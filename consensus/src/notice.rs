@@ -48,7 +48,7 @@ impl NodeNotice {
 
 /// A notice as a line: `text; remedy (n more since)`.
 #[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// What is told.
     pub notice: Notice<NodeNotice>,
     /// Where.

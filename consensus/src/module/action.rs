@@ -144,7 +144,7 @@ pub enum Action {
 }
 
 /// Actions one call may produce at most: a message and an action or two per member.
-pub const ACTIONS_MAX: usize = 64;
+pub(crate) const ACTIONS_MAX: usize = 64;
 
 /// Fixed-capacity list of actions, owned by the agent. Overflow is a bug and asserts.
 #[derive(Debug)]

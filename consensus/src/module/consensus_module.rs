@@ -249,7 +249,7 @@ impl ConsensusModule {
     }
 
     /// What this member may do from now on. Until told otherwise it counts.
-    pub fn set_standing(&mut self, now: Nanos, standing: Standing, actions: &mut Actions) {
+    pub(crate) fn set_standing(&mut self, now: Nanos, standing: Standing, actions: &mut Actions) {
         if self.is_halted || std::mem::replace(&mut self.standing, standing) == standing {
             return;
         }
@@ -369,7 +369,7 @@ impl ConsensusModule {
 
     /// The list of the followed leader, whose frames must fit it.
     #[must_use]
-    pub fn followed_terms(&self) -> &[TermBase] {
+    pub(crate) fn followed_terms(&self) -> &[TermBase] {
         self.following.leader_terms()
     }
 

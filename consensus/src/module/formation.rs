@@ -149,7 +149,7 @@ impl Formation {
     /// Whether `member` has said what this member waits for: first that it is there, then that
     /// it holds the same record, then that the record is final.
     #[must_use]
-    pub fn is_awaiting(&self, member: MemberId) -> bool {
+    pub(crate) fn is_awaiting(&self, member: MemberId) -> bool {
         if member == self.member || self.is_ready {
             return false;
         }
@@ -184,7 +184,7 @@ impl Formation {
     }
 
     /// A cluster of one needs nobody to agree with. Its uuid is `uuid`.
-    pub fn form_alone(&mut self, uuid: u128) {
+    pub(crate) fn form_alone(&mut self, uuid: u128) {
         if self.members == 1 && !self.durable.is_formed && self.wanted.is_none() {
             self.draw(uuid);
         }

@@ -12,11 +12,11 @@ use crate::module::member::TermBase;
 
 /// Most terms a history may hold: 16 MiB of them, an election every five minutes for ten years.
 /// Bounds what a peer's list can make this member allocate.
-pub const TERMS_MAX: usize = 1 << 20;
+pub(crate) const TERMS_MAX: usize = 1 << 20;
 
 /// Terms of one log, oldest first: both terms and bases strictly increase.
 #[derive(Clone, Debug, Default)]
-pub struct TermHistory {
+pub(crate) struct TermHistory {
     terms: Vec<TermBase>,
     /// Where the NewLeadershipTerm entry of the same index ends.
     ends: Vec<Position>,
@@ -93,7 +93,7 @@ impl TermHistory {
 
 /// The term of a frame at `position` according to `terms`, `None` below the first.
 #[must_use]
-pub fn term_at(terms: &[TermBase], position: Position) -> Option<LeadershipTermId> {
+pub(crate) fn term_at(terms: &[TermBase], position: Position) -> Option<LeadershipTermId> {
     // A live stream is in the newest term; only catching up needs the search.
     match terms.last() {
         Some(newest) if newest.base <= position => Some(newest.term),
@@ -110,7 +110,11 @@ pub fn term_at(terms: &[TermBase], position: Position) -> Option<LeadershipTermI
 /// The leader's list ends with the term it leads. That term has no end yet, and none is needed:
 /// what this log holds of it came from this leader, who never rewinds (W1).
 #[must_use]
-pub fn truncation_point(own: &[TermBase], own_end: Position, leader: &[TermBase]) -> Position {
+pub(crate) fn truncation_point(
+    own: &[TermBase],
+    own_end: Position,
+    leader: &[TermBase],
+) -> Position {
     let end_of = |terms: &[TermBase], index: usize, end: Position| -> Position {
         terms.get(index + 1).map_or(end, |next| next.base)
     };

@@ -20,7 +20,7 @@ pub struct TermBase {
 impl TermBase {
     /// The leadership term of a log that ends in `tail`, none for an empty one.
     #[must_use]
-    pub const fn term_of(tail: Option<Self>) -> LeadershipTermId {
+    pub(crate) const fn term_of(tail: Option<Self>) -> LeadershipTermId {
         match tail {
             Some(tail) => tail.term,
             None => LeadershipTermId::NONE,

@@ -2,7 +2,7 @@
 //!
 //! Every message carries the sender's directory and incarnation. A directory that the record in
 //! force names is a voter's; any other one is a learner's. Each member keeps durably the lives it
-//! heard of a directory ([`Lineage`]) and what was promised in its name ([`Promises`]), and tells
+//! heard of a directory ([`Lineage`]) and what was promised in its name (`Promises`), and tells
 //! who asks: a member that has just started acts only when its life is settled with a majority of
 //! the record's directories, itself included. One whose directory is known to have lived on, for
 //! it continues an older life or lacks what was promised, runs on an old state of it: it takes a
@@ -26,7 +26,7 @@ pub use self::found::Found;
 pub use self::lineage::{Heir, Lineage};
 use self::notes::{Bond, KnownLives};
 pub use self::notes::{Forfeit, MembershipNotes};
-pub use self::promises::Promises;
+pub(crate) use self::promises::Promises;
 pub use self::words::{
     Admitted, Hello, HelloOutcome, KnownLife, MembershipConfig, Refusal, Sender, Standing,
 };
@@ -172,7 +172,7 @@ impl Membership {
     /// started `starts` times and held `found`: the simulator's question.
     #[cfg(feature = "sim")]
     #[must_use]
-    pub fn knows_more_of(
+    pub(crate) fn knows_more_of(
         &self,
         member: MemberId,
         directory: DirectoryId,
@@ -186,7 +186,7 @@ impl Membership {
 
     /// Whether anything may be sent: not before the directory's id is durable.
     #[must_use]
-    pub fn may_speak(&self) -> bool {
+    pub(crate) fn may_speak(&self) -> bool {
         self.durable_directory == self.formation.directory()
     }
 
@@ -223,14 +223,14 @@ impl Membership {
 
     /// Why this directory speaks for nobody, where it gave up its voice itself.
     #[must_use]
-    pub const fn forfeit(&self) -> Option<Forfeit> {
+    pub(crate) const fn forfeit(&self) -> Option<Forfeit> {
         self.durable.forfeit
     }
 
     /// Members, one bit each, this one included, that are known to run on another directory than
     /// the one that counts.
     #[must_use]
-    pub fn voiceless(&self) -> u8 {
+    pub(crate) fn voiceless(&self) -> u8 {
         if self.standing() == Standing::Forming {
             return 0;
         }
@@ -246,7 +246,7 @@ impl Membership {
 
     /// Whether so many members run on directories that do not count that no majority is left.
     #[must_use]
-    pub fn is_majority_gone(&self) -> bool {
+    pub(crate) fn is_majority_gone(&self) -> bool {
         let members = self.config.members;
         members - self.voiceless().count_ones() as usize <= members / 2
     }

@@ -5,7 +5,7 @@
 //! *diverged*. No acknowledgement waits for any of this; delivery of answers does.
 //!
 //! - **Report** (follower → leader, in each AppendPosition): the newest entry executed and the hash
-//!   there. The leader remembers its own last [`HISTORY_MAX`] hashes and compares.
+//!   there. The leader remembers its own last `HISTORY_MAX` hashes and compares.
 //! - **Question** (anybody → all, repeated until decided): my hash at this entry; with a
 //!   response's position when a Response in the log is not what my own service said. It is asked
 //!   by a leader whose follower reports another hash, by a member whose own hash is not that of a
@@ -49,8 +49,7 @@ use self::history::OutputHistory;
 use self::question::{ASK_INTERVAL_NS, Opinion, Question};
 use crate::module::member::{MEMBERS_MAX, MemberId};
 
-pub use self::history::HISTORY_MAX;
-pub use self::question::Verdict;
+pub(crate) use self::question::Verdict;
 pub use self::report::{OutputAt, OutputMessage};
 
 /// How long a member in the minority looks for the entry at which it diverged.
@@ -100,7 +99,7 @@ impl Peer {
 
 /// An answer that waits for followers to have executed its cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AwaitedOutput {
+pub(crate) struct AwaitedOutput {
     /// The entry it answers.
     pub cause: Position,
     /// Since when it waits.
@@ -111,7 +110,7 @@ pub struct AwaitedOutput {
 
 /// See the module.
 #[derive(Debug)]
-pub struct OutputAgreement {
+pub(crate) struct OutputAgreement {
     own: MemberId,
     /// Whether this member's own opinion counts.
     is_voter: bool,

@@ -3,7 +3,7 @@
 /// What keeps a member from taking part in an election here, in the order of what is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Absence {
+pub(crate) enum Absence {
     /// Nothing: it is heard.
     None = 0,
     /// It has not been heard since this node started.

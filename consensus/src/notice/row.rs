@@ -36,7 +36,7 @@ impl Place {
 
     /// The address at which other members hear `member`, where there is such a member.
     #[must_use]
-    pub fn member_address(&self, member: u8) -> Option<SocketAddr> {
+    pub(crate) fn member_address(&self, member: u8) -> Option<SocketAddr> {
         let endpoints = self.members.get(usize::from(member))?;
         Some(endpoints.member)
     }

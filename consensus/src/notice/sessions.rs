@@ -22,7 +22,7 @@ fn request(detail: &Detail, why: &str, f: &mut Formatter<'_>) -> Result {
 impl NodeNotice {
     /// What counts a request that is refused for `reason`.
     #[must_use]
-    pub const fn of_refusal(reason: RefusalReason) -> Self {
+    pub(crate) const fn of_refusal(reason: RefusalReason) -> Self {
         match reason {
             RefusalReason::OutOfOrder => Self::RequestOutOfOrder,
             RefusalReason::BackPressured => Self::RequestBackPressured,

@@ -38,13 +38,13 @@ use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage};
 pub use self::message_error::MemberMessageError;
 
 /// Stream id of member messages.
-pub const MEMBER_STREAM_ID: i32 = 108;
+pub(crate) const MEMBER_STREAM_ID: i32 = 108;
 
 /// Schema id of member messages: "LS".
-pub const MEMBER_SCHEMA_ID: u16 = 0x4C53;
+pub(crate) const MEMBER_SCHEMA_ID: u16 = 0x4C53;
 
 /// Version of the schema. Fields are only ever appended.
-pub const MEMBER_SCHEMA_VERSION: u16 = 4;
+pub(crate) const MEMBER_SCHEMA_VERSION: u16 = 4;
 
 /// Longest datagram, in bytes: a full page of terms.
 pub const MEMBER_MESSAGE_MAX: usize =

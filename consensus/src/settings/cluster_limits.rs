@@ -146,7 +146,7 @@ impl ClusterLimits {
 
     /// One number for all of them.
     #[must_use]
-    pub fn digest(&self) -> u64 {
+    pub(crate) fn digest(&self) -> u64 {
         stable_hash(&self.encode())
     }
 

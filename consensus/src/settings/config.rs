@@ -12,7 +12,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use crate::module::member::MemberId;
 
 /// Smallest frame the log may be cut into: the first entry of a term lies in one.
-pub const LOG_MTU_MIN: usize = 512;
+pub(crate) const LOG_MTU_MIN: usize = 512;
 
 /// How responses reach clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +68,9 @@ pub struct ClusterConfig {
 
 impl ClusterConfig {
     /// Votes that decide: a majority.
+    #[cfg(feature = "sim")]
     #[must_use]
-    pub fn quorum(&self) -> usize {
+    pub(crate) fn quorum(&self) -> usize {
         self.members.len() / 2 + 1
     }
 }

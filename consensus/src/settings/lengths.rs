@@ -86,7 +86,7 @@ impl Lengths {
     /// Bytes of an outbox that one entry may fill at its worst: its effects, and the word that
     /// one of them failed.
     #[must_use]
-    pub const fn cause_bytes_max(cluster: &ClusterConfig) -> usize {
+    pub(crate) const fn cause_bytes_max(cluster: &ClusterConfig) -> usize {
         cluster
             .effect_bytes_per_cause
             .saturating_add(FAILURE_CHARGE)

@@ -208,7 +208,7 @@ impl PlantedFault {
 
     /// The rules that it is meant to break.
     #[must_use]
-    pub const fn rules(self) -> &'static [Rule] {
+    pub(crate) const fn rules(self) -> &'static [Rule] {
         self.planting().rules
     }
 

@@ -133,7 +133,7 @@ impl Broken {
     /// Whether both are the same fault: the same rule, and of assertions, of which each has words
     /// of its own, the same words but for numbers.
     #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         let words = |broken: &Self| broken.what.replace(|c: char| c.is_ascii_digit(), "");
         let is_told_apart = self.rule == Rule::Assertion && words(self) != words(other);
         self.rule == other.rule && !is_told_apart

@@ -18,6 +18,6 @@ pub fn spend(duration: Nanos) {
 
 /// All time spent so far on this thread: the clock to measure duty cycles with.
 #[must_use]
-pub fn spent() -> Nanos {
+pub(crate) fn spent() -> Nanos {
     SPENT.get()
 }

@@ -1,9 +1,9 @@
 //! Bounded tables of rows in numbered slots, and the orders in which rows want attention.
 //!
 //! A node has up to tens of thousands of sessions, images and channels, of which a cycle
-//! concerns a handful. [`SlotTable`] keeps the rows and counts every look at one,
-//! [`SlotIndex`] finds a row by what it is known as, [`SlotList`] holds those with work to do
-//! in the order they got it, [`SlotHeap`] those that wait for a moment or a position. Nothing
+//! concerns a handful. `SlotTable` keeps the rows and counts every look at one,
+//! `SlotIndex` finds a row by what it is known as, `SlotList` holds those with work to do
+//! in the order they got it, `SlotHeap` those that wait for a moment or a position. Nothing
 //! here allocates after construction, and nothing walks all rows.
 
 mod heap;
@@ -11,10 +11,11 @@ mod index;
 mod list;
 mod table;
 
-pub use heap::SlotHeap;
-pub use index::{HOST_GROUPS, SlotIndex, address_hash, host_group};
-pub use list::SlotList;
-pub use table::{Slot, SlotTable};
+pub(crate) use heap::SlotHeap;
+pub(crate) use index::{HOST_GROUPS, SlotIndex, address_hash, host_group};
+pub(crate) use list::SlotList;
+pub use table::Slot;
+pub(crate) use table::SlotTable;
 
 /// In place of a slot's number, where there is none.
 const NONE: u32 = u32::MAX;

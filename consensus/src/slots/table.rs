@@ -59,6 +59,7 @@ impl<T> SlotTable<T> {
     }
 
     /// Rows there may be.
+    #[cfg(feature = "sim")]
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.capacity

@@ -20,7 +20,7 @@ use crate::protocol::message::MemberMessage;
 impl ConsensusModule {
     /// Silence after which an election begins, ns.
     #[must_use]
-    pub const fn election_timeout(&self) -> Nanos {
+    pub(crate) const fn election_timeout(&self) -> Nanos {
         self.config.election_timeout_ns
     }
 
@@ -32,7 +32,7 @@ impl ConsensusModule {
 
     /// The leader, as long as it is heard: a member that does not stand never leaves the last one.
     #[must_use]
-    pub fn heard_leader(&self, now: Nanos) -> Option<MemberId> {
+    pub(crate) fn heard_leader(&self, now: Nanos) -> Option<MemberId> {
         self.leader().filter(|_| self.hears_leader(now))
     }
 

@@ -380,8 +380,9 @@ impl ConsensusModule {
 
     /// How far the log was known to be committed when this member started: nothing below is ever
     /// cut off.
+    #[cfg(feature = "sim")]
     #[must_use]
-    pub const fn commit_floor(&self) -> Position {
+    pub(crate) const fn commit_floor(&self) -> Position {
         self.commit_floor
     }
 
@@ -414,12 +415,12 @@ impl ConsensusModule {
 
     /// Whether this member has something to acknowledge to the leader that it follows.
     #[must_use]
-    pub fn may_acknowledge(&self) -> bool {
+    pub(crate) fn may_acknowledge(&self) -> bool {
         self.role == Role::Follower && self.is_joined() && self.standing != Standing::Returning
     }
 
     /// Repeats the last acknowledgement, for what its agent adds to it has changed.
-    pub fn repeat_acknowledgement(&mut self, now: Nanos, actions: &mut Actions) {
+    pub(crate) fn repeat_acknowledgement(&mut self, now: Nanos, actions: &mut Actions) {
         if !self.is_halted {
             self.report_durable(now, actions);
         }

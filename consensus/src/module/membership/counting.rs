@@ -7,7 +7,7 @@ use crate::module::member::MemberId;
 impl Membership {
     /// Breaks `log.md` 9.1 on purpose: a planted fault that the simulator must find.
     #[cfg(feature = "sim")]
-    pub fn count_all(&mut self) {
+    pub(crate) fn count_all(&mut self) {
         self.counts_all = true;
         self.note_change();
     }

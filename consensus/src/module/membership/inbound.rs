@@ -59,7 +59,7 @@ impl Membership {
     }
 
     /// A message of `from`, whose directory counts, was heard: what it promises is remembered.
-    pub fn note_promise(&mut self, now: Nanos, from: MemberId, message: &MemberMessage) {
+    pub(crate) fn note_promise(&mut self, now: Nanos, from: MemberId, message: &MemberMessage) {
         let promised = &mut self.promised[usize::from(from)];
         let is_news = promised.hear(from, self.config.member, message);
         if is_news && self.promises_due == Nanos::MAX {

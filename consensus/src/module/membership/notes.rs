@@ -109,7 +109,7 @@ pub struct MembershipNotes {
 impl MembershipNotes {
     /// The version of notes that are of another one.
     #[must_use]
-    pub const fn other_version(notes: &Notes) -> Option<u8> {
+    pub(crate) const fn other_version(notes: &Notes) -> Option<u8> {
         match notes[0] {
             0 | VERSION => None,
             other => Some(other),
@@ -117,7 +117,7 @@ impl MembershipNotes {
     }
 
     /// The directory takes another id: what others know of it does not bind that one.
-    pub fn forget_bonds(&mut self) {
+    pub(crate) fn forget_bonds(&mut self) {
         self.bonds = Default::default();
         self.promised = Default::default();
     }

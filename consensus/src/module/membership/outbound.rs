@@ -165,7 +165,7 @@ impl Membership {
     /// simulator's question.
     #[cfg(feature = "sim")]
     #[must_use]
-    pub fn known_start(&self, member: MemberId, directory: DirectoryId) -> u64 {
+    pub(crate) fn known_start(&self, member: MemberId, directory: DirectoryId) -> u64 {
         self.known_life(member, directory).incarnation.counter
     }
 

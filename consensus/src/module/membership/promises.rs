@@ -17,7 +17,7 @@ use crate::protocol::message::MemberMessage;
 
 /// What a member is known to have promised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Promises {
+pub(crate) struct Promises {
     /// The greatest term it told.
     pub term: LeadershipTermId,
     /// Whom it said it voted for in that term.

@@ -6,7 +6,7 @@ use lockstep_transport::position::Position;
 use super::report::OutputAt;
 
 /// Entries whose hash is remembered: more than may be on their way through the log.
-pub const HISTORY_MAX: usize = 8_192;
+pub(crate) const HISTORY_MAX: usize = 8_192;
 
 /// See the module.
 #[derive(Debug)]

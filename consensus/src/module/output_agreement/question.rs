@@ -11,7 +11,7 @@ pub(super) const ASK_INTERVAL_NS: Nanos = 20 * MILLISECOND;
 
 /// How a question stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Too few have answered.
     Undecided,
     /// A majority has this member's output.

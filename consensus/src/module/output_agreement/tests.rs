@@ -1,5 +1,6 @@
 //! Agreement about output, message by message.
 
+use super::history::HISTORY_MAX;
 use super::*;
 
 fn agreement(own: MemberId) -> OutputAgreement {

@@ -40,7 +40,7 @@ pub fn three_members() -> ClusterConfig {
 
 /// The addresses of the member with this id.
 #[must_use]
-pub fn endpoints(id: u8) -> MemberEndpoints {
+pub(crate) fn endpoints(id: u8) -> MemberEndpoints {
     MemberEndpoints {
         ingress: address(id + 1, 1),
         member: address(id + 1, 2),

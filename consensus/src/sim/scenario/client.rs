@@ -83,7 +83,7 @@ impl Client {
     /// To which of its requests the responses are that it was told of, from the one with this
     /// place in `told` on.
     #[must_use]
-    pub fn answered_numbers(&self, from: usize) -> Vec<i64> {
+    pub(crate) fn answered_numbers(&self, from: usize) -> Vec<i64> {
         let number = |told: &Told| match told {
             Told::Response { number, .. } => Some(*number),
             _ => None,
