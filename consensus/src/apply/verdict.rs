@@ -127,3 +127,169 @@ fn close(sessions: &mut SessionTable, session: i64, reason: CloseReason) -> Entr
         None => EntryVerdict::of(ServiceOrder::Pass),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::entry_body::{NewLeadershipTerm, SessionAcknowledgement, SessionAcks};
+    use crate::log::log_entry::Response;
+    use crate::module::formation::FormationRecord;
+    use crate::settings::cluster_limits::ClusterLimits;
+    use crate::settings::config::ClusterConfig;
+
+    fn open(nonce: u64) -> SessionOpen {
+        SessionOpen {
+            nonce,
+            timeout_ns: 1,
+            response_address: "127.0.0.1:1".parse().unwrap(),
+            response_stream_id: 102,
+            principal_hash: 0,
+            connect_epoch: 1,
+            incarnation: nonce,
+            resume_session: -1,
+            last_received: 0,
+        }
+    }
+
+    /// A table for two sessions, in which the first has opened.
+    fn opened() -> (SessionTable, Session) {
+        let mut sessions = SessionTable::new(2);
+        let open = open(1);
+        let verdict = judge(&mut sessions, &LogEntry::SessionOpen(open), 32);
+        let session = *sessions.find(1, 0).unwrap();
+        let news = Some(SessionNews::Opened(session, open));
+        let order = ServiceOrder::Open(session.id);
+        assert_eq!(verdict, EntryVerdict { order, news });
+        assert_eq!(session.open_position, 32);
+        (sessions, session)
+    }
+
+    fn request(session: &Session, number: i64) -> LogEntry<'static> {
+        LogEntry::Request(Request {
+            session: session.id,
+            number,
+            acknowledged: 0,
+            message: b"x",
+        })
+    }
+
+    const NOTHING: EntryVerdict = EntryVerdict::of(ServiceOrder::Pass);
+
+    #[test]
+    fn a_session_is_continued_without_the_services_hearing_of_it() {
+        let (mut sessions, _) = opened();
+        let mut moved = open(1);
+        moved.response_address.set_port(2);
+        let next = SessionOpen {
+            connect_epoch: 2,
+            incarnation: 9,
+            ..moved
+        };
+        for (open, is_takeover) in [(moved, false), (next, true), (next, false)] {
+            let verdict = judge(&mut sessions, &LogEntry::SessionOpen(open), 64);
+            let session = *sessions.find(1, 0).unwrap();
+            let news = SessionNews::Continued(session, open, is_takeover);
+            let expected = EntryVerdict::with_news(ServiceOrder::Pass, news);
+            assert_eq!(verdict, expected);
+            assert_eq!(session.response_address.port(), 2);
+        }
+    }
+
+    #[test]
+    fn an_open_without_effect_is_news_for_whoever_asked_for_it_and_changes_nothing() {
+        let (mut sessions, session) = opened();
+        let next = SessionOpen {
+            connect_epoch: 2,
+            ..open(1)
+        };
+        judge(&mut sessions, &LogEntry::SessionOpen(next), 64);
+        let gone = SessionOpen {
+            resume_session: session.id,
+            ..open(2)
+        };
+        let ignored = |sessions: &mut SessionTable, open| {
+            let before = sessions.state_hash();
+            let verdict = judge(sessions, &LogEntry::SessionOpen(open), 128);
+            let news = SessionNews::Ignored(open);
+            let expected = EntryVerdict::with_news(ServiceOrder::Pass, news);
+            assert_eq!((verdict, sessions.state_hash()), (expected, before));
+        };
+        ignored(&mut sessions, open(1));
+        ignored(&mut sessions, gone);
+        judge(&mut sessions, &LogEntry::SessionOpen(open(2)), 96);
+        ignored(&mut sessions, open(3));
+    }
+
+    #[test]
+    fn s1_a_request_is_executed_once_and_in_order_and_a_gap_closes_the_session() {
+        let (mut sessions, session) = opened();
+        let execute = EntryVerdict::of(ServiceOrder::Execute);
+        for (number, expected) in [(1, execute), (1, NOTHING), (2, execute), (1, NOTHING)] {
+            let verdict = judge(&mut sessions, &request(&session, number), 64);
+            assert_eq!(verdict, expected, "{number}");
+        }
+        let known = *sessions.get(session.id).unwrap();
+        let news = SessionNews::Closed(known, CloseReason::SequenceGap);
+        let gap = EntryVerdict::with_news(ServiceOrder::Close, news);
+        assert_eq!(judge(&mut sessions, &request(&session, 4), 64), gap);
+        assert_eq!(judge(&mut sessions, &request(&session, 3), 64), NOTHING);
+    }
+
+    #[test]
+    fn a_session_closes_once_and_everybody_hears_why() {
+        let (mut sessions, session) = opened();
+        let close = LogEntry::SessionClose {
+            session: session.id,
+            reason: CloseReason::Timeout,
+        };
+        let news = SessionNews::Closed(session, CloseReason::Timeout);
+        let closed = EntryVerdict::with_news(ServiceOrder::Close, news);
+        assert_eq!(judge(&mut sessions, &close, 64), closed);
+        assert_eq!(judge(&mut sessions, &close, 96), NOTHING);
+        assert!(sessions.sessions().is_empty());
+    }
+
+    #[test]
+    fn what_clients_have_received_is_known_to_the_table_alone() {
+        let (mut sessions, session) = opened();
+        let ack = |position| SessionAcknowledgement {
+            session: session.id,
+            position,
+        };
+        let acks = [ack(64).encode(), ack(32).encode()];
+        let entry = LogEntry::SessionAck(SessionAcks::new(&acks));
+        assert_eq!(judge(&mut sessions, &entry, 96), NOTHING);
+        assert_eq!(sessions.get(session.id).unwrap().acknowledged, 64);
+    }
+
+    #[test]
+    fn a_term_and_a_response_are_the_services_affair_and_change_no_session() {
+        let (mut sessions, session) = opened();
+        let before = sessions.state_hash();
+        let term = LeadershipTermId::new(3);
+        let first = LogEntry::NewLeadershipTerm(NewLeadershipTerm {
+            term,
+            leader: 1,
+            id: 9,
+            formation: FormationRecord::default(),
+            limits: ClusterLimits::of(&ClusterConfig::default()),
+        });
+        let response = LogEntry::Response(Response {
+            service: 0,
+            session: session.id,
+            cause: 32,
+            ordinal: 0,
+            request_number: 1,
+            is_failure: false,
+            message: b"x",
+        });
+        for (entry, order) in [
+            (first, ServiceOrder::Term(term)),
+            (response, ServiceOrder::Compare),
+        ] {
+            let verdict = judge(&mut sessions, &entry, 64);
+            assert_eq!(verdict, EntryVerdict::of(order));
+        }
+        assert_eq!(sessions.state_hash(), before);
+    }
+}

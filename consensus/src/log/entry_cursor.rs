@@ -134,3 +134,6 @@ impl EntryCursor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
