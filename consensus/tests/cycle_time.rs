@@ -84,7 +84,7 @@ fn a_truncation_that_reads_the_log_from_its_beginning_does_so_in_bounded_steps()
         .cluster(|cluster| cluster.segment_length = 1 << 20)
         .node(|node| node.disk_budget_bytes = 64 << 20)
         .led_by(0);
-    let append = |cluster: &SimCluster<Slow>| cluster.node(0).parts().store.append();
+    let append = |cluster: &SimCluster<Slow>| cluster.node(0).parts().log.append();
     // Checkpoints of the chain hash reach back 32 MiB; the target lies below all of them.
     let mut target = 0;
     while append(&cluster) < (33 << 20) + (3 << 19) {
@@ -101,15 +101,16 @@ fn a_truncation_that_reads_the_log_from_its_beginning_does_so_in_bounded_steps()
     let mut now = cluster.now;
     let until = now + SECOND;
     let disk = cluster.disk(0);
-    let store = &mut cluster.node_mut(0).parts_mut().store;
-    store.begin_truncation(target);
+    let parts = cluster.node_mut(0).parts_mut();
+    let (archive, log) = (&mut parts.archive, &mut parts.log);
+    archive.begin_truncation(target, log);
     let mut steps = 0;
     loop {
         now += MILLISECOND;
-        while store.poll_completion(now, |_| {}).is_some() {}
-        store.persist(now, 0);
+        while archive.poll_completion(now, |_| {}).is_some() {}
+        archive.persist(now, log, 0);
         let reads = disk.cold_reads();
-        let done = store.poll_truncated(now);
+        let done = archive.poll_truncated(now, log);
         let reads = disk.cold_reads() - reads;
         assert!(reads <= 2, "{reads} reads in one cycle");
         steps += reads;

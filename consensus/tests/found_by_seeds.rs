@@ -54,7 +54,7 @@ fn cutting() -> Cluster {
 }
 
 fn is_cutting(cluster: &Cluster) -> bool {
-    cluster.node(0).parts().store.is_truncating()
+    cluster.node(0).parts().archive.is_truncating()
 }
 
 /// Seed 25000096: the other slot of the mark went on to say that the log was being cut.

@@ -307,7 +307,7 @@ impl Stage {
     }
 
     fn append(&self) -> Position {
-        self.node.parts().store.append()
+        self.node.parts().log.append()
     }
 
     fn noted(&self, kind: NodeNotice) -> u64 {

@@ -88,7 +88,7 @@ fn with_one_left_behind() -> Cluster {
     }
     cluster.run(SECOND);
     let lagging = cluster.durable(2);
-    assert!(cluster.node(0).parts().store.memory_start() > lagging);
+    assert!(cluster.node(0).parts().log.memory_start() > lagging);
     cluster
 }
 

@@ -183,7 +183,7 @@ fn a_keepalive_of_a_session_that_has_no_news_is_not_logged() {
     cluster.run_until(2 * SECOND, |cluster| crowd::are_connected(cluster, 0..1));
     ask_all(&mut cluster, 0..1);
     cluster.run(3 * SECOND);
-    let end = leader(&cluster).parts().store.append();
+    let end = leader(&cluster).parts().log.append();
     cluster.run(3 * SECOND);
-    assert_eq!(leader(&cluster).parts().store.append(), end);
+    assert_eq!(leader(&cluster).parts().log.append(), end);
 }

@@ -39,14 +39,15 @@ fn whichever_slot_of_the_mark_rots_after_a_truncation_the_other_does_not_say_tha
     cluster.run(SECOND);
     let (disk, mut now) = (cluster.disk(0), cluster.now);
     let until = now + SECOND;
-    let store = &mut cluster.node_mut(0).parts_mut().store;
-    let target = store.append();
-    store.begin_truncation(target);
-    while store.poll_truncated(now).is_none() {
+    let parts = cluster.node_mut(0).parts_mut();
+    let (archive, log) = (&mut parts.archive, &mut parts.log);
+    let target = log.append();
+    archive.begin_truncation(target, log);
+    while archive.poll_truncated(now, log).is_none() {
         now += MILLISECOND;
         assert!(now < until, "it comes to its end");
-        while store.poll_completion(now, |_| {}).is_some() {}
-        store.persist(now, 0);
+        while archive.poll_completion(now, |_| {}).is_some() {}
+        archive.persist(now, log, 0);
     }
     for slot in 0..2 {
         cluster.member(0).rot_slot(ACK_MARK_FILE.name, slot);

@@ -18,7 +18,7 @@ use lockstep_transport::time::{MILLISECOND, SECOND};
 type Cluster = SimCluster<Echo>;
 
 fn append(cluster: &Cluster, id: usize) -> Position {
-    cluster.node(id).parts().store.append()
+    cluster.node(id).parts().log.append()
 }
 
 /// Requests, until what is left of a term of the log is too short for the first entry of a

@@ -3,13 +3,14 @@
 
 use std::io;
 
-use lockstep_archive::disk::{Completion, Disk};
+use lockstep_archive::disk::Completion;
 use lockstep_archive::log::chain::Checkpoint;
 use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
+use lockstep_archive::log::log_view::LogView;
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::position::{Geometry, Position};
 
-use crate::log::log_store::LogStore;
+use crate::log::member_log::MemberLog;
 use crate::module::event::{Event, LogHash};
 use crate::module::member::{MEMBERS_MAX, MemberId};
 
@@ -60,13 +61,13 @@ impl ChainQuery {
     }
 
     /// Goes on; an answer is an event for the module. Also returns whether it moved.
-    pub fn do_work<D: Disk>(&mut self, store: &LogStore<D>) -> (bool, Option<Event>) {
-        let Some((member, position, start)) = self.active.or_else(|| self.next_question(store))
+    pub fn do_work(&mut self, log: &MemberLog, view: LogView<'_>) -> (bool, Option<Event>) {
+        let Some((member, position, start)) = self.active.or_else(|| self.next_question(log))
         else {
             return (false, None);
         };
         let mut at = start;
-        let hash = Self::advance(&mut self.reader, position, &mut at, store);
+        let hash = Self::advance(&mut self.reader, position, &mut at, (log, view));
         self.active = hash.is_none().then_some((member, position, at));
         let event = hash.map(|hash| Event::LogHashed {
             member,
@@ -76,27 +77,20 @@ impl ChainQuery {
         (event.is_some() || at != start, event)
     }
 
-    fn next_question<D: Disk>(
-        &mut self,
-        store: &LogStore<D>,
-    ) -> Option<(MemberId, Position, Checkpoint)> {
+    fn next_question(&mut self, log: &MemberLog) -> Option<(MemberId, Position, Checkpoint)> {
         let index = self.asked.iter().position(Option::is_some)?;
         let position = self.asked[index].take()?;
         self.reader.reset();
-        Some((
-            index as MemberId,
-            position,
-            store.checkpoint_below(position),
-        ))
+        Some((index as MemberId, position, log.checkpoint_below(position)))
     }
 
-    fn advance<D: Disk>(
+    fn advance(
         reader: &mut LogReader,
         position: Position,
         at: &mut Checkpoint,
-        store: &LogStore<D>,
+        (log, view): (&MemberLog, LogView<'_>),
     ) -> Option<LogHash> {
-        if position > store.append() {
+        if position > log.append() {
             return Some(LogHash::NoBoundary);
         }
         let mut looked_at = 0;
@@ -106,11 +100,11 @@ impl ChainQuery {
             }
             let span = ReadSpan {
                 position: at.position,
-                limit: store.append(),
+                limit: log.append(),
                 length_max: BYTES_PER_CYCLE,
             };
             let before = at.position;
-            match reader.read(span, store.view()) {
+            match reader.read(span, view) {
                 LogRead::Pending => return None,
                 LogRead::Damaged => return Some(LogHash::Unreadable),
                 LogRead::Frames { bytes, .. } => {

@@ -1,6 +1,7 @@
 //! The log of one member: its store and its writer, both ends of its stream between members,
 //! and the entries in it.
 
+pub mod archive_agent;
 pub mod chain_query;
 pub mod chain_rewind;
 pub mod entry_assembler;
@@ -10,8 +11,8 @@ pub mod follower_log;
 pub mod log_clock;
 pub mod log_entry;
 pub mod log_session_id;
-pub mod log_store;
 pub mod log_walk;
 pub mod log_writer;
 pub mod logged_limits;
+pub mod member_log;
 pub mod replication;

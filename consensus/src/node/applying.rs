@@ -53,7 +53,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.budget.begin_lap();
         let applied = self.apply_below(now, commit);
         let parts = &mut self.parts;
-        parts.store.submit_order(now, &mut parts.applier.reader);
+        parts.archive.submit_order(now, &mut parts.applier.reader);
         let passed = match applied {
             Ok(passed) => passed,
             Err(fault) => {
@@ -88,7 +88,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         let mut passed = 0;
         while self.parts.applier.position() < commit && passed < FRAMES_PER_CALL {
-            let (applier, view) = (&mut self.parts.applier, self.parts.store.view());
+            let (applier, view) = (
+                &mut self.parts.applier,
+                self.parts.archive.view(&self.parts.log),
+            );
             let run = applier
                 .cursor
                 .begin_run(&mut applier.reader, view, commit)?;
@@ -111,7 +114,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     fn apply_frame(&mut self, now: Nanos) -> Result<Step, NodeFault> {
         let parts = &mut self.parts;
         let applier = &mut parts.applier;
-        let view = parts.store.view();
+        let view = parts.archive.view(&parts.log);
         let entry = match applier.cursor.next(&applier.reader, view)? {
             Passed::RunOver => return Ok(Step::RunOver),
             Passed::Part => return Ok(Step::Passed),

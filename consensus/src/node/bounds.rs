@@ -24,7 +24,6 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let (rows, closed) = parts.clients.egress.fills();
         let outbox = parts.applier.container().outbox();
         let effects_max = outbox.limits().held_max() / EFFECT_CHARGE_MIN;
-        let store = &parts.store;
         let beyond = |limit: i64, end: i64| (end - limit).max(0) as usize;
         [
             Fill::of("sessions", sessions, sessions_max),
@@ -66,7 +65,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             parts.notices.fill(),
             Fill::of(
                 "log above its limit",
-                beyond(store.append_limit(), store.append()),
+                beyond(parts.archive.append_limit(&parts.log), parts.log.append()),
                 0,
             ),
         ]

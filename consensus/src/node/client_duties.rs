@@ -71,7 +71,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             term: parts.module.term(),
             identity: &parts.identity,
             applier: &parts.applier,
-            store: &mut parts.store,
+            log: &mut parts.log,
+            archive: &parts.archive,
             leadership: &mut parts.leadership,
             egress: &mut parts.clients.egress,
             channels: &mut parts.clients.channels,
@@ -103,7 +104,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 is_failure: effect.is_failure,
                 message: effect.message,
             });
-            let log = parts.store.log_mut();
+            let log = parts.log.buffer_mut();
             let appended = parts.leadership.append(log, &context, &response);
             let Some(appended) = appended else {
                 sometimes(Mark::EffectsWaitForLog);
@@ -175,7 +176,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let from = if parts.identity.is_direct {
                 parts.applier.position()
             } else {
-                parts.store.frame_boundary(session.open_position, after)
+                parts.log.frame_boundary(session.open_position, after)
             };
             parts.clients.egress.bind(session.id, slot, from, after);
         }
@@ -213,10 +214,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             tracer: &mut parts.tracer,
             notices: &mut parts.notices,
         };
-        let (sessions, view) = (parts.applier.sessions(), parts.store.view());
+        let (sessions, view) = (parts.applier.sessions(), parts.archive.view(&parts.log));
         let delivered = parts.clients.deliver(&mut telling, applied, sessions, view);
         let reader = parts.clients.egress.reader_mut();
-        parts.store.submit_order(now, reader);
+        parts.archive.submit_order(now, reader);
         delivered
     }
 }

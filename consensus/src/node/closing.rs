@@ -32,13 +32,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             return Ok(Closing::Closed);
         }
         let commit = self.parts.module.commit();
-        let store = &mut self.parts.store;
+        let archive = &mut self.parts.archive;
         // Nobody is told any more what has become durable.
-        while store.poll_completion(now, |_| {}).is_some() {}
-        if store.is_settling() {
+        while archive.poll_completion(now, |_| {}).is_some() {}
+        if archive.is_settling() {
             return Ok(Closing::Waiting);
         }
-        store.seal(commit)?;
+        archive.seal(&self.parts.log, commit)?;
         Ok(Closing::Closed)
     }
 }

@@ -18,11 +18,12 @@ use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::apply::applier::Applier;
+use crate::log::archive_agent::ArchiveAgent;
 use crate::log::chain_query::ChainQuery;
 use crate::log::follower_log::FollowerLog;
 use crate::log::log_clock::LogClock;
-use crate::log::log_store::LogStore;
 use crate::log::log_walk::{Expected, Walked};
+use crate::log::member_log::MemberLog;
 use crate::log::replication::Replication;
 use crate::module::action::Actions;
 use crate::module::consensus_module::ConsensusModule;
@@ -51,8 +52,10 @@ const HOUSEKEEPING_INTERVAL_NS: Nanos = 100 * MILLISECOND;
 pub struct NodeParts<D, P, S> {
     /// Fixed facts.
     pub identity: Identity,
-    /// The log and the disk.
-    pub store: LogStore<D>,
+    /// The log in memory.
+    pub log: MemberLog,
+    /// The disk.
+    pub archive: ArchiveAgent<D>,
     /// Elections and commit.
     pub module: ConsensusModule,
     /// Where other members are heard.
@@ -117,12 +120,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Puts a node together from its parts, as they are after recovery.
     #[must_use]
     pub fn new(parts: NodeParts<D, P, S>) -> Self {
-        let durable = parts.store.durable();
+        let durable = parts.archive.durable();
         let identity = &parts.identity;
         let patience = parts.module.election_timeout_ns();
         let agreement = OutputAgreement::new(identity.member, identity.members.len(), patience);
         let budget = CycleBudget::new(parts.module.heartbeat_interval_ns());
-        let log_clock = LogClock::recovered(parts.store.log_time());
+        let log_clock = LogClock::recovered(parts.log.log_time());
         Self {
             parts,
             follower: FollowerLog::default(),
@@ -251,7 +254,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             self.is_in_cluster().then(|| parts.module.next_deadline()),
             Some(self.membership_deadline()),
             Some(self.next_housekeeping),
-            parts.store.next_deadline(),
+            parts.archive.next_deadline(),
             parts.member_port.next_deadline(),
             parts.clients.port.next_deadline(),
             self.follower.next_deadline(),
@@ -288,65 +291,19 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// Tells the module how far the log reaches, in memory and on disk.
     pub(super) fn note_log(&mut self, now: Nanos) -> usize {
-        let mut work = 0;
+        let mut work = self.note_appended(now);
         let parts = &mut self.parts;
-        let leading = parts.leadership.append_position();
-        let append = leading.or_else(|| self.follower.append_position());
-        if let Some(append) = append.filter(|append| *append > parts.store.append()) {
-            let before = parts.store.append();
-            if leading.is_none() {
-                parts
-                    .tracer
-                    .cursor(TracePoint::RequestFollowerAppend, before, append);
-            }
-            let expected = match leading {
-                Some(_) => Expected::Own,
-                None => Expected::Leader {
-                    terms: parts.module.followed_terms(),
-                    formation: parts.membership.record(),
-                },
-            };
-            parts.store.advance(append, expected, &mut self.walked);
-            work += usize::from(parts.store.append() > before);
-            if let Some(log_time) = self.walked.log_time.filter(|_| leading.is_none()) {
-                let is_live = before >= self.joined_end;
-                self.log_clock.observe(now, log_time, is_live);
-            }
-            for event in &self.walked.events {
-                parts.module.on_event(now, *event, &mut self.actions);
-            }
-            let position = parts.store.append();
-            parts
-                .module
-                .on_event(now, Event::Appended { position }, &mut self.actions);
-            let refused = self.walked.refused;
-            if leading.is_some() {
-                invariant!(
-                    OwnFramesFit,
-                    refused.is_none(),
-                    "W1: an own frame at {refused:?}"
-                );
-            }
-            if let Some(position) = refused {
-                let detail = Detail::default().with_values([position, 0, 0, 0]);
-                let kind = NodeNotice::LogFrameContradicts;
-                parts.notices.note(now, kind, detail);
-                parts
-                    .module
-                    .on_event(now, Event::LogRefused, &mut self.actions);
-            }
-        }
         if self.follower.take_heard() {
             parts
                 .module
                 .on_event(now, Event::LogHeard, &mut self.actions);
         }
-        let durable = parts.store.durable();
+        let durable = parts.archive.durable();
         if durable > self.reported_durable {
             let point = TracePoint::RequestPersist;
             parts.tracer.cursor(point, self.reported_durable, durable);
             self.reported_durable = durable;
-            let checkpoint = parts.store.checkpoint(durable);
+            let checkpoint = parts.log.checkpoint(durable);
             let event = Event::Durable {
                 position: durable,
                 checkpoint,
@@ -357,17 +314,70 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         work + self.carry_out(now)
     }
 
+    /// Takes what this leader has appended, or what was placed for this follower, into the log.
+    fn note_appended(&mut self, now: Nanos) -> usize {
+        let parts = &mut self.parts;
+        let before = parts.log.append();
+        let leading = parts.leadership.append_position();
+        let append = leading.or_else(|| self.follower.append_position());
+        let Some(append) = append.filter(|append| *append > before) else {
+            return 0;
+        };
+        let expected = match leading {
+            Some(_) => Expected::Own,
+            None => Expected::Leader {
+                terms: parts.module.followed_terms(),
+                formation: parts.membership.record(),
+            },
+        };
+        if leading.is_none() {
+            let point = TracePoint::RequestFollowerAppend;
+            parts.tracer.cursor(point, before, append);
+        }
+        assert!(
+            !parts.archive.is_truncating(),
+            "the log grew while it was being truncated"
+        );
+        parts.log.advance(append, expected, &mut self.walked);
+        if let Some(log_time) = self.walked.log_time.filter(|_| leading.is_none()) {
+            let is_live = before >= self.joined_end;
+            self.log_clock.observe(now, log_time, is_live);
+        }
+        for event in &self.walked.events {
+            parts.module.on_event(now, *event, &mut self.actions);
+        }
+        let position = parts.log.append();
+        let appended = Event::Appended { position };
+        parts.module.on_event(now, appended, &mut self.actions);
+        let refused = self.walked.refused;
+        if leading.is_some() {
+            invariant!(
+                OwnFramesFit,
+                refused.is_none(),
+                "W1: an own frame at {refused:?}"
+            );
+        }
+        if let Some(position) = refused {
+            let detail = Detail::default().with_values([position, 0, 0, 0]);
+            let kind = NodeNotice::LogFrameContradicts;
+            parts.notices.note(now, kind, detail);
+            let event = Event::LogRefused;
+            parts.module.on_event(now, event, &mut self.actions);
+        }
+        usize::from(position > before)
+    }
+
     fn send_log(&mut self, now: Nanos) -> usize {
         let parts = &mut self.parts;
         let mut work = 0;
         if parts.leadership.is_leading() {
             let mut sent = 0;
             for member in 0..parts.replication.members() {
-                let view = parts.store.view();
+                let view = parts.archive.view(&parts.log);
                 let (port, tracer) = (&mut parts.member_port, &mut parts.tracer);
                 sent += parts.replication.do_work(now, member, view, port, tracer);
                 let reader = parts.replication.reader_for(member);
-                parts.store.submit_order(now, reader);
+                parts.archive.submit_order(now, reader);
             }
             if sent > 0 {
                 parts.module.on_log_sent(now);
@@ -384,10 +394,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             }
             self.restart_unreachable(now);
         } else {
-            let limit = parts.store.append_limit();
+            let limit = parts.archive.append_limit(&parts.log);
             work += self
                 .follower
-                .do_work(now, parts.store.log(), limit, &mut parts.member_port);
+                .do_work(now, parts.log.buffer(), limit, &mut parts.member_port);
         }
         self.parts.member_port.flush(now);
         work
@@ -403,7 +413,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 .with_source(address)
                 .with_values([position, 0, 0, 0]);
             parts.notices.note(now, NodeNotice::LogReceiverLost, detail);
-            let geometry = parts.store.log().geometry();
+            let geometry = parts.log.buffer().geometry();
             parts
                 .replication
                 .start(member, position, &parts.identity, geometry);
@@ -412,11 +422,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     fn persist(&mut self, now: Nanos) -> usize {
         if !self.parts.module.is_damaged() {
-            self.parts.store.forget_loss(now);
+            self.parts.archive.forget_loss(now, &self.parts.log);
         }
         let commit = self.parts.module.commit();
-        let work = self.parts.store.persist(now, commit);
-        if self.parts.store.failed() && self.fault.is_none() {
+        let work = self.parts.archive.persist(now, &self.parts.log, commit);
+        if self.parts.archive.failed() && self.fault.is_none() {
             sometimes(if self.parts.leadership.is_leading() {
                 Mark::LeaderStorageFailed
             } else {
@@ -433,7 +443,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// What an append would be bounded by and stamped with now.
     pub(super) fn append_context(&mut self, now: Nanos) -> AppendContext {
         AppendContext {
-            limit: self.parts.store.append_limit(),
+            limit: self.parts.archive.append_limit(&self.parts.log),
             log_time: self.log_clock.read(now, now + self.parts.wall_offset),
             commit: self.parts.module.commit(),
         }

@@ -144,7 +144,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     fn append_acknowledgement_entry(&mut self, now: Nanos, due: usize) -> bool {
         let context = self.append_context(now);
         let parts = &mut self.parts;
-        if parts.store.is_full() {
+        if parts.archive.is_full() {
             return false;
         }
         let sessions = &mut parts.leadership.sessions;
@@ -180,7 +180,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             return true;
         }
         let entry = LogEntry::SessionAck(SessionAcks::new(&acks[..count]));
-        let log = parts.store.log_mut();
+        let log = parts.log.buffer_mut();
         let appended = parts.leadership.append(log, &context, &entry);
         if appended.is_none() {
             let sessions = &mut parts.leadership.sessions;
@@ -242,8 +242,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         counters.set(Counter::Leader, leader);
         let elections = parts.module.elections();
         counters.set(Counter::Elections, elections as i64);
-        counters.set(Counter::Append, parts.store.append());
-        counters.set(Counter::Durable, parts.store.durable());
+        counters.set(Counter::Append, parts.log.append());
+        counters.set(Counter::Durable, parts.archive.durable());
         counters.set(Counter::Commit, parts.module.commit());
         counters.set(Counter::Applied, parts.applier.position());
         counters.set(Counter::IngressOpen, i64::from(parts.leadership.is_open()));

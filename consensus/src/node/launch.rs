@@ -300,7 +300,7 @@ impl Node {
     pub fn is_full(&self) -> bool {
         let parts = self.agent.parts();
         let owed = parts.applier.container().outbox().log_bytes_owed(0);
-        !parts.store.has_room(owed)
+        !parts.archive.has_room(parts.log.append(), owed)
     }
 
     /// Why it has stopped, if it has.

@@ -15,8 +15,8 @@ use lockstep_transport::protocol::{Packet, parse};
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::TracePoint;
 
+use crate::log::archive_agent::ArchiveEvent;
 use crate::log::entry_body::NewLeadershipTerm;
-use crate::log::log_store::StoreEvent;
 use crate::log::log_writer::LogWriter;
 use crate::module::action::{Action, HaltReason};
 use crate::module::event::Event;
@@ -49,22 +49,22 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                     parts.chain_query.on_completion(completion);
                 }
             };
-            let Some(event) = parts.store.poll_completion(now, readers) else {
+            let Some(event) = parts.archive.poll_completion(now, readers) else {
                 break;
             };
             match event {
-                StoreEvent::Done => {}
-                StoreEvent::IdentityPersisted => parts.membership.on_written(),
-                StoreEvent::StatePersisted { term, vote } => {
+                ArchiveEvent::Done => {}
+                ArchiveEvent::IdentityPersisted => parts.membership.on_written(),
+                ArchiveEvent::StatePersisted { term, vote } => {
                     let event = Event::StatePersisted { term, vote };
                     parts.module.on_event(now, event, &mut self.actions);
                 }
             }
             work += 1;
         }
-        if let Some(position) = self.parts.store.poll_truncated(now) {
+        let parts = &mut self.parts;
+        if let Some(position) = parts.archive.poll_truncated(now, &mut parts.log) {
             self.reported_durable = position;
-            let parts = &mut self.parts;
             parts.replication.reset_readers();
             parts.applier.reader.reset();
             parts.clients.egress.reader_mut().reset();
@@ -73,13 +73,15 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let parts = &mut self.parts;
             parts.module.on_event(now, event, &mut self.actions);
             let tail_term = parts.module.terms().last().copied();
-            parts.store.set_tail_term(tail_term);
+            parts.log.set_tail_term(tail_term);
             work += 1;
         }
         let parts = &mut self.parts;
-        let (has_moved, answer) = parts.chain_query.do_work(&parts.store);
+        let (has_moved, answer) = parts
+            .chain_query
+            .do_work(&parts.log, parts.archive.view(&parts.log));
         parts
-            .store
+            .archive
             .submit_order(now, parts.chain_query.reader_mut());
         if let Some(event) = answer {
             parts.module.on_event(now, event, &mut self.actions);
@@ -136,7 +138,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 }
             }
             _ => {
-                let log = parts.store.log_mut();
+                let log = parts.log.buffer_mut();
                 let follower = &mut self.follower;
                 let taken = follower.on_packet(now, source, &packet, log, &parts.module);
                 if let Err(refusal) = taken {
@@ -185,7 +187,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     fn perform(&mut self, now: Nanos, action: Action) {
         let parts = &mut self.parts;
         match action {
-            Action::PersistState { term, vote } => parts.store.persist_state(now, term, vote),
+            Action::PersistState { term, vote } => parts.archive.persist_state(now, term, vote),
             Action::Send { to, message } => {
                 let message = self.with_output(message);
                 self.send(now, to, message);
@@ -200,7 +202,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             } => self.note_difference(now, (member, position), (own, other), was_joined),
             Action::StopPlacing => self.stop_following(),
             Action::Truncate { position } => {
-                parts.store.begin_truncation(position);
+                parts.archive.begin_truncation(position, &parts.log);
             }
             Action::Follow {
                 leader, position, ..
@@ -214,13 +216,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                     "C5: what a leader knows goes with its term"
                 );
                 let address = parts.identity.members[usize::from(leader)].member;
-                let log = parts.store.log();
+                let log = parts.log.buffer();
                 self.follower
                     .follow(log, address, position, &parts.identity);
             }
             Action::Lead { term } => self.lead(now, term),
             Action::Replicate { member, position } => {
-                let geometry = parts.store.log().geometry();
+                let geometry = parts.log.buffer().geometry();
                 parts
                     .replication
                     .start(member, position, &parts.identity, geometry);
@@ -255,7 +257,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Stops for good; a failure of storage is told by its own words.
     fn halt(&mut self, reason: HaltReason) {
         let failure = match reason {
-            HaltReason::StorageFailed => self.parts.store.failure(),
+            HaltReason::StorageFailed => self.parts.archive.failure(),
             _ => None,
         };
         self.fault = Some(failure.map_or(NodeFault::Halted(reason), NodeFault::from));
@@ -284,7 +286,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     fn stop_following(&mut self) {
         if let Some(end) = self.follower.stop() {
-            self.parts.store.erase_unreported(end);
+            self.parts.log.erase_unreported(end);
         }
     }
 
@@ -293,11 +295,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.agreement.begin_term();
         let context = self.append_context(now);
         let parts = &mut self.parts;
-        let log_time = parts.store.log_time();
-        let start = parts.store.append();
+        let log_time = parts.log.log_time();
+        let start = parts.log.append();
         let identity = &parts.identity;
         let session_id = identity.log_session_id;
-        let log = parts.store.log();
+        let log = parts.log.buffer();
         let writer = LogWriter::new(log, session_id, identity.log_mtu, start, term, log_time);
         parts.leadership.begin(term, writer);
         let entry = NewLeadershipTerm {
@@ -307,7 +309,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             formation: *parts.membership.record(),
             limits: identity.limits,
         };
-        let log = parts.store.log_mut();
+        let log = parts.log.buffer_mut();
         let appended = parts.leadership.append_own_entry(log, &context, &entry);
         invariant!(
             FirstEntryFits,
@@ -320,7 +322,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let parts = &mut self.parts;
         if let Some(end) = parts.leadership.append_position() {
             // What the module was not told of is not part of the log.
-            parts.store.erase_unreported(end);
+            parts.log.erase_unreported(end);
         }
         parts.leadership.abdicate();
         parts.replication.stop();

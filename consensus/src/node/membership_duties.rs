@@ -142,7 +142,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         if let Some((directory, notes)) = self.parts.membership.wanted(now) {
             let parts = &mut self.parts;
             if parts
-                .store
+                .archive
                 .persist_identity(now, directory, &notes.encode())
             {
                 parts.membership.begin_write(directory, &notes);

@@ -29,12 +29,13 @@ use lockstep_transport::stream::ImageLimits;
 use lockstep_transport::trace::Tracer;
 
 use crate::apply::applier::Applier;
+use crate::log::archive_agent::{ArchiveAgent, RecoveredArchive};
 use crate::log::chain_query::ChainQuery;
 use crate::log::entry_body::NewLeadershipTerm;
 use crate::log::log_entry::LogEntry;
 use crate::log::log_session_id::log_session_id;
-use crate::log::log_store::{LogStore, RecoveredStore};
 use crate::log::logged_limits::{self, LimitsError};
+use crate::log::member_log::{FoundLog, MemberLog};
 use crate::log::replication::Replication;
 use crate::module::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
 use crate::module::formation::FormationRecord;
@@ -182,7 +183,8 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let mut randomness = parts.randomness;
     let opened = open_store(cluster, node, geometry, parts.disk, &mut randomness)?;
     let OpenedStore {
-        store,
+        log,
+        archive,
         module,
         membership,
         is_copy,
@@ -221,7 +223,8 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     };
     Ok(ClusterNode::new(NodeParts {
         identity,
-        store,
+        log,
+        archive,
         module,
         member_port: parts.member_port,
         applier,
@@ -242,7 +245,8 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
 
 /// A node's log and what consensus makes of it, recovered.
 struct OpenedStore<D> {
-    store: LogStore<D>,
+    log: MemberLog,
+    archive: ArchiveAgent<D>,
     module: ConsensusModule,
     membership: Membership,
     is_copy: bool,
@@ -303,18 +307,21 @@ fn open_store<D: Disk>(
         recovered.end,
         recovered.stale_end,
     )?;
-    let recovered = RecoveredStore {
-        log,
+    let log = MemberLog::new(FoundLog {
+        buffer: log,
+        chain: recovered.chain,
+        log_time,
+        tail_term,
+    });
+    let recovered = RecoveredArchive {
         recorder,
         node_state: directory.node_state,
         identity_file: birth.file,
         ack_mark: directory.ack_mark,
-        chain: recovered.chain,
-        log_time,
-        tail_term,
     };
     Ok(OpenedStore {
-        store: LogStore::new(disk, recovered),
+        archive: ArchiveAgent::new(disk, recovered, &log),
+        log,
         module,
         membership,
         is_copy: birth.is_copy,

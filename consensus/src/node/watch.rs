@@ -147,7 +147,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 Oddity::AckBeyondLog => NodeNotice::AckBeyondLog,
             };
             let address = parts.identity.members[usize::from(member)].member;
-            let values = [parts.module.term().get(), parts.store.append(), 0, 0];
+            let values = [parts.module.term().get(), parts.log.append(), 0, 0];
             let detail = Detail::of(member).with_source(address).with_values(values);
             parts.notices.note_many(now, kind, detail, count);
         }
@@ -156,7 +156,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     fn watch_room(&mut self, now: Nanos, is_due: bool) {
         // As ingress is refused: with room for what its effects may take, besides the reserve.
         let owed = self.parts.applier.container().outbox().log_bytes_owed(0);
-        let is_full = !self.parts.store.has_room(owed);
+        let is_full = !self.parts.archive.has_room(self.parts.log.append(), owed);
         let was_full = std::mem::replace(&mut self.watch.is_full, is_full);
         let kind = if is_full {
             NodeNotice::LogFull
@@ -181,7 +181,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Values: milliseconds, whether it is the mark's, base position of the segment if not.
     fn watch_disk(&mut self, now: Nanos) {
         let parts = &mut self.parts;
-        let write = parts.store.oldest_write(now);
+        let write = parts.archive.oldest_write(now);
         if let Some(write) = write.filter(|write| write.age > DISK_STALL_NS) {
             let (is_mark, segment) = (write.segment.is_none(), write.segment.unwrap_or(0));
             let values = [write.age / MILLISECOND, i64::from(is_mark), segment, 0];
@@ -209,7 +209,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             NodeNotice::LogRepaired
         };
         if is_damaged != was_damaged || (is_damaged && is_due) {
-            let end = self.parts.store.durable();
+            let end = self.parts.archive.durable();
             let lost = self.parts.module.lost().map_or(0, |lost| lost.position);
             let detail = Detail::default().with_values([end, lost, 0, 0]);
             self.parts.notices.note(now, kind, detail);
@@ -220,7 +220,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     fn watch_leader(&mut self, now: Nanos, is_due: bool) {
         let parts = &mut self.parts;
         let watch = &mut self.watch;
-        let append = parts.store.append();
+        let append = parts.log.append();
         let Some(leader) = parts.module.heard_leader(now) else {
             watch.leading_since = None;
             watch.append = (append, now);

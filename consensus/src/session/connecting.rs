@@ -350,7 +350,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             .event(session, correlation_id, EventCode::Ok, b"");
         queue_event(self.channels, slot, &event);
         let after = session.acknowledged.max(self.credible(last));
-        let from = self.store.frame_boundary(session.open_position, after);
+        let from = self.log.frame_boundary(session.open_position, after);
         self.egress.bind(id, slot, from, after);
     }
 

@@ -20,9 +20,10 @@ use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::apply::applier::Applier;
+use crate::log::archive_agent::ArchiveAgent;
 use crate::log::entry_body::CloseReason;
 use crate::log::log_entry::{LogEntry, Request};
-use crate::log::log_store::LogStore;
+use crate::log::member_log::MemberLog;
 use crate::module::member::MemberId;
 use crate::node::identity::Identity;
 use crate::node::leadership::{AppendContext, Leadership};
@@ -52,7 +53,9 @@ pub struct Ingress<'a, S, D> {
     /// The applied state.
     pub applier: &'a Applier<S>,
     /// The log.
-    pub store: &'a mut LogStore<D>,
+    pub log: &'a mut MemberLog,
+    /// Whether there is room for it on disk.
+    pub archive: &'a ArchiveAgent<D>,
     /// The volatile state of a leader.
     pub leadership: &'a mut Leadership,
     /// Egress.
@@ -283,7 +286,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     ) -> Option<crate::log::log_writer::Appended> {
         let outbox = self.applier.container().outbox();
         let unapplied = self.leadership.unapplied_causes();
-        if !self.store.has_room(outbox.log_bytes_owed(unapplied)) {
+        if !self
+            .archive
+            .has_room(self.log.append(), outbox.log_bytes_owed(unapplied))
+        {
             sometimes(Mark::CauseAwaitsDiskRoom);
             return None;
         }
@@ -291,7 +297,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return None;
         }
         self.leadership
-            .append(self.store.log_mut(), &self.append, entry)
+            .append(self.log.buffer_mut(), &self.append, entry)
     }
 
     /// Whether `source` is where the session's client is bound: the side that faces clients knows.

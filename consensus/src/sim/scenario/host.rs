@@ -62,7 +62,7 @@ impl<S: ClusteredService> Host<S> {
             parts.module.role(),
             parts.module.term(),
             parts.module.commit(),
-            parts.store.durable(),
+            parts.archive.durable(),
             parts.applier.position(),
         );
         if self.leads() {

@@ -117,7 +117,7 @@ impl<S: ClusteredService> SimCluster<S> {
     #[must_use]
     #[track_caller]
     pub fn durable(&self, id: usize) -> Position {
-        self.node(id).parts().store.durable()
+        self.node(id).parts().archive.durable()
     }
 
     /// How far a running member takes the log for committed.

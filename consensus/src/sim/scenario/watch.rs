@@ -32,9 +32,9 @@ pub struct Life {
 
 impl Life {
     pub fn of<S: ClusteredService>(node: &SimNode<S>) -> Self {
-        let (store, module) = (&node.parts().store, &node.parts().module);
+        let (archive, module) = (&node.parts().archive, &node.parts().module);
         Self {
-            durable: store.durable(),
+            durable: archive.durable(),
             is_damaged: module.is_damaged(),
             counts: counts(node),
         }
@@ -290,7 +290,7 @@ impl Watch {
             }
             None => {}
         }
-        let (append, due) = (parts.store.append(), self.due_of_leader(term));
+        let (append, due) = (parts.log.append(), self.due_of_leader(term));
         if append < due {
             let what = format!("leader {id} of term {term} has {append} of {due}");
             return Err(Rule::L3.broken(what));
@@ -324,17 +324,17 @@ impl Watch {
         seen: &Seen<'_, S>,
         (from, to): LogRange,
     ) -> Result<(), Broken> {
-        let store = &seen.node.parts().store;
-        let geometry = store.log().geometry();
+        let log = &seen.node.parts().log;
+        let geometry = log.buffer().geometry();
         let mut position = from;
         while position < to {
             let term_end = geometry.term_start(position) + geometry.term_length() as Position;
             let end = to.min(term_end);
-            let bytes = if position >= store.memory_start() {
-                let bytes = store.log().bytes(position, (end - position) as usize);
+            let bytes = if position >= log.memory_start() {
+                let bytes = log.buffer().bytes(position, (end - position) as usize);
                 Some(bytes.to_vec())
             } else {
-                let end = end.min(store.memory_start());
+                let end = end.min(log.memory_start());
                 let bytes = seen.stored.range(position, end);
                 bytes.map(|bytes| self.without_rot(seen.id, position, bytes))
             };

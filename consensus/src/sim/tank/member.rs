@@ -267,7 +267,7 @@ impl TankMember {
         let Some(node) = self.node.take() else {
             return;
         };
-        self.held = node.parts().store.durable();
+        self.held = node.parts().archive.durable();
         self.coverage.add_node(&node);
         let kind = self.host.death().unwrap_or(crash);
         self.last_life = Some(LastLife::of(&node, kind, &self.promise));
@@ -307,7 +307,7 @@ impl TankMember {
     #[must_use]
     pub fn held(&self) -> i64 {
         let node = self.node.as_ref();
-        node.map_or(self.held, |node| node.parts().store.durable())
+        node.map_or(self.held, |node| node.parts().archive.durable())
     }
 
     /// Its disk.
@@ -476,10 +476,10 @@ impl TankMember {
         let own_now = self.host.tell_time(now);
         let work = node.do_work(own_now);
         self.paused_until = self.paused_until.max(now + service_time::spent() - before);
-        if node.fault().is_some() || node.parts().store.is_truncating() {
+        if node.fault().is_some() || node.parts().archive.is_truncating() {
             self.promise.excuse(now);
         }
-        self.promise.note(now, node.parts().store.durable());
+        self.promise.note(now, node.parts().archive.durable());
         while let Some(notice) = node.take_notice() {
             if self.notices.len() < NOTICES_MAX {
                 self.notices.push(notice);

@@ -209,7 +209,7 @@ impl LogOracle {
         let Some(node) = member.node() else {
             return Ok(());
         };
-        let (append, due) = (node.parts().store.append(), self.due_of_leader(term));
+        let (append, due) = (node.parts().log.append(), self.due_of_leader(term));
         if append < due {
             return Err(
                 Rule::L3.broken(format!("leader {id} of term {term} has {append} of {due}"))
@@ -255,18 +255,18 @@ impl LogOracle {
         let Some(node) = member.node() else {
             return Ok(());
         };
-        let store = &node.parts().store;
+        let log = &node.parts().log;
         let mut position = from;
         while position < to {
-            let geometry = store.log().geometry();
+            let geometry = log.buffer().geometry();
             let term_end = geometry.term_start(position) + geometry.term_length() as i64;
-            if position >= store.memory_start() {
+            if position >= log.memory_start() {
                 let length = (to.min(term_end) - position) as usize;
-                let bytes = store.log().bytes(position, length);
+                let bytes = log.buffer().bytes(position, length);
                 self.compare_bytes(id, position, bytes)?;
                 position += length as i64;
             } else {
-                let below = store.memory_start().min(to).min(term_end);
+                let below = log.memory_start().min(to).min(term_end);
                 let length = (below - position) as usize;
                 let Some(mut bytes) = member.stored_log(position, length) else {
                     return Err(
@@ -340,7 +340,7 @@ impl LogOracle {
         };
         // Where no leader is left, nobody cuts what was never committed.
         let claimed = if is_led {
-            node.parts().store.durable()
+            node.parts().archive.durable()
         } else {
             node.parts().module.commit()
         };

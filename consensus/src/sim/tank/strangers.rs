@@ -115,7 +115,7 @@ impl Tank {
             return false;
         };
         let session_id = parts.identity.log_session_id;
-        let (geometry, end) = (parts.store.log().geometry(), parts.store.append());
+        let (geometry, end) = (parts.log.buffer().geometry(), parts.log.append());
         let bytes = if self.random.chance(0.5) {
             let end = Heartbeat::new(session_id, LOG_STREAM_ID, geometry, end, true);
             end.encode().to_vec()

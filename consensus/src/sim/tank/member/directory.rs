@@ -41,7 +41,7 @@ impl TankMember {
                 term: parts.module.term(),
                 vote: parts.module.vote(),
                 log_term: TermBase::term_of(parts.module.terms().last().copied()),
-                end: parts.store.append(),
+                end: parts.log.append(),
             },
         });
     }

@@ -93,13 +93,13 @@ impl LastLife {
     /// Of a process that ends now by `crash`.
     #[must_use]
     pub fn of(node: &TankNode, crash: Crash, promise: &MarkPromise) -> Self {
-        let (store, module) = (&node.parts().store, &node.parts().module);
+        let (archive, module) = (&node.parts().archive, &node.parts().module);
         let is_damaged = module.is_damaged();
         Self {
             crash,
-            durable: durable_end(store.durable(), module),
-            append: store.append(),
-            is_truncating: store.is_truncating(),
+            durable: durable_end(archive.durable(), module),
+            append: node.parts().log.append(),
+            is_truncating: archive.is_truncating(),
             is_mark_rotten: false,
             is_excused: is_damaged || node.fault().is_some(),
             marked: promise.position(),

@@ -79,8 +79,8 @@ fn check_started(
     let Some(node) = member.node() else {
         return Ok(());
     };
-    let (store, module) = (&node.parts().store, &node.parts().module);
-    let durable = store.durable();
+    let (archive, module) = (&node.parts().archive, &node.parts().module);
+    let durable = archive.durable();
     if durable < life.durable && !life.is_truncating && !module.is_damaged() {
         return Err(Rule::A2.broken(format!(
             "member {id} had its log durable up to {}, has it up to {durable} after a start, \

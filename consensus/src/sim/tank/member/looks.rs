@@ -15,10 +15,10 @@ impl TankMember {
     /// Where its log ends now, while it cuts off what was above.
     #[must_use]
     pub fn truncates_to(&self) -> Option<i64> {
-        let store = self.node.as_ref().map(|node| &node.parts().store);
-        store
-            .filter(|store| store.is_truncating())
-            .map(|store| store.append())
+        let parts = self.node.as_ref().map(|node| node.parts());
+        parts
+            .filter(|parts| parts.archive.is_truncating())
+            .map(|parts| parts.log.append())
     }
 
     /// Its leadership term.
@@ -67,8 +67,8 @@ impl TankMember {
                     parts.module.term(),
                     parts.module.leader(),
                     parts.module.commit(),
-                    parts.store.append(),
-                    parts.store.durable(),
+                    parts.log.append(),
+                    parts.archive.durable(),
                     parts.applier.position(),
                     parts.module.lost(),
                     parts.membership.standing(),

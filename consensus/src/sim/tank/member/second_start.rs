@@ -40,8 +40,8 @@ impl Findings {
         let parts = node.parts();
         let module = &parts.module;
         Self {
-            durable: parts.store.durable(),
-            append: parts.store.append(),
+            durable: parts.archive.durable(),
+            append: parts.log.append(),
             terms: module.terms().to_vec(),
             term: module.term(),
             vote: module.vote(),
