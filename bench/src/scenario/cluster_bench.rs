@@ -336,10 +336,7 @@ impl ClusterBench {
             warmup: messages / 10,
             sizes: FloorSizes::of_message(self.request_length()),
             is_durable,
-            crossings: match self.responses {
-                ResponsesMode::Replicated => 2,
-                ResponsesMode::Direct => 1,
-            },
+            crossings: self.responses.crossings(),
             layout: if self.is_processes {
                 FloorLayout::Processes
             } else {
@@ -361,7 +358,7 @@ impl ClusterBench {
         } else {
             "threads of one process"
         };
-        let (sync, responses) = (self.sync_name(), self.responses_name());
+        let (sync, responses) = (self.sync.name(), self.responses.name());
         let verify = self.verify_name();
         let mut title = format!(
             "cluster of {} ({place}), {load}, {} bytes, service {}, sync {sync}, responses \
@@ -398,11 +395,11 @@ impl ClusterBench {
             "nodes": self.nodes, "message_length": self.request_length(),
             "window": window, "rate": rate, "messages": messages,
             "duration_ns": duration_ns, "warmup_ns": self.load.warmup_ns,
-            "sync": self.sync_name(), "responses": self.responses_name(),
+            "sync": self.sync.name(), "responses": self.responses.name(),
             "verify": self.verify_name(),
             "service": self.service.name(), "processes": self.is_processes,
             "cores": self.cores, "idle": self.idle.name(),
-            "io": format!("{:?}", self.io).to_lowercase(),
+            "io": self.io.name(),
             "follower_disk_delay_ns": self.follower_disk_delay_ns,
             "leader_disk_delay_ns": self.leader_disk_delay_ns,
             "link_delay_ns": self.faults.delay_ns, "link_jitter_ns": self.faults.jitter_ns,
@@ -412,20 +409,6 @@ impl ClusterBench {
         match object {
             Value::Object(map) => map,
             _ => Map::new(),
-        }
-    }
-
-    const fn sync_name(&self) -> &'static str {
-        match self.sync {
-            SyncMode::Data => "data",
-            SyncMode::None => "none",
-        }
-    }
-
-    const fn responses_name(&self) -> &'static str {
-        match self.responses {
-            ResponsesMode::Replicated => "replicated",
-            ResponsesMode::Direct => "direct",
         }
     }
 

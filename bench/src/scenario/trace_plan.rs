@@ -35,10 +35,7 @@ const EVERY_MAX: u64 = 64;
 /// fit into the ring, and at most 64, from where only cursors would be left to save.
 #[must_use]
 pub fn trace_every(load: &LoadConfig, sync: SyncMode, responses: ResponsesMode) -> u64 {
-    let crossings = match responses {
-        ResponsesMode::Replicated => 2.0,
-        ResponsesMode::Direct => 1.0,
-    };
+    let crossings = f64::from(responses.crossings());
     let single = match sync {
         SyncMode::Data => RATE_DURABLE,
         SyncMode::None => RATE,

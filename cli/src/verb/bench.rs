@@ -114,7 +114,7 @@ pub struct ClusterArguments {
     /// Cores to pin to: client (and member 0), then the other members.
     #[arg(long, value_delimiter = ',')]
     cores: Vec<usize>,
-    /// How threads wait: yield, busy-spin, backoff or park.
+    /// How threads wait.
     #[arg(long, value_parser = one_of::<IdleStrategy>(), default_value = "yield")]
     idle: IdleStrategy,
     /// How nodes reach network and disk.
@@ -325,10 +325,7 @@ fn run_floor(arguments: &FloorArguments) -> Outcome {
             warmup: arguments.messages / 10,
             sizes: FloorSizes::of_message(length),
             is_durable: matches!(arguments.sync, SyncMode::Data),
-            crossings: match arguments.responses {
-                ResponsesMode::Replicated => 2,
-                ResponsesMode::Direct => 1,
-            },
+            crossings: arguments.responses.crossings(),
             layout: if arguments.processes {
                 FloorLayout::Processes
             } else {

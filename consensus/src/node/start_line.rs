@@ -32,8 +32,8 @@ pub struct Granted<'a> {
 pub fn start_line(cluster: &ClusterConfig, node: &NodeConfig, granted: &Granted<'_>) -> String {
     let own = cluster.members[usize::from(node.member)];
     format!(
-        "member {} of {} at {} (clients) and {} (members); network {}: {}; {}; {}; sync {}; \
-         responses {:?}; memory {}{}",
+        "member {} of {} at {} (clients) and {} (members); network {}: {}; {}; {}; sync {}{}; \
+         responses {}; memory {}{}",
         node.member,
         cluster.members.len(),
         own.ingress,
@@ -42,6 +42,7 @@ pub fn start_line(cluster: &ClusterConfig, node: &NodeConfig, granted: &Granted<
         granted.network.reason,
         socket_words(granted),
         granted.disk,
+        node.sync,
         sync_words(node.sync, granted.has_boot_id),
         cluster.responses,
         memory_words(granted.memory_locked),
@@ -51,12 +52,12 @@ pub fn start_line(cluster: &ClusterConfig, node: &NodeConfig, granted: &Granted<
 
 const fn sync_words(sync: SyncMode, has_boot_id: bool) -> &'static str {
     match (sync, has_boot_id) {
-        (SyncMode::Data, _) => "data",
+        (SyncMode::Data, _) => "",
         (SyncMode::None, true) => {
-            "none: a host crash may lose acknowledged messages, and makes this member a learner"
+            ": a host crash may lose acknowledged messages, and makes this member a learner"
         }
         (SyncMode::None, false) => {
-            "none: a host crash may lose acknowledged messages, and makes this member a learner; \
+            ": a host crash may lose acknowledged messages, and makes this member a learner; \
              as this host shows no boot id (/proc/sys/kernel/random/boot_id), so does every end \
              of the process but by SIGTERM or SIGINT"
         }

@@ -28,6 +28,17 @@ named_setting!(ResponsesMode {
     Direct => "direct",
 });
 
+impl ResponsesMode {
+    /// How often the log is crossed from a request to its response.
+    #[must_use]
+    pub const fn crossings(self) -> u8 {
+        match self {
+            Self::Replicated => 2,
+            Self::Direct => 1,
+        }
+    }
+}
+
 /// Addresses of one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberEndpoints {

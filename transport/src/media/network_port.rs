@@ -7,6 +7,7 @@ use super::syscall_port::{PortCounters, SocketOptions, SyscallPort};
 use super::uring_port::UringPort;
 use crate::datagram_port::{DatagramPort, Received, SendOutcome};
 use crate::port_trouble::PortTrouble;
+use crate::setting::IoChoice;
 use crate::time::Nanos;
 
 /// A way to reach the network.
@@ -23,8 +24,8 @@ impl Backend {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Syscall => "syscall",
-            Self::Uring => "uring",
+            Self::Syscall => IoChoice::Syscall.name(),
+            Self::Uring => IoChoice::Uring.name(),
         }
     }
 }

@@ -25,7 +25,7 @@ struct ScenarioText {
     #[serde(skip_serializing_if = "Option::is_none")]
     planted: Option<String>,
     members: usize,
-    responses: ResponsesText,
+    responses: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     unsynced_member: Option<usize>,
     slow_service: bool,
@@ -42,13 +42,6 @@ struct ScenarioText {
     load: Load,
     #[serde(default)]
     fault: Vec<FaultText>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ResponsesText {
-    Replicated,
-    Direct,
 }
 
 /// A member whose service answers a request otherwise than all others.
@@ -141,10 +134,7 @@ pub fn to_text(setup: &TankSetup, breaks: Rule) -> Result<String, String> {
         breaks: Some(breaks.name().to_owned()),
         planted: setup.planted.map(|fault| fault.name().to_owned()),
         members: setup.members,
-        responses: match setup.responses {
-            ResponsesMode::Replicated => ResponsesText::Replicated,
-            ResponsesMode::Direct => ResponsesText::Direct,
-        },
+        responses: setup.responses.name().to_owned(),
         unsynced_member: setup.unsynced,
         slow_service: setup.is_slow,
         writes_seen_late: setup.is_seen_late,
@@ -196,10 +186,7 @@ pub fn from_text(text: &str) -> Result<Scenario, String> {
         seed: text.seed,
         planted: text.planted.as_deref().map(planted).transpose()?,
         members: text.members,
-        responses: match text.responses {
-            ResponsesText::Replicated => ResponsesMode::Replicated,
-            ResponsesText::Direct => ResponsesMode::Direct,
-        },
+        responses: responses(&text.responses)?,
         diverging: text.diverging.map(|odd| (odd.member, odd.request)),
         unsynced: text.unsynced_member,
         is_slow: text.slow_service,
@@ -219,6 +206,11 @@ pub fn from_text(text: &str) -> Result<Scenario, String> {
             breaks: text.breaks.as_deref().map(rule).transpose()?,
         }),
     }
+}
+
+fn responses(name: &str) -> Result<ResponsesMode, String> {
+    let named = name.parse::<ResponsesMode>();
+    named.map_err(|error| format!("responses: {error}"))
 }
 
 fn rule(name: &str) -> Result<Rule, String> {
