@@ -19,6 +19,10 @@ pub type Token = u64;
 /// Unit of direct writes, in bytes: offsets, lengths and addresses are multiples of it.
 pub const BLOCK_LENGTH: usize = 4096;
 
+/// Operations in flight on one disk: one write each of recorder, node state and ack mark, one
+/// preparation, and a read for each of the readers of a node, with room to spare.
+pub(crate) const QUEUE_LENGTH: usize = 64;
+
 /// Identifies a segment file `<recording_id>-<position>.rec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SegmentName {

@@ -7,7 +7,7 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Geometry, Position};
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
-use crate::protocol::{EGRESS_STREAM_ID, MEMBERS_MAX, RequestHeader};
+use crate::protocol::{EGRESS_STREAM_ID, MEMBERS_MAX, MTU_DEFAULT, RequestHeader};
 
 /// Longest principal in bytes: with it a connect request fits one datagram of any path.
 pub(crate) const PRINCIPAL_LENGTH_MAX: usize = 256;
@@ -55,7 +55,7 @@ pub struct ClientConfig {
     /// Term length of the ingress stream in bytes. A request may be an eighth of it.
     /// Default 512 KiB.
     pub term_length: usize,
-    /// Longest datagram sent, in bytes. Default 1408, which any path takes.
+    /// Longest datagram sent, in bytes. Default [`MTU_DEFAULT`], which any path takes.
     pub mtu: usize,
     /// Window advertised to the leader for responses, in bytes. Default 128 KiB.
     pub window_length: usize,
@@ -96,7 +96,7 @@ impl Default for ClientConfig {
             principal: Vec::new(),
             response_stream_id: EGRESS_STREAM_ID,
             term_length: 512 * 1024,
-            mtu: 1408,
+            mtu: MTU_DEFAULT,
             window_length: 128 * 1024,
             egress_term_length_max: 128 * 1024 * 1024,
             response_length_max: 16 * 1024 * 1024,

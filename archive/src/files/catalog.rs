@@ -8,6 +8,7 @@
 use lockstep_transport::codec::{FieldReader, FieldWriter};
 
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
+use crate::files::slot_file::{SLOTS, offset_of};
 
 /// The catalog's file name.
 pub const CATALOG_FILE: &str = "archive.catalog";
@@ -16,9 +17,6 @@ const MAGIC: [u8; 8] = *b"LSARCHIV";
 const VERSION: u32 = 1;
 /// Everything lies in one sector, which the device replaces whole (`files.md` 1.4).
 const CHECKSUM_OFFSET: usize = 68;
-
-/// Blocks that hold it.
-const COPIES: u64 = 2;
 
 /// Stream id of the cluster's log.
 pub const LOG_STREAM_ID: i32 = 100;
@@ -119,8 +117,8 @@ impl Catalog {
         };
         let length = disk.length(file)?;
         let mut is_blank = true;
-        for copy in 0..COPIES {
-            let offset = copy * BLOCK_LENGTH as u64;
+        for slot in 0..SLOTS {
+            let offset = offset_of(slot);
             if length < offset + BLOCK_LENGTH as u64 {
                 return Ok(CatalogContent::Unreadable);
             }
@@ -144,10 +142,10 @@ impl Catalog {
     /// # Errors
     /// The disk's.
     pub fn write(&self, disk: &mut impl ColdFiles) -> Result<(), DiskError> {
-        let file = disk.create(CATALOG_FILE, COPIES * BLOCK_LENGTH as u64)?;
+        let file = disk.create(CATALOG_FILE, SLOTS * BLOCK_LENGTH as u64)?;
         let block = self.encode();
-        for copy in 0..COPIES {
-            disk.write(file, copy * BLOCK_LENGTH as u64, &block)?;
+        for slot in 0..SLOTS {
+            disk.write(file, offset_of(slot), &block)?;
         }
         Ok(())
     }
@@ -161,8 +159,8 @@ impl Catalog {
         let file = disk.open(CATALOG_FILE)?;
         disk.sync(file)?;
         let block = self.encode();
-        for copy in 0..COPIES {
-            let offset = copy * BLOCK_LENGTH as u64;
+        for slot in 0..SLOTS {
+            let offset = offset_of(slot);
             let mut found = [0; BLOCK_LENGTH];
             disk.read(file, offset, &mut found)?;
             if found != block {

@@ -28,6 +28,7 @@ use crate::disk::{
     BLOCK_LENGTH, Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId,
     FilePlace, Token,
 };
+use crate::files::slot_file::{SLOTS, offset_of};
 use crate::log::token::{OWNER_IDENTITY, TokenSource};
 
 /// The file's name.
@@ -41,7 +42,6 @@ pub type Notes = [u8; NOTES_LENGTH];
 
 const MAGIC: [u8; 8] = *b"LSIDENTI";
 const VERSION: u32 = 1;
-const SLOTS: usize = 2;
 const NAME_MAX: usize = 64;
 const CHECKSUM_OFFSET: usize = BLOCK_LENGTH - 4;
 
@@ -75,7 +75,7 @@ pub enum IdentityContent {
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     token: Token,
-    slot: usize,
+    slot: u64,
 }
 
 /// The open file with its newest submitted content.
@@ -173,7 +173,7 @@ impl IdentityFile {
         let mut newest = None;
         let mut is_blank = true;
         for slot in 0..SLOTS {
-            let offset = (slot * BLOCK_LENGTH) as u64;
+            let offset = offset_of(slot);
             if length < offset + BLOCK_LENGTH as u64 {
                 break;
             }
@@ -205,7 +205,7 @@ impl IdentityFile {
         member: u8,
         cluster: &str,
     ) -> Result<Self, DiskError> {
-        let file = disk.create(IDENTITY_FILE, (SLOTS * BLOCK_LENGTH) as u64)?;
+        let file = disk.create(IDENTITY_FILE, SLOTS * BLOCK_LENGTH as u64)?;
         let place = disk.place(file)?;
         let identity = DirectoryIdentity::new(directory, member, cluster, place);
         let mut this = Self::over(file, identity, 0)?;
@@ -352,7 +352,7 @@ impl IdentityFile {
         self.submit_slot(now, disk, 0)
     }
 
-    fn submit_slot(&mut self, now: Nanos, disk: &mut impl Disk, slot: usize) -> Result<(), Busy> {
+    fn submit_slot(&mut self, now: Nanos, disk: &mut impl Disk, slot: u64) -> Result<(), Busy> {
         let token = self.tokens.next_token();
         let operation = DiskOp::Write {
             token,
@@ -392,10 +392,6 @@ impl IdentityFile {
     pub const fn is_writing(&self) -> bool {
         self.in_flight.is_some() || self.is_second_due
     }
-}
-
-const fn offset_of(slot: usize) -> u64 {
-    (slot * BLOCK_LENGTH) as u64
 }
 
 /// Whether the file that was made in one place is not the one found in another.

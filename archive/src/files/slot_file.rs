@@ -30,7 +30,7 @@ use crate::log::token::{Owner, TokenSource};
 /// Bytes of the record.
 pub const RECORD_LENGTH: usize = 64;
 
-/// Copies of the record, each in a block of its own: one is good whatever a crash tears.
+/// Copies of what a file holds, each in a block of its own: one is good whatever a crash tears.
 pub(crate) const SLOTS: u64 = 2;
 const CHECKSUM_OFFSET: usize = BLOCK_LENGTH - 4;
 
@@ -331,7 +331,8 @@ const fn other_slot(slot: u64) -> u64 {
     (slot + 1) % SLOTS
 }
 
-const fn offset_of(slot: u64) -> u64 {
+/// Where a slot begins.
+pub(crate) const fn offset_of(slot: u64) -> u64 {
     slot * BLOCK_LENGTH as u64
 }
 

@@ -53,7 +53,7 @@ fn is_half_good(
     let length = disk.length(file)?;
     let mut good = 0;
     for slot in 0..SLOTS {
-        let offset = slot * BLOCK_LENGTH as u64;
+        let offset = slot_file::offset_of(slot);
         if length < offset + BLOCK_LENGTH as u64 {
             break;
         }

@@ -14,11 +14,8 @@ use lockstep_transport::time::{MICROSECOND, Nanos};
 use super::image::{Dice, FileImage, SECTOR_LENGTH, WriteStage};
 use crate::disk::{
     BLOCK_LENGTH, Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId,
-    FilePlace, Token,
+    FilePlace, QUEUE_LENGTH, Token,
 };
-
-/// Operations in flight; as for the real disks.
-const QUEUE_LENGTH: usize = 64;
 
 /// Shape of a simulated disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use lockstep_transport::prng::SplitMix64;
 
 /// A device replaces a sector as a whole, or (rarely, and here on purpose) tears it.
-pub(super) const SECTOR_LENGTH: usize = 512;
+pub const SECTOR_LENGTH: usize = 512;
 
 /// Seeded generator; the disk needs no better one.
 #[derive(Clone, Debug)]

@@ -6,3 +6,4 @@ mod image;
 
 pub use controls::forget_commit;
 pub use disk::{SimBackup, SimDisk, SimDiskConfig};
+pub use image::SECTOR_LENGTH;

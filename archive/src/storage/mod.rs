@@ -28,7 +28,3 @@ pub use error::StorageError;
 pub use node_disk::{NodeDisk, open};
 pub use thread_disk::ThreadDisk;
 pub use uring_disk::UringDisk;
-
-/// Operations in flight on one disk: one write each of recorder, node state and ack mark, one
-/// preparation, and a read for each of the readers of a node, with room to spare.
-pub(crate) const QUEUE_LENGTH: usize = 64;

@@ -16,6 +16,10 @@ use crate::disk::{BLOCK_LENGTH, Completion, DiskError, Durability, FileId, Token
 /// is put up with.
 pub(super) const REFUSALS_MAX_NS: Nanos = SECOND;
 
+/// What a system call's result says that may be called again.
+pub(super) const INTERRUPTED: i64 = -(libc::EINTR as i64);
+pub(super) const TRY_AGAIN: i64 = -(libc::EAGAIN as i64);
+
 /// Pause between two tries on a thread that may wait.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -140,8 +144,6 @@ impl Operation {
     /// Takes a system call's result at `now`: bytes moved, or a negative error number. What the
     /// kernel puts off again and again ends as an error that says so.
     pub(super) fn on_result(&mut self, now: Nanos, result: i64) -> Progress {
-        const INTERRUPTED: i64 = -(libc::EINTR as i64);
-        const TRY_AGAIN: i64 = -(libc::EAGAIN as i64);
         match result {
             INTERRUPTED | TRY_AGAIN => {
                 let since = *self.refused_since.get_or_insert(now);
@@ -267,9 +269,6 @@ mod tests {
     use super::*;
     use crate::disk::ColdFiles;
 
-    const AGAIN: i64 = -(libc::EAGAIN as i64);
-    const INTERRUPTED: i64 = -(libc::EINTR as i64);
-
     fn write(directory: &mut NodeDirectory) -> Operation {
         let file = directory.create("x.dat", 8 * 4096).unwrap();
         let memory = AtomicBuffer::allocate(2 * 4096).unwrap();
@@ -292,7 +291,7 @@ mod tests {
     fn an_operation_that_is_put_off_for_ever_ends_as_an_error_with_its_number() {
         let place = tempfile::tempdir().unwrap();
         let mut directory = NodeDirectory::open(place.path()).unwrap();
-        for refusal in [AGAIN, INTERRUPTED] {
+        for refusal in [TRY_AGAIN, INTERRUPTED] {
             let mut operation = write(&mut directory);
             for now in [100, 200, 100 + REFUSALS_MAX_NS - 1] {
                 assert_eq!(operation.on_result(now, refusal), Progress::Refused);
@@ -307,10 +306,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let mut directory = NodeDirectory::open(place.path()).unwrap();
         let mut operation = write(&mut directory);
-        assert_eq!(operation.on_result(0, AGAIN), Progress::Refused);
+        assert_eq!(operation.on_result(0, TRY_AGAIN), Progress::Refused);
         assert_eq!(operation.on_result(5, 4096), Progress::Again);
         let later = REFUSALS_MAX_NS + 5;
-        assert_eq!(operation.on_result(later, AGAIN), Progress::Refused);
+        assert_eq!(operation.on_result(later, TRY_AGAIN), Progress::Refused);
         assert_eq!((operation.next_offset(), operation.left()), (8192, 4096));
         let last = operation.on_result(later, 4096);
         assert!(matches!(last, Progress::Finished(done) if done.result.is_ok()));

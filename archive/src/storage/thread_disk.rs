@@ -10,12 +10,11 @@ use std::thread::JoinHandle;
 use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;
 
-use super::QUEUE_LENGTH;
 use super::directory::NodeDirectory;
 use super::error::StorageError;
 use super::operation::{Operation, Transfer};
 use super::preparer::Preparer;
-use crate::disk::{Busy, Completion, Disk, DiskOp, FileId};
+use crate::disk::{Busy, Completion, Disk, DiskOp, FileId, QUEUE_LENGTH};
 
 /// See the module.
 #[derive(Debug)]

@@ -10,12 +10,11 @@ use std::collections::VecDeque;
 use io_uring::{IoUring, opcode, types};
 use lockstep_transport::time::Nanos;
 
-use super::QUEUE_LENGTH;
 use super::directory::NodeDirectory;
 use super::error::StorageError;
 use super::operation::{Operation, Progress, REFUSALS_MAX_NS, Transfer};
 use super::preparer::Preparer;
-use crate::disk::{Busy, Completion, Disk, DiskOp, Durability};
+use crate::disk::{Busy, Completion, Disk, DiskOp, Durability, QUEUE_LENGTH};
 
 /// Completions waited for when a disk is dropped: many times what can be in flight.
 const DROP_WAITS_MAX: usize = 1_000;
@@ -363,8 +362,7 @@ mod tests {
 
     use super::*;
     use crate::disk::{BLOCK_LENGTH, ColdFiles, FileId};
-
-    const AGAIN: i64 = -(libc::EAGAIN as i64);
+    use crate::storage::operation::TRY_AGAIN;
 
     /// A disk with one write in its first slot that the kernel has not been told of.
     fn disk(place: &std::path::Path) -> Option<(UringDisk, AtomicBuffer)> {
@@ -390,9 +388,9 @@ mod tests {
         };
         // What the kernel makes of the operation in truth is of no interest here.
         let calls = disk.system_calls;
-        assert_eq!(disk.on_result(50, 0, AGAIN), None);
+        assert_eq!(disk.on_result(50, 0, TRY_AGAIN), None);
         assert_eq!(disk.system_calls, calls + 1, "one more try, and no loop");
-        let given_up = disk.on_result(50 + REFUSALS_MAX_NS, 0, AGAIN).unwrap();
+        let given_up = disk.on_result(50 + REFUSALS_MAX_NS, 0, TRY_AGAIN).unwrap();
         let said = given_up.result.unwrap_err().to_string();
         assert!(said.contains("write of x.dat failed"), "{said}");
         assert!(said.contains("os error 11"), "{said}");

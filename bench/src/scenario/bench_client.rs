@@ -17,9 +17,6 @@ use super::workload::Workload;
 /// Trace ring of the client: a quarter of a million records, minutes of a closed loop.
 const CLIENT_TRACE_LENGTH: usize = 10 << 20;
 
-/// Datagrams to and from clients are frames of at most this length.
-const CLIENT_MTU: usize = 1408;
-
 /// The client of a run.
 pub type BenchClient = LoadClient<NetworkPort>;
 
@@ -41,7 +38,6 @@ pub fn client(
         members: cluster.members.iter().map(|m| m.ingress).collect(),
         first_member: (leader + 1) % cluster.members.len(),
         cluster_id: cluster_id(&cluster.name),
-        mtu: CLIENT_MTU,
         ..ClientConfig::default()
     };
     let longest = config.request_length_max();

@@ -43,6 +43,10 @@ pub const INGRESS_STREAM_ID: i32 = 101;
 /// Stream id of egress unless the client asks for another (`wire.md` C.1).
 pub const EGRESS_STREAM_ID: i32 = 102;
 
+/// Longest datagram between clients and members unless a client is told otherwise: it fits any
+/// path that carries Ethernet frames.
+pub const MTU_DEFAULT: usize = 1408;
+
 /// Which message a header announces. Numbers are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]

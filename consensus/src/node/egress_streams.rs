@@ -5,11 +5,9 @@
 use core::cell::Cell;
 use core::net::SocketAddr;
 
+use lockstep_client::protocol::MTU_DEFAULT;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::stream::PublicationConfig;
-
-/// Largest datagram sent to clients: fits any path that carries Ethernet frames.
-const EGRESS_MTU: usize = 1408;
 
 /// Names streams to clients.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl EgressStreams {
             stream_id,
             initial_term_id,
             term_length: self.term_length,
-            mtu: EGRESS_MTU,
+            mtu: MTU_DEFAULT,
             destination,
         }
     }

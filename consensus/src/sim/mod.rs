@@ -14,6 +14,7 @@ pub mod service_time;
 pub mod shrink;
 mod stored_log;
 pub mod tank;
+mod wall_clock;
 
 pub use planted::{PlantedFault, Sighting};
 pub use rule::{Broken, Rule};

@@ -4,15 +4,13 @@ use core::fmt::Write as _;
 
 use lockstep_archive::sim::SimDisk;
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::time::{Nanos, SECOND};
+use lockstep_transport::time::Nanos;
 
 use super::boot::SimNode;
 use crate::node::closing::Closing;
 use crate::node::fault::{NodeFault, StoreFailure};
 use crate::sim::service_time;
-
-/// What a right wall clock adds to virtual time.
-pub const TRUE_WALL_OFFSET: i64 = 1_700_000_000 * SECOND;
+use crate::sim::wall_clock::TRUE_WALL_OFFSET;
 
 /// See the module.
 pub struct Host<S> {

@@ -4,10 +4,10 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::SimCluster;
-use super::host::TRUE_WALL_OFFSET;
 use super::watch::{Life, stored};
 use crate::node::closing::Closing;
 use crate::node::start::StartError;
+use crate::sim::wall_clock::TRUE_WALL_OFFSET;
 
 /// A member that is told to stop has so long.
 const STOP_NS: Nanos = 50 * MILLISECOND;

@@ -8,7 +8,6 @@ use lockstep_transport::time::Nanos;
 
 use super::SimCluster;
 use super::boot::SimNode;
-use super::host::TRUE_WALL_OFFSET;
 use super::watch::stored;
 use crate::module::member::TermBase;
 use crate::module::membership::Standing;
@@ -16,6 +15,7 @@ use crate::node::counters::Counter;
 use crate::node::fault::NodeFault;
 use crate::notice::{Line, NodeNotice, Place};
 use crate::sim::stored_log::StoredLog;
+use crate::sim::wall_clock::TRUE_WALL_OFFSET;
 
 impl<S: ClusteredService> SimCluster<S> {
     /// The running node of a member.

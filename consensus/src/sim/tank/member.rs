@@ -37,6 +37,7 @@ use crate::sim::tank::disk::TankDisk;
 use crate::sim::tank::host::{TankHost, TankPort};
 use crate::sim::tank::service::TankService;
 use crate::sim::tank::tank_node::{AppliedState, TankNode};
+use crate::sim::wall_clock::TRUE_WALL_OFFSET;
 
 /// Notices kept of one member.
 const NOTICES_MAX: usize = 1_000;
@@ -53,9 +54,6 @@ const LATENCY_NS: (Nanos, Nanos) = (20 * MICROSECOND, 400 * MICROSECOND);
 
 /// Those of a slow one.
 const SLOW_LATENCY_NS: (Nanos, Nanos) = (MILLISECOND, 12 * MILLISECOND);
-
-/// What a right wall clock adds to virtual time.
-const TRUE_WALL_OFFSET: i64 = 1_700_000_000 * SECOND;
 
 /// A member and its host.
 #[derive(Debug)]

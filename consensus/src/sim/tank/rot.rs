@@ -5,14 +5,13 @@ use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::files::catalog::CATALOG_FILE;
 use lockstep_archive::files::identity_file::IDENTITY_FILE;
 use lockstep_archive::files::node_state::NODE_STATE_FILE;
+use lockstep_archive::sim::SECTOR_LENGTH;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 
 use crate::sim::log_range::LogRange;
 use crate::sim::tank::crash::Crash;
 use crate::sim::tank::member::TankMember;
-
-const SECTOR_LENGTH: usize = 512;
 
 /// In one of so many cases both places of a file rot.
 const BOTH_SLOTS: u64 = 8;

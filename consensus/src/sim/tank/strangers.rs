@@ -7,7 +7,9 @@ use core::net::{Ipv4Addr, SocketAddr};
 
 use lockstep_archive::files::catalog::LOG_STREAM_ID;
 use lockstep_client::cluster_id::cluster_id;
-use lockstep_client::protocol::{ConnectRequest, INGRESS_STREAM_ID, PROTOCOL_VERSION};
+use lockstep_client::protocol::{
+    ConnectRequest, EGRESS_STREAM_ID, INGRESS_STREAM_ID, PROTOCOL_VERSION,
+};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{
@@ -24,7 +26,6 @@ use crate::sim::tank::Tank;
 
 const TERM: usize = 64 * 1024;
 const MTU: usize = 1408;
-const EGRESS_STREAM_ID: i32 = 102;
 
 /// A leadership term that no run reaches.
 const NO_TERM: u32 = 1 << 30;
