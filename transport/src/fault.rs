@@ -70,8 +70,6 @@ pub struct FaultCounters {
     pub duplicated: u64,
     /// Datagrams that others were allowed to overtake.
     pub reordered: u64,
-    /// Datagrams held back for a while.
-    pub delayed: u64,
     /// Datagrams lost because the pool of delayed ones was full: injected by no fault, so a
     /// run that counts any did not have the faults it was meant to have.
     pub overflowed: u64,
@@ -250,7 +248,6 @@ impl Injector {
         if due <= now && copy.is_none() {
             return Verdict::Pass;
         }
-        self.counters.delayed += u64::from(due > now);
         Verdict::Hold(due, copy)
     }
 

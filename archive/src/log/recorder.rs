@@ -537,7 +537,6 @@ impl Recorder {
             }
             WriteKind::Erase { start } => {
                 sometimes(Mark::StaleBytesErased);
-                self.counters.erasures += 1;
                 self.stale_end = start;
             }
         }

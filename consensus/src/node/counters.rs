@@ -47,11 +47,11 @@ pub enum Counter {
     Applied = 8,
     /// Whether ingress is open (1) or not (0).
     IngressOpen = 9,
-    /// Hash of the service's state at `Applied`; written only when the node is asked to.
+    /// Hash of the service's state at `HashPosition`; written only when the node is asked to.
     StateHash = 10,
-    /// Heap allocations of the process since start.
+    /// Heap allocations of the process since start; 0 where its program does not count them.
     Allocations = 11,
-    /// System calls made by the node's ports since start.
+    /// System calls made by the node's network ports since start.
     SystemCalls = 12,
     /// Duty cycles since start.
     Cycles = 13,
@@ -64,7 +64,7 @@ pub enum Counter {
     Halted = 17,
     /// Elections this node stood in.
     Elections = 18,
-    /// Hash of everything the service emitted up to `Applied`.
+    /// Hash of everything the service emitted up to `HashPosition`.
     OutputHash = 19,
     /// Set to 1 by a tool that wants `StateHash` and `OutputHash` written.
     HashRequest = 20,

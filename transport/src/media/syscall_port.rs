@@ -47,16 +47,10 @@ pub struct PortCounters {
     pub(super) system_calls: u64,
     /// Datagrams dropped because they were longer than the buffer to receive them.
     pub too_long: u64,
-    /// Datagrams dropped because their source was no IP address.
-    pub bad_source: u64,
-    /// Errors on receive: ICMP reports of earlier sends, mostly.
-    pub receive_errors: u64,
     /// Sends that found the socket's queue full.
     pub back_pressured: u64,
     /// Datagrams the operating system refused to send.
     pub refused: u64,
-    /// Times the ring ran out of buffers and was armed again (io_uring only).
-    pub ring_exhausted: u64,
     /// Failures of the ring; after one the port receives by system call (io_uring only).
     pub ring_failures: u64,
 }
@@ -177,7 +171,6 @@ impl SyscallPort {
     }
 
     pub(super) const fn on_receive_failed(&mut self, errno: libc::c_int) {
-        self.counters.receive_errors += 1;
         self.troubles.note(TroubleKind::ReceiveFailed, errno, None);
     }
 
@@ -187,7 +180,6 @@ impl SyscallPort {
     }
 
     pub(super) const fn on_unknown_source(&mut self) {
-        self.counters.bad_source += 1;
         self.troubles.note(TroubleKind::UnknownSource, 0, None);
     }
 

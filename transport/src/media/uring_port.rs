@@ -139,7 +139,7 @@ impl DatagramPort for UringPort {
                         return received;
                     }
                 }
-                Some(Completion::Exhausted) => self.socket.counters_mut().ring_exhausted += 1,
+                Some(Completion::Exhausted) => {}
                 Some(Completion::Error(errno)) => self.socket.on_receive_failed(errno),
                 None if self.failed => return self.socket.receive(now, buffer),
                 None => {

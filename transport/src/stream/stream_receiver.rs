@@ -73,20 +73,12 @@ pub enum Placement {
 /// What a [`StreamReceiver`] has done and refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiverCounters {
-    /// Datagrams placed.
-    pub datagrams_inserted: u64,
-    /// Datagrams that were there already.
-    pub duplicates: u64,
-    /// Datagrams beyond the window or limit.
-    pub overruns: u64,
     /// Packets of another stream, or of no term of this one.
     pub foreign: u64,
     /// Heartbeats taken.
     pub heartbeats_received: u64,
     /// NAKs sent.
     pub naks_sent: u64,
-    /// Status messages sent.
-    pub status_messages_sent: u64,
 }
 
 /// A hole under observation.
@@ -234,12 +226,8 @@ impl StreamReceiver {
     pub fn on_data(&mut self, now: Nanos, log: &mut LogBuffer, data: &DataPacket<'_>) -> Placement {
         let placement = self.place(now, log, data);
         match placement {
-            Placement::Inserted => self.counters.datagrams_inserted += 1,
-            Placement::Duplicate => self.counters.duplicates += 1,
-            Placement::Overrun => {
-                sometimes(Mark::FrameOverruns);
-                self.counters.overruns += 1;
-            }
+            Placement::Inserted | Placement::Duplicate => {}
+            Placement::Overrun => sometimes(Mark::FrameOverruns),
             Placement::Foreign => {
                 self.counters.foreign += 1;
                 return placement;
@@ -436,7 +424,6 @@ impl StreamReceiver {
         self.status_position = consumption;
         self.advertised = window_end;
         self.last_status = Some(now);
-        self.counters.status_messages_sent += 1;
         1
     }
 

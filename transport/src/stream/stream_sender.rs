@@ -57,14 +57,8 @@ impl Default for SenderConfig {
 /// What a [`StreamSender`] has done and refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SenderCounters {
-    /// Datagrams of new data.
-    pub datagrams_sent: u64,
     /// Datagrams sent again.
     pub retransmits_sent: u64,
-    /// Heartbeats.
-    pub heartbeats_sent: u64,
-    /// SETUPs.
-    pub setups_sent: u64,
     /// Sends that found the port full and were put off.
     pub back_pressured: u64,
     /// Status messages outside what the stream permits.
@@ -422,7 +416,6 @@ impl StreamSender {
         }
         self.last_setup = Some(now);
         self.setups_left -= u32::from(!self.has_been_connected && self.setups_left < u32::MAX);
-        self.counters.setups_sent += 1;
         1
     }
 
@@ -521,7 +514,6 @@ impl StreamSender {
                     }
                     self.position += advance as Position;
                     self.last_sent = Some(now);
-                    self.counters.datagrams_sent += 1;
                     sent += 1;
                 }
                 SourceFrames::NotYet => break,
@@ -569,7 +561,6 @@ impl StreamSender {
             return 0;
         }
         self.last_sent = Some(now);
-        self.counters.heartbeats_sent += 1;
         1
     }
 

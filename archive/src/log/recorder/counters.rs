@@ -7,12 +7,6 @@ pub struct RecorderCounters {
     pub writes: u64,
     /// Bytes in them, including what whole blocks repeat.
     pub bytes: u64,
-    /// Segments made ready.
-    pub segments_prepared: u64,
-    /// Segments that could not be made ready.
-    pub segments_refused: u64,
-    /// Writes that overwrote truncated bytes with zeros.
-    pub erasures: u64,
     /// Writes of a copy, because the log still grew into their last block.
     pub copies: u64,
 }

@@ -56,7 +56,6 @@ impl Recorder {
                     sometimes(Mark::SegmentAfterRefusal);
                 }
                 self.prepare_refused = false;
-                self.counters.segments_prepared += 1;
             }
             Err(DiskError::Full { .. }) => self.refuse_segment(),
             // Not for want of space: nobody knows what the device holds now (D4).
@@ -69,8 +68,7 @@ impl Recorder {
 
     fn refuse_segment(&mut self) {
         sometimes(Mark::SegmentRefused);
-        self.prepare_refused = true;
         // The node says that it has no room, and how to get some, while it lasts.
-        self.counters.segments_refused += 1;
+        self.prepare_refused = true;
     }
 }
