@@ -16,6 +16,7 @@ pub mod directory;
 mod error;
 #[cfg(test)]
 mod fault_tests;
+mod helper_thread;
 mod node_disk;
 mod open_file;
 mod operation;
