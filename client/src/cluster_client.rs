@@ -11,7 +11,7 @@
 
 use core::net::SocketAddr;
 
-use lockstep_transport::datagram_port::{DATAGRAM_LENGTH_MAX, DatagramPort};
+use lockstep_transport::datagram_port::{DATAGRAM_LENGTH_MAX, DATAGRAMS_PER_CYCLE, DatagramPort};
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
 use lockstep_transport::notices::{Detail, Notice};
@@ -31,9 +31,6 @@ use crate::ingress::IngressStreams;
 use crate::notice::{ClientNotice, ClientNotices};
 use crate::protocol::{ConnectRequest, INGRESS_STREAM_ID};
 use crate::session::SessionState;
-
-/// Datagrams taken per duty cycle, so that a flood does not keep the client from sending.
-const DATAGRAMS_PER_CYCLE: usize = 64;
 
 /// Requests sent again per duty cycle, so that a long window does not keep the client from
 /// receiving.

@@ -12,6 +12,10 @@ use crate::time::Nanos;
 /// Largest datagram that a port sends or receives, in bytes.
 pub const DATAGRAM_LENGTH_MAX: usize = 65_504;
 
+/// Datagrams that an agent takes from one port per duty cycle, so that a flood can neither keep a
+/// cycle from ending nor an agent from sending.
+pub const DATAGRAMS_PER_CYCLE: usize = 64;
+
 /// What became of a datagram handed to [`DatagramPort::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendOutcome {

@@ -16,7 +16,7 @@ use crate::node::cluster_node::ClusterNode;
 use crate::node::counters::Counter;
 use crate::notice::NodeNotice;
 
-/// Acknowledgements in one SessionAck entry: one frame at the smallest log MTU in use.
+/// Acknowledgements in one SessionAck entry: one frame of 1,104 bytes where the log MTU allows it.
 const ACKS_PER_ENTRY: usize = 64;
 
 /// Log time that is further than this from the own clock is told: clocks that are kept in step

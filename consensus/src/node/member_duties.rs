@@ -5,7 +5,7 @@ use lockstep_archive::disk::{Completion, Disk};
 use lockstep_archive::log::token::owner;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::codec::FieldReader;
-use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::datagram_port::{DATAGRAMS_PER_CYCLE, DatagramPort};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::FRAME_TYPE_DATA;
@@ -26,9 +26,6 @@ use crate::node::fault::NodeFault;
 use crate::notice::NodeNotice;
 use crate::protocol::message::MemberMessage;
 use crate::protocol::{Envelope, MEMBER_STREAM_ID, MemberMessageError, decode, encode};
-
-/// Datagrams taken from one port per cycle, so that a flood cannot keep a cycle from ending.
-pub(super) const DATAGRAMS_PER_CYCLE: usize = 64;
 
 /// Disk completions taken per cycle.
 const COMPLETIONS_PER_CYCLE: usize = 32;

@@ -6,7 +6,7 @@
 
 use lockstep_archive::log::log_view::LogView;
 use lockstep_client::protocol::EventCode;
-use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::datagram_port::{DATAGRAMS_PER_CYCLE, DatagramPort};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{Packet, parse};
@@ -26,9 +26,6 @@ use crate::session::ingress_images::IngressImages;
 use crate::session::response_egress::{ClosedSession, EgressContext, ResponseEgress};
 use crate::session::session_events::{SessionEventSender, queue_event};
 use crate::session::session_table::{Session, SessionTable};
-
-/// Datagrams taken per cycle, so that a flood cannot keep a cycle from ending.
-const DATAGRAMS_PER_CYCLE: usize = 64;
 
 /// See the module.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ pub struct CoreLog {
     cut_off: Vec<CoreEntry>,
 }
 
-fn mix(hash: u64, value: u64) -> u64 {
+fn folded(hash: u64, value: u64) -> u64 {
     (hash.rotate_left(23) ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
@@ -115,8 +115,8 @@ impl CoreLog {
     /// Adds an entry at the end; its chain hash is computed here.
     pub fn push(&mut self, mut entry: CoreEntry) {
         let previous = self.entries.last().map_or(0, |last| last.chain);
-        let place = mix(entry.position as u64, entry.end as u64);
-        entry.chain = mix(mix(previous, place), entry.term.get() as u64);
+        let place = folded(entry.position as u64, entry.end as u64);
+        entry.chain = folded(folded(previous, place), entry.term.get() as u64);
         self.entries.push(entry);
     }
 
