@@ -12,8 +12,13 @@ use reading::world::{File, World};
 use reading::{circles, surface};
 use sources::{CRATES, Source, assert_none, pages, rust};
 
-/// Crates that are not held to all of it yet.
-const NOT_YET: [&str; 1] = ["consensus"];
+/// Rooms that are not held to all of it yet.
+const NOT_YET: [&str; 4] = [
+    "consensus/src/apply/",
+    "consensus/src/log/",
+    "consensus/src/node/",
+    "consensus/src/session/",
+];
 
 /// Before the name of a source or a page whose examples are a source of their own.
 const DOCUMENTATION: &str = "documentation/";
@@ -50,12 +55,14 @@ fn with_world(check: impl FnOnce(&World<'_>, &[Source])) {
     check(&World::read(files.collect()), &sources);
 }
 
-/// Keeps what is found in the crates that are held, and prints the rest.
-fn hold(member: &str, found: Vec<String>, violations: &mut Vec<String>) {
-    if NOT_YET.contains(&member) {
-        println!("{}", found.join("\n"));
-    } else {
-        violations.extend(found);
+/// Keeps what is found in rooms that are held, and prints the rest.
+fn hold(found: impl Iterator<Item = String>, violations: &mut Vec<String>) {
+    for text in found {
+        if NOT_YET.iter().any(|room| text.contains(room)) {
+            println!("{text}");
+        } else {
+            violations.push(text);
+        }
     }
 }
 
@@ -73,7 +80,7 @@ fn the_files_of_a_crate_use_each_other_in_no_circle() {
             let found = found
                 .iter()
                 .map(|files| circles::describe(world, files, &uses));
-            hold(member, found.collect(), &mut violations);
+            hold(found, &mut violations);
         }
         println!("circles between files: {circles}, with {files} files");
         assert_none(&violations);
@@ -102,11 +109,10 @@ fn what_is_public_is_used_outside_or_offered() {
             public += findings.public;
             unused += findings.unused.len();
             offered += listed.len();
-            hold(member, findings.unused, &mut violations);
+            hold(findings.unused.into_iter(), &mut violations);
             let needless = findings.needless.iter();
             hold(
-                member,
-                needless.map(|entry| format!("{head}: {entry}")).collect(),
+                needless.map(|entry| format!("{head}: {entry}")),
                 &mut violations,
             );
         }
@@ -146,12 +152,7 @@ fn files_and_functions_are_short_enough_to_be_read() {
             }
             longest = longest.max(if is_documentation { 0 } else { lines });
         }
-        for File {
-            name,
-            member,
-            tokens,
-        } in &world.files
-        {
+        for File { name, tokens, .. } in &world.files {
             let mut found = Vec::new();
             for function in functions(&reading::items::items(tokens)) {
                 let lines = function.last_line + 1 - function.line;
@@ -165,7 +166,7 @@ fn files_and_functions_are_short_enough_to_be_read() {
                     found.push(format!("{name}:{line}: {function} has {lines} lines"));
                 }
             }
-            hold(member, found, &mut violations);
+            hold(found.into_iter(), &mut violations);
         }
         println!("sizes: longest file {longest} lines, longest function {longest_function}");
         assert_none(&violations);

@@ -4,6 +4,11 @@
 //! replicates the log, [`apply`] applies it, [`session`] serves clients; [`node`] puts them
 //! together and is the shell with real sockets and a real disk. With feature `sim`, `sim` runs
 //! all of it in virtual time.
+//!
+//! # Surface
+//! What is public though nobody in this workspace needs it:
+//! - [`node::launch::Node::request_hashes`], [`node::launch::Node::set_link_faults`]: an
+//!   application that compares its members' states, or tries out what a bad link does to it.
 #![forbid(unsafe_code)]
 
 pub mod apply;

@@ -70,7 +70,7 @@ impl<S: ClusteredService> Applier<S> {
     /// Whether the Response at `position` was what this node's service said; `None` while that
     /// is not known.
     #[must_use]
-    pub fn has_matched(&self, position: Position) -> Option<bool> {
+    pub(crate) fn has_matched(&self, position: Position) -> Option<bool> {
         let is_applied = position < self.position();
         let is_held = self
             .service

@@ -9,7 +9,7 @@ use lockstep_transport::position::Position;
 
 /// Regions that are remembered: each has cost the cluster a leader. A member that met more
 /// stops.
-pub const REGIONS_MAX: usize = 256;
+pub(crate) const REGIONS_MAX: usize = 256;
 
 /// One leader's void Responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +45,14 @@ impl VoidResponses {
     /// Breaks `log.md` 5.8 on purpose: a planted fault that the simulator must find. Whatever the
     /// log says is delivered.
     #[cfg(feature = "sim")]
-    pub const fn take_all(&mut self) {
+    pub(crate) const fn take_all(&mut self) {
         self.takes_all = true;
     }
 
     /// Whether a Response is delivered although this member's service did not say it.
     #[cfg(feature = "sim")]
     #[must_use]
-    pub const fn takes_all(&self) -> bool {
+    pub(crate) const fn takes_all(&self) -> bool {
         self.takes_all
     }
 
@@ -86,7 +86,7 @@ impl VoidResponses {
     }
 
     /// A leadership term begins with the entry at `position`.
-    pub fn on_new_term(&mut self, position: Position) {
+    pub(crate) fn on_new_term(&mut self, position: Position) {
         if let Some(region) = self.regions.last_mut()
             && region.until.is_none()
         {
@@ -112,7 +112,7 @@ impl VoidResponses {
 
     /// The majority's hash at `cause`, if the first void Response of a region answered it.
     #[must_use]
-    pub fn hash_at(&self, cause: Position) -> Option<u64> {
+    pub(crate) fn hash_at(&self, cause: Position) -> Option<u64> {
         let region = self.regions.iter().find(|region| region.cause == cause)?;
         Some(region.hash)
     }

@@ -23,7 +23,7 @@ pub struct Entry<'a> {
 
 /// What a frame added.
 #[derive(Debug)]
-pub enum Assembled<'a> {
+pub(crate) enum Assembled<'a> {
     /// It completed an entry.
     Entry(Entry<'a>),
     /// Padding, or a part of an entry whose rest is to come.
@@ -34,7 +34,7 @@ pub enum Assembled<'a> {
 
 /// Gathers the frames of one entry at a time.
 #[derive(Debug)]
-pub struct EntryAssembler {
+pub(crate) struct EntryAssembler {
     bytes: Vec<u8>,
     capacity: usize,
     start: Position,
@@ -61,12 +61,6 @@ impl EntryAssembler {
     pub fn reset(&mut self) {
         self.bytes.clear();
         self.expected = NONE;
-    }
-
-    /// Whether the beginning of an entry waits for its rest.
-    #[must_use]
-    pub fn is_unfinished(&self) -> bool {
-        self.expected != NONE
     }
 
     /// Adds the frame at `position`.

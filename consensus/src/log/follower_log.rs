@@ -23,13 +23,13 @@ const WINDOW_MAX: usize = 1 << 20;
 
 /// The follower's receiver of the log, while it follows somebody.
 #[derive(Debug, Default)]
-pub struct FollowerLog {
+pub(crate) struct FollowerLog {
     stream: Option<Followed>,
 }
 
 /// Why a packet was not taken, with what its frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogRefusal {
+pub(crate) struct LogRefusal {
     /// The cause.
     pub kind: NodeNotice,
     /// Where the frame belongs, 0 where it does not say.

@@ -14,11 +14,11 @@ use lockstep_transport::time::Nanos;
 
 /// While log time is corrected it runs this part faster or slower than real time: half. An
 /// error of an hour is gone after two, and durations measured by it are off by half at most.
-pub const SLEW_DIVISOR: Nanos = 2;
+pub(crate) const SLEW_DIVISOR: Nanos = 2;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogClock {
+pub(crate) struct LogClock {
     time: i64,
     /// When `time` was right; unknown until an entry was heard live.
     at: Option<Nanos>,

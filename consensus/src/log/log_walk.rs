@@ -18,7 +18,7 @@ use crate::module::member::TermBase;
 /// Events one walk may yield at most: a NewLeadershipTerm entry each, plus one commit position.
 /// Terms begin at elections, so more of them than this in one cycle's bytes do not occur; what
 /// does not fit is walked in the next call.
-pub const WALK_EVENTS_MAX: usize = 16;
+pub(crate) const WALK_EVENTS_MAX: usize = 16;
 
 /// What was found between two positions.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ pub enum Expected<'a> {
 /// frame, which is a PAD when the NewLeadershipTerm entry did not fit in what was left of the
 /// log's term. Such a PAD is walked together with the entry only: alone it says nothing of a
 /// term, as in recovery.
-pub fn walk(
+pub(crate) fn walk(
     log: &LogBuffer,
     chain: &mut Chain,
     tail_term: &mut Option<TermBase>,

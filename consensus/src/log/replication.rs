@@ -44,7 +44,7 @@ const DAMAGE_RETRY_NS: Nanos = SECOND;
 
 /// A place of the log that cannot be read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub(crate) struct Unreadable {
     /// The follower that does not get it.
     pub member: MemberId,
     /// Where.
@@ -99,14 +99,8 @@ impl Replication {
         self.retry_at = [None; MEMBERS_MAX];
     }
 
-    /// How often the log could not be read for a follower: above 0, it is damaged here.
-    #[must_use]
-    pub const fn damaged_reads(&self) -> u64 {
-        self.damaged_reads
-    }
-
     /// Where the log could not be read for a follower, since the last call.
-    pub const fn take_unreadable(&mut self) -> Option<Unreadable> {
+    pub(crate) const fn take_unreadable(&mut self) -> Option<Unreadable> {
         self.unreadable.take()
     }
 
@@ -145,7 +139,7 @@ impl Replication {
 
     /// The next member whose sender has lost it, with where it joined: a damaged status message
     /// can push a sender beyond what its receiver will ever take.
-    pub fn take_unreachable(&mut self, now: Nanos) -> Option<(MemberId, Position)> {
+    pub(crate) fn take_unreachable(&mut self, now: Nanos) -> Option<(MemberId, Position)> {
         let is_lost = |since: &Option<Nanos>| since.is_some_and(|at| now - at >= UNREACHABLE_NS);
         let index = self.unreachable_since.iter().position(is_lost)?;
         self.unreachable_since[index] = None;
@@ -161,7 +155,7 @@ impl Replication {
 
     /// The reader for `member`, whose order from disk is to be submitted after
     /// [`do_work`](Self::do_work).
-    pub fn reader_for(&mut self, member: MemberId) -> &mut LogReader {
+    pub(crate) fn reader_for(&mut self, member: MemberId) -> &mut LogReader {
         &mut self.readers[usize::from(member)]
     }
 
@@ -178,7 +172,7 @@ impl Replication {
     }
 
     /// The log was truncated: what the readers have read ahead is not it any more.
-    pub fn reset_readers(&mut self) {
+    pub(crate) fn reset_readers(&mut self) {
         for reader in &mut self.readers {
             reader.reset();
         }

@@ -131,7 +131,7 @@ pub(super) fn other_log(
 ///
 /// # Errors
 /// See [`BirthError`], and the disk's.
-pub fn inspect(
+pub(crate) fn inspect(
     disk: &mut impl ColdFiles,
     cluster: &ClusterConfig,
     node: &NodeConfig,
@@ -188,7 +188,7 @@ pub struct Birth {
 }
 
 impl Birth {
-    /// Cold: opens or makes the identity of a directory that [`inspect`] found good; one that has
+    /// Cold: opens or makes the identity of a directory that `inspect` found good; one that has
     /// to give up its voice for `forfeit`, or is a copy, is another one on return.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::notice::NodeNotice;
 pub const COUNTERS_FILE: &str = "counters.dat";
 
 /// Bytes of the file.
-pub const COUNTERS_LENGTH: usize = 4096;
+pub(crate) const COUNTERS_LENGTH: usize = 4096;
 
 /// Slot of the first kind of [`NodeNotice`]; each kind has the slot of its number above it.
 pub const NOTICE_SLOT_FIRST: usize = 256;
@@ -139,7 +139,7 @@ impl Counters {
     }
 
     /// Sets the counts of all notices, by the index of their kind.
-    pub fn set_notices(&mut self, counts: &[u64]) {
+    pub(crate) fn set_notices(&mut self, counts: &[u64]) {
         let slots = (NOTICE_SLOT_FIRST * 8..COUNTERS_LENGTH).step_by(8);
         for (offset, count) in slots.zip(counts) {
             self.buffer.put_i64_release(offset, *count as i64);

@@ -12,7 +12,7 @@ const CYCLES_PER_HEARTBEAT: Nanos = 10;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
-pub struct CycleBudget {
+pub(crate) struct CycleBudget {
     clock: Option<fn() -> Nanos>,
     limit_ns: Nanos,
     slow_ns: Nanos,

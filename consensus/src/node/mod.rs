@@ -20,7 +20,7 @@ pub mod membership_duties;
 pub mod notice_printer;
 pub mod output_duties;
 #[cfg(feature = "sim")]
-pub mod planting;
+pub(crate) mod planting;
 pub mod shared_file;
 pub mod start;
 pub mod start_line;

@@ -11,7 +11,7 @@ use crate::session::leader_sessions::PlantedAdmission;
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// `log.md` 5.7: a leader appends before its own first entry is applied.
-    pub fn open_leadership_early(&mut self, now: Nanos) {
+    pub(crate) fn open_leadership_early(&mut self, now: Nanos) {
         let parts = &mut self.parts;
         if parts.leadership.is_leading() && !parts.leadership.is_open() {
             let sessions = parts.applier.sessions();
@@ -21,13 +21,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     }
 
     /// `log.md` 6.6: no session is ever found to be silent.
-    pub fn overlook_silence(&mut self, now: Nanos) {
+    pub(crate) fn overlook_silence(&mut self, now: Nanos) {
         let sessions = &mut self.parts.leadership.sessions;
         while sessions.pop_silent(now).is_some() {}
     }
 
     /// `log.md` 6.3 and 6.4: neither the leader nor the table of sessions knows a request again.
-    pub fn apply_duplicates(&mut self) {
+    pub(crate) fn apply_duplicates(&mut self) {
         self.parts.applier.sessions.apply_duplicates();
         let repeats = true;
         self.parts.leadership.sessions.plant(PlantedAdmission {
@@ -37,7 +37,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     }
 
     /// A process speaks on while another one is about to take its session over.
-    pub fn never_wait_for_takeovers(&mut self) {
+    pub(crate) fn never_wait_for_takeovers(&mut self) {
         let never_waits = true;
         self.parts.leadership.sessions.plant(PlantedAdmission {
             never_waits,
@@ -46,13 +46,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     }
 
     /// `log.md` 5.8: neither are responses compared with the service's own, nor members' outputs.
-    pub fn compare_no_output(&mut self) {
+    pub(crate) fn compare_no_output(&mut self) {
         self.parts.applier.service.compare_nothing();
         self.agreement.compare_nothing();
     }
 
     /// `log.md` 9.1: all directories count, whatever became of them.
-    pub fn count_all_directories(&mut self) {
+    pub(crate) fn count_all_directories(&mut self) {
         self.parts.membership.count_all();
     }
 }

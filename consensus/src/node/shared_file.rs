@@ -51,7 +51,7 @@ pub enum SharedFileError {
 
 /// A file in memory that is removed with this value.
 #[derive(Debug)]
-pub struct SharedFile {
+pub(crate) struct SharedFile {
     path: PathBuf,
 }
 

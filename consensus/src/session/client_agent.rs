@@ -104,7 +104,7 @@ impl<P: DatagramPort> ClientAgent<P> {
     }
 
     /// A session opened; `connect` is who asked for it here.
-    pub fn on_session_opened(
+    pub(crate) fn on_session_opened(
         &mut self,
         telling: &mut Telling<'_>,
         session: &Session,
@@ -139,7 +139,7 @@ impl<P: DatagramPort> ClientAgent<P> {
     /// A session is continued, by another process if `is_takeover`; `connect` is who asked for it
     /// here. The process that had it is told that another one has it now, on the channel that
     /// led to it.
-    pub fn on_session_continued(
+    pub(crate) fn on_session_continued(
         &mut self,
         telling: &mut Telling<'_>,
         session: &Session,
@@ -166,7 +166,7 @@ impl<P: DatagramPort> ClientAgent<P> {
     }
 
     /// A session closed: its client is told so behind the answers that it lacks.
-    pub fn on_session_closed(
+    pub(crate) fn on_session_closed(
         &mut self,
         sender: SessionEventSender,
         session: &Session,
@@ -198,7 +198,7 @@ impl<P: DatagramPort> ClientAgent<P> {
     }
 
     /// An effect leaves directly.
-    pub fn on_direct_effect(
+    pub(crate) fn on_direct_effect(
         &mut self,
         now: Nanos,
         effect: &DirectEffect<'_>,
@@ -240,7 +240,7 @@ impl<P: DatagramPort> ClientAgent<P> {
     }
 
     /// Sends what is due.
-    pub fn serve(&mut self, now: Nanos, notices: &mut NodeNotices) -> usize {
+    pub(crate) fn serve(&mut self, now: Nanos, notices: &mut NodeNotices) -> usize {
         let (egress, port) = (&mut self.egress, &mut self.port);
         let mut work = self
             .channels
@@ -254,11 +254,5 @@ impl<P: DatagramPort> ClientAgent<P> {
             notices.note_many(now, kind, detail, count);
         }
         work
-    }
-
-    /// Forgets whom a leader serves: leadership is lost.
-    pub fn abdicate(&mut self) {
-        self.egress.clear();
-        self.channels.abandon_all();
     }
 }

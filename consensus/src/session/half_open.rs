@@ -28,7 +28,7 @@ const ANSWERS_PER_CYCLE: usize = 256;
 
 /// A stream that has not said anything yet.
 #[derive(Clone, Copy, Debug)]
-pub struct HalfOpenStream {
+pub(crate) struct HalfOpenStream {
     /// Where it comes from.
     pub source: SocketAddr,
     /// What it announced.
@@ -51,7 +51,7 @@ impl HalfOpenStream {
 
 /// What became of a SETUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetupOutcome {
+pub(crate) enum SetupOutcome {
     /// It is answered in the next duty cycle.
     Taken {
         /// Whose stream gave way to this one.
@@ -63,7 +63,7 @@ pub enum SetupOutcome {
 
 /// All half-open streams.
 #[derive(Debug)]
-pub struct HalfOpenStreams {
+pub(crate) struct HalfOpenStreams {
     rows: Vec<Option<HalfOpenStream>>,
     group_length: usize,
     /// Per group, the row that the next stream takes.

@@ -28,7 +28,7 @@ use crate::slots::{
 };
 
 /// Images of strangers at a time, and of one group of hosts.
-pub const STRANGERS_MAX: usize = 256;
+pub(crate) const STRANGERS_MAX: usize = 256;
 const STRANGERS_PER_GROUP: usize = STRANGERS_MAX / 2;
 
 /// Images per known client: its present one, and the next while it connects again.
@@ -147,7 +147,7 @@ impl IngressImages {
     }
 
     /// Whose stream gave way to another one's, or said more than is taken, and how often.
-    pub fn take_mishap(&mut self) -> Option<(NodeNotice, SocketAddr, u64)> {
+    pub(crate) fn take_mishap(&mut self) -> Option<(NodeNotice, SocketAddr, u64)> {
         if let Some(source) = self.mishaps.half_open.take() {
             return Some((NodeNotice::HalfOpenDisplaced, source, 1));
         }
@@ -156,12 +156,6 @@ impl IngressImages {
         }
         let source = self.mishaps.stranger.take()?;
         Some((NodeNotice::StrangerDisplaced, source, 1))
-    }
-
-    /// The streams that have not said anything yet.
-    #[must_use]
-    pub const fn half_open(&self) -> &HalfOpenStreams {
-        &self.half_open
     }
 
     /// Images there are.
@@ -467,7 +461,7 @@ impl IngressImages {
     }
 
     /// The session that this client asked for is not its.
-    pub fn on_ignored(&mut self, client: ClientKey) {
+    pub(crate) fn on_ignored(&mut self, client: ClientKey) {
         let awaited = Standing::Awaited(client);
         if let Some(index) = self.image_of(client, |standing| standing == awaited) {
             self.dismiss(index);
@@ -475,7 +469,7 @@ impl IngressImages {
     }
 
     /// The session of this client is closed.
-    pub fn on_closed(&mut self, client: ClientKey) {
+    pub(crate) fn on_closed(&mut self, client: ClientKey) {
         let is_its = |standing: Standing| standing.client() == Some(client);
         while let Some(index) = self.image_of(client, is_its) {
             self.dismiss(index);

@@ -90,7 +90,7 @@ impl LeaderSession {
     }
 
     /// It was continued (the entry is applied).
-    pub const fn on_continued(&mut self, session: &Session, now: Nanos) {
+    pub(crate) const fn on_continued(&mut self, session: &Session, now: Nanos) {
         if session.connect_epoch > self.connect_epoch {
             self.acknowledged = session.acknowledged;
         }
@@ -104,7 +104,7 @@ impl LeaderSession {
     /// Whether another process is about to take the session over: what the present one has
     /// acknowledged says nothing about that one.
     #[must_use]
-    pub const fn is_undecided(&self) -> bool {
+    pub(crate) const fn is_undecided(&self) -> bool {
         self.asked.0 > self.connect_epoch
     }
 
@@ -129,7 +129,7 @@ impl LeaderSession {
     ///
     /// # Errors
     /// Why not.
-    pub const fn speaks_for(&self, connect_epoch: i64) -> Result<(), NotAdmitted> {
+    pub(crate) const fn speaks_for(&self, connect_epoch: i64) -> Result<(), NotAdmitted> {
         if connect_epoch < self.connect_epoch {
             Err(NotAdmitted::Fenced)
         } else if connect_epoch < self.asked.0 {

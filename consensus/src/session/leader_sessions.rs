@@ -38,7 +38,7 @@ pub struct LeaderSessions {
 /// Rules that are broken on purpose: planted faults that the simulator must find.
 #[cfg(feature = "sim")]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PlantedAdmission {
+pub(crate) struct PlantedAdmission {
     /// A request that was appended before is appended again (`log.md` 6.3).
     pub repeats: bool,
     /// A process speaks on while another one is about to take its session over.
@@ -62,7 +62,7 @@ impl LeaderSessions {
 
     /// Breaks rules on purpose.
     #[cfg(feature = "sim")]
-    pub const fn plant(&mut self, planted: PlantedAdmission) {
+    pub(crate) const fn plant(&mut self, planted: PlantedAdmission) {
         self.planted = planted;
     }
 
@@ -107,7 +107,7 @@ impl LeaderSessions {
     }
 
     /// A session was continued (its entry applied).
-    pub fn on_continued(&mut self, session: &Session, now: Nanos) {
+    pub(crate) fn on_continued(&mut self, session: &Session, now: Nanos) {
         let row = self.find(session.id);
         if let Some(known) = row.and_then(|row| self.at_mut(row)) {
             known.on_continued(session, now);
@@ -115,7 +115,7 @@ impl LeaderSessions {
     }
 
     /// A session was closed (its entry applied).
-    pub fn on_closed(&mut self, id: i64) {
+    pub(crate) fn on_closed(&mut self, id: i64) {
         if let Some(LeaderRow(index)) = self.find(id) {
             self.table.remove(index);
             self.ids.remove(mix(id as u64), index);
@@ -139,7 +139,7 @@ impl LeaderSessions {
     }
 
     /// The session in this row.
-    pub fn at_mut(&mut self, row: LeaderRow) -> Option<&mut LeaderSession> {
+    pub(crate) fn at_mut(&mut self, row: LeaderRow) -> Option<&mut LeaderSession> {
         self.table.at_mut(row.0)
     }
 
@@ -147,7 +147,7 @@ impl LeaderSessions {
     ///
     /// # Errors
     /// Why not.
-    pub fn speaks_for(&self, row: LeaderRow, connect_epoch: i64) -> Result<(), NotAdmitted> {
+    pub(crate) fn speaks_for(&self, row: LeaderRow, connect_epoch: i64) -> Result<(), NotAdmitted> {
         let session = self.at(row).ok_or(NotAdmitted::UnknownSession)?;
         match session.speaks_for(connect_epoch) {
             #[cfg(feature = "sim")]
@@ -176,7 +176,7 @@ impl LeaderSessions {
     }
 
     /// Request `number` of this row's session was appended.
-    pub fn on_appended(&mut self, row: LeaderRow, number: i64, acknowledged: Position) {
+    pub(crate) fn on_appended(&mut self, row: LeaderRow, number: i64, acknowledged: Position) {
         if let Some(session) = self.at_mut(row) {
             session.appended_number = number;
             session.acknowledged = session.acknowledged.max(acknowledged);
@@ -185,7 +185,7 @@ impl LeaderSessions {
     }
 
     /// The client was heard of without a request, and has received up to `acknowledged`.
-    pub fn on_heard(&mut self, row: LeaderRow, acknowledged: Position, now: Nanos) {
+    pub(crate) fn on_heard(&mut self, row: LeaderRow, acknowledged: Position, now: Nanos) {
         let Some(session) = self.at_mut(row) else {
             return;
         };
@@ -197,44 +197,44 @@ impl LeaderSessions {
     }
 
     /// A session that may have fallen silent by `now`.
-    pub fn pop_silent(&mut self, now: Nanos) -> Option<LeaderRow> {
+    pub(crate) fn pop_silent(&mut self, now: Nanos) -> Option<LeaderRow> {
         self.silences.pop_until(now).map(LeaderRow)
     }
 
     /// This row's session is to be asked about at `silent_at`.
-    pub fn await_silence(&mut self, row: LeaderRow, silent_at: Nanos) {
+    pub(crate) fn await_silence(&mut self, row: LeaderRow, silent_at: Nanos) {
         self.silences.set(row.0, silent_at);
     }
 
     /// Sessions that acknowledged something that is not on its way to the log.
     #[must_use]
-    pub const fn acknowledgements(&self) -> usize {
+    pub(crate) const fn acknowledgements(&self) -> usize {
         self.acknowledgements.len()
     }
 
     /// The next of them.
-    pub fn pop_acknowledgement(&mut self) -> Option<LeaderRow> {
+    pub(crate) fn pop_acknowledgement(&mut self) -> Option<LeaderRow> {
         self.acknowledgements.pop_front().map(LeaderRow)
     }
 
     /// What this row's session acknowledged is to be logged.
-    pub fn await_acknowledgement(&mut self, row: LeaderRow) {
+    pub(crate) fn await_acknowledgement(&mut self, row: LeaderRow) {
         self.acknowledgements.push_back(row.0);
     }
 
     /// Sessions that may not know how far they are applied.
     #[must_use]
-    pub const fn progress(&self) -> usize {
+    pub(crate) const fn progress(&self) -> usize {
         self.progress.len()
     }
 
     /// The next of them.
-    pub fn pop_progress(&mut self) -> Option<LeaderRow> {
+    pub(crate) fn pop_progress(&mut self) -> Option<LeaderRow> {
         self.progress.pop_front().map(LeaderRow)
     }
 
     /// This row's session is to be told how far it is applied.
-    pub fn await_progress(&mut self, row: LeaderRow) {
+    pub(crate) fn await_progress(&mut self, row: LeaderRow) {
         self.progress.push_back(row.0);
     }
 }

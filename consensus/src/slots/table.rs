@@ -18,7 +18,7 @@ impl Slot {
 
     /// How many rows its table had seen when it was added: the older of two has the smaller.
     #[must_use]
-    pub const fn serial(self) -> u64 {
+    pub(crate) const fn serial(self) -> u64 {
         self.serial
     }
 }

@@ -110,7 +110,7 @@ fn the_next_deadline_is_that_of_the_first_sender() {
     let (replication, _) = leader();
     assert_eq!(replication.next_deadline(), Some(0), "a SETUP is due");
     assert_eq!(
-        (replication.damaged_reads(), replication.senders.len()),
+        (replication.damaged_reads, replication.senders.len()),
         (0, MEMBERS_MAX)
     );
 }

@@ -137,7 +137,7 @@ fn a_stream_gets_an_image_once_its_first_message_makes_sense() {
         hear(&mut images, at(9, 7), &other),
         Err(NodeNotice::IngressParameters)
     );
-    assert!(images.half_open().get(at(9, 7), 1).is_some());
+    assert!(images.half_open.get(at(9, 7), 1).is_some());
     assert_eq!(hear(&mut images, at(9, 8), &first), unknown);
     let status = Packet::StatusMessage(StatusMessage::send_setup(1, INGRESS_STREAM_ID, 1));
     assert_eq!(hear(&mut images, at(9, 7), &status), unknown);
@@ -155,7 +155,7 @@ fn a_stream_gets_an_image_once_its_first_message_makes_sense() {
         Ok(Standing::Resuming(ALICE))
     });
     assert_eq!((taken, images.count()), (Ok(()), 1));
-    assert!(images.half_open().get(at(9, 7), 1).is_none());
+    assert!(images.half_open.get(at(9, 7), 1).is_none());
     assert_eq!(hear(&mut images, at(9, 7), &second), Ok(()));
     let is_alice = |byte| (7, byte, Standing::Resuming(ALICE), false);
     let expected = vec![is_alice(b'h'), is_alice(b'm')];
