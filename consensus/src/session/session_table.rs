@@ -149,6 +149,8 @@ pub enum RequestVerdict {
 #[derive(Debug)]
 pub struct SessionTable {
     sessions: Vec<Session>,
+    /// Whose session has which id, by client: found without a walk.
+    clients: Vec<(ClientKey, i64)>,
     capacity: usize,
     next_id: i64,
     #[cfg(feature = "sim")]
@@ -161,6 +163,7 @@ impl SessionTable {
     pub fn new(capacity: usize) -> Self {
         Self {
             sessions: Vec::with_capacity(capacity),
+            clients: Vec::with_capacity(capacity),
             capacity,
             next_id: 1,
             #[cfg(feature = "sim")]
@@ -196,9 +199,13 @@ impl SessionTable {
     /// The session opened with this nonce by this principal.
     #[must_use]
     pub fn find(&self, nonce: u64, principal_hash: u64) -> Option<&Session> {
-        self.sessions
-            .iter()
-            .find(|s| s.nonce == nonce && s.principal_hash == principal_hash)
+        let known = self.client_index((nonce, principal_hash)).ok()?;
+        self.get(self.clients[known].1)
+    }
+
+    /// Where a client stands among all, or would.
+    fn client_index(&self, client: ClientKey) -> Result<usize, usize> {
+        self.clients.binary_search_by_key(&client, |known| known.0)
     }
 
     /// Whether no further session fits.
@@ -214,11 +221,14 @@ impl SessionTable {
     /// Applies a SessionOpen. All that it depends on is a function of the log, so every node
     /// does the same.
     pub fn apply_open(&mut self, open: &SessionOpen, position: Position) -> OpenVerdict {
-        let is_known =
-            |s: &Session| s.nonce == open.nonce && s.principal_hash == open.principal_hash;
-        if let Some(session) = self.sessions.iter_mut().find(|s| is_known(s)) {
-            return session.apply_open(open);
-        }
+        let place = match self.client_index((open.nonce, open.principal_hash)) {
+            Ok(known) => {
+                let index = self.index(self.clients[known].1);
+                let index = index.expect("a client that is known has a session");
+                return self.sessions[index].apply_open(open);
+            }
+            Err(place) => place,
+        };
         if open.resume_session >= 0 {
             return OpenVerdict::Gone;
         }
@@ -246,12 +256,18 @@ impl SessionTable {
         );
         self.next_id += 1;
         self.sessions.push(session);
+        self.clients.insert(place, (session.client(), session.id));
         OpenVerdict::Opened(session)
     }
 
     /// Applies a SessionClose. Returns the session that was open until now.
     pub fn apply_close(&mut self, id: i64) -> Option<Session> {
-        self.index(id).map(|index| self.sessions.remove(index))
+        let index = self.index(id)?;
+        let session = self.sessions.remove(index);
+        if let Ok(known) = self.client_index(session.client()) {
+            self.clients.remove(known);
+        }
+        Some(session)
     }
 
     /// Applies a request's number and acknowledgement (`log.md` 6.4).
@@ -437,5 +453,21 @@ mod tests {
         assert_eq!(table.apply_request(1, 2, 64), RequestVerdict::Apply);
         assert_eq!(table.get(1).map(|s| s.acknowledged), Some(64));
         assert_eq!(table.apply_request(9, 1, 0), RequestVerdict::Ignore);
+    }
+
+    #[test]
+    fn a_client_is_found_as_long_as_its_session_is_open_and_others_are_not_taken_for_it() {
+        let mut table = SessionTable::new(8);
+        let nonces = [7, 3, 9, 1, 5];
+        let ids = nonces.map(|nonce| opened(table.apply_open(&open(nonce), 32)));
+        let found = |table: &SessionTable, nonce| table.find(nonce, 0).map(|session| session.id);
+        assert_eq!(nonces.map(|nonce| found(&table, nonce)), ids.map(Some));
+        assert_eq!(found(&table, 4), None);
+        assert!(table.find(7, 1).is_none(), "another principal's");
+        assert!(table.apply_close(ids[0]).is_some() && table.apply_close(ids[0]).is_none());
+        let left = [None, Some(ids[1]), Some(ids[2]), Some(ids[3]), Some(ids[4])];
+        assert_eq!(nonces.map(|nonce| found(&table, nonce)), left);
+        let again = opened(table.apply_open(&open(7), 64));
+        assert_eq!(found(&table, 7), Some(again));
     }
 }
