@@ -13,10 +13,10 @@ use lockstep_consensus::log::log_writer::{Appended, LogWriter};
 use lockstep_consensus::module::formation::{DurableFormation, FormationRecord, Incarnation};
 use lockstep_consensus::module::member::{MEMBERS_MAX, MemberId, TermBase};
 use lockstep_consensus::module::membership::{Hello, KnownLife, Sender, Standing};
-use lockstep_consensus::node::identity::Identity;
 use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
 use lockstep_consensus::session::egress_channel::EgressChannel;
+use lockstep_consensus::session::egress_streams::EgressStreams;
 use lockstep_consensus::settings::cluster_limits::ClusterLimits;
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::settings::config_digest::config_digest;
@@ -342,10 +342,10 @@ impl PuppetLog {
 
 #[test]
 fn a_restarted_node_names_its_egress_streams_anew() {
-    let (cluster, node) = (three_members(), NodeConfig::default());
-    let names = |incarnation| {
-        let identity = Identity::new(&cluster, &node, incarnation);
-        let name = || identity.egress_streams.publication(address(100, 1), 102);
+    let node = NodeConfig::default();
+    let names = |nonce| {
+        let mut streams = EgressStreams::new(&node, nonce, 1 << 20);
+        let mut name = || streams.publication(address(100, 1), 102);
         [0; 4].map(|_| name().session_id)
     };
     let (first, second) = (names(1), names(2));
@@ -422,9 +422,9 @@ fn the_log_never_ends_whatever_a_heartbeat_says() {
 #[test]
 fn an_egress_channel_that_was_connected_introduces_nobody_else() {
     let cluster = three_members();
-    let identity = Identity::new(&cluster, &NodeConfig::default(), 1);
+    let mut streams = EgressStreams::new(&NodeConfig::default(), 1, 1 << 20);
     let client = address(100, 1);
-    let config = identity.egress_streams.publication(client, 102);
+    let config = streams.publication(client, 102);
     let mut channel = EgressChannel::open(config, 0).unwrap();
     assert!(channel.is_fresh_for(client, 102, None));
     assert!(!channel.is_fresh_for(client, 103, None));

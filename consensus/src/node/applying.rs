@@ -244,7 +244,6 @@ impl<P: DatagramPort> EntryWay<'_, P> {
         let (leadership, clients) = (&mut *self.leadership, &mut *self.clients);
         let mut telling = Telling {
             now: self.now,
-            identity: self.identity,
             sender,
             tracer: self.tracer,
             notices: self.notices,

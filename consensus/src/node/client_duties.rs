@@ -76,6 +76,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             leadership: &mut parts.leadership,
             egress: &mut parts.clients.egress,
             channels: &mut parts.clients.channels,
+            streams: &mut parts.clients.streams,
             tracer: &mut parts.tracer,
             notices: &mut parts.notices,
         };
@@ -152,11 +153,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         for session in parts.applier.sessions().sessions() {
             let address = session.response_address;
-            let config = parts
-                .identity
-                .egress_streams
+            let clients = &mut parts.clients;
+            let config = clients
+                .streams
                 .publication(address, session.response_stream_id);
-            let Some(slot) = parts.clients.channels.open_for(session.id, config, now) else {
+            let Some(slot) = clients.channels.open_for(session.id, config, now) else {
                 continue;
             };
             let event = NewLeaderEvent {
@@ -209,7 +210,6 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         );
         let mut telling = Telling {
             now,
-            identity: &parts.identity,
             sender: SessionEventSender::leading(parts.identity.member, parts.leadership.term()),
             tracer: &mut parts.tracer,
             notices: &mut parts.notices,

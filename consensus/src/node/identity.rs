@@ -6,7 +6,6 @@ use lockstep_transport::time::Nanos;
 
 use crate::log::log_session_id::log_session_id;
 use crate::module::member::MemberId;
-use crate::node::egress_streams::EgressStreams;
 use crate::settings::cluster_limits::ClusterLimits;
 use crate::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig, ResponsesMode};
 use crate::settings::config_digest::config_digest;
@@ -39,15 +38,12 @@ pub struct Identity {
     pub receive_window: usize,
     /// Whether responses leave at apply.
     pub is_direct: bool,
-    /// The streams to clients.
-    pub egress_streams: EgressStreams,
 }
 
 impl Identity {
-    /// The facts of `node` in `cluster`, which must be valid, in the life that this random number
-    /// stands for.
+    /// The facts of `node` in `cluster`, which must be valid.
     #[must_use]
-    pub fn new(cluster: &ClusterConfig, node: &NodeConfig, nonce: u64) -> Self {
+    pub fn new(cluster: &ClusterConfig, node: &NodeConfig) -> Self {
         let endpoints: Vec<String> = cluster
             .members
             .iter()
@@ -55,8 +51,6 @@ impl Identity {
             .map(|(id, member)| format!("{id}={}", member.ingress))
             .collect();
         let id = cluster_id(&cluster.name);
-        let lengths = Lengths::of(cluster).expect("the configuration was checked");
-        let seed = node.seed ^ u64::from(node.member) << 56 ^ nonce << 32;
         Self {
             member: node.member,
             members: cluster.members.clone(),
@@ -65,12 +59,11 @@ impl Identity {
             limits: ClusterLimits::of(cluster),
             log_session_id: log_session_id(&cluster.name),
             ingress_endpoints: endpoints.join(","),
-            lengths,
+            lengths: Lengths::of(cluster).expect("the configuration was checked"),
             session_timeout_ns: cluster.session_timeout_ns,
             log_mtu: cluster.log_mtu,
             receive_window: usize::MAX,
             is_direct: cluster.responses == ResponsesMode::Direct,
-            egress_streams: EgressStreams::new(lengths.egress_term_length, seed),
         }
     }
 
@@ -96,6 +89,6 @@ impl Identity {
             message_max: 4096,
             ..ClusterConfig::default()
         };
-        Self::new(&cluster, &NodeConfig::default(), 1)
+        Self::new(&cluster, &NodeConfig::default())
     }
 }

@@ -14,8 +14,8 @@ use lockstep_transport::time::Nanos;
 use crate::log::entry_body::{NewLeadershipTerm, SessionOpen};
 use crate::log::log_entry::LogEntry;
 use crate::log::log_writer::{Appended, LogWriter};
-use crate::node::identity::Identity;
 use crate::session::egress_channels::{EgressChannels, Slot};
+use crate::session::egress_streams::EgressStreams;
 use crate::session::leader_sessions::LeaderSessions;
 use crate::session::session_table::{Session, SessionTable};
 
@@ -50,7 +50,7 @@ impl PendingConnect {
     pub fn channel_left(
         &self,
         channels: &mut EgressChannels,
-        identity: &Identity,
+        streams: &mut EgressStreams,
         session: Option<i64>,
         now: Nanos,
     ) -> Option<Slot> {
@@ -58,7 +58,7 @@ impl PendingConnect {
             return Some(self.channel);
         }
         let client = (self.open.response_address, self.open.response_stream_id);
-        channels.fresh_or_new(identity, client, session, now)
+        channels.fresh_or_new(streams, client, session, now)
     }
 }
 

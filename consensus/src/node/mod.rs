@@ -9,7 +9,6 @@ pub mod closing;
 pub mod cluster_node;
 pub mod counters;
 pub mod cycle_budget;
-pub mod egress_streams;
 pub mod fault;
 pub mod housekeeping;
 pub mod identity;

@@ -49,6 +49,7 @@ use crate::node::leadership::Leadership;
 use crate::notice::NodeNotices;
 use crate::session::client_agent::ClientAgent;
 use crate::session::egress_channels::EgressChannels;
+use crate::session::egress_streams::EgressStreams;
 use crate::session::ingress_images::IngressImages;
 use crate::session::response_egress::ResponseEgress;
 use crate::session::session_table::SessionTable;
@@ -192,7 +193,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     } = opened;
     // Random, so that a directory that counts its starts from 1 again shares no stream.
     let nonce = membership.sender().incarnation.nonce;
-    let mut identity = Identity::new(cluster, node, nonce);
+    let mut identity = Identity::new(cluster, node);
     identity.receive_window = parts.receive_window.max(cluster.log_mtu);
     let sessions_max = cluster.sessions_max;
     let lengths = identity.lengths;
@@ -219,6 +220,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         port: parts.ingress_port,
         images: IngressImages::new(sessions_max, limits, receiver_id, nonce),
         channels: EgressChannels::new(sessions_max, nonce),
+        streams: EgressStreams::new(node, nonce, lengths.egress_term_length),
         egress: ResponseEgress::new(sessions_max, egress_reader, body_max, is_direct),
     };
     Ok(ClusterNode::new(NodeParts {

@@ -17,11 +17,11 @@ use crate::apply::service_agent::DirectEffect;
 use crate::log::entry_assembler::Entry;
 use crate::log::entry_body::CloseReason;
 use crate::node::fault::NodeFault;
-use crate::node::identity::Identity;
 use crate::node::leadership::{Leadership, PendingConnect};
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::callers::Callers;
 use crate::session::egress_channels::{EgressChannels, Slot};
+use crate::session::egress_streams::EgressStreams;
 use crate::session::ingress_images::IngressImages;
 use crate::session::response_egress::{ClosedSession, EgressContext, ResponseEgress};
 use crate::session::session_events::{SessionEventSender, queue_event};
@@ -36,6 +36,8 @@ pub struct ClientAgent<P> {
     pub images: IngressImages,
     /// Channels to clients.
     pub channels: EgressChannels,
+    /// What new ones are called.
+    pub streams: EgressStreams,
     /// Egress of responses.
     pub egress: ResponseEgress,
 }
@@ -45,8 +47,6 @@ pub struct ClientAgent<P> {
 pub struct Telling<'a> {
     /// The time.
     pub now: Nanos,
-    /// This member.
-    pub identity: &'a Identity,
     /// Who speaks, in which term.
     pub sender: SessionEventSender,
     /// Where trace points go.
@@ -118,8 +118,8 @@ impl<P: DatagramPort> ClientAgent<P> {
             .tracer
             .message(TracePoint::ConnectCommit, correlation_id, 0);
         let channels = &mut self.channels;
-        let (identity, now) = (telling.identity, telling.now);
-        let channel = pending.channel_left(channels, identity, Some(session.id), now);
+        let (streams, now) = (&mut self.streams, telling.now);
+        let channel = pending.channel_left(channels, streams, Some(session.id), now);
         let Some(channel) = channel else {
             // The client's next attempt finds the session.
             let source = Detail::at(session.response_address);

@@ -309,7 +309,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let sessions = self.applier.sessions();
         let known = sessions.find(open.nonce, open.principal_hash).copied();
         let session = known.map(|session| session.id);
-        let channel = connect.channel_left(self.channels, self.identity, session, self.now);
+        let channel = connect.channel_left(self.channels, self.streams, session, self.now);
         let Some(channel) = channel else {
             self.note_unanswered(open.response_address);
             return;
@@ -370,7 +370,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     ) -> Option<Slot> {
         let client = (source, stream_id);
         self.channels
-            .fresh_or_new(self.identity, client, session, self.now)
+            .fresh_or_new(self.streams, client, session, self.now)
     }
 
     /// The session that this would continue.

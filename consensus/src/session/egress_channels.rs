@@ -15,11 +15,11 @@ use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{PublicationConfig, SenderConfig};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
-use crate::node::identity::Identity;
 use crate::notice::NodeNotice;
 #[cfg(feature = "sim")]
 use crate::session::egress_channel::EVENTS_MAX;
 use crate::session::egress_channel::EgressChannel;
+use crate::session::egress_streams::EgressStreams;
 use crate::session::response_egress::CLOSED_SESSIONS_MAX;
 use crate::slots::{
     HOST_GROUPS, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_group,
@@ -152,7 +152,7 @@ impl EgressChannels {
     /// one as for any answer.
     pub fn fresh_or_new(
         &mut self,
-        identity: &Identity,
+        streams: &mut EgressStreams,
         (address, stream_id): (SocketAddr, i32),
         session: Option<i64>,
         now: Nanos,
@@ -161,7 +161,7 @@ impl EgressChannels {
             self.allow_setups(slot);
             return Some(slot);
         }
-        let config = identity.egress_streams.publication(address, stream_id);
+        let config = streams.publication(address, stream_id);
         self.open_answer(config, now)
     }
 

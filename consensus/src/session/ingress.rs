@@ -29,6 +29,7 @@ use crate::node::identity::Identity;
 use crate::node::leadership::{AppendContext, Leadership};
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::egress_channels::EgressChannels;
+use crate::session::egress_streams::EgressStreams;
 use crate::session::leader_session::{Admission, NotAdmitted};
 use crate::session::leader_sessions::LeaderRow;
 use crate::session::response_egress::ResponseEgress;
@@ -62,6 +63,8 @@ pub struct Ingress<'a, S, D> {
     pub egress: &'a mut ResponseEgress,
     /// Channels to clients.
     pub channels: &'a mut EgressChannels,
+    /// What new ones are called.
+    pub streams: &'a mut EgressStreams,
     /// Trace points.
     pub tracer: &'a mut Tracer,
     /// What is not taken.

@@ -7,6 +7,7 @@ pub mod connecting;
 pub mod egress_channel;
 pub mod egress_channels;
 pub mod egress_rows;
+pub mod egress_streams;
 pub mod half_open;
 pub mod ingress;
 pub mod ingress_images;

@@ -2,37 +2,40 @@
 //! each, in each life of the node from another seed, for clients may still have images of the
 //! streams of its former life.
 
-use core::cell::Cell;
 use core::net::SocketAddr;
 
 use lockstep_client::protocol::MTU_DEFAULT;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::stream::PublicationConfig;
 
+use crate::settings::config::NodeConfig;
+
 /// Names streams to clients.
 #[derive(Debug)]
 pub struct EgressStreams {
     term_length: usize,
-    seed: Cell<u64>,
+    seed: u64,
 }
 
 impl EgressStreams {
-    /// Streams with terms of this length. The seed differs from life to life.
+    /// Streams with terms of this length, of `node` in the life that this random number stands
+    /// for.
     #[must_use]
-    pub(crate) fn new(term_length: usize, seed: u64) -> Self {
+    pub fn new(node: &NodeConfig, nonce: u64, term_length: usize) -> Self {
+        let seed = node.seed ^ u64::from(node.member) << 56 ^ nonce << 32;
         Self {
             term_length,
-            seed: Cell::new(Prng::new(seed).next_u64()),
+            seed: Prng::new(seed).next_u64(),
         }
     }
 
     /// Parameters of a new publication, with a fresh session id and initial term id.
     #[must_use]
-    pub fn publication(&self, destination: SocketAddr, stream_id: i32) -> PublicationConfig {
-        let mut random = Prng::new(self.seed.get());
+    pub fn publication(&mut self, destination: SocketAddr, stream_id: i32) -> PublicationConfig {
+        let mut random = Prng::new(self.seed);
         let session_id = random.next_u64() as i32;
         let initial_term_id = random.next_u64() as i32;
-        self.seed.set(random.next_u64());
+        self.seed = random.next_u64();
         PublicationConfig {
             session_id,
             stream_id,
