@@ -14,7 +14,8 @@ use super::bench_error::BenchError;
 use super::load_client::LoadClient;
 use super::workload::Workload;
 
-/// Trace ring of the client: a quarter of a million records, minutes of a closed loop.
+/// Trace ring of the client: a quarter of a million records, two for each traced message, so that
+/// it holds more messages than the nodes' rings do.
 const CLIENT_TRACE_LENGTH: usize = 10 << 20;
 
 /// The client of a run.

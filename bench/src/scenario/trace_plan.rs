@@ -3,13 +3,11 @@
 //! An estimate: rates differ from machine to machine. A ring that is overrun all the same keeps
 //! the newest records, and the report says how many messages its budget is made of.
 
+use lockstep_consensus::node::launch::TRACE_RECORDS;
 use lockstep_consensus::settings::config::{ResponsesMode, SyncMode};
 use lockstep_transport::time::SECOND;
 
 use crate::load::{LoadConfig, LoadLimit, LoadShape};
-
-/// Records that a node's ring holds.
-const RING_RECORDS: f64 = (1 << 20) as f64;
 
 /// Records per crossing of the log that a leader writes for each move of its cursors, whether
 /// the messages below are sampled or not (counted in a closed loop, one message in flight).
@@ -56,7 +54,7 @@ pub fn trace_every(load: &LoadConfig, sync: SyncMode, responses: ResponsesMode) 
     let messages = measured + rate * seconds(load.warmup_ns);
     let fits = |every: u64| {
         let each = CURSOR_RECORDS / batch + MESSAGE_RECORDS / every as f64;
-        messages * crossings * each <= RING_RECORDS
+        messages * crossings * each <= TRACE_RECORDS as f64
     };
     let mut every = 1;
     while every < EVERY_MAX && !fits(every) {

@@ -1,5 +1,5 @@
-//! The duties a node has towards clients: their datagrams, applying and answering what they
-//! asked for, and the leader's housekeeping.
+//! The duties a node has towards clients: their datagrams, the answers to what they asked for, and
+//! what a new leader tells them.
 
 use lockstep_archive::disk::Disk;
 use lockstep_client::protocol::NewLeaderEvent;

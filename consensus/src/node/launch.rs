@@ -36,8 +36,8 @@ use crate::settings::config::{ClusterConfig, ConfigError, NodeConfig};
 /// Name of the trace file in a node's directory.
 pub const TRACE_FILE: &str = "trace.dat";
 
-/// Trace records kept: 40 MiB, several minutes of a closed loop.
-const TRACE_RECORDS: usize = 1 << 20;
+/// Trace records kept: 40 MiB. `lockstep bench` traces as many messages as fit into them.
+pub const TRACE_RECORDS: usize = 1 << 20;
 
 /// Bytes of the trace file.
 const TRACE_LENGTH: usize = TRACE_HEADER_LENGTH + TRACE_RECORDS * TRACE_RECORD_LENGTH;
