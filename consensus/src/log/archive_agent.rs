@@ -42,7 +42,7 @@ pub enum ArchiveEvent {
 
 /// A write that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OldestWrite {
+pub(crate) struct OldestWrite {
     /// For so long.
     pub age: Nanos,
     /// Base position of the segment it goes to; none: it is the mark's.
@@ -122,11 +122,6 @@ impl<D: Disk> ArchiveAgent<D> {
         }
     }
 
-    /// The disk.
-    pub const fn disk_mut(&mut self) -> &mut D {
-        &mut self.disk
-    }
-
     /// Durable end of the log.
     #[must_use]
     pub const fn durable(&self) -> Position {
@@ -135,7 +130,7 @@ impl<D: Disk> ArchiveAgent<D> {
 
     /// Nothing may be appended or placed above this position (`log.md` 2.1).
     #[must_use]
-    pub fn append_limit(&self, log: &MemberLog) -> Position {
+    pub(crate) fn append_limit(&self, log: &MemberLog) -> Position {
         self.recorder.written() + log.buffer().geometry().term_length() as Position
     }
 
@@ -183,14 +178,19 @@ impl<D: Disk> ArchiveAgent<D> {
     }
 
     /// Makes (`term`, `vote`) durable; [`ArchiveEvent::StatePersisted`] tells when.
-    pub fn persist_state(&mut self, now: Nanos, term: LeadershipTermId, vote: Option<MemberId>) {
+    pub(crate) fn persist_state(
+        &mut self,
+        now: Nanos,
+        term: LeadershipTermId,
+        vote: Option<MemberId>,
+    ) {
         self.wanted_state = Some((term, vote));
         self.submit_state(now);
     }
 
     /// Makes the directory's id and notes durable; [`ArchiveEvent::IdentityPersisted`] tells when.
     /// `false` when the disk is busy: ask again in a later cycle.
-    pub fn persist_identity(&mut self, now: Nanos, directory: u128, notes: &Notes) -> bool {
+    pub(crate) fn persist_identity(&mut self, now: Nanos, directory: u128, notes: &Notes) -> bool {
         if self.failed() {
             return false;
         }
@@ -352,14 +352,14 @@ impl<D: Disk> ArchiveAgent<D> {
 
     /// Whether a write of the log or of its mark is under way.
     #[must_use]
-    pub const fn is_settling(&self) -> bool {
+    pub(crate) const fn is_settling(&self) -> bool {
         self.recorder.is_writing() || self.ack_mark.is_writing()
     }
 
     /// Of the writes of the log and of its mark under way at `now`, the one that has been for
     /// longest.
     #[must_use]
-    pub fn oldest_write(&self, now: Nanos) -> Option<OldestWrite> {
+    pub(crate) fn oldest_write(&self, now: Nanos) -> Option<OldestWrite> {
         let of_log = self.recorder.writing_since().map(|(since, start)| {
             let length = self.recorder.segments().segment_length();
             (since, Some(base_position(start, length)))
@@ -375,7 +375,7 @@ impl<D: Disk> ArchiveAgent<D> {
     ///
     /// # Errors
     /// What failed, now or before.
-    pub fn seal(&mut self, log: &MemberLog, commit: Position) -> Result<(), StoreFailure> {
+    pub(crate) fn seal(&mut self, log: &MemberLog, commit: Position) -> Result<(), StoreFailure> {
         if let Some(failure) = self.failure() {
             return Err(failure);
         }

@@ -16,7 +16,7 @@ const RUN_LENGTH: usize = 64 * 1024;
 
 /// Whether there is something to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Run {
+pub(crate) enum Run {
     /// There is.
     Begun,
     /// Nothing below the limit.
@@ -65,7 +65,7 @@ impl EntryCursor {
     }
 
     /// Goes to `position`, where an entry begins.
-    pub fn move_to(&mut self, position: Position) {
+    pub(crate) fn move_to(&mut self, position: Position) {
         self.position = position;
         self.run_end = position;
         self.assembler.reset();
@@ -73,7 +73,7 @@ impl EntryCursor {
     }
 
     /// Goes to `position`, where a frame begins, perhaps of an entry that began before.
-    pub fn move_to_frame(&mut self, position: Position) {
+    pub(crate) fn move_to_frame(&mut self, position: Position) {
         self.move_to(position);
         self.is_within_entry = true;
     }
@@ -82,7 +82,7 @@ impl EntryCursor {
     ///
     /// # Errors
     /// When the log cannot be read back here.
-    pub fn begin_run(
+    pub(crate) fn begin_run(
         &mut self,
         reader: &mut LogReader,
         view: LogView<'_>,

@@ -65,7 +65,7 @@ impl MemberLog {
     }
 
     /// The term buffers, to append or place frames.
-    pub const fn buffer_mut(&mut self) -> &mut LogBuffer {
+    pub(crate) const fn buffer_mut(&mut self) -> &mut LogBuffer {
         &mut self.buffer
     }
 
@@ -89,7 +89,7 @@ impl MemberLog {
 
     /// The newest chain-hash checkpoint at or below `position`, as (position, hash).
     #[must_use]
-    pub fn checkpoint(&self, position: Position) -> (Position, u64) {
+    pub(crate) fn checkpoint(&self, position: Position) -> (Position, u64) {
         self.chain
             .checkpoint_at_or_below(position)
             .map_or((0, 0), |c| (c.position, c.hash))
@@ -97,14 +97,14 @@ impl MemberLog {
 
     /// The nearest known chain hash at or below `position`.
     #[must_use]
-    pub fn checkpoint_below(&self, position: Position) -> Checkpoint {
+    pub(crate) fn checkpoint_below(&self, position: Position) -> Checkpoint {
         let known = self.chain.checkpoint_at_or_below(position);
         known.unwrap_or(Checkpoint::ZERO)
     }
 
     /// A frame boundary at or below `position` and not below `floor`, which is one.
     #[must_use]
-    pub fn frame_boundary(&self, floor: Position, position: Position) -> Position {
+    pub(crate) fn frame_boundary(&self, floor: Position, position: Position) -> Position {
         let known = self.chain.checkpoint_at_or_below(position.min(self.append));
         known.map_or(floor, |checkpoint| checkpoint.position.max(floor))
     }
@@ -127,7 +127,7 @@ impl MemberLog {
 
     /// Zeroes the memory between the end of the log and `end`: bytes that were written there
     /// and never became part of it, which the next leader's frames must not meet.
-    pub fn erase_unreported(&mut self, end: Position) {
+    pub(crate) fn erase_unreported(&mut self, end: Position) {
         let mut position = self.append;
         while position < end {
             let geometry = self.buffer.geometry();
@@ -151,7 +151,7 @@ impl MemberLog {
     }
 
     /// After a truncation: the leadership term of what is now the last frame.
-    pub const fn set_tail_term(&mut self, tail_term: Option<TermBase>) {
+    pub(crate) const fn set_tail_term(&mut self, tail_term: Option<TermBase>) {
         self.tail_term = tail_term;
     }
 

@@ -35,8 +35,8 @@ use crate::node::cycle_budget::CycleBudget;
 use crate::node::fault::NodeFault;
 use crate::node::identity::Identity;
 use crate::node::leadership::{AppendContext, Leadership};
-use crate::node::membership_duties::StandingWatch;
-use crate::node::watch::Watch;
+use crate::node::sightings::Watch;
+use crate::node::standing_watch::StandingWatch;
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::client_agent::ClientAgent;
 
@@ -170,12 +170,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// Wall clock minus monotonic clock as they are now, ns: the shell tells it again and again,
     /// because wall clocks are set while nodes run.
-    pub const fn set_wall_offset(&mut self, wall_offset: i64) {
+    pub(crate) const fn set_wall_offset(&mut self, wall_offset: i64) {
         self.parts.wall_offset = wall_offset;
     }
 
     /// Bounds duty cycles in time, measured by this monotonic clock in ns.
-    pub const fn measure_cycles_with(&mut self, clock: fn() -> Nanos) {
+    pub(crate) const fn measure_cycles_with(&mut self, clock: fn() -> Nanos) {
         self.budget.measure_with(clock);
     }
 

@@ -63,10 +63,10 @@ const SEGMENTS_LEAST: u64 = 2;
 const WINDOW_SHARE: usize = 4;
 
 /// The disk of a real node.
-pub type NodeDisk = SlowDisk<storage::NodeDisk>;
+pub(crate) type NodeDisk = SlowDisk<storage::NodeDisk>;
 
 /// The sockets of a real node.
-pub type NodePort = FaultyPort<NetworkPort>;
+pub(crate) type NodePort = FaultyPort<NetworkPort>;
 
 /// A service that may move to the node's thread.
 pub type NodeService = Box<dyn ClusteredService + Send>;

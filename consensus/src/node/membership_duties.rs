@@ -14,6 +14,7 @@ use crate::module::membership::{
     Admitted, Forfeit, Hello, HelloOutcome, Refusal, Sender, Standing,
 };
 use crate::node::cluster_node::ClusterNode;
+use crate::node::standing_watch::StandingWatch;
 use crate::notice::NodeNotice;
 use crate::protocol::message::MemberMessage;
 
@@ -22,24 +23,6 @@ const PATIENCE_NS: Nanos = 2 * SECOND;
 
 /// Interval at which what lasts is noted again.
 const REMINDER_NS: Nanos = SECOND;
-
-/// What a node has told of its own standing.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct StandingWatch {
-    standing: Option<Standing>,
-    since: Nanos,
-    next_reminder: Nanos,
-}
-
-impl Default for StandingWatch {
-    fn default() -> Self {
-        Self {
-            standing: None,
-            since: 0,
-            next_reminder: Nanos::MIN,
-        }
-    }
-}
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Whether the consensus module takes part: not before the cluster has formed.

@@ -3,7 +3,7 @@
 pub mod applying;
 pub mod birth;
 #[cfg(feature = "sim")]
-pub mod bounds;
+pub(crate) mod bounds;
 pub mod client_duties;
 pub mod closing;
 pub mod cluster_node;
@@ -21,6 +21,8 @@ pub mod output_duties;
 #[cfg(feature = "sim")]
 pub(crate) mod planting;
 pub mod shared_file;
+mod sightings;
+mod standing_watch;
 pub mod start;
 pub mod start_line;
-pub mod watch;
+mod watch;

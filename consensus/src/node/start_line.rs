@@ -8,7 +8,7 @@ use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
 
 /// What the host was found to grant.
 #[derive(Clone, Debug)]
-pub struct Granted<'a> {
+pub(crate) struct Granted<'a> {
     /// The network backend, and why.
     pub network: &'a NetworkChoice,
     /// Bytes of socket buffer asked for, each way.
@@ -29,7 +29,11 @@ pub struct Granted<'a> {
 
 /// The line.
 #[must_use]
-pub fn start_line(cluster: &ClusterConfig, node: &NodeConfig, granted: &Granted<'_>) -> String {
+pub(crate) fn start_line(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    granted: &Granted<'_>,
+) -> String {
     let own = cluster.members[usize::from(node.member)];
     format!(
         "member {} of {} at {} (clients) and {} (members); network {}: {}; {}; {}; sync {}{}; \

@@ -7,23 +7,18 @@
 use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
-use lockstep_transport::notices::{Detail, NoticeKind};
+use lockstep_transport::notices::Detail;
 use lockstep_transport::port_trouble::{PortTrouble, TroubleKind};
-use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use crate::module::consensus_module::Oddity;
-use crate::module::member::{MEMBERS_MAX, MemberId};
+use crate::module::member::MemberId;
 use crate::node::cluster_node::ClusterNode;
+use crate::node::sightings::PATIENCE_NS;
 use crate::notice::NodeNotice;
-use crate::notice::absence::Absence;
-use crate::protocol::message::MemberMessage;
 
 /// Interval at which what lasts is noted again.
 const REMINDER_NS: Nanos = SECOND / 2;
-
-/// What is amiss for so long is told: longer than any election on a healthy network.
-const PATIENCE_NS: Nanos = 2 * SECOND;
 
 /// Being without a leader for so many election timeouts is told, if that is longer.
 const ELECTION_TIMEOUTS: Nanos = 6;
@@ -33,65 +28,6 @@ const DISK_STALL_NS: Nanos = SECOND;
 
 /// Subject of a trouble with an address that is no member's.
 const NO_MEMBER: u8 = 7;
-
-/// What was seen of another member.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    heard: Option<Nanos>,
-    /// When a message was last refused, and why.
-    refused: Option<(Nanos, NodeNotice)>,
-    vote_denied: Option<Nanos>,
-}
-
-/// What was seen of other members and of lasting conditions.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Watch {
-    started: Option<Nanos>,
-    next_reminder: Nanos,
-    members: [Seen; MEMBERS_MAX],
-    /// When a leader was last known, and since when this member leads.
-    leader_known: Nanos,
-    leading_since: Option<Nanos>,
-    responses_lost: u64,
-    is_full: bool,
-    was_damaged: bool,
-    /// End of the log, and when it last moved or had no reason to.
-    append: (Position, Nanos),
-}
-
-impl Watch {
-    /// A good message came from `member`.
-    pub fn on_message(&mut self, now: Nanos, member: MemberId, message: &MemberMessage) {
-        let seen = &mut self.members[usize::from(member)];
-        seen.heard = Some(now);
-        if let MemberMessage::PreVote { granted, .. } | MemberMessage::Vote { granted, .. } =
-            message
-        {
-            seen.vote_denied = (!granted).then_some(now);
-        }
-    }
-
-    /// A message of `member` was refused.
-    pub fn on_refused(&mut self, now: Nanos, member: MemberId, kind: NodeNotice) {
-        self.members[usize::from(member)].refused = Some((now, kind));
-    }
-
-    /// What keeps `member` away, and which kind it is refused for. `is_voiceless`: it was last
-    /// heard on a directory that does not count.
-    fn absence(&self, now: Nanos, member: usize, is_voiceless: bool) -> (Absence, u8) {
-        let seen = &self.members[member];
-        let is_recent = |at: Nanos| now - at < PATIENCE_NS;
-        let refused = seen.refused.filter(|(at, _)| is_recent(*at));
-        match (refused, seen.heard) {
-            (Some((_, kind)), _) => (Absence::Refused, kind.index() as u8),
-            _ if is_voiceless => (Absence::Voiceless, 0),
-            (None, None) => (Absence::NeverHeard, 0),
-            (None, Some(heard)) if !is_recent(heard) => (Absence::Silent, 0),
-            _ if seen.vote_denied.is_some_and(is_recent) => (Absence::VoteDenied, 0),
-            _ => (Absence::None, 0),
-        }
-    }
-}
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Notes what has changed, and what lasts.
