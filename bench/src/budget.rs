@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TraceKind, TracePoint, TraceRecord};
@@ -65,7 +66,7 @@ const fn index(point: TracePoint) -> usize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MessageTimes {
     /// Session of the message.
-    pub session: i64,
+    pub session: SessionId,
     /// Its request number.
     pub number: i64,
     /// The member that appended it.
@@ -136,7 +137,7 @@ impl CursorMoves {
 struct TraceIndex {
     cursors: BTreeMap<(u8, u8), CursorMoves>,
     messages: BTreeMap<(u8, i64, i64), (u8, Nanos)>,
-    entries: BTreeMap<(i64, i64), (u8, Position, Nanos)>,
+    entries: BTreeMap<(SessionId, i64), (u8, Position, Nanos)>,
     effects: BTreeMap<(u8, u8, Position), (Position, Nanos)>,
 }
 
@@ -159,7 +160,7 @@ impl TraceIndex {
                 }
                 TraceKind::Entry => {
                     let value = (record.member, record.c, record.time);
-                    let key = (record.a, record.b);
+                    let key = (SessionId::new(record.a), record.b);
                     if record.point == TracePoint::RequestAppend {
                         index.entries.entry(key).or_insert(value);
                     }
@@ -174,8 +175,8 @@ impl TraceIndex {
         index
     }
 
-    fn message(&self, point: TracePoint, session: i64, number: i64) -> Option<Nanos> {
-        let key = (point as u8, session, number);
+    fn message(&self, point: TracePoint, session: SessionId, number: i64) -> Option<Nanos> {
+        let key = (point as u8, session.get(), number);
         self.messages.get(&key).map(|(_, time)| *time)
     }
 
@@ -198,7 +199,7 @@ impl TraceIndex {
         self.effects.get(&(point as u8, member, cause)).copied()
     }
 
-    fn times(&self, session: i64, number: i64) -> Option<MessageTimes> {
+    fn times(&self, session: SessionId, number: i64) -> Option<MessageTimes> {
         let (leader, start, appended) = *self.entries.get(&(session, number))?;
         // The cause of an effect is named by where its entry starts; cursors count ends.
         let (end, _) = self.effect(TracePoint::RequestAppend, leader, start)?;

@@ -14,6 +14,7 @@ use core::net::SocketAddr;
 use lockstep_transport::datagram_port::{DATAGRAM_LENGTH_MAX, DATAGRAMS_PER_CYCLE, DatagramPort};
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::notices::{Detail, Notice};
 use lockstep_transport::port_trouble::TroubleKind;
 use lockstep_transport::protocol::{Packet, STATUS_MESSAGE_LENGTH_MAX, parse};
@@ -89,7 +90,7 @@ impl<P: DatagramPort> ClusterClient<P> {
 
     /// The session id, once known.
     #[must_use]
-    pub const fn session_id(&self) -> Option<i64> {
+    pub const fn session_id(&self) -> Option<SessionId> {
         self.cluster_session.session().id()
     }
 

@@ -199,7 +199,7 @@ impl ClusterSession {
         }
         self.counters.requests_offered += 1;
         self.tracer
-            .message(TracePoint::RequestSend, session, number);
+            .message(TracePoint::RequestSend, session.get(), number);
         OfferResult::Accepted(number)
     }
 

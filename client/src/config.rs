@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::position::{FRAME_ALIGNMENT, Geometry, Position};
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
@@ -23,7 +23,7 @@ const MESSAGES_PER_TERM: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResumePoint {
     /// The session.
-    pub session_id: i64,
+    pub session_id: SessionId,
     /// Its nonce.
     pub nonce: u64,
     /// Its resume token.

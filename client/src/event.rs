@@ -1,6 +1,6 @@
 //! What a client tells its application.
 
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::position::Position;
 
 use crate::protocol::{RefusalReason, ResponseFailure};
@@ -27,7 +27,7 @@ pub enum EgressEvent<'a> {
     /// The session is open: requests may be offered.
     Connected {
         /// Its id.
-        session: i64,
+        session: SessionId,
     },
     /// A response of a service: each exactly once, in order of (position, ordinal).
     Response {
@@ -83,13 +83,13 @@ pub enum EgressEvent<'a> {
 /// since only the latest matters.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Notices {
-    connected: Option<i64>,
+    connected: Option<SessionId>,
     new_leader: Option<(usize, LeadershipTermId)>,
     closed: Option<CloseReason>,
 }
 
 impl Notices {
-    pub(crate) fn connected(&mut self, session: i64) {
+    pub(crate) fn connected(&mut self, session: SessionId) {
         self.connected = Some(session);
     }
 

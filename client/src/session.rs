@@ -7,7 +7,7 @@
 
 use core::net::SocketAddr;
 
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -119,7 +119,7 @@ pub(crate) struct Session {
     deadline: Nanos,
     connect_timeout_ns: Nanos,
     endpoints: Endpoints,
-    id: Option<i64>,
+    id: Option<SessionId>,
     nonce: u64,
     resume_token: u64,
     incarnation: u64,
@@ -182,7 +182,7 @@ impl Session {
 
     /// The session id, once known.
     #[must_use]
-    pub const fn id(&self) -> Option<i64> {
+    pub const fn id(&self) -> Option<SessionId> {
         self.id
     }
 
@@ -301,7 +301,7 @@ impl Session {
             correlation_id: self.correlation_id,
             cluster_id: config.cluster_id,
             nonce: self.nonce,
-            resume_session: self.id.unwrap_or(-1),
+            resume_session: self.id.unwrap_or(SessionId::UNKNOWN),
             resume_token: self.resume_token,
             last_received: received.position,
             last_received_ordinal: received.ordinal,
@@ -422,7 +422,7 @@ impl Session {
         if event.connect_epoch != self.connect_epoch {
             return SessionChange::NotForThisProcess;
         }
-        if self.id.is_some_and(|id| id != event.session_id) || event.session_id < 0 {
+        if self.id.is_some_and(|id| id != event.session_id) || !event.session_id.is_known() {
             return self.end(CloseReason::Expired);
         }
         self.id = Some(event.session_id);

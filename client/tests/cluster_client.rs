@@ -15,6 +15,7 @@ use lockstep_client::protocol::RefusalReason;
 use lockstep_client::session::CloseReason;
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::{CLIENT_MEMBER, TracePoint, Tracer};
 
@@ -84,7 +85,7 @@ impl World {
         let responses = &mut self.responses;
         self.client
             .poll_egress(self.now, 64, &mut |event| match event {
-                EgressEvent::Connected { session } => connected.push(session),
+                EgressEvent::Connected { session } => connected.push(session.get()),
                 EgressEvent::NewLeader { member, .. } => leaders.push(member),
                 EgressEvent::Refused { number, reason } => refused.push((number, reason)),
                 EgressEvent::ResponseFailed { number, .. } => {
@@ -182,7 +183,7 @@ fn a_follower_redirects_and_the_session_is_opened_once() {
     let mut world = World::connected(2, 2, config());
     assert_eq!(world.client.leader(), Some(2));
     assert_eq!(world.client.counters().redirects, 1);
-    assert_eq!(world.client.session_id(), Some(1));
+    assert_eq!(world.client.session_id(), Some(SessionId::FIRST));
     assert!(world.now < 100 * MILLISECOND, "took {} ns", world.now);
     world.run(SECOND);
     assert_eq!(world.cluster.shared.opened, 1);

@@ -11,6 +11,7 @@ use lockstep_client::session::CloseReason;
 use lockstep_consensus::sim::scenario::boot::address;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, Told};
 use lockstep_service::samples::echo::Echo;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::media::randomness;
 use lockstep_transport::sim::SimPort;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
@@ -210,7 +211,7 @@ fn two_clients_with_identities_of_the_operating_system_are_two_sessions() {
         ask(&mut cluster, client, "one");
         cluster.clients[client].client.session_id()
     });
-    assert_eq!(sessions, [Some(1), Some(2)]);
+    assert_eq!(sessions, [1, 2].map(|id| Some(SessionId::new(id))));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use lockstep_client::session::CloseReason;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::boot::address;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::log_buffer::{ExclusiveAppender, Frame, LogBuffer, PlainSeal, frames};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::protocol::{Packet, Setup, parse};
@@ -117,7 +118,7 @@ impl Stranger {
             correlation_id: nonce as i64,
             cluster_id: cluster,
             nonce,
-            resume_session: -1,
+            resume_session: SessionId::UNKNOWN,
             resume_token: 0,
             last_received: 0,
             last_received_ordinal: 0,

@@ -12,6 +12,7 @@ use lockstep_client::protocol::{ConnectRequest, EGRESS_STREAM_ID, INGRESS_STREAM
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::boot::address;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, PlainSeal, frames};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::protocol::{
@@ -42,7 +43,7 @@ fn connect_message(cluster: &Cluster) -> Vec<u8> {
         correlation_id: 1,
         cluster_id: cluster_id(&cluster.setup.cluster.name),
         nonce: 77,
-        resume_session: -1,
+        resume_session: SessionId::UNKNOWN,
         resume_token: 0,
         last_received: 0,
         last_received_ordinal: 0,

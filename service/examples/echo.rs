@@ -7,6 +7,7 @@ use lockstep_service::container::{Container, ServiceFault};
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_service::outbox::OutboxLimits;
 use lockstep_service::samples::echo::Echo;
+use lockstep_transport::ids::SessionId;
 
 /// Bytes between the positions of the entries; any multiple of 32 that holds one will do.
 const ENTRY_LENGTH: i64 = 128;
@@ -26,7 +27,7 @@ fn main() -> Result<(), ServiceFault> {
         flags: 0,
         ordinal: 0,
         log_time: 1_000_000,
-        session: 1,
+        session: SessionId::new(1),
         number,
         refers_to: 0,
         leader_commit: 0,

@@ -14,6 +14,7 @@ use lockstep_service::samples::order_book::codec::{
     Action, OrderRequest, Side, decimal_price, decimal_quantity,
 };
 use lockstep_service::samples::order_book::csv::HEADER;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::prng::SplitMix64;
 
 /// Orders in the file.
@@ -26,7 +27,7 @@ const SYMBOLS: u64 = 4;
 const TICK: i64 = 100;
 
 /// Session under which the book is run along.
-const SESSION: i64 = 1;
+const SESSION: SessionId = SessionId::new(1);
 
 /// Open orders from which on orders are cancelled rather than added: a little below the most
 /// that one session may have.

@@ -1,12 +1,14 @@
 //! What a service may ask for while one entry is applied.
 
+use lockstep_transport::ids::SessionId;
+
 use crate::outbox::{EmitError, Outbox};
 
 /// A client's session as the service sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientSession {
     /// The session's id, assigned when its SessionOpen was applied; never reused.
-    pub id: i64,
+    pub id: SessionId,
 }
 
 /// The service's handle while a causing entry is applied. It cannot outlive the callback.

@@ -1,7 +1,8 @@
 //! The trait an application implements.
 
-use crate::cluster::{ClientSession, Cluster};
 use lockstep_transport::ids::LeadershipTermId;
+
+use crate::cluster::{ClientSession, Cluster};
 
 /// Deterministic application logic, run on every node of the cluster.
 ///

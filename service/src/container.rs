@@ -11,7 +11,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::position::Position;
 
 use crate::cluster::{ClientSession, Cluster};
@@ -137,7 +137,7 @@ impl<S: ClusteredService> Container<S> {
         header: &EntryHeader,
         position: Position,
         end: Position,
-        session: i64,
+        session: SessionId,
     ) -> Result<(), ServiceFault> {
         self.enter(header, position, end)?;
         let session = ClientSession { id: session };

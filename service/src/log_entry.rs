@@ -16,6 +16,7 @@
 //! | 40 | 8 | leader's commit position when appended |
 
 use lockstep_transport::codec::{decoded, encoded};
+use lockstep_transport::ids::SessionId;
 
 /// Bytes of the entry header.
 pub const ENTRY_HEADER_LENGTH: usize = 48;
@@ -86,7 +87,7 @@ pub struct EntryHeader {
     /// Log time in ns: never smaller than the previous entry's.
     pub log_time: i64,
     /// The session concerned, or 0.
-    pub session: i64,
+    pub session: SessionId,
     /// Request: request number. Effect: position of its cause.
     pub number: i64,
     /// Request: greatest response position the client has acknowledged. Response: number of the
@@ -107,7 +108,7 @@ impl EntryHeader {
             flags: 0,
             ordinal: 0,
             log_time: 0,
-            session: 0,
+            session: SessionId::NONE,
             number: 0,
             refers_to: 0,
             leader_commit: 0,
@@ -121,7 +122,7 @@ impl EntryHeader {
         encoded(|fields| {
             fields.u8(self.kind as u8).u8(self.service);
             fields.u16(self.flags).u32(self.ordinal);
-            fields.i64(self.log_time).i64(self.session);
+            fields.i64(self.log_time).i64(self.session.get());
             fields.i64(self.number).i64(self.refers_to);
             fields.i64(self.leader_commit);
         })
@@ -139,7 +140,7 @@ impl EntryHeader {
                 flags: fields.u16()?,
                 ordinal: fields.u32()?,
                 log_time: fields.i64()?,
-                session: fields.i64()?,
+                session: SessionId::new(fields.i64()?),
                 number: fields.i64()?,
                 refers_to: fields.i64()?,
                 leader_commit: fields.i64()?,
@@ -160,7 +161,7 @@ mod tests {
             flags: 0x0102,
             ordinal: 7,
             log_time: 1_700_000_000_000_000_001,
-            session: 9,
+            session: SessionId::new(9),
             number: 4096,
             refers_to: -1,
             leader_commit: 8192,
@@ -181,7 +182,7 @@ mod tests {
             flags: 0x0102,
             ordinal: 7,
             log_time: 8,
-            session: 9,
+            session: SessionId::new(9),
             number: 10,
             refers_to: -1,
             leader_commit: 12,

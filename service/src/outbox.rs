@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 
@@ -72,7 +73,7 @@ impl OutboxLimits {
 #[derive(Clone, Copy, Debug)]
 struct Item {
     cause: Position,
-    session: i64,
+    session: SessionId,
     ordinal: u32,
     offset: u32,
     length: u32,
@@ -106,7 +107,7 @@ pub struct Outbox {
     cause_bytes: usize,
     /// Whom the present cause's failed emission was for, and why it failed, unless the service
     /// emitted something else to that session afterwards.
-    failed: Option<(i64, u8)>,
+    failed: Option<(SessionId, u8)>,
     last_popped: Option<EffectName>,
     append_cursor: Option<usize>,
     ignored_responses: u64,
@@ -193,7 +194,12 @@ impl Outbox {
     /// # Panics
     /// When `cause` is not the entry begun last, or the FIFO overflows although admission
     /// reserved the worst case (`log.md` 5.6): both are errors of the program, not of a service.
-    pub fn emit(&mut self, cause: Position, session: i64, message: &[u8]) -> Result<(), EmitError> {
+    pub fn emit(
+        &mut self,
+        cause: Position,
+        session: SessionId,
+        message: &[u8],
+    ) -> Result<(), EmitError> {
         assert_eq!(cause, self.cause, "emission outside its entry");
         match self.check_emission(message.len()) {
             Ok(()) => {
@@ -233,7 +239,7 @@ impl Outbox {
         Ok(())
     }
 
-    fn push(&mut self, session: i64, message: &[u8], is_failure: bool) {
+    fn push(&mut self, session: SessionId, message: &[u8], is_failure: bool) {
         let cause = self.cause;
         let charged = charge(message.len());
         if self.limits.enabled {
@@ -255,7 +261,7 @@ impl Outbox {
         self.cause_bytes += charged;
         self.cause_effects += 1;
         self.output.word(cause as u64);
-        self.output.word(session as u64);
+        self.output.word(session.get() as u64);
         self.output.bytes(message);
         if is_failure {
             self.output.word(u64::MAX);
@@ -360,7 +366,7 @@ impl Outbox {
     pub fn check_response(
         &self,
         name: EffectName,
-        session: i64,
+        session: SessionId,
         payload: &[u8],
         is_failure: bool,
     ) -> Result<(), Divergence> {
@@ -393,7 +399,7 @@ impl Outbox {
     pub fn apply_response(
         &mut self,
         name: EffectName,
-        session: i64,
+        session: SessionId,
         payload: &[u8],
     ) -> ResponseVerdict {
         let front = self.front();

@@ -10,6 +10,7 @@ use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::{Action, OrderRequest, Side};
 use lockstep_service::samples::order_book::csv::parse_line;
 use lockstep_transport::allocations::{CountingAllocator, count_of_thread};
+use lockstep_transport::ids::SessionId;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -47,7 +48,7 @@ impl<S: ClusteredService> Node<S> {
             flags: 0,
             ordinal,
             log_time: 0,
-            session: 1,
+            session: SessionId::new(1),
             number,
             refers_to: 0,
             leader_commit: 0,

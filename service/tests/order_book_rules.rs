@@ -8,6 +8,7 @@ use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::{
     Action, OrderRequest, RejectReason, Report, Side,
 };
+use lockstep_transport::ids::SessionId;
 
 /// The default limits of a cluster.
 const LIMITS: OutboxLimits = OutboxLimits {
@@ -38,8 +39,8 @@ fn request(action: Action, order_id: u64, side: Side, price: i64, quantity: u64)
 
 fn apply(book: &mut OrderBook, session: i64, request: OrderRequest) -> Reports {
     let mut reports = Vec::new();
-    book.apply(session, &request, &mut |owner, report| {
-        reports.push((owner, *report))
+    book.apply(SessionId::new(session), &request, &mut |owner, report| {
+        reports.push((owner.get(), *report))
     });
     reports
 }
@@ -192,7 +193,7 @@ fn header(kind: EntryKind, session: i64) -> EntryHeader {
         flags: 0,
         ordinal: 0,
         log_time: 0,
-        session,
+        session: SessionId::new(session),
         number: 0,
         refers_to: 0,
         leader_commit: 0,

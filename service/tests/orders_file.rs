@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::{AckKind, RejectReason, Report};
 use lockstep_service::samples::order_book::csv::parse_line;
+use lockstep_transport::ids::SessionId;
 
 #[path = "../examples/generate_orders.rs"]
 #[expect(dead_code, reason = "main belongs to the example")]
@@ -35,27 +36,31 @@ fn the_file_fills_the_book_with_every_kind_of_outcome() {
         };
         requests += 1;
         assert_eq!(line.sequence, requests);
-        book.apply(1, &line.request, &mut |_, report| match report {
-            Report::Ack {
-                kind: AckKind::Accepted,
-                ..
-            } => acks[0] += 1,
-            Report::Ack {
-                kind: AckKind::Cancelled,
-                ..
-            } => acks[1] += 1,
-            Report::Ack {
-                kind: AckKind::Replaced,
-                remaining,
-                ..
-            } => {
-                acks[2] += 1;
-                ended += u64::from(*remaining == 0);
-            }
-            Report::Cancelled { .. } => panic!("one session meets no limit: {report:?}"),
-            Report::Reject { reason, .. } => *rejects.entry(*reason).or_insert(0) += 1,
-            Report::Fill { .. } => fills += 1,
-        });
+        book.apply(
+            SessionId::new(1),
+            &line.request,
+            &mut |_, report| match report {
+                Report::Ack {
+                    kind: AckKind::Accepted,
+                    ..
+                } => acks[0] += 1,
+                Report::Ack {
+                    kind: AckKind::Cancelled,
+                    ..
+                } => acks[1] += 1,
+                Report::Ack {
+                    kind: AckKind::Replaced,
+                    remaining,
+                    ..
+                } => {
+                    acks[2] += 1;
+                    ended += u64::from(*remaining == 0);
+                }
+                Report::Cancelled { .. } => panic!("one session meets no limit: {report:?}"),
+                Report::Reject { reason, .. } => *rejects.entry(*reason).or_insert(0) += 1,
+                Report::Fill { .. } => fills += 1,
+            },
+        );
     }
     assert!(requests >= 100_000 && ORDERS.len() < 5_000_000);
     assert!(acks.iter().all(|count| *count > 10_000), "{acks:?}");

@@ -7,6 +7,7 @@
 //! have equal outboxes, and after calm every effect of every request is in the log, in order.
 
 use lockstep_service::outbox::{EffectName, Outbox, OutboxLimits, ResponseVerdict};
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::prng::{SplitMix64, mix};
 
 const NODES: usize = 3;
@@ -98,12 +99,14 @@ impl Service {
                     self.outbox.begin(cause);
                     for message in effects_of(self.run, *id) {
                         self.outbox
-                            .emit(cause, SESSION, &message)
+                            .emit(cause, SessionId::new(SESSION), &message)
                             .expect("within the limits");
                     }
                 }
                 Body::Response(name, message) => {
-                    let verdict = self.outbox.apply_response(*name, SESSION, message);
+                    let verdict =
+                        self.outbox
+                            .apply_response(*name, SessionId::new(SESSION), message);
                     assert_eq!(verdict, ResponseVerdict::Matched, "{name:?}");
                     assert!(
                         self.names.last() < Some(name),

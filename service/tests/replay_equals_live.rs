@@ -9,7 +9,7 @@ use lockstep_service::samples::counter::Counter;
 use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::csv::parse_line;
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 
 const MESSAGE_MAX: usize = 4096;
 const LIMITS: OutboxLimits = OutboxLimits {
@@ -42,7 +42,9 @@ fn apply<S: ClusteredService>(container: &mut Container<S>, entry: &Entry) {
             *end,
             LeadershipTermId::new(header.number),
         ),
-        EntryKind::SessionOpen => container.apply_session_open(header, *position, *end, 1),
+        EntryKind::SessionOpen => {
+            container.apply_session_open(header, *position, *end, SessionId::new(1))
+        }
         EntryKind::SessionClose => container.apply_session_close(header, *position, *end),
         EntryKind::Request => container.apply_request(header, *position, *end, payload),
         EntryKind::Response => container.apply_response(header, *position, *end, payload),
@@ -109,7 +111,7 @@ impl<S: ClusteredService> Live<S> {
             flags: 0,
             ordinal: name.1,
             log_time: self.log.len() as i64 * 1_000,
-            session: 1,
+            session: SessionId::new(1),
             number: if kind == EntryKind::Response {
                 name.0
             } else {

@@ -5,6 +5,7 @@
 //! | type | counts | from | given by |
 //! |---|---|---|---|
 //! | [`LeadershipTermId`] | elections that found a leader | 1 | the members' votes |
+//! | [`SessionId`] | sessions of clients with the cluster | 1 | the order of the log |
 
 use core::fmt;
 
@@ -77,5 +78,26 @@ impl LeadershipTermId {
 impl From<u32> for LeadershipTermId {
     fn from(in_frame: u32) -> Self {
         Self(in_frame.into())
+    }
+}
+
+id! {
+    /// A client's session with the cluster, never given twice. Not the `i32` by which frames of
+    /// one stream know each other.
+    SessionId
+}
+
+impl SessionId {
+    /// In messages of clients and answers to them: none, or none yet.
+    pub const UNKNOWN: Self = Self(-1);
+    /// In headers of log entries: none, it is no client's.
+    pub const NONE: Self = Self(0);
+    /// The first that a cluster gives.
+    pub const FIRST: Self = Self(1);
+
+    /// Whether a message names one.
+    #[must_use]
+    pub const fn is_known(self) -> bool {
+        self.0 >= 0
     }
 }

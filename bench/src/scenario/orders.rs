@@ -13,6 +13,7 @@ use lockstep_service::samples::order_book::codec::{
 };
 use lockstep_service::samples::order_book::csv::{HEADER, parse_line};
 use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
 
@@ -216,7 +217,7 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
         }
     }));
     connect(&mut client, &mut members)?;
-    let session = client.client().session_id().unwrap_or(0);
+    let session = client.client().session_id().unwrap_or(SessionId::NONE);
     let started = monotonic_now();
     client.start(LoadConfig {
         shape: LoadShape::Closed {
@@ -317,7 +318,7 @@ fn settle(client: &mut BenchClient, collected: &Mutex<Vec<Response>>) {
 /// Replays the orders on this thread and compares.
 fn compare(
     orders: &[OrderRequest],
-    session: i64,
+    session: SessionId,
     received: &[Response],
     state_hash: u64,
 ) -> OrdersReport {

@@ -2,6 +2,7 @@
 
 use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::{Action, OrderRequest, Side};
+use lockstep_transport::ids::SessionId;
 
 /// Bytes at the start of an echo message that carry its number.
 const NUMBER_LENGTH: usize = 8;
@@ -60,7 +61,7 @@ impl Workload {
         for number in 0..ORDERS {
             let message = order(number).encode().to_vec();
             // One session has one answer to each, which fits one message.
-            book.answer(1, &message, &mut |_, answer: &[u8]| {
+            book.answer(SessionId::new(1), &message, &mut |_, answer: &[u8]| {
                 answers.push(answer.to_vec())
             });
             messages.push(message);
@@ -144,13 +145,13 @@ mod tests {
             workload.write(number, &mut message);
             let order = OrderRequest::decode(&message).unwrap();
             let mut answer = Vec::new();
-            twin.answer(1, &message, &mut |_, bytes: &[u8]| {
+            twin.answer(SessionId::new(1), &message, &mut |_, bytes: &[u8]| {
                 answer.extend_from_slice(bytes)
             });
             assert!(workload.is_right(number, &answer), "{number}");
             assert!(!workload.is_right(number + 1, &answer), "{number}");
             assert!(!workload.is_right(number, &answer[1..]), "{number}");
-            book.apply(1, &order, &mut |_, report| match report {
+            book.apply(SessionId::new(1), &order, &mut |_, report| match report {
                 Report::Fill { .. } => fills += 1,
                 Report::Reject { .. } => rejects += 1,
                 Report::Ack { .. } | Report::Cancelled { .. } => {}

@@ -3,6 +3,7 @@
 //! Messages about the session itself may come from any member; everything else counts only on
 //! the image on which the present leader introduced itself, and only for this session.
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::TracePoint;
 
@@ -146,7 +147,8 @@ impl ClusterSession {
             return;
         }
         if is_first {
-            self.notices.connected(self.session.id().unwrap_or(-1));
+            self.notices
+                .connected(self.session.id().unwrap_or(SessionId::UNKNOWN));
         } else if is_new_leader {
             let term = self.session.leadership_term_id();
             self.notices.new_leader(leader, term);
@@ -184,7 +186,7 @@ impl ClusterSession {
         }
         self.tracer.message(
             TracePoint::ResponseReceive,
-            header.session_id,
+            header.session_id.get(),
             header.number,
         );
         let is_failure = header.flags & RESPONSE_FLAG_FAILED != 0;

@@ -9,7 +9,7 @@ use crate::protocol::{
     EventCode, NewLeaderEvent, Progress, RefusalReason, Refused, ResponseHeader, SessionEvent,
 };
 use crate::session::SessionState;
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::time::SECOND;
 
 const LEADER: Origin = Origin {
@@ -37,7 +37,7 @@ enum Heard {
 
 fn heard(event: EgressEvent<'_>) -> Heard {
     match event {
-        EgressEvent::Connected { session } => Heard::Connected(session),
+        EgressEvent::Connected { session } => Heard::Connected(session.get()),
         EgressEvent::Response {
             number, position, ..
         } => Heard::Response(number, position),
@@ -79,7 +79,7 @@ fn answer(
     applied_number: i64,
 ) -> Vec<Heard> {
     let event = SessionEvent {
-        session_id: 7,
+        session_id: SessionId::new(7),
         correlation_id: cluster_session.session().correlation_id(),
         leadership_term_id: LeadershipTermId::new(3),
         applied_number,
@@ -137,7 +137,7 @@ fn response(position: i64, number: i64) -> Vec<u8> {
 fn response_in(term: i64, position: i64, number: i64) -> Vec<u8> {
     ResponseHeader {
         leadership_term_id: LeadershipTermId::new(term),
-        session_id: 7,
+        session_id: SessionId::new(7),
         position,
         cause: position - 32,
         number,
@@ -152,7 +152,7 @@ fn response_in(term: i64, position: i64, number: i64) -> Vec<u8> {
 
 fn refused(number: i64, reason: RefusalReason, expected_number: i64) -> [u8; Refused::LENGTH] {
     Refused {
-        session_id: 7,
+        session_id: SessionId::new(7),
         number,
         expected_number,
         reason,
@@ -165,7 +165,7 @@ fn refused(number: i64, reason: RefusalReason, expected_number: i64) -> [u8; Ref
 fn new_leader(term: i64, applied_number: i64) -> Vec<u8> {
     let event = NewLeaderEvent {
         leadership_term_id: LeadershipTermId::new(term),
-        session_id: 7,
+        session_id: SessionId::new(7),
         applied_number,
         leader_member_id: 2,
         connect_epoch: 1,
@@ -246,7 +246,7 @@ fn a_silent_leader_is_given_up_and_the_session_resumed_elsewhere() {
     );
     cluster_session.tick(2 * SECOND, silent);
     let request = cluster_session.connect_request().unwrap();
-    assert_eq!((request.resume_session, request.resume_token), (7, 5));
+    assert_eq!((request.resume_session.get(), request.resume_token), (7, 5));
     cluster_session.on_connect_request_sent(2 * SECOND);
     let events = answer(
         &mut cluster_session,
@@ -337,7 +337,7 @@ fn progress_releases_requests_that_have_no_response() {
     let mut cluster_session = connected();
     offer_and_send(&mut cluster_session, 3);
     let progress = Progress {
-        session_id: 7,
+        session_id: SessionId::new(7),
         applied_number: 3,
         acknowledged: 0,
         leadership_term_id: LeadershipTermId::new(3),
@@ -381,7 +381,7 @@ fn an_applied_number_that_was_never_offered_ends_the_session() {
 fn k1_a_restarted_client_gets_only_what_it_had_not_acknowledged() {
     let config = ClientConfig {
         resume: Some(ResumePoint {
-            session_id: 7,
+            session_id: SessionId::new(7),
             nonce: 9,
             resume_token: 5,
             last_received: 96,
@@ -461,7 +461,7 @@ fn whatever_is_of_an_older_term_is_counted_and_ignored() {
     say(&mut cluster_session, 1, NEXT_LEADER, &new_leader(4, 0));
     offer_and_send(&mut cluster_session, 2);
     let progress = Progress {
-        session_id: 7,
+        session_id: SessionId::new(7),
         applied_number: 2,
         acknowledged: 0,
         leadership_term_id: LeadershipTermId::new(3),

@@ -2,7 +2,7 @@
 //!
 //! Offsets in the tables count from the start of the block; 8 bytes of message header precede.
 
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::position::Position;
 
 use super::block::{Message, message, write_with_var_data};
@@ -71,7 +71,7 @@ impl EventCode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionEvent<'a> {
     /// The session, or -1.
-    pub session_id: i64,
+    pub session_id: SessionId,
     /// Correlation id of the request answered.
     pub correlation_id: i64,
     /// The current leadership term.
@@ -104,7 +104,7 @@ impl<'a> SessionEvent<'a> {
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
         let fixed: [u8; SessionEvent::LENGTH] = message(Template::SessionEvent, |fields| {
             fields
-                .i64(self.session_id)
+                .i64(self.session_id.get())
                 .i64(self.correlation_id)
                 .i64(self.leadership_term_id.get())
                 .i64(self.applied_number)
@@ -122,7 +122,7 @@ impl<'a> SessionEvent<'a> {
     fn read(mut message: Message<'a>) -> Result<Self, ProtocolError> {
         let (event, code) = message.block::<72, _>(|fields| {
             let mut event = Self {
-                session_id: fields.i64()?,
+                session_id: SessionId::new(fields.i64()?),
                 correlation_id: fields.i64()?,
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
                 applied_number: fields.i64()?,
@@ -168,7 +168,7 @@ pub struct NewLeaderEvent<'a> {
     /// The new leadership term.
     pub leadership_term_id: LeadershipTermId,
     /// The session.
-    pub session_id: i64,
+    pub session_id: SessionId,
     /// Number of the last request of the session that was applied: resend from the next one.
     pub applied_number: i64,
     /// The new leader.
@@ -188,7 +188,7 @@ impl<'a> NewLeaderEvent<'a> {
         let fixed: [u8; NewLeaderEvent::LENGTH] = message(Template::NewLeaderEvent, |fields| {
             fields
                 .i64(self.leadership_term_id.get())
-                .i64(self.session_id)
+                .i64(self.session_id.get())
                 .i64(self.applied_number)
                 .i32(self.leader_member_id)
                 .zeros(4)
@@ -201,7 +201,7 @@ impl<'a> NewLeaderEvent<'a> {
         let event = message.block::<40, _>(|fields| {
             Some(Self {
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
-                session_id: fields.i64()?,
+                session_id: SessionId::new(fields.i64()?),
                 applied_number: fields.i64()?,
                 leader_member_id: fields.i32()?,
                 connect_epoch: fields.skip(4).and_then(|()| fields.i64())?,
@@ -264,7 +264,7 @@ pub struct ResponseHeader {
     /// Leadership term of the sender.
     pub leadership_term_id: LeadershipTermId,
     /// The session.
-    pub session_id: i64,
+    pub session_id: SessionId,
     /// Position of the response entry; in direct mode that of its cause.
     pub position: Position,
     /// Position of the entry that caused it.
@@ -291,7 +291,7 @@ impl ResponseHeader {
         message(Template::Response, |fields| {
             fields
                 .i64(self.leadership_term_id.get())
-                .i64(self.session_id)
+                .i64(self.session_id.get())
                 .i64(self.position)
                 .i64(self.cause)
                 .i64(self.number)
@@ -306,7 +306,7 @@ impl ResponseHeader {
         message.block::<64, _>(|fields| {
             Some(Self {
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
-                session_id: fields.i64()?,
+                session_id: SessionId::new(fields.i64()?),
                 position: fields.i64()?,
                 cause: fields.i64()?,
                 number: fields.i64()?,
@@ -379,7 +379,7 @@ impl RefusalReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The session.
-    pub session_id: i64,
+    pub session_id: SessionId,
     /// The request refused.
     pub number: i64,
     /// The number that would be accepted.
@@ -401,7 +401,7 @@ impl Refused {
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         message(Template::Refused, |fields| {
             fields
-                .i64(self.session_id)
+                .i64(self.session_id.get())
                 .i64(self.number)
                 .i64(self.expected_number)
                 .i32(self.reason as i32)
@@ -414,7 +414,7 @@ impl Refused {
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
         let (refused, reason) = message.block::<48, _>(|fields| {
             let mut refused = Self {
-                session_id: fields.i64()?,
+                session_id: SessionId::new(fields.i64()?),
                 number: fields.i64()?,
                 expected_number: fields.i64()?,
                 reason: RefusalReason::OutOfOrder,
@@ -445,7 +445,7 @@ impl Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The session.
-    pub session_id: i64,
+    pub session_id: SessionId,
     /// Number of the last request of the session that was applied.
     pub applied_number: i64,
     /// Position up to which the cluster knows responses to be received.
@@ -463,7 +463,7 @@ impl Progress {
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         message(Template::Progress, |fields| {
             fields
-                .i64(self.session_id)
+                .i64(self.session_id.get())
                 .i64(self.applied_number)
                 .i64(self.acknowledged)
                 .i64(self.leadership_term_id.get());
@@ -473,7 +473,7 @@ impl Progress {
     fn read(message: &Message<'_>) -> Result<Self, ProtocolError> {
         let progress = message.block::<32, _>(|fields| {
             Some(Self {
-                session_id: fields.i64()?,
+                session_id: SessionId::new(fields.i64()?),
                 applied_number: fields.i64()?,
                 acknowledged: fields.i64()?,
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
@@ -526,7 +526,7 @@ impl<'a> ClusterMessage<'a> {
 
     /// The session the message is about, -1 when it is about none.
     #[must_use]
-    pub const fn session_id(&self) -> i64 {
+    pub const fn session_id(&self) -> SessionId {
         match self {
             Self::SessionEvent(event) => event.session_id,
             Self::NewLeaderEvent(event) => event.session_id,

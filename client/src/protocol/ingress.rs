@@ -2,7 +2,7 @@
 //!
 //! Offsets in the tables count from the start of the block; 8 bytes of message header precede.
 
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::position::Position;
 
 use super::block::{Message, message, write_with_var_data};
@@ -34,7 +34,7 @@ pub struct ConnectRequest<'a> {
     /// Identifies this connection across attempts: a repeat finds the session already opened.
     pub nonce: u64,
     /// Session to resume, or -1.
-    pub resume_session: i64,
+    pub resume_session: SessionId,
     /// Proof of owning it, from the session event that opened it.
     pub resume_token: u64,
     /// Position of the last response handed to the application; 0 none.
@@ -68,7 +68,7 @@ impl<'a> ConnectRequest<'a> {
                 .i64(self.correlation_id)
                 .u64(self.cluster_id)
                 .u64(self.nonce)
-                .i64(self.resume_session)
+                .i64(self.resume_session.get())
                 .u64(self.resume_token)
                 .i64(self.last_received)
                 .u32(self.last_received_ordinal)
@@ -87,7 +87,7 @@ impl<'a> ConnectRequest<'a> {
                 correlation_id: fields.i64()?,
                 cluster_id: fields.u64()?,
                 nonce: fields.u64()?,
-                resume_session: fields.i64()?,
+                resume_session: SessionId::new(fields.i64()?),
                 resume_token: fields.u64()?,
                 last_received: fields.i64()?,
                 last_received_ordinal: fields.u32()?,
@@ -123,7 +123,7 @@ pub struct RequestHeader {
     /// Leadership term the client knows.
     pub leadership_term_id: LeadershipTermId,
     /// The session.
-    pub session_id: i64,
+    pub session_id: SessionId,
     /// Number of the request in its session, from 1.
     pub number: i64,
     /// Position up to which responses were handed to the application.
@@ -142,7 +142,7 @@ impl RequestHeader {
         message(Template::Request, |fields| {
             fields
                 .i64(self.leadership_term_id.get())
-                .i64(self.session_id)
+                .i64(self.session_id.get())
                 .i64(self.number)
                 .i64(self.acknowledged)
                 .i64(self.connect_epoch);
@@ -153,7 +153,7 @@ impl RequestHeader {
         message.block::<40, _>(|fields| {
             Some(Self {
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
-                session_id: fields.i64()?,
+                session_id: SessionId::new(fields.i64()?),
                 number: fields.i64()?,
                 acknowledged: fields.i64()?,
                 connect_epoch: fields.i64()?,
@@ -175,7 +175,7 @@ pub struct KeepAlive {
     /// Leadership term the client knows.
     pub leadership_term_id: LeadershipTermId,
     /// The session.
-    pub session_id: i64,
+    pub session_id: SessionId,
     /// Position up to which responses were handed to the application.
     pub acknowledged: Position,
     /// Connect epoch of the process that sent it.
@@ -192,7 +192,7 @@ impl KeepAlive {
         message(Template::KeepAlive, |fields| {
             fields
                 .i64(self.leadership_term_id.get())
-                .i64(self.session_id)
+                .i64(self.session_id.get())
                 .i64(self.acknowledged)
                 .i64(self.connect_epoch);
         })
@@ -202,7 +202,7 @@ impl KeepAlive {
         let keep_alive = message.block::<32, _>(|fields| {
             Some(Self {
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
-                session_id: fields.i64()?,
+                session_id: SessionId::new(fields.i64()?),
                 acknowledged: fields.i64()?,
                 connect_epoch: fields.i64()?,
             })
@@ -224,7 +224,7 @@ pub struct CloseRequest {
     /// Leadership term the client knows.
     pub leadership_term_id: LeadershipTermId,
     /// The session.
-    pub session_id: i64,
+    pub session_id: SessionId,
     /// Connect epoch of the process that sent it.
     pub connect_epoch: i64,
 }
@@ -239,7 +239,7 @@ impl CloseRequest {
         message(Template::CloseRequest, |fields| {
             fields
                 .i64(self.leadership_term_id.get())
-                .i64(self.session_id)
+                .i64(self.session_id.get())
                 .i64(self.connect_epoch);
         })
     }
@@ -248,7 +248,7 @@ impl CloseRequest {
         let close = message.block::<24, _>(|fields| {
             Some(Self {
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
-                session_id: fields.i64()?,
+                session_id: SessionId::new(fields.i64()?),
                 connect_epoch: fields.i64()?,
             })
         })?;

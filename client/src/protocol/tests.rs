@@ -1,13 +1,14 @@
 //! Golden bytes of every template, and what hostile bytes are met with.
 
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
+
 use super::*;
-use lockstep_transport::ids::LeadershipTermId;
 
 const CONNECT: ConnectRequest<'_> = ConnectRequest {
     correlation_id: 0x0102_0304_0506_0708,
     cluster_id: 0x1112,
     nonce: 0x2122,
-    resume_session: -1,
+    resume_session: SessionId::UNKNOWN,
     resume_token: 0x3132,
     last_received: 0x40,
     last_received_ordinal: 5,
@@ -20,7 +21,7 @@ const CONNECT: ConnectRequest<'_> = ConnectRequest {
 };
 
 const EVENT: SessionEvent<'_> = SessionEvent {
-    session_id: 7,
+    session_id: SessionId::new(7),
     correlation_id: 8,
     leadership_term_id: LeadershipTermId::new(9),
     applied_number: 10,
@@ -36,7 +37,7 @@ const EVENT: SessionEvent<'_> = SessionEvent {
 
 const NEW_LEADER: NewLeaderEvent<'_> = NewLeaderEvent {
     leadership_term_id: LeadershipTermId::new(3),
-    session_id: 7,
+    session_id: SessionId::new(7),
     applied_number: 6,
     leader_member_id: 1,
     connect_epoch: 14,
@@ -45,7 +46,7 @@ const NEW_LEADER: NewLeaderEvent<'_> = NewLeaderEvent {
 
 const REQUEST: RequestHeader = RequestHeader {
     leadership_term_id: LeadershipTermId::new(1),
-    session_id: 2,
+    session_id: SessionId::new(2),
     number: 3,
     acknowledged: 4,
     connect_epoch: 5,
@@ -53,7 +54,7 @@ const REQUEST: RequestHeader = RequestHeader {
 
 const RESPONSE: ResponseHeader = ResponseHeader {
     leadership_term_id: LeadershipTermId::new(1),
-    session_id: 2,
+    session_id: SessionId::new(2),
     position: 3,
     cause: 4,
     number: 5,
@@ -64,7 +65,7 @@ const RESPONSE: ResponseHeader = ResponseHeader {
 };
 
 const REFUSED: Refused = Refused {
-    session_id: 1,
+    session_id: SessionId::new(1),
     number: 2,
     expected_number: 3,
     reason: RefusalReason::WrongTerm,
@@ -73,7 +74,7 @@ const REFUSED: Refused = Refused {
 };
 
 const PROGRESS: Progress = Progress {
-    session_id: 1,
+    session_id: SessionId::new(1),
     applied_number: 2,
     acknowledged: 3,
     leadership_term_id: LeadershipTermId::new(4),
@@ -81,14 +82,14 @@ const PROGRESS: Progress = Progress {
 
 const KEEP_ALIVE: KeepAlive = KeepAlive {
     leadership_term_id: LeadershipTermId::new(1),
-    session_id: 2,
+    session_id: SessionId::new(2),
     acknowledged: 3,
     connect_epoch: 4,
 };
 
 const CLOSE: CloseRequest = CloseRequest {
     leadership_term_id: LeadershipTermId::new(1),
-    session_id: 2,
+    session_id: SessionId::new(2),
     connect_epoch: 3,
 };
 

@@ -14,7 +14,7 @@ fn config() -> ClientConfig {
 
 fn event(session: &Session, code: EventCode) -> SessionEvent<'static> {
     SessionEvent {
-        session_id: 7,
+        session_id: SessionId::new(7),
         correlation_id: session.correlation_id(),
         leadership_term_id: LeadershipTermId::new(4),
         applied_number: 0,
@@ -32,7 +32,7 @@ fn event(session: &Session, code: EventCode) -> SessionEvent<'static> {
 fn new_leader(term: i64, member: i32) -> NewLeaderEvent<'static> {
     NewLeaderEvent {
         leadership_term_id: LeadershipTermId::new(term),
-        session_id: 7,
+        session_id: SessionId::new(7),
         applied_number: 5,
         leader_member_id: member,
         connect_epoch: 1,
@@ -233,7 +233,7 @@ fn k2_every_attempt_carries_the_same_nonce_and_a_correlation_id_of_its_own() {
     let second = session.connect_request(&config, ResponseCursor::default());
     assert_eq!(first.nonce, second.nonce);
     assert_ne!(first.correlation_id, second.correlation_id);
-    assert_eq!(second.resume_session, -1);
+    assert_eq!(second.resume_session, SessionId::UNKNOWN);
 }
 
 #[test]
@@ -249,7 +249,10 @@ fn a_lost_leader_is_followed_by_attempts_to_resume() {
         ordinal: 1,
     };
     let request = session.connect_request(&config, received);
-    assert_eq!((request.resume_session, request.resume_token), (7, 99));
+    assert_eq!(
+        (request.resume_session.get(), request.resume_token),
+        (7, 99)
+    );
     assert_eq!(
         (request.last_received, request.last_received_ordinal),
         (64, 1)
@@ -320,7 +323,7 @@ fn s8_a_session_the_cluster_no_longer_has_is_expired() {
         session.tick(SECOND);
         session.on_request_sent(SECOND);
         let mut answer = event(&session, code);
-        answer.session_id = 8;
+        answer.session_id = SessionId::new(8);
         assert_eq!(
             session.on_event(SECOND, 1, &answer),
             SessionChange::Closed(CloseReason::Expired)
@@ -332,7 +335,7 @@ fn s8_a_session_the_cluster_no_longer_has_is_expired() {
 fn a_session_that_has_no_number_is_none() {
     let mut session = in_state("AwaitingOk");
     let mut answer = event(&session, EventCode::Ok);
-    answer.session_id = -1;
+    answer.session_id = SessionId::UNKNOWN;
     let closed = SessionChange::Closed(CloseReason::Expired);
     assert_eq!(session.on_event(1, 1, &answer), closed);
 }
@@ -361,7 +364,7 @@ fn the_reason_of_a_close_is_told() {
 #[test]
 fn a_resumed_session_asks_for_its_old_id_with_its_old_nonce() {
     let resume = ResumePoint {
-        session_id: 7,
+        session_id: SessionId::new(7),
         nonce: 1234,
         resume_token: 99,
         last_received: 640,
@@ -379,7 +382,7 @@ fn a_resumed_session_asks_for_its_old_id_with_its_old_nonce() {
         ordinal: 0,
     };
     let request = session.connect_request(&config, received);
-    assert_eq!((request.resume_session, request.nonce), (7, 1234));
+    assert_eq!((request.resume_session.get(), request.nonce), (7, 1234));
     assert_eq!(
         request.connect_epoch, 4,
         "greater than that of the process before"
@@ -393,7 +396,7 @@ fn a_resumed_session_asks_for_its_old_id_with_its_old_nonce() {
 
 fn resumed() -> Session {
     let resume = ResumePoint {
-        session_id: 7,
+        session_id: SessionId::new(7),
         nonce: 1234,
         resume_token: 99,
         last_received: 640,

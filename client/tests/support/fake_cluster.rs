@@ -9,7 +9,7 @@ use lockstep_client::protocol::{
     RefusalReason, Refused, RequestHeader, ResponseHeader, SessionEvent,
 };
 use lockstep_transport::datagram_port::DatagramPort;
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::protocol::{Packet, parse};
 use lockstep_transport::stream::{
     Image, ImageLimits, Offer, PollAction, Publication, PublicationConfig,
@@ -213,7 +213,7 @@ impl Shared {
         detail: &[u8],
     ) -> Vec<u8> {
         let event = SessionEvent {
-            session_id,
+            session_id: SessionId::new(session_id),
             correlation_id,
             leadership_term_id: self.term,
             applied_number,
@@ -272,7 +272,7 @@ impl Member {
         let session = &shared.sessions[index];
         let event = NewLeaderEvent {
             leadership_term_id: shared.term,
-            session_id: session.id,
+            session_id: SessionId::new(session.id),
             applied_number: session.applied,
             leader_member_id: self.id as i32,
             connect_epoch: session.connect_epoch,
@@ -373,7 +373,7 @@ impl Member {
             }
             ClientMessage::CloseRequest(close) => {
                 for session in &mut shared.sessions {
-                    session.is_open &= session.id != close.session_id;
+                    session.is_open &= session.id != close.session_id.get();
                 }
             }
         }
@@ -384,7 +384,7 @@ impl Member {
             .sessions
             .iter()
             .position(|session| session.nonce == connect.nonce && session.is_open);
-        if known.is_none() && connect.resume_session >= 0 {
+        if known.is_none() && connect.resume_session.is_known() {
             let correlation = connect.correlation_id;
             let event = shared.event(-1, correlation, EventCode::Expired, 0, EXPIRED);
             let channel = self.channel(source, connect.response_stream_id, None);
@@ -406,7 +406,7 @@ impl Member {
             shared.sessions.len() - 1
         });
         let session = &mut shared.sessions[index];
-        if connect.resume_session >= 0 {
+        if connect.resume_session.is_known() {
             assert_eq!(connect.resume_token, TOKEN);
         }
         let asked = (connect.connect_epoch, connect.incarnation);
@@ -446,7 +446,7 @@ impl Member {
         let session = shared
             .sessions
             .iter_mut()
-            .find(|session| session.id == header.session_id && session.is_open);
+            .find(|session| session.id == header.session_id.get() && session.is_open);
         let Some(session) = session else {
             return self.refuse((now, shared.term), header, RefusalReason::UnknownSession, 0);
         };
@@ -467,7 +467,7 @@ impl Member {
         }
         session.applied = header.number;
         shared.log.push(Applied {
-            session: header.session_id,
+            session: header.session_id.get(),
             number: header.number,
             payload: payload.to_vec(),
         });
@@ -489,7 +489,7 @@ impl Member {
             connect_epoch: header.connect_epoch,
         };
         for channel in &mut self.channels {
-            if channel.session == Some(header.session_id) {
+            if channel.session == Some(header.session_id.get()) {
                 channel.publication.offer(now, &[&refused.encode()]);
             }
         }
@@ -512,7 +512,7 @@ impl Channel {
             if entry.session == id {
                 let header = ResponseHeader {
                     leadership_term_id: shared.term,
-                    session_id: id,
+                    session_id: SessionId::new(id),
                     position: position(self.next),
                     cause: position(self.next) - 32,
                     number: entry.number,

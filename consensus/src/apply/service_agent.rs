@@ -8,7 +8,7 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::EntryKind;
 use lockstep_service::outbox::Divergence;
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::position::Position;
 use lockstep_transport::trace::{TracePoint, Tracer};
 
@@ -24,7 +24,7 @@ use crate::session::session_table::SessionTable;
 #[derive(Clone, Copy, Debug)]
 pub struct DirectEffect<'a> {
     /// The session it goes to.
-    pub session: i64,
+    pub session: SessionId,
     /// Position of the entry that caused it.
     pub cause: Position,
     /// Which of its cause's effects it is.
@@ -113,7 +113,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
     /// Number of the request of `session` at `cause`; 0 when the effect answers no request of
     /// its own session.
     #[must_use]
-    pub fn request_number(&self, cause: Position, session: i64) -> i64 {
+    pub fn request_number(&self, cause: Position, session: SessionId) -> i64 {
         self.causes.number(cause, session)
     }
 

@@ -1,7 +1,7 @@
 //! What the table of sessions makes of a committed entry: what the service is to do with it, and
 //! what it means for a client. Both are functions of the log.
 
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
@@ -15,7 +15,7 @@ pub enum ServiceOrder {
     /// Execute the request.
     Execute,
     /// A session of this id opened.
-    Open(i64),
+    Open(SessionId),
     /// The session that the entry names closed.
     Close,
     /// A leadership term begins.
@@ -119,7 +119,7 @@ fn apply_open(sessions: &mut SessionTable, open: &SessionOpen, position: Positio
     }
 }
 
-fn close(sessions: &mut SessionTable, session: i64, reason: CloseReason) -> EntryVerdict {
+fn close(sessions: &mut SessionTable, session: SessionId, reason: CloseReason) -> EntryVerdict {
     match sessions.apply_close(session) {
         Some(session) => {
             EntryVerdict::with_news(ServiceOrder::Close, SessionNews::Closed(session, reason))
@@ -146,7 +146,7 @@ mod tests {
             principal_hash: 0,
             connect_epoch: 1,
             incarnation: nonce,
-            resume_session: -1,
+            resume_session: SessionId::UNKNOWN,
             last_received: 0,
         }
     }

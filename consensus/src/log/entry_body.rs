@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use lockstep_client::protocol::EventCode;
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_transport::codec::{FieldReader, decoded, encoded};
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -151,7 +151,7 @@ pub struct SessionOpen {
     /// The process that asks.
     pub incarnation: u64,
     /// The session to continue, or -1: one that is gone is not opened again.
-    pub resume_session: i64,
+    pub resume_session: SessionId,
     /// Position of the last response that the process has: what a process that takes the session
     /// over lacks is delivered to it, whatever the one before acknowledged.
     pub last_received: i64,
@@ -178,7 +178,9 @@ impl SessionOpen {
             fields.u8(KIND_LOCKSTEP).zeros(1);
             fields.i32(self.response_stream_id).u64(self.principal_hash);
             fields.i64(self.connect_epoch).u64(self.incarnation);
-            fields.i64(self.resume_session).i64(self.last_received);
+            fields
+                .i64(self.resume_session.get())
+                .i64(self.last_received);
         })
     }
 
@@ -208,7 +210,7 @@ impl SessionOpen {
             principal_hash: fields.u64()?,
             connect_epoch: fields.i64()?,
             incarnation: fields.u64()?,
-            resume_session: fields.i64()?,
+            resume_session: SessionId::new(fields.i64()?),
             last_received: fields.i64()?,
         })
     }
@@ -269,7 +271,7 @@ impl CloseReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionAcknowledgement {
     /// The session.
-    pub session: i64,
+    pub session: SessionId,
     /// Greatest response position its client has.
     pub position: Position,
 }
@@ -282,14 +284,14 @@ impl SessionAcknowledgement {
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         encoded(|fields| {
-            fields.i64(self.session).i64(self.position);
+            fields.i64(self.session.get()).i64(self.position);
         })
     }
 
     fn decode(bytes: &[u8; Self::LENGTH]) -> Option<Self> {
         decoded(bytes, |fields| {
             Some(Self {
-                session: fields.i64()?,
+                session: SessionId::new(fields.i64()?),
                 position: fields.i64()?,
             })
         })
@@ -399,14 +401,14 @@ mod tests {
                 principal_hash: 3,
                 connect_epoch: 4,
                 incarnation: 5,
-                resume_session: -1,
+                resume_session: SessionId::UNKNOWN,
                 last_received: 6,
             };
             assert_eq!(SessionOpen::decode(&open.encode()), Some(open));
         }
         assert_eq!(SessionOpen::decode(&[0; SessionOpen::LENGTH]), None);
         let ack = SessionAcknowledgement {
-            session: 4,
+            session: SessionId::new(4),
             position: 64,
         };
         let body = [ack.encode(), ack.encode()].concat();
@@ -441,7 +443,7 @@ mod tests {
             principal_hash: u64::MAX - 1,
             connect_epoch: 4,
             incarnation: u64::MAX - 2,
-            resume_session: -1,
+            resume_session: SessionId::UNKNOWN,
             last_received: 6,
         };
         let fields = [
@@ -456,7 +458,7 @@ mod tests {
         ];
         assert_eq!(open.encode()[..], fields.concat());
         let ack = SessionAcknowledgement {
-            session: 4,
+            session: SessionId::new(4),
             position: 64,
         };
         assert_eq!(ack.encode()[..], [4_i64, 64].map(i64::to_le_bytes).concat());

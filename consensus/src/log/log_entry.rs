@@ -6,6 +6,7 @@
 //! refused like bytes that are no entry.
 
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind, RESPONSE_FAILED};
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Position;
 
 use crate::log::entry_body::{CloseReason, NewLeadershipTerm, SessionAcks, SessionOpen};
@@ -14,7 +15,7 @@ use crate::log::entry_body::{CloseReason, NewLeadershipTerm, SessionAcks, Sessio
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The session.
-    pub session: i64,
+    pub session: SessionId,
     /// Its number in the session.
     pub number: i64,
     /// Greatest position of a response that the client had received when it sent it.
@@ -29,7 +30,7 @@ pub struct Response<'a> {
     /// The service that says it.
     pub service: u8,
     /// The session it goes to.
-    pub session: i64,
+    pub session: SessionId,
     /// Position of the entry that caused it.
     pub cause: Position,
     /// Which of its cause's effects it is, from 0.
@@ -70,7 +71,7 @@ pub enum LogEntry<'a> {
     /// A session closes.
     SessionClose {
         /// Which one.
-        session: i64,
+        session: SessionId,
         /// Why.
         reason: CloseReason,
     },
@@ -234,21 +235,21 @@ mod tests {
             principal_hash: 5,
             connect_epoch: 6,
             incarnation: 7,
-            resume_session: -1,
+            resume_session: SessionId::UNKNOWN,
             last_received: 8,
         })
     }
 
     fn close() -> LogEntry<'static> {
         LogEntry::SessionClose {
-            session: 9,
+            session: SessionId::new(9),
             reason: CloseReason::Timeout,
         }
     }
 
     fn request(message: &[u8]) -> LogEntry<'_> {
         LogEntry::Request(Request {
-            session: 1,
+            session: SessionId::new(1),
             number: 2,
             acknowledged: 3,
             message,
@@ -258,7 +259,7 @@ mod tests {
     fn response(message: &[u8]) -> LogEntry<'_> {
         LogEntry::Response(Response {
             service: 1,
-            session: 2,
+            session: SessionId::new(2),
             cause: 3,
             ordinal: 4,
             request_number: 5,
@@ -277,7 +278,10 @@ mod tests {
             session,
             position: 32,
         };
-        let acks = [ack(1).encode(), ack(2).encode()];
+        let acks = [
+            ack(SessionId::new(1)).encode(),
+            ack(SessionId::new(2)).encode(),
+        ];
         let acks = LogEntry::SessionAck(SessionAcks::new(&acks));
         for entry in [term(), open(), close(), acks, request(b"q"), response(b"")] {
             let bytes = whole(&entry);

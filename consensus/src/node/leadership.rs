@@ -4,7 +4,7 @@
 //! Nothing but the NewLeadershipTerm entry is appended before the module and the service have
 //! applied it (`log.md` 5.7); from then on the leadership is *open*.
 
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
@@ -51,7 +51,7 @@ impl PendingConnect {
         &self,
         channels: &mut EgressChannels,
         streams: &mut EgressStreams,
-        session: Option<i64>,
+        session: Option<SessionId>,
         now: Nanos,
     ) -> Option<Slot> {
         if !channels.is_anothers(self.channel, session) {

@@ -1,12 +1,13 @@
 //! Member messages: every one survives the wire, hostile bytes are refused.
 
+use lockstep_transport::ids::LeadershipTermId;
+
 use super::*;
 use crate::module::formation::{DurableFormation, FormationRecord, Incarnation};
 use crate::module::member::TermBase;
 use crate::module::membership::{Found, Hello, KnownLife};
 use crate::module::output_agreement::{OutputAt, OutputMessage};
 use crate::protocol::message::TermPage;
-use lockstep_transport::ids::LeadershipTermId;
 use proptest::prelude::*;
 
 const CLUSTER: u64 = 0x1122_3344_5566_7788;

@@ -4,6 +4,7 @@
 use core::net::SocketAddr;
 
 use lockstep_client::protocol::{ClientMessage, ConnectRequest};
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::stable_hash::stable_hash;
 
 use crate::node::leadership::Leadership;
@@ -80,7 +81,7 @@ impl Callers<'_> {
     }
 
     /// The client of this session, if it is bound to `source`.
-    fn served(&self, source: SocketAddr, session: i64) -> Option<Standing> {
+    fn served(&self, source: SocketAddr, session: SessionId) -> Option<Standing> {
         if !self.egress.is_bound_to(self.channels, session, source) {
             return None;
         }
@@ -97,7 +98,7 @@ fn key_of(connect: &ConnectRequest<'_>) -> ClientKey {
     (connect.nonce, stable_hash(connect.principal))
 }
 
-const fn session_of(message: &ClientMessage<'_>) -> i64 {
+const fn session_of(message: &ClientMessage<'_>) -> SessionId {
     match message {
         ClientMessage::ConnectRequest(connect) => connect.resume_session,
         ClientMessage::Request { header, .. } => header.session_id,

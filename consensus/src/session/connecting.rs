@@ -10,6 +10,7 @@ use core::net::SocketAddr;
 use lockstep_archive::disk::Disk;
 use lockstep_client::protocol::{ConnectRequest, EventCode, PROTOCOL_VERSION, SessionEvent};
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
@@ -70,7 +71,12 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         };
         let action = self.answer(source, connect, code, text);
         let most = self.applier.sessions().sessions().len() as i64;
-        let values = [most, connect.resume_session, i64::from(connect.version), 0];
+        let values = [
+            most,
+            connect.resume_session.get(),
+            i64::from(connect.version),
+            0,
+        ];
         self.note_answered(action, source, kind, values);
         action
     }
@@ -112,7 +118,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
 
     /// Why no session can be opened for this request, if so.
     fn refusal_of(&self, connect: &ConnectRequest<'_>) -> Option<ConnectRefusal> {
-        if connect.resume_session >= 0 {
+        if connect.resume_session.is_known() {
             let kind = NodeNotice::ResumeOfClosedSession;
             Some((EventCode::Expired, EXPIRED, kind))
         } else if connect.version != PROTOCOL_VERSION {
@@ -323,7 +329,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
                 let fenced = event_sender.event(&session, correlation_id, EventCode::Fenced, b"");
                 event_sender.dismiss(self.channels, channel, &fenced);
             }
-            None if open.resume_session >= 0 => {
+            None if open.resume_session.is_known() => {
                 let gone = event_sender.answer(correlation_id, EventCode::Expired, EXPIRED);
                 event_sender.dismiss(self.channels, channel, &gone);
             }
@@ -354,7 +360,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         self.egress.bind(id, slot, from, after);
     }
 
-    fn replace_channel(&mut self, id: i64, slot: Slot) {
+    fn replace_channel(&mut self, id: SessionId, slot: Slot) {
         if let Some(old) = self.egress.channel(id).filter(|old| *old != slot) {
             self.channels.abandon(old);
         }
@@ -366,7 +372,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         &mut self,
         source: SocketAddr,
         stream_id: i32,
-        session: Option<i64>,
+        session: Option<SessionId>,
     ) -> Option<Slot> {
         let client = (source, stream_id);
         self.channels
@@ -374,7 +380,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     }
 
     /// The session that this would continue.
-    fn session_of(&self, open: &SessionOpen) -> Option<i64> {
+    fn session_of(&self, open: &SessionOpen) -> Option<SessionId> {
         let sessions = self.applier.sessions();
         let known = sessions.find(open.nonce, open.principal_hash);
         known.map(|session| session.id)

@@ -9,6 +9,7 @@ use core::net::SocketAddr;
 use std::io;
 
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::invariant;
 use lockstep_transport::protocol::Packet;
 use lockstep_transport::stream::{Offer, Publication, PublicationConfig};
@@ -46,7 +47,7 @@ pub struct EgressChannel {
     address: SocketAddr,
     stream_id: i32,
     events: Vec<PendingEvent>,
-    session: Option<i64>,
+    session: Option<SessionId>,
     opened: Nanos,
     was_connected: bool,
     /// An event has left on it since it was last given to somebody: the client knows whose
@@ -84,7 +85,12 @@ impl EgressChannel {
     /// A channel that was connected once is not used for a second introduction: the client may
     /// have given its image up, and would join a stream that began before its request.
     #[must_use]
-    pub fn is_fresh_for(&self, address: SocketAddr, stream_id: i32, session: Option<i64>) -> bool {
+    pub fn is_fresh_for(
+        &self,
+        address: SocketAddr,
+        stream_id: i32,
+        session: Option<SessionId>,
+    ) -> bool {
         let is_client = self.address == address && self.stream_id == stream_id;
         is_client && !self.is_closing && !self.was_connected && !self.is_anothers(session)
     }
@@ -92,7 +98,7 @@ impl EgressChannel {
     /// Whether it belongs to a session, and not to this one. It never changes hands: a client
     /// that starts again at its address is given another channel.
     #[must_use]
-    pub fn is_anothers(&self, session: Option<i64>) -> bool {
+    pub fn is_anothers(&self, session: Option<SessionId>) -> bool {
         self.session.is_some() && self.session != session
     }
 
@@ -104,12 +110,12 @@ impl EgressChannel {
 
     /// The session it belongs to.
     #[must_use]
-    pub const fn session(&self) -> Option<i64> {
+    pub const fn session(&self) -> Option<SessionId> {
         self.session
     }
 
     /// Gives it to a session, which the next event on it must tell. It must not be another's.
-    pub fn bind(&mut self, session: i64) {
+    pub fn bind(&mut self, session: SessionId) {
         self.session = Some(session);
         self.is_introduced = false;
     }
@@ -158,7 +164,7 @@ impl EgressChannel {
     }
 
     /// Offers a response of `session`, as its header and payload. Returns whether it was taken.
-    pub fn answer(&mut self, now: Nanos, session: i64, parts: &[&[u8]]) -> bool {
+    pub fn answer(&mut self, now: Nanos, session: SessionId, parts: &[&[u8]]) -> bool {
         if !self.is_live(now) {
             return false;
         }
@@ -299,7 +305,7 @@ mod tests {
     const STREAM_ID: i32 = 2;
     const TRANSPORT_SESSION: i32 = 1;
     const TERM_LENGTH: usize = 1 << 16;
-    const SESSION: i64 = 7;
+    const SESSION: SessionId = SessionId::new(7);
 
     /// A channel whose client has been heard, and the port it sends through.
     fn connected() -> (EgressChannel, SimPort) {
@@ -358,6 +364,6 @@ mod tests {
         channel.queue_event(b"ok");
         channel.bind(SESSION);
         channel.do_work(1, &mut port);
-        channel.answer(1, SESSION + 1, &[b"answer"]);
+        channel.answer(1, SESSION.next(), &[b"answer"]);
     }
 }

@@ -9,6 +9,7 @@ use core::net::SocketAddr;
 use lockstep_transport::datagram_port::DatagramPort;
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::notices::Detail;
 use lockstep_transport::prng::mix;
 use lockstep_transport::protocol::Packet;
@@ -141,7 +142,7 @@ impl EgressChannels {
         &self,
         address: SocketAddr,
         stream_id: i32,
-        session: Option<i64>,
+        session: Option<SessionId>,
     ) -> Option<Slot> {
         self.find(address, |channel| {
             channel.is_fresh_for(address, stream_id, session)
@@ -154,7 +155,7 @@ impl EgressChannels {
         &mut self,
         streams: &mut EgressStreams,
         (address, stream_id): (SocketAddr, i32),
-        session: Option<i64>,
+        session: Option<SessionId>,
         now: Nanos,
     ) -> Option<Slot> {
         if let Some(slot) = self.find_fresh(address, stream_id, session) {
@@ -224,7 +225,7 @@ impl EgressChannels {
     /// Opens a channel for a session that another leader served until now.
     pub fn open_for(
         &mut self,
-        session: i64,
+        session: SessionId,
         config: PublicationConfig,
         now: Nanos,
     ) -> Option<Slot> {
@@ -317,7 +318,7 @@ impl EgressChannels {
     /// Whether the channel belongs to a session, and not to this one: connects of two sessions
     /// that came from one address wait for the same channel, and the first to be decided has it.
     #[must_use]
-    pub fn is_anothers(&self, slot: Slot, session: Option<i64>) -> bool {
+    pub fn is_anothers(&self, slot: Slot, session: Option<SessionId>) -> bool {
         let channel = self.table.get(slot);
         channel.is_some_and(|channel| channel.is_anothers(session))
     }
@@ -331,7 +332,7 @@ impl EgressChannels {
     }
 
     /// Gives the channel to a session. It must not be [another's](Self::is_anothers).
-    pub fn bind(&mut self, slot: Slot, session: i64) {
+    pub fn bind(&mut self, slot: Slot, session: SessionId) {
         if let Some(channel) = self.table.get_mut(slot) {
             channel.bind(session);
             self.leave_lists(slot.index());
@@ -352,7 +353,7 @@ impl EgressChannels {
     }
 
     /// Offers a response of `session`. Returns whether it was taken.
-    pub fn answer(&mut self, slot: Slot, now: Nanos, session: i64, parts: &[&[u8]]) -> bool {
+    pub fn answer(&mut self, slot: Slot, now: Nanos, session: SessionId, parts: &[&[u8]]) -> bool {
         self.speak(slot, |channel| channel.answer(now, session, parts))
     }
 
@@ -424,7 +425,7 @@ impl EgressChannels {
         &mut self,
         now: Nanos,
         port: &mut impl DatagramPort,
-        on_news: &mut impl FnMut(i64, Slot, ChannelNews),
+        on_news: &mut impl FnMut(SessionId, Slot, ChannelNews),
     ) -> usize {
         for _ in 0..VISITS_PER_CYCLE {
             let Some(index) = self.deadlines.pop_until(now) else {
@@ -448,7 +449,7 @@ impl EgressChannels {
         now: Nanos,
         index: u32,
         port: &mut impl DatagramPort,
-        on_news: &mut impl FnMut(i64, Slot, ChannelNews),
+        on_news: &mut impl FnMut(SessionId, Slot, ChannelNews),
     ) -> usize {
         let slot = self.table.slot(index);
         let Some((slot, channel)) = slot.zip(self.table.at_mut(index)) else {

@@ -3,6 +3,7 @@
 //! A row is *live* while everything applied was sent or is queued on its ring; otherwise it
 //! *lags*, and the shared scanner brings it up from the first position it lacks.
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
@@ -19,7 +20,7 @@ const RING_LENGTH: usize = 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct EgressRow {
     /// The session.
-    pub session: i64,
+    pub session: SessionId,
     /// Where its responses go.
     pub channel: Slot,
     /// Responses at or below this position are the client's already, or queued.
@@ -102,13 +103,13 @@ impl EgressRows {
 
     /// The row of this session.
     #[must_use]
-    pub fn find(&self, session: i64) -> Option<u32> {
+    pub fn find(&self, session: SessionId) -> Option<u32> {
         let is_it = |index| {
             self.table
                 .at(index)
                 .is_some_and(|row| row.session == session)
         };
-        self.sessions.find(mix(session as u64), is_it)
+        self.sessions.find(mix(session.get() as u64), is_it)
     }
 
     /// A row.
@@ -124,13 +125,14 @@ impl EgressRows {
             .table
             .insert(row)
             .expect("there is a row for every session and every closed one");
-        self.sessions.insert(mix(session as u64), slot.index());
+        self.sessions
+            .insert(mix(session.get() as u64), slot.index());
     }
 
     /// Removes a row and all that waits for it.
     pub fn remove(&mut self, index: u32) -> Option<EgressRow> {
         let row = self.table.remove(index)?;
-        self.sessions.remove(mix(row.session as u64), index);
+        self.sessions.remove(mix(row.session.get() as u64), index);
         self.rings.clear(index);
         self.ready.remove(index);
         self.waiting.remove(index);

@@ -11,7 +11,7 @@ use lockstep_client::protocol::{
     ClientMessage, CloseRequest, KeepAlive, RefusalReason, Refused, RequestHeader,
 };
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
@@ -113,7 +113,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     ) -> PollAction {
         let id = request.session_id;
         self.tracer
-            .message(TracePoint::RequestIngress, id, request.number);
+            .message(TracePoint::RequestIngress, id.get(), request.number);
         match self.admit(source, request) {
             Ok((row, Admission::Append)) => self.append_request(source, row, request, payload),
             Ok((_, Admission::Duplicate)) => {
@@ -193,7 +193,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         };
         self.tracer.entry(
             TracePoint::RequestAppend,
-            id,
+            id.get(),
             request.number,
             appended.position,
         );
@@ -233,7 +233,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
 
     /// The session's row, if a message of `connect_epoch` is one of the process that has it. It
     /// is looked up once, for the whole of a message's way.
-    fn row_of_speaker(&self, id: i64, connect_epoch: i64) -> Result<LeaderRow, NotAdmitted> {
+    fn row_of_speaker(&self, id: SessionId, connect_epoch: i64) -> Result<LeaderRow, NotAdmitted> {
         let sessions = &self.leadership.sessions;
         let row = sessions.find(id).ok_or(NotAdmitted::UnknownSession)?;
         sessions.speaks_for(row, connect_epoch).map(|()| row)
@@ -241,7 +241,12 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
 
     /// The session's row, if the message comes from the process that has it, not from one that
     /// was or is being replaced: that one may neither acknowledge nor close for its successor.
-    fn row_heard(&mut self, source: SocketAddr, id: i64, connect_epoch: i64) -> Option<LeaderRow> {
+    fn row_heard(
+        &mut self,
+        source: SocketAddr,
+        id: SessionId,
+        connect_epoch: i64,
+    ) -> Option<LeaderRow> {
         match self.row_of_speaker(id, connect_epoch) {
             Ok(row) => self.is_own_session(source, id).then_some(row),
             Err(NotAdmitted::Fenced) => {
@@ -254,8 +259,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     }
 
     /// Somebody spoke for a session that another process has continued.
-    pub(super) fn note_fenced(&mut self, source: SocketAddr, id: i64, connect_epoch: i64) {
-        let detail = Detail::at(source).with_values([id, connect_epoch, 0, 0]);
+    pub(super) fn note_fenced(&mut self, source: SocketAddr, id: SessionId, connect_epoch: i64) {
+        let detail = Detail::at(source).with_values([id.get(), connect_epoch, 0, 0]);
         self.notices
             .note(self.now, NodeNotice::SessionFenced, detail);
     }
@@ -304,10 +309,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     }
 
     /// Whether `source` is where the session's client is bound: the side that faces clients knows.
-    fn is_own_session(&mut self, source: SocketAddr, id: i64) -> bool {
+    fn is_own_session(&mut self, source: SocketAddr, id: SessionId) -> bool {
         let is_own = self.egress.is_bound_to(self.channels, id, source);
         if !is_own {
-            let detail = Detail::at(source).with_values([id, 0, 0, 0]);
+            let detail = Detail::at(source).with_values([id.get(), 0, 0, 0]);
             self.notices
                 .note(self.now, NodeNotice::ForeignSession, detail);
         }

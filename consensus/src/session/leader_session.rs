@@ -7,6 +7,7 @@
 
 use core::cmp::Ordering;
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
@@ -16,7 +17,7 @@ use crate::session::session_table::Session;
 #[derive(Clone, Copy, Debug)]
 pub struct LeaderSession {
     /// Its id.
-    pub id: i64,
+    pub id: SessionId,
     /// The connect epoch that is applied.
     pub connect_epoch: i64,
     /// The greatest connect epoch appended, and the process that asked for it.
@@ -164,7 +165,7 @@ mod tests {
     use super::*;
 
     const OPENED: Session = Session {
-        id: 1,
+        id: SessionId::new(1),
         nonce: 1,
         principal_hash: 0,
         response_address: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1)),

@@ -6,6 +6,7 @@
 //! are due, so that nobody walks over the others. All in turn: who was served goes to the end of
 //! the line.
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
 use lockstep_transport::time::Nanos;
@@ -101,7 +102,7 @@ impl LeaderSessions {
             .table
             .insert(LeaderSession::opened(session, now))
             .expect("there are as many rows as there may be sessions");
-        self.ids.insert(mix(session.id as u64), slot.index());
+        self.ids.insert(mix(session.id.get() as u64), slot.index());
         let silent_at = now.saturating_add(session.timeout_ns);
         self.silences.set(slot.index(), silent_at);
     }
@@ -115,10 +116,10 @@ impl LeaderSessions {
     }
 
     /// A session was closed (its entry applied).
-    pub(crate) fn on_closed(&mut self, id: i64) {
+    pub(crate) fn on_closed(&mut self, id: SessionId) {
         if let Some(LeaderRow(index)) = self.find(id) {
             self.table.remove(index);
-            self.ids.remove(mix(id as u64), index);
+            self.ids.remove(mix(id.get() as u64), index);
             self.silences.remove(index);
             self.acknowledgements.remove(index);
             self.progress.remove(index);
@@ -127,9 +128,9 @@ impl LeaderSessions {
 
     /// The row of this session.
     #[must_use]
-    pub fn find(&self, id: i64) -> Option<LeaderRow> {
+    pub fn find(&self, id: SessionId) -> Option<LeaderRow> {
         let is_it = |index| self.table.at(index).is_some_and(|row| row.id == id);
-        self.ids.find(mix(id as u64), is_it).map(LeaderRow)
+        self.ids.find(mix(id.get() as u64), is_it).map(LeaderRow)
     }
 
     /// The session in this row.
@@ -257,7 +258,7 @@ mod tests {
                 principal_hash: 0,
                 connect_epoch: 1,
                 incarnation: 7,
-                resume_session: -1,
+                resume_session: SessionId::UNKNOWN,
                 last_received: 0,
             };
             table.apply_open(&open, 32 * nonce as Position);
@@ -268,36 +269,42 @@ mod tests {
     }
 
     fn id(sessions: &LeaderSessions, row: LeaderRow) -> i64 {
-        sessions.at(row).unwrap().id
+        sessions.at(row).unwrap().id.get()
     }
 
     #[test]
     fn a_session_is_found_until_it_closes_and_its_row_is_anothers_then() {
         let (table, mut sessions) = opened(2);
-        let rows = [1, 2].map(|id| sessions.find(id).unwrap());
+        let rows = [1, 2].map(|id| sessions.find(SessionId::new(id)).unwrap());
         assert_eq!(rows.map(|row| id(&sessions, row)), [1, 2]);
         sessions.await_progress(rows[0]);
         sessions.await_acknowledgement(rows[0]);
-        sessions.on_closed(1);
-        assert!(sessions.find(1).is_none() && sessions.at(rows[0]).is_none());
+        sessions.on_closed(SessionId::new(1));
+        assert!(sessions.find(SessionId::new(1)).is_none() && sessions.at(rows[0]).is_none());
         let gone = NotAdmitted::UnknownSession;
         assert_eq!(sessions.speaks_for(rows[0], 1), Err(gone));
         assert_eq!(sessions.admit(rows[0], 1, 0), Err(gone));
         let next = Session {
-            id: 3,
-            ..*table.get(2).unwrap()
+            id: SessionId::new(3),
+            ..*table.get(SessionId::new(2)).unwrap()
         };
         sessions.on_opened(&next, 0);
-        assert_eq!((sessions.find(3), sessions.count()), (Some(rows[0]), 2));
+        assert_eq!(
+            (sessions.find(SessionId::new(3)), sessions.count()),
+            (Some(rows[0]), 2)
+        );
         assert!(sessions.pop_progress().is_none() && sessions.pop_acknowledgement().is_none());
         sessions.open(&table, 0);
-        assert!(sessions.find(1).is_some() && sessions.find(3).is_none());
+        assert!(
+            sessions.find(SessionId::new(1)).is_some()
+                && sessions.find(SessionId::new(3)).is_none()
+        );
     }
 
     #[test]
     fn what_is_appended_or_heard_of_a_session_is_known_in_its_row_and_due() {
         let (_, mut sessions) = opened(2);
-        let row = sessions.find(2).unwrap();
+        let row = sessions.find(SessionId::new(2)).unwrap();
         assert_eq!(sessions.speaks_for(row, 1), Ok(()));
         assert_eq!(sessions.admit(row, 1, 5), Ok(Admission::Append));
         sessions.on_appended(row, 1, 64);
@@ -315,7 +322,7 @@ mod tests {
     #[test]
     fn everybody_with_news_has_a_turn_before_anybody_has_a_second() {
         let (_, mut sessions) = opened(4);
-        let rows = [1, 2, 3, 4].map(|id| sessions.find(id).unwrap());
+        let rows = [1, 2, 3, 4].map(|id| sessions.find(SessionId::new(id)).unwrap());
         for row in rows {
             sessions.await_acknowledgement(row);
         }
@@ -330,12 +337,12 @@ mod tests {
     #[test]
     fn only_those_that_may_be_silent_are_named() {
         let (_, mut sessions) = opened(2);
-        let rows = [1, 2].map(|id| sessions.find(id).unwrap());
+        let rows = [1, 2].map(|id| sessions.find(SessionId::new(id)).unwrap());
         assert_eq!(sessions.pop_silent(99), None);
         assert_eq!(sessions.pop_silent(100), Some(rows[0]));
         sessions.await_silence(rows[0], 300);
         assert_eq!(sessions.pop_silent(250), Some(rows[1]));
-        sessions.on_closed(1);
+        sessions.on_closed(SessionId::new(1));
         assert_eq!(sessions.pop_silent(1_000), None);
     }
 
@@ -344,7 +351,7 @@ mod tests {
         let looks = |count| {
             let (_, mut sessions) = opened(count);
             let before = sessions.visits();
-            let row = sessions.find(1).unwrap();
+            let row = sessions.find(SessionId::new(1)).unwrap();
             assert_eq!(sessions.speaks_for(row, 1), Ok(()));
             assert_eq!(sessions.admit(row, 1, 5), Ok(Admission::Append));
             sessions.on_appended(row, 1, 64);

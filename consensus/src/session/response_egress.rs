@@ -14,7 +14,7 @@ use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
 use lockstep_service::log_entry::EntryKind;
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -68,8 +68,11 @@ impl EgressContext<'_> {
             .channels
             .answer(slot, self.now, header.session_id, &parts);
         if taken {
-            self.tracer
-                .message(TracePoint::ResponseEgress, header.session_id, header.number);
+            self.tracer.message(
+                TracePoint::ResponseEgress,
+                header.session_id.get(),
+                header.number,
+            );
         }
         taken
     }
@@ -156,18 +159,24 @@ impl ResponseEgress {
     /// Delivers the session's responses above `after` on `channel` from now on. `from` is a
     /// frame boundary at or below the first of them; what a client says it has is no boundary
     /// to rely on.
-    pub fn bind(&mut self, session: i64, channel: Slot, from: Position, after: Position) {
+    pub fn bind(&mut self, session: SessionId, channel: Slot, from: Position, after: Position) {
         let lags_from = (!self.is_direct).then_some(from);
         self.add_row(session, channel, lags_from, after);
     }
 
     /// Delivers the responses of a session on `channel` that was opened at `position` just now:
     /// there are none yet.
-    pub fn bind_new(&mut self, session: i64, channel: Slot, position: Position) {
+    pub fn bind_new(&mut self, session: SessionId, channel: Slot, position: Position) {
         self.add_row(session, channel, None, position);
     }
 
-    fn add_row(&mut self, id: i64, channel: Slot, lags_from: Option<Position>, after: Position) {
+    fn add_row(
+        &mut self,
+        id: SessionId,
+        channel: Slot,
+        lags_from: Option<Position>,
+        after: Position,
+    ) {
         self.unbind(id);
         self.rows.insert(EgressRow {
             session: id,
@@ -179,7 +188,7 @@ impl ResponseEgress {
     }
 
     /// Stops delivering to the session. Returns the channel that it was bound to.
-    pub fn unbind(&mut self, session: i64) -> Option<Slot> {
+    pub fn unbind(&mut self, session: SessionId) -> Option<Slot> {
         let index = self.rows.find(session)?;
         self.rows.remove(index).map(|row| row.channel)
     }
@@ -204,14 +213,14 @@ impl ResponseEgress {
 
     /// The channel a session is bound to.
     #[must_use]
-    pub fn channel(&self, session: i64) -> Option<Slot> {
+    pub fn channel(&self, session: SessionId) -> Option<Slot> {
         let index = self.rows.find(session)?;
         self.rows.at(index).map(|row| row.channel)
     }
 
     /// Where a session's responses go, and whether they all have.
     #[must_use]
-    pub fn bound(&self, session: i64) -> Option<Bound> {
+    pub fn bound(&self, session: SessionId) -> Option<Bound> {
         let index = self.rows.find(session)?;
         self.rows.at(index).map(|row| Bound {
             channel: row.channel,
@@ -225,7 +234,7 @@ impl ResponseEgress {
     pub fn is_bound_to(
         &self,
         channels: &EgressChannels,
-        session: i64,
+        session: SessionId,
         address: SocketAddr,
     ) -> bool {
         let channel = self.channel(session).and_then(|slot| channels.get(slot));
@@ -262,7 +271,7 @@ impl ResponseEgress {
     }
 
     /// Something happened to the channel of a session.
-    pub fn on_channel_news(&mut self, session: i64, slot: Slot, news: ChannelNews) {
+    pub fn on_channel_news(&mut self, session: SessionId, slot: Slot, news: ChannelNews) {
         let Some(index) = self.rows.find(session) else {
             return;
         };

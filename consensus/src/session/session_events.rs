@@ -2,7 +2,7 @@
 //! which it is said, and the connect epoch of the process it is for.
 
 use lockstep_client::protocol::{EventCode, PROTOCOL_VERSION, SessionEvent};
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use crate::module::member::MemberId;
@@ -65,7 +65,7 @@ impl SessionEventSender {
     #[must_use]
     pub fn answer(self, correlation_id: i64, code: EventCode, detail: &[u8]) -> SessionEvent<'_> {
         SessionEvent {
-            session_id: -1,
+            session_id: SessionId::UNKNOWN,
             correlation_id,
             leadership_term_id: self.term,
             applied_number: 0,

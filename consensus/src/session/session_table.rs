@@ -6,6 +6,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
@@ -20,7 +21,7 @@ pub type ClientKey = (u64, u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Assigned at apply, from 1, never reused.
-    pub id: i64,
+    pub id: SessionId,
     /// The client's secret; finds the session on a repeated connect.
     pub nonce: u64,
     /// Hash of who opened it.
@@ -77,7 +78,7 @@ impl Session {
             IpAddr::V6(host) => host.to_bits(),
         };
         [
-            id as u64,
+            id.get() as u64,
             nonce,
             principal_hash,
             (host >> 64) as u64,
@@ -150,9 +151,9 @@ pub enum RequestVerdict {
 pub struct SessionTable {
     sessions: Vec<Session>,
     /// Whose session has which id, by client: found without a walk.
-    clients: Vec<(ClientKey, i64)>,
+    clients: Vec<(ClientKey, SessionId)>,
     capacity: usize,
-    next_id: i64,
+    next_id: SessionId,
     #[cfg(feature = "sim")]
     is_repeating: bool,
 }
@@ -165,7 +166,7 @@ impl SessionTable {
             sessions: Vec::with_capacity(capacity),
             clients: Vec::with_capacity(capacity),
             capacity,
-            next_id: 1,
+            next_id: SessionId::FIRST,
             #[cfg(feature = "sim")]
             is_repeating: false,
         }
@@ -192,7 +193,7 @@ impl SessionTable {
 
     /// The session with this id, if it is open.
     #[must_use]
-    pub fn get(&self, id: i64) -> Option<&Session> {
+    pub fn get(&self, id: SessionId) -> Option<&Session> {
         self.index(id).map(|index| &self.sessions[index])
     }
 
@@ -214,7 +215,7 @@ impl SessionTable {
         self.sessions.len() >= self.capacity
     }
 
-    fn index(&self, id: i64) -> Option<usize> {
+    fn index(&self, id: SessionId) -> Option<usize> {
         self.sessions.binary_search_by_key(&id, |s| s.id).ok()
     }
 
@@ -229,7 +230,7 @@ impl SessionTable {
             }
             Err(place) => place,
         };
-        if open.resume_session >= 0 {
+        if open.resume_session.is_known() {
             return OpenVerdict::Gone;
         }
         if self.is_full() {
@@ -254,14 +255,14 @@ impl SessionTable {
             "S5: session {} is opened after a later one",
             session.id
         );
-        self.next_id += 1;
+        self.next_id = self.next_id.next();
         self.sessions.push(session);
         self.clients.insert(place, (session.client(), session.id));
         OpenVerdict::Opened(session)
     }
 
     /// Applies a SessionClose. Returns the session that was open until now.
-    pub fn apply_close(&mut self, id: i64) -> Option<Session> {
+    pub fn apply_close(&mut self, id: SessionId) -> Option<Session> {
         let index = self.index(id)?;
         let session = self.sessions.remove(index);
         if let Ok(known) = self.client_index(session.client()) {
@@ -273,7 +274,7 @@ impl SessionTable {
     /// Applies a request's number and acknowledgement (`log.md` 6.4).
     pub fn apply_request(
         &mut self,
-        id: i64,
+        id: SessionId,
         number: i64,
         acknowledged: Position,
     ) -> RequestVerdict {
@@ -297,7 +298,7 @@ impl SessionTable {
     }
 
     /// Applies one acknowledgement of a SessionAck entry.
-    pub fn apply_acknowledgement(&mut self, id: i64, position: Position) {
+    pub fn apply_acknowledgement(&mut self, id: SessionId, position: Position) {
         if let Some(index) = self.index(id) {
             let session = &mut self.sessions[index];
             session.acknowledged = session.acknowledged.max(position);
@@ -309,7 +310,7 @@ impl SessionTable {
     pub fn state_hash(&self) -> u64 {
         let fold = |hash: u64, word: &u64| mix(hash.rotate_left(29) ^ word);
         let words = self.sessions.iter().map(Session::words);
-        words.fold(self.next_id as u64, |hash, words| {
+        words.fold(self.next_id.get() as u64, |hash, words| {
             words.iter().fold(hash, fold)
         })
     }
@@ -328,14 +329,14 @@ mod tests {
             principal_hash: 0,
             connect_epoch: 1,
             incarnation: nonce,
-            resume_session: -1,
+            resume_session: SessionId::UNKNOWN,
             last_received: 0,
         }
     }
 
     fn opened(verdict: OpenVerdict) -> i64 {
         match verdict {
-            OpenVerdict::Opened(session) => session.id,
+            OpenVerdict::Opened(session) => session.id.get(),
             other => panic!("{other:?}"),
         }
     }
@@ -346,7 +347,10 @@ mod tests {
         assert_eq!(opened(table.apply_open(&open(1), 32)), 1);
         assert_eq!(opened(table.apply_open(&open(2), 96)), 2);
         assert_eq!(table.apply_open(&open(3), 128), OpenVerdict::Full);
-        assert_eq!(table.apply_close(1).map(|s| s.id), Some(1));
+        assert_eq!(
+            table.apply_close(SessionId::new(1)).map(|s| s.id),
+            Some(SessionId::FIRST)
+        );
         assert_eq!(opened(table.apply_open(&open(3), 160)), 3);
     }
 
@@ -368,7 +372,7 @@ mod tests {
         let next = SessionOpen {
             connect_epoch: 2,
             incarnation: 9,
-            resume_session: 1,
+            resume_session: SessionId::new(1),
             response_address: "127.0.0.1:3".parse().unwrap(),
             ..first
         };
@@ -380,7 +384,7 @@ mod tests {
             ..next
         };
         assert_eq!(table.apply_open(&same, 160), OpenVerdict::Fenced);
-        let session = table.get(1).unwrap();
+        let session = table.get(SessionId::new(1)).unwrap();
         assert_eq!(session.response_address, next.response_address);
         assert!(session.is_granted(2, 9));
         assert_eq!(session.open_position, 32);
@@ -390,25 +394,31 @@ mod tests {
     fn a_process_that_takes_over_gets_what_it_lacks_whatever_the_one_before_had() {
         let mut table = SessionTable::new(2);
         table.apply_open(&open(1), 32);
-        table.apply_acknowledgement(1, 640);
+        table.apply_acknowledgement(SessionId::new(1), 640);
         let next = SessionOpen {
             connect_epoch: 2,
             last_received: 320,
             ..open(1)
         };
         table.apply_open(&next, 960);
-        assert_eq!(table.get(1).map(|s| s.acknowledged), Some(320));
+        assert_eq!(
+            table.get(SessionId::new(1)).map(|s| s.acknowledged),
+            Some(320)
+        );
         // Its own repeat, with what it knew then, takes nothing back.
-        table.apply_acknowledgement(1, 480);
+        table.apply_acknowledgement(SessionId::new(1), 480);
         table.apply_open(&next, 992);
-        assert_eq!(table.get(1).map(|s| s.acknowledged), Some(480));
+        assert_eq!(
+            table.get(SessionId::new(1)).map(|s| s.acknowledged),
+            Some(480)
+        );
     }
 
     #[test]
     fn a_session_that_is_gone_is_not_opened_by_whoever_wants_to_continue_it() {
         let mut table = SessionTable::new(2);
         let resume = SessionOpen {
-            resume_session: 1,
+            resume_session: SessionId::new(1),
             ..open(1)
         };
         assert_eq!(table.apply_open(&resume, 32), OpenVerdict::Gone);
@@ -423,7 +433,7 @@ mod tests {
             table.state_hash()
         };
         let changes: [&dyn Fn(&mut Session); 12] = [
-            &|session| session.id += 1,
+            &|session| session.id = session.id.next(),
             &|session| session.nonce += 1,
             &|session| session.principal_hash += 1,
             &|session| session.response_address.set_port(2),
@@ -447,12 +457,30 @@ mod tests {
     fn s1_a_request_is_applied_once_and_a_gap_is_noticed() {
         let mut table = SessionTable::new(2);
         table.apply_open(&open(1), 32);
-        assert_eq!(table.apply_request(1, 1, 0), RequestVerdict::Apply);
-        assert_eq!(table.apply_request(1, 1, 0), RequestVerdict::Ignore);
-        assert_eq!(table.apply_request(1, 3, 0), RequestVerdict::Gap);
-        assert_eq!(table.apply_request(1, 2, 64), RequestVerdict::Apply);
-        assert_eq!(table.get(1).map(|s| s.acknowledged), Some(64));
-        assert_eq!(table.apply_request(9, 1, 0), RequestVerdict::Ignore);
+        assert_eq!(
+            table.apply_request(SessionId::new(1), 1, 0),
+            RequestVerdict::Apply
+        );
+        assert_eq!(
+            table.apply_request(SessionId::new(1), 1, 0),
+            RequestVerdict::Ignore
+        );
+        assert_eq!(
+            table.apply_request(SessionId::new(1), 3, 0),
+            RequestVerdict::Gap
+        );
+        assert_eq!(
+            table.apply_request(SessionId::new(1), 2, 64),
+            RequestVerdict::Apply
+        );
+        assert_eq!(
+            table.get(SessionId::new(1)).map(|s| s.acknowledged),
+            Some(64)
+        );
+        assert_eq!(
+            table.apply_request(SessionId::new(9), 1, 0),
+            RequestVerdict::Ignore
+        );
     }
 
     #[test]
@@ -460,11 +488,14 @@ mod tests {
         let mut table = SessionTable::new(8);
         let nonces = [7, 3, 9, 1, 5];
         let ids = nonces.map(|nonce| opened(table.apply_open(&open(nonce), 32)));
-        let found = |table: &SessionTable, nonce| table.find(nonce, 0).map(|session| session.id);
+        let found = |table: &SessionTable, nonce| table.find(nonce, 0).map(|s| s.id.get());
         assert_eq!(nonces.map(|nonce| found(&table, nonce)), ids.map(Some));
         assert_eq!(found(&table, 4), None);
         assert!(table.find(7, 1).is_none(), "another principal's");
-        assert!(table.apply_close(ids[0]).is_some() && table.apply_close(ids[0]).is_none());
+        assert!(
+            table.apply_close(SessionId::new(ids[0])).is_some()
+                && table.apply_close(SessionId::new(ids[0])).is_none()
+        );
         let left = [None, Some(ids[1]), Some(ids[2]), Some(ids[3]), Some(ids[4])];
         assert_eq!(nonces.map(|nonce| found(&table, nonce)), left);
         let again = opened(table.apply_open(&open(7), 64));

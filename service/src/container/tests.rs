@@ -21,11 +21,11 @@ struct Recorder {
 
 impl ClusteredService for Recorder {
     fn on_session_open(&mut self, _: &mut Cluster<'_>, session: ClientSession) {
-        self.opened.push(session.id);
+        self.opened.push(session.id.get());
     }
 
     fn on_session_close(&mut self, _: &mut Cluster<'_>, session: ClientSession) {
-        self.closed.push(session.id);
+        self.closed.push(session.id.get());
     }
 
     fn on_session_message(&mut self, cluster: &mut Cluster<'_>, session: ClientSession, m: &[u8]) {
@@ -52,7 +52,7 @@ fn header(kind: EntryKind, log_time: i64) -> EntryHeader {
         flags: 0,
         ordinal: 0,
         log_time,
-        session: 9,
+        session: SessionId::new(9),
         number: 1,
         refers_to: 0,
         leader_commit: 0,
@@ -71,7 +71,9 @@ fn every_kind_of_entry_reaches_its_callback_and_moves_applied() {
         .apply_new_leadership_term(&term, 0, 96, LeadershipTermId::new(5))
         .unwrap();
     let open = header(EntryKind::SessionOpen, 101);
-    container.apply_session_open(&open, 96, 192, 17).unwrap();
+    container
+        .apply_session_open(&open, 96, 192, SessionId::new(17))
+        .unwrap();
     let request = header(EntryKind::Request, 102);
     container.apply_request(&request, 192, 320, b"hi").unwrap();
     container.advance(416);

@@ -1,5 +1,7 @@
 //! In what a Response of the log and this node's own output differ (`log.md` 5.3, 5.8). Pure.
 
+use lockstep_transport::ids::SessionId;
+
 use super::effect::{Effect, EffectName};
 
 /// In what an applied Response differs from what this node's service emitted.
@@ -60,11 +62,15 @@ pub enum ResponseVerdict {
 }
 
 /// In what a Response of the right name differs from `own`.
-pub(super) fn difference(own: &Effect<'_>, session: i64, logged: &[u8]) -> Option<Difference> {
+pub(super) fn difference(
+    own: &Effect<'_>,
+    session: SessionId,
+    logged: &[u8],
+) -> Option<Difference> {
     if own.session != session {
         return Some(Difference::Session {
-            own: own.session,
-            logged: session,
+            own: own.session.get(),
+            logged: session.get(),
         });
     }
     if own.message == logged {

@@ -1,5 +1,6 @@
 //! What a service emitted, and its name.
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Position;
 
 /// The name of an effect: unique in the life of a cluster, ordered as effects are appended.
@@ -19,7 +20,7 @@ pub struct Effect<'a> {
     /// Its name.
     pub name: EffectName,
     /// The session it is for.
-    pub session: i64,
+    pub session: SessionId,
     /// What is sent; of a failure, its reason as one byte:
     /// [`EmitError::number`](super::EmitError::number).
     pub message: &'a [u8],

@@ -1,12 +1,13 @@
 //! The FIFO's rules, one by one; the random model of them is `tests/outbox_model.rs`.
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::align_frame;
 
 use super::*;
 use crate::log_entry::ENTRY_HEADER_LENGTH;
 
-const SESSION: i64 = 7;
+const SESSION: SessionId = SessionId::new(7);
 
 fn limits() -> OutboxLimits {
     OutboxLimits {
@@ -93,7 +94,7 @@ fn a_popped_name_is_ignored_and_anything_else_diverges() {
         (name(96, 1), SESSION, &b"two"[..], Difference::Name),
         (
             name(96, 0),
-            8,
+            SessionId::new(8),
             b"two",
             Difference::Session { own: 7, logged: 8 },
         ),

@@ -19,6 +19,8 @@ mod service;
 mod slot_index;
 mod taker;
 
+use lockstep_transport::ids::SessionId;
+
 use self::codec::{
     AckKind, Action, OrderRequest, PRICE_MAX, QUANTITY_MAX, RejectReason, Report, Side,
 };
@@ -161,9 +163,9 @@ impl OrderBook {
     /// it is for, in order.
     pub fn apply(
         &mut self,
-        session: i64,
+        session: SessionId,
         request: &OrderRequest,
-        report: &mut impl FnMut(i64, &Report),
+        report: &mut impl FnMut(SessionId, &Report),
     ) {
         let outcome = match request.action {
             Action::Add => self.add(session, request, report),
@@ -178,10 +180,10 @@ impl OrderBook {
 
     fn reject(
         &mut self,
-        session: i64,
+        session: SessionId,
         request: &OrderRequest,
         reason: RejectReason,
-        report: &mut impl FnMut(i64, &Report),
+        report: &mut impl FnMut(SessionId, &Report),
     ) {
         self.totals.rejects += 1;
         let rejected = Report::Reject {
@@ -194,9 +196,9 @@ impl OrderBook {
 
     fn add(
         &mut self,
-        session: i64,
+        session: SessionId,
         request: &OrderRequest,
-        report: &mut impl FnMut(i64, &Report),
+        report: &mut impl FnMut(SessionId, &Report),
     ) -> Result<(), RejectReason> {
         let taker = self.taker(session, request)?;
         self.check_notional(request)?;
@@ -227,9 +229,9 @@ impl OrderBook {
 
     fn cancel(
         &mut self,
-        session: i64,
+        session: SessionId,
         request: &OrderRequest,
-        report: &mut impl FnMut(i64, &Report),
+        report: &mut impl FnMut(SessionId, &Report),
     ) -> Result<(), RejectReason> {
         let slot = self.own_order(session, request)?;
         let order = *self.orders.get(slot);
@@ -247,9 +249,9 @@ impl OrderBook {
 
     fn replace(
         &mut self,
-        session: i64,
+        session: SessionId,
         request: &OrderRequest,
-        report: &mut impl FnMut(i64, &Report),
+        report: &mut impl FnMut(SessionId, &Report),
     ) -> Result<(), RejectReason> {
         let mut taker = self.taker(session, request)?;
         let slot = self.own_order(session, request)?;
@@ -294,7 +296,7 @@ impl OrderBook {
     }
 
     /// Checks what an order to be placed states about itself.
-    fn taker(&self, session: i64, request: &OrderRequest) -> Result<Taker, RejectReason> {
+    fn taker(&self, session: SessionId, request: &OrderRequest) -> Result<Taker, RejectReason> {
         if request.symbol >= self.limits.symbols_max {
             return Err(RejectReason::UnknownSymbol);
         }
@@ -328,7 +330,7 @@ impl OrderBook {
     }
 
     /// The open order that `session` wants to change.
-    fn own_order(&self, session: i64, request: &OrderRequest) -> Result<u32, RejectReason> {
+    fn own_order(&self, session: SessionId, request: &OrderRequest) -> Result<u32, RejectReason> {
         let slot = self.orders.find(session, request.order_id);
         let slot = slot.ok_or(RejectReason::UnknownOrder)?;
         let order = self.orders.get(slot);
@@ -356,7 +358,7 @@ impl OrderBook {
 
     /// Cancels every open order of `session`, which has closed and can be told nothing. Walks
     /// its orders once, and the levels once.
-    pub fn close_session(&mut self, session: i64) {
+    pub fn close_session(&mut self, session: SessionId) {
         let Some(owner) = self.owners.find(session) else {
             return;
         };
@@ -387,7 +389,7 @@ impl OrderBook {
 
     /// The order that `session` calls `order_id`; `None` when it is not open.
     #[must_use]
-    pub fn open_order(&self, session: i64, order_id: u64) -> Option<OpenOrder> {
+    pub fn open_order(&self, session: SessionId, order_id: u64) -> Option<OpenOrder> {
         let order = self.orders.get(self.orders.find(session, order_id)?);
         Some(OpenOrder {
             side: order.side,
@@ -423,7 +425,7 @@ impl OrderBook {
             hash.word(levels.len() as u64);
             for order in levels.queue(&self.orders) {
                 hash.word(order.id);
-                hash.word(order.session as u64);
+                hash.word(order.session.get() as u64);
                 hash.word(order.price as u64);
                 hash.word(order.quantity);
                 hash.word(order.filled);

@@ -1,5 +1,7 @@
 //! What a client makes of requests that were refused.
 
+use lockstep_transport::ids::SessionId;
+
 use super::*;
 
 #[test]
@@ -97,7 +99,7 @@ fn a_refusal_of_another_process_concerns_nobody_and_its_own_as_fenced_ends_the_s
     let mut cluster_session = connected();
     offer_and_send(&mut cluster_session, 2);
     let mut other = Refused {
-        session_id: 7,
+        session_id: SessionId::new(7),
         number: 1,
         expected_number: 0,
         reason: RefusalReason::TooLong,

@@ -48,7 +48,7 @@ fn own_entry() -> NewLeadershipTerm {
 
 fn request() -> LogEntry<'static> {
     LogEntry::Request(Request {
-        session: 1,
+        session: SessionId::new(1),
         number: 1,
         acknowledged: 0,
         message: b"x",
@@ -99,12 +99,12 @@ fn requests_and_sessions_cause_effects_until_they_are_applied_and_responses_do_n
     let mut log = log();
     let mut leadership = open(&mut log);
     let close = LogEntry::SessionClose {
-        session: 1,
+        session: SessionId::new(1),
         reason: CloseReason::Timeout,
     };
     let response = LogEntry::Response(Response {
         service: 0,
-        session: 1,
+        session: SessionId::new(1),
         cause: 32,
         ordinal: 0,
         request_number: 1,
@@ -155,7 +155,7 @@ fn connect(nonce: u64, principal_hash: u64, connect_epoch: i64) -> PendingConnec
             connect_epoch,
             incarnation: 5,
             timeout_ns: 0,
-            resume_session: -1,
+            resume_session: SessionId::UNKNOWN,
             last_received: 0,
         },
         correlation_id: connect_epoch,

@@ -1,5 +1,6 @@
 //! Which channels there are, for how long, who gives way to whom, and what is told of it.
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Geometry;
 use lockstep_transport::protocol::{Nak, StatusMessage, parse};
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
@@ -9,7 +10,7 @@ use super::*;
 
 const STREAM: i32 = 2;
 const TERM_LENGTH: usize = 1 << 16;
-const SESSION: i64 = 7;
+const SESSION: SessionId = SessionId::new(7);
 
 /// A client at a host of its own.
 fn client(host: u8, port: u16) -> SocketAddr {
@@ -34,7 +35,7 @@ fn status(session_id: i32, position: i64) -> Packet<'static> {
     Packet::StatusMessage(status)
 }
 
-type News = Vec<(i64, Slot, ChannelNews)>;
+type News = Vec<(SessionId, Slot, ChannelNews)>;
 
 /// Channels of a node, its port, and the port of `client(9, 7)`.
 struct Node {
@@ -238,7 +239,7 @@ fn a_channel_that_belongs_to_a_session_is_fresh_for_that_alone_and_never_changes
     node.channels.bind(slot, SESSION);
     for (session, is_its) in [
         (None, false),
-        (Some(SESSION + 1), false),
+        (Some(SESSION.next()), false),
         (Some(SESSION), true),
     ] {
         let found = node.channels.find_fresh(client(9, 7), STREAM, session);
@@ -389,7 +390,7 @@ fn where_every_place_is_taken_a_channel_that_leads_to_nobody_gives_way() {
     let capacity = 1 + CLOSED_SESSIONS_MAX + ANSWERS_MAX;
     let open = |channels: &mut EgressChannels, number: usize| {
         let config = config(client(number as u8, number as u16), 1);
-        channels.open_for(number as i64, config, 0)
+        channels.open_for(SessionId::new(number as i64), config, 0)
     };
     let slots: Vec<Slot> = (0..capacity)
         .map(|number| open(&mut channels, number).unwrap())
@@ -412,7 +413,8 @@ fn a_cycle_visits_so_many_channels_and_says_that_others_wait() {
     let mut node = Node::new(300);
     for number in 0..300_u16 {
         let config = config(client(number as u8, number), 1);
-        node.channels.open_for(i64::from(number), config, 0);
+        node.channels
+            .open_for(SessionId::new(i64::from(number)), config, 0);
     }
     let visits = node.channels.visits();
     assert_eq!(

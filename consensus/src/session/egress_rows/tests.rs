@@ -46,21 +46,21 @@ fn rows<const N: usize>(sessions: [i64; N]) -> (EgressRows, [u32; N]) {
     let channel = slot();
     for session in sessions {
         rows.insert(EgressRow {
-            session,
+            session: SessionId::new(session),
             channel,
             after: 100,
             lags_from: None,
             closed: None,
         });
     }
-    let indices = sessions.map(|session| rows.find(session).unwrap());
+    let indices = sessions.map(|session| rows.find(SessionId::new(session)).unwrap());
     (rows, indices)
 }
 
 fn closed(id: i64) -> ClosedSession {
     ClosedSession {
         session: Session {
-            id,
+            id: SessionId::new(id),
             nonce: 0,
             principal_hash: 0,
             response_address: ([10, 0, 0, 9], 7).into(),
@@ -225,7 +225,7 @@ fn busy() -> (EgressRows, [u32; 3]) {
 fn of_a_row_that_was_removed_nothing_waits_for_the_one_that_takes_its_place() {
     for at in 0..3 {
         let (mut rows, indices) = busy();
-        let session = [5, 6, 7][at];
+        let session = SessionId::new([5, 6, 7][at]);
         let removed = rows.remove(indices[at]).unwrap();
         assert_eq!(
             (removed.session, rows.find(session), rows.count()),
@@ -253,7 +253,10 @@ fn of_a_row_that_was_removed_nothing_waits_for_the_one_that_takes_its_place() {
 fn when_leadership_is_lost_no_row_is_left_and_nothing_waits() {
     let (mut rows, _) = busy();
     rows.clear();
-    assert_eq!([5, 6, 7].map(|session| rows.find(session)), [None; 3]);
+    assert_eq!(
+        [5, 6, 7].map(|session| rows.find(SessionId::new(session))),
+        [None; 3]
+    );
     assert_eq!(
         (rows.count(), rows.ready(), rows.surplus_closed(0)),
         (0, 0, None)
@@ -262,13 +265,13 @@ fn when_leadership_is_lost_no_row_is_left_and_nothing_waits() {
     let channel = slot();
     for session in [8, 9, 10] {
         rows.insert(EgressRow {
-            session,
+            session: SessionId::new(session),
             channel,
             after: 0,
             lags_from: None,
             closed: None,
         });
-        let index = rows.find(session).unwrap();
+        let index = rows.find(SessionId::new(session)).unwrap();
         assert!(
             rows.is_up_to_date(index),
             "nothing queued of whose row this was"

@@ -1,6 +1,7 @@
 //! Whose responses are sent, queued or left to a scan, and which closed sessions are waited for.
 
 use lockstep_service::log_entry::EntryHeader;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Geometry;
 use lockstep_transport::protocol::{Packet, StatusMessage};
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
@@ -9,7 +10,7 @@ use lockstep_transport::stream::PublicationConfig;
 use super::*;
 
 const STREAM: i32 = 2;
-const SESSION: i64 = 7;
+const SESSION: SessionId = SessionId::new(7);
 
 fn client(port: u16) -> core::net::SocketAddr {
     ([10, 0, 1, 9], port).into()
@@ -17,7 +18,7 @@ fn client(port: u16) -> core::net::SocketAddr {
 
 fn session(id: i64) -> Session {
     Session {
-        id,
+        id: SessionId::new(id),
         nonce: 0,
         principal_hash: 0,
         response_address: client(7),
@@ -60,10 +61,10 @@ impl Leader {
     }
 
     /// A channel of the session whose client has been told so, and has room for 32 KiB.
-    fn channel(&mut self, id: i64) -> Slot {
-        let address = client(id as u16);
+    fn channel(&mut self, id: SessionId) -> Slot {
+        let address = client(id.get() as u16);
         let config = PublicationConfig {
-            session_id: id as i32,
+            session_id: id.get() as i32,
             stream_id: STREAM,
             initial_term_id: 3,
             term_length: 1 << 16,
@@ -74,15 +75,17 @@ impl Leader {
         let slot = channels.open_for(id, config, 0).unwrap();
         channels.queue_event(slot, b"ok");
         let place = (Geometry::new(3, 1 << 16).unwrap(), 0);
-        let heard = StatusMessage::new(id as i32, STREAM, 1, place, 32 * 1024);
+        let heard = StatusMessage::new(id.get() as i32, STREAM, 1, place, 32 * 1024);
         let heard = Packet::StatusMessage(heard);
-        channels.on_packet(0, address, id as i32, &heard).unwrap();
+        channels
+            .on_packet(0, address, id.get() as i32, &heard)
+            .unwrap();
         channels.do_work(0, &mut self.port, &mut |_, _, _| ());
         slot
     }
 
     /// A response of the session at `position` is applied.
-    fn apply(&mut self, id: i64, position: Position) {
+    fn apply(&mut self, id: SessionId, position: Position) {
         let entry = Entry {
             position,
             end: position + 64,
@@ -101,7 +104,7 @@ impl Leader {
     }
 
     /// A direct effect for the session.
-    fn effect(&mut self, id: i64) {
+    fn effect(&mut self, id: SessionId) {
         let effect = DirectEffect {
             session: id,
             cause: 64,
@@ -119,12 +122,12 @@ impl Leader {
         self.egress.on_direct_effect(&mut context, &effect, 1);
     }
 
-    fn is_up_to_date(&self, id: i64) -> bool {
+    fn is_up_to_date(&self, id: SessionId) -> bool {
         self.egress.bound(id).unwrap().is_up_to_date
     }
 
     /// Responses from `first` on are applied until one finds no room: that one's position.
-    fn fill(&mut self, id: i64, first: Position) -> Position {
+    fn fill(&mut self, id: SessionId, first: Position) -> Position {
         let mut positions = (first..).step_by(64).take(1000);
         let is_queued = |position: &Position| {
             self.apply(id, *position);
@@ -146,7 +149,7 @@ fn a_new_session_is_sent_its_responses_at_once_and_in_order_of_the_log_when_ther
         (Some(slot), 1)
     );
     leader.apply(SESSION, 128);
-    leader.apply(SESSION + 1, 192);
+    leader.apply(SESSION.next(), 192);
     let index = leader.egress.rows.find(SESSION).unwrap();
     assert!(leader.is_up_to_date(SESSION));
     assert_eq!(leader.egress.rows.at(index).unwrap().after, 128);
@@ -198,9 +201,9 @@ fn a_session_has_one_row_whose_channel_is_its_newest_until_it_is_unbound() {
         .on_channel_news(SESSION, first, ChannelNews::Ended);
     leader
         .egress
-        .on_channel_news(SESSION + 1, second, ChannelNews::Ended);
+        .on_channel_news(SESSION.next(), second, ChannelNews::Ended);
     assert_eq!(leader.egress.count(), 1);
-    assert_eq!(leader.egress.unbind(SESSION + 1), None);
+    assert_eq!(leader.egress.unbind(SESSION.next()), None);
     leader
         .egress
         .on_channel_news(SESSION, second, ChannelNews::Ended);
@@ -226,12 +229,12 @@ fn a_session_is_bound_to_the_address_of_its_channel_and_to_no_other() {
         } = leader;
         egress.is_bound_to(channels, session, client(port))
     };
-    let port = SESSION as u16;
+    let port = SESSION.get() as u16;
     assert!(!is_bound_to(&leader, SESSION, port), "it has no row");
     leader.egress.bind_new(SESSION, slot, 64);
     assert!(is_bound_to(&leader, SESSION, port));
     assert!(!is_bound_to(&leader, SESSION, port + 1));
-    assert!(!is_bound_to(&leader, SESSION + 1, port));
+    assert!(!is_bound_to(&leader, SESSION.next(), port));
     leader.egress.unbind(SESSION);
     assert!(!is_bound_to(&leader, SESSION, port));
 }
@@ -239,13 +242,15 @@ fn a_session_is_bound_to_the_address_of_its_channel_and_to_no_other() {
 #[test]
 fn only_a_session_that_lags_or_has_responses_queued_cares_that_its_channel_is_live() {
     let mut leader = Leader::new(false);
-    let slots = [5, 6, 7].map(|id| leader.channel(id));
-    leader.egress.bind_new(5, slots[0], 64);
-    leader.egress.bind(6, slots[1], 64, 64);
-    leader.egress.bind_new(7, slots[2], 64);
-    leader.fill(7, 128);
+    let slots = [5, 6, 7].map(|id| leader.channel(SessionId::new(id)));
+    leader.egress.bind_new(SessionId::new(5), slots[0], 64);
+    leader.egress.bind(SessionId::new(6), slots[1], 64, 64);
+    leader.egress.bind_new(SessionId::new(7), slots[2], 64);
+    leader.fill(SessionId::new(7), 128);
     for (id, slot, ready) in [(5, slots[0], 0), (6, slots[1], 1), (7, slots[2], 2)] {
-        leader.egress.on_channel_news(id, slot, ChannelNews::Live);
+        leader
+            .egress
+            .on_channel_news(SessionId::new(id), slot, ChannelNews::Live);
         assert_eq!(leader.egress.rows.ready(), ready, "{id}");
     }
     leader.egress.clear();
@@ -256,17 +261,21 @@ fn only_a_session_that_lags_or_has_responses_queued_cares_that_its_channel_is_li
 fn sixty_four_closed_sessions_are_delivered_to_and_the_oldest_gives_way_to_one_more() {
     let mut leader = Leader::new(false);
     let closed_max = CLOSED_SESSIONS_MAX as i64;
-    let slots: Vec<Slot> = (0..=closed_max).map(|id| leader.channel(id)).collect();
+    let slots: Vec<Slot> = (0..=closed_max)
+        .map(|id| leader.channel(SessionId::new(id)))
+        .collect();
     let close = |leader: &mut Leader, id| {
         let channels = &mut leader.channels;
         leader.egress.close(channels, closed(id))
     };
     assert_eq!(close(&mut leader, 0), None, "it has no row");
-    leader.egress.bind_new(0, slots[0], 64);
+    leader.egress.bind_new(SessionId::NONE, slots[0], 64);
     assert_eq!(close(&mut leader, 0), Some(slots[0]), "it lacks nothing");
     assert_eq!(leader.egress.count(), 0);
     for id in 0..closed_max {
-        leader.egress.bind(id, slots[id as usize], 64, 64);
+        leader
+            .egress
+            .bind(SessionId::new(id), slots[id as usize], 64, 64);
         assert_eq!(close(&mut leader, id), None, "{id}");
     }
     let is_abandoned = |leader: &Leader, id: usize| {
@@ -274,13 +283,19 @@ fn sixty_four_closed_sessions_are_delivered_to_and_the_oldest_gives_way_to_one_m
         channel.is_none_or(|channel| channel.is_closing())
     };
     assert!(!is_abandoned(&leader, 0));
-    leader
-        .egress
-        .bind(closed_max, slots[closed_max as usize], 64, 64);
+    leader.egress.bind(
+        SessionId::new(closed_max),
+        slots[closed_max as usize],
+        64,
+        64,
+    );
     assert_eq!(leader.egress.count(), CLOSED_SESSIONS_MAX + 1);
     assert_eq!(close(&mut leader, closed_max), None);
     assert_eq!(
-        (leader.egress.count(), leader.egress.channel(0)),
+        (
+            leader.egress.count(),
+            leader.egress.channel(SessionId::NONE)
+        ),
         (CLOSED_SESSIONS_MAX, None)
     );
     assert!(is_abandoned(&leader, 0) && !is_abandoned(&leader, 1));
@@ -291,7 +306,7 @@ fn a_direct_effect_leaves_now_or_is_dropped_and_counted() {
     let mut leader = Leader::new(true);
     let slot = leader.channel(SESSION);
     leader.egress.bind_new(SESSION, slot, 64);
-    leader.effect(SESSION + 1);
+    leader.effect(SESSION.next());
     leader.effect(SESSION);
     assert_eq!(leader.egress.dropped(), 0);
     for _ in 0..200 {

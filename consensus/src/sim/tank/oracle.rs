@@ -2,8 +2,9 @@
 //! one log, byte for byte, up to what any member ever took for committed; every leader has all
 //! of it; one leader per term; nobody's commit goes back.
 
-use lockstep_transport::ids::LeadershipTermId;
 use std::collections::BTreeMap;
+
+use lockstep_transport::ids::LeadershipTermId;
 
 use crate::module::action::HaltReason;
 use crate::module::consensus_module::Role;

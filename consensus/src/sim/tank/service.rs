@@ -124,11 +124,11 @@ impl TankService {
 
 impl ClusteredService for TankService {
     fn on_session_open(&mut self, cluster: &mut Cluster<'_>, session: ClientSession) {
-        self.note(session.id as u64 ^ cluster.log_time() as u64);
+        self.note(session.id.get() as u64 ^ cluster.log_time() as u64);
     }
 
     fn on_session_close(&mut self, _cluster: &mut Cluster<'_>, session: ClientSession) {
-        self.note(!session.id as u64);
+        self.note(!session.id.get() as u64);
     }
 
     fn on_session_message(

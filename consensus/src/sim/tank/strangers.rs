@@ -10,7 +10,7 @@ use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::protocol::{
     ConnectRequest, EGRESS_STREAM_ID, INGRESS_STREAM_ID, PROTOCOL_VERSION,
 };
-use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{
     ExclusiveAppender, HEADER_LENGTH, LogBuffer, PlainSeal, Seal, frames,
@@ -167,7 +167,11 @@ impl Tank {
             correlation_id: nonce as i64,
             cluster_id: if matches!(kind, 1 | 5) { own ^ 1 } else { own },
             nonce,
-            resume_session: if kind == 3 { 1 << 40 } else { -1 },
+            resume_session: if kind == 3 {
+                SessionId::new(1 << 40)
+            } else {
+                SessionId::UNKNOWN
+            },
             resume_token: 0,
             last_received: 0,
             last_received_ordinal: 0,

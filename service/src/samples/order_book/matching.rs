@@ -1,6 +1,8 @@
 //! How an incoming order meets the other side: planned first, so that what does not fit is
 //! known before anything has changed, then carried out exactly as planned.
 
+use lockstep_transport::ids::SessionId;
+
 use super::OrderBook;
 use super::codec::{AckKind, CancelReason, Report};
 use super::orders::{NO_ORDER, Order};
@@ -71,7 +73,7 @@ impl OrderBook {
         mut taker: Taker,
         plan: Plan,
         kind: AckKind,
-        report: &mut impl FnMut(i64, &Report),
+        report: &mut impl FnMut(SessionId, &Report),
     ) {
         let ack = Report::Ack {
             kind,
@@ -101,7 +103,7 @@ impl OrderBook {
     }
 
     /// One trade of `taker` with the first maker in the queue.
-    fn fill(&mut self, taker: &mut Taker, report: &mut impl FnMut(i64, &Report)) {
+    fn fill(&mut self, taker: &mut Taker, report: &mut impl FnMut(SessionId, &Report)) {
         let makers = &mut self.sides[taker.side.opposite().index(taker.symbol)];
         let slot = makers.first().expect("the plan counted this maker");
         let maker = *self.orders.get(slot);
@@ -136,7 +138,7 @@ impl OrderBook {
 
     /// Cancels the order that would trade last, if the side is full; the caller checked that
     /// its price is worse.
-    fn make_room(&mut self, taker: &Taker, report: &mut impl FnMut(i64, &Report)) {
+    fn make_room(&mut self, taker: &Taker, report: &mut impl FnMut(SessionId, &Report)) {
         if !self.side(taker).is_full() {
             return;
         }

@@ -3,6 +3,8 @@
 //! Owned by the book. It does not know queues or owners: the links belong to `levels` and
 //! `owners`.
 
+use lockstep_transport::ids::SessionId;
+
 use super::codec::Side;
 use super::slot_index::SlotIndex;
 
@@ -13,7 +15,7 @@ pub(super) const NO_ORDER: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
     /// The session that added it.
-    pub(super) session: i64,
+    pub(super) session: SessionId,
     /// What that session calls it.
     pub(super) id: u64,
     pub(super) price: i64,
@@ -36,8 +38,8 @@ pub(super) struct Order {
 }
 
 /// Hash of the key of an order; sessions that count their orders alike must not collide.
-fn hash(session: i64, id: u64) -> u64 {
-    (session as u64)
+fn hash(session: SessionId, id: u64) -> u64 {
+    (session.get() as u64)
         .wrapping_mul(0xD6E8_FEB8_6659_FD93)
         .wrapping_add(id)
 }
@@ -76,7 +78,7 @@ impl Orders {
     }
 
     /// The open order that `session` calls `id`.
-    pub(super) fn find(&self, session: i64, id: u64) -> Option<u32> {
+    pub(super) fn find(&self, session: SessionId, id: u64) -> Option<u32> {
         let is_meant = |slot: u32| {
             let order = self.get(slot);
             order.id == id && order.session == session
@@ -124,7 +126,7 @@ mod tests {
 
     fn order(session: i64, id: u64) -> Order {
         Order {
-            session,
+            session: SessionId::new(session),
             id,
             price: 1,
             quantity: 1,
@@ -149,7 +151,7 @@ mod tests {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
             let key @ (session, id) = ((random >> 33) as i64 % 4, (random >> 40) % 50);
-            match orders.find(session, id) {
+            match orders.find(SessionId::new(session), id) {
                 Some(slot) => {
                     assert_eq!(model.remove(&key), Some(slot));
                     orders.remove(slot);
@@ -163,7 +165,7 @@ mod tests {
             assert_eq!(orders.len() as usize, model.len());
         }
         for ((session, id), slot) in model {
-            assert_eq!(orders.find(session, id), Some(slot));
+            assert_eq!(orders.find(SessionId::new(session), id), Some(slot));
             assert_eq!(orders.get(slot).id, id);
         }
     }

@@ -3,6 +3,8 @@
 //! An entry lives exactly as long as its session has an open order, so there is room for every
 //! session that a cluster can have. Owned by the book; the list is links between orders.
 
+use lockstep_transport::ids::SessionId;
+
 use super::orders::{NO_ORDER, Orders};
 use super::slot_index::SlotIndex;
 
@@ -12,7 +14,7 @@ const NO_OWNER: u32 = u32::MAX;
 /// A session with open orders.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
-    pub(super) session: i64,
+    pub(super) session: SessionId,
     /// Its open orders.
     pub(super) orders: u32,
     /// The newest of them; in a free slot, the next free slot.
@@ -50,13 +52,13 @@ impl Owners {
         &mut self.slots[slot as usize]
     }
 
-    pub(super) fn find(&self, session: i64) -> Option<u32> {
+    pub(super) fn find(&self, session: SessionId) -> Option<u32> {
         let is_meant = |slot: u32| self.get(slot).session == session;
-        self.index.find(session as u64, is_meant)
+        self.index.find(session.get() as u64, is_meant)
     }
 
     /// Open orders of `session`; `None` when it has none and there is no room for it.
-    pub(super) fn orders_of(&self, session: i64) -> Option<u32> {
+    pub(super) fn orders_of(&self, session: SessionId) -> Option<u32> {
         match self.find(session) {
             Some(slot) => Some(self.get(slot).orders),
             None => (self.len < self.capacity).then_some(0),
@@ -64,7 +66,7 @@ impl Owners {
     }
 
     /// The slot of `session`, made if need be; the caller checked that there is room.
-    pub(super) fn enter(&mut self, session: i64) -> u32 {
+    pub(super) fn enter(&mut self, session: SessionId) -> u32 {
         if let Some(slot) = self.find(session) {
             return slot;
         }
@@ -87,7 +89,7 @@ impl Owners {
             *self.get_mut(slot) = owner;
             slot
         };
-        self.index.insert(session as u64, slot);
+        self.index.insert(session.get() as u64, slot);
         self.len += 1;
         slot
     }
@@ -124,7 +126,7 @@ impl Owners {
 
     fn leave(&mut self, slot: u32) {
         let slots = &self.slots;
-        let hash = |slot: u32| slots[slot as usize].session as u64;
+        let hash = |slot: u32| slots[slot as usize].session.get() as u64;
         self.index.remove(slot, hash);
         let free = self.free;
         self.get_mut(slot).newest = free;

@@ -4,6 +4,8 @@
 //! of the log may cause. The session that asked comes first, the others in the order in which
 //! they were met. A message that would be too long is continued in another.
 
+use lockstep_transport::ids::SessionId;
+
 use super::codec::{REPORT_LENGTH_MAX, Report};
 
 /// Bytes of the longest message; a cluster's `message_max` must permit it.
@@ -15,7 +17,7 @@ pub(super) const FILLS_PER_MESSAGE: u32 = (MESSAGE_LENGTH_MAX / REPORT_LENGTH_MA
 /// A report on its way.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    session: i64,
+    session: SessionId,
     report: Report,
     is_sent: bool,
 }
@@ -35,7 +37,7 @@ impl Outgoing {
     }
 
     /// Adds a report for `session`.
-    pub(super) fn push(&mut self, session: i64, report: &Report) {
+    pub(super) fn push(&mut self, session: SessionId, report: &Report) {
         self.waiting.push(Waiting {
             session,
             report: *report,
@@ -44,7 +46,7 @@ impl Outgoing {
     }
 
     /// Hands all messages to `send` and forgets them; walks the reports once per session.
-    pub(super) fn send(&mut self, send: &mut impl FnMut(i64, &[u8])) {
+    pub(super) fn send(&mut self, send: &mut impl FnMut(SessionId, &[u8])) {
         let mut from = 0;
         while from < self.waiting.len() {
             if !self.waiting[from].is_sent {
@@ -57,7 +59,11 @@ impl Outgoing {
 }
 
 /// Sends all reports among `waiting` that are for `session`.
-fn send_all_of(session: i64, waiting: &mut [Waiting], send: &mut impl FnMut(i64, &[u8])) {
+fn send_all_of(
+    session: SessionId,
+    waiting: &mut [Waiting],
+    send: &mut impl FnMut(SessionId, &[u8]),
+) {
     let mut message = [0; MESSAGE_LENGTH_MAX];
     let mut length = 0;
     let mut bytes = [0; REPORT_LENGTH_MAX];
@@ -96,7 +102,7 @@ mod tests {
         let mut outgoing = Outgoing::new(reports.len());
         reports
             .iter()
-            .for_each(|(session, report)| outgoing.push(*session, report));
+            .for_each(|(session, report)| outgoing.push(SessionId::new(*session), report));
         let mut sent = Vec::new();
         outgoing.send(&mut |session, bytes: &[u8]| {
             let (mut found, mut rest) = (Vec::new(), bytes);
@@ -105,7 +111,7 @@ mod tests {
                 rest = after;
             }
             assert!(rest.is_empty() && bytes.len() <= MESSAGE_LENGTH_MAX);
-            sent.push((session, found));
+            sent.push((session.get(), found));
         });
         sent
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use lockstep_transport::ids::SessionId;
+
 use super::OrderBook;
 use super::codec::{OrderRequest, RejectReason, Report, Side, decimal_price, decimal_quantity};
 use crate::cluster::{ClientSession, Cluster};
@@ -10,10 +12,15 @@ use crate::clustered_service::ClusteredService;
 impl OrderBook {
     /// Carries out `message` of `session` and hands every message that answers it to `send`,
     /// with the session it is for: exactly what the service sends.
-    pub fn answer(&mut self, session: i64, message: &[u8], send: &mut impl FnMut(i64, &[u8])) {
+    pub fn answer(
+        &mut self,
+        session: SessionId,
+        message: &[u8],
+        send: &mut impl FnMut(SessionId, &[u8]),
+    ) {
         // Lent to this call; an empty one allocates nothing.
         let mut outgoing = std::mem::take(&mut self.outgoing);
-        let mut report = |owner: i64, report: &Report| outgoing.push(owner, report);
+        let mut report = |owner: SessionId, report: &Report| outgoing.push(owner, report);
         match OrderRequest::decode(message) {
             Some(request) => self.apply(session, &request, &mut report),
             None => {

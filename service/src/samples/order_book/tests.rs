@@ -30,8 +30,8 @@ type Reports = Vec<(i64, Report)>;
 
 fn apply(book: &mut OrderBook, session: i64, request: &OrderRequest) -> Reports {
     let mut reports = Vec::new();
-    book.apply(session, request, &mut |owner, report| {
-        reports.push((owner, *report))
+    book.apply(SessionId::new(session), request, &mut |owner, report| {
+        reports.push((owner.get(), *report))
     });
     reports
 }

@@ -1,10 +1,11 @@
 //! When promises are written down, and that what is heard besides takes them along.
 
+use lockstep_transport::ids::LeadershipTermId;
+
 use super::super::{Found, MembershipConfig};
 use super::*;
 use crate::module::formation::Incarnation;
 use crate::protocol::message::MemberMessage;
-use lockstep_transport::ids::LeadershipTermId;
 
 const SILENCE: Nanos = 500;
 

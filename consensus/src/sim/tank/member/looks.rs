@@ -1,8 +1,9 @@
 //! What oracles see of a member while it runs.
 
+use lockstep_transport::ids::LeadershipTermId;
+
 use super::{AppliedState, TankMember};
 use crate::module::consensus_module::Role;
-use lockstep_transport::ids::LeadershipTermId;
 
 impl TankMember {
     /// Whether it leads.

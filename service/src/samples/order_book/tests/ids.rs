@@ -14,7 +14,7 @@ fn two_sessions_may_call_their_orders_alike() {
     assert_eq!(twice, Some(RejectReason::DuplicateOrder));
     // Each changes its own.
     apply(&mut book, 2, &request(Action::Replace, 7, Side::Buy, 98, 4));
-    let open = [1, 2].map(|session| book.open_order(session, 7).unwrap());
+    let open = [1, 2].map(|session| book.open_order(SessionId::new(session), 7).unwrap());
     assert_eq!(open.map(|o| (o.price, o.remaining)), [(99, 10), (98, 4)]);
     // And they may trade with each other: who is told knows its own by the side.
     let sold = apply(&mut book, 3, &add(Side::Sell, 99));
@@ -30,8 +30,8 @@ fn two_sessions_may_call_their_orders_alike() {
         )
     });
     assert_eq!(fills.map(|f| f.0).collect::<Vec<_>>(), [3, 1]);
-    assert_eq!(book.open_order(1, 7), None);
-    assert!(book.open_order(2, 7).is_some());
+    assert_eq!(book.open_order(SessionId::new(1), 7), None);
+    assert!(book.open_order(SessionId::new(2), 7).is_some());
 }
 
 #[test]
@@ -47,5 +47,9 @@ fn nobody_changes_or_finds_the_order_of_another_session() {
         let refused = only_reject(&apply(&mut book, 2, &foreign));
         assert_eq!(refused, Some(RejectReason::UnknownOrder));
     }
-    assert_eq!(book.open_order(1, 7).map(|order| order.remaining), Some(10));
+    assert_eq!(
+        book.open_order(SessionId::new(1), 7)
+            .map(|order| order.remaining),
+        Some(10)
+    );
 }

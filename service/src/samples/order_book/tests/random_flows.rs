@@ -105,7 +105,7 @@ proptest! {
                 prop_assert!(replaced || reported_change(&book, before, &reports));
                 prop_assert!(reports.len() <= LIMITS.reports_max() as usize);
             } else {
-                book.close_session(*session);
+                book.close_session(SessionId::new(*session));
                 model.orders.retain(|order| order.owner != *session);
             }
             prop_assert_eq!(book.open_orders() as usize, model.orders.len());
