@@ -2,7 +2,7 @@
 //! they have come. Both move here, on every node alike, and nowhere else (C4).
 //!
 //! Whoever drives it asks for one frame after the other; what an entry does to clients, it is
-//! told ([`SessionNews`](crate::apply::verdict::SessionNews)).
+//! told (`SessionNews`).
 
 use lockstep_archive::log::log_reader::LogReader;
 use lockstep_service::clustered_service::ClusteredService;

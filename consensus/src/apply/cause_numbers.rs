@@ -9,7 +9,7 @@ use lockstep_transport::position::Position;
 /// Which request each waiting effect answers: (position, session, number) of the requests
 /// whose effects are in the outbox, oldest first.
 #[derive(Debug)]
-pub struct CauseNumbers {
+pub(crate) struct CauseNumbers {
     causes: VecDeque<(Position, SessionId, i64)>,
 }
 

@@ -22,7 +22,7 @@ use crate::session::session_table::SessionTable;
 
 /// An effect that leaves at apply, in direct mode.
 #[derive(Clone, Copy, Debug)]
-pub struct DirectEffect<'a> {
+pub(crate) struct DirectEffect<'a> {
     /// The session it goes to.
     pub session: SessionId,
     /// Position of the entry that caused it.
@@ -95,7 +95,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
 
     /// Breaks `log.md` 5.8 on purpose: a planted fault that the simulator must find.
     #[cfg(feature = "sim")]
-    pub const fn compare_nothing(&mut self) {
+    pub(crate) const fn compare_nothing(&mut self) {
         self.void.take_all();
     }
 
@@ -106,21 +106,21 @@ impl<S: ClusteredService> ServiceAgent<S> {
     }
 
     /// The container, for the leader's cursor over the outbox.
-    pub const fn container_mut(&mut self) -> &mut Container<S> {
+    pub(crate) const fn container_mut(&mut self) -> &mut Container<S> {
         &mut self.container
     }
 
     /// Number of the request of `session` at `cause`; 0 when the effect answers no request of
     /// its own session.
     #[must_use]
-    pub fn request_number(&self, cause: Position, session: SessionId) -> i64 {
+    pub(crate) fn request_number(&self, cause: Position, session: SessionId) -> i64 {
         self.causes.number(cause, session)
     }
 
     /// Causes whose effects wait.
     #[cfg(feature = "sim")]
     #[must_use]
-    pub fn causes(&self) -> usize {
+    pub(crate) fn causes(&self) -> usize {
         self.causes.count()
     }
 
@@ -132,7 +132,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
 
     /// Responses that are passed over.
     #[must_use]
-    pub const fn void_responses(&self) -> &VoidResponses {
+    pub(crate) const fn void_responses(&self) -> &VoidResponses {
         &self.void
     }
 
@@ -147,7 +147,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
     ///
     /// # Errors
     /// When there were too many of them.
-    pub fn pass_held(&mut self, hash: u64) -> Result<(), NodeFault> {
+    pub(crate) fn pass_held(&mut self, hash: u64) -> Result<(), NodeFault> {
         let Some(held) = self.held.take() else {
             return Ok(());
         };
@@ -162,7 +162,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
 
     /// What the service has put out up to the entry at `position`, which it executed last.
     #[must_use]
-    pub const fn output_at(&self, position: Position) -> OutputAt {
+    pub(crate) const fn output_at(&self, position: Position) -> OutputAt {
         OutputAt {
             position,
             hash: self.container.output_hash(),
@@ -263,7 +263,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
 
     /// In direct mode effects leave as soon as their cause is applied: takes those of `entry`,
     /// each with the number of the last request of its session that is applied.
-    pub fn take_direct(
+    pub(crate) fn take_direct(
         &mut self,
         entry: &Entry<'_>,
         sessions: &SessionTable,

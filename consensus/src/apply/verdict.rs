@@ -28,7 +28,7 @@ pub enum ServiceOrder {
 
 /// What became of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionNews {
+pub(crate) enum SessionNews {
     /// It opened.
     Opened(Session, SessionOpen),
     /// It is continued from where the entry says; by another process if the last is set.
@@ -41,7 +41,7 @@ pub enum SessionNews {
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntryVerdict {
+pub(crate) struct EntryVerdict {
     /// For the service.
     pub order: ServiceOrder,
     /// For whoever serves clients.
@@ -62,7 +62,7 @@ impl EntryVerdict {
 }
 
 /// Applies the `entry` at `position` to the sessions.
-pub fn judge(
+pub(crate) fn judge(
     sessions: &mut SessionTable,
     entry: &LogEntry<'_>,
     position: Position,

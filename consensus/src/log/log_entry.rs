@@ -1,7 +1,7 @@
 //! A log entry as a value: what the leader appends, and what every member applies.
 //!
 //! One variant for each kind of entry that is written. [`LogEntry::decode`] is the only way from
-//! bytes to an entry and [`LogEntry::header`] with [`LogEntry::with_body`] the only way back;
+//! bytes to an entry and `LogEntry::header` with `LogEntry::with_body` the only way back;
 //! messages are borrowed, so that a request is not copied. Kinds that nobody writes yet are
 //! refused like bytes that are no entry.
 
@@ -135,7 +135,7 @@ impl<'a> LogEntry<'a> {
     ///
     /// # Errors
     /// When no leader of this version writes it.
-    pub fn decode_whole(payload: &'a [u8]) -> Result<Self, EntryError> {
+    pub(crate) fn decode_whole(payload: &'a [u8]) -> Result<Self, EntryError> {
         let header = EntryHeader::decode(payload).ok_or(EntryError::Header)?;
         Self::decode(&header, &payload[ENTRY_HEADER_LENGTH..])
     }
@@ -155,7 +155,7 @@ impl<'a> LogEntry<'a> {
 
     /// Whether it makes services emit effects.
     #[must_use]
-    pub const fn is_causing(&self) -> bool {
+    pub(crate) const fn is_causing(&self) -> bool {
         matches!(
             self,
             Self::Request(_) | Self::SessionOpen(_) | Self::SessionClose { .. }
@@ -193,7 +193,7 @@ impl<'a> LogEntry<'a> {
 
     /// Hands the bytes of its body to `append`.
     #[inline]
-    pub fn with_body<T>(&self, append: impl FnOnce(&[u8]) -> T) -> T {
+    pub(crate) fn with_body<T>(&self, append: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Self::Request(request) => append(request.message),
             Self::Response(response) => append(response.message),

@@ -20,11 +20,11 @@ use crate::session::leader_sessions::LeaderSessions;
 use crate::session::session_table::{Session, SessionTable};
 
 /// Connects that may wait for their SessionOpen to be applied.
-pub const CONNECTS_MAX: usize = 64;
+pub(crate) const CONNECTS_MAX: usize = 64;
 
 /// A connect request whose SessionOpen is on its way through the log.
 #[derive(Clone, Copy, Debug)]
-pub struct PendingConnect {
+pub(crate) struct PendingConnect {
     /// What will be applied.
     pub open: SessionOpen,
     /// Comes back in the answer.
@@ -112,7 +112,7 @@ impl Leadership {
     }
 
     /// Forgets everything a leader knows.
-    pub fn abdicate(&mut self) {
+    pub(crate) fn abdicate(&mut self) {
         self.term = LeadershipTermId::NONE;
         self.writer = None;
         self.own_entry_end = None;
@@ -126,7 +126,7 @@ impl Leadership {
     /// Connects whose entry, or answer, is on its way.
     #[cfg(feature = "sim")]
     #[must_use]
-    pub const fn connects_waiting(&self) -> usize {
+    pub(crate) const fn connects_waiting(&self) -> usize {
         self.connects.len() + self.decided.len()
     }
 
@@ -156,7 +156,7 @@ impl Leadership {
 
     /// Whether the leadership may open now: its own first entry is applied.
     #[must_use]
-    pub fn may_open(&self, applied: Position) -> bool {
+    pub(crate) fn may_open(&self, applied: Position) -> bool {
         !self.is_open && self.own_entry_end.is_some_and(|end| applied >= end)
     }
 
@@ -178,7 +178,7 @@ impl Leadership {
     }
 
     /// Appends the first entry of the term, once.
-    pub fn append_own_entry(
+    pub(crate) fn append_own_entry(
         &mut self,
         log: &mut LogBuffer,
         context: &AppendContext,
@@ -227,35 +227,35 @@ impl Leadership {
 
     /// Causing entries appended and not yet applied (`log.md` 5.6).
     #[must_use]
-    pub const fn unapplied_causes(&self) -> u64 {
+    pub(crate) const fn unapplied_causes(&self) -> u64 {
         self.unapplied_causes
     }
 
     /// A causing entry was applied.
-    pub fn on_cause_applied(&mut self) {
+    pub(crate) fn on_cause_applied(&mut self) {
         self.unapplied_causes = self.unapplied_causes.saturating_sub(1);
     }
 
     /// Whether another connect may wait.
     #[must_use]
-    pub fn has_room_for_connect(&self) -> bool {
+    pub(crate) fn has_room_for_connect(&self) -> bool {
         self.connects.len() + self.decided.len() < CONNECTS_MAX
     }
 
     /// The connect that waits for such an entry, if any.
-    pub fn pending_connect(&mut self, open: &SessionOpen) -> Option<&mut PendingConnect> {
+    pub(crate) fn pending_connect(&mut self, open: &SessionOpen) -> Option<&mut PendingConnect> {
         self.connects.iter_mut().find(|c| c.is_for(open))
     }
 
     /// Whether a connect of this client waits for its entry, or for its answer.
     #[must_use]
-    pub fn awaits(&self, nonce: u64, principal: u64) -> bool {
+    pub(crate) fn awaits(&self, nonce: u64, principal: u64) -> bool {
         let mut connects = self.connects.iter().chain(&self.decided);
         connects.any(|c| c.open.nonce == nonce && c.open.principal_hash == principal)
     }
 
     /// Remembers a connect until its SessionOpen is applied.
-    pub fn await_open(&mut self, connect: PendingConnect) {
+    pub(crate) fn await_open(&mut self, connect: PendingConnect) {
         self.connects.push(connect);
     }
 
@@ -266,7 +266,7 @@ impl Leadership {
     }
 
     /// A session opened. Returns the connect that asked for it here.
-    pub fn on_session_opened(
+    pub(crate) fn on_session_opened(
         &mut self,
         session: &Session,
         open: &SessionOpen,
@@ -277,7 +277,7 @@ impl Leadership {
     }
 
     /// A session is continued. Returns the connect that asked for it here, whose answer waits.
-    pub fn on_session_continued(
+    pub(crate) fn on_session_continued(
         &mut self,
         session: &Session,
         open: &SessionOpen,
@@ -292,7 +292,7 @@ impl Leadership {
     }
 
     /// A SessionOpen had no effect: whoever asked for it here is to be answered.
-    pub fn on_open_ignored(&mut self, open: &SessionOpen) {
+    pub(crate) fn on_open_ignored(&mut self, open: &SessionOpen) {
         if let Some(connect) = self.take_connect(open) {
             self.await_answer(connect);
         }
@@ -304,7 +304,7 @@ impl Leadership {
     }
 
     /// Takes a connect whose entry is applied.
-    pub fn take_decided(&mut self) -> Option<PendingConnect> {
+    pub(crate) fn take_decided(&mut self) -> Option<PendingConnect> {
         self.decided.pop()
     }
 }

@@ -153,7 +153,7 @@ pub struct StartParts<D, P, S> {
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn check_directory(
+pub(crate) fn check_directory(
     cluster: &ClusterConfig,
     node: &NodeConfig,
     disk: &mut impl ColdFiles,
@@ -284,19 +284,7 @@ fn open_store<D: Disk>(
     recovered.raise_mark(files, &mut directory.ack_mark, is_unsynced)?;
     let incarnation = directory.node_state.begin_incarnation(files)?;
     let log_time = last_log_time(files, &recovered)?;
-    let found = Recovered {
-        term: directory.node_state.state().leadership_term,
-        vote: directory.node_state.state().vote,
-        incarnation,
-        terms: term_bases(&recovered),
-        durable: recovered.end,
-        lost: recovered.lost,
-        commit_floor: commit_floor(
-            recovered.commit,
-            directory.ack_mark.record().commit,
-            birth.notes.forfeit,
-        ),
-    };
+    let found = found(&directory, &recovered, incarnation, birth.notes.forfeit);
     let life = (incarnation, found_in(&found, cluster.log_mtu));
     let membership = birth.membership(cluster, node, life, randomness)?;
     let tail_term = found.terms.last().copied();
@@ -329,6 +317,26 @@ fn open_store<D: Disk>(
         is_copy: birth.is_copy,
         spoiled,
     })
+}
+
+/// What a start has found, for the consensus module.
+fn found(
+    directory: &Directory,
+    recovered: &RecoveredLog,
+    incarnation: u64,
+    forfeit: Option<Forfeit>,
+) -> Recovered {
+    let state = directory.node_state.state();
+    let marked = directory.ack_mark.record().commit;
+    Recovered {
+        term: state.leadership_term,
+        vote: state.vote,
+        incarnation,
+        terms: term_bases(recovered),
+        durable: recovered.end,
+        lost: recovered.lost,
+        commit_floor: commit_floor(recovered.commit, marked, forfeit),
+    }
 }
 
 /// Recovers the log behind `disk`, unless it is of another cluster than the identity file says.

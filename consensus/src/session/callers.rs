@@ -16,7 +16,7 @@ use crate::session::session_table::{ClientKey, SessionTable};
 
 /// What is known of clients.
 #[derive(Debug)]
-pub struct Callers<'a> {
+pub(crate) struct Callers<'a> {
     /// The sessions there are.
     pub sessions: &'a SessionTable,
     /// The connects under way.

@@ -20,10 +20,11 @@ use crate::node::fault::NodeFault;
 use crate::node::leadership::{Leadership, PendingConnect};
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::callers::Callers;
+use crate::session::closed_session::ClosedSession;
 use crate::session::egress_channels::{EgressChannels, Slot};
 use crate::session::egress_streams::EgressStreams;
 use crate::session::ingress_images::IngressImages;
-use crate::session::response_egress::{ClosedSession, EgressContext, ResponseEgress};
+use crate::session::response_egress::{EgressContext, ResponseEgress};
 use crate::session::session_events::{SessionEventSender, queue_event};
 use crate::session::session_table::{Session, SessionTable};
 

@@ -20,7 +20,7 @@ use lockstep_transport::time::{Nanos, SECOND, earliest};
 pub(super) const EVENTS_MAX: usize = 8;
 
 /// Longest event in bytes: a header and the endpoints of seven members.
-pub const EVENT_LENGTH_MAX: usize = 512;
+pub(crate) const EVENT_LENGTH_MAX: usize = 512;
 
 /// A channel nobody connects to for so long is given up.
 const CONNECT_TIMEOUT_NS: Nanos = 5 * SECOND;
@@ -98,7 +98,7 @@ impl EgressChannel {
     /// Whether it belongs to a session, and not to this one. It never changes hands: a client
     /// that starts again at its address is given another channel.
     #[must_use]
-    pub fn is_anothers(&self, session: Option<SessionId>) -> bool {
+    pub(crate) fn is_anothers(&self, session: Option<SessionId>) -> bool {
         self.session.is_some() && self.session != session
     }
 
@@ -121,7 +121,7 @@ impl EgressChannel {
     }
 
     /// Queues an event. When too many wait the oldest gives way: a client acts on the newest.
-    pub fn queue_event(&mut self, event: &[u8]) {
+    pub(crate) fn queue_event(&mut self, event: &[u8]) {
         assert!(
             event.len() <= EVENT_LENGTH_MAX,
             "an event of {} bytes",
@@ -141,20 +141,20 @@ impl EgressChannel {
     /// Events that wait.
     #[cfg(feature = "sim")]
     #[must_use]
-    pub const fn events_waiting(&self) -> usize {
+    pub(crate) const fn events_waiting(&self) -> usize {
         self.events.len()
     }
 
     /// Whether messages may be offered: connected, its first event has left, and none waits.
     #[must_use]
-    pub fn is_live(&self, now: Nanos) -> bool {
+    pub(crate) fn is_live(&self, now: Nanos) -> bool {
         let is_told = self.is_introduced && self.events.is_empty();
         is_told && !self.is_closing && self.publication.is_connected(now)
     }
 
     /// Whether events wait to be sent.
     #[must_use]
-    pub const fn has_events(&self) -> bool {
+    pub(crate) const fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
@@ -205,7 +205,7 @@ impl EgressChannel {
     }
 
     /// Whoever lives at its address has asked: a few SETUPs may leave before it is heard of.
-    pub const fn allow_setups(&mut self) {
+    pub(crate) const fn allow_setups(&mut self) {
         self.publication.limit_setups(SETUPS_PER_REQUEST);
     }
 
@@ -223,7 +223,7 @@ impl EgressChannel {
 
     /// Transport session id of the publication.
     #[must_use]
-    pub fn transport_session_id(&self) -> i32 {
+    pub(crate) fn transport_session_id(&self) -> i32 {
         self.publication.session_id()
     }
 
@@ -255,7 +255,7 @@ impl EgressChannel {
     }
 
     /// Whether its client should have been heard by now and was not: true once.
-    pub fn take_unheard(&mut self, now: Nanos) -> bool {
+    pub(crate) fn take_unheard(&mut self, now: Nanos) -> bool {
         let is_unheard = self.is_silent() && now - self.opened >= UNHEARD_NS;
         self.is_told_unheard |= is_unheard;
         is_unheard

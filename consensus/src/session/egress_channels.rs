@@ -17,11 +17,11 @@ use lockstep_transport::stream::{PublicationConfig, SenderConfig};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use crate::notice::NodeNotice;
+use crate::session::closed_session::CLOSED_SESSIONS_MAX;
 #[cfg(feature = "sim")]
 use crate::session::egress_channel::EVENTS_MAX;
 use crate::session::egress_channel::EgressChannel;
 use crate::session::egress_streams::EgressStreams;
-use crate::session::response_egress::CLOSED_SESSIONS_MAX;
 use crate::slots::{
     HOST_GROUPS, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_group,
 };
@@ -29,7 +29,7 @@ use crate::slots::{
 pub use crate::slots::Slot;
 
 /// Channels that answer connect requests, at a time: each takes a few round trips of its client.
-pub const ANSWERS_MAX: usize = 256;
+pub(crate) const ANSWERS_MAX: usize = 256;
 
 /// Answers one group of hosts may have, half of all: one host that asks and asks leaves room for
 /// others.
@@ -138,7 +138,7 @@ impl EgressChannels {
     /// The channel that leads to this client, has not been connected yet and belongs to no
     /// session but this, if there is one.
     #[must_use]
-    pub fn find_fresh(
+    pub(crate) fn find_fresh(
         &self,
         address: SocketAddr,
         stream_id: i32,
@@ -151,7 +151,7 @@ impl EgressChannels {
 
     /// A channel to tell this client on, about this session if any: one that is fresh, or a new
     /// one as for any answer.
-    pub fn fresh_or_new(
+    pub(crate) fn fresh_or_new(
         &mut self,
         streams: &mut EgressStreams,
         (address, stream_id): (SocketAddr, i32),
@@ -168,7 +168,7 @@ impl EgressChannels {
 
     /// A channel that leads to this address, on whatever stream, and can be spoken on.
     #[must_use]
-    pub fn find_live(&self, address: SocketAddr, now: Nanos) -> Option<Slot> {
+    pub(crate) fn find_live(&self, address: SocketAddr, now: Nanos) -> Option<Slot> {
         self.find(address, |channel| {
             channel.address() == address && channel.is_live(now)
         })
@@ -176,7 +176,7 @@ impl EgressChannels {
 
     /// A channel that leads to this address and is not ending.
     #[must_use]
-    pub fn find_open(&self, address: SocketAddr) -> Option<Slot> {
+    pub(crate) fn find_open(&self, address: SocketAddr) -> Option<Slot> {
         self.find(address, |channel| {
             channel.address() == address && !channel.is_closing()
         })
@@ -197,7 +197,7 @@ impl EgressChannels {
     /// Opens a channel that answers a connect request. `None` when this address has enough, or
     /// every place an answer may have is taken by one that is about to be heard: then the
     /// request must wait.
-    pub fn open_answer(&mut self, config: PublicationConfig, now: Nanos) -> Option<Slot> {
+    pub(crate) fn open_answer(&mut self, config: PublicationConfig, now: Nanos) -> Option<Slot> {
         let address = config.destination;
         let mut same = 0;
         // Counts; finds none.
@@ -223,7 +223,7 @@ impl EgressChannels {
     }
 
     /// Opens a channel for a session that another leader served until now.
-    pub fn open_for(
+    pub(crate) fn open_for(
         &mut self,
         session: SessionId,
         config: PublicationConfig,
@@ -256,7 +256,7 @@ impl EgressChannels {
     }
 
     /// What befell channels since it was last asked: how often, and the newest case.
-    pub fn take_mishap(&mut self) -> Option<(NodeNotice, Detail, u64)> {
+    pub(crate) fn take_mishap(&mut self) -> Option<(NodeNotice, Detail, u64)> {
         let mishap = self.mishaps.iter_mut().find(|mishap| mishap.count > 0)?;
         let count = std::mem::take(&mut mishap.count);
         Some((mishap.kind, mishap.newest, count))
@@ -318,20 +318,20 @@ impl EgressChannels {
     /// Whether the channel belongs to a session, and not to this one: connects of two sessions
     /// that came from one address wait for the same channel, and the first to be decided has it.
     #[must_use]
-    pub fn is_anothers(&self, slot: Slot, session: Option<SessionId>) -> bool {
+    pub(crate) fn is_anothers(&self, slot: Slot, session: Option<SessionId>) -> bool {
         let channel = self.table.get(slot);
         channel.is_some_and(|channel| channel.is_anothers(session))
     }
 
     /// The client asks again: a few more SETUPs may leave.
-    pub fn allow_setups(&mut self, slot: Slot) {
+    pub(crate) fn allow_setups(&mut self, slot: Slot) {
         if let Some(channel) = self.table.get_mut(slot) {
             channel.allow_setups();
             self.ready.push_back(slot.index());
         }
     }
 
-    /// Gives the channel to a session. It must not be [another's](Self::is_anothers).
+    /// Gives the channel to a session. It must not be another's.
     pub fn bind(&mut self, slot: Slot, session: SessionId) {
         if let Some(channel) = self.table.get_mut(slot) {
             channel.bind(session);
@@ -340,7 +340,7 @@ impl EgressChannels {
     }
 
     /// Queues an event on the channel, if it still is.
-    pub fn queue_event(&mut self, slot: Slot, event: &[u8]) {
+    pub(crate) fn queue_event(&mut self, slot: Slot, event: &[u8]) {
         if let Some(channel) = self.table.get_mut(slot) {
             channel.queue_event(event);
             self.ready.push_back(slot.index());
@@ -482,7 +482,7 @@ impl EgressChannels {
     }
 
     /// Ends all streams at once: this member no longer speaks for the cluster.
-    pub fn abandon_all(&mut self) {
+    pub(crate) fn abandon_all(&mut self) {
         for index in 0..self.table.end() {
             if let Some(slot) = self.table.slot(index) {
                 self.abandon(slot);

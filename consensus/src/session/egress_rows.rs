@@ -8,8 +8,8 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
 
+use crate::session::closed_session::ClosedSession;
 use crate::session::egress_channels::Slot;
-use crate::session::response_egress::ClosedSession;
 use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable};
 
 /// Responses that may be queued per session. Beyond it the session lags: what a client that
@@ -33,7 +33,7 @@ pub struct EgressRow {
 
 /// All rows, and the orders in which they want attention.
 #[derive(Debug)]
-pub struct EgressRows {
+pub(crate) struct EgressRows {
     table: SlotTable<EgressRow>,
     sessions: SlotIndex,
     rings: PositionRings,

@@ -36,7 +36,7 @@ use crate::session::response_egress::ResponseEgress;
 
 /// One cycle's view of everything that taking a client's message may touch.
 #[derive(Debug)]
-pub struct Ingress<'a, S, D> {
+pub(crate) struct Ingress<'a, S, D> {
     /// The time.
     pub now: Nanos,
     /// Where the log stands.

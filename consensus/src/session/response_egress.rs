@@ -23,13 +23,13 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 use crate::apply::service_agent::DirectEffect;
 use crate::apply::void_responses::VoidResponses;
 use crate::log::entry_assembler::Entry;
-use crate::log::entry_body::CloseReason;
 use crate::log::entry_cursor::{EntryCursor, Passed, Run};
 use crate::log::log_entry::Response;
 use crate::node::fault::NodeFault;
+use crate::session::closed_session::{CLOSED_SESSIONS_MAX, ClosedSession};
 use crate::session::egress_channels::{ChannelNews, EgressChannels, Slot};
 use crate::session::egress_rows::{EgressRow, EgressRows};
-use crate::session::session_table::{Session, SessionTable};
+use crate::session::session_table::SessionTable;
 
 /// Bytes of log scanned for sessions that lag, per duty cycle: keeps a cycle short while
 /// clients catch up over a long log.
@@ -40,10 +40,6 @@ const ROWS_PER_CYCLE: usize = 64;
 
 /// Responses sent from one ring before the next session has its turn.
 const RESPONSES_PER_TURN: usize = 64;
-
-/// Closed sessions whose clients still lack responses, at a time. Beyond it the oldest is given
-/// up: its client learns that it is closed when it asks.
-pub const CLOSED_SESSIONS_MAX: usize = 64;
 
 /// What sending needs besides the message.
 #[derive(Debug)]
@@ -78,18 +74,9 @@ impl EgressContext<'_> {
     }
 }
 
-/// A closed session whose client still lacks responses; CLOSED follows them (`log.md` 6.2).
-#[derive(Clone, Copy, Debug)]
-pub struct ClosedSession {
-    /// The session as it was.
-    pub session: Session,
-    /// Why it closed.
-    pub reason: CloseReason,
-}
-
 /// How a session's client is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// The channel that leads to it.
     pub channel: Slot,
     /// Everything applied has been delivered.
@@ -166,7 +153,7 @@ impl ResponseEgress {
 
     /// Delivers the responses of a session on `channel` that was opened at `position` just now:
     /// there are none yet.
-    pub fn bind_new(&mut self, session: SessionId, channel: Slot, position: Position) {
+    pub(crate) fn bind_new(&mut self, session: SessionId, channel: Slot, position: Position) {
         self.add_row(session, channel, None, position);
     }
 
@@ -188,7 +175,7 @@ impl ResponseEgress {
     }
 
     /// Stops delivering to the session. Returns the channel that it was bound to.
-    pub fn unbind(&mut self, session: SessionId) -> Option<Slot> {
+    pub(crate) fn unbind(&mut self, session: SessionId) -> Option<Slot> {
         let index = self.rows.find(session)?;
         self.rows.remove(index).map(|row| row.channel)
     }
@@ -220,7 +207,7 @@ impl ResponseEgress {
 
     /// Where a session's responses go, and whether they all have.
     #[must_use]
-    pub fn bound(&self, session: SessionId) -> Option<Bound> {
+    pub(crate) fn bound(&self, session: SessionId) -> Option<Bound> {
         let index = self.rows.find(session)?;
         self.rows.at(index).map(|row| Bound {
             channel: row.channel,
@@ -231,7 +218,7 @@ impl ResponseEgress {
     /// Whether the session's client is bound to `address`: whatever comes from elsewhere is not
     /// said for this session.
     #[must_use]
-    pub fn is_bound_to(
+    pub(crate) fn is_bound_to(
         &self,
         channels: &EgressChannels,
         session: SessionId,
@@ -271,7 +258,7 @@ impl ResponseEgress {
     }
 
     /// Something happened to the channel of a session.
-    pub fn on_channel_news(&mut self, session: SessionId, slot: Slot, news: ChannelNews) {
+    pub(crate) fn on_channel_news(&mut self, session: SessionId, slot: Slot, news: ChannelNews) {
         let Some(index) = self.rows.find(session) else {
             return;
         };
@@ -313,7 +300,7 @@ impl ResponseEgress {
     }
 
     /// A direct effect leaves now or never.
-    pub fn on_direct_effect(
+    pub(crate) fn on_direct_effect(
         &mut self,
         context: &mut EgressContext<'_>,
         effect: &DirectEffect<'_>,

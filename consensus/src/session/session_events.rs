@@ -6,9 +6,9 @@ use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use crate::module::member::MemberId;
+use crate::session::closed_session::ClosedSession;
 use crate::session::egress_channel::EVENT_LENGTH_MAX;
 use crate::session::egress_channels::{EgressChannels, Slot};
-use crate::session::response_egress::ClosedSession;
 use crate::session::session_table::Session;
 
 /// Stands for the leader where none is known.
@@ -28,7 +28,7 @@ pub struct SessionEventSender {
 impl SessionEventSender {
     /// A leader of `term`.
     #[must_use]
-    pub const fn leading(member: MemberId, term: LeadershipTermId) -> Self {
+    pub(crate) const fn leading(member: MemberId, term: LeadershipTermId) -> Self {
         Self {
             member,
             leader: Some(member),
@@ -81,13 +81,23 @@ impl SessionEventSender {
     }
 
     /// Says `event`, and ends the stream behind it.
-    pub fn dismiss(self, channels: &mut EgressChannels, slot: Slot, event: &SessionEvent<'_>) {
+    pub(crate) fn dismiss(
+        self,
+        channels: &mut EgressChannels,
+        slot: Slot,
+        event: &SessionEvent<'_>,
+    ) {
         queue_event(channels, slot, event);
         channels.close(slot);
     }
 
     /// Says that it is closed and why, and ends the stream behind it.
-    pub fn send_closed(self, channels: &mut EgressChannels, slot: Slot, closed: &ClosedSession) {
+    pub(crate) fn send_closed(
+        self,
+        channels: &mut EgressChannels,
+        slot: Slot,
+        closed: &ClosedSession,
+    ) {
         let (code, words) = closed.reason.event();
         let event = self.event(&closed.session, 0, code, words.as_bytes());
         self.dismiss(channels, slot, &event);
@@ -100,7 +110,7 @@ fn whole_milliseconds(timeout_ns: Nanos) -> u32 {
 }
 
 /// Encodes and queues a session event.
-pub fn queue_event(channels: &mut EgressChannels, slot: Slot, event: &SessionEvent<'_>) {
+pub(crate) fn queue_event(channels: &mut EgressChannels, slot: Slot, event: &SessionEvent<'_>) {
     let mut bytes = [0; EVENT_LENGTH_MAX];
     let length = event
         .encode(&mut bytes)

@@ -117,7 +117,7 @@ impl Session {
 
 /// What applying a SessionOpen did to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenVerdict {
+pub(crate) enum OpenVerdict {
     /// A new session.
     Opened(Session),
     /// The session of this nonce is continued, from where the entry says.
@@ -174,7 +174,7 @@ impl SessionTable {
 
     /// Breaks rule S1 on purpose: a planted fault that the simulator must find.
     #[cfg(feature = "sim")]
-    pub const fn apply_duplicates(&mut self) {
+    pub(crate) const fn apply_duplicates(&mut self) {
         self.is_repeating = true;
     }
 
@@ -221,7 +221,7 @@ impl SessionTable {
 
     /// Applies a SessionOpen. All that it depends on is a function of the log, so every node
     /// does the same.
-    pub fn apply_open(&mut self, open: &SessionOpen, position: Position) -> OpenVerdict {
+    pub(crate) fn apply_open(&mut self, open: &SessionOpen, position: Position) -> OpenVerdict {
         let place = match self.client_index((open.nonce, open.principal_hash)) {
             Ok(known) => {
                 let index = self.index(self.clients[known].1);
@@ -262,7 +262,7 @@ impl SessionTable {
     }
 
     /// Applies a SessionClose. Returns the session that was open until now.
-    pub fn apply_close(&mut self, id: SessionId) -> Option<Session> {
+    pub(crate) fn apply_close(&mut self, id: SessionId) -> Option<Session> {
         let index = self.index(id)?;
         let session = self.sessions.remove(index);
         if let Ok(known) = self.client_index(session.client()) {
@@ -298,7 +298,7 @@ impl SessionTable {
     }
 
     /// Applies one acknowledgement of a SessionAck entry.
-    pub fn apply_acknowledgement(&mut self, id: SessionId, position: Position) {
+    pub(crate) fn apply_acknowledgement(&mut self, id: SessionId, position: Position) {
         if let Some(index) = self.index(id) {
             let session = &mut self.sessions[index];
             session.acknowledged = session.acknowledged.max(position);

@@ -8,6 +8,8 @@ use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::stream::PublicationConfig;
 
 use super::*;
+use crate::log::entry_body::CloseReason;
+use crate::session::session_table::Session;
 
 const STREAM: i32 = 2;
 const SESSION: SessionId = SessionId::new(7);
