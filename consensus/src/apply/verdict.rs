@@ -137,24 +137,10 @@ mod tests {
     use crate::settings::cluster_limits::ClusterLimits;
     use crate::settings::config::ClusterConfig;
 
-    fn open(nonce: u64) -> SessionOpen {
-        SessionOpen {
-            nonce,
-            timeout_ns: 1,
-            response_address: "127.0.0.1:1".parse().unwrap(),
-            response_stream_id: 102,
-            principal_hash: 0,
-            connect_epoch: 1,
-            incarnation: nonce,
-            resume_session: SessionId::UNKNOWN,
-            last_received: 0,
-        }
-    }
-
     /// A table for two sessions, in which the first has opened.
     fn opened() -> (SessionTable, Session) {
         let mut sessions = SessionTable::new(2);
-        let open = open(1);
+        let open = SessionOpen::of_client(1);
         let verdict = judge(&mut sessions, &LogEntry::SessionOpen(open), 32);
         let session = *sessions.find(1, 0).unwrap();
         let news = Some(SessionNews::Opened(session, open));
@@ -178,7 +164,7 @@ mod tests {
     #[test]
     fn a_session_is_continued_without_the_services_hearing_of_it() {
         let (mut sessions, _) = opened();
-        let mut moved = open(1);
+        let mut moved = SessionOpen::of_client(1);
         moved.response_address.set_port(2);
         let next = SessionOpen {
             connect_epoch: 2,
@@ -200,12 +186,12 @@ mod tests {
         let (mut sessions, session) = opened();
         let next = SessionOpen {
             connect_epoch: 2,
-            ..open(1)
+            ..SessionOpen::of_client(1)
         };
         judge(&mut sessions, &LogEntry::SessionOpen(next), 64);
         let gone = SessionOpen {
             resume_session: session.id,
-            ..open(2)
+            ..SessionOpen::of_client(2)
         };
         let ignored = |sessions: &mut SessionTable, open| {
             let before = sessions.state_hash();
@@ -214,10 +200,14 @@ mod tests {
             let expected = EntryVerdict::with_news(ServiceOrder::Pass, news);
             assert_eq!((verdict, sessions.state_hash()), (expected, before));
         };
-        ignored(&mut sessions, open(1));
+        ignored(&mut sessions, SessionOpen::of_client(1));
         ignored(&mut sessions, gone);
-        judge(&mut sessions, &LogEntry::SessionOpen(open(2)), 96);
-        ignored(&mut sessions, open(3));
+        judge(
+            &mut sessions,
+            &LogEntry::SessionOpen(SessionOpen::of_client(2)),
+            96,
+        );
+        ignored(&mut sessions, SessionOpen::of_client(3));
     }
 
     #[test]

@@ -164,6 +164,22 @@ impl SessionOpen {
     /// Bytes of the body.
     pub const LENGTH: usize = 80;
 
+    /// The first of a client with this nonce, on the loopback address.
+    #[cfg(test)]
+    pub(crate) fn of_client(nonce: u64) -> Self {
+        Self {
+            nonce,
+            timeout_ns: 1,
+            response_address: ([127, 0, 0, 1], 1).into(),
+            response_stream_id: 102,
+            principal_hash: 0,
+            connect_epoch: 1,
+            incarnation: nonce,
+            resume_session: SessionId::UNKNOWN,
+            last_received: 0,
+        }
+    }
+
     /// Encodes the body.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {

@@ -98,7 +98,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             match run {
                 Run::Begun => {}
                 Run::Pending => break,
-                Run::Nothing => unreachable!("a commit position is a frame boundary"),
+                Run::Nothing => {
+                    let position = applier.cursor.position();
+                    panic!("the log at {position} yields no whole frame below {commit}");
+                }
             }
             loop {
                 match self.apply_frame(now)? {

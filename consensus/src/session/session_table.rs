@@ -320,20 +320,6 @@ impl SessionTable {
 mod tests {
     use super::*;
 
-    fn open(nonce: u64) -> SessionOpen {
-        SessionOpen {
-            nonce,
-            timeout_ns: 1,
-            response_address: "127.0.0.1:1".parse().unwrap(),
-            response_stream_id: 102,
-            principal_hash: 0,
-            connect_epoch: 1,
-            incarnation: nonce,
-            resume_session: SessionId::UNKNOWN,
-            last_received: 0,
-        }
-    }
-
     fn opened(verdict: OpenVerdict) -> i64 {
         match verdict {
             OpenVerdict::Opened(session) => session.id.get(),
@@ -344,20 +330,23 @@ mod tests {
     #[test]
     fn ids_are_assigned_at_apply_and_never_reused() {
         let mut table = SessionTable::new(2);
-        assert_eq!(opened(table.apply_open(&open(1), 32)), 1);
-        assert_eq!(opened(table.apply_open(&open(2), 96)), 2);
-        assert_eq!(table.apply_open(&open(3), 128), OpenVerdict::Full);
+        assert_eq!(opened(table.apply_open(&SessionOpen::of_client(1), 32)), 1);
+        assert_eq!(opened(table.apply_open(&SessionOpen::of_client(2), 96)), 2);
+        assert_eq!(
+            table.apply_open(&SessionOpen::of_client(3), 128),
+            OpenVerdict::Full
+        );
         assert_eq!(
             table.apply_close(SessionId::new(1)).map(|s| s.id),
             Some(SessionId::FIRST)
         );
-        assert_eq!(opened(table.apply_open(&open(3), 160)), 3);
+        assert_eq!(opened(table.apply_open(&SessionOpen::of_client(3), 160)), 3);
     }
 
     #[test]
     fn a_session_is_continued_by_its_own_process_or_under_a_greater_epoch() {
         let mut table = SessionTable::new(2);
-        let first = open(1);
+        let first = SessionOpen::of_client(1);
         table.apply_open(&first, 32);
         let continued = |verdict| match verdict {
             OpenVerdict::Continued { is_takeover, .. } => Some(is_takeover),
@@ -393,12 +382,12 @@ mod tests {
     #[test]
     fn a_process_that_takes_over_gets_what_it_lacks_whatever_the_one_before_had() {
         let mut table = SessionTable::new(2);
-        table.apply_open(&open(1), 32);
+        table.apply_open(&SessionOpen::of_client(1), 32);
         table.apply_acknowledgement(SessionId::new(1), 640);
         let next = SessionOpen {
             connect_epoch: 2,
             last_received: 320,
-            ..open(1)
+            ..SessionOpen::of_client(1)
         };
         table.apply_open(&next, 960);
         assert_eq!(
@@ -419,7 +408,7 @@ mod tests {
         let mut table = SessionTable::new(2);
         let resume = SessionOpen {
             resume_session: SessionId::new(1),
-            ..open(1)
+            ..SessionOpen::of_client(1)
         };
         assert_eq!(table.apply_open(&resume, 32), OpenVerdict::Gone);
     }
@@ -428,7 +417,7 @@ mod tests {
     fn each_field_of_a_session_is_in_the_hash() {
         let hash = |change: &dyn Fn(&mut Session)| {
             let mut table = SessionTable::new(2);
-            table.apply_open(&open(1), 32);
+            table.apply_open(&SessionOpen::of_client(1), 32);
             change(&mut table.sessions[0]);
             table.state_hash()
         };
@@ -456,7 +445,7 @@ mod tests {
     #[test]
     fn s1_a_request_is_applied_once_and_a_gap_is_noticed() {
         let mut table = SessionTable::new(2);
-        table.apply_open(&open(1), 32);
+        table.apply_open(&SessionOpen::of_client(1), 32);
         assert_eq!(
             table.apply_request(SessionId::new(1), 1, 0),
             RequestVerdict::Apply
@@ -487,7 +476,7 @@ mod tests {
     fn a_client_is_found_as_long_as_its_session_is_open_and_others_are_not_taken_for_it() {
         let mut table = SessionTable::new(8);
         let nonces = [7, 3, 9, 1, 5];
-        let ids = nonces.map(|nonce| opened(table.apply_open(&open(nonce), 32)));
+        let ids = nonces.map(|nonce| opened(table.apply_open(&SessionOpen::of_client(nonce), 32)));
         let found = |table: &SessionTable, nonce| table.find(nonce, 0).map(|s| s.id.get());
         assert_eq!(nonces.map(|nonce| found(&table, nonce)), ids.map(Some));
         assert_eq!(found(&table, 4), None);
@@ -498,7 +487,7 @@ mod tests {
         );
         let left = [None, Some(ids[1]), Some(ids[2]), Some(ids[3]), Some(ids[4])];
         assert_eq!(nonces.map(|nonce| found(&table, nonce)), left);
-        let again = opened(table.apply_open(&open(7), 64));
+        let again = opened(table.apply_open(&SessionOpen::of_client(7), 64));
         assert_eq!(found(&table, 7), Some(again));
     }
 }
