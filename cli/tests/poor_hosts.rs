@@ -220,6 +220,12 @@ fn a_device_that_fills_up_holds_requests_back_until_it_has_room_and_loses_none()
         (client.responses(), client.faults()),
         (REQUESTS, Vec::new())
     );
+    // It looks ten times a second, which may be after the last answer, and what it finds is
+    // printed after that.
+    let until = monotonic_now() + SECOND;
+    while monotonic_now() < until {
+        std::thread::yield_now();
+    }
     assert!(node.is_running());
     let cried = node.kill();
     let full = "node-0: no room for more log in data: requests wait; free some space";
