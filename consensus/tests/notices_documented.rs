@@ -8,7 +8,7 @@ use lockstep_transport::notices::NoticeKind;
 /// The documented meaning of each variant, as it stands in the source: its name and its number
 /// end a line, its comment is the lines before.
 fn meanings() -> Vec<(String, String)> {
-    let source = include_str!("../src/notice.rs");
+    let source = include_str!("../src/notice/kind.rs");
     let (_, rest) = source
         .split_once("pub enum NodeNotice {")
         .expect("the enum is there");
