@@ -1,16 +1,15 @@
 //! The house stays tidy (`docs/STYLE.md`): no circle between files of a crate, nothing public
-//! that nobody outside needs, no file and no function too long to be read. There is no list of
-//! exceptions.
+//! that nobody outside needs, no file and no function too long to be read; and what pages name of
+//! a crate is there. There is no list of exceptions.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod reading;
 mod sources;
 
-use reading::items::{Item, What};
 use reading::tokens::{Token, documented_code, tokens};
-use reading::world::{File, World};
-use reading::{circles, surface};
-use sources::{CRATES, Source, assert_none, pages, rust};
+use reading::world::{File, Target, World, paths};
+use reading::{circles, items, surface};
+use sources::{CRATES, Source, assert_none, pages, quoted, rust};
 
 /// Before the name of a source or a page whose examples are a source of their own.
 const DOCUMENTATION: &str = "documentation/";
@@ -100,16 +99,21 @@ fn what_is_public_is_used_outside_or_offered() {
     });
 }
 
-/// The functions in `items`, with those of implementations and of modules in the same file.
-fn functions<'i, 'a>(items: &'i [Item<'a>]) -> Vec<&'i Item<'a>> {
+/// A function's name, the line it begins in, and how many it has.
+type Extent<'a> = (&'a str, usize, usize);
+
+/// The functions in `tokens`, wherever they stand: in traits, in macros and in each other too.
+fn functions<'a>(tokens: &[Token<'a>]) -> Vec<Extent<'a>> {
     let mut found = Vec::new();
-    for item in items {
-        match &item.what {
-            What::Function => found.push(item),
-            What::Module(Some(inside)) | What::Implementation(_, inside) => {
-                found.extend(functions(inside));
-            }
-            _ => {}
+    for (at, pair) in tokens.windows(2).enumerate() {
+        let [keyword, name] = pair else { continue };
+        let rest = &tokens[at..];
+        if keyword.text == "fn"
+            && name.is_word()
+            && let Some(end) = items::find(rest, &["{", ";"])
+        {
+            let last = end + items::group_length(&rest[end..]) - 1;
+            found.push((name.text, name.line, rest[last].line + 1 - name.line));
         }
     }
     found
@@ -131,20 +135,61 @@ fn files_and_functions_are_short_enough_to_be_read() {
             longest = longest.max(if is_documentation { 0 } else { lines });
         }
         for File { name, tokens, .. } in &world.files {
-            for function in functions(&reading::items::items(tokens)) {
-                let lines = function.last_line + 1 - function.line;
+            for (function, line, lines) in functions(tokens) {
                 longest_function = longest_function.max(lines);
                 if lines > FUNCTION_LINES_MAX {
-                    let Item {
-                        name: function,
-                        line,
-                        ..
-                    } = function;
                     violations.push(format!("{name}:{line}: {function} has {lines} lines"));
                 }
             }
         }
         println!("sizes: longest file {longest} lines, longest function {longest_function}");
+        assert_none(&violations);
+    });
+}
+
+#[test]
+fn a_function_is_found_wherever_it_stands() {
+    let source = "trait A { fn b(&self) {\n} }\nm! { fn c(f: fn(u8) -> u8) {\n\n} }\n\
+                  fn d() { fn e(); }\n";
+    let found = functions(&tokens(source));
+    assert_eq!(found, [("b", 1, 2), ("c", 3, 3), ("d", 6, 1), ("e", 6, 1)]);
+}
+
+/// The path in words of a page that name something of a crate, as `archive::log::chain::Chain`.
+fn path_of(words: &str) -> Option<Vec<&str>> {
+    let words = words.split(['(', '<']).next()?;
+    let words = words.strip_prefix("lockstep_").unwrap_or(words);
+    let path: Vec<&str> = words.split("::").collect();
+    (path.len() > 1 && CRATES.contains(&path[0])).then_some(path)
+}
+
+#[test]
+fn what_pages_name_of_a_crate_is_there() {
+    with_world(|world, _| {
+        let (mut violations, mut count) = (Vec::new(), 0);
+        for Source { name, text } in pages() {
+            for words in text.lines().flat_map(quoted) {
+                let Some(path) = path_of(words) else { continue };
+                count += 1;
+                let root = world.libraries.get(&format!("lockstep_{}", path[0]));
+                if root.is_none_or(|root| world.resolve(*root, &path[1..]).is_empty()) {
+                    violations.push(format!("{name}: there is no {words}"));
+                }
+            }
+            // A path in code is an item's, not that of a module of the same name.
+            let code = documented_code(&text, true);
+            for path in paths(&tokens(&code)) {
+                let Some(root) = world.libraries.get(path[0]) else {
+                    continue;
+                };
+                count += 1;
+                let found = world.resolve(*root, &path[1..]);
+                if !matches!(found[..], [Target::Definition(_)]) {
+                    violations.push(format!("{name}: there is no item {}", path.join("::")));
+                }
+            }
+        }
+        assert!(count > 10, "only {count} found");
         assert_none(&violations);
     });
 }

@@ -40,7 +40,6 @@ pub struct Item<'a> {
     pub seen: Seen,
     /// Where its head is, after the attributes.
     pub line: usize,
-    pub last_line: usize,
     /// Compiled for tests only.
     pub is_test: bool,
     pub attributes: &'a [Token<'a>],
@@ -108,7 +107,7 @@ fn visibility(tokens: &[Token<'_>]) -> (Seen, usize) {
 }
 
 /// The first token outside of round and square brackets that is one of `marks`.
-fn find(tokens: &[Token<'_>], marks: &[&str]) -> Option<usize> {
+pub fn find(tokens: &[Token<'_>], marks: &[&str]) -> Option<usize> {
     let mut at = 0;
     while at < tokens.len() {
         let text = tokens[at].text;
@@ -158,7 +157,6 @@ fn first_item<'a>(tokens: &'a [Token<'a>]) -> (Option<Item<'a>>, usize) {
         name,
         seen,
         line: first.line,
-        last_line: body.last().map_or(first.line, |token| token.line),
         is_test: is_test_only(&tokens[..attributes]),
         attributes: &tokens[..attributes],
         tokens: &tokens[..head + end],

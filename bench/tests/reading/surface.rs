@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::items::{Item, Seen, What};
 use super::tokens::Token;
 use super::world::{Name, Target, World};
+use crate::sources::quoted;
 
 /// A function or a constant of a type.
 struct Member<'a> {
@@ -334,8 +335,7 @@ pub fn listed(head: &str) -> Vec<String> {
     let lines = head.lines().take_while(|line| line.starts_with("//!"));
     let lines = lines.skip_while(|line| *line != "//! # Surface").skip(1);
     let lines = lines.take_while(|line| !line.starts_with("//! #"));
-    let quoted = lines.flat_map(|line| line.split('`').skip(1).step_by(2));
-    quoted.map(str::to_owned).collect()
+    lines.flat_map(quoted).map(str::to_owned).collect()
 }
 
 #[test]
