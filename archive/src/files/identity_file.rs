@@ -28,7 +28,7 @@ use crate::disk::{
     BLOCK_LENGTH, Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId,
     FilePlace, Token,
 };
-use crate::files::slot_file::{SLOTS, offset_of};
+use crate::files::slot_file::{SLOTS, offset_of, read_slots};
 use crate::log::token::{OWNER_IDENTITY, TokenSource};
 
 /// The file's name.
@@ -164,29 +164,14 @@ impl IdentityFile {
     /// # Errors
     /// The disk's, other than for a missing file.
     pub fn inspect(disk: &mut impl ColdFiles) -> Result<IdentityContent, DiskError> {
-        let file = match disk.open(IDENTITY_FILE) {
-            Ok(file) => file,
-            Err(DiskError::Missing { .. }) => return Ok(IdentityContent::Blank),
-            Err(error) => return Err(error),
-        };
-        let length = disk.length(file)?;
         let mut newest = None;
-        let mut is_blank = true;
-        for slot in 0..SLOTS {
-            let offset = offset_of(slot);
-            if length < offset + BLOCK_LENGTH as u64 {
-                break;
-            }
-            let mut block = [0; BLOCK_LENGTH];
-            disk.read(file, offset, &mut block)?;
-            is_blank &= block.iter().all(|byte| *byte == 0);
-            let Some((identity, sequence)) = DirectoryIdentity::decode(&block) else {
-                continue;
-            };
-            if newest.as_ref().is_none_or(|(_, known)| sequence > *known) {
+        let is_blank = read_slots(disk, IDENTITY_FILE, |_, block| {
+            if let Some((identity, sequence)) = DirectoryIdentity::decode(block)
+                && newest.as_ref().is_none_or(|(_, known)| sequence > *known)
+            {
                 newest = Some((identity, sequence));
             }
-        }
+        })?;
         Ok(match newest {
             Some((identity, sequence)) => IdentityContent::Valid(Box::new(identity), sequence),
             None if is_blank => IdentityContent::Blank,

@@ -101,23 +101,9 @@ impl SlotFile {
         disk: &mut impl ColdFiles,
         kind: &SlotFileKind,
     ) -> Result<SlotContent, DiskError> {
-        let file = match disk.open(kind.name) {
-            Ok(file) => file,
-            Err(DiskError::Missing { .. }) => return Ok(SlotContent::Blank),
-            Err(error) => return Err(error),
-        };
         let mut newest = SlotContent::Unreadable;
-        let mut is_blank = true;
-        let length = disk.length(file)?;
-        for slot in 0..SLOTS {
-            let offset = offset_of(slot);
-            if length < offset + BLOCK_LENGTH as u64 {
-                break;
-            }
-            let mut bytes = [0; BLOCK_LENGTH];
-            disk.read(file, offset, &mut bytes)?;
-            is_blank &= bytes.iter().all(|byte| *byte == 0);
-            if let Some((sequence, record)) = decode(&bytes, kind.magic)
+        let is_blank = read_slots(disk, kind.name, |slot, block| {
+            if let Some((sequence, record)) = decode(block, kind.magic)
                 && !matches!(newest, SlotContent::Valid { sequence: other, .. } if other > sequence)
             {
                 newest = SlotContent::Valid {
@@ -126,7 +112,7 @@ impl SlotFile {
                     record,
                 };
             }
-        }
+        })?;
         Ok(if is_blank { SlotContent::Blank } else { newest })
     }
 
@@ -334,6 +320,36 @@ const fn other_slot(slot: u64) -> u64 {
 /// Where a slot begins.
 pub(crate) const fn offset_of(slot: u64) -> u64 {
     slot * BLOCK_LENGTH as u64
+}
+
+/// Cold: hands over each slot that the file of this name has, with its number. Whether all of them
+/// are blank, as they are where there is no such file.
+///
+/// # Errors
+/// The disk's, other than for a missing file.
+pub(crate) fn read_slots(
+    disk: &mut impl ColdFiles,
+    name: &str,
+    mut look: impl FnMut(u64, &[u8; BLOCK_LENGTH]),
+) -> Result<bool, DiskError> {
+    let file = match disk.open(name) {
+        Ok(file) => file,
+        Err(DiskError::Missing { .. }) => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let length = disk.length(file)?;
+    let mut is_blank = true;
+    for slot in 0..SLOTS {
+        let offset = offset_of(slot);
+        if length < offset + BLOCK_LENGTH as u64 {
+            break;
+        }
+        let mut block = [0; BLOCK_LENGTH];
+        disk.read(file, offset, &mut block)?;
+        is_blank &= block.iter().all(|byte| *byte == 0);
+        look(slot, &block);
+    }
+    Ok(is_blank)
 }
 
 /// The newest valid record of a file's content, with its sequence.

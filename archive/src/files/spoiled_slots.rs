@@ -45,21 +45,7 @@ fn is_half_good(
     name: &str,
     is_good: impl Fn(&Block) -> bool,
 ) -> Result<bool, DiskError> {
-    let file = match disk.open(name) {
-        Ok(file) => file,
-        Err(DiskError::Missing { .. }) => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let length = disk.length(file)?;
     let mut good = 0;
-    for slot in 0..SLOTS {
-        let offset = slot_file::offset_of(slot);
-        if length < offset + BLOCK_LENGTH as u64 {
-            break;
-        }
-        let mut block = [0; BLOCK_LENGTH];
-        disk.read(file, offset, &mut block)?;
-        good += u64::from(is_good(&block));
-    }
+    slot_file::read_slots(disk, name, |_, block| good += u64::from(is_good(block)))?;
     Ok(0 < good && good < SLOTS)
 }
