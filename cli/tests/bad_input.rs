@@ -6,6 +6,7 @@
     reason = "takes a port from outside the binary"
 )]
 
+mod lines;
 mod place;
 
 use std::net::UdpSocket;

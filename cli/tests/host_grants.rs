@@ -1,6 +1,7 @@
 //! What a host grants is found out by using it, and said: a node starts on what works, and its
 //! start line claims only what was checked. What fails later ends it by name.
 
+mod lines;
 mod place;
 
 use std::process::Command;

@@ -6,13 +6,15 @@
     reason = "processes, sockets and the clock"
 )]
 
+mod lines;
+
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use lines::Lines;
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_consensus::node::counters::{Counter, Counters};
 use lockstep_consensus::settings::config::MemberEndpoints;
@@ -43,11 +45,10 @@ fn config(name: &str, members: &[MemberEndpoints], member: usize) -> String {
     )
 }
 
-/// A running node and what it says on its standard error, line by line.
+/// A running node and what it says on its standard error.
 struct Speaker {
     child: Child,
-    lines: Receiver<String>,
-    heard: Vec<String>,
+    lines: Lines,
 }
 
 impl Speaker {
@@ -61,47 +62,14 @@ impl Speaker {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the node can be started");
-        let (sender, lines) = channel();
-        let stderr = child.stderr.take().expect("stderr is piped");
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                // The test may have heard enough and be gone.
-                let _ = sender.send(line);
-            }
-        });
+        let lines = Lines::of(&mut child);
         let mut start_line = String::new();
         let stdout = child.stdout.as_mut().expect("stdout is piped");
         let read = BufReader::new(stdout).read_line(&mut start_line);
         read.expect("the node says something");
-        let this = Self {
-            child,
-            lines,
-            heard: Vec::new(),
-        };
+        let this = Self { child, lines };
         assert!(start_line.starts_with("member "), "{start_line}");
         this
-    }
-
-    /// Waits for a line that has all of `parts`.
-    fn expect(&mut self, within: Duration, parts: &[&str]) -> String {
-        let until = Instant::now() + within;
-        let is_it = |line: &String| parts.iter().all(|part| line.contains(part));
-        if let Some(line) = self.heard.iter().find(|line| is_it(line)) {
-            return line.clone();
-        }
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(until.saturating_duration_since(Instant::now()))
-        {
-            self.heard.push(line.clone());
-            if is_it(&line) {
-                return line;
-            }
-        }
-        panic!(
-            "{parts:?} within {within:?} is missing in {:#?}",
-            self.heard
-        );
     }
 }
 
@@ -145,7 +113,7 @@ fn a_member_that_waits_for_others_names_those_it_has_not_heard() {
     let mut node = Speaker::start(place.path(), 0, &config("alpha", &members, 0));
     let others = members[1..].iter().map(|m| text(m.member));
     let others: Vec<String> = others.collect();
-    let line = node.expect(
+    let line = node.lines.expect(
         LINE_WITHIN,
         &[
             "lockstep: node-0: no leader for",
@@ -175,22 +143,22 @@ fn a_leader_names_the_member_that_was_not_started_again() {
         assert!(
             Instant::now() < until,
             "{:?} {:?}",
-            first.heard,
-            second.heard
+            first.lines.heard(),
+            second.lines.heard()
         );
-        let lines = |node: &mut Speaker| {
-            node.heard.extend(node.lines.try_iter());
-            node.heard.iter().any(|line| line.contains(&expected))
+        let says_so = |node: &mut Speaker| {
+            let mut heard = node.lines.heard().iter();
+            heard.any(|line| line.contains(&expected))
         };
-        if lines(&mut first) {
+        if says_so(&mut first) {
             break &mut first;
         }
-        if lines(&mut second) {
+        if says_so(&mut second) {
             break &mut second;
         }
         std::thread::sleep(Duration::from_millis(10));
     };
-    leader.expect(
+    leader.lines.expect(
         LINE_WITHIN,
         &[&expected, "; start it, or check the network"],
     );
@@ -208,10 +176,11 @@ fn members_whose_configurations_differ_both_say_so() {
             "lockstep: node-{own}: member {peer} at {} has other cluster-wide settings",
             members[peer].member
         );
-        node.expect(LINE_WITHIN, &[&start, "restart the one that was wrong"]);
+        node.lines
+            .expect(LINE_WITHIN, &[&start, "restart the one that was wrong"]);
         let address = members[peer].member;
         let why = format!("member {peer} at {address} has other cluster-wide settings");
-        node.expect(LINE_WITHIN, &["no leader for", &why]);
+        node.lines.expect(LINE_WITHIN, &["no leader for", &why]);
     }
 }
 
@@ -226,7 +195,8 @@ fn members_of_two_clusters_both_say_so() {
             members[peer].member
         );
         let not = format!("not \"{own}\"");
-        node.expect(LINE_WITHIN, &[&start, &not, "make the cluster names"]);
+        node.lines
+            .expect(LINE_WITHIN, &[&start, &not, "make the cluster names"]);
     }
 }
 
@@ -241,7 +211,9 @@ fn a_member_at_another_address_than_configured_is_named() {
         "{} talks to the member address {} but is no member's address",
         members[2].member, members[0].member
     );
-    first.expect(LINE_WITHIN, &[&start, "name it in `members`"]);
+    first
+        .lines
+        .expect(LINE_WITHIN, &[&start, "name it in `members`"]);
 }
 
 #[test]
@@ -253,7 +225,7 @@ fn a_stranger_and_a_damaged_datagram_at_the_clients_address_are_named() {
     sent.expect("loopback takes a datagram");
     let source = text(stranger.local_addr().expect("it is bound"));
     let start = format!("lockstep: node-0: {source} sent a datagram that is no frame");
-    node.expect(LINE_WITHIN, &[&start]);
+    node.lines.expect(LINE_WITHIN, &[&start]);
 }
 
 #[test]
@@ -264,5 +236,6 @@ fn a_member_that_cannot_be_reached_from_this_host_is_named_with_the_systems_erro
     let text = text.replace("[node]", "[node]\ninsecure = true");
     let mut node = Speaker::start(place.path(), 0, &text);
     let start = "cannot send to member 1 at 192.0.2.1:9001: ";
-    node.expect(LINE_WITHIN, &[start, "(os error ", "routes and firewall"]);
+    node.lines
+        .expect(LINE_WITHIN, &[start, "(os error ", "routes and firewall"]);
 }

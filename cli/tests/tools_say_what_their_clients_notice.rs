@@ -7,12 +7,14 @@
     reason = "processes, sockets and the clock"
 )]
 
-use std::io::{BufRead, BufReader};
+mod lines;
+
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
+
+use lines::Lines;
 
 /// One cluster at a time: several at once starve each other on few cores.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -65,14 +67,7 @@ fn lines_about_a_stranger(arguments: &[&str]) -> Vec<String> {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the tool can be started");
-    let (sender, lines) = channel();
-    let stderr = tool.stderr.take().expect("stderr is piped");
-    std::thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            // The test may have failed and be gone.
-            let _ = sender.send(line);
-        }
-    });
+    let lines = Lines::of(&mut tool);
     let stranger = UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = stranger.local_addr().expect("it is bound");
     let until = Instant::now() + PATIENCE;
@@ -87,6 +82,7 @@ fn lines_about_a_stranger(arguments: &[&str]) -> Vec<String> {
     let words = "lockstep: client: a datagram came from an address that is no member's";
     let start = format!("{words} ({address}); ");
     lines
+        .rest()
         .into_iter()
         .filter(|line| line.starts_with(&start))
         .collect()

@@ -20,6 +20,8 @@ use lockstep_consensus::settings::config::MemberEndpoints;
 use lockstep_transport::stable_hash::stable_hash;
 use tempfile::TempDir;
 
+use crate::lines::Lines;
+
 /// The binary under test.
 pub const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep");
 
@@ -185,6 +187,8 @@ impl Drop for Place {
 pub struct Running {
     child: Child,
     pub start_line: String,
+    /// What it says on its standard error.
+    pub lines: Lines,
 }
 
 impl Running {
@@ -192,17 +196,20 @@ impl Running {
     pub fn start(command: &mut Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the node can be started");
+        let lines = Lines::of(&mut child);
         let mut start_line = String::new();
         let said = child.stdout.as_mut().expect("stdout is piped");
         let mut said = BufReader::new(said);
         said.read_line(&mut start_line).expect("it says something");
         if !start_line.starts_with("member ") {
-            let mut cried = String::new();
-            let stderr = child.stderr.as_mut().expect("stderr is piped");
-            let _ = stderr.read_to_string(&mut cried);
+            let cried = lines.rest().join("\n");
             panic!("the node did not start: {start_line}{cried}");
         }
-        Self { child, start_line }
+        Self {
+            child,
+            start_line,
+            lines,
+        }
     }
 
     pub fn id(&self) -> u32 {
@@ -213,14 +220,10 @@ impl Running {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The process dies as in a crash, and is gone on return. What it said on stderr.
-    pub fn kill(mut self) -> String {
+    /// The process dies as in a crash, and is gone on return.
+    pub fn kill(mut self) {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a child can be awaited");
-        let mut cried = String::new();
-        let stderr = self.child.stderr.as_mut().expect("stderr is piped");
-        let _ = stderr.read_to_string(&mut cried);
-        cried
     }
 }
 
