@@ -1,34 +1,33 @@
 //! The applied state of a node, a function of the log: its sessions, its service, and how far
-//! they have come. Both move here, on every node alike, and nowhere else (C4).
+//! they have come. On every node alike they move with the next entry and nowhere else (C4).
 //!
-//! Whoever drives it asks for one frame after the other; what an entry does to clients, it is
-//! told (`SessionNews`).
+//! Whoever drives it asks for one frame after the other, and is handed with each entry what it
+//! moves.
 
 use lockstep_archive::log::log_reader::LogReader;
+use lockstep_archive::log::log_view::LogView;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_transport::position::Position;
 
 use crate::apply::service_agent::ServiceAgent;
-use crate::log::entry_cursor::EntryCursor;
+use crate::log::entry_cursor::{EntryCursor, Passed, Run};
+use crate::node::fault::NodeFault;
 use crate::session::session_table::SessionTable;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Applier<S> {
-    /// The sessions.
-    pub sessions: SessionTable,
+    sessions: SessionTable,
     /// The service.
-    pub service: ServiceAgent<S>,
-    /// Where it stands in the log.
-    pub cursor: EntryCursor,
-    /// Reads the log for it: its completions come in here.
-    pub reader: LogReader,
-    /// Log time of the last entry applied, ns.
-    pub log_time: i64,
-    /// The answer here waits for its cause, at this position, to be agreed on.
-    pub waiting: Option<Position>,
+    pub(crate) service: ServiceAgent<S>,
+    cursor: EntryCursor,
+    reader: LogReader,
+    waiting: Option<Position>,
 }
+
+/// One frame further, and what an entry that it completes moves.
+pub(crate) type Next<'a, S> = (Passed<'a>, &'a mut SessionTable, &'a mut ServiceAgent<S>);
 
 impl<S: ClusteredService> Applier<S> {
     /// Starts at the beginning of the log.
@@ -37,16 +36,60 @@ impl<S: ClusteredService> Applier<S> {
         sessions: SessionTable,
         reader: LogReader,
         body_max: usize,
-        is_direct: bool,
     ) -> Self {
         Self {
             sessions,
-            service: ServiceAgent::new(container, is_direct),
+            service: ServiceAgent::new(container),
             cursor: EntryCursor::new(body_max),
             reader,
-            log_time: 0,
             waiting: None,
         }
+    }
+
+    /// Looks for the next run of frames below `limit`.
+    ///
+    /// # Errors
+    /// When the log cannot be read back here.
+    pub(crate) fn begin_run(
+        &mut self,
+        view: LogView<'_>,
+        limit: Position,
+    ) -> Result<Run, NodeFault> {
+        self.waiting = None;
+        self.cursor.begin_run(&mut self.reader, view, limit)
+    }
+
+    /// Passes the next frame of the run.
+    ///
+    /// # Errors
+    /// When no leader writes such a frame there.
+    pub(crate) fn next<'a>(&'a mut self, view: LogView<'a>) -> Result<Next<'a, S>, NodeFault> {
+        let passed = self.cursor.next(&self.reader, view)?;
+        Ok((passed, &mut self.sessions, &mut self.service))
+    }
+
+    /// The entry at `position` is looked at again later from its first frame: it waits for this
+    /// cause to be agreed on, or is held.
+    pub(crate) fn put_off(&mut self, position: Position, cause: Option<Position>) {
+        self.cursor.move_to(position);
+        self.waiting = cause;
+    }
+
+    /// The cause that has to be agreed on before the next entry is looked at again.
+    #[must_use]
+    pub(crate) const fn waiting(&self) -> Option<Position> {
+        self.waiting
+    }
+
+    /// The reader's completions come in here.
+    pub(crate) const fn reader_mut(&mut self) -> &mut LogReader {
+        &mut self.reader
+    }
+
+    /// The sessions, to break their rules on purpose.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn sessions_mut(&mut self) -> &mut SessionTable {
+        &mut self.sessions
     }
 
     /// Everything before this position is applied.

@@ -72,7 +72,6 @@ pub enum Executed {
 pub struct ServiceAgent<S> {
     container: Container<S>,
     causes: CauseNumbers,
-    is_direct: bool,
     /// Leadership term of the entries being applied.
     pub(super) term: LeadershipTermId,
     void: VoidResponses,
@@ -80,13 +79,12 @@ pub struct ServiceAgent<S> {
 }
 
 impl<S: ClusteredService> ServiceAgent<S> {
-    /// Starts at the beginning of the log. Effects that are `is_direct` are never logged.
-    pub fn new(container: Container<S>, is_direct: bool) -> Self {
+    /// Starts at the beginning of the log.
+    pub fn new(container: Container<S>) -> Self {
         let causes = CauseNumbers::new(container.outbox().limits());
         Self {
             container,
             causes,
-            is_direct,
             term: LeadershipTermId::NONE,
             void: VoidResponses::default(),
             held: None,
@@ -137,9 +135,8 @@ impl<S: ClusteredService> ServiceAgent<S> {
     }
 
     /// Whether effects leave when their cause is applied, and are never logged.
-    #[must_use]
-    pub const fn is_direct(&self) -> bool {
-        self.is_direct
+    const fn is_direct(&self) -> bool {
+        !self.container.outbox().limits().enabled
     }
 
     /// The held Response is void: a majority's output at its cause has this hash. It and what
@@ -216,7 +213,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
         self.container
             .apply_request(header, position, end, entry.body)?;
         step(TracePoint::ExecuteService);
-        if !self.is_direct && self.container.outbox().len() > before {
+        if !self.is_direct() && self.container.outbox().len() > before {
             self.causes.note(position, header.session, header.number);
         }
         step(TracePoint::ExecuteRespond);
@@ -269,12 +266,10 @@ impl<S: ClusteredService> ServiceAgent<S> {
         sessions: &SessionTable,
         mut taker: impl FnMut(&DirectEffect<'_>, i64),
     ) {
-        if !self.is_direct {
+        if !self.is_direct() {
             return;
         }
         for effect in self.container.outbox().direct() {
-            let session = sessions.get(effect.session);
-            let applied = session.map_or(0, |session| session.applied_number);
             let header = &entry.header;
             let is_own = header.kind == EntryKind::Request && header.session == effect.session;
             let direct = DirectEffect {
@@ -286,7 +281,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
                 payload: effect.message,
                 is_failure: effect.is_failure,
             };
-            taker(&direct, applied);
+            taker(&direct, sessions.applied_number(effect.session));
         }
         self.container.outbox_mut().clear_direct();
     }

@@ -31,18 +31,6 @@ use crate::session::session_table::SessionTable;
 /// backlog is worked off.
 const FRAMES_PER_CALL: usize = 64;
 
-/// What became of a frame.
-enum Step {
-    /// The run is over.
-    RunOver,
-    /// Passed.
-    Passed,
-    /// Passed, and enough for this cycle.
-    Enough,
-    /// Its entry has to wait: it is looked at again from its first frame.
-    Waits,
-}
-
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Applies what is committed.
     pub(super) fn apply(&mut self, now: Nanos) -> usize {
@@ -53,7 +41,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.budget.begin_lap();
         let applied = self.apply_below(now, commit);
         let parts = &mut self.parts;
-        parts.archive.submit_order(now, &mut parts.applier.reader);
+        parts.archive.submit_order(now, parts.applier.reader_mut());
         let passed = match applied {
             Ok(passed) => passed,
             Err(fault) => {
@@ -75,55 +63,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// Applies entries that end at or below `commit`. Returns how many frames it passed.
     fn apply_below(&mut self, now: Nanos, commit: Position) -> Result<usize, NodeFault> {
-        if self.parts.applier.service.held().is_some() {
-            return Ok(0);
-        }
-        if let Some(cause) = self.parts.applier.waiting {
-            let leadership = &self.parts.leadership;
-            let is_direct = self.parts.identity.is_direct;
-            if !may_answer(leadership, is_direct, &mut self.agreement, now, cause) {
-                return Ok(0);
-            }
-            self.parts.applier.waiting = None;
-        }
-        let mut passed = 0;
-        while self.parts.applier.position() < commit && passed < FRAMES_PER_CALL {
-            let (applier, view) = (
-                &mut self.parts.applier,
-                self.parts.archive.view(&self.parts.log),
-            );
-            let run = applier
-                .cursor
-                .begin_run(&mut applier.reader, view, commit)?;
-            match run {
-                Run::Begun => {}
-                Run::Pending => break,
-                Run::Nothing => {
-                    let position = applier.cursor.position();
-                    panic!("the log at {position} yields no whole frame below {commit}");
-                }
-            }
-            loop {
-                match self.apply_frame(now)? {
-                    Step::RunOver => break,
-                    Step::Passed => passed += 1,
-                    Step::Enough | Step::Waits => return Ok(passed + 1),
-                }
-            }
-        }
-        Ok(passed)
-    }
-
-    fn apply_frame(&mut self, now: Nanos) -> Result<Step, NodeFault> {
         let parts = &mut self.parts;
         let applier = &mut parts.applier;
+        if applier.service.held().is_some() {
+            return Ok(0);
+        }
         let view = parts.archive.view(&parts.log);
-        let entry = match applier.cursor.next(&applier.reader, view)? {
-            Passed::RunOver => return Ok(Step::RunOver),
-            Passed::Part => return Ok(Step::Passed),
-            Passed::Entry(entry) => entry,
-        };
-        applier.log_time = entry.header.log_time;
         let mut way = EntryWay {
             now,
             budget: &mut self.budget,
@@ -134,19 +79,43 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             clients: &mut parts.clients,
             tracer: &mut parts.tracer,
         };
-        let (sessions, service) = (&mut applier.sessions, &mut applier.service);
-        match way.go(&entry, sessions, service)? {
-            Went::Through if self.budget.is_spent() => Ok(Step::Enough),
-            Went::Through => Ok(Step::Passed),
-            stopped => {
-                let position = entry.position;
-                applier.cursor.move_to(position);
-                if let Went::Waits(cause) = stopped {
-                    applier.waiting = Some(cause);
+        let waiting = applier.waiting();
+        if waiting.is_some_and(|cause| !way.may_answer(cause)) {
+            return Ok(0);
+        }
+        let mut passed = 0;
+        while applier.position() < commit && passed < FRAMES_PER_CALL {
+            match applier.begin_run(view, commit)? {
+                Run::Begun => {}
+                Run::Pending => break,
+                Run::Nothing => {
+                    let position = applier.position();
+                    panic!("the log at {position} yields no whole frame below {commit}");
                 }
-                Ok(Step::Waits)
+            }
+            loop {
+                let (next, sessions, service) = applier.next(view)?;
+                let entry = match next {
+                    Passed::RunOver => break,
+                    Passed::Part => None,
+                    Passed::Entry(entry) => Some(entry),
+                };
+                passed += 1;
+                let Some(entry) = entry else {
+                    continue;
+                };
+                let position = entry.position;
+                let awaits = match way.go(&entry, sessions, service)? {
+                    Went::Through if way.budget.is_spent() => return Ok(passed),
+                    Went::Through => continue,
+                    Went::Held => None,
+                    Went::Waits(cause) => Some(cause),
+                };
+                applier.put_off(position, awaits);
+                return Ok(passed);
             }
         }
+        Ok(passed)
     }
 }
 
@@ -160,7 +129,7 @@ enum Went {
     Waits(Position),
 }
 
-/// One entry's way through sessions, service and clients.
+/// The way of entries through sessions, service and clients.
 struct EntryWay<'a, P> {
     now: Nanos,
     budget: &'a mut CycleBudget,
@@ -189,7 +158,6 @@ impl<P: DatagramPort> EntryWay<'_, P> {
         let verdict = judge(sessions, &decoded, position);
         let is_leading = self.leadership.is_leading();
         let tracer = is_leading.then_some(&mut *self.tracer);
-        let applied = |id| sessions.get(id).map_or(0, |session| session.applied_number);
         match service.execute(entry, verdict.order, tracer)? {
             Executed::Done => {}
             Executed::Held => return Ok(Went::Held),
@@ -203,7 +171,7 @@ impl<P: DatagramPort> EntryWay<'_, P> {
                     return Ok(Went::Waits(cause));
                 }
                 service.apply_response(entry)?;
-                self.deliver(entry, applied(entry.header.session));
+                self.deliver(entry, sessions.applied_number(entry.header.session));
             }
         }
         if let Some(news) = &verdict.news {
@@ -224,8 +192,13 @@ impl<P: DatagramPort> EntryWay<'_, P> {
 
     /// Whether the answers to the entry at `cause` may be applied, and so reach clients, now.
     fn may_answer(&mut self, cause: Position) -> bool {
-        let is_direct = self.identity.is_direct;
-        may_answer(self.leadership, is_direct, self.agreement, self.now, cause)
+        if !self.leadership.is_open() {
+            return true;
+        }
+        if self.identity.is_direct {
+            return !self.agreement.is_asking();
+        }
+        self.agreement.may_deliver(self.now, cause)
     }
 
     /// The service executed a causing entry.
@@ -300,21 +273,4 @@ impl<P: DatagramPort> EntryWay<'_, P> {
             }
         });
     }
-}
-
-/// See [`EntryWay::may_answer`].
-fn may_answer(
-    leadership: &Leadership,
-    is_direct: bool,
-    agreement: &mut OutputAgreement,
-    now: Nanos,
-    cause: Position,
-) -> bool {
-    if !leadership.is_open() {
-        return true;
-    }
-    if is_direct {
-        return !agreement.is_asking();
-    }
-    agreement.may_deliver(now, cause)
 }

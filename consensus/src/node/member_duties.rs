@@ -40,7 +40,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 let reader = parts.replication.reader_mut(owner(completion.token));
                 if let Some(reader) = reader {
                     reader.on_completion(completion);
-                } else if !parts.applier.reader.on_completion(completion)
+                } else if !parts.applier.reader_mut().on_completion(completion)
                     && !parts.clients.egress.reader_mut().on_completion(completion)
                 {
                     parts.chain_query.on_completion(completion);
@@ -63,7 +63,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         if let Some(position) = parts.archive.poll_truncated(now, &mut parts.log) {
             self.reported_durable = position;
             parts.replication.reset_readers();
-            parts.applier.reader.reset();
+            parts.applier.reader_mut().reset();
             parts.clients.egress.reader_mut().reset();
             parts.chain_query.reset();
             let event = Event::Truncated { position };

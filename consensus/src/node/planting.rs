@@ -28,7 +28,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// `log.md` 6.3 and 6.4: neither the leader nor the table of sessions knows a request again.
     pub(crate) fn apply_duplicates(&mut self) {
-        self.parts.applier.sessions.apply_duplicates();
+        self.parts.applier.sessions_mut().apply_duplicates();
         let repeats = true;
         self.parts.leadership.sessions.plant(PlantedAdmission {
             repeats,

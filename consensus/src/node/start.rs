@@ -207,8 +207,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let container = Container::new(parts.service, 0, limits, cluster.message_max);
     let sessions = SessionTable::new(sessions_max);
     let apply_reader = LogReader::new(geometry, members)?;
-    let is_direct = identity.is_direct;
-    let applier = Applier::new(container, sessions, apply_reader, body_max, is_direct);
+    let applier = Applier::new(container, sessions, apply_reader, body_max);
     let egress_reader = LogReader::new(geometry, members + 1)?;
     let limits = ImageLimits {
         term_length_max: lengths.ingress_term_max,
@@ -221,7 +220,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         images: IngressImages::new(sessions_max, limits, receiver_id, nonce),
         channels: EgressChannels::new(sessions_max, nonce),
         streams: EgressStreams::new(node, nonce, lengths.egress_term_length),
-        egress: ResponseEgress::new(sessions_max, egress_reader, body_max, is_direct),
+        egress: ResponseEgress::new(sessions_max, egress_reader, body_max, identity.is_direct),
     };
     Ok(ClusterNode::new(NodeParts {
         identity,

@@ -197,6 +197,12 @@ impl SessionTable {
         self.index(id).map(|index| &self.sessions[index])
     }
 
+    /// Number of the last request of the session that is applied, 0 where it is not open.
+    #[must_use]
+    pub(crate) fn applied_number(&self, id: SessionId) -> i64 {
+        self.get(id).map_or(0, |session| session.applied_number)
+    }
+
     /// The session opened with this nonce by this principal.
     #[must_use]
     pub fn find(&self, nonce: u64, principal_hash: u64) -> Option<&Session> {

@@ -20,7 +20,7 @@ fn at(position: Position) -> Applier<Echo> {
     };
     let container = Container::new(Echo::default(), 0, limits, 512);
     let reader = LogReader::new(Geometry::new(0, 1 << 16).unwrap(), 0).unwrap();
-    let mut applier = Applier::new(container, SessionTable::new(4), reader, 512, false);
+    let mut applier = Applier::new(container, SessionTable::new(4), reader, 512);
     applier.cursor.move_to(position);
     applier.service.term = LeadershipTermId::new(3);
     applier
