@@ -174,11 +174,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 .expect("events are sized for seven endpoints");
             parts.clients.channels.queue_event(slot, &bytes[..length]);
             let after = session.acknowledged;
-            let from = if parts.identity.is_direct {
-                parts.applier.position()
-            } else {
-                parts.log.frame_boundary(session.open_position, after)
-            };
+            let from = parts.log.frame_boundary(session.open_position, after);
             parts.clients.egress.bind(session.id, slot, from, after);
         }
     }

@@ -4,7 +4,7 @@
 //! Nothing but the NewLeadershipTerm entry is appended before the module and the service have
 //! applied it (`log.md` 5.7); from then on the leadership is *open*.
 
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
@@ -14,53 +14,12 @@ use lockstep_transport::time::Nanos;
 use crate::log::entry_body::{NewLeadershipTerm, SessionOpen};
 use crate::log::log_entry::LogEntry;
 use crate::log::log_writer::{Appended, LogWriter};
-use crate::session::egress_channels::{EgressChannels, Slot};
-use crate::session::egress_streams::EgressStreams;
 use crate::session::leader_sessions::LeaderSessions;
+use crate::session::pending_connect::PendingConnect;
 use crate::session::session_table::{Session, SessionTable};
 
 /// Connects that may wait for their SessionOpen to be applied.
 pub(crate) const CONNECTS_MAX: usize = 64;
-
-/// A connect request whose SessionOpen is on its way through the log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PendingConnect {
-    /// What will be applied.
-    pub open: SessionOpen,
-    /// Comes back in the answer.
-    pub correlation_id: i64,
-    /// Where the answer goes.
-    pub channel: Slot,
-    /// Position of the last response the client has.
-    pub last_received: Position,
-}
-
-impl PendingConnect {
-    /// Whether it waits for this very entry or a repeat of it.
-    fn is_for(&self, open: &SessionOpen) -> bool {
-        let key = |open: &SessionOpen| {
-            let whose = (open.nonce, open.principal_hash);
-            (whose, open.connect_epoch, open.incarnation)
-        };
-        key(&self.open) == key(open)
-    }
-
-    /// Where to tell about this session, if any: on the channel that it waits for, or on another
-    /// one where that belongs to another session by now.
-    pub fn channel_left(
-        &self,
-        channels: &mut EgressChannels,
-        streams: &mut EgressStreams,
-        session: Option<SessionId>,
-        now: Nanos,
-    ) -> Option<Slot> {
-        if !channels.is_anothers(self.channel, session) {
-            return Some(self.channel);
-        }
-        let client = (self.open.response_address, self.open.response_stream_id);
-        channels.fresh_or_new(streams, client, session, now)
-    }
-}
 
 /// Where and when an entry would be appended now.
 #[derive(Clone, Copy, Debug)]

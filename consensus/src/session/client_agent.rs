@@ -17,13 +17,14 @@ use crate::apply::service_agent::DirectEffect;
 use crate::log::entry_assembler::Entry;
 use crate::log::entry_body::CloseReason;
 use crate::node::fault::NodeFault;
-use crate::node::leadership::{Leadership, PendingConnect};
+use crate::node::leadership::Leadership;
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::callers::Callers;
 use crate::session::closed_session::ClosedSession;
 use crate::session::egress_channels::{EgressChannels, Slot};
 use crate::session::egress_streams::EgressStreams;
 use crate::session::ingress_images::IngressImages;
+use crate::session::pending_connect::PendingConnect;
 use crate::session::response_egress::{EgressContext, ResponseEgress};
 use crate::session::session_events::{SessionEventSender, queue_event};
 use crate::session::session_table::{Session, SessionTable};
@@ -32,13 +33,13 @@ use crate::session::session_table::{Session, SessionTable};
 #[derive(Debug)]
 pub struct ClientAgent<P> {
     /// Where clients are heard.
-    pub port: P,
+    pub(crate) port: P,
     /// Images of clients.
     pub images: IngressImages,
     /// Channels to clients.
     pub channels: EgressChannels,
     /// What new ones are called.
-    pub streams: EgressStreams,
+    pub(crate) streams: EgressStreams,
     /// Egress of responses.
     pub egress: ResponseEgress,
 }
@@ -182,6 +183,21 @@ impl<P: DatagramPort> ClientAgent<P> {
         }
     }
 
+    /// Egress, and what it sends with.
+    const fn egress<'a>(
+        &'a mut self,
+        now: Nanos,
+        tracer: &'a mut Tracer,
+    ) -> (&'a mut ResponseEgress, EgressContext<'a>) {
+        let channels = &mut self.channels;
+        let context = EgressContext {
+            now,
+            channels,
+            tracer,
+        };
+        (&mut self.egress, context)
+    }
+
     /// A Response is applied; `applied_number` is its session's.
     pub fn on_response(
         &mut self,
@@ -190,12 +206,8 @@ impl<P: DatagramPort> ClientAgent<P> {
         applied_number: i64,
         tracer: &mut Tracer,
     ) {
-        let mut context = EgressContext {
-            now,
-            channels: &mut self.channels,
-            tracer,
-        };
-        self.egress.on_response(&mut context, entry, applied_number);
+        let (egress, mut context) = self.egress(now, tracer);
+        egress.on_response(&mut context, entry, applied_number);
     }
 
     /// An effect leaves directly.
@@ -206,13 +218,8 @@ impl<P: DatagramPort> ClientAgent<P> {
         applied_number: i64,
         tracer: &mut Tracer,
     ) {
-        let mut context = EgressContext {
-            now,
-            channels: &mut self.channels,
-            tracer,
-        };
-        self.egress
-            .on_direct_effect(&mut context, effect, applied_number);
+        let (egress, mut context) = self.egress(now, tracer);
+        egress.on_direct_effect(&mut context, effect, applied_number);
     }
 
     /// Delivers what sessions could not take when it was applied, which is the log of `view` up
@@ -228,16 +235,11 @@ impl<P: DatagramPort> ClientAgent<P> {
         view: LogView<'_>,
     ) -> Result<usize, NodeFault> {
         let sender = telling.sender;
-        let mut context = EgressContext {
-            now: telling.now,
-            channels: &mut self.channels,
-            tracer: telling.tracer,
-        };
+        let (egress, mut context) = self.egress(telling.now, telling.tracer);
         let told = &mut |channels: &mut EgressChannels, slot: Slot, closed: &ClosedSession| {
             sender.send_closed(channels, slot, closed);
         };
-        self.egress
-            .do_work(&mut context, applied, sessions, view, told)
+        egress.do_work(&mut context, applied, sessions, view, told)
     }
 
     /// Sends what is due.

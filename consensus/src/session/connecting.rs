@@ -21,12 +21,12 @@ use lockstep_transport::trace::TracePoint;
 
 use crate::log::entry_body::SessionOpen;
 use crate::log::log_entry::LogEntry;
-use crate::node::leadership::PendingConnect;
 use crate::notice::NodeNotice;
 use crate::session::egress_channels::Slot;
 use crate::session::ingress::Ingress;
 use crate::session::leader_session::EpochClaim;
 use crate::session::leader_sessions::LeaderRow;
+use crate::session::pending_connect::PendingConnect;
 use crate::session::session_events::{SessionEventSender, queue_event};
 use crate::session::session_table::Session;
 
@@ -67,7 +67,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return self.on_reconnect(source, connect, &open, &session);
         }
         let Some((code, text, kind)) = self.refusal_of(connect) else {
-            return self.open_session(source, connect, open);
+            return self.open_session(source, connect, open, None);
         };
         let action = self.answer(source, connect, code, text);
         let most = self.applier.sessions().sessions().len() as i64;
@@ -162,10 +162,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
                 return PollAction::Abort;
             }
             EpochClaim::Append | EpochClaim::Appended => {
-                return self.continue_session(source, connect, *open, row);
+                return self.continue_session(source, connect, *open, (row, session.id));
             }
             EpochClaim::Granted if !is_here => {
-                return self.continue_session(source, connect, *open, row);
+                return self.continue_session(source, connect, *open, (row, session.id));
             }
             EpochClaim::Fenced | EpochClaim::Granted => {}
         }
@@ -197,10 +197,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         source: SocketAddr,
         connect: &ConnectRequest<'_>,
         open: SessionOpen,
-        row: LeaderRow,
+        (row, session): (LeaderRow, SessionId),
     ) -> PollAction {
         let asked = (open.connect_epoch, open.incarnation);
-        let action = self.open_session(source, connect, open);
+        let action = self.open_session(source, connect, open, Some(session));
         if action == PollAction::Continue
             && let Some(session) = self.leadership.sessions.at_mut(row)
         {
@@ -209,6 +209,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         action
     }
 
+    /// Appends what opens a session, or continues the `known` one.
+    ///
     /// No channel is opened before the entry is appended: a request that has to wait is looked
     /// at in every cycle, and would open one each time.
     fn open_session(
@@ -216,11 +218,12 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         source: SocketAddr,
         connect: &ConnectRequest<'_>,
         open: SessionOpen,
+        known: Option<SessionId>,
     ) -> PollAction {
         let correlation_id = connect.correlation_id;
         if self.leadership.pending_connect(&open).is_some() {
             sometimes(Mark::ConnectRepeated);
-            self.repeat_connect(source, connect, &open);
+            self.repeat_connect(source, connect, &open, known);
             return PollAction::Continue;
         }
         if !self.leadership.has_room_for_connect() {
@@ -234,7 +237,6 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         self.tracer
             .message(TracePoint::ConnectAppend, correlation_id, 0);
         // Without a channel nobody is told; the client's next attempt finds the session.
-        let known = self.session_of(&open);
         if let Some(channel) = self.channel(source, connect.response_stream_id, known) {
             self.leadership.await_open(PendingConnect {
                 open,
@@ -268,8 +270,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         source: SocketAddr,
         connect: &ConnectRequest<'_>,
         open: &SessionOpen,
+        known: Option<SessionId>,
     ) {
-        let known = self.session_of(open);
         let Some(slot) = self.channel(source, connect.response_stream_id, known) else {
             self.note_unanswered(source);
             return;
@@ -377,13 +379,6 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let client = (source, stream_id);
         self.channels
             .fresh_or_new(self.streams, client, session, self.now)
-    }
-
-    /// The session that this would continue.
-    fn session_of(&self, open: &SessionOpen) -> Option<SessionId> {
-        let sessions = self.applier.sessions();
-        let known = sessions.find(open.nonce, open.principal_hash);
-        known.map(|session| session.id)
     }
 
     fn event_sender(&self) -> SessionEventSender {

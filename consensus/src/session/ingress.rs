@@ -23,6 +23,7 @@ use crate::apply::applier::Applier;
 use crate::log::archive_agent::ArchiveAgent;
 use crate::log::entry_body::CloseReason;
 use crate::log::log_entry::{LogEntry, Request};
+use crate::log::log_writer::Appended;
 use crate::log::member_log::MemberLog;
 use crate::module::member::MemberId;
 use crate::node::identity::Identity;
@@ -288,10 +289,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     }
 
     /// Appends a causing entry if the outbox can take its worst case (`log.md` 5.6).
-    pub(super) fn append_cause(
-        &mut self,
-        entry: &LogEntry<'_>,
-    ) -> Option<crate::log::log_writer::Appended> {
+    pub(super) fn append_cause(&mut self, entry: &LogEntry<'_>) -> Option<Appended> {
         let outbox = self.applier.container().outbox();
         let unapplied = self.leadership.unapplied_causes();
         if !self

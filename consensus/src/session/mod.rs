@@ -14,6 +14,7 @@ pub mod ingress;
 pub mod ingress_images;
 pub mod leader_session;
 pub mod leader_sessions;
+pub mod pending_connect;
 pub mod response_egress;
 pub mod session_events;
 pub mod session_table;

@@ -1,5 +1,6 @@
 //! What a leader may append and when, and whose connects it remembers.
 
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Geometry;
 use lockstep_transport::stream::PublicationConfig;
 
