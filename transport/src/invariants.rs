@@ -152,6 +152,8 @@ invariants! {
     S4:
     /// A channel carries the answers of the session that its client was told, and no others.
     AnswersOnOwnChannel,
+    /// A channel that belongs to a session is given to no other.
+    ChannelKeepsItsSession,
     S5:
     /// The ids of sessions rise.
     SessionIdsRise,

@@ -116,6 +116,12 @@ impl EgressChannel {
 
     /// Gives it to a session, which the next event on it must tell. It must not be another's.
     pub fn bind(&mut self, session: SessionId) {
+        invariant!(
+            ChannelKeepsItsSession,
+            !self.is_anothers(Some(session)),
+            "S4: the channel of session {:?} is given to session {session}",
+            self.session
+        );
         self.session = Some(session);
         self.is_introduced = false;
     }
