@@ -42,7 +42,7 @@ pub(crate) struct DirectEffect<'a> {
 /// A Response in the log that is not what this node's service said (`log.md` 5.8): nothing from
 /// it on is applied until the members have agreed on whose answer counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldResponse {
+pub(crate) struct HeldResponse {
     /// Its position.
     pub position: Position,
     /// The entry that it answers.
@@ -53,7 +53,7 @@ pub struct HeldResponse {
 
 /// What became of an entry at the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Executed {
+pub(crate) enum Executed {
     /// It is applied.
     Done,
     /// It is a Response, and the same as this node's: to be applied once it may reach clients.
@@ -69,7 +69,7 @@ pub enum Executed {
 
 /// See the module.
 #[derive(Debug)]
-pub struct ServiceAgent<S> {
+pub(crate) struct ServiceAgent<S> {
     container: Container<S>,
     causes: CauseNumbers,
     /// Leadership term of the entries being applied.
@@ -124,7 +124,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
 
     /// The Response at which nothing goes on until the members have agreed.
     #[must_use]
-    pub const fn held(&self) -> Option<&HeldResponse> {
+    pub(crate) const fn held(&self) -> Option<&HeldResponse> {
         self.held.as_ref()
     }
 
@@ -170,7 +170,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
     ///
     /// # Errors
     /// When the service or the log is broken in a way that this node must not outlive.
-    pub fn execute(
+    pub(crate) fn execute(
         &mut self,
         entry: &Entry<'_>,
         order: ServiceOrder,
@@ -248,7 +248,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
-    pub fn apply_response(&mut self, entry: &Entry<'_>) -> Result<(), NodeFault> {
+    pub(crate) fn apply_response(&mut self, entry: &Entry<'_>) -> Result<(), NodeFault> {
         let Entry { position, end, .. } = *entry;
         self.container
             .apply_response(&entry.header, position, end, entry.body)?;

@@ -11,7 +11,7 @@ use crate::session::session_table::{OpenVerdict, RequestVerdict, Session, Sessio
 
 /// What the service is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceOrder {
+pub(crate) enum ServiceOrder {
     /// Execute the request.
     Execute,
     /// A session of this id opened.

@@ -27,7 +27,7 @@ pub(crate) enum Run {
 
 /// One frame further.
 #[derive(Debug)]
-pub enum Passed<'a> {
+pub(crate) enum Passed<'a> {
     /// It completed this entry.
     Entry(Entry<'a>),
     /// Padding, or a part of an entry whose rest is to come.
@@ -38,7 +38,7 @@ pub enum Passed<'a> {
 
 /// See the module.
 #[derive(Debug)]
-pub struct EntryCursor {
+pub(crate) struct EntryCursor {
     position: Position,
     run_end: Position,
     assembler: EntryAssembler,
