@@ -2,11 +2,13 @@
 //! unsafe fences. There is no list of exceptions. Circles of files, what is public, and sizes are
 //! the matter of `house.rs`.
 
+mod reading;
 mod sources;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use reading::tokens::{Token, tokens};
 use sources::{CRATES, DIRECTION, Source, assert_none, pages, root, rust};
 
 const TEST_MODULE_LINES_MAX: usize = 200;
@@ -31,23 +33,6 @@ fn sources() -> Vec<Source> {
     let sources = rust(&CRATES, &["src", "tests", "examples", "benches"]);
     assert!(sources.len() > 20, "only {} found", sources.len());
     sources
-}
-
-/// A line's code: without its comment and without the contents of string literals.
-fn code_of(line: &str) -> String {
-    let mut code = String::new();
-    let mut in_string = false;
-    let mut characters = line.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' if in_string => drop(characters.next()),
-            '"' => in_string = !in_string,
-            '/' if !in_string && characters.peek() == Some(&'/') => break,
-            _ if in_string => {}
-            _ => code.push(character),
-        }
-    }
-    code
 }
 
 #[test]
@@ -131,13 +116,9 @@ fn unsafe_stays_within_its_fences() {
         if FENCES.iter().any(|fence| source.name.starts_with(fence)) {
             continue;
         }
-        for (index, line) in source.text.lines().enumerate() {
-            let code = code_of(line);
-            let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
-            if words.any(|word| word == "unsafe") {
-                violations.push(format!("{}:{}: unsafe", source.name, index + 1));
-            }
-        }
+        let tokens = tokens(&source.text).into_iter();
+        let found = tokens.filter(|token| token.text == "unsafe");
+        violations.extend(found.map(|token| format!("{}:{}: unsafe", source.name, token.line)));
     }
     assert_none(&violations);
 }
@@ -182,14 +163,11 @@ fn crates_use_only_what_lies_below_them() {
     }
     for source in sources() {
         let member = source.name.split('/').next().unwrap().to_owned();
-        for (index, line) in source.text.lines().enumerate() {
-            let code = code_of(line);
-            for rest in code.split("lockstep_").skip(1) {
-                let used: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
-                if allowed.contains_key(used.as_str()) {
-                    let place = format!("{}:{}", source.name, index + 1);
-                    check(&member, &used, &place, &mut violations);
-                }
+        for Token { text, line } in tokens(&source.text) {
+            let used = text.strip_prefix("lockstep_");
+            if let Some(used) = used.filter(|used| allowed.contains_key(used)) {
+                let place = format!("{}:{line}", source.name);
+                check(&member, used, &place, &mut violations);
             }
         }
     }
@@ -205,14 +183,11 @@ fn simulated_twins_are_out_of_reach_of_product_code() {
         if !is_product || is_simulator || source.is_test() {
             continue;
         }
-        for (index, line) in source.product().lines().enumerate() {
-            if code_of(line).contains("::sim::") {
-                violations.push(format!(
-                    "{}:{}: uses a simulated twin",
-                    source.name,
-                    index + 1
-                ));
-            }
+        let tokens = tokens(source.product());
+        let leads_there = |next: &&[Token<'_>]| has(next, &["::", "sim", "::"]);
+        for next in tokens.windows(3).filter(leads_there) {
+            let line = next[1].line;
+            violations.push(format!("{}:{line}: uses a simulated twin", source.name));
         }
     }
     assert_none(&violations);
@@ -227,9 +202,10 @@ fn fields_are_written_and_read_with_the_codec_alone() {
         if source.is_test() || source.name.contains("/sim/") {
             continue;
         }
-        for (index, line) in source.product().lines().enumerate() {
-            if is_field_by_hand(&code_of(line)) {
-                violations.push(format!("{}:{}: by hand", source.name, index + 1));
+        for statement in tokens(source.product()).split(|token| token.text == ";") {
+            if is_field_by_hand(statement) {
+                let line = statement[0].line;
+                violations.push(format!("{}:{line}: by hand", source.name));
             }
         }
     }
@@ -237,9 +213,17 @@ fn fields_are_written_and_read_with_the_codec_alone() {
 }
 
 /// A number that is taken from bytes, or laid into some, without the codec.
-fn is_field_by_hand(code: &str) -> bool {
-    code.contains("::from_le_bytes(")
-        || (code.contains(".copy_from_slice(") && code.contains(".to_le_bytes()"))
+fn is_field_by_hand(statement: &[Token<'_>]) -> bool {
+    let names = |name| statement.iter().any(|token| token.text == name);
+    names("from_le_bytes") || (names("copy_from_slice") && names("to_le_bytes"))
+}
+
+/// Whether these are the words and marks of `tokens`.
+fn has(tokens: &[Token<'_>], texts: &[&str]) -> bool {
+    tokens
+        .iter()
+        .map(|token| token.text)
+        .eq(texts.iter().copied())
 }
 
 #[test]
@@ -282,19 +266,18 @@ fn is_commented_out_code(line: &str) -> bool {
 
 #[test]
 fn the_checks_see_what_they_must() {
-    assert_eq!(code_of(r#"let a = "danger \" {"; // danger"#), "let a = ; ");
     assert!(is_commented_out_code("    // let x = 3;"));
     assert!(is_commented_out_code("// if a == b() {"));
     assert!(!is_commented_out_code(
         "// Release; pairs with the Acquire in `poll`."
     ));
-    assert!(is_field_by_hand("let x = u64::from_le_bytes(raw);"));
-    assert!(is_field_by_hand(
-        "b[2..4].copy_from_slice(&x.to_le_bytes());"
+    let is_by_hand = |code: &str| is_field_by_hand(&tokens(code));
+    assert!(is_by_hand("let x = u64::from_le_bytes(raw)"));
+    assert!(is_by_hand("raw.map(u64::from_le_bytes)"));
+    assert!(is_by_hand(
+        "b[2..4]\n.copy_from_slice(\n&x.to_le_bytes()\n)"
     ));
-    assert!(!is_field_by_hand(
-        "hash.extend_from_slice(&x.to_le_bytes());"
-    ));
+    assert!(!is_by_hand("hash.extend_from_slice(&x.to_le_bytes())"));
     let source = Source {
         name: "x/src/a.rs".to_owned(),
         text: "a\nb\n#[cfg(test)]\nmod tests {\n}\n".to_owned(),

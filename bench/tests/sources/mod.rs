@@ -1,6 +1,7 @@
 //! Where the workspace's sources are, for the tests that read them.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod lexemes;
 pub mod words;
 
 use std::path::{Path, PathBuf};

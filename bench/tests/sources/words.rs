@@ -1,5 +1,7 @@
 //! What people read of a Rust source: its comments and the texts of its strings.
 
+use super::lexemes::{Lexeme, lexemes};
+
 /// A piece of it.
 pub enum Words<'a> {
     /// A line of a comment, without its slashes.
@@ -15,65 +17,47 @@ pub enum Words<'a> {
 /// All of them, in order.
 pub fn words(source: &str) -> Vec<Words<'_>> {
     let mut found = Vec::new();
-    let mut rest = source;
-    while let Some(at) = rest.find(['"', '/', '\'']) {
-        let code = &rest[at..];
-        if code.starts_with("//") {
-            let end = code.find('\n').unwrap_or(code.len());
+    for Lexeme { text, after, .. } in lexemes(source) {
+        if text.starts_with("//") {
             found.push(Words::Comment {
-                text: code[..end].trim_start_matches(['/', '!']).trim(),
-                goes_on: code[end..].trim_start().starts_with("//"),
+                text: text.trim_start_matches(['/', '!']).trim(),
+                goes_on: after.trim_start().starts_with("//"),
             });
-            rest = &code[end..];
-        } else if let Some((text, after)) = raw_string(rest, at) {
-            found.push(Words::Literal(text.to_owned()));
-            rest = after;
-        } else if let Some(body) = code.strip_prefix('"') {
-            let (text, after) = string(body);
-            found.push(Words::Literal(text));
-            rest = after;
-        } else if code.starts_with("'\"'") || code.starts_with("'\\") {
-            rest = &code[code[1..].find('\'').map_or(1, |end| end + 2)..];
-        } else {
-            rest = &code[1..];
+        } else if let Some(body) = body_of_string(text) {
+            let is_raw = text.trim_start_matches(['b', 'c']).starts_with('r');
+            let said = if is_raw {
+                body.to_owned()
+            } else {
+                unescaped(body)
+            };
+            found.push(Words::Literal(said));
         }
     }
     found
 }
 
-/// The raw string whose quote is at `at`, and what follows it.
-fn raw_string(rest: &str, at: usize) -> Option<(&str, &str)> {
-    let before = &rest[..at];
-    let hashes = before.len() - before.trim_end_matches('#').len();
-    let is_raw = before.trim_end_matches('#').ends_with('r') && rest[at..].starts_with('"');
-    let end = format!("\"{}", "#".repeat(hashes));
-    let body = is_raw.then(|| &rest[at + 1..])?;
-    let length = body.find(&end)?;
-    Some((&body[..length], &body[length + end.len()..]))
+/// What stands between the quotes, where the piece is a literal in double quotes.
+fn body_of_string(text: &str) -> Option<&str> {
+    let (prefix, body) = text.split_once('"')?;
+    let body = body.trim_end_matches('#').strip_suffix('"')?;
+    prefix.chars().all(|c| "bcr#".contains(c)).then_some(body)
 }
 
-/// The text of a literal after its opening quote, and what follows it.
-fn string(body: &str) -> (String, &str) {
+/// The text of a literal, in one line.
+fn unescaped(body: &str) -> String {
     let mut text = String::new();
-    let mut characters = body.char_indices();
-    while let Some((at, character)) = characters.next() {
+    let mut characters = body.chars();
+    while let Some(character) = characters.next() {
         match character {
-            '"' => return (text, &body[at + 1..]),
             '\\' => match characters.next() {
-                Some((_, '\n')) => {
-                    let after = characters.as_str();
-                    let skipped = after.len() - after.trim_start().len();
-                    for _ in after[..skipped].chars() {
-                        characters.next();
-                    }
-                }
-                Some((_, 'n' | 't')) => text.push(' '),
-                Some((_, escaped)) => text.push(escaped),
+                Some('\n') => characters = characters.as_str().trim_start().chars(),
+                Some('n' | 't') => text.push(' '),
+                Some(escaped) => text.push(escaped),
                 None => break,
             },
             '\n' => text.push(' '),
             _ => text.push(character),
         }
     }
-    (text, "")
+    text
 }
