@@ -10,7 +10,7 @@ use lockstep_transport::fill::Fill;
 use crate::apply::void_responses::REGIONS_MAX;
 use crate::module::leadership_term::TERMS_MAX;
 use crate::node::cluster_node::ClusterNode;
-use crate::node::leadership::CONNECTS_MAX;
+use crate::session::pending_connect::CONNECTS_MAX;
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Everything in this node that has a bound and is not a piece of memory of fixed length.

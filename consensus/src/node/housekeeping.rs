@@ -68,9 +68,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let Some(row) = sessions.pop_silent(now) else {
                 return;
             };
-            let logged = self.parts.applier.sessions();
-            let known = sessions.at(row);
-            let Some((known, logged)) = known.and_then(|s| Some((s, logged.get(s.id)?))) else {
+            let table = self.parts.applier.sessions();
+            let Some((known, logged)) = sessions.with_logged(row, table) else {
                 continue;
             };
             let silent_at = known.activity.saturating_add(logged.timeout_ns);
@@ -155,9 +154,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let Some(row) = sessions.pop_acknowledgement() else {
                 break;
             };
-            let logged = parts.applier.sessions();
-            let known = sessions.at(row);
-            let Some((known, logged)) = known.and_then(|s| Some((s, logged.get(s.id)?))) else {
+            let table = parts.applier.sessions();
+            let Some((known, logged)) = sessions.with_logged(row, table) else {
                 continue;
             };
             if known.acknowledged <= logged.acknowledged {

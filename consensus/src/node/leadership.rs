@@ -15,11 +15,8 @@ use crate::log::entry_body::{NewLeadershipTerm, SessionOpen};
 use crate::log::log_entry::LogEntry;
 use crate::log::log_writer::{Appended, LogWriter};
 use crate::session::leader_sessions::LeaderSessions;
-use crate::session::pending_connect::PendingConnect;
+use crate::session::pending_connect::{CONNECTS_MAX, PendingConnect};
 use crate::session::session_table::{Session, SessionTable};
-
-/// Connects that may wait for their SessionOpen to be applied.
-pub(crate) const CONNECTS_MAX: usize = 64;
 
 /// Where and when an entry would be appended now.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,11 @@
 use super::kind::NodeNotice;
 use super::row::{ChainHashes, Row, Source};
 
+/// What to do about two members whose logs differ.
+const STOP_THE_OTHER: &str = "keep the directories of all members as they are, and stop the \
+                              member that was started with another cluster's, an older or a \
+                              mixed-up directory";
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::LogDamaged,
@@ -39,8 +44,7 @@ pub(super) const ROWS: &[Row] = &[
                 ChainHashes(detail)
             )
         },
-        remedy: "keep the directories of all members as they are, and stop the member that was \
-                 started with another cluster's, an older or a mixed-up directory",
+        remedy: STOP_THE_OTHER,
     },
     Row {
         kind: NodeNotice::LeaderLogDiffers,
@@ -54,7 +58,6 @@ pub(super) const ROWS: &[Row] = &[
                 ChainHashes(detail)
             )
         },
-        remedy: "keep the directories of all members as they are, and stop the member that was \
-                 started with another cluster's, an older or a mixed-up directory",
+        remedy: STOP_THE_OTHER,
     },
 ];

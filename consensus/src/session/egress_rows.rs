@@ -6,10 +6,10 @@
 use lockstep_transport::ids::SessionId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
-use lockstep_transport::prng::mix;
 
 use crate::session::closed_session::ClosedSession;
 use crate::session::egress_channels::Slot;
+use crate::session::session_table::session_hash;
 use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable};
 
 /// Responses that may be queued per session. Beyond it the session lags: what a client that
@@ -109,7 +109,7 @@ impl EgressRows {
                 .at(index)
                 .is_some_and(|row| row.session == session)
         };
-        self.sessions.find(mix(session.get() as u64), is_it)
+        self.sessions.find(session_hash(session), is_it)
     }
 
     /// A row.
@@ -125,14 +125,13 @@ impl EgressRows {
             .table
             .insert(row)
             .expect("there is a row for every session and every closed one");
-        self.sessions
-            .insert(mix(session.get() as u64), slot.index());
+        self.sessions.insert(session_hash(session), slot.index());
     }
 
     /// Removes a row and all that waits for it.
     pub fn remove(&mut self, index: u32) -> Option<EgressRow> {
         let row = self.table.remove(index)?;
-        self.sessions.remove(mix(row.session.get() as u64), index);
+        self.sessions.remove(session_hash(row.session), index);
         self.rings.clear(index);
         self.ready.remove(index);
         self.waiting.remove(index);

@@ -8,11 +8,10 @@
 
 use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Position;
-use lockstep_transport::prng::mix;
 use lockstep_transport::time::Nanos;
 
 use crate::session::leader_session::{Admission, LeaderSession, NotAdmitted};
-use crate::session::session_table::{Session, SessionTable};
+use crate::session::session_table::{Session, SessionTable, session_hash};
 use crate::slots::{SlotHeap, SlotIndex, SlotList, SlotTable};
 
 /// Number of a row: its session's until that is closed, so it is kept no longer than it takes to
@@ -102,7 +101,7 @@ impl LeaderSessions {
             .table
             .insert(LeaderSession::opened(session, now))
             .expect("there are as many rows as there may be sessions");
-        self.ids.insert(mix(session.id.get() as u64), slot.index());
+        self.ids.insert(session_hash(session.id), slot.index());
         let silent_at = now.saturating_add(session.timeout_ns);
         self.silences.set(slot.index(), silent_at);
     }
@@ -119,7 +118,7 @@ impl LeaderSessions {
     pub(crate) fn on_closed(&mut self, id: SessionId) {
         if let Some(LeaderRow(index)) = self.find(id) {
             self.table.remove(index);
-            self.ids.remove(mix(id.get() as u64), index);
+            self.ids.remove(session_hash(id), index);
             self.silences.remove(index);
             self.acknowledgements.remove(index);
             self.progress.remove(index);
@@ -130,7 +129,7 @@ impl LeaderSessions {
     #[must_use]
     pub fn find(&self, id: SessionId) -> Option<LeaderRow> {
         let is_it = |index| self.table.at(index).is_some_and(|row| row.id == id);
-        self.ids.find(mix(id.get() as u64), is_it).map(LeaderRow)
+        self.ids.find(session_hash(id), is_it).map(LeaderRow)
     }
 
     /// The session in this row.
@@ -142,6 +141,17 @@ impl LeaderSessions {
     /// The session in this row.
     pub(crate) fn at_mut(&mut self, row: LeaderRow) -> Option<&mut LeaderSession> {
         self.table.at_mut(row.0)
+    }
+
+    /// The session in this row, as it is known here and as `table` has it from the log.
+    #[must_use]
+    pub(crate) fn with_logged<'a>(
+        &'a self,
+        row: LeaderRow,
+        table: &'a SessionTable,
+    ) -> Option<(&'a LeaderSession, &'a Session)> {
+        let known = self.at(row)?;
+        Some((known, table.get(known.id)?))
     }
 
     /// Whether a message of `connect_epoch` is one of the process that has this row's session.

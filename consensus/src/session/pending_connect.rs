@@ -8,6 +8,9 @@ use crate::log::entry_body::SessionOpen;
 use crate::session::egress_channels::{EgressChannels, Slot};
 use crate::session::egress_streams::EgressStreams;
 
+/// Connects that may wait for their SessionOpen to be applied.
+pub(crate) const CONNECTS_MAX: usize = 64;
+
 /// A connect request whose SessionOpen is on its way through the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PendingConnect {

@@ -292,11 +292,7 @@ impl ResponseEgress {
         };
         let header = response_header(self.term, entry, applied_number);
         let channel = row.channel;
-        if self.rows.may_send(index) && context.offer(channel, &header, entry.body) {
-            self.rows.on_sent(index, entry.position);
-        } else {
-            self.rows.queue(index, entry.position);
-        }
+        send_or_queue(&mut self.rows, context, (index, channel), &header, entry);
     }
 
     /// A direct effect leaves now or never.
@@ -404,6 +400,21 @@ impl ResponseEgress {
         }
         self.rows.mark_ready(index);
         Ok(RESPONSES_PER_TURN)
+    }
+}
+
+/// Sends a response to the client of this row, or queues it behind those that wait.
+fn send_or_queue(
+    rows: &mut EgressRows,
+    context: &mut EgressContext<'_>,
+    (index, channel): (u32, Slot),
+    header: &ResponseHeader,
+    entry: &Entry<'_>,
+) {
+    if rows.may_send(index) && context.offer(channel, header, entry.body) {
+        rows.on_sent(index, entry.position);
+    } else {
+        rows.queue(index, entry.position);
     }
 }
 
@@ -531,11 +542,7 @@ impl Scan<'_> {
             return;
         };
         let header = response_header(self.term, entry, applied_number(&row, self.table));
-        if self.rows.may_send(index) && context.offer(row.channel, &header, entry.body) {
-            self.rows.on_sent(index, entry.position);
-        } else {
-            self.rows.queue(index, entry.position);
-        }
+        send_or_queue(self.rows, context, (index, row.channel), &header, entry);
     }
 }
 

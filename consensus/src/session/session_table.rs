@@ -17,6 +17,11 @@ use crate::log::entry_body::SessionOpen;
 /// Who a client is, on whatever stream it comes: its nonce and the hash of its principal.
 pub type ClientKey = (u64, u64);
 
+/// What indexes of sessions find one of this id by.
+pub(crate) const fn session_hash(id: SessionId) -> u64 {
+    mix(id.get() as u64)
+}
+
 /// One session as the log describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
