@@ -1,5 +1,5 @@
-//! The log of one member: its store and its writer, both ends of its stream between members,
-//! and the entries in it.
+//! The log of one member: in memory and on disk, its writer, both ends of its stream between
+//! members, and the entries in it.
 
 pub mod archive_agent;
 pub mod chain_query;

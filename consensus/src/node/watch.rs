@@ -23,7 +23,7 @@ const REMINDER_NS: Nanos = SECOND / 2;
 /// Being without a leader for so many election timeouts is told, if that is longer.
 const ELECTION_TIMEOUTS: Nanos = 6;
 
-/// A write that has been under way for longer is told: the default `disk_stall` (`log.md` 10.2).
+/// A write that has been under way for longer is told (`log.md` 10.2).
 const DISK_STALL_NS: Nanos = SECOND;
 
 /// Subject of a trouble with an address that is no member's.

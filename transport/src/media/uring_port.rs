@@ -139,6 +139,7 @@ impl DatagramPort for UringPort {
                         return received;
                     }
                 }
+                // It is armed again with the next look; what has come waits in the socket.
                 Some(Completion::Exhausted) => {}
                 Some(Completion::Error(errno)) => self.socket.on_receive_failed(errno),
                 None if self.failed => return self.socket.receive(now, buffer),

@@ -227,6 +227,7 @@ impl StreamReceiver {
         let placement = self.place(now, log, data);
         match placement {
             Placement::Inserted | Placement::Duplicate => {}
+            // As if it had been lost: it is asked for once the window reaches it.
             Placement::Overrun => sometimes(Mark::FrameOverruns),
             Placement::Foreign => {
                 self.counters.foreign += 1;
