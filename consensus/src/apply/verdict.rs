@@ -142,7 +142,7 @@ mod tests {
         let mut sessions = SessionTable::new(2);
         let open = SessionOpen::of_client(1);
         let verdict = judge(&mut sessions, &LogEntry::SessionOpen(open), 32);
-        let session = *sessions.find(1, 0).unwrap();
+        let session = *sessions.find((1, 0)).unwrap();
         let news = Some(SessionNews::Opened(session, open));
         let order = ServiceOrder::Open(session.id);
         assert_eq!(verdict, EntryVerdict { order, news });
@@ -173,7 +173,7 @@ mod tests {
         };
         for (open, is_takeover) in [(moved, false), (next, true), (next, false)] {
             let verdict = judge(&mut sessions, &LogEntry::SessionOpen(open), 64);
-            let session = *sessions.find(1, 0).unwrap();
+            let session = *sessions.find((1, 0)).unwrap();
             let news = SessionNews::Continued(session, open, is_takeover);
             let expected = EntryVerdict::with_news(ServiceOrder::Pass, news);
             assert_eq!(verdict, expected);

@@ -117,6 +117,9 @@ const _: () = assert!(
     "the first entry of a term fits one frame"
 );
 
+/// Who a client is, on whatever stream it comes: its nonce and the hash of its principal.
+pub type ClientKey = (u64, u64);
+
 /// A session opens, or another process or address continues one. The session id is assigned
 /// when the entry is applied (S5).
 ///
@@ -163,6 +166,12 @@ const KIND_LOCKSTEP: u8 = 1;
 impl SessionOpen {
     /// Bytes of the body.
     pub const LENGTH: usize = 80;
+
+    /// Whose session it is.
+    #[must_use]
+    pub(crate) const fn client(&self) -> ClientKey {
+        (self.nonce, self.principal_hash)
+    }
 
     /// The first of a client with this nonce, on the loopback address.
     #[cfg(test)]

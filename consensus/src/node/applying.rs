@@ -239,7 +239,7 @@ impl<P: DatagramPort> EntryWay<'_, P> {
             }
             SessionNews::Continued(..) => {}
             SessionNews::Ignored(open) => {
-                clients.images.on_ignored((open.nonce, open.principal_hash));
+                clients.images.on_ignored(open.client());
                 leadership.on_open_ignored(open);
             }
             SessionNews::Closed(session, reason) => {

@@ -11,7 +11,7 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
-use crate::log::entry_body::{NewLeadershipTerm, SessionOpen};
+use crate::log::entry_body::{ClientKey, NewLeadershipTerm, SessionOpen};
 use crate::log::log_entry::LogEntry;
 use crate::log::log_writer::{Appended, LogWriter};
 use crate::session::leader_sessions::LeaderSessions;
@@ -205,9 +205,9 @@ impl Leadership {
 
     /// Whether a connect of this client waits for its entry, or for its answer.
     #[must_use]
-    pub(crate) fn awaits(&self, nonce: u64, principal: u64) -> bool {
+    pub(crate) fn awaits(&self, client: ClientKey) -> bool {
         let mut connects = self.connects.iter().chain(&self.decided);
-        connects.any(|c| c.open.nonce == nonce && c.open.principal_hash == principal)
+        connects.any(|connect| connect.open.client() == client)
     }
 
     /// Remembers a connect until its SessionOpen is applied.

@@ -7,12 +7,13 @@ use lockstep_client::protocol::{ClientMessage, ConnectRequest};
 use lockstep_transport::ids::SessionId;
 use lockstep_transport::stable_hash::stable_hash;
 
+use crate::log::entry_body::ClientKey;
 use crate::node::leadership::Leadership;
 use crate::notice::NodeNotice;
 use crate::session::egress_channels::EgressChannels;
 use crate::session::ingress_images::Standing;
 use crate::session::response_egress::ResponseEgress;
-use crate::session::session_table::{ClientKey, SessionTable};
+use crate::session::session_table::SessionTable;
 
 /// What is known of clients.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl Callers<'_> {
 
     fn resuming(&self, connect: &ConnectRequest<'_>) -> Standing {
         let client = key_of(connect);
-        match self.sessions.find(client.0, client.1) {
+        match self.sessions.find(client) {
             Some(_) => Standing::Resuming(client),
             None => Standing::Stranger,
         }
@@ -70,10 +71,10 @@ impl Callers<'_> {
 
     fn answered(&self, source: SocketAddr, connect: &ConnectRequest<'_>) -> Standing {
         let client = key_of(connect);
-        let session = self.sessions.find(client.0, client.1);
+        let session = self.sessions.find(client);
         if let Some(served) = session.and_then(|session| self.served(source, session.id)) {
             served
-        } else if self.leadership.awaits(client.0, client.1) {
+        } else if self.leadership.awaits(client) {
             Standing::Awaited(client)
         } else {
             Standing::Dismissed

@@ -62,7 +62,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         }
         let open = self.session_open(source, connect);
         let sessions = self.applier.sessions();
-        let known = sessions.find(open.nonce, open.principal_hash).copied();
+        let known = sessions.find(open.client()).copied();
         if let Some(session) = known {
             return self.on_reconnect(source, connect, &open, &session);
         }
@@ -315,7 +315,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             ..
         } = connect;
         let sessions = self.applier.sessions();
-        let known = sessions.find(open.nonce, open.principal_hash).copied();
+        let known = sessions.find(open.client()).copied();
         let session = known.map(|session| session.id);
         let channel = connect.channel_left(self.channels, self.streams, session, self.now);
         let Some(channel) = channel else {

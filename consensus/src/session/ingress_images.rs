@@ -19,10 +19,10 @@ use lockstep_transport::protocol::{DataPacket, Packet};
 use lockstep_transport::stream::{Image, ImageLimits, Message, PollAction};
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
+use crate::log::entry_body::ClientKey;
 use crate::notice::NodeNotice;
 use crate::session::half_open::{HalfOpenStreams, SetupOutcome};
 use crate::session::pending_connect::CONNECTS_MAX;
-use crate::session::session_table::ClientKey;
 use crate::slots::{
     HOST_GROUPS, Slot, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_group,
 };

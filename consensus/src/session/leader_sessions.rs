@@ -261,15 +261,8 @@ mod tests {
         let mut table = SessionTable::new(count as usize);
         for nonce in 1..=count {
             let open = SessionOpen {
-                nonce,
                 timeout_ns: 100 * nonce as Nanos,
-                response_address: "127.0.0.1:1".parse().unwrap(),
-                response_stream_id: 102,
-                principal_hash: 0,
-                connect_epoch: 1,
-                incarnation: 7,
-                resume_session: SessionId::UNKNOWN,
-                last_received: 0,
+                ..SessionOpen::of_client(nonce)
             };
             table.apply_open(&open, 32 * nonce as Position);
         }

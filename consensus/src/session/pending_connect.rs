@@ -28,10 +28,7 @@ impl PendingConnect {
     /// Whether it waits for this very entry or a repeat of it.
     #[must_use]
     pub fn is_for(&self, open: &SessionOpen) -> bool {
-        let key = |open: &SessionOpen| {
-            let whose = (open.nonce, open.principal_hash);
-            (whose, open.connect_epoch, open.incarnation)
-        };
+        let key = |open: &SessionOpen| (open.client(), open.connect_epoch, open.incarnation);
         key(&self.open) == key(open)
     }
 

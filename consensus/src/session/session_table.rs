@@ -12,10 +12,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
 use lockstep_transport::time::Nanos;
 
-use crate::log::entry_body::SessionOpen;
-
-/// Who a client is, on whatever stream it comes: its nonce and the hash of its principal.
-pub type ClientKey = (u64, u64);
+use crate::log::entry_body::{ClientKey, SessionOpen};
 
 /// What indexes of sessions find one of this id by.
 pub(crate) const fn session_hash(id: SessionId) -> u64 {
@@ -208,10 +205,10 @@ impl SessionTable {
         self.get(id).map_or(0, |session| session.applied_number)
     }
 
-    /// The session opened with this nonce by this principal.
+    /// The session of this client.
     #[must_use]
-    pub fn find(&self, nonce: u64, principal_hash: u64) -> Option<&Session> {
-        let known = self.client_index((nonce, principal_hash)).ok()?;
+    pub fn find(&self, client: ClientKey) -> Option<&Session> {
+        let known = self.client_index(client).ok()?;
         self.get(self.clients[known].1)
     }
 
@@ -233,7 +230,7 @@ impl SessionTable {
     /// Applies a SessionOpen. All that it depends on is a function of the log, so every node
     /// does the same.
     pub(crate) fn apply_open(&mut self, open: &SessionOpen, position: Position) -> OpenVerdict {
-        let place = match self.client_index((open.nonce, open.principal_hash)) {
+        let place = match self.client_index(open.client()) {
             Ok(known) => {
                 let index = self.index(self.clients[known].1);
                 let index = index.expect("a client that is known has a session");
@@ -488,10 +485,10 @@ mod tests {
         let mut table = SessionTable::new(8);
         let nonces = [7, 3, 9, 1, 5];
         let ids = nonces.map(|nonce| opened(table.apply_open(&SessionOpen::of_client(nonce), 32)));
-        let found = |table: &SessionTable, nonce| table.find(nonce, 0).map(|s| s.id.get());
+        let found = |table: &SessionTable, nonce| table.find((nonce, 0)).map(|s| s.id.get());
         assert_eq!(nonces.map(|nonce| found(&table, nonce)), ids.map(Some));
         assert_eq!(found(&table, 4), None);
-        assert!(table.find(7, 1).is_none(), "another principal's");
+        assert!(table.find((7, 1)).is_none(), "another principal's");
         assert!(
             table.apply_close(SessionId::new(ids[0])).is_some()
                 && table.apply_close(SessionId::new(ids[0])).is_none()

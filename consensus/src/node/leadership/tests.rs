@@ -195,15 +195,15 @@ fn a_connect_is_found_by_its_client_and_process_and_taken_once() {
 fn a_client_is_awaited_until_its_connect_is_answered() {
     let mut leadership = Leadership::new(4);
     let asked = connect(1, 2, 3);
-    assert!(!leadership.awaits(1, 2));
+    assert!(!leadership.awaits((1, 2)));
     leadership.await_open(asked);
-    assert!(leadership.awaits(1, 2) && !leadership.awaits(1, 3) && !leadership.awaits(3, 2));
+    assert!(leadership.awaits((1, 2)) && !leadership.awaits((1, 3)) && !leadership.awaits((3, 2)));
     let decided = leadership.take_connect(&asked.open).unwrap();
-    assert!(!leadership.awaits(1, 2));
+    assert!(!leadership.awaits((1, 2)));
     leadership.await_answer(decided);
-    assert!(leadership.awaits(1, 2));
+    assert!(leadership.awaits((1, 2)));
     assert_eq!(leadership.take_decided().map(|c| c.correlation_id), Some(3));
-    assert!(leadership.take_decided().is_none() && !leadership.awaits(1, 2));
+    assert!(leadership.take_decided().is_none() && !leadership.awaits((1, 2)));
 }
 
 #[test]
