@@ -7,7 +7,7 @@ use super::bench_error::BenchError;
 use super::cluster_bench::{ClusterBench, ServiceChoice};
 use super::cluster_run::ClusterRun;
 use super::embedded::{self, EmbeddedRun};
-use super::process_cluster::{self, ProcessRun};
+use super::process_cluster;
 use super::run_directory::RunDirectory;
 use crate::budget::budget;
 use crate::environment::Environment;
@@ -34,7 +34,6 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
         node.validate(&cluster)?;
     }
     let directory = RunDirectory::create(&bench.directory, bench.is_kept)?;
-    let nodes = bench.node_configs(directory.path());
     let floor_config = bench
         .has_floor()
         .then(|| bench.floor_config(directory.path()));
@@ -44,12 +43,7 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
         ..bench.load
     };
     let run = if bench.is_processes {
-        let run = ProcessRun {
-            cluster: &cluster,
-            nodes: &nodes,
-            bench,
-        };
-        process_cluster::run(&run, capped)?
+        process_cluster::run(bench, &cluster, directory.path(), capped)?
     } else {
         let service = match bench.service {
             ServiceChoice::Echo => || ServiceChoice::Echo.create(),
@@ -57,7 +51,7 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
         };
         let run = EmbeddedRun {
             cluster: &cluster,
-            nodes: &nodes,
+            nodes: &bench.node_configs(directory.path()),
             service,
             idle: bench.idle,
             cores: &bench.cores,

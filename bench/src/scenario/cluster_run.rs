@@ -1,9 +1,15 @@
-//! What is left of a cluster that ran under load.
+//! What runs of both kinds share, in threads and in processes: how long is waited until the
+//! cluster serves, and what is left of it after the load.
 
+use lockstep_transport::time::{Nanos, SECOND};
 use lockstep_transport::trace::TraceRecord;
 
 use super::bench_client::BenchClient;
 use crate::member_summary::MemberSummary;
+
+/// A cluster that has no leader after so long is not going to get one, nor, after so long
+/// again, the client a session.
+pub(super) const START_TIMEOUT_NS: Nanos = 30 * SECOND;
 
 /// What a run of either kind leaves.
 pub struct ClusterRun {

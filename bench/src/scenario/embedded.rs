@@ -14,18 +14,14 @@ use lockstep_consensus::node::notice_printer::NoticePrinter;
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
-use lockstep_transport::time::{Nanos, SECOND};
 use lockstep_transport::trace::TraceRecord;
 
 use super::bench_client::BenchClient;
 use super::bench_error::BenchError;
-use super::cluster_run::ClusterRun;
+use super::cluster_run::{ClusterRun, START_TIMEOUT_NS};
 use crate::floor::{has_core_for_each_agent, pin};
 use crate::load::LoadConfig;
 use crate::member_summary::MemberSummary;
-
-/// A cluster that has no leader after so long is not going to get one.
-const START_TIMEOUT_NS: Nanos = 20 * SECOND;
 
 /// Makes the service of one member.
 pub(crate) type ServiceFactory = fn() -> NodeService;

@@ -12,10 +12,11 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::agreement;
-use super::bench_client::{BenchClient, client};
+use super::bench_client::BenchClient;
 use super::bench_error::BenchError;
 use super::cluster_bench::{ClusterBench, check_window};
-use super::process_cluster::{ProcessCluster, ProcessRun, connect};
+use super::outage::Outage;
+use super::process_cluster::ProcessCluster;
 use super::run_directory::RunDirectory;
 use crate::histogram::LatencyHistogram;
 use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
@@ -127,16 +128,8 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
     check_window(config.window)?;
     let directory = RunDirectory::create(&config.directory, config.is_kept)?;
     let cluster = bench.cluster_config()?;
-    let nodes = bench.node_configs(directory.path());
-    let run = ProcessRun {
-        cluster: &cluster,
-        nodes: &nodes,
-        bench: &bench,
-    };
-    let mut members = ProcessCluster::start(&run)?;
-    let leader = members.await_leader()?;
-    let mut client = client(&cluster, bench.workload(), leader, 0)?;
-    connect(&mut client, &mut members)?;
+    let mut members = ProcessCluster::start(&bench, &cluster, directory.path())?;
+    let mut client = members.connected_client(&cluster, bench.workload())?;
     client.start(LoadConfig {
         shape: LoadShape::Closed {
             window: config.window,
@@ -155,7 +148,7 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
         } else {
             follower(&mut random, leader, members.members.len())
         };
-        let recovery = kill_and_restart(&mut client, &mut members, victim, leader)?;
+        let recovery = kill_and_restart(&mut client, &mut members, victim)?;
         if victim == leader {
             leader_kills.record(recovery);
         }
@@ -206,39 +199,23 @@ fn kill_and_restart(
     client: &mut BenchClient,
     members: &mut ProcessCluster,
     victim: usize,
-    leader: usize,
 ) -> Result<Nanos, BenchError> {
-    let what = format!("failed to kill member {victim}");
-    let killed_at = monotonic_now();
-    members.members[victim]
-        .kill()
-        .map_err(BenchError::io(what))?;
+    let mut outage = Outage::begin(members, victim)?;
     let mut idle = Idler::new(IdleStrategy::Yield);
-    let mut is_watching = victim != leader;
-    client.watch_for_response();
-    let first = loop {
+    loop {
         let now = monotonic_now();
         idle.idle(client.do_work(now));
-        // What the old leader still had on the wire does not count.
-        if !is_watching && client.client().leader().is_some_and(|new| new != victim) {
-            is_watching = true;
-            client.watch_for_response();
+        if let Some(recovery) = outage.recovery(client) {
+            outage.end(members)?;
+            return Ok(recovery);
         }
-        if is_watching && let Some(first) = client.first_response_since() {
-            break first;
-        }
-        if now - killed_at > RECOVERY_TIMEOUT_NS {
+        if now - outage.began_at() > RECOVERY_TIMEOUT_NS {
             let seconds = RECOVERY_TIMEOUT_NS / SECOND;
             let problem =
                 format!("no response within {seconds} s after member {victim} was killed");
             return Err(BenchError::Cluster { problem });
         }
-    };
-    let what = format!("failed to restart member {victim}");
-    members.members[victim]
-        .restart()
-        .map_err(BenchError::io(what))?;
-    Ok(first - killed_at)
+    }
 }
 
 #[cfg(test)]

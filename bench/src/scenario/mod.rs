@@ -13,6 +13,7 @@ pub mod failover;
 pub mod load_client;
 pub mod node_process;
 pub mod orders;
+mod outage;
 pub mod process_cluster;
 pub mod run_directory;
 pub mod trace_plan;

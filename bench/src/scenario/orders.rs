@@ -18,10 +18,11 @@ use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
 
 use super::agreement;
-use super::bench_client::{BenchClient, client};
+use super::bench_client::BenchClient;
 use super::bench_error::BenchError;
 use super::cluster_bench::{ClusterBench, ServiceChoice, check_window};
-use super::process_cluster::{ProcessCluster, ProcessRun, connect};
+use super::outage::Outage;
+use super::process_cluster::ProcessCluster;
 use super::run_directory::RunDirectory;
 use super::workload::Workload;
 use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
@@ -197,18 +198,11 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
     };
     let directory = RunDirectory::create(&config.directory, config.is_kept)?;
     let cluster = bench.cluster_config()?;
-    let nodes = bench.node_configs(directory.path());
-    let run = ProcessRun {
-        cluster: &cluster,
-        nodes: &nodes,
-        bench: &bench,
-    };
-    let mut members = ProcessCluster::start(&run)?;
-    let leader = members.await_leader()?;
+    let mut members = ProcessCluster::start(&bench, &cluster, directory.path())?;
     let messages = orders.iter().map(|order| order.encode().to_vec()).collect();
     let answers = Vec::new();
     let workload = Workload::Prepared { messages, answers };
-    let mut client = client(&cluster, workload, leader, 0)?;
+    let mut client = members.connected_client(&cluster, workload)?;
     let collected = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&collected);
     client.set_sink(Box::new(move |number, bytes| {
@@ -216,7 +210,6 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
             collected.push((number, bytes.to_vec()));
         }
     }));
-    connect(&mut client, &mut members)?;
     let session = client.client().session_id().unwrap_or(SessionId::NONE);
     let started = monotonic_now();
     client.start(LoadConfig {
@@ -256,7 +249,7 @@ fn play(
 ) -> Result<Option<Nanos>, BenchError> {
     let mut idle = Idler::new(IdleStrategy::Yield);
     let mut kill_at = config.kill_leader_at;
-    let mut killed: Option<(usize, Nanos, bool)> = None;
+    let mut outage: Option<Outage> = None;
     let mut failover = None;
     loop {
         let now = monotonic_now();
@@ -269,35 +262,20 @@ fn play(
             && let Some(leader) = members.leader()
         {
             kill_at = None;
-            let what = format!("failed to kill member {leader}");
-            members.members[leader]
-                .kill()
-                .map_err(BenchError::io(what))?;
-            killed = Some((leader, monotonic_now(), false));
+            outage = Some(Outage::begin(members, leader)?);
         }
-        if let Some((member, at, is_watched)) = &mut killed {
-            let is_elsewhere = client.client().leader().is_some_and(|new| new != *member);
-            if is_elsewhere && !*is_watched {
-                *is_watched = true;
-                client.watch_for_response();
-            } else if *is_watched && let Some(first) = client.first_response_since() {
-                failover = Some(first - *at);
-                let what = format!("failed to restart member {member}");
-                members.members[*member]
-                    .restart()
-                    .map_err(BenchError::io(what))?;
-                killed = None;
+        if let Some(recovery) = outage.as_mut().and_then(|outage| outage.recovery(client)) {
+            failover = Some(recovery);
+            if let Some(over) = outage.take() {
+                over.end(members)?;
             }
         }
         if work == 0 {
             idle.idle(0);
         }
     }
-    if let Some((member, ..)) = killed {
-        let what = format!("failed to restart member {member}");
-        members.members[member]
-            .restart()
-            .map_err(BenchError::io(what))?;
+    if let Some(outage) = outage {
+        outage.end(members)?;
     }
     Ok(failover)
 }

@@ -1,40 +1,29 @@
 //! The cluster as processes: members are children of this one, which is the client.
 #![allow(clippy::disallowed_methods, reason = "shell: reads the clock, yields")]
 
+use std::path::Path;
+
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::node::launch::{TRACE_FILE, map_trace};
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::settings::node_file::NodeFile;
 use lockstep_transport::agent::{Agent, Idler};
 use lockstep_transport::media::monotonic_now;
-use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::{TraceRecord, Tracer};
 
 use super::bench_client::{BenchClient, client};
 use super::bench_error::BenchError;
 use super::cluster_bench::ClusterBench;
-use super::cluster_run::ClusterRun;
+use super::cluster_run::{ClusterRun, START_TIMEOUT_NS};
 use super::node_process::NodeProcess;
+use super::workload::Workload;
 use crate::floor::pin;
 use crate::load::LoadConfig;
 use crate::member_summary::MemberSummary;
 
-/// A cluster that has no leader after so long is not going to get one.
-const START_TIMEOUT_NS: Nanos = 30 * SECOND;
-
 /// Interval at which the children are looked at while the client runs.
 const WATCH_INTERVAL_NS: Nanos = 100 * MILLISECOND;
-
-/// What a run over processes needs to know.
-#[derive(Clone, Copy)]
-pub struct ProcessRun<'a> {
-    /// The cluster.
-    pub cluster: &'a ClusterConfig,
-    /// Its members.
-    pub nodes: &'a [NodeConfig],
-    /// The options.
-    pub bench: &'a ClusterBench,
-}
 
 /// Members as processes. Killed when dropped.
 pub struct ProcessCluster {
@@ -43,30 +32,85 @@ pub struct ProcessCluster {
 }
 
 impl ProcessCluster {
-    /// Starts all members of `run` and waits until one of them leads.
+    /// Starts the members of `cluster` as `bench` says, each in a directory of its own below
+    /// `directory`, and waits until one of them leads.
     ///
     /// # Errors
     /// When a member cannot be started or ends, or nobody becomes leader.
-    pub fn start(run: &ProcessRun<'_>) -> Result<Self, BenchError> {
+    pub(super) fn start(
+        bench: &ClusterBench,
+        cluster: &ClusterConfig,
+        directory: &Path,
+    ) -> Result<Self, BenchError> {
         let what = "failed to find the running binary";
         let binary = std::env::current_exe().map_err(BenchError::io(what))?;
-        let start = |(member, node): (usize, &NodeConfig)| {
+        let start = |(member, node): (usize, NodeConfig)| {
             let file = NodeFile {
-                cluster: run.cluster.clone(),
-                node: node.clone(),
-                service: run.bench.service,
-                core: run.bench.cores.get(member + 1).copied(),
-                idle: run.bench.idle,
+                cluster: cluster.clone(),
+                node,
+                service: bench.service,
+                core: bench.cores.get(member + 1).copied(),
+                idle: bench.idle,
             };
             let what = format!("failed to start member {member}");
             NodeProcess::start(&binary, &file).map_err(BenchError::io(what))
         };
-        let members = run.nodes.iter().enumerate().map(start);
+        let nodes = bench.node_configs(directory).into_iter();
         let mut this = Self {
-            members: members.collect::<Result<_, _>>()?,
+            members: nodes.enumerate().map(start).collect::<Result<_, _>>()?,
         };
         this.await_leader()?;
         Ok(this)
+    }
+
+    /// A client of these members, those of `cluster`, whose session is open.
+    ///
+    /// # Errors
+    /// When it cannot be made, no session opens in time, or a member ends.
+    pub(super) fn connected_client(
+        &mut self,
+        cluster: &ClusterConfig,
+        workload: Workload,
+    ) -> Result<BenchClient, BenchError> {
+        let leader = self.await_leader()?;
+        let mut client = client(cluster, workload, leader, 0)?;
+        self.connect(&mut client)?;
+        Ok(client)
+    }
+
+    /// Drives `client` until its session is open.
+    fn connect(&mut self, client: &mut BenchClient) -> Result<(), BenchError> {
+        let started = monotonic_now();
+        while !client.is_connected() {
+            let now = monotonic_now();
+            if client.do_work(now) == 0 {
+                std::thread::yield_now();
+                self.check()?;
+            }
+            let waited = now - started;
+            if waited > START_TIMEOUT_NS {
+                return Err(BenchError::NotConnected { waited });
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills a member as a crash would.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(super) fn kill(&mut self, member: usize) -> Result<(), BenchError> {
+        let what = format!("failed to kill member {member}");
+        self.members[member].kill().map_err(BenchError::io(what))
+    }
+
+    /// Starts a member that was killed again, in its directory.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(super) fn restart(&mut self, member: usize) -> Result<(), BenchError> {
+        let what = format!("failed to restart member {member}");
+        self.members[member].restart().map_err(BenchError::io(what))
     }
 
     /// The member that leads and accepts clients now.
@@ -120,29 +164,6 @@ impl ProcessCluster {
     }
 }
 
-/// Connects `client` while the members run.
-///
-/// # Errors
-/// When no session opens in time, or a member ends.
-pub(crate) fn connect(
-    client: &mut BenchClient,
-    members: &mut ProcessCluster,
-) -> Result<(), BenchError> {
-    let started = monotonic_now();
-    while !client.is_connected() {
-        let now = monotonic_now();
-        if client.do_work(now) == 0 {
-            std::thread::yield_now();
-            members.check()?;
-        }
-        let waited = now - started;
-        if waited > START_TIMEOUT_NS {
-            return Err(BenchError::NotConnected { waited });
-        }
-    }
-    Ok(())
-}
-
 /// What the members used while the client measured.
 #[derive(Clone, Debug, Default)]
 struct Usage {
@@ -151,16 +172,19 @@ struct Usage {
     connect_trace: Vec<TraceRecord>,
 }
 
-/// Runs the cluster and a client with `load`, start to end.
+/// Runs `cluster` below `directory`, and a client with `load`, start to end.
 ///
 /// # Errors
 /// When a member cannot start or ends, or nobody becomes leader.
-pub fn run(run: &ProcessRun<'_>, load: LoadConfig) -> Result<ClusterRun, BenchError> {
-    let mut members = ProcessCluster::start(run)?;
+pub(super) fn run(
+    bench: &ClusterBench,
+    cluster: &ClusterConfig,
+    directory: &Path,
+    load: LoadConfig,
+) -> Result<ClusterRun, BenchError> {
+    let mut members = ProcessCluster::start(bench, cluster, directory)?;
     let leader = members.await_leader()?;
-    let bench = run.bench;
-    let workload = bench.workload();
-    let mut client = client(run.cluster, workload, leader, bench.trace_every)?;
+    let mut client = client(cluster, bench.workload(), leader, bench.trace_every)?;
     // On a thread of its own, so that pinning ends with the run.
     let usage = std::thread::scope(|scope| {
         let drive = scope.spawn(|| {
@@ -190,7 +214,7 @@ fn drive(
     client: &mut BenchClient,
     load: LoadConfig,
 ) -> Result<Usage, BenchError> {
-    connect(client, members)?;
+    members.connect(client)?;
     let mut usage = Usage {
         connect_trace: members.trace(),
         ..Usage::default()
