@@ -8,7 +8,7 @@ use lockstep_archive::sim::SimDisk;
 use lockstep_consensus::module::membership::{MembershipNotes, Standing};
 use lockstep_consensus::node::birth::BirthError;
 use lockstep_consensus::node::fault::NodeFault;
-use lockstep_consensus::node::start::StartError;
+use lockstep_consensus::node::start_error::StartError;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, StartEnd};
 use lockstep_service::samples::echo::Echo;

@@ -7,7 +7,7 @@ use lockstep_archive::disk::ColdFiles as _;
 use lockstep_client::event::OfferResult;
 use lockstep_consensus::module::membership::Standing;
 use lockstep_consensus::node::birth::BirthError;
-use lockstep_consensus::node::start::StartError;
+use lockstep_consensus::node::start_error::StartError;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{OldState, Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;

@@ -164,7 +164,7 @@ pub(crate) fn inspect(
 
 /// Why a directory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BirthOrDiskError {
+pub(crate) enum BirthOrDiskError {
     /// It is left alone.
     #[error(transparent)]
     Birth(#[from] BirthError),
@@ -178,7 +178,7 @@ pub enum BirthOrDiskError {
 
 /// An identity that was found, or made.
 #[derive(Debug)]
-pub struct Birth {
+pub(crate) struct Birth {
     /// The open file.
     pub file: IdentityFile,
     /// What the member durably knows of its cluster.

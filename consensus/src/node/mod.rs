@@ -20,9 +20,11 @@ pub mod notice_printer;
 pub mod output_duties;
 #[cfg(feature = "sim")]
 pub(crate) mod planting;
+mod recovering;
 pub mod shared_file;
 mod sightings;
 mod standing_watch;
 pub mod start;
+pub mod start_error;
 pub mod start_line;
 mod watch;

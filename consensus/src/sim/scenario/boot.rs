@@ -12,7 +12,8 @@ use lockstep_transport::trace::Tracer;
 
 use crate::node::cluster_node::ClusterNode;
 use crate::node::counters::Counters;
-use crate::node::start::{StartError, StartParts, start};
+use crate::node::start::{StartParts, start};
+use crate::node::start_error::StartError;
 use crate::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 
 /// A node of the simulation.

@@ -12,7 +12,7 @@ use super::host::Host;
 use super::setup::Setup;
 use super::story::Story;
 use super::watch::{Life, Watch, stored};
-use crate::node::start::StartError;
+use crate::node::start_error::StartError;
 use crate::settings::config::{NodeConfig, SyncMode};
 use crate::sim::service_time;
 

@@ -7,7 +7,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
 use super::{Members, SimCluster};
-use crate::node::start::StartError;
+use crate::node::start_error::StartError;
 use crate::sim::log_range::LogRange;
 use crate::sim::stored_log::StoredLog;
 

@@ -6,7 +6,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use super::SimCluster;
 use super::watch::{Life, stored};
 use crate::node::closing::Closing;
-use crate::node::start::StartError;
+use crate::node::start_error::StartError;
 use crate::sim::wall_clock::TRUE_WALL_OFFSET;
 
 /// A member that is told to stop has so long.

@@ -6,7 +6,7 @@ use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::files::directory::DirectoryError;
 
 use crate::node::birth::BirthError;
-use crate::node::start::StartError;
+use crate::node::start_error::StartError;
 use crate::sim::log_range::LogRange;
 use crate::sim::tank::accident::{Accident, Misplaced, has_forgotten, has_identity};
 use crate::sim::tank::crash::Crash;

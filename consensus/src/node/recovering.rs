@@ -1,0 +1,400 @@
+//! Cold start of a node's side of the disk: opens its directory, recovers its log, counts the
+//! incarnation, and tells the consensus module and the membership what was found.
+
+use std::cell::Cell;
+
+use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
+use lockstep_archive::files::catalog::{Catalog, LOG_STREAM_ID};
+use lockstep_archive::files::directory::Directory;
+use lockstep_archive::files::spoiled_slots::{self, SpoiledSlots};
+use lockstep_archive::log::budget::DiskBudget;
+use lockstep_archive::log::recorder::{Recorder, RecorderConfig};
+use lockstep_archive::log::recovery::{
+    Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
+};
+use lockstep_client::cluster_id::cluster_id;
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_transport::codec::encoded;
+use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::log_buffer::{Frame, LogBuffer, frames};
+use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::prng::Prng;
+use lockstep_transport::stable_hash::stable_hash;
+
+use crate::log::archive_agent::{ArchiveAgent, RecoveredArchive};
+use crate::log::entry_body::NewLeadershipTerm;
+use crate::log::log_entry::LogEntry;
+use crate::log::log_session_id::log_session_id;
+use crate::log::logged_limits;
+use crate::log::member_log::{FoundLog, MemberLog};
+use crate::module::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
+use crate::module::formation::FormationRecord;
+use crate::module::member::TermBase;
+use crate::module::membership::{Forfeit, Found, Membership};
+use crate::node::birth::{self, Birth};
+use crate::node::start_error::StartError;
+use crate::settings::cluster_limits::ClusterLimits;
+use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
+
+/// Segments a fresh directory must have room for: the first, and the one prepared ahead of it.
+const SEGMENTS_AT_FIRST: u64 = 2;
+
+/// A node's log and what consensus makes of it, recovered.
+pub(super) struct OpenedStore<D> {
+    pub(super) log: MemberLog,
+    pub(super) archive: ArchiveAgent<D>,
+    pub(super) module: ConsensusModule,
+    pub(super) membership: Membership,
+    pub(super) is_copy: bool,
+    pub(super) spoiled: SpoiledSlots,
+}
+
+/// Whether the directory behind `disk` may become or is this cluster's, before anything is
+/// written: its catalog is the one expected, or there is none and room for the first segments.
+///
+/// # Errors
+/// See [`StartError`].
+pub(crate) fn check_directory(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    disk: &mut impl ColdFiles,
+) -> Result<(), StartError> {
+    let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
+    let catalog = expected_catalog(cluster, geometry);
+    let found = Directory::inspect(disk, &catalog);
+    // Whose directory it is comes first: a foreign one differs in the rest as a matter of course.
+    let has_catalog = !matches!(found, Ok(None));
+    birth::inspect(disk, cluster, node, has_catalog)?;
+    if found?.is_none() {
+        let needed = SEGMENTS_AT_FIRST * cluster.segment_length as u64;
+        DiskBudget::check(needed, disk.free_bytes()?, node.disk_budget_bytes)?;
+    }
+    Ok(())
+}
+
+/// Opens the directory, recovers the log and counts the incarnation.
+pub(super) fn open_store<D: Disk>(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    geometry: Geometry,
+    mut disk: D,
+    randomness: &mut Prng,
+) -> Result<OpenedStore<D>, StartError> {
+    let catalog = expected_catalog(cluster, geometry);
+    let files = disk.files();
+    check_directory(cluster, node, files)?;
+    // Before they are written again.
+    let spoiled = spoiled_slots::find(files)?;
+    let mut directory = Directory::open_or_create(files, &catalog)?;
+    let mut log = LogBuffer::allocate(geometry, cluster.log_mtu)?;
+    log.pre_touch();
+    let recovered = recover_log(files, &mut log, &directory, &catalog)?;
+    let logged = logged_limits::read(files, &recovered)?;
+    logged_limits::check(logged, &ClusterLimits::of(cluster))?;
+    // A directory that cannot answer for its promises is another one before any of the files
+    // that held them is written again.
+    let boot_id = files.boot_id();
+    let forfeit = forfeit(&directory, boot_id);
+    let birth = Birth::open(files, cluster, node, forfeit, randomness)?;
+    // What may have been acknowledged is known for good before anything is said.
+    let is_unsynced = node.sync == SyncMode::None;
+    recovered.raise_mark(files, &mut directory.ack_mark, is_unsynced)?;
+    let incarnation = directory.node_state.begin_incarnation(files)?;
+    let log_time = last_log_time(files, &recovered)?;
+    let found = found(&directory, &recovered, incarnation, birth.notes.forfeit);
+    let life = (incarnation, found_in(&found, cluster.log_mtu));
+    let membership = birth.membership(cluster, node, life, randomness)?;
+    let tail_term = found.terms.last().copied();
+    let module = consensus_module(cluster, node, found);
+    let config = recorder_config(node, geometry);
+    let recorder = Recorder::open(
+        files,
+        config,
+        recovered.segments,
+        recovered.end,
+        recovered.stale_end,
+    )?;
+    let log = MemberLog::new(FoundLog {
+        buffer: log,
+        chain: recovered.chain,
+        log_time,
+        tail_term,
+    });
+    let recovered = RecoveredArchive {
+        recorder,
+        node_state: directory.node_state,
+        identity_file: birth.file,
+        ack_mark: directory.ack_mark,
+    };
+    Ok(OpenedStore {
+        archive: ArchiveAgent::new(disk, recovered, &log),
+        log,
+        module,
+        membership,
+        is_copy: birth.is_copy,
+        spoiled,
+    })
+}
+
+/// What a start has found, for the consensus module.
+fn found(
+    directory: &Directory,
+    recovered: &RecoveredLog,
+    incarnation: u64,
+    forfeit: Option<Forfeit>,
+) -> Recovered {
+    let state = directory.node_state.state();
+    let marked = directory.ack_mark.record().commit;
+    Recovered {
+        term: state.leadership_term,
+        vote: state.vote,
+        incarnation,
+        terms: term_bases(recovered),
+        durable: recovered.end,
+        lost: recovered.lost,
+        commit_floor: commit_floor(recovered.commit, marked, forfeit),
+    }
+}
+
+/// Recovers the log behind `disk`, unless it is of another cluster than the identity file says.
+fn recover_log(
+    disk: &mut impl ColdFiles,
+    log: &mut LogBuffer,
+    directory: &Directory,
+    catalog: &Catalog,
+) -> Result<RecoveredLog, StartError> {
+    let expected = birth::formed_record(disk)?;
+    let other = Cell::new(FormationRecord::default());
+    let meaning_of = |frame: &[u8]| {
+        let (meaning, entry) = frame_meaning(frame);
+        let record = entry.map(|entry| entry.formation);
+        let is_foreign = record.is_some() && record != expected;
+        if let Some(record) = record.filter(|_| is_foreign) {
+            other.set(record);
+        }
+        FrameMeaning {
+            is_foreign,
+            ..meaning
+        }
+    };
+    let known = Acknowledged {
+        mark: directory.ack_mark.record(),
+        is_mark_lost: directory.lost.ack_mark,
+        term_max: directory.node_state.state().leadership_term,
+    };
+    recover(disk, log, &known, catalog, meaning_of).map_err(|error| match error {
+        RecoveryError::Foreign { position } => {
+            birth::other_log(position, &other.get(), expected.as_ref()).into()
+        }
+        error => error.into(),
+    })
+}
+
+/// What the start found, for those who remember what was promised in the directory's name: what
+/// it acknowledged and has gone it answers for all the same, with all that zeros at the end of a
+/// last frame, of at most `mtu` bytes, may hide.
+fn found_in(recovered: &Recovered, mtu: usize) -> Found {
+    let log_term = TermBase::term_of(recovered.terms.last().copied());
+    let lost = recovered.lost.map(|lost| {
+        let hidden = if lost.is_open { mtu } else { 0 };
+        (lost.term, lost.position + hidden as Position)
+    });
+    let (log_term, end) = lost
+        .max(Some((log_term, recovered.durable)))
+        .unwrap_or_default();
+    // A term of which only the log tells was voted in by others, see `ConsensusModule::new`.
+    let is_of_log = log_term > recovered.term;
+    Found {
+        term: recovered.term.max(log_term),
+        vote: recovered.vote.filter(|_| !is_of_log),
+        log_term,
+        end,
+    }
+}
+
+/// What keeps this directory from answering for what was promised in it, if anything does. A
+/// member that has taken part in no term has acknowledged nothing.
+fn forfeit(directory: &Directory, boot_id: Option<u128>) -> Option<Forfeit> {
+    let has_taken_part = directory.node_state.state().leadership_term > LeadershipTermId::NONE;
+    let mark = directory.ack_mark.record();
+    if directory.lost.node_state {
+        Some(Forfeit::NodeState)
+    } else if directory.lost.ack_mark && has_taken_part {
+        Some(Forfeit::AckMark)
+    } else if mark.may_have_gone(boot_id) && has_taken_part {
+        Some(Forfeit::UnsyncedLog)
+    } else {
+        None
+    }
+}
+
+/// How far the log that was found is known to be committed. Where some of it has gone with a run
+/// of the host, what the mark says is true of another log: only the log's own words, `logged`,
+/// count.
+const fn commit_floor(logged: Position, marked: Position, forfeit: Option<Forfeit>) -> Position {
+    match forfeit {
+        Some(Forfeit::UnsyncedLog) => logged,
+        _ => marked,
+    }
+}
+
+/// What the catalog of a member of `cluster` says.
+fn expected_catalog(cluster: &ClusterConfig, geometry: Geometry) -> Catalog {
+    Catalog {
+        cluster: u128::from(cluster_id(&cluster.name)),
+        session_id: log_session_id(&cluster.name),
+        stream_id: LOG_STREAM_ID,
+        initial_term_id: geometry.initial_term_id(),
+        term_length: cluster.term_length,
+        segment_length: cluster.segment_length,
+        mtu: cluster.log_mtu,
+    }
+}
+
+fn consensus_module(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    recovered: Recovered,
+) -> ConsensusModule {
+    let config = ConsensusConfig {
+        member: node.member,
+        members: cluster.members.len(),
+        heartbeat_interval_ns: node.heartbeat_interval_ns,
+        election_timeout_ns: node.election_timeout_ns,
+    };
+    let seed = election_seed(node, recovered.incarnation);
+    ConsensusModule::new(config, recovered, seed)
+}
+
+/// Seed of a member's election timeouts. Hashed: were the parts only combined by xor, seeds that
+/// count up with the members could make all timeouts equal, and every vote a split one.
+fn election_seed(node: &NodeConfig, incarnation: u64) -> u64 {
+    let bytes: [u8; 24] = encoded(|fields| {
+        fields.u64(node.seed).u64(incarnation);
+        fields.u64(node.member.into());
+    });
+    stable_hash(&bytes)
+}
+
+fn recorder_config(node: &NodeConfig, geometry: Geometry) -> RecorderConfig {
+    RecorderConfig {
+        geometry,
+        sync: node.sync,
+        budget: DiskBudget {
+            bytes: node.disk_budget_bytes,
+        },
+    }
+}
+
+fn term_bases(recovered: &RecoveredLog) -> Vec<TermBase> {
+    recovered
+        .terms
+        .iter()
+        .map(|found| TermBase {
+            term: found.term,
+            base: found.base,
+        })
+        .collect()
+}
+
+/// What recovery wants to know of a whole frame, and the entry of the term that it begins. One
+/// that does not decode begins a term all the same: applying it will name the cause.
+fn frame_meaning(frame: &[u8]) -> (FrameMeaning, Option<NewLeadershipTerm>) {
+    let begins = |frame: &Frame<'_>| frame.is_begin() && !frame.is_padding();
+    let frame = frames(frame).next().filter(begins);
+    let payload = frame.as_ref().map_or(&[][..], Frame::payload);
+    let Some(header) = EntryHeader::decode(payload) else {
+        return (FrameMeaning::default(), None);
+    };
+    let is_first = header.kind == EntryKind::NewLeadershipTerm;
+    let entry = match LogEntry::decode_whole(payload) {
+        Ok(LogEntry::NewLeadershipTerm(entry)) => Some(entry),
+        _ => None,
+    };
+    let meaning = FrameMeaning {
+        term_id: is_first.then(|| entry.map_or(0, |entry| entry.id)),
+        leader_commit: header.leader_commit,
+        is_foreign: false,
+    };
+    (meaning, entry)
+}
+
+/// Log time of the last entry that begins in the log: read back from the newest checkpoint of
+/// the chain that has an entry after it.
+fn last_log_time(disk: &mut impl ColdFiles, recovered: &RecoveredLog) -> Result<i64, DiskError> {
+    let mut upper = recovered.end;
+    while upper > 0 {
+        let lower = recovered
+            .chain
+            .checkpoint_at_or_below(upper - 1)
+            .map_or(0, |checkpoint| checkpoint.position);
+        if let Some(log_time) = log_time_between(disk, recovered, lower, upper)? {
+            return Ok(log_time);
+        }
+        upper = lower;
+    }
+    Ok(0)
+}
+
+fn log_time_between(
+    disk: &mut impl ColdFiles,
+    recovered: &RecoveredLog,
+    lower: Position,
+    upper: Position,
+) -> Result<Option<i64>, DiskError> {
+    let mut log_time = None;
+    let mut position = lower;
+    while position < upper {
+        let segments = &recovered.segments;
+        let Some((file, offset)) = segments.locate(position) else {
+            break;
+        };
+        let wanted = (upper - position) as usize;
+        let length = lockstep_archive::log::segment::length_in_segment(
+            position,
+            wanted,
+            segments.segment_length(),
+        );
+        let mut bytes = vec![0; length];
+        disk.read(file, offset, &mut bytes)?;
+        for frame in frames(&bytes) {
+            if frame.is_begin()
+                && !frame.is_padding()
+                && let Some(header) = EntryHeader::decode(frame.payload())
+            {
+                log_time = Some(header.log_time);
+            }
+        }
+        position += length as Position;
+    }
+    Ok(log_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_whose_seeds_count_up_do_not_share_their_timeouts() {
+        for first in 0..64 {
+            let seed = |member: u8| {
+                let node = NodeConfig {
+                    member,
+                    seed: first + u64::from(member),
+                    ..NodeConfig::default()
+                };
+                election_seed(&node, 1)
+            };
+            assert!(seed(0) != seed(1) && seed(1) != seed(2) && seed(0) != seed(2));
+        }
+    }
+
+    #[test]
+    fn where_log_has_gone_with_a_run_of_the_host_only_the_log_says_what_was_committed() {
+        let floor = |forfeit| commit_floor(96, 640, forfeit);
+        assert_eq!(floor(Some(Forfeit::UnsyncedLog)), 96);
+        for forfeit in [None, Some(Forfeit::NodeState), Some(Forfeit::AckMark)] {
+            assert_eq!(floor(forfeit), 640, "{forfeit:?}");
+        }
+    }
+}
