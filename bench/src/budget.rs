@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TraceKind, TracePoint, TraceRecord};
@@ -68,7 +68,7 @@ pub(crate) struct MessageTimes {
     /// Session of the message.
     pub session: SessionId,
     /// Its request number.
-    pub number: i64,
+    pub number: RequestNumber,
     /// The member that appended it.
     pub leader: u8,
     /// When it reached each step.
@@ -137,7 +137,7 @@ impl CursorMoves {
 struct TraceIndex {
     cursors: BTreeMap<(u8, u8), CursorMoves>,
     messages: BTreeMap<(u8, i64, i64), (u8, Nanos)>,
-    entries: BTreeMap<(SessionId, i64), (u8, Position, Nanos)>,
+    entries: BTreeMap<(SessionId, RequestNumber), (u8, Position, Nanos)>,
     effects: BTreeMap<(u8, u8, Position), (Position, Nanos)>,
 }
 
@@ -160,7 +160,7 @@ impl TraceIndex {
                 }
                 TraceKind::Entry => {
                     let value = (record.member, record.c, record.time);
-                    let key = (SessionId::new(record.a), record.b);
+                    let key = (SessionId::new(record.a), RequestNumber::new(record.b));
                     if record.point == TracePoint::RequestAppend {
                         index.entries.entry(key).or_insert(value);
                     }
@@ -175,8 +175,13 @@ impl TraceIndex {
         index
     }
 
-    fn message(&self, point: TracePoint, session: SessionId, number: i64) -> Option<Nanos> {
-        let key = (point as u8, session.get(), number);
+    fn message(
+        &self,
+        point: TracePoint,
+        session: SessionId,
+        number: RequestNumber,
+    ) -> Option<Nanos> {
+        let key = (point as u8, session.get(), number.get());
         self.messages.get(&key).map(|(_, time)| *time)
     }
 
@@ -199,7 +204,7 @@ impl TraceIndex {
         self.effects.get(&(point as u8, member, cause)).copied()
     }
 
-    fn times(&self, session: SessionId, number: i64) -> Option<MessageTimes> {
+    fn times(&self, session: SessionId, number: RequestNumber) -> Option<MessageTimes> {
         let (leader, start, appended) = *self.entries.get(&(session, number))?;
         // The cause of an effect is named by where its entry starts; cursors count ends.
         let (end, _) = self.effect(TracePoint::RequestAppend, leader, start)?;

@@ -14,7 +14,7 @@ use core::net::SocketAddr;
 use lockstep_transport::datagram_port::{DATAGRAM_LENGTH_MAX, DATAGRAMS_PER_CYCLE, DatagramPort};
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::notices::{Detail, Notice};
 use lockstep_transport::port_trouble::TroubleKind;
 use lockstep_transport::protocol::{Packet, STATUS_MESSAGE_LENGTH_MAX, parse};
@@ -117,7 +117,7 @@ impl<P: DatagramPort> ClusterClient<P> {
 
     /// Number of the last request known to be applied.
     #[must_use]
-    pub const fn applied_number(&self) -> i64 {
+    pub const fn applied_number(&self) -> RequestNumber {
         self.cluster_session.requests().applied_number()
     }
 

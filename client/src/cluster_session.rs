@@ -6,6 +6,7 @@
 //! in flight) and the `ResponseCursor` (what was handed over). A request is never dropped
 //! silently: it is retained until it is applied, refused, or the session ends.
 
+use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::time::{Nanos, earliest};
@@ -69,7 +70,7 @@ pub(crate) struct ClusterSession {
     spoken_at: Nanos,
     hold_until: Nanos,
     /// Where sending went back to last, and when.
-    rewound: (i64, Nanos),
+    rewound: (RequestNumber, Nanos),
     detail: [u8; DETAIL_LENGTH_MAX],
     detail_length: usize,
 }
@@ -98,7 +99,7 @@ impl ClusterSession {
             stalls: 0,
             spoken_at: 0,
             hold_until: 0,
-            rewound: (0, 0),
+            rewound: (RequestNumber::NONE, 0),
             detail: [0; DETAIL_LENGTH_MAX],
             detail_length: 0,
             config,
@@ -199,7 +200,7 @@ impl ClusterSession {
         }
         self.counters.requests_offered += 1;
         self.tracer
-            .message(TracePoint::RequestSend, session.get(), number);
+            .message(TracePoint::RequestSend, session.get(), number.get());
         OfferResult::Accepted(number)
     }
 
@@ -330,7 +331,7 @@ impl ClusterSession {
         self.progress_at = now;
         if self.stalls % 2 == 1 {
             sometimes(Mark::StallRewinds);
-            self.rewind(now, 0);
+            self.rewind(now, RequestNumber::NONE);
         } else {
             sometimes(Mark::StallLosesLeader);
             self.lose_leader(now);
@@ -363,8 +364,8 @@ impl ClusterSession {
         earliest(Some(keep_alive), request)
     }
 
-    fn rewind(&mut self, now: Nanos, number: i64) {
-        let number = number.max(self.requests.applied_number() + 1);
+    fn rewind(&mut self, now: Nanos, number: RequestNumber) {
+        let number = number.max(self.requests.applied_number().next());
         let guard = self.config.resend_timeout_ns / REWIND_GUARD_DIVISOR;
         if self.rewound.0 == number && now - self.rewound.1 < guard {
             return;

@@ -1,6 +1,6 @@
 //! What a client tells its application.
 
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 
 use crate::protocol::{RefusalReason, ResponseFailure};
@@ -10,7 +10,7 @@ use crate::session::CloseReason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfferResult {
     /// Taken, under this number. It ends as responses, as a refusal or with the session.
-    Accepted(i64),
+    Accepted(RequestNumber),
     /// As much is in flight as may be: poll egress and offer again.
     BackPressured,
     /// No leader serves the session at the moment: offer again later.
@@ -31,8 +31,9 @@ pub enum EgressEvent<'a> {
     },
     /// A response of a service: each exactly once, in order of (position, ordinal).
     Response {
-        /// Number of the request that caused it; 0 when none of this session did.
-        number: i64,
+        /// Number of the request that caused it; [`RequestNumber::NONE`] when none of this
+        /// session did.
+        number: RequestNumber,
         /// Its position in the log (direct mode: that of its cause). Acknowledged once the
         /// handler returns.
         position: Position,
@@ -48,8 +49,9 @@ pub enum EgressEvent<'a> {
     /// The service executed a request and could not say what it wanted to this session: the
     /// cluster's limits forbade it. Acknowledged like a response once the handler returns.
     ResponseFailed {
-        /// Number of the request that caused it; 0 when none of this session did.
-        number: i64,
+        /// Number of the request that caused it; [`RequestNumber::NONE`] when none of this
+        /// session did.
+        number: RequestNumber,
         /// Its position in the log (direct mode: that of its cause).
         position: Position,
         /// Why.
@@ -60,7 +62,7 @@ pub enum EgressEvent<'a> {
     /// cannot be had again). Its number may be assigned anew.
     Refused {
         /// Number of the request.
-        number: i64,
+        number: RequestNumber,
         /// Why.
         reason: RefusalReason,
     },

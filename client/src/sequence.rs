@@ -5,6 +5,7 @@
 //! can be sent again to whoever leads. A request number, once assigned, belongs to its bytes
 //! until it is applied or refused.
 
+use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
@@ -15,17 +16,17 @@ pub(crate) enum SequenceFault {
     #[error("request {applied} was applied but {next} is the next one to be offered")]
     Ahead {
         /// The number claimed to be applied.
-        applied: i64,
+        applied: RequestNumber,
         /// The next number to be assigned.
-        next: i64,
+        next: RequestNumber,
     },
     /// It no longer knows a request that it had applied.
     #[error("request {known} was applied and now only {applied} is")]
     Behind {
         /// The number claimed to be applied now.
-        applied: i64,
+        applied: RequestNumber,
         /// The number known to be applied.
-        known: i64,
+        known: RequestNumber,
     },
 }
 
@@ -47,11 +48,11 @@ pub(crate) struct RequestSequence {
     tail: usize,
     /// Bytes between the oldest request and `tail`, with what was skipped.
     used: usize,
-    applied: i64,
-    unsent: i64,
-    next: i64,
+    applied: RequestNumber,
+    unsent: RequestNumber,
+    next: RequestNumber,
     /// Requests below this number may have been sent more than once.
-    resent_below: i64,
+    resent_below: RequestNumber,
 }
 
 impl RequestSequence {
@@ -67,29 +68,29 @@ impl RequestSequence {
             bytes: vec![0; bytes_max].into_boxed_slice(),
             tail: 0,
             used: 0,
-            applied: 0,
-            unsent: 1,
-            next: 1,
-            resent_below: 1,
+            applied: RequestNumber::NONE,
+            unsent: RequestNumber::FIRST,
+            next: RequestNumber::FIRST,
+            resent_below: RequestNumber::FIRST,
         }
     }
 
     /// Number of the last request known to be applied.
     #[must_use]
-    pub const fn applied_number(&self) -> i64 {
+    pub const fn applied_number(&self) -> RequestNumber {
         self.applied
     }
 
     /// The number that the next offer gets.
     #[must_use]
-    pub const fn next_number(&self) -> i64 {
+    pub const fn next_number(&self) -> RequestNumber {
         self.next
     }
 
     /// Requests offered and not known to be applied.
     #[must_use]
     pub const fn in_flight(&self) -> usize {
-        (self.next - self.applied - 1) as usize
+        (self.next.get() - self.applied.get() - 1) as usize
     }
 
     /// Bytes that they take.
@@ -99,12 +100,12 @@ impl RequestSequence {
         self.used
     }
 
-    fn slot_index(&self, number: i64) -> usize {
-        (number as u64 % self.slots.len() as u64) as usize
+    fn slot_index(&self, number: RequestNumber) -> usize {
+        (number.get() as u64 % self.slots.len() as u64) as usize
     }
 
     /// Retains `payload` and returns its number, or `None` when the window is full.
-    pub fn push(&mut self, payload: &[u8]) -> Option<i64> {
+    pub fn push(&mut self, payload: &[u8]) -> Option<RequestNumber> {
         if self.in_flight() == self.slots.len() {
             sometimes(Mark::RequestWindowFull);
             return None;
@@ -133,13 +134,13 @@ impl RequestSequence {
             length,
             skipped,
         };
-        self.next += 1;
+        self.next = self.next.next();
         Some(number)
     }
 
     /// The next request to put on the wire, with its number.
     #[must_use]
-    pub fn next_unsent(&self) -> Option<(i64, &[u8])> {
+    pub fn next_unsent(&self) -> Option<(RequestNumber, &[u8])> {
         if self.unsent == self.next {
             return None;
         }
@@ -156,14 +157,14 @@ impl RequestSequence {
             self.unsent < self.next,
             "sent a request that was never offered"
         );
-        self.unsent += 1;
+        self.unsent = self.unsent.next();
     }
 
     /// All requests up to `number` are applied: lets go of them. Returns whether any was news.
     ///
     /// # Errors
     /// [`SequenceFault::Ahead`] when `number` was never offered; nothing changes then.
-    pub fn on_applied(&mut self, number: i64) -> Result<bool, SequenceFault> {
+    pub fn on_applied(&mut self, number: RequestNumber) -> Result<bool, SequenceFault> {
         if number >= self.next {
             return Err(SequenceFault::Ahead {
                 applied: number,
@@ -174,11 +175,11 @@ impl RequestSequence {
             return Ok(false);
         }
         while self.applied < number {
-            self.applied += 1;
+            self.applied = self.applied.next();
             let slot = self.slots[self.slot_index(self.applied)];
             self.used -= slot.length + slot.skipped;
         }
-        self.unsent = self.unsent.max(self.applied + 1);
+        self.unsent = self.unsent.max(self.applied.next());
         Ok(true)
     }
 
@@ -187,8 +188,9 @@ impl RequestSequence {
     ///
     /// # Errors
     /// [`SequenceFault`] when that contradicts what was offered or known to be applied.
-    pub fn synchronise(&mut self, applied: i64) -> Result<(), SequenceFault> {
-        if self.next == 1 && (0..i64::MAX).contains(&applied) {
+    pub fn synchronise(&mut self, applied: RequestNumber) -> Result<(), SequenceFault> {
+        let may_follow = RequestNumber::NONE..RequestNumber::MAX;
+        if self.next == RequestNumber::FIRST && may_follow.contains(&applied) {
             self.skip_to(applied);
         }
         if applied < self.applied {
@@ -198,14 +200,14 @@ impl RequestSequence {
             });
         }
         self.on_applied(applied)?;
-        self.rewind(applied + 1);
+        self.rewind(applied.next());
         Ok(())
     }
 
     /// Sends again from `number` on, if that went out already. What is applied is never sent
     /// again. Returns whether anything will be.
-    pub fn rewind(&mut self, number: i64) -> bool {
-        let from = number.max(self.applied + 1);
+    pub fn rewind(&mut self, number: RequestNumber) -> bool {
+        let from = number.max(self.applied.next());
         if from >= self.unsent {
             return false;
         }
@@ -217,27 +219,27 @@ impl RequestSequence {
     /// Whether `number` is in flight and went out exactly once: a refusal of it can then mean
     /// only the bytes that have this number now.
     #[must_use]
-    pub const fn was_sent_once(&self, number: i64) -> bool {
+    pub fn was_sent_once(&self, number: RequestNumber) -> bool {
         number > self.applied && number >= self.resent_below && number < self.unsent
     }
 
     /// Continues after `applied`, which somebody else offered for this session. Nothing may be
     /// in flight.
-    pub fn skip_to(&mut self, applied: i64) {
+    pub fn skip_to(&mut self, applied: RequestNumber) {
         assert!(
             self.in_flight() == 0,
             "skipped over requests that are in flight"
         );
         self.applied = applied;
-        self.unsent = applied + 1;
-        self.next = applied + 1;
+        self.unsent = applied.next();
+        self.next = applied.next();
     }
 
     /// Forgets the requests from `number` on; their numbers are assigned anew.
-    pub fn cancel_from(&mut self, number: i64) {
-        let number = number.max(self.applied + 1);
+    pub fn cancel_from(&mut self, number: RequestNumber) {
+        let number = number.max(self.applied.next());
         while self.next > number {
-            self.next -= 1;
+            self.next = self.next.previous();
             let slot = self.slots[self.slot_index(self.next)];
             self.used -= slot.length + slot.skipped;
             self.tail = if slot.skipped > 0 {
@@ -283,10 +285,14 @@ impl ResponseCursor {
 mod tests {
     use super::*;
 
+    const fn numbered(number: i64) -> RequestNumber {
+        RequestNumber::new(number)
+    }
+
     fn drain(sequence: &mut RequestSequence) -> Vec<(i64, Vec<u8>)> {
         let mut sent = Vec::new();
         while let Some((number, payload)) = sequence.next_unsent() {
-            sent.push((number, payload.to_vec()));
+            sent.push((number.get(), payload.to_vec()));
             sequence.mark_sent();
         }
         sent
@@ -295,25 +301,25 @@ mod tests {
     #[test]
     fn requests_are_numbered_from_one_and_sent_in_order() {
         let mut sequence = RequestSequence::new(4, 64);
-        assert_eq!(sequence.push(b"a"), Some(1));
-        assert_eq!(sequence.push(b""), Some(2));
+        assert_eq!(sequence.push(b"a"), Some(numbered(1)));
+        assert_eq!(sequence.push(b""), Some(numbered(2)));
         let sent = drain(&mut sequence);
         assert_eq!(sent, [(1, b"a".to_vec()), (2, Vec::new())]);
         assert_eq!(sequence.in_flight(), 2);
-        assert_eq!(sequence.on_applied(1), Ok(true));
-        assert_eq!(sequence.on_applied(1), Ok(false));
+        assert_eq!(sequence.on_applied(numbered(1)), Ok(true));
+        assert_eq!(sequence.on_applied(numbered(1)), Ok(false));
         assert_eq!(sequence.in_flight(), 1);
     }
 
     #[test]
     fn the_window_is_bounded_by_count_and_by_bytes() {
         let mut sequence = RequestSequence::new(2, 64);
-        assert_eq!(sequence.push(b"a"), Some(1));
-        assert_eq!(sequence.push(b"b"), Some(2));
+        assert_eq!(sequence.push(b"a"), Some(numbered(1)));
+        assert_eq!(sequence.push(b"b"), Some(numbered(2)));
         assert_eq!(sequence.push(b"c"), None);
-        assert_eq!(sequence.on_applied(1), Ok(true));
+        assert_eq!(sequence.on_applied(numbered(1)), Ok(true));
         assert_eq!(sequence.push(&[0; 64]), None);
-        assert_eq!(sequence.push(&[0; 62]), Some(3));
+        assert_eq!(sequence.push(&[0; 62]), Some(numbered(3)));
     }
 
     #[test]
@@ -323,7 +329,7 @@ mod tests {
         for round in 0..1000_i64 {
             let payload = vec![round as u8; (round as usize * 7) % 41];
             while sequence.push(&payload).is_none() {
-                let oldest = sequence.applied_number() + 1;
+                let oldest = sequence.applied_number().next();
                 assert_eq!(sequence.on_applied(oldest), Ok(true));
             }
             for (number, bytes) in drain(&mut sequence) {
@@ -333,7 +339,7 @@ mod tests {
                 expected += 1;
             }
             // What is still in flight can be sent again, unchanged.
-            sequence.rewind(0);
+            sequence.rewind(numbered(0));
             for (number, bytes) in drain(&mut sequence) {
                 assert!(bytes.iter().all(|byte| *byte == (number - 1) as u8));
             }
@@ -347,7 +353,7 @@ mod tests {
             sequence.push(payload);
         }
         drain(&mut sequence);
-        assert_eq!(sequence.synchronise(1), Ok(()));
+        assert_eq!(sequence.synchronise(numbered(1)), Ok(()));
         let numbers: Vec<_> = drain(&mut sequence).iter().map(|(n, _)| *n).collect();
         assert_eq!(numbers, [2, 3]);
     }
@@ -355,8 +361,8 @@ mod tests {
     #[test]
     fn a_fresh_sequence_continues_after_what_its_session_applied() {
         let mut sequence = RequestSequence::new(8, 64);
-        assert_eq!(sequence.synchronise(41), Ok(()));
-        assert_eq!(sequence.push(b"x"), Some(42));
+        assert_eq!(sequence.synchronise(numbered(41)), Ok(()));
+        assert_eq!(sequence.push(b"x"), Some(numbered(42)));
         assert_eq!(drain(&mut sequence), [(42, b"x".to_vec())]);
     }
 
@@ -366,26 +372,26 @@ mod tests {
         sequence.push(b"a");
         sequence.push(b"b");
         let ahead = SequenceFault::Ahead {
-            applied: 3,
-            next: 3,
+            applied: numbered(3),
+            next: numbered(3),
         };
-        assert_eq!(sequence.on_applied(3), Err(ahead));
-        assert_eq!(sequence.synchronise(i64::MAX), {
+        assert_eq!(sequence.on_applied(numbered(3)), Err(ahead));
+        assert_eq!(sequence.synchronise(numbered(i64::MAX)), {
             Err(SequenceFault::Ahead {
-                applied: i64::MAX,
-                next: 3,
+                applied: numbered(i64::MAX),
+                next: numbered(3),
             })
         });
-        assert_eq!(sequence.on_applied(2), Ok(true));
+        assert_eq!(sequence.on_applied(numbered(2)), Ok(true));
         let behind = SequenceFault::Behind {
-            applied: 1,
-            known: 2,
+            applied: numbered(1),
+            known: numbered(2),
         };
-        assert_eq!(sequence.synchronise(1), Err(behind));
-        assert_eq!(sequence.synchronise(-1), {
+        assert_eq!(sequence.synchronise(numbered(1)), Err(behind));
+        assert_eq!(sequence.synchronise(numbered(-1)), {
             Err(SequenceFault::Behind {
-                applied: -1,
-                known: 2,
+                applied: numbered(-1),
+                known: numbered(2),
             })
         });
     }
@@ -395,18 +401,21 @@ mod tests {
         let mut sequence = RequestSequence::new(8, 32);
         sequence.push(&[1; 12]);
         sequence.push(&[2; 12]);
-        sequence.on_applied(1).unwrap();
+        sequence.on_applied(numbered(1)).unwrap();
         // Does not fit at the end of the ring: wraps, leaving 8 bytes unused.
-        assert_eq!(sequence.push(&[3; 10]), Some(3));
+        assert_eq!(sequence.push(&[3; 10]), Some(numbered(3)));
         drain(&mut sequence);
-        sequence.cancel_from(3);
-        assert_eq!(sequence.push(&[4; 8]), Some(3));
-        assert_eq!(sequence.push(&[5; 12]), Some(4));
+        sequence.cancel_from(numbered(3));
+        assert_eq!(sequence.push(&[4; 8]), Some(numbered(3)));
+        assert_eq!(sequence.push(&[5; 12]), Some(numbered(4)));
         assert_eq!(sequence.push(b"x"), None, "every byte is taken again");
         let sent = drain(&mut sequence);
         assert_eq!(sent, [(3, vec![4; 8]), (4, vec![5; 12])]);
-        sequence.cancel_from(0);
-        assert_eq!((sequence.in_flight(), sequence.next_number()), (0, 2));
+        sequence.cancel_from(numbered(0));
+        assert_eq!(
+            (sequence.in_flight(), sequence.next_number()),
+            (0, numbered(2))
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use core::net::SocketAddr;
 
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos};
@@ -102,7 +102,7 @@ pub(crate) enum SessionChange {
     /// The session is open at the sender, which applied requests up to this number.
     Opened {
         /// Number of the last request applied.
-        applied_number: i64,
+        applied_number: RequestNumber,
         /// For the first time in this process.
         is_first: bool,
         /// The sender leads a greater term than the leader before it.
@@ -437,7 +437,7 @@ impl Session {
         &mut self,
         leader: usize,
         term: LeadershipTermId,
-        applied_number: i64,
+        applied_number: RequestNumber,
     ) -> SessionChange {
         let is_first = !self.is_granted;
         if is_first && self.is_resumed {

@@ -15,7 +15,7 @@ use lockstep_client::protocol::RefusalReason;
 use lockstep_client::session::CloseReason;
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::datagram_port::DatagramPort;
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::{CLIENT_MEMBER, TracePoint, Tracer};
 
@@ -87,7 +87,7 @@ impl World {
             .poll_egress(self.now, 64, &mut |event| match event {
                 EgressEvent::Connected { session } => connected.push(session.get()),
                 EgressEvent::NewLeader { member, .. } => leaders.push(member),
-                EgressEvent::Refused { number, reason } => refused.push((number, reason)),
+                EgressEvent::Refused { number, reason } => refused.push((number.get(), reason)),
                 EgressEvent::ResponseFailed { number, .. } => {
                     panic!("the answer to {number} failed")
                 }
@@ -97,7 +97,7 @@ impl World {
                     position,
                     payload,
                     ..
-                } => responses.push((number, position, payload.to_vec())),
+                } => responses.push((number.get(), position, payload.to_vec())),
             });
     }
 
@@ -137,7 +137,7 @@ impl World {
                 match self.client.offer(self.now, &payload(offered as i64 + 1)) {
                     OfferResult::Accepted(number) => {
                         offered += 1;
-                        assert_eq!(number, offered as i64);
+                        assert_eq!(number.get(), offered as i64);
                     }
                     OfferResult::BackPressured | OfferResult::NotConnected => {}
                     other => panic!("{other:?}"),
@@ -151,7 +151,8 @@ impl World {
     /// Every request executed once and in order; every response handed over once, in order.
     #[track_caller]
     fn check(&self, count: usize) {
-        let executed: Vec<_> = self.cluster.shared.log.iter().map(|e| e.number).collect();
+        let log = &self.cluster.shared.log;
+        let executed: Vec<_> = log.iter().map(|e| e.number.get()).collect();
         assert_eq!(executed, (1..=count as i64).collect::<Vec<_>>());
         assert_eq!(self.responses.len(), count);
         for (index, (number, _, bytes)) in self.responses.iter().enumerate() {
@@ -213,7 +214,7 @@ fn requests_are_echoed_once_and_in_order() {
     world.echo_until(2000, 10 * SECOND);
     world.run(100 * MILLISECOND);
     assert_eq!(world.client.in_flight(), 0);
-    assert_eq!(world.client.applied_number(), 2000);
+    assert_eq!(world.client.applied_number().get(), 2000);
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn messages_longer_than_a_datagram_pass_both_ways() {
     let long = vec![7; world.client.config().request_length_max()];
     assert_eq!(
         world.client.offer(world.now, &long),
-        OfferResult::Accepted(1)
+        OfferResult::Accepted(RequestNumber::FIRST)
     );
     world.run_until(SECOND, |world| world.responses.len() == 1);
     assert_eq!(world.responses[0].2, long);
@@ -309,13 +310,13 @@ fn a_request_too_long_for_the_cluster_is_refused_and_the_rest_goes_on() {
         .push_back(RefusalReason::TooLong);
     assert_eq!(
         world.client.offer(world.now, &[0; 1000]),
-        OfferResult::Accepted(1)
+        OfferResult::Accepted(RequestNumber::FIRST)
     );
     world.run_until(SECOND, |world| !world.refused.is_empty());
     assert_eq!(world.refused, [(1, RefusalReason::TooLong)]);
     assert_eq!(
         world.client.offer(world.now, &payload(1)),
-        OfferResult::Accepted(1)
+        OfferResult::Accepted(RequestNumber::FIRST)
     );
     world.run_until(SECOND, |world| world.responses.len() == 1);
     world.check(1);
@@ -371,7 +372,7 @@ fn k1_a_restarted_client_resumes_its_session_and_sees_only_what_it_lacks() {
     world.check(25);
     assert_eq!(world.connected, [1, 1]);
     let next = world.client.offer(world.now, &payload(26));
-    assert_eq!(next, OfferResult::Accepted(26));
+    assert_eq!(next, OfferResult::Accepted(RequestNumber::new(26)));
     world.run_until(SECOND, |world| world.responses.len() == 26);
     world.check(26);
 }
@@ -393,7 +394,7 @@ fn a_client_that_restarts_at_its_old_address_finds_its_old_stream() {
     world.run_until(5 * SECOND, |world| world.client.is_connected());
     assert_eq!(world.connected, [1, 1]);
     let next = world.client.offer(world.now, &payload(21));
-    assert_eq!(next, OfferResult::Accepted(21));
+    assert_eq!(next, OfferResult::Accepted(RequestNumber::new(21)));
     world.run_until(SECOND, |world| world.responses.len() == 21);
     world.check(21);
 }

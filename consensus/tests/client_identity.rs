@@ -11,7 +11,7 @@ use lockstep_client::session::CloseReason;
 use lockstep_consensus::sim::scenario::boot::address;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, Told};
 use lockstep_service::samples::echo::Echo;
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::media::randomness;
 use lockstep_transport::sim::SimPort;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
@@ -55,7 +55,8 @@ fn has_ended(cluster: &Cluster, client: usize, reason: CloseReason) -> bool {
 /// What a client's old process sends is a request of its.
 fn offer_as_the_old_process(old: &mut ClusterClient<SimPort>, now: Nanos) {
     let offered = old.offer(now, b"of the old process");
-    assert!(matches!(offered, OfferResult::Accepted(2)), "{offered:?}");
+    let second = OfferResult::Accepted(RequestNumber::new(2));
+    assert_eq!(offered, second);
 }
 
 /// The leader's process dies for good, and another member leads.
@@ -173,7 +174,7 @@ fn a_delayed_request_of_the_old_process_takes_no_number_after_a_failover() {
     cluster.kill_client(0);
     let new = continue_at_another_address(&mut cluster, point);
     cluster.run(late + 50 * MICROSECOND - cluster.now);
-    assert_eq!(cluster.offer(new, b"of the new process"), 2);
+    assert_eq!(cluster.offer(new, b"of the new process").get(), 2);
     cluster.run(SECOND);
     cluster.expect_answers(new, &[(2, b"of the new process")]);
 }

@@ -277,8 +277,8 @@ impl Siege {
                     number, payload, ..
                 } => {
                     *answered += 1;
-                    assert_eq!(number, *answered, "answered once and in order");
-                    assert_eq!(payload, request(number), "answered with the same bytes");
+                    assert_eq!(number.get(), *answered, "answered once and in order");
+                    assert_eq!(payload, request(*answered), "answered with the same bytes");
                 }
                 EgressEvent::Connected { .. } | EgressEvent::NewLeader { .. } => {}
                 other => panic!("the client was told {other:?}"),
@@ -288,7 +288,7 @@ impl Siege {
             match self.client.offer(self.now, &request(self.offered + 1)) {
                 OfferResult::Accepted(number) => {
                     self.offered += 1;
-                    assert_eq!(number, self.offered);
+                    assert_eq!(number.get(), self.offered);
                     work += 1;
                 }
                 OfferResult::BackPressured | OfferResult::NotConnected => break,

@@ -9,6 +9,7 @@ use lockstep_consensus::settings::config::ResponsesMode;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, Told};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::time::{MILLISECOND, SECOND};
 
 /// Answers with as many bytes as the message's first eight say, or, told to, complains when
@@ -105,8 +106,7 @@ fn a_request_longer_than_the_cluster_takes_is_refused_with_that_reason_however_l
     for length in [4097, 4096 + 1000, 4096 + 1024, 4096 + 1025, 8192, 100_000] {
         let mut cluster = started(|scenario| scenario);
         let told = outcomes(&mut cluster, &[request(16, 1, length)]);
-        let number = 1;
-        let refused = Told::Refused(number, RefusalReason::TooLong);
+        let refused = Told::Refused(RequestNumber::FIRST, RefusalReason::TooLong);
         assert_eq!(told, [refused], "{length} bytes");
         assert_eq!(cluster.noted(0, NodeNotice::RequestTooLong), 1);
         // The number was not consumed: the next request takes it.

@@ -6,6 +6,7 @@
 //! |---|---|---|---|
 //! | [`LeadershipTermId`] | elections that found a leader | 1 | the members' votes |
 //! | [`SessionId`] | sessions of clients with the cluster | 1 | the order of the log |
+//! | [`RequestNumber`] | requests of one session | 1 | its client |
 
 use core::fmt;
 
@@ -99,5 +100,28 @@ impl SessionId {
     #[must_use]
     pub const fn is_known(self) -> bool {
         self.0 >= 0
+    }
+}
+
+id! {
+    /// A client's number of its own request within its session: each is one greater than the one
+    /// before, and the cluster applies it once. How far a session is applied, appended or told is
+    /// the number of its last such request.
+    RequestNumber
+}
+
+impl RequestNumber {
+    /// No request: what is answered is none of that session, none is applied yet, or which one
+    /// is expected is not said.
+    pub const NONE: Self = Self(0);
+    /// A session's first.
+    pub const FIRST: Self = Self(1);
+    /// The greatest: a session that has used it can make no further request.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// The one before it.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0 - 1)
     }
 }

@@ -130,7 +130,7 @@ fn messages_older_than_the_ring_are_counted_as_incomplete() {
         .retain(|record| record.kind != TraceKind::Cursor || record.a >= 256);
     let (messages, incomplete) = join(&trace.0);
     assert_eq!(incomplete, 1);
-    assert_eq!(messages[0].number, 2);
+    assert_eq!(messages[0].number, RequestNumber::new(2));
 }
 
 #[test]

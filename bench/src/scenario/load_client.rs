@@ -63,7 +63,7 @@ impl Account {
         match event {
             EgressEvent::Response {
                 number, payload, ..
-            } => self.on_response(now, number as u64, payload),
+            } => self.on_response(now, number.get() as u64, payload),
             EgressEvent::Refused { number, reason } => {
                 self.fail(format!("request {number} was refused: {reason:?}"));
             }
@@ -316,7 +316,7 @@ impl<P: DatagramPort> LoadClient<P> {
             let Some(number) = load.due(now) else { break };
             self.account.workload.write(number, &mut self.message);
             match self.client.offer(now, &self.message) {
-                OfferResult::Accepted(given) if given == number as i64 => {
+                OfferResult::Accepted(given) if given.get() == number as i64 => {
                     load.on_sent(now);
                     count += 1;
                 }

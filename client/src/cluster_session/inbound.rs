@@ -3,7 +3,7 @@
 //! Messages about the session itself may come from any member; everything else counts only on
 //! the image on which the present leader introduced itself, and only for this session.
 
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 use lockstep_transport::trace::TracePoint;
 
@@ -156,7 +156,7 @@ impl ClusterSession {
         }
     }
 
-    fn on_opened(&mut self, now: Nanos, origin: Origin, applied_number: i64) {
+    fn on_opened(&mut self, now: Nanos, origin: Origin, applied_number: RequestNumber) {
         if self.requests.synchronise(applied_number).is_err() {
             self.end(CloseReason::SequenceGap, b"");
             return;
@@ -166,7 +166,7 @@ impl ClusterSession {
         self.progress_at = now;
         self.spoken_at = now;
         self.hold_until = 0;
-        self.rewound = (0, 0);
+        self.rewound = (RequestNumber::NONE, 0);
     }
 
     fn on_response(
@@ -187,7 +187,7 @@ impl ClusterSession {
         self.tracer.message(
             TracePoint::ResponseReceive,
             header.session_id.get(),
-            header.number,
+            header.number.get(),
         );
         let is_failure = header.flags & RESPONSE_FLAG_FAILED != 0;
         let event = if is_failure {
@@ -205,7 +205,7 @@ impl ClusterSession {
         self.counters.responses += 1;
     }
 
-    fn on_applied(&mut self, now: Nanos, number: i64) {
+    fn on_applied(&mut self, now: Nanos, number: RequestNumber) {
         match self.requests.on_applied(number) {
             Ok(true) => {
                 self.progress_at = now;
@@ -260,14 +260,15 @@ impl ClusterSession {
     /// The number was not consumed, so nothing after it can be applied: all of it is refused,
     /// and the numbers are assigned anew. If the refusal might mean an earlier bearer of the
     /// number, going on could lose a request: then the session ends.
-    fn on_too_long(&mut self, number: i64, handler: &mut impl FnMut(EgressEvent<'_>)) {
+    fn on_too_long(&mut self, number: RequestNumber, handler: &mut impl FnMut(EgressEvent<'_>)) {
         if !self.requests.was_sent_once(number) {
             self.end(CloseReason::Rejected, b"request too long");
             return;
         }
         let end = self.requests.next_number();
         self.requests.cancel_from(number);
-        for refused in number..end {
+        let mut refused = number;
+        while refused < end {
             let reason = if refused == number {
                 RefusalReason::TooLong
             } else {
@@ -277,6 +278,7 @@ impl ClusterSession {
                 number: refused,
                 reason,
             });
+            refused = refused.next();
         }
     }
 }

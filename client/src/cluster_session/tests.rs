@@ -9,7 +9,7 @@ use crate::protocol::{
     EventCode, NewLeaderEvent, Progress, RefusalReason, Refused, ResponseHeader, SessionEvent,
 };
 use crate::session::SessionState;
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::time::SECOND;
 
 const LEADER: Origin = Origin {
@@ -40,11 +40,11 @@ fn heard(event: EgressEvent<'_>) -> Heard {
         EgressEvent::Connected { session } => Heard::Connected(session.get()),
         EgressEvent::Response {
             number, position, ..
-        } => Heard::Response(number, position),
-        EgressEvent::Refused { number, reason } => Heard::Refused(number, reason),
+        } => Heard::Response(number.get(), position),
+        EgressEvent::Refused { number, reason } => Heard::Refused(number.get(), reason),
         EgressEvent::ResponseFailed {
             number, position, ..
-        } => Heard::Response(number, position),
+        } => Heard::Response(number.get(), position),
         EgressEvent::NewLeader { member, term } => Heard::NewLeader(member, term.get()),
         EgressEvent::Closed { reason } => Heard::Closed(reason),
     }
@@ -82,7 +82,7 @@ fn answer(
         session_id: SessionId::new(7),
         correlation_id: cluster_session.session().correlation_id(),
         leadership_term_id: LeadershipTermId::new(3),
-        applied_number,
+        applied_number: RequestNumber::new(applied_number),
         acknowledged: 0,
         resume_token: 5,
         leader_member_id: origin.member as i32,
@@ -140,8 +140,8 @@ fn response_in(term: i64, position: i64, number: i64) -> Vec<u8> {
         session_id: SessionId::new(7),
         position,
         cause: position - 32,
-        number,
-        applied_number: number,
+        number: RequestNumber::new(number),
+        applied_number: RequestNumber::new(number),
         log_time: 0,
         ordinal: 0,
         flags: 0,
@@ -153,8 +153,8 @@ fn response_in(term: i64, position: i64, number: i64) -> Vec<u8> {
 fn refused(number: i64, reason: RefusalReason, expected_number: i64) -> [u8; Refused::LENGTH] {
     Refused {
         session_id: SessionId::new(7),
-        number,
-        expected_number,
+        number: RequestNumber::new(number),
+        expected_number: RequestNumber::new(expected_number),
         reason,
         leadership_term_id: LeadershipTermId::new(3),
         connect_epoch: 1,
@@ -166,7 +166,7 @@ fn new_leader(term: i64, applied_number: i64) -> Vec<u8> {
     let event = NewLeaderEvent {
         leadership_term_id: LeadershipTermId::new(term),
         session_id: SessionId::new(7),
-        applied_number,
+        applied_number: RequestNumber::new(applied_number),
         leader_member_id: 2,
         connect_epoch: 1,
         endpoints: b"",
@@ -202,7 +202,10 @@ fn a_window_that_is_full_pushes_back() {
     offer_and_send(&mut cluster_session, 16);
     assert_eq!(cluster_session.offer(0, b"x"), OfferResult::BackPressured);
     say(&mut cluster_session, 1, LEADER, &response(64, 1));
-    assert_eq!(cluster_session.offer(1, b"x"), OfferResult::Accepted(17));
+    assert_eq!(
+        cluster_session.offer(1, b"x"),
+        OfferResult::Accepted(RequestNumber::new(17))
+    );
     let long = vec![0; cluster_session.config().request_length_max() + 1];
     assert_eq!(cluster_session.offer(1, &long), OfferResult::TooLong);
 }
@@ -338,7 +341,7 @@ fn progress_releases_requests_that_have_no_response() {
     offer_and_send(&mut cluster_session, 3);
     let progress = Progress {
         session_id: SessionId::new(7),
-        applied_number: 3,
+        applied_number: RequestNumber::new(3),
         acknowledged: 0,
         leadership_term_id: LeadershipTermId::new(3),
     };
@@ -399,7 +402,10 @@ fn k1_a_restarted_client_gets_only_what_it_had_not_acknowledged() {
     assert_eq!(say(&mut cluster_session, 1, LEADER, &response(96, 3)), []);
     let events = say(&mut cluster_session, 1, LEADER, &response(128, 6));
     assert_eq!(events, [Heard::Response(6, 128)]);
-    assert_eq!(cluster_session.offer(2, b"x"), OfferResult::Accepted(7));
+    assert_eq!(
+        cluster_session.offer(2, b"x"),
+        OfferResult::Accepted(RequestNumber::new(7))
+    );
 }
 
 #[test]
@@ -462,7 +468,7 @@ fn whatever_is_of_an_older_term_is_counted_and_ignored() {
     offer_and_send(&mut cluster_session, 2);
     let progress = Progress {
         session_id: SessionId::new(7),
-        applied_number: 2,
+        applied_number: RequestNumber::new(2),
         acknowledged: 0,
         leadership_term_id: LeadershipTermId::new(3),
     };

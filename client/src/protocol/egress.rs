@@ -2,7 +2,7 @@
 //!
 //! Offsets in the tables count from the start of the block; 8 bytes of message header precede.
 
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 
 use super::block::{Message, message, write_with_var_data};
@@ -77,7 +77,7 @@ pub struct SessionEvent<'a> {
     /// The current leadership term.
     pub leadership_term_id: LeadershipTermId,
     /// Number of the last request of the session that was applied: resend from the next one.
-    pub applied_number: i64,
+    pub applied_number: RequestNumber,
     /// Position up to which the cluster knows responses to be received.
     pub acknowledged: Position,
     /// Proves ownership of the session when it is resumed.
@@ -107,7 +107,7 @@ impl<'a> SessionEvent<'a> {
                 .i64(self.session_id.get())
                 .i64(self.correlation_id)
                 .i64(self.leadership_term_id.get())
-                .i64(self.applied_number)
+                .i64(self.applied_number.get())
                 .i64(self.acknowledged)
                 .u64(self.resume_token)
                 .i32(self.leader_member_id)
@@ -125,7 +125,7 @@ impl<'a> SessionEvent<'a> {
                 session_id: SessionId::new(fields.i64()?),
                 correlation_id: fields.i64()?,
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
-                applied_number: fields.i64()?,
+                applied_number: RequestNumber::new(fields.i64()?),
                 acknowledged: fields.i64()?,
                 resume_token: fields.u64()?,
                 leader_member_id: fields.i32()?,
@@ -170,7 +170,7 @@ pub struct NewLeaderEvent<'a> {
     /// The session.
     pub session_id: SessionId,
     /// Number of the last request of the session that was applied: resend from the next one.
-    pub applied_number: i64,
+    pub applied_number: RequestNumber,
     /// The new leader.
     pub leader_member_id: i32,
     /// The session's connect epoch: the event is for the process that has it.
@@ -189,7 +189,7 @@ impl<'a> NewLeaderEvent<'a> {
             fields
                 .i64(self.leadership_term_id.get())
                 .i64(self.session_id.get())
-                .i64(self.applied_number)
+                .i64(self.applied_number.get())
                 .i32(self.leader_member_id)
                 .zeros(4)
                 .i64(self.connect_epoch);
@@ -202,7 +202,7 @@ impl<'a> NewLeaderEvent<'a> {
             Some(Self {
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
                 session_id: SessionId::new(fields.i64()?),
-                applied_number: fields.i64()?,
+                applied_number: RequestNumber::new(fields.i64()?),
                 leader_member_id: fields.i32()?,
                 connect_epoch: fields.skip(4).and_then(|()| fields.i64())?,
                 endpoints: &[],
@@ -269,10 +269,10 @@ pub struct ResponseHeader {
     pub position: Position,
     /// Position of the entry that caused it.
     pub cause: Position,
-    /// Number of the request that caused it, or 0.
-    pub number: i64,
+    /// Number of the request that caused it, or [`RequestNumber::NONE`].
+    pub number: RequestNumber,
     /// Number of the last request of the session that was applied.
-    pub applied_number: i64,
+    pub applied_number: RequestNumber,
     /// Log time of the entry at `position`, ns.
     pub log_time: i64,
     /// Which of its cause's effects this is, from 0.
@@ -294,8 +294,8 @@ impl ResponseHeader {
                 .i64(self.session_id.get())
                 .i64(self.position)
                 .i64(self.cause)
-                .i64(self.number)
-                .i64(self.applied_number)
+                .i64(self.number.get())
+                .i64(self.applied_number.get())
                 .i64(self.log_time)
                 .u32(self.ordinal)
                 .u32(self.flags);
@@ -309,8 +309,8 @@ impl ResponseHeader {
                 session_id: SessionId::new(fields.i64()?),
                 position: fields.i64()?,
                 cause: fields.i64()?,
-                number: fields.i64()?,
-                applied_number: fields.i64()?,
+                number: RequestNumber::new(fields.i64()?),
+                applied_number: RequestNumber::new(fields.i64()?),
                 log_time: fields.i64()?,
                 ordinal: fields.u32()?,
                 flags: fields.u32()?,
@@ -381,9 +381,9 @@ pub struct Refused {
     /// The session.
     pub session_id: SessionId,
     /// The request refused.
-    pub number: i64,
+    pub number: RequestNumber,
     /// The number that would be accepted.
-    pub expected_number: i64,
+    pub expected_number: RequestNumber,
     /// Why.
     pub reason: RefusalReason,
     /// The leadership term of the member that refuses.
@@ -402,8 +402,8 @@ impl Refused {
         message(Template::Refused, |fields| {
             fields
                 .i64(self.session_id.get())
-                .i64(self.number)
-                .i64(self.expected_number)
+                .i64(self.number.get())
+                .i64(self.expected_number.get())
                 .i32(self.reason as i32)
                 .zeros(4)
                 .i64(self.leadership_term_id.get())
@@ -415,8 +415,8 @@ impl Refused {
         let (refused, reason) = message.block::<48, _>(|fields| {
             let mut refused = Self {
                 session_id: SessionId::new(fields.i64()?),
-                number: fields.i64()?,
-                expected_number: fields.i64()?,
+                number: RequestNumber::new(fields.i64()?),
+                expected_number: RequestNumber::new(fields.i64()?),
                 reason: RefusalReason::OutOfOrder,
                 leadership_term_id: LeadershipTermId::NONE,
                 connect_epoch: 0,
@@ -447,7 +447,7 @@ pub struct Progress {
     /// The session.
     pub session_id: SessionId,
     /// Number of the last request of the session that was applied.
-    pub applied_number: i64,
+    pub applied_number: RequestNumber,
     /// Position up to which the cluster knows responses to be received.
     pub acknowledged: Position,
     /// The leader's term.
@@ -464,7 +464,7 @@ impl Progress {
         message(Template::Progress, |fields| {
             fields
                 .i64(self.session_id.get())
-                .i64(self.applied_number)
+                .i64(self.applied_number.get())
                 .i64(self.acknowledged)
                 .i64(self.leadership_term_id.get());
         })
@@ -474,7 +474,7 @@ impl Progress {
         let progress = message.block::<32, _>(|fields| {
             Some(Self {
                 session_id: SessionId::new(fields.i64()?),
-                applied_number: fields.i64()?,
+                applied_number: RequestNumber::new(fields.i64()?),
                 acknowledged: fields.i64()?,
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
             })

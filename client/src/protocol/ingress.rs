@@ -2,7 +2,7 @@
 //!
 //! Offsets in the tables count from the start of the block; 8 bytes of message header precede.
 
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 
 use super::block::{Message, message, write_with_var_data};
@@ -125,7 +125,7 @@ pub struct RequestHeader {
     /// The session.
     pub session_id: SessionId,
     /// Number of the request in its session, from 1.
-    pub number: i64,
+    pub number: RequestNumber,
     /// Position up to which responses were handed to the application.
     pub acknowledged: Position,
     /// Connect epoch of the process that sent it; of an older one it is refused.
@@ -143,7 +143,7 @@ impl RequestHeader {
             fields
                 .i64(self.leadership_term_id.get())
                 .i64(self.session_id.get())
-                .i64(self.number)
+                .i64(self.number.get())
                 .i64(self.acknowledged)
                 .i64(self.connect_epoch);
         })
@@ -154,7 +154,7 @@ impl RequestHeader {
             Some(Self {
                 leadership_term_id: LeadershipTermId::new(fields.i64()?),
                 session_id: SessionId::new(fields.i64()?),
-                number: fields.i64()?,
+                number: RequestNumber::new(fields.i64()?),
                 acknowledged: fields.i64()?,
                 connect_epoch: fields.i64()?,
             })

@@ -1,6 +1,6 @@
 //! Golden bytes of every template, and what hostile bytes are met with.
 
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 
 use super::*;
 
@@ -24,7 +24,7 @@ const EVENT: SessionEvent<'_> = SessionEvent {
     session_id: SessionId::new(7),
     correlation_id: 8,
     leadership_term_id: LeadershipTermId::new(9),
-    applied_number: 10,
+    applied_number: RequestNumber::new(10),
     acknowledged: 11,
     resume_token: 12,
     leader_member_id: 2,
@@ -38,7 +38,7 @@ const EVENT: SessionEvent<'_> = SessionEvent {
 const NEW_LEADER: NewLeaderEvent<'_> = NewLeaderEvent {
     leadership_term_id: LeadershipTermId::new(3),
     session_id: SessionId::new(7),
-    applied_number: 6,
+    applied_number: RequestNumber::new(6),
     leader_member_id: 1,
     connect_epoch: 14,
     endpoints: b"1=[::1]:9",
@@ -47,7 +47,7 @@ const NEW_LEADER: NewLeaderEvent<'_> = NewLeaderEvent {
 const REQUEST: RequestHeader = RequestHeader {
     leadership_term_id: LeadershipTermId::new(1),
     session_id: SessionId::new(2),
-    number: 3,
+    number: RequestNumber::new(3),
     acknowledged: 4,
     connect_epoch: 5,
 };
@@ -57,8 +57,8 @@ const RESPONSE: ResponseHeader = ResponseHeader {
     session_id: SessionId::new(2),
     position: 3,
     cause: 4,
-    number: 5,
-    applied_number: 6,
+    number: RequestNumber::new(5),
+    applied_number: RequestNumber::new(6),
     log_time: 7,
     ordinal: 8,
     flags: 1,
@@ -66,8 +66,8 @@ const RESPONSE: ResponseHeader = ResponseHeader {
 
 const REFUSED: Refused = Refused {
     session_id: SessionId::new(1),
-    number: 2,
-    expected_number: 3,
+    number: RequestNumber::new(2),
+    expected_number: RequestNumber::new(3),
     reason: RefusalReason::WrongTerm,
     leadership_term_id: LeadershipTermId::new(4),
     connect_epoch: 5,
@@ -75,7 +75,7 @@ const REFUSED: Refused = Refused {
 
 const PROGRESS: Progress = Progress {
     session_id: SessionId::new(1),
-    applied_number: 2,
+    applied_number: RequestNumber::new(2),
     acknowledged: 3,
     leadership_term_id: LeadershipTermId::new(4),
 };

@@ -17,7 +17,7 @@ fn event(session: &Session, code: EventCode) -> SessionEvent<'static> {
         session_id: SessionId::new(7),
         correlation_id: session.correlation_id(),
         leadership_term_id: LeadershipTermId::new(4),
-        applied_number: 0,
+        applied_number: RequestNumber::NONE,
         acknowledged: 0,
         resume_token: 99,
         leader_member_id: 2,
@@ -33,7 +33,7 @@ fn new_leader(term: i64, member: i32) -> NewLeaderEvent<'static> {
     NewLeaderEvent {
         leadership_term_id: LeadershipTermId::new(term),
         session_id: SessionId::new(7),
-        applied_number: 5,
+        applied_number: RequestNumber::new(5),
         leader_member_id: member,
         connect_epoch: 1,
         endpoints: b"",
@@ -302,7 +302,7 @@ fn a_leader_of_the_past_is_not_followed() {
     assert_eq!(
         session.on_new_leader(1, &new_leader(9, 1)),
         SessionChange::Opened {
-            applied_number: 5,
+            applied_number: RequestNumber::new(5),
             is_first: false,
             is_new_leader: true,
         }
@@ -483,7 +483,7 @@ fn a_leader_that_serves_the_session_again_in_the_same_term_is_no_new_one() {
         let mut ok = event(&session, EventCode::Ok);
         ok.leadership_term_id = LeadershipTermId::new(term);
         let opened = SessionChange::Opened {
-            applied_number: 0,
+            applied_number: RequestNumber::NONE,
             is_first: false,
             is_new_leader,
         };

@@ -9,7 +9,7 @@ use lockstep_client::protocol::{
     RefusalReason, Refused, RequestHeader, ResponseHeader, SessionEvent,
 };
 use lockstep_transport::datagram_port::DatagramPort;
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::protocol::{Packet, parse};
 use lockstep_transport::stream::{
     Image, ImageLimits, Offer, PollAction, Publication, PublicationConfig,
@@ -19,6 +19,7 @@ use lockstep_transport::time::Nanos;
 use super::network::{Network, NetworkPort};
 
 const TOKEN: u64 = 77;
+const NONE: RequestNumber = RequestNumber::NONE;
 const EXPIRED: &[u8] = b"session expired";
 const LIMITS: ImageLimits = ImageLimits {
     term_length_max: 16 * 1024 * 1024,
@@ -29,7 +30,7 @@ const LIMITS: ImageLimits = ImageLimits {
 /// An applied request; its response is its payload.
 pub struct Applied {
     pub session: i64,
-    pub number: i64,
+    pub number: RequestNumber,
     pub payload: Vec<u8>,
 }
 
@@ -38,7 +39,7 @@ struct Session {
     nonce: u64,
     connect_epoch: i64,
     incarnation: u64,
-    applied: i64,
+    applied: RequestNumber,
     address: SocketAddr,
     stream_id: i32,
     is_open: bool,
@@ -157,7 +158,7 @@ impl FakeCluster {
         for session in &mut self.shared.sessions {
             session.is_open &= session.id != id;
         }
-        let event = self.shared.event(id, 0, EventCode::Expired, 0, EXPIRED);
+        let event = self.shared.event(id, 0, EventCode::Expired, NONE, EXPIRED);
         for channel in &mut self.members[self.shared.leader].channels {
             if channel.session == Some(id) {
                 channel.events.push_back(event.clone());
@@ -175,7 +176,7 @@ impl FakeCluster {
         detail: &[u8],
     ) {
         let present = std::mem::replace(&mut self.shared.term, term);
-        let event = self.shared.event(id, 0, code, 0, detail);
+        let event = self.shared.event(id, 0, code, NONE, detail);
         self.shared.term = present;
         for channel in &mut self.members[member].channels {
             if channel.session == Some(id) {
@@ -209,7 +210,7 @@ impl Shared {
         session_id: i64,
         correlation_id: i64,
         code: EventCode,
-        applied_number: i64,
+        applied_number: RequestNumber,
         detail: &[u8],
     ) -> Vec<u8> {
         let event = SessionEvent {
@@ -341,7 +342,7 @@ impl Member {
                 let term = self.believes.unwrap_or_default();
                 let present = std::mem::replace(&mut shared.term, term);
                 let id = connect.correlation_id;
-                let event = shared.event(-1, id, EventCode::Expired, 0, EXPIRED);
+                let event = shared.event(-1, id, EventCode::Expired, NONE, EXPIRED);
                 shared.term = present;
                 let channel = self.channel(source, connect.response_stream_id, None);
                 channel.events.push_back(event);
@@ -355,7 +356,7 @@ impl Member {
                     -1,
                     connect.correlation_id,
                     EventCode::Redirect,
-                    0,
+                    NONE,
                     endpoints.as_bytes(),
                 );
                 let channel = self.channel(source, connect.response_stream_id, None);
@@ -365,7 +366,7 @@ impl Member {
                 self.on_request(now, shared, &header, payload);
             }
             ClientMessage::Request { header, .. } => {
-                self.refuse((now, shared.term), &header, RefusalReason::NotLeader, 0);
+                self.refuse((now, shared.term), &header, RefusalReason::NotLeader, NONE);
             }
             ClientMessage::KeepAlive(keep_alive) => {
                 shared.keepalives += 1;
@@ -386,7 +387,7 @@ impl Member {
             .position(|session| session.nonce == connect.nonce && session.is_open);
         if known.is_none() && connect.resume_session.is_known() {
             let correlation = connect.correlation_id;
-            let event = shared.event(-1, correlation, EventCode::Expired, 0, EXPIRED);
+            let event = shared.event(-1, correlation, EventCode::Expired, NONE, EXPIRED);
             let channel = self.channel(source, connect.response_stream_id, None);
             channel.events.push_back(event);
             return;
@@ -398,7 +399,7 @@ impl Member {
                 nonce: connect.nonce,
                 connect_epoch: connect.connect_epoch,
                 incarnation: connect.incarnation,
-                applied: 0,
+                applied: RequestNumber::NONE,
                 address: source,
                 stream_id: connect.response_stream_id,
                 is_open: true,
@@ -448,9 +449,14 @@ impl Member {
             .iter_mut()
             .find(|session| session.id == header.session_id.get() && session.is_open);
         let Some(session) = session else {
-            return self.refuse((now, shared.term), header, RefusalReason::UnknownSession, 0);
+            return self.refuse(
+                (now, shared.term),
+                header,
+                RefusalReason::UnknownSession,
+                NONE,
+            );
         };
-        let expected = session.applied + 1;
+        let expected = session.applied.next();
         if header.number > expected {
             return self.refuse(
                 (now, shared.term),
@@ -478,7 +484,7 @@ impl Member {
         (now, term): (Nanos, LeadershipTermId),
         header: &RequestHeader,
         reason: RefusalReason,
-        expected_number: i64,
+        expected_number: RequestNumber,
     ) {
         let refused = Refused {
             session_id: header.session_id,

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 
 use lockstep_service::outbox::{EFFECT_CHARGE_MIN, OutboxLimits};
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 
 /// Which request each waiting effect answers: (position, session, number) of the requests
 /// whose effects are in the outbox, oldest first.
 #[derive(Debug)]
 pub(crate) struct CauseNumbers {
-    causes: VecDeque<(Position, SessionId, i64)>,
+    causes: VecDeque<(Position, SessionId, RequestNumber)>,
 }
 
 impl CauseNumbers {
@@ -31,23 +31,25 @@ impl CauseNumbers {
     }
 
     /// The request at `position` was applied and has effects in the outbox.
-    pub fn note(&mut self, position: Position, session: SessionId, number: i64) {
+    pub fn note(&mut self, position: Position, session: SessionId, number: RequestNumber) {
         self.causes.push_back((position, session, number));
     }
 
     /// The oldest effect that waits is one of the entry at `front`.
     pub fn forget_before(&mut self, front: Option<Position>) {
-        let is_over =
-            |cause: &(Position, SessionId, i64)| front.is_none_or(|front| cause.0 < front);
+        let is_over = |cause: &(Position, SessionId, RequestNumber)| {
+            front.is_none_or(|front| cause.0 < front)
+        };
         while self.causes.front().is_some_and(is_over) {
             self.causes.pop_front();
         }
     }
 
-    /// The number of the request of `session` at `cause`, 0 for none.
-    pub fn number(&self, cause: Position, session: SessionId) -> i64 {
+    /// The number of the request of `session` at `cause`, or of none.
+    pub fn number(&self, cause: Position, session: SessionId) -> RequestNumber {
         let found = self.causes.binary_search_by_key(&cause, |c| c.0).ok();
         let request = found.map(|index| self.causes[index]);
-        request.filter(|c| c.1 == session).map_or(0, |c| c.2)
+        let own = request.filter(|c| c.1 == session);
+        own.map_or(RequestNumber::NONE, |c| c.2)
     }
 }

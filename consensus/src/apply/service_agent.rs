@@ -8,7 +8,7 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::EntryKind;
 use lockstep_service::outbox::Divergence;
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 use lockstep_transport::trace::{TracePoint, Tracer};
 
@@ -29,8 +29,8 @@ pub(crate) struct DirectEffect<'a> {
     pub cause: Position,
     /// Which of its cause's effects it is.
     pub ordinal: u32,
-    /// Number of the request answered, 0 when it goes to another session.
-    pub number: i64,
+    /// Number of the request answered, or of none when it goes to another session.
+    pub number: RequestNumber,
     /// Log time of the cause, ns.
     pub log_time: i64,
     /// What it says.
@@ -108,10 +108,10 @@ impl<S: ClusteredService> ServiceAgent<S> {
         &mut self.container
     }
 
-    /// Number of the request of `session` at `cause`; 0 when the effect answers no request of
-    /// its own session.
+    /// Number of the request of `session` at `cause`, or of none when the effect answers no
+    /// request of its own session.
     #[must_use]
-    pub(crate) fn request_number(&self, cause: Position, session: SessionId) -> i64 {
+    pub(crate) fn request_number(&self, cause: Position, session: SessionId) -> RequestNumber {
         self.causes.number(cause, session)
     }
 
@@ -214,7 +214,8 @@ impl<S: ClusteredService> ServiceAgent<S> {
             .apply_request(header, position, end, entry.body)?;
         step(TracePoint::ExecuteService);
         if !self.is_direct() && self.container.outbox().len() > before {
-            self.causes.note(position, header.session, header.number);
+            let number = RequestNumber::new(header.number);
+            self.causes.note(position, header.session, number);
         }
         step(TracePoint::ExecuteRespond);
         Ok(())
@@ -264,7 +265,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
         &mut self,
         entry: &Entry<'_>,
         sessions: &SessionTable,
-        mut taker: impl FnMut(&DirectEffect<'_>, i64),
+        mut taker: impl FnMut(&DirectEffect<'_>, RequestNumber),
     ) {
         if !self.is_direct() {
             return;
@@ -272,11 +273,16 @@ impl<S: ClusteredService> ServiceAgent<S> {
         for effect in self.container.outbox().direct() {
             let header = &entry.header;
             let is_own = header.kind == EntryKind::Request && header.session == effect.session;
+            let number = if is_own {
+                RequestNumber::new(header.number)
+            } else {
+                RequestNumber::NONE
+            };
             let direct = DirectEffect {
                 session: effect.session,
                 cause: entry.position,
                 ordinal: effect.name.ordinal,
-                number: if is_own { header.number } else { 0 },
+                number,
                 log_time: header.log_time,
                 payload: effect.message,
                 is_failure: effect.is_failure,

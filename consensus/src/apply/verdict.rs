@@ -130,6 +130,8 @@ fn close(sessions: &mut SessionTable, session: SessionId, reason: CloseReason) -
 
 #[cfg(test)]
 mod tests {
+    use lockstep_transport::ids::RequestNumber;
+
     use super::*;
     use crate::log::entry_body::{NewLeadershipTerm, SessionAcknowledgement, SessionAcks};
     use crate::log::log_entry::Response;
@@ -153,7 +155,7 @@ mod tests {
     fn request(session: &Session, number: i64) -> LogEntry<'static> {
         LogEntry::Request(Request {
             session: session.id,
-            number,
+            number: RequestNumber::new(number),
             acknowledged: 0,
             message: b"x",
         })
@@ -269,7 +271,7 @@ mod tests {
             session: session.id,
             cause: 32,
             ordinal: 0,
-            request_number: 1,
+            request_number: RequestNumber::FIRST,
             is_failure: false,
             message: b"x",
         });

@@ -6,7 +6,7 @@
 //! refused like bytes that are no entry.
 
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind, RESPONSE_FAILED};
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 
 use crate::log::entry_body::{CloseReason, NewLeadershipTerm, SessionAcks, SessionOpen};
@@ -17,7 +17,7 @@ pub struct Request<'a> {
     /// The session.
     pub session: SessionId,
     /// Its number in the session.
-    pub number: i64,
+    pub number: RequestNumber,
     /// Greatest position of a response that the client had received when it sent it.
     pub acknowledged: Position,
     /// The client's message.
@@ -35,8 +35,8 @@ pub struct Response<'a> {
     pub cause: Position,
     /// Which of its cause's effects it is, from 0.
     pub ordinal: u32,
-    /// Number of the request that it answers, 0 where the cause is none of its session.
-    pub request_number: i64,
+    /// Number of the request that it answers; of none where the cause is none of its session.
+    pub request_number: RequestNumber,
     /// It only says why the service could not say what it wanted.
     pub is_failure: bool,
     /// The service's message.
@@ -53,7 +53,7 @@ impl<'a> Response<'a> {
             session: header.session,
             cause: header.number,
             ordinal: header.ordinal,
-            request_number: header.refers_to,
+            request_number: RequestNumber::new(header.refers_to),
             is_failure: header.flags & RESPONSE_FAILED != 0,
             message: body,
         }
@@ -108,7 +108,7 @@ impl<'a> LogEntry<'a> {
         let entry = match kind {
             EntryKind::Request => Some(Self::Request(Request {
                 session: header.session,
-                number: header.number,
+                number: RequestNumber::new(header.number),
                 acknowledged: header.refers_to,
                 message: body,
             })),
@@ -170,7 +170,7 @@ impl<'a> LogEntry<'a> {
         match self {
             Self::Request(request) => {
                 header.session = request.session;
-                header.number = request.number;
+                header.number = request.number.get();
                 header.refers_to = request.acknowledged;
             }
             Self::Response(response) => {
@@ -183,7 +183,7 @@ impl<'a> LogEntry<'a> {
                 header.ordinal = response.ordinal;
                 header.session = response.session;
                 header.number = response.cause;
-                header.refers_to = response.request_number;
+                header.refers_to = response.request_number.get();
             }
             Self::SessionClose { session, .. } => header.session = *session,
             Self::NewLeadershipTerm(_) | Self::SessionOpen(_) | Self::SessionAck(_) => {}
@@ -250,7 +250,7 @@ mod tests {
     fn request(message: &[u8]) -> LogEntry<'_> {
         LogEntry::Request(Request {
             session: SessionId::new(1),
-            number: 2,
+            number: RequestNumber::new(2),
             acknowledged: 3,
             message,
         })
@@ -262,7 +262,7 @@ mod tests {
             session: SessionId::new(2),
             cause: 3,
             ordinal: 4,
-            request_number: 5,
+            request_number: RequestNumber::new(5),
             is_failure: true,
             message,
         })

@@ -4,6 +4,7 @@
 use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
@@ -163,7 +164,7 @@ impl<P: DatagramPort> EntryWay<'_, P> {
             Executed::Held => return Ok(Went::Held),
             Executed::Void => self.note_void(position),
             #[cfg(feature = "sim")]
-            Executed::Overlooked => self.deliver(entry, 0),
+            Executed::Overlooked => self.deliver(entry, RequestNumber::NONE),
             Executed::Same => {
                 let cause = entry.header.number;
                 if !self.may_answer(cause) {
@@ -252,7 +253,7 @@ impl<P: DatagramPort> EntryWay<'_, P> {
         }
     }
 
-    fn deliver(&mut self, entry: &Entry<'_>, applied_number: i64) {
+    fn deliver(&mut self, entry: &Entry<'_>, applied_number: RequestNumber) {
         if self.leadership.is_open() {
             self.clients
                 .on_response(self.now, entry, applied_number, self.tracer);

@@ -7,6 +7,7 @@
 use lockstep_archive::log::log_view::LogView;
 use lockstep_client::protocol::EventCode;
 use lockstep_transport::datagram_port::{DATAGRAMS_PER_CYCLE, DatagramPort};
+use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{Packet, parse};
@@ -203,7 +204,7 @@ impl<P: DatagramPort> ClientAgent<P> {
         &mut self,
         now: Nanos,
         entry: &Entry<'_>,
-        applied_number: i64,
+        applied_number: RequestNumber,
         tracer: &mut Tracer,
     ) {
         let (egress, mut context) = self.egress(now, tracer);
@@ -215,7 +216,7 @@ impl<P: DatagramPort> ClientAgent<P> {
         &mut self,
         now: Nanos,
         effect: &DirectEffect<'_>,
-        applied_number: i64,
+        applied_number: RequestNumber,
         tracer: &mut Tracer,
     ) {
         let (egress, mut context) = self.egress(now, tracer);

@@ -11,7 +11,7 @@ use lockstep_client::protocol::{
     ClientMessage, CloseRequest, KeepAlive, RefusalReason, Refused, RequestHeader,
 };
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
@@ -101,7 +101,12 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
 
     fn on_not_leader(&mut self, source: SocketAddr, message: &ClientMessage<'_>) -> PollAction {
         if let ClientMessage::Request { header, .. } = message {
-            self.refuse(source, header, RefusalReason::NotLeader, 0);
+            self.refuse(
+                source,
+                header,
+                RefusalReason::NotLeader,
+                RequestNumber::NONE,
+            );
         }
         PollAction::Continue
     }
@@ -114,7 +119,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     ) -> PollAction {
         let id = request.session_id;
         self.tracer
-            .message(TracePoint::RequestIngress, id.get(), request.number);
+            .message(TracePoint::RequestIngress, id.get(), request.number.get());
         match self.admit(source, request) {
             Ok((row, Admission::Append)) => self.append_request(source, row, request, payload),
             Ok((_, Admission::Duplicate)) => {
@@ -158,8 +163,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
                 sometimes(Mark::RequestAwaitsTakeover);
                 return PollAction::Abort;
             }
-            NotAdmitted::Fenced => (RefusalReason::Fenced, 0),
-            NotAdmitted::UnknownSession => (RefusalReason::UnknownSession, 0),
+            NotAdmitted::Fenced => (RefusalReason::Fenced, RequestNumber::NONE),
+            NotAdmitted::UnknownSession => (RefusalReason::UnknownSession, RequestNumber::NONE),
             NotAdmitted::OutOfOrder { expected } => (RefusalReason::OutOfOrder, expected),
         };
         self.refuse(source, request, reason, expected);
@@ -195,7 +200,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         self.tracer.entry(
             TracePoint::RequestAppend,
             id.get(),
-            request.number,
+            request.number.get(),
             appended.position,
         );
         self.tracer
@@ -322,7 +327,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         source: SocketAddr,
         request: &RequestHeader,
         reason: RefusalReason,
-        expected_number: i64,
+        expected_number: RequestNumber,
     ) {
         // The client is told, whose error it is: a count is enough here.
         self.notices.tally(NodeNotice::of_refusal(reason));

@@ -7,7 +7,7 @@
 
 use core::cmp::Ordering;
 
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
@@ -23,13 +23,13 @@ pub struct LeaderSession {
     /// The greatest connect epoch appended, and the process that asked for it.
     pub asked: (i64, u64),
     /// Number of the last request appended.
-    pub appended_number: i64,
+    pub appended_number: RequestNumber,
     /// When the client was last heard.
     pub activity: Nanos,
     /// Greatest position the client acknowledged in a keepalive.
     pub acknowledged: Position,
     /// The applied number the client was last told by a progress message.
-    pub told_number: i64,
+    pub told_number: RequestNumber,
     /// A SessionClose was appended.
     pub is_closing: bool,
 }
@@ -49,7 +49,7 @@ pub enum NotAdmitted {
     /// Numbers were skipped; the next one to come is `expected`.
     OutOfOrder {
         /// The number that would be accepted.
-        expected: i64,
+        expected: RequestNumber,
     },
     /// No such session, or it is closing.
     UnknownSession,
@@ -147,9 +147,9 @@ impl LeaderSession {
     ///
     /// # Errors
     /// Why it may not enter the log.
-    pub fn admit(&mut self, number: i64, now: Nanos) -> Result<Admission, NotAdmitted> {
+    pub fn admit(&mut self, number: RequestNumber, now: Nanos) -> Result<Admission, NotAdmitted> {
         self.activity = now;
-        let expected = self.appended_number + 1;
+        let expected = self.appended_number.next();
         match number.cmp(&expected) {
             Ordering::Less => Ok(Admission::Duplicate),
             Ordering::Equal => Ok(Admission::Append),
@@ -173,7 +173,7 @@ mod tests {
         connect_epoch: 1,
         incarnation: 7,
         open_position: 32,
-        applied_number: 1,
+        applied_number: RequestNumber::FIRST,
         acknowledged: 0,
         timeout_ns: 1,
     };
@@ -181,10 +181,11 @@ mod tests {
     #[test]
     fn s1_numbers_are_admitted_once_and_in_order() {
         let mut session = LeaderSession::opened(&OPENED, 0);
-        assert_eq!(session.admit(1, 5), Ok(Admission::Duplicate));
-        let ahead = Err(NotAdmitted::OutOfOrder { expected: 2 });
-        assert_eq!((session.admit(3, 6), session.activity), (ahead, 6));
-        assert_eq!(session.admit(2, 7), Ok(Admission::Append));
+        let [first, expected, later] = [1, 2, 3].map(RequestNumber::new);
+        assert_eq!(session.admit(first, 5), Ok(Admission::Duplicate));
+        let ahead = Err(NotAdmitted::OutOfOrder { expected });
+        assert_eq!((session.admit(later, 6), session.activity), (ahead, 6));
+        assert_eq!(session.admit(expected, 7), Ok(Admission::Append));
         session.is_closing = true;
         assert_eq!(session.speaks_for(1), Err(NotAdmitted::UnknownSession));
     }

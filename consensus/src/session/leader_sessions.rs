@@ -6,7 +6,7 @@
 //! are due, so that nobody walks over the others. All in turn: who was served goes to the end of
 //! the line.
 
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
@@ -175,7 +175,7 @@ impl LeaderSessions {
     pub fn admit(
         &mut self,
         row: LeaderRow,
-        number: i64,
+        number: RequestNumber,
         now: Nanos,
     ) -> Result<Admission, NotAdmitted> {
         let session = self.at_mut(row).ok_or(NotAdmitted::UnknownSession)?;
@@ -187,7 +187,12 @@ impl LeaderSessions {
     }
 
     /// Request `number` of this row's session was appended.
-    pub(crate) fn on_appended(&mut self, row: LeaderRow, number: i64, acknowledged: Position) {
+    pub(crate) fn on_appended(
+        &mut self,
+        row: LeaderRow,
+        number: RequestNumber,
+        acknowledged: Position,
+    ) {
         if let Some(session) = self.at_mut(row) {
             session.appended_number = number;
             session.acknowledged = session.acknowledged.max(acknowledged);
@@ -255,6 +260,8 @@ mod tests {
     use super::*;
     use crate::log::entry_body::SessionOpen;
 
+    const FIRST: RequestNumber = RequestNumber::FIRST;
+
     /// A table of `count` sessions, the first of which times out after 100 ns, the next after
     /// 200 ns and so on.
     fn opened(count: u64) -> (SessionTable, LeaderSessions) {
@@ -286,7 +293,7 @@ mod tests {
         assert!(sessions.find(SessionId::new(1)).is_none() && sessions.at(rows[0]).is_none());
         let gone = NotAdmitted::UnknownSession;
         assert_eq!(sessions.speaks_for(rows[0], 1), Err(gone));
-        assert_eq!(sessions.admit(rows[0], 1, 0), Err(gone));
+        assert_eq!(sessions.admit(rows[0], FIRST, 0), Err(gone));
         let next = Session {
             id: SessionId::new(3),
             ..*table.get(SessionId::new(2)).unwrap()
@@ -309,9 +316,9 @@ mod tests {
         let (_, mut sessions) = opened(2);
         let row = sessions.find(SessionId::new(2)).unwrap();
         assert_eq!(sessions.speaks_for(row, 1), Ok(()));
-        assert_eq!(sessions.admit(row, 1, 5), Ok(Admission::Append));
-        sessions.on_appended(row, 1, 64);
-        assert_eq!(sessions.admit(row, 1, 5), Ok(Admission::Duplicate));
+        assert_eq!(sessions.admit(row, FIRST, 5), Ok(Admission::Append));
+        sessions.on_appended(row, FIRST, 64);
+        assert_eq!(sessions.admit(row, FIRST, 5), Ok(Admission::Duplicate));
         assert_eq!(sessions.pop_progress(), Some(row));
         sessions.on_heard(row, 64, 9);
         assert_eq!(sessions.acknowledgements(), 0, "that came with the request");
@@ -319,7 +326,7 @@ mod tests {
         assert_eq!(sessions.pop_acknowledgement(), Some(row));
         let known = sessions.at(row).unwrap();
         let heard = (known.appended_number, known.acknowledged, known.activity);
-        assert_eq!(heard, (1, 96, 9));
+        assert_eq!(heard, (FIRST, 96, 9));
     }
 
     #[test]
@@ -356,8 +363,8 @@ mod tests {
             let before = sessions.visits();
             let row = sessions.find(SessionId::new(1)).unwrap();
             assert_eq!(sessions.speaks_for(row, 1), Ok(()));
-            assert_eq!(sessions.admit(row, 1, 5), Ok(Admission::Append));
-            sessions.on_appended(row, 1, 64);
+            assert_eq!(sessions.admit(row, FIRST, 5), Ok(Admission::Append));
+            sessions.on_appended(row, FIRST, 64);
             sessions.visits() - before
         };
         assert_eq!((looks(1), looks(1000)), (4, 4));

@@ -14,7 +14,7 @@ use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
 use lockstep_service::log_entry::EntryKind;
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -67,7 +67,7 @@ impl EgressContext<'_> {
             self.tracer.message(
                 TracePoint::ResponseEgress,
                 header.session_id.get(),
-                header.number,
+                header.number.get(),
             );
         }
         taken
@@ -282,7 +282,7 @@ impl ResponseEgress {
         &mut self,
         context: &mut EgressContext<'_>,
         entry: &Entry<'_>,
-        applied_number: i64,
+        applied_number: RequestNumber,
     ) {
         let Some(index) = self.rows.find(entry.header.session) else {
             return;
@@ -300,7 +300,7 @@ impl ResponseEgress {
         &mut self,
         context: &mut EgressContext<'_>,
         effect: &DirectEffect<'_>,
-        applied_number: i64,
+        applied_number: RequestNumber,
     ) {
         let Some(channel) = self.channel(effect.session) else {
             return;
@@ -419,10 +419,10 @@ fn send_or_queue(
 }
 
 /// Number of the last request of the row's session that was applied.
-fn applied_number(row: &EgressRow, table: &SessionTable) -> i64 {
+fn applied_number(row: &EgressRow, table: &SessionTable) -> RequestNumber {
     let open = table.get(row.session).map(|s| s.applied_number);
     let closed = row.closed.map(|closed| closed.session.applied_number);
-    open.or(closed).unwrap_or(0)
+    open.or(closed).unwrap_or(RequestNumber::NONE)
 }
 
 /// Hands the entry at the cursor, which is in memory and below `applied`, to `handler`.
@@ -553,7 +553,7 @@ const fn wire_flags(is_failure: bool) -> u32 {
 fn response_header(
     term: LeadershipTermId,
     entry: &Entry<'_>,
-    applied_number: i64,
+    applied_number: RequestNumber,
 ) -> ResponseHeader {
     let response = Response::of(&entry.header, entry.body);
     ResponseHeader {

@@ -2,7 +2,7 @@
 //! which it is said, and the connect epoch of the process it is for.
 
 use lockstep_client::protocol::{EventCode, PROTOCOL_VERSION, SessionEvent};
-use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use crate::module::member::MemberId;
@@ -68,7 +68,7 @@ impl SessionEventSender {
             session_id: SessionId::UNKNOWN,
             correlation_id,
             leadership_term_id: self.term,
-            applied_number: 0,
+            applied_number: RequestNumber::NONE,
             acknowledged: 0,
             resume_token: 0,
             leader_member_id: self.leader.map_or(NO_LEADER, i32::from),

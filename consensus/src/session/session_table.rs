@@ -6,7 +6,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
@@ -40,7 +40,7 @@ pub struct Session {
     /// Position of its first SessionOpen entry.
     pub open_position: Position,
     /// Number of the last request applied.
-    pub applied_number: i64,
+    pub applied_number: RequestNumber,
     /// Greatest response position acknowledged by the client's present process.
     pub acknowledged: Position,
     /// Silence after which the leader closes it.
@@ -90,7 +90,7 @@ impl Session {
             connect_epoch as u64,
             incarnation,
             open_position as u64,
-            applied_number as u64,
+            applied_number.get() as u64,
             acknowledged as u64,
             timeout_ns as u64,
         ]
@@ -199,10 +199,11 @@ impl SessionTable {
         self.index(id).map(|index| &self.sessions[index])
     }
 
-    /// Number of the last request of the session that is applied, 0 where it is not open.
+    /// Number of the last request of the session that is applied, of none where it is not open.
     #[must_use]
-    pub(crate) fn applied_number(&self, id: SessionId) -> i64 {
-        self.get(id).map_or(0, |session| session.applied_number)
+    pub(crate) fn applied_number(&self, id: SessionId) -> RequestNumber {
+        let session = self.get(id);
+        session.map_or(RequestNumber::NONE, |session| session.applied_number)
     }
 
     /// The session of this client.
@@ -253,7 +254,7 @@ impl SessionTable {
             connect_epoch: open.connect_epoch,
             incarnation: open.incarnation,
             open_position: position,
-            applied_number: 0,
+            applied_number: RequestNumber::NONE,
             acknowledged: 0,
             timeout_ns: open.timeout_ns,
         };
@@ -283,7 +284,7 @@ impl SessionTable {
     pub fn apply_request(
         &mut self,
         id: SessionId,
-        number: i64,
+        number: RequestNumber,
         acknowledged: Position,
     ) -> RequestVerdict {
         let Some(index) = self.index(id) else {
@@ -297,7 +298,7 @@ impl SessionTable {
         if number <= session.applied_number {
             return RequestVerdict::Ignore;
         }
-        if number > session.applied_number + 1 {
+        if number > session.applied_number.next() {
             return RequestVerdict::Gap;
         }
         session.applied_number = number;
@@ -439,7 +440,7 @@ mod tests {
             &|session| session.connect_epoch += 1,
             &|session| session.incarnation += 1,
             &|session| session.open_position += 32,
-            &|session| session.applied_number += 1,
+            &|session| session.applied_number = session.applied_number.next(),
             &|session| session.acknowledged += 32,
             &|session| session.timeout_ns += 1,
         ];
@@ -455,19 +456,19 @@ mod tests {
         let mut table = SessionTable::new(2);
         table.apply_open(&SessionOpen::of_client(1), 32);
         assert_eq!(
-            table.apply_request(SessionId::new(1), 1, 0),
+            table.apply_request(SessionId::new(1), RequestNumber::new(1), 0),
             RequestVerdict::Apply
         );
         assert_eq!(
-            table.apply_request(SessionId::new(1), 1, 0),
+            table.apply_request(SessionId::new(1), RequestNumber::new(1), 0),
             RequestVerdict::Ignore
         );
         assert_eq!(
-            table.apply_request(SessionId::new(1), 3, 0),
+            table.apply_request(SessionId::new(1), RequestNumber::new(3), 0),
             RequestVerdict::Gap
         );
         assert_eq!(
-            table.apply_request(SessionId::new(1), 2, 64),
+            table.apply_request(SessionId::new(1), RequestNumber::new(2), 64),
             RequestVerdict::Apply
         );
         assert_eq!(
@@ -475,7 +476,7 @@ mod tests {
             Some(64)
         );
         assert_eq!(
-            table.apply_request(SessionId::new(9), 1, 0),
+            table.apply_request(SessionId::new(9), RequestNumber::new(1), 0),
             RequestVerdict::Ignore
         );
     }

@@ -1,6 +1,6 @@
 //! What a client makes of requests that were refused.
 
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 
 use super::*;
 
@@ -59,7 +59,10 @@ fn a_request_that_is_too_long_takes_the_ones_after_it_along_and_frees_the_number
         Heard::Refused(3, RefusalReason::OutOfOrder),
     ];
     assert_eq!(events, expected);
-    assert_eq!(cluster_session.offer(1, b"short"), OfferResult::Accepted(2));
+    assert_eq!(
+        cluster_session.offer(1, b"short"),
+        OfferResult::Accepted(RequestNumber::new(2))
+    );
 }
 
 #[test]
@@ -91,7 +94,10 @@ fn a_refusal_of_what_is_not_under_way_any_more_changes_nothing() {
     }
     assert_eq!(cluster_session.counters().refusals_late, 4);
     assert_eq!(cluster_session.requests().in_flight(), 1);
-    assert_eq!(cluster_session.offer(1, b"next"), OfferResult::Accepted(3));
+    assert_eq!(
+        cluster_session.offer(1, b"next"),
+        OfferResult::Accepted(RequestNumber::new(3))
+    );
 }
 
 #[test]
@@ -100,8 +106,8 @@ fn a_refusal_of_another_process_concerns_nobody_and_its_own_as_fenced_ends_the_s
     offer_and_send(&mut cluster_session, 2);
     let mut other = Refused {
         session_id: SessionId::new(7),
-        number: 1,
-        expected_number: 0,
+        number: RequestNumber::FIRST,
+        expected_number: RequestNumber::NONE,
         reason: RefusalReason::TooLong,
         leadership_term_id: LeadershipTermId::new(3),
         connect_epoch: 0,

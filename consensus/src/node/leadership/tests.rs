@@ -1,6 +1,6 @@
 //! What a leader may append and when, and whose connects it remembers.
 
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Geometry;
 use lockstep_transport::stream::PublicationConfig;
 
@@ -50,7 +50,7 @@ fn own_entry() -> NewLeadershipTerm {
 fn request() -> LogEntry<'static> {
     LogEntry::Request(Request {
         session: SessionId::new(1),
-        number: 1,
+        number: RequestNumber::FIRST,
         acknowledged: 0,
         message: b"x",
     })
@@ -108,7 +108,7 @@ fn requests_and_sessions_cause_effects_until_they_are_applied_and_responses_do_n
         session: SessionId::new(1),
         cause: 32,
         ordinal: 0,
-        request_number: 1,
+        request_number: RequestNumber::FIRST,
         is_failure: false,
         message: b"x",
     });

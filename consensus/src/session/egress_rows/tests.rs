@@ -1,5 +1,6 @@
 //! In which order rows are served, what they lack, and what is left of those that go.
 
+use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::stream::PublicationConfig;
 
 use super::*;
@@ -68,7 +69,7 @@ fn closed(id: i64) -> ClosedSession {
             connect_epoch: 1,
             incarnation: 0,
             open_position: 0,
-            applied_number: 0,
+            applied_number: RequestNumber::NONE,
             acknowledged: 0,
             timeout_ns: 0,
         },

@@ -1,7 +1,7 @@
 //! Whose responses are sent, queued or left to a scan, and which closed sessions are waited for.
 
 use lockstep_service::log_entry::EntryHeader;
-use lockstep_transport::ids::SessionId;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Geometry;
 use lockstep_transport::protocol::{Packet, StatusMessage};
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
@@ -28,7 +28,7 @@ fn session(id: i64) -> Session {
         connect_epoch: 1,
         incarnation: 0,
         open_position: 0,
-        applied_number: 0,
+        applied_number: RequestNumber::NONE,
         acknowledged: 0,
         timeout_ns: 0,
     }
@@ -102,7 +102,8 @@ impl Leader {
             channels: &mut self.channels,
             tracer: &mut self.tracer,
         };
-        self.egress.on_response(&mut context, &entry, 1);
+        self.egress
+            .on_response(&mut context, &entry, RequestNumber::FIRST);
     }
 
     /// A direct effect for the session.
@@ -111,7 +112,7 @@ impl Leader {
             session: id,
             cause: 64,
             ordinal: 0,
-            number: 1,
+            number: RequestNumber::FIRST,
             log_time: 5,
             payload: &[0; 400],
             is_failure: false,
@@ -121,7 +122,8 @@ impl Leader {
             channels: &mut self.channels,
             tracer: &mut self.tracer,
         };
-        self.egress.on_direct_effect(&mut context, &effect, 1);
+        self.egress
+            .on_direct_effect(&mut context, &effect, RequestNumber::FIRST);
     }
 
     fn is_up_to_date(&self, id: SessionId) -> bool {

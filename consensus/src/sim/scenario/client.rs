@@ -6,6 +6,7 @@ use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::event::EgressEvent;
 use lockstep_client::protocol::{RefusalReason, ResponseFailure};
 use lockstep_client::session::CloseReason;
+use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::sim::SimPort;
 use lockstep_transport::time::Nanos;
 
@@ -15,16 +16,16 @@ pub enum Told {
     /// A response.
     Response {
         /// To which of its requests.
-        number: i64,
+        number: RequestNumber,
         /// Log time of the response.
         log_time: i64,
         /// What it says.
         payload: Vec<u8>,
     },
     /// A request was refused.
-    Refused(i64, RefusalReason),
+    Refused(RequestNumber, RefusalReason),
     /// A response to this request could not be said.
-    Failed(i64, ResponseFailure),
+    Failed(RequestNumber, ResponseFailure),
     /// Its session has ended for it.
     Closed(CloseReason),
     /// Anything else, in words.
@@ -83,7 +84,7 @@ impl Client {
     /// To which of its requests the responses are that it was told of, from the one with this
     /// place in `told` on.
     #[must_use]
-    pub(crate) fn answered_numbers(&self, from: usize) -> Vec<i64> {
+    pub(crate) fn answered_numbers(&self, from: usize) -> Vec<RequestNumber> {
         let number = |told: &Told| match told {
             Told::Response { number, .. } => Some(*number),
             _ => None,

@@ -9,6 +9,7 @@ use lockstep_client::event::OfferResult;
 use lockstep_client::identity::ClientIdentity;
 use lockstep_client::session::CloseReason;
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::sim::SimPort;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
@@ -162,7 +163,7 @@ impl<S: ClusteredService> SimCluster<S> {
     /// # Panics
     /// Where it is refused, or not taken within a second.
     #[track_caller]
-    pub fn offer(&mut self, client: usize, payload: &[u8]) -> i64 {
+    pub fn offer(&mut self, client: usize, payload: &[u8]) -> RequestNumber {
         for _ in 0..1_000 {
             match self.clients[client].client.offer(self.now, payload) {
                 OfferResult::Accepted(number) => return number,
@@ -212,7 +213,7 @@ impl<S: ClusteredService> SimCluster<S> {
         self.note(format!("{count} requests"));
         let before = self.clients[0].told.len();
         let offer = |number| self.offer(0, &[number as u8; 100]);
-        let asked: Vec<i64> = (0..count).map(offer).collect();
+        let asked: Vec<RequestNumber> = (0..count).map(offer).collect();
         // What was asked before may be answered late.
         let answered = |cluster: &Self| {
             let mut numbers = cluster.clients[0].answered_numbers(before);

@@ -1,6 +1,7 @@
 //! What a scenario expects at this moment; whoever expects in vain is told what there is.
 
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::position::Position;
 
 use super::{Members, SimCluster};
@@ -38,7 +39,8 @@ impl<S: ClusteredService> SimCluster<S> {
     #[track_caller]
     pub fn expect_answers(&self, client: usize, answers: &[(i64, &[u8])]) {
         let numbers = self.clients[client].answered_numbers(0);
-        let found: Vec<(i64, &[u8])> = numbers.into_iter().zip(self.answers(client)).collect();
+        let numbers = numbers.into_iter().map(RequestNumber::get);
+        let found: Vec<(i64, &[u8])> = numbers.zip(self.answers(client)).collect();
         if found != answers {
             let words = |answers: &[(i64, &[u8])]| {
                 let words = answers.iter();

@@ -199,7 +199,7 @@ impl TankClient {
     /// Requests of the present session that are through.
     fn done(&self) -> i64 {
         let answered = if self.plan.is_direct {
-            self.client.applied_number()
+            self.client.applied_number().get()
         } else {
             self.inbox.owed().0 - 1
         };
@@ -208,7 +208,7 @@ impl TankClient {
 
     fn has_all(&self) -> bool {
         let is_answered = if self.plan.is_direct {
-            self.client.applied_number() >= self.plan.goal
+            self.client.applied_number().get() >= self.plan.goal
         } else {
             self.inbox.owed().0 > self.plan.goal
         };
@@ -297,7 +297,7 @@ impl TankClient {
 
     /// A new process was connected: it numbers on from what was applied.
     fn begin_life(&mut self) {
-        let base = self.client.applied_number();
+        let base = self.client.applied_number().get();
         self.inbox.begin_life(base, self.life);
         self.is_begun = true;
         self.offered = base;
@@ -438,6 +438,7 @@ impl TankClient {
             self.encode_request();
             match self.client.offer(now, &self.payload) {
                 OfferResult::Accepted(number) => {
+                    let number = number.get();
                     self.offered += 1;
                     self.next_offer = self.plan.pace.next(now, &mut self.random);
                     self.inbox.note_made(self.name_of(self.life), number);
@@ -462,7 +463,7 @@ impl TankClient {
     /// Requests made that still lack something.
     fn in_flight(&self) -> i64 {
         if self.plan.is_direct {
-            self.offered - self.client.applied_number()
+            self.offered - self.client.applied_number().get()
         } else {
             self.offered + 1 - self.inbox.owed().0
         }
@@ -513,7 +514,7 @@ impl TankClient {
                 let answer = Answer {
                     position,
                     cause,
-                    number,
+                    number: number.get(),
                     bytes: payload.to_vec(),
                 };
                 if let Err(broken) = inbox.on_response(answer) {

@@ -129,7 +129,8 @@ impl ReplayOracle {
         let open = node.parts().applier.sessions().sessions();
         let of_member = open.iter().map(|s| {
             let granted = (s.connect_epoch, s.incarnation.cast_signed());
-            (s.id.get(), granted, s.applied_number, s.acknowledged)
+            let applied = s.applied_number.get();
+            (s.id.get(), granted, applied, s.acknowledged)
         });
         let replayed = self.model.sessions().iter();
         let of_replay = replayed.map(|(id, s)| (*id, s.granted, s.applied, s.acknowledged));
