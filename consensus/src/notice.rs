@@ -15,6 +15,7 @@ mod divergence;
 mod kind;
 mod log_stream;
 mod members;
+pub(crate) mod port;
 mod recovery;
 mod row;
 mod sessions;

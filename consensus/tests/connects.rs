@@ -93,7 +93,7 @@ fn a_connect_that_waits_for_room_in_the_log_is_counted_once_per_attempt() {
 #[test]
 fn a_connect_that_waits_for_room_in_the_log_opens_one_channel_when_there_is_room() {
     let mut cluster = full();
-    let channels = |cluster: &Cluster| cluster.node(0).parts().clients.channels.count();
+    let channels = |cluster: &Cluster| cluster.node(0).agents().clients.egress.channels.count();
     let before = channels(&cluster);
     let late = cluster.join(|_| {});
     // It is looked at in every cycle.

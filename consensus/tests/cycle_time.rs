@@ -64,7 +64,7 @@ fn a_member_that_executes_a_long_log_again_with_a_slow_service_stays_a_member() 
     cluster.run(3 * SECOND);
     assert_eq!(cluster.term(), term);
     assert!(cluster.longest_cycle(2) <= 9 * MILLISECOND);
-    let applied = |id| cluster.node(id).parts().applier.position();
+    let applied = |id| cluster.node(id).agents().consensus.applier.position();
     assert_eq!(applied(2), applied(0));
 }
 
@@ -84,7 +84,7 @@ fn a_truncation_that_reads_the_log_from_its_beginning_does_so_in_bounded_steps()
         .cluster(|cluster| cluster.segment_length = 1 << 20)
         .node(|node| node.disk_budget_bytes = 64 << 20)
         .led_by(0);
-    let append = |cluster: &SimCluster<Slow>| cluster.node(0).parts().log.append();
+    let append = |cluster: &SimCluster<Slow>| cluster.node(0).agents().consensus.log.append();
     // Checkpoints of the chain hash reach back 32 MiB; the target lies below all of them.
     let mut target = 0;
     while append(&cluster) < (33 << 20) + (3 << 19) {
@@ -101,8 +101,8 @@ fn a_truncation_that_reads_the_log_from_its_beginning_does_so_in_bounded_steps()
     let mut now = cluster.now;
     let until = now + SECOND;
     let disk = cluster.disk(0);
-    let parts = cluster.node_mut(0).parts_mut();
-    let (archive, log) = (&mut parts.archive, &mut parts.log);
+    let agents = cluster.node_mut(0).agents_mut();
+    let (archive, log) = (&mut agents.archive, &mut agents.consensus.log);
     archive.begin_truncation(target, log);
     let mut steps = 0;
     loop {

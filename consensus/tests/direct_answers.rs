@@ -98,7 +98,8 @@ fn started_again(responses: ResponsesMode, is_open: bool) -> SimCluster<Crier> {
         sessions: Vec::new(),
     };
     let mut cluster = Scenario::of(crier).responses(responses).led_by(0);
-    let channels = |cluster: &SimCluster<Crier>| cluster.node(0).parts().clients.channels.count();
+    let channels =
+        |cluster: &SimCluster<Crier>| cluster.node(0).agents().clients.egress.channels.count();
     let before = channels(&cluster);
     if !is_open {
         cluster.cut(0, 1);
@@ -113,7 +114,14 @@ fn started_again(responses: ResponsesMode, is_open: bool) -> SimCluster<Crier> {
     cluster.heal();
     cluster.run(500 * MILLISECOND);
     assert_eq!(
-        cluster.node(0).parts().applier.sessions().sessions().len(),
+        cluster
+            .node(0)
+            .agents()
+            .consensus
+            .applier
+            .sessions()
+            .sessions()
+            .len(),
         3
     );
     cluster
@@ -148,7 +156,8 @@ fn a_client_that_starts_again_shares_no_channel_that_a_new_leader_opened_for_who
         cluster.kill_client(1);
         cluster.member(1).kill();
         let is_open = |cluster: &SimCluster<Crier>| {
-            let mut channels = [0, 2].map(|id| cluster.node(id).parts().clients.channels.count());
+            let mut channels =
+                [0, 2].map(|id| cluster.node(id).agents().clients.egress.channels.count());
             channels.sort_unstable();
             channels == [0, 2]
         };

@@ -243,7 +243,7 @@ fn a_diverged_leader_that_is_restarted_stops_again_at_the_same_entry() {
     stage.cluster.member(0).restart();
     stage.cluster.run(2 * SECOND);
     assert_eq!(stage.stopped(), [0; 0]);
-    let applied = |stage: &Stage, id| stage.cluster.node(id).parts().applier.position();
+    let applied = |stage: &Stage, id| stage.cluster.node(id).agents().consensus.applier.position();
     assert_eq!(applied(&stage, 0), applied(&stage, 1));
 }
 

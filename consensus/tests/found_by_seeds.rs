@@ -15,7 +15,7 @@ fn a_learner_that_stood_before_it_lost_its_mark_follows_a_cluster_of_an_older_te
     cluster.answer(20);
     cluster.cut_one_way(0, 1);
     cluster.cut_one_way(0, 2);
-    let term = |cluster: &Cluster, id| cluster.node(id).parts().module.term();
+    let term = |cluster: &Cluster, id| cluster.node(id).agents().consensus.module.term();
     let before = term(&cluster, 0);
     // One stands: its new term is on its disk before anybody else hears of it.
     cluster.run_until(5 * SECOND, |cluster| {
@@ -54,7 +54,7 @@ fn cutting() -> Cluster {
 }
 
 fn is_cutting(cluster: &Cluster) -> bool {
-    cluster.node(0).parts().archive.is_truncating()
+    cluster.node(0).agents().archive.is_truncating()
 }
 
 /// Seed 25000096: the other slot of the mark went on to say that the log was being cut.

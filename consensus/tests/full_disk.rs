@@ -19,7 +19,7 @@ fn with_a_full_follower() -> SimCluster<Echo> {
     }
     cluster.run(SECOND);
     cluster.expect_leader(0);
-    assert!(cluster.node(1).parts().archive.is_full());
+    assert!(cluster.node(1).agents().archive.is_full());
     assert!(cluster.durable(1) < cluster.durable(0), "it kept up");
     cluster
 }

@@ -19,6 +19,7 @@ use lockstep_consensus::module::member::MemberId;
 use lockstep_consensus::node::cluster_node::ClusterNode;
 use lockstep_consensus::node::counters::{Counter, Counters};
 use lockstep_consensus::node::start::{StartParts, start};
+use lockstep_consensus::node::tracers::Tracers;
 use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::echo::Echo;
@@ -30,7 +31,6 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::protocol::{Packet, parse};
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
-use lockstep_transport::trace::Tracer;
 
 const MEMBERS: usize = 3;
 const SEGMENT_LENGTH: usize = 128 * 1024;
@@ -172,7 +172,7 @@ impl Siege {
                 member_port: tap(cluster.members[id].member, true),
                 ingress_port: tap(cluster.members[id].ingress, true),
                 service: Echo::new(),
-                tracer: Tracer::disabled(),
+                tracers: Tracers::disabled(),
                 counters: Counters::in_memory().expect("a page of memory"),
                 wall_offset: 0,
                 receive_window: 32 * 1024,
@@ -258,7 +258,7 @@ impl Siege {
         };
         if self.random.chance(0.8) {
             let from = self.below(MEMBERS);
-            let port = &mut self.members[from].parts_mut().member_port.port;
+            let port = &mut self.members[from].agents_mut().consensus.port.port;
             port.send(self.now, to, &bytes);
         } else {
             let from = self.below(self.strangers.len());
@@ -319,7 +319,7 @@ impl Siege {
     }
 
     fn committed(&self) -> Position {
-        let applied = |member: &Member| member.parts().applier.position();
+        let applied = |member: &Member| member.agents().consensus.applier.position();
         self.members.iter().map(applied).min().unwrap_or(0)
     }
 
@@ -394,11 +394,11 @@ fn forged_datagrams_from_any_address_are_counted_and_change_no_log() {
         let states: Vec<u64> = siege
             .members
             .iter()
-            .map(|member| member.parts().applier.container().service().state_hash())
+            .map(|member| member.agents().service.container().service().state_hash())
             .collect();
         assert!(states.iter().all(|state| *state == states[0]), "{states:?}");
         for member in &siege.members {
-            let refused = member.parts().counters.get(Counter::Refused);
+            let refused = member.counters().get(Counter::Refused);
             assert!(refused > 500, "seed {seed}: {refused} of {}", siege.forged);
         }
     }

@@ -179,7 +179,7 @@ impl Stage {
     /// The leader tells the node that its cluster has formed, and that it knows its start.
     fn greet(&mut self) {
         self.run(MILLISECOND);
-        let node = self.node.parts().membership.sender();
+        let node = self.node.agents().consensus.membership.sender();
         let mut directories = [0; MEMBERS_MAX];
         directories[..3].copy_from_slice(&[node.directory, LEADER_DIRECTORY, 3]);
         let record = FormationRecord {
@@ -307,11 +307,11 @@ impl Stage {
     }
 
     fn append(&self) -> Position {
-        self.node.parts().log.append()
+        self.node.agents().consensus.log.append()
     }
 
     fn noted(&self, kind: NodeNotice) -> u64 {
-        self.node.parts().notices.count(kind)
+        self.node.notice_count(kind)
     }
 
     fn play(&mut self, frame: &HostileFrame) {

@@ -161,7 +161,7 @@ fn a_direct_response_for_which_its_stream_has_no_room_is_lost_and_counted() {
     }
     cluster.run(SECOND);
     cluster.expect_answers(0, &[]);
-    let lost = cluster.node(0).parts().clients.egress.dropped();
+    let lost = cluster.node(0).agents().clients.egress.responses.dropped();
     assert!((1..600).contains(&lost), "{lost} of 600 are lost");
     assert_eq!(cluster.noted(0, NodeNotice::DirectResponseLost), lost);
 }

@@ -16,6 +16,7 @@ use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::node::cluster_node::ClusterNode;
 use lockstep_consensus::node::counters::Counters;
 use lockstep_consensus::node::start::{StartParts, start};
+use lockstep_consensus::node::tracers::Tracers;
 use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
@@ -24,7 +25,6 @@ use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
-use lockstep_transport::trace::Tracer;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -161,7 +161,7 @@ fn node(member: u8, cluster: &ClusterConfig, network: &SimNetwork) -> Node {
         member_port: UncountedPort(network.port(endpoints.member)),
         ingress_port: UncountedPort(network.port(endpoints.ingress)),
         service: Echo,
-        tracer: Tracer::disabled(),
+        tracers: Tracers::disabled(),
         counters: Counters::in_memory().expect("a page of memory"),
         wall_offset: 0,
         receive_window: 128 * 1024,

@@ -176,7 +176,7 @@ impl Stage {
             self.say(from, MemberMessage::Hello(hello));
         }
         self.run(5 * MILLISECOND);
-        let membership = &self.node.parts().membership;
+        let membership = &self.node.agents().consensus.membership;
         assert_eq!(membership.standing(), Standing::Voter);
         for member in [1, 2] {
             self.heard(member);
@@ -364,8 +364,8 @@ fn frames_out_of_order_are_gone_when_a_follower_stops_following() {
     stage.send(1, &puppet.bytes(second.position, second.end));
     stage.send(1, &puppet.bytes(0, first.position));
     stage.run(5 * MILLISECOND);
-    let log = |stage: &Stage, at| stage.node.parts().log.buffer().frame_length(at);
-    assert_eq!(stage.node.parts().log.append(), first.position);
+    let log = |stage: &Stage, at| stage.node.agents().consensus.log.buffer().frame_length(at);
+    assert_eq!(stage.node.agents().consensus.log.append(), first.position);
     assert!(log(&stage, second.position) > 0);
     stage.say(
         2,
@@ -388,7 +388,7 @@ fn a_cursor_out_of_reach_is_not_taken_for_the_one_asked_for() {
     stage.join(1, &[(1, 0)], end);
     stage.send(1, &puppet.bytes(0, end));
     stage.run(50 * MILLISECOND);
-    assert_eq!(stage.node.parts().archive.durable(), end);
+    assert_eq!(stage.node.agents().archive.durable(), end);
     // It holds the first entry of the term already when it joins again, and the cursor of its
     // earlier life is more than half a term ahead.
     stage.restart();
@@ -413,7 +413,7 @@ fn the_log_never_ends_whatever_a_heartbeat_says() {
     stage.heartbeat(1, 0, true);
     stage.send(1, &puppet.bytes(0, entry.end));
     stage.run(300 * MILLISECOND);
-    assert_eq!(stage.node.parts().log.append(), entry.end);
+    assert_eq!(stage.node.agents().consensus.log.append(), entry.end);
     let (_, statuses) = stage.heard(1);
     assert!(!statuses.is_empty());
     assert!(statuses.iter().all(|status| !status.is_end_of_stream()));
@@ -445,20 +445,20 @@ const FIRST: Position =
 fn read_start(stage: &mut Stage) -> Vec<u8> {
     for _ in 0..100 {
         let now = stage.now;
-        let parts = stage.node.parts_mut();
-        let reader = parts
-            .replication
+        let agents = stage.node.agents_mut();
+        let replication = &mut agents.consensus.replication;
+        let reader = replication
             .reader_mut(OWNER_READER_FIRST + 2)
             .expect("a reader per member");
         let span = ReadSpan {
             position: 0,
-            limit: parts.log.append(),
+            limit: agents.consensus.log.append(),
             length_max: 512,
         };
-        match reader.read(span, parts.archive.view(&parts.log)) {
+        match reader.read(span, agents.archive.view(&agents.consensus.log)) {
             LogRead::Frames { bytes, .. } => return bytes.to_vec(),
             LogRead::Pending => {
-                parts.archive.submit_order(now, reader);
+                agents.archive.submit_order(now, reader);
                 stage.run(MILLISECOND);
             }
             LogRead::Damaged => break,
@@ -475,20 +475,20 @@ fn a_reader_forgets_what_it_read_ahead_of_a_truncated_log() {
     stage.join(1, &[(1, 0)], end);
     stage.send(1, &old.bytes(0, end));
     stage.run(50 * MILLISECOND);
-    assert_eq!(stage.node.parts().archive.durable(), end);
+    assert_eq!(stage.node.agents().archive.durable(), end);
     // From here on the log of term 1 is on disk only, and read ahead.
     stage.restart();
     assert_eq!(read_start(&mut stage), old.bytes(0, FIRST));
     // Term 2 knows nothing of it.
     let mut new = PuppetLog::new(&stage, 2, 2);
     stage.join(2, &[(2, 0)], 0);
-    assert_eq!(stage.node.parts().log.append(), 0);
+    assert_eq!(stage.node.agents().consensus.log.append(), 0);
     let beginning = new.bytes(0, FIRST);
     assert_ne!(beginning, old.bytes(0, FIRST));
     stage.send(2, &beginning);
     // Two terms of the log later memory no longer holds its beginning.
-    while stage.node.parts().log.memory_start() == 0 {
-        let from = stage.node.parts().log.append();
+    while stage.node.agents().consensus.log.memory_start() == 0 {
+        let from = stage.node.agents().consensus.log.append();
         let entry = new.append(1024);
         let pad = geometry().term_start(entry.position);
         if entry.position == pad && from < pad {
@@ -497,7 +497,7 @@ fn a_reader_forgets_what_it_read_ahead_of_a_truncated_log() {
         let bytes = new.bytes(entry.position, entry.end);
         stage.send(2, &bytes);
         stage.run(MILLISECOND);
-        assert_eq!(stage.node.parts().log.append(), entry.end);
+        assert_eq!(stage.node.agents().consensus.log.append(), entry.end);
     }
     assert_eq!(read_start(&mut stage), beginning);
 }
@@ -520,7 +520,7 @@ fn a_pad_that_begins_a_term_waits_for_the_entry_behind_it() {
         stage.send(1, &puppet.bytes(from, to));
         stage.run(MILLISECOND);
     }
-    assert_eq!(stage.node.parts().log.append(), base);
+    assert_eq!(stage.node.agents().consensus.log.append(), base);
     // The first entry of term 2 does not fit there.
     puppet.begin_term(&stage, 2, 2);
     let end = puppet.writer.position();
@@ -528,17 +528,17 @@ fn a_pad_that_begins_a_term_waits_for_the_entry_behind_it() {
     stage.join(2, &[(1, 0), (2, base)], end);
     stage.send(2, &puppet.bytes(base, term_length));
     stage.run(20 * MILLISECOND);
-    let reached = |stage: &Stage| stage.node.parts().log.append();
+    let reached = |stage: &Stage| stage.node.agents().consensus.log.append();
     assert_eq!(reached(&stage), base, "a PAD alone says nothing of a term");
     stage.send(2, &puppet.bytes(term_length, end));
     stage.run(50 * MILLISECOND);
-    assert_eq!(stage.node.parts().archive.durable(), end);
+    assert_eq!(stage.node.agents().archive.durable(), end);
     let terms = [(1, 0), (2, base)].map(|(term, base)| TermBase {
         term: LeadershipTermId::new(term),
         base,
     });
-    assert_eq!(stage.node.parts().module.terms(), terms);
+    assert_eq!(stage.node.agents().consensus.module.terms(), terms);
     stage.restart();
     assert_eq!(reached(&stage), end);
-    assert_eq!(stage.node.parts().module.terms(), terms);
+    assert_eq!(stage.node.agents().consensus.module.terms(), terms);
 }

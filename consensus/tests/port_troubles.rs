@@ -8,6 +8,7 @@ use lockstep_archive::sim::SimDisk;
 use lockstep_consensus::node::cluster_node::ClusterNode;
 use lockstep_consensus::node::counters::Counters;
 use lockstep_consensus::node::start::{StartParts, start};
+use lockstep_consensus::node::tracers::Tracers;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::settings::config::NodeConfig;
 use lockstep_consensus::sim::scenario::boot::{address, disk, three_members};
@@ -16,7 +17,6 @@ use lockstep_transport::port_trouble::{PortTroubles, TroubleKind};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort, TroubledPort};
 use lockstep_transport::time::{MICROSECOND, MILLISECOND};
-use lockstep_transport::trace::Tracer;
 
 /// What a port's operating system says, told by the test.
 type Troubles = Rc<RefCell<PortTroubles>>;
@@ -42,7 +42,7 @@ fn node() -> (ClusterNode<SimDisk, Port, Echo>, [Troubles; 2]) {
         member_port: port(cluster.members[0].member, &troubles[0]),
         ingress_port: port(cluster.members[0].ingress, &troubles[1]),
         service: Echo::default(),
-        tracer: Tracer::disabled(),
+        tracers: Tracers::disabled(),
         counters: Counters::in_memory().expect("a page of memory"),
         wall_offset: 0,
         receive_window: 32 * 1024,
@@ -74,11 +74,11 @@ fn each_trouble_of_either_port_is_counted_and_told_once_with_its_number() {
                 for _ in 0..3 {
                     troubles.borrow_mut().note(trouble, errno, peer);
                 }
-                let before = node.parts().notices.count(expected);
+                let before = node.notice_count(expected);
                 // Longer than the node looks around by itself.
                 now += 100 * MILLISECOND;
                 node.do_work(now);
-                let after = node.parts().notices.count(expected);
+                let after = node.notice_count(expected);
                 assert_eq!(after, before + 3, "{trouble:?}");
                 let told = core::iter::from_fn(|| node.take_notice())
                     .filter(|notice| notice.kind == expected)

@@ -50,7 +50,7 @@ fn a_leader_whose_log_rots_while_it_is_down_leads_no_more_until_it_is_repaired()
     cluster.member(0).rot(5_000).start().expect_damaged(true);
     for _ in 0..500 {
         cluster.run(10 * MILLISECOND);
-        let is_damaged = cluster.node(0).parts().module.is_damaged();
+        let is_damaged = cluster.node(0).agents().consensus.module.is_damaged();
         assert!(!is_damaged || cluster.leader() != Some(0));
     }
     cluster.member(0).expect_told(NodeNotice::LogRepaired);
@@ -88,7 +88,7 @@ fn with_one_left_behind() -> Cluster {
     }
     cluster.run(SECOND);
     let lagging = cluster.durable(2);
-    assert!(cluster.node(0).parts().log.memory_start() > lagging);
+    assert!(cluster.node(0).agents().consensus.log.memory_start() > lagging);
     cluster
 }
 

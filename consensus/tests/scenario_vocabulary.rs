@@ -205,7 +205,7 @@ fn a_leader_that_is_paused_is_replaced_and_follows_when_it_goes_on() {
     let mut cluster = Scenario::echo().led_by(0);
     cluster.member(0).pause(5 * SECOND);
     cluster.run(4 * SECOND);
-    let leaders = [1, 2].map(|id| cluster.node(id).parts().leadership.is_open());
+    let leaders = [1, 2].map(|id| cluster.node(id).agents().consensus.leadership.is_open());
     assert!(leaders[0] != leaders[1], "{leaders:?}");
     cluster.run(3 * SECOND);
     assert_ne!(cluster.expect_some_leader(), 0);

@@ -36,11 +36,11 @@ fn rows_of_vanished_clients_are_freed() {
     }
     // Streams of clients that are gone are remembered for ten seconds at most.
     cluster.run(12 * SECOND);
-    let parts = leader(&cluster).parts();
-    assert_eq!(parts.clients.egress.count(), 0, "rows of egress");
-    assert_eq!(parts.clients.channels.count(), 0, "channels");
-    assert_eq!(parts.clients.images.count(), 0, "images");
-    assert_eq!(parts.leadership.sessions.count(), 0);
+    let agents = leader(&cluster).agents();
+    assert_eq!(agents.clients.egress.responses.count(), 0, "rows of egress");
+    assert_eq!(agents.clients.egress.channels.count(), 0, "channels");
+    assert_eq!(agents.clients.images.count(), 0, "images");
+    assert_eq!(agents.consensus.leadership.sessions.count(), 0);
 }
 
 #[test]
@@ -51,8 +51,11 @@ fn a_client_that_stays_away_while_its_session_lasts_has_no_row() {
     let point = cluster.kill_client(0);
     cluster.run(12 * SECOND);
     assert_eq!(sessions(&cluster), 1);
-    assert_eq!(leader(&cluster).parts().clients.egress.count(), 0);
-    assert_eq!(leader(&cluster).parts().clients.channels.count(), 0);
+    assert_eq!(
+        leader(&cluster).agents().clients.egress.responses.count(),
+        0
+    );
+    assert_eq!(leader(&cluster).agents().clients.egress.channels.count(), 0);
     // What it was not told meanwhile it is told when it is back.
     let back = join(&mut cluster, point);
     cluster.run_until(2 * SECOND, |cluster| cluster.clients[back].answered() == 1);
@@ -80,7 +83,7 @@ fn every_session_with_news_has_its_acknowledgements_logged() {
         ask_all(&mut cluster, 0..BUSY);
         cluster.run(500 * MILLISECOND);
     }
-    let table = leader(&cluster).parts().applier.sessions();
+    let table = leader(&cluster).agents().consensus.applier.sessions();
     let unlogged = |client: &Client| {
         let session = client.client.session_id().and_then(|id| table.get(id));
         session.is_none_or(|session| session.acknowledged == 0)
@@ -102,7 +105,7 @@ fn sessions_that_lag_share_one_scan_of_the_log() {
     // They die before they hear any answer.
     let points = crowd::kill(&mut cluster, 0..CLIENTS);
     cluster.run(6 * SECOND);
-    let before = leader(&cluster).parts().clients.egress.passes();
+    let before = leader(&cluster).agents().clients.egress.responses.passes();
     for point in points {
         join(&mut cluster, point);
     }
@@ -111,7 +114,7 @@ fn sessions_that_lag_share_one_scan_of_the_log() {
         back.all(|client| client.answered() == 50)
     };
     cluster.run_until(5 * SECOND, is_told);
-    let passes = leader(&cluster).parts().clients.egress.passes() - before;
+    let passes = leader(&cluster).agents().clients.egress.responses.passes() - before;
     assert!(
         (1..=6).contains(&passes),
         "{passes} scans for {CLIENTS} sessions"
@@ -183,7 +186,7 @@ fn a_keepalive_of_a_session_that_has_no_news_is_not_logged() {
     cluster.run_until(2 * SECOND, |cluster| crowd::are_connected(cluster, 0..1));
     ask_all(&mut cluster, 0..1);
     cluster.run(3 * SECOND);
-    let end = leader(&cluster).parts().log.append();
+    let end = leader(&cluster).agents().consensus.log.append();
     cluster.run(3 * SECOND);
-    assert_eq!(leader(&cluster).parts().log.append(), end);
+    assert_eq!(leader(&cluster).agents().consensus.log.append(), end);
 }

@@ -39,8 +39,8 @@ fn whichever_slot_of_the_mark_rots_after_a_truncation_the_other_does_not_say_tha
     cluster.run(SECOND);
     let (disk, mut now) = (cluster.disk(0), cluster.now);
     let until = now + SECOND;
-    let parts = cluster.node_mut(0).parts_mut();
-    let (archive, log) = (&mut parts.archive, &mut parts.log);
+    let agents = cluster.node_mut(0).agents_mut();
+    let (archive, log) = (&mut agents.archive, &mut agents.consensus.log);
     let target = log.append();
     archive.begin_truncation(target, log);
     while archive.poll_truncated(now, log).is_none() {

@@ -132,9 +132,9 @@ fn a_member_of_another_history_neither_joins_acknowledges_nor_cuts_and_both_side
     cluster.offer(client, b"more");
     cluster.run(SECOND);
     cluster.expect_answers(client, &[(1, b"more")]);
-    let module = &cluster.node(2).parts().module;
+    let module = &cluster.node(2).agents().consensus.module;
     assert!(!module.is_placing() && module.commit() == 0);
-    let module = &cluster.node(leader).parts().module;
+    let module = &cluster.node(leader).agents().consensus.module;
     assert_eq!(module.match_position(2), 0);
     cluster.member(2).expect_up();
     assert!(log(&cluster, 2) == before, "its log was changed");
@@ -150,7 +150,7 @@ fn a_leader_that_no_majority_agrees_with_halts_and_clients_wait_for_it_with_a_wo
     cluster.members(&[0, 1]).start();
     let client = cluster.join(|_| {});
     cluster.run(LINE_WITHIN);
-    assert!(cluster.node(0).parts().leadership.is_leading());
+    assert!(cluster.node(0).agents().consensus.leadership.is_leading());
     // No majority has joined.
     cluster.expect_no_leader();
     cluster
@@ -212,7 +212,7 @@ fn with_a_frame_that_differs() -> Cluster {
         ..entry
     };
     frame[32..80].copy_from_slice(&changed.encode());
-    let term = cluster.node(0).parts().module.term().get() as u32;
+    let term = cluster.node(0).agents().consensus.module.term().get() as u32;
     let header: [u8; 32] = *frame.first_chunk().expect("a header");
     let reserved = FrameSeal::new(term).reserved_value(&header, &frame[32..]);
     frame[24..32].copy_from_slice(&reserved.to_le_bytes());
@@ -257,7 +257,7 @@ fn a_member_whose_log_parts_after_it_joined_is_excluded_and_says_why_and_what_to
     cluster.expect_answers(client, &[(1, b"more")]);
     assert_eq!(cluster.durable(2), stood);
     assert!(log(&cluster, 2) == before, "its log was changed");
-    let module = &cluster.node(0).parts().module;
+    let module = &cluster.node(0).agents().consensus.module;
     assert_eq!(module.match_position(2), 0);
     // Its disk has the other frame: read back, the log differs from the start.
     cluster.member(2).restart();

@@ -18,7 +18,7 @@ use lockstep_transport::time::{MILLISECOND, SECOND};
 type Cluster = SimCluster<Echo>;
 
 fn append(cluster: &Cluster, id: usize) -> Position {
-    cluster.node(id).parts().log.append()
+    cluster.node(id).agents().consensus.log.append()
 }
 
 /// Requests, until what is left of a term of the log is too short for the first entry of a
@@ -73,7 +73,7 @@ fn a_sender_pushed_out_of_reach_by_a_damaged_status_message_comes_back() {
     let term_length = cluster.setup.cluster.term_length;
     let geometry = Geometry::new(0, term_length).expect("a term length");
     let cursor = |cluster: &Cluster| {
-        let sender = cluster.node(0).parts().replication.sender(1);
+        let sender = cluster.node(0).agents().consensus.replication.sender(1);
         sender.expect("the follower joined").position()
     };
     // As if member 1 were half a term ahead of what it is sent, and had room for as much again.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use lockstep_consensus::node::counters::{COUNTERS_FILE, Counter, Counters};
-use lockstep_consensus::node::launch::TRACE_FILE;
 use lockstep_consensus::node::shared_file::forget;
+use lockstep_consensus::node::tracers::TRACE_FILE;
 use lockstep_consensus::settings::node_file::NodeFile;
 
 use super::cluster_bench::ServiceChoice;

@@ -4,13 +4,13 @@
 use std::path::Path;
 
 use lockstep_consensus::node::counters::Counter;
-use lockstep_consensus::node::launch::{TRACE_FILE, map_trace};
+use lockstep_consensus::node::tracers::{TRACE_FILE, read_trace};
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::settings::node_file::NodeFile;
 use lockstep_transport::agent::{Agent, Idler};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MILLISECOND, Nanos};
-use lockstep_transport::trace::{TraceRecord, Tracer};
+use lockstep_transport::trace::TraceRecord;
 
 use super::bench_client::{BenchClient, client};
 use super::bench_error::BenchError;
@@ -157,8 +157,7 @@ impl ProcessCluster {
 
     fn trace(&self) -> Vec<TraceRecord> {
         let read = |member: &NodeProcess| {
-            let ring = map_trace(&member.directory().join(TRACE_FILE)).ok();
-            ring.map(|ring| Tracer::read(&ring)).unwrap_or_default()
+            read_trace(&member.directory().join(TRACE_FILE)).unwrap_or_default()
         };
         self.members.iter().flat_map(read).collect()
     }

@@ -3,7 +3,7 @@
 //! An estimate: rates differ from machine to machine. A ring that is overrun all the same keeps
 //! the newest records, and the report says how many messages its budget is made of.
 
-use lockstep_consensus::node::launch::TRACE_RECORDS;
+use lockstep_consensus::node::tracers::TRACE_RECORDS;
 use lockstep_consensus::settings::config::{ResponsesMode, SyncMode};
 use lockstep_transport::time::SECOND;
 

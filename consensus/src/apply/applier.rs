@@ -1,45 +1,39 @@
-//! The applied state of a node, a function of the log: its sessions, its service, and how far
-//! they have come. On every node alike they move with the next entry and nowhere else (C4).
+//! The applied state of a node besides its service, a function of the log: its sessions, what its
+//! Responses are to it, and how far both have come. On every node alike they move with the next
+//! entry and nowhere else (C4).
 //!
 //! Whoever drives it asks for one frame after the other, and is handed with each entry what it
 //! moves.
 
 use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::log_view::LogView;
-use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::container::Container;
 use lockstep_transport::position::Position;
 
-use crate::apply::service_agent::ServiceAgent;
+use crate::apply::answers::Answers;
 use crate::log::entry_cursor::{EntryCursor, Passed, Run};
 use crate::node::fault::NodeFault;
 use crate::session::session_table::SessionTable;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Applier<S> {
+pub struct Applier {
     sessions: SessionTable,
-    /// The service.
-    pub(crate) service: ServiceAgent<S>,
+    /// What the log's Responses are to this node.
+    pub(crate) answers: Answers,
     cursor: EntryCursor,
     reader: LogReader,
     waiting: Option<Position>,
 }
 
 /// One frame further, and what an entry that it completes moves.
-pub(crate) type Next<'a, S> = (Passed<'a>, &'a mut SessionTable, &'a mut ServiceAgent<S>);
+pub(crate) type Next<'a> = (Passed<'a>, &'a mut SessionTable, &'a mut Answers);
 
-impl<S: ClusteredService> Applier<S> {
+impl Applier {
     /// Starts at the beginning of the log.
-    pub fn new(
-        container: Container<S>,
-        sessions: SessionTable,
-        reader: LogReader,
-        body_max: usize,
-    ) -> Self {
+    pub fn new(sessions: SessionTable, reader: LogReader, body_max: usize) -> Self {
         Self {
             sessions,
-            service: ServiceAgent::new(container),
+            answers: Answers::new(),
             cursor: EntryCursor::new(body_max),
             reader,
             waiting: None,
@@ -63,9 +57,9 @@ impl<S: ClusteredService> Applier<S> {
     ///
     /// # Errors
     /// When no leader writes such a frame there.
-    pub(crate) fn next<'a>(&'a mut self, view: LogView<'a>) -> Result<Next<'a, S>, NodeFault> {
+    pub(crate) fn next<'a>(&'a mut self, view: LogView<'a>) -> Result<Next<'a>, NodeFault> {
         let passed = self.cursor.next(&self.reader, view)?;
-        Ok((passed, &mut self.sessions, &mut self.service))
+        Ok((passed, &mut self.sessions, &mut self.answers))
     }
 
     /// The entry at `position` is looked at again later from its first frame: it waits for this
@@ -104,22 +98,14 @@ impl<S: ClusteredService> Applier<S> {
         &self.sessions
     }
 
-    /// The container.
-    #[must_use]
-    pub const fn container(&self) -> &Container<S> {
-        self.service.container()
-    }
-
     /// Whether the Response at `position` was what this node's service said; `None` while that
     /// is not known.
     #[must_use]
     pub(crate) fn has_matched(&self, position: Position) -> Option<bool> {
         let is_applied = position < self.position();
-        let is_held = self
-            .service
-            .held()
-            .is_some_and(|held| held.position == position);
-        if is_held || self.service.void_responses().contains(position) && is_applied {
+        let held = self.answers.held();
+        let is_held = held.is_some_and(|held| held.position == position);
+        if is_held || self.answers.void().contains(position) && is_applied {
             return Some(false);
         }
         is_applied.then_some(true)

@@ -1,5 +1,6 @@
 //! What committed entries do, in order, on every member.
 
+pub mod answers;
 pub mod applier;
 pub mod cause_numbers;
 pub mod service_agent;

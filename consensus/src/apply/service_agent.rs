@@ -1,20 +1,19 @@
-//! The service of a node and what belongs to it: its outbox, which request each waiting effect
-//! answers, and the Responses in the log that differ from what it said.
+//! The service of a node and what belongs to it: its outbox, and which request each waiting effect
+//! answers.
 //!
-//! It is handed every committed entry in order, with what the sessions make of it. It appends and
-//! delivers nothing.
+//! It is handed every committed entry in order, with what it is to do with it. It appends and
+//! delivers nothing, and what becomes of a Response that it did not say is decided elsewhere.
 
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
 use lockstep_service::log_entry::EntryKind;
 use lockstep_service::outbox::Divergence;
-use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::apply::cause_numbers::CauseNumbers;
 use crate::apply::verdict::ServiceOrder;
-use crate::apply::void_responses::VoidResponses;
 use crate::log::entry_assembler::Entry;
 use crate::module::output_agreement::OutputAt;
 use crate::node::fault::NodeFault;
@@ -39,18 +38,6 @@ pub(crate) struct DirectEffect<'a> {
     pub is_failure: bool,
 }
 
-/// A Response in the log that is not what this node's service said (`log.md` 5.8): nothing from
-/// it on is applied until the members have agreed on whose answer counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HeldResponse {
-    /// Its position.
-    pub position: Position,
-    /// The entry that it answers.
-    pub cause: Position,
-    /// In what it differs.
-    pub divergence: Divergence,
-}
-
 /// What became of an entry at the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Executed {
@@ -58,43 +45,28 @@ pub(crate) enum Executed {
     Done,
     /// It is a Response, and the same as this node's: to be applied once it may reach clients.
     Same,
-    /// It is a Response that is passed over: a majority's services did not say it.
-    Void,
-    /// It is a Response that was taken although it differs, as only a planted fault does.
-    #[cfg(feature = "sim")]
-    Overlooked,
-    /// It is a Response that differs.
-    Held,
+    /// It is a Response, and not what this node's service said.
+    Differs(Divergence),
 }
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct ServiceAgent<S> {
+pub struct ServiceAgent<S> {
     container: Container<S>,
     causes: CauseNumbers,
-    /// Leadership term of the entries being applied.
-    pub(super) term: LeadershipTermId,
-    void: VoidResponses,
-    pub(super) held: Option<HeldResponse>,
+    /// Trace points.
+    pub tracer: Tracer,
 }
 
 impl<S: ClusteredService> ServiceAgent<S> {
     /// Starts at the beginning of the log.
-    pub fn new(container: Container<S>) -> Self {
+    pub fn new(container: Container<S>, tracer: Tracer) -> Self {
         let causes = CauseNumbers::new(container.outbox().limits());
         Self {
             container,
             causes,
-            term: LeadershipTermId::NONE,
-            void: VoidResponses::default(),
-            held: None,
+            tracer,
         }
-    }
-
-    /// Breaks `log.md` 5.8 on purpose: a planted fault that the simulator must find.
-    #[cfg(feature = "sim")]
-    pub(crate) const fn compare_nothing(&mut self) {
-        self.void.take_all();
     }
 
     /// The container.
@@ -106,6 +78,16 @@ impl<S: ClusteredService> ServiceAgent<S> {
     /// The container, for the leader's cursor over the outbox.
     pub(crate) const fn container_mut(&mut self) -> &mut Container<S> {
         &mut self.container
+    }
+
+    /// A leader appends what was emitted, from the first effect that is not in the log.
+    pub(crate) fn start_appending(&mut self) {
+        self.container.outbox_mut().start_append_cursor();
+    }
+
+    /// Nobody appends here any more.
+    pub(crate) fn stop_appending(&mut self) {
+        self.container.outbox_mut().clear_append_cursor();
     }
 
     /// Number of the request of `session` at `cause`, or of none when the effect answers no
@@ -122,39 +104,9 @@ impl<S: ClusteredService> ServiceAgent<S> {
         self.causes.count()
     }
 
-    /// The Response at which nothing goes on until the members have agreed.
-    #[must_use]
-    pub(crate) const fn held(&self) -> Option<&HeldResponse> {
-        self.held.as_ref()
-    }
-
-    /// Responses that are passed over.
-    #[must_use]
-    pub(crate) const fn void_responses(&self) -> &VoidResponses {
-        &self.void
-    }
-
     /// Whether effects leave when their cause is applied, and are never logged.
     const fn is_direct(&self) -> bool {
         !self.container.outbox().limits().enabled
-    }
-
-    /// The held Response is void: a majority's output at its cause has this hash. It and what
-    /// follows of its leadership term are passed over.
-    ///
-    /// # Errors
-    /// When there were too many of them.
-    pub(crate) fn pass_held(&mut self, hash: u64) -> Result<(), NodeFault> {
-        let Some(held) = self.held.take() else {
-            return Ok(());
-        };
-        if self.void.begin(held.position, self.term, held.cause, hash) {
-            Ok(())
-        } else {
-            Err(NodeFault::TooManyVoidResponses {
-                position: held.position,
-            })
-        }
     }
 
     /// What the service has put out up to the entry at `position`, which it executed last.
@@ -166,7 +118,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
         }
     }
 
-    /// Does what the sessions make of `entry`. Its steps go to `tracer`, where there is one.
+    /// Does what it is told to do with `entry`. Its steps are traced on the member that leads.
     ///
     /// # Errors
     /// When the service or the log is broken in a way that this node must not outlive.
@@ -174,37 +126,34 @@ impl<S: ClusteredService> ServiceAgent<S> {
         &mut self,
         entry: &Entry<'_>,
         order: ServiceOrder,
-        tracer: Option<&mut Tracer>,
+        is_leading: bool,
     ) -> Result<Executed, NodeFault> {
         let Entry { position, end, .. } = *entry;
         let header = &entry.header;
         let container = &mut self.container;
         match order {
-            ServiceOrder::Execute => self.request(entry, tracer)?,
+            ServiceOrder::Execute => self.request(entry, is_leading)?,
             ServiceOrder::Open(session) => {
                 container.apply_session_open(header, position, end, session)?;
             }
             ServiceOrder::Close => container.apply_session_close(header, position, end)?,
             ServiceOrder::Term(term) => {
                 container.apply_new_leadership_term(header, position, end, term)?;
-                self.term = term;
-                self.void.on_new_term(position);
             }
-            ServiceOrder::Compare => return self.compare(entry),
+            ServiceOrder::Compare => return Ok(self.compare(entry)),
+            ServiceOrder::PassOver => container.pass_void_response(header, position, end)?,
             ServiceOrder::Pass => container.advance(end),
         }
         Ok(Executed::Done)
     }
 
-    fn request(
-        &mut self,
-        entry: &Entry<'_>,
-        mut tracer: Option<&mut Tracer>,
-    ) -> Result<(), NodeFault> {
+    fn request(&mut self, entry: &Entry<'_>, is_leading: bool) -> Result<(), NodeFault> {
         let Entry { position, end, .. } = *entry;
         let header = &entry.header;
+        let is_logged = !self.is_direct();
+        let tracer = &mut self.tracer;
         let mut step = |point| {
-            if let Some(tracer) = &mut tracer {
+            if is_leading {
                 tracer.effect(point, position, end);
             }
         };
@@ -213,7 +162,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
         self.container
             .apply_request(header, position, end, entry.body)?;
         step(TracePoint::ExecuteService);
-        if !self.is_direct() && self.container.outbox().len() > before {
+        if is_logged && self.container.outbox().len() > before {
             let number = RequestNumber::new(header.number);
             self.causes.note(position, header.session, number);
         }
@@ -222,27 +171,11 @@ impl<S: ClusteredService> ServiceAgent<S> {
     }
 
     /// Holds a Response against what this node's service said.
-    fn compare(&mut self, entry: &Entry<'_>) -> Result<Executed, NodeFault> {
-        let Entry { position, end, .. } = *entry;
-        let header = &entry.header;
-        if self.void.is_open(self.term) {
-            self.container.pass_void_response(header, position, end)?;
-            return Ok(Executed::Void);
+    fn compare(&self, entry: &Entry<'_>) -> Executed {
+        match self.container.check_response(&entry.header, entry.body) {
+            Ok(()) => Executed::Same,
+            Err(divergence) => Executed::Differs(divergence),
         }
-        let Err(divergence) = self.container.check_response(header, entry.body) else {
-            return Ok(Executed::Same);
-        };
-        #[cfg(feature = "sim")]
-        if self.void.takes_all() {
-            self.container.pass_void_response(header, position, end)?;
-            return Ok(Executed::Overlooked);
-        }
-        self.held = Some(HeldResponse {
-            position,
-            cause: header.number,
-            divergence,
-        });
-        Ok(Executed::Held)
     }
 
     /// Applies a Response that is the same as this node's.

@@ -22,6 +22,8 @@ pub(crate) enum ServiceOrder {
     Term(LeadershipTermId),
     /// Hold the Response against what it said itself.
     Compare,
+    /// Pass over the Response: a majority's services did not say it.
+    PassOver,
     /// Nothing.
     Pass,
 }

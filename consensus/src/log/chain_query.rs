@@ -19,7 +19,7 @@ const BYTES_PER_CYCLE: usize = 64 * 1024;
 
 /// The questions that wait, and the one that is being answered.
 #[derive(Debug)]
-pub struct ChainQuery {
+pub(crate) struct ChainQuery {
     reader: LogReader,
     asked: [Option<Position>; MEMBERS_MAX],
     active: Option<(MemberId, Position, Checkpoint)>,

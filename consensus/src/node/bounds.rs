@@ -16,13 +16,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Everything in this node that has a bound and is not a piece of memory of fixed length.
     #[must_use]
     pub fn fills(&self) -> [Fill; 18] {
-        let parts = &self.parts;
-        let (sessions, sessions_max) = parts.applier.sessions().fill();
-        let leading = &parts.leadership;
-        let (images, strangers, awaited) = parts.clients.images.fills();
-        let (channels, answers, events) = parts.clients.channels.fills();
-        let (rows, closed) = parts.clients.egress.fills();
-        let outbox = parts.applier.container().outbox();
+        let agents = &self.agents;
+        let (sessions, sessions_max) = agents.consensus.applier.sessions().fill();
+        let leading = &agents.consensus.leadership;
+        let (images, strangers, awaited) = agents.clients.images.fills();
+        let (channels, answers, events) = agents.clients.egress.channels.fills();
+        let (rows, closed) = agents.clients.egress.responses.fills();
+        let outbox = agents.service.container().outbox();
         let effects_max = outbox.limits().held_max() / EFFECT_CHARGE_MIN;
         let beyond = |limit: i64, end: i64| (end - limit).max(0) as usize;
         [
@@ -51,21 +51,24 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 outbox.limits().held_max(),
             ),
             Fill::of("effects in the outbox", outbox.len(), effects_max),
-            Fill::of(
-                "causes of effects",
-                parts.applier.service.causes(),
-                effects_max,
-            ),
+            Fill::of("causes of effects", agents.service.causes(), effects_max),
             Fill::of(
                 "void regions",
-                parts.applier.service.void_responses().count(),
+                agents.consensus.applier.answers.void().count(),
                 REGIONS_MAX,
             ),
-            Fill::of("leadership terms", parts.module.terms().len(), TERMS_MAX),
-            parts.notices.fill(),
+            Fill::of(
+                "leadership terms",
+                agents.consensus.module.terms().len(),
+                TERMS_MAX,
+            ),
+            agents.consensus.notices.fill(),
             Fill::of(
                 "log above its limit",
-                beyond(parts.archive.append_limit(&parts.log), parts.log.append()),
+                beyond(
+                    agents.archive.append_limit(&agents.consensus.log),
+                    agents.consensus.log.append(),
+                ),
                 0,
             ),
         ]

@@ -28,17 +28,17 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// # Errors
     /// What failed, now or before: the node is unclean then.
     pub fn close(&mut self, now: Nanos) -> Result<Closing, StoreFailure> {
-        if self.fault.is_some() {
+        if self.fault().is_some() {
             return Ok(Closing::Closed);
         }
-        let commit = self.parts.module.commit();
-        let archive = &mut self.parts.archive;
+        let commit = self.agents.consensus.module.commit();
+        let archive = &mut self.agents.archive;
         // Nobody is told any more what has become durable.
         while archive.poll_completion(now, |_| {}).is_some() {}
         if archive.is_settling() {
             return Ok(Closing::Waiting);
         }
-        archive.seal(&self.parts.log, commit)?;
+        archive.seal(&self.agents.consensus.log, commit)?;
         Ok(Closing::Closed)
     }
 }

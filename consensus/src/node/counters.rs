@@ -139,10 +139,10 @@ impl Counters {
     }
 
     /// Sets the counts of all notices, by the index of their kind.
-    pub(crate) fn set_notices(&mut self, counts: &[u64]) {
+    pub(crate) fn set_notices(&mut self, counts: impl Iterator<Item = u64>) {
         let slots = (NOTICE_SLOT_FIRST * 8..COUNTERS_LENGTH).step_by(8);
         for (offset, count) in slots.zip(counts) {
-            self.buffer.put_i64_release(offset, *count as i64);
+            self.buffer.put_i64_release(offset, count as i64);
         }
     }
 

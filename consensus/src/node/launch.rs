@@ -12,7 +12,6 @@ use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage::{self, StorageError};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::agent::Agent;
-use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::fault::{Direction, Faults, FaultyPort};
 use lockstep_transport::media::host::raise_open_files;
 use lockstep_transport::media::{
@@ -20,7 +19,7 @@ use lockstep_transport::media::{
 };
 use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
-use lockstep_transport::trace::{TRACE_HEADER_LENGTH, TRACE_RECORD_LENGTH, TraceRecord, Tracer};
+use lockstep_transport::trace::TraceRecord;
 
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
@@ -32,17 +31,9 @@ use crate::node::shared_file::{SharedFile, SharedFileError};
 use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
 use crate::node::start_line::{Granted, start_line};
+use crate::node::tracers::{TRACE_FILE, TRACE_LENGTH, Tracers};
 use crate::notice::{Line, NodeNotice, Place};
 use crate::settings::config::{ClusterConfig, ConfigError, NodeConfig};
-
-/// Name of the trace file in a node's directory.
-pub const TRACE_FILE: &str = "trace.dat";
-
-/// Trace records kept: 40 MiB. `lockstep bench` traces as many messages as fit into them.
-pub const TRACE_RECORDS: usize = 1 << 20;
-
-/// Bytes of the trace file.
-const TRACE_LENGTH: usize = TRACE_HEADER_LENGTH + TRACE_RECORDS * TRACE_RECORD_LENGTH;
 
 /// Interval at which counters that need a look elsewhere are written.
 const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
@@ -179,7 +170,7 @@ pub fn launch(
     let mut disk = SlowDisk::new(disk, node.disk_delay_ns);
     let mut shared = Vec::new();
     let counters = counters(node, &mut shared)?;
-    let tracer = tracer(node, &mut shared)?;
+    let tracers = tracers(node, &mut shared)?;
     let ports = [member_port.inner(), ingress_port.inner()];
     let mut granted = Granted {
         network: &choice,
@@ -197,7 +188,7 @@ pub fn launch(
         member_port,
         ingress_port,
         service,
-        tracer,
+        tracers,
         counters,
         wall_offset: realtime_now() - monotonic_now(),
         receive_window,
@@ -207,7 +198,7 @@ pub fn launch(
     agent.measure_cycles_with(monotonic_now);
     // Now that it is all there.
     granted.memory_locked = media::lock_memory();
-    granted.forfeit = agent.parts().membership.forfeit();
+    granted.forfeit = agent.agents().consensus.membership.forfeit();
     Ok(Node {
         agent,
         start_line: start_line(cluster, node, &granted),
@@ -277,32 +268,32 @@ impl Node {
     /// Its counters.
     #[must_use]
     pub fn counters(&self) -> &Counters {
-        &self.agent.parts().counters
+        self.agent.counters()
     }
 
     /// Asks for the hashes of the applied state to be written into the counters.
     pub fn request_hashes(&mut self) {
-        self.agent.parts_mut().counters.set(Counter::HashRequest, 1);
+        self.agent.counters_mut().set(Counter::HashRequest, 1);
     }
 
     /// Its trace so far, oldest first.
     #[must_use]
     pub fn trace_records(&self) -> Vec<TraceRecord> {
-        self.agent.parts().tracer.records()
+        self.agent.trace_records()
     }
 
     /// What the service says about its state.
     #[must_use]
     pub fn describe(&self) -> String {
-        self.agent.parts().applier.container().service().describe()
+        self.agent.agents().service.container().service().describe()
     }
 
     /// Whether the log has no room to grow: requests wait until there is.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let parts = self.agent.parts();
-        let owed = parts.applier.container().outbox().log_bytes_owed(0);
-        !parts.archive.has_room(parts.log.append(), owed)
+        let agents = self.agent.agents();
+        let owed = agents.service.container().outbox().log_bytes_owed(0);
+        !agents.archive.has_room(agents.consensus.log.append(), owed)
     }
 
     /// Why it has stopped, if it has.
@@ -318,7 +309,7 @@ impl Node {
 
     /// Changes the faults on this node's links to other members.
     pub fn set_link_faults(&mut self, faults: Faults) {
-        let port = &mut self.agent.parts_mut().member_port;
+        let port = &mut self.agent.agents_mut().consensus.port;
         port.set_faults(None, Direction::Send, faults);
     }
 
@@ -352,10 +343,11 @@ impl Node {
         self.next_publish = now + PUBLISH_INTERVAL_NS;
         let allocations = (self.allocations)() as i64;
         self.agent.set_wall_offset(realtime_now() - monotonic_now());
-        let parts = self.agent.parts_mut();
-        let calls = system_calls(&parts.member_port) + system_calls(&parts.clients.port);
-        parts.counters.set(Counter::Allocations, allocations);
-        parts.counters.set(Counter::SystemCalls, calls as i64);
+        let agents = self.agent.agents_mut();
+        let calls = system_calls(&agents.consensus.port) + system_calls(&agents.clients.port);
+        let counters = self.agent.counters_mut();
+        counters.set(Counter::Allocations, allocations);
+        counters.set(Counter::SystemCalls, calls as i64);
         self.say_notices();
     }
 }
@@ -433,28 +425,14 @@ fn counters(node: &NodeConfig, shared: &mut Vec<SharedFile>) -> Result<Counters,
     counters
 }
 
-fn tracer(node: &NodeConfig, shared: &mut Vec<SharedFile>) -> Result<Tracer, LaunchError> {
+fn tracers(node: &NodeConfig, shared: &mut Vec<SharedFile>) -> Result<Tracers, LaunchError> {
     if node.trace_every == 0 {
-        return Ok(Tracer::disabled());
+        return Ok(Tracers::disabled());
     }
     let (directory, memory) = (&node.directory, &node.shared_memory);
     let file = SharedFile::place(directory, TRACE_FILE, TRACE_LENGTH, memory)?;
-    let mut ring = map_trace(file.path()).map_err(mapping_error(file.path()))?;
+    let tracers = Tracers::create(file.path(), node.member, monotonic_now, node.trace_every)
+        .map_err(mapping_error(file.path()));
     shared.push(file);
-    ring.zero(0, TRACE_HEADER_LENGTH);
-    ring.pre_touch();
-    Ok(Tracer::new(
-        node.member,
-        ring,
-        monotonic_now,
-        node.trace_every,
-    ))
-}
-
-/// Maps a node's trace file, creating it as needed.
-///
-/// # Errors
-/// The operating system's.
-pub fn map_trace(path: &Path) -> std::io::Result<AtomicBuffer> {
-    AtomicBuffer::map_file(path, TRACE_LENGTH)
+    tracers
 }

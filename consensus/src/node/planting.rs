@@ -12,47 +12,61 @@ use crate::session::leader_sessions::PlantedAdmission;
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// `log.md` 5.7: a leader appends before its own first entry is applied.
     pub(crate) fn open_leadership_early(&mut self, now: Nanos) {
-        let parts = &mut self.parts;
-        if parts.leadership.is_leading() && !parts.leadership.is_open() {
-            let sessions = parts.applier.sessions();
-            parts.leadership.open_at_once(sessions, now);
-            self.serve_sessions(now);
+        let agents = &mut self.agents;
+        if agents.consensus.leadership.is_leading() && !agents.consensus.leadership.is_open() {
+            let sessions = agents.consensus.applier.sessions();
+            agents.consensus.leadership.open_at_once(sessions, now);
+            let egress = &mut agents.clients.egress;
+            let service = &mut agents.service;
+            agents.consensus.serve_sessions(now, service, egress);
         }
     }
 
     /// `log.md` 6.6: no session is ever found to be silent.
     pub(crate) fn overlook_silence(&mut self, now: Nanos) {
-        let sessions = &mut self.parts.leadership.sessions;
+        let sessions = &mut self.agents.consensus.leadership.sessions;
         while sessions.pop_silent(now).is_some() {}
     }
 
     /// `log.md` 6.3 and 6.4: neither the leader nor the table of sessions knows a request again.
     pub(crate) fn apply_duplicates(&mut self) {
-        self.parts.applier.sessions_mut().apply_duplicates();
+        self.agents
+            .consensus
+            .applier
+            .sessions_mut()
+            .apply_duplicates();
         let repeats = true;
-        self.parts.leadership.sessions.plant(PlantedAdmission {
-            repeats,
-            ..PlantedAdmission::default()
-        });
+        self.agents
+            .consensus
+            .leadership
+            .sessions
+            .plant(PlantedAdmission {
+                repeats,
+                ..PlantedAdmission::default()
+            });
     }
 
     /// A process speaks on while another one is about to take its session over.
     pub(crate) fn never_wait_for_takeovers(&mut self) {
         let never_waits = true;
-        self.parts.leadership.sessions.plant(PlantedAdmission {
-            never_waits,
-            ..PlantedAdmission::default()
-        });
+        self.agents
+            .consensus
+            .leadership
+            .sessions
+            .plant(PlantedAdmission {
+                never_waits,
+                ..PlantedAdmission::default()
+            });
     }
 
     /// `log.md` 5.8: neither are responses compared with the service's own, nor members' outputs.
     pub(crate) fn compare_no_output(&mut self) {
-        self.parts.applier.service.compare_nothing();
-        self.agreement.compare_nothing();
+        self.agents.consensus.applier.answers.compare_nothing();
+        self.agents.consensus.agreement.compare_nothing();
     }
 
     /// `log.md` 9.1: all directories count, whatever became of them.
     pub(crate) fn count_all_directories(&mut self) {
-        self.parts.membership.count_all();
+        self.agents.consensus.membership.count_all();
     }
 }

@@ -11,19 +11,21 @@ use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::position::Geometry;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::stream::ImageLimits;
-use lockstep_transport::trace::Tracer;
 
 use crate::apply::applier::Applier;
+use crate::apply::service_agent::ServiceAgent;
 use crate::log::chain_query::ChainQuery;
 use crate::log::replication::Replication;
-use crate::node::cluster_node::{ClusterNode, NodeParts};
+use crate::node::cluster_node::{Agents, ClusterNode};
+use crate::node::consensus_agent::{ConsensusAgent, ConsensusParts};
 use crate::node::counters::Counters;
 use crate::node::identity::Identity;
 use crate::node::leadership::Leadership;
 use crate::node::recovering::{OpenedStore, open_store};
 use crate::node::start_error::StartError;
-use crate::notice::NodeNotices;
+use crate::node::tracers::Tracers;
 use crate::session::client_agent::ClientAgent;
+use crate::session::client_egress::ClientEgress;
 use crate::session::egress_channels::EgressChannels;
 use crate::session::egress_streams::EgressStreams;
 use crate::session::ingress_images::IngressImages;
@@ -46,7 +48,7 @@ pub struct StartParts<D, P, S> {
     /// The application.
     pub service: S,
     /// Trace points.
-    pub tracer: Tracer,
+    pub tracers: Tracers,
     /// Counters.
     pub counters: Counters,
     /// Wall clock minus monotonic clock, ns.
@@ -82,9 +84,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let nonce = membership.sender().incarnation.nonce;
     let mut identity = Identity::new(cluster, node);
     identity.receive_window = parts.receive_window.max(cluster.log_mtu);
-    let sessions_max = cluster.sessions_max;
-    let lengths = identity.lengths;
-    let body_max = lengths.entry_body_max;
+    let body_max = identity.lengths.entry_body_max;
     // Readers of one disk are numbered: the followers' senders, then apply, then egress.
     let members = cluster.members.len() as u16;
     let senders: Result<Vec<LogReader>, std::io::Error> = (0..members)
@@ -92,43 +92,56 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         .collect();
     let limits = outbox_limits(cluster, &identity);
     let container = Container::new(parts.service, 0, limits, cluster.message_max);
-    let sessions = SessionTable::new(sessions_max);
+    let sessions = SessionTable::new(cluster.sessions_max);
     let apply_reader = LogReader::new(geometry, members)?;
-    let applier = Applier::new(container, sessions, apply_reader, body_max);
     let egress_reader = LogReader::new(geometry, members + 1)?;
-    let limits = ImageLimits {
-        term_length_max: lengths.ingress_term_max,
-        message_max: lengths.ingress_message_max,
-        window_length: INGRESS_WINDOW_LENGTH,
+    let responses = ResponseEgress::new(
+        cluster.sessions_max,
+        egress_reader,
+        body_max,
+        identity.is_direct,
+    );
+    let egress = ClientEgress {
+        channels: EgressChannels::new(cluster.sessions_max, nonce),
+        streams: EgressStreams::new(node, nonce, identity.lengths.egress_term_length),
+        responses,
     };
-    let receiver_id = (nonce << 8 | u64::from(node.member)) as i64;
-    let clients = ClientAgent {
-        port: parts.ingress_port,
-        images: IngressImages::new(sessions_max, limits, receiver_id, nonce),
-        channels: EgressChannels::new(sessions_max, nonce),
-        streams: EgressStreams::new(node, nonce, lengths.egress_term_length),
-        egress: ResponseEgress::new(sessions_max, egress_reader, body_max, identity.is_direct),
-    };
-    Ok(ClusterNode::new(NodeParts {
+    let images = ingress_images(cluster.sessions_max, &identity, nonce);
+    let tracers = parts.tracers;
+    let consensus = ConsensusAgent::new(ConsensusParts {
         identity,
         log,
-        archive,
+        durable: archive.durable(),
         module,
-        member_port: parts.member_port,
-        applier,
+        port: parts.member_port,
+        applier: Applier::new(sessions, apply_reader, body_max),
         replication: Replication::new(senders?),
         chain_query: ChainQuery::new(geometry, members + 2)?,
-        clients,
-        leadership: Leadership::new(sessions_max),
-        tracer: parts.tracer,
-        counters: parts.counters,
-        notices: NodeNotices::new(),
+        leadership: Leadership::new(cluster.sessions_max),
+        tracer: tracers.consensus,
         wall_offset: parts.wall_offset,
         membership,
         is_copy,
         spoiled,
         randomness,
-    }))
+    });
+    let agents = Agents {
+        consensus,
+        archive,
+        service: ServiceAgent::new(container, tracers.service),
+        clients: ClientAgent::new(parts.ingress_port, images, egress, tracers.clients),
+    };
+    Ok(ClusterNode::new(agents, parts.counters))
+}
+
+fn ingress_images(sessions_max: usize, identity: &Identity, nonce: u64) -> IngressImages {
+    let limits = ImageLimits {
+        term_length_max: identity.lengths.ingress_term_max,
+        message_max: identity.lengths.ingress_message_max,
+        window_length: INGRESS_WINDOW_LENGTH,
+    };
+    let receiver_id = (nonce << 8 | u64::from(identity.member)) as i64;
+    IngressImages::new(sessions_max, limits, receiver_id, nonce)
 }
 
 fn outbox_limits(cluster: &ClusterConfig, identity: &Identity) -> OutboxLimits {

@@ -6,12 +6,12 @@
 
 use lockstep_archive::log::log_view::LogView;
 use lockstep_client::protocol::EventCode;
-use lockstep_transport::datagram_port::{DATAGRAMS_PER_CYCLE, DatagramPort};
+use lockstep_transport::datagram_port::{DATAGRAM_LENGTH_MAX, DATAGRAMS_PER_CYCLE, DatagramPort};
 use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::protocol::{Packet, parse};
-use lockstep_transport::time::Nanos;
+use lockstep_transport::time::{Nanos, earliest};
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::apply::service_agent::DirectEffect;
@@ -19,11 +19,12 @@ use crate::log::entry_assembler::Entry;
 use crate::log::entry_body::CloseReason;
 use crate::node::fault::NodeFault;
 use crate::node::leadership::Leadership;
+use crate::notice::port::port_notice;
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::callers::Callers;
+use crate::session::client_egress::ClientEgress;
 use crate::session::closed_session::ClosedSession;
 use crate::session::egress_channels::{EgressChannels, Slot};
-use crate::session::egress_streams::EgressStreams;
 use crate::session::ingress_images::IngressImages;
 use crate::session::pending_connect::PendingConnect;
 use crate::session::response_egress::{EgressContext, ResponseEgress};
@@ -35,41 +36,48 @@ use crate::session::session_table::{Session, SessionTable};
 pub struct ClientAgent<P> {
     /// Where clients are heard.
     pub(crate) port: P,
+    buffer: Vec<u8>,
     /// Images of clients.
     pub images: IngressImages,
-    /// Channels to clients.
-    pub channels: EgressChannels,
-    /// What new ones are called.
-    pub(crate) streams: EgressStreams,
-    /// Egress of responses.
-    pub egress: ResponseEgress,
-}
-
-/// In whose name and when clients are told something, and where it is noted.
-#[derive(Debug)]
-pub struct Telling<'a> {
-    /// The time.
-    pub now: Nanos,
-    /// Who speaks, in which term.
-    pub sender: SessionEventSender,
-    /// Where trace points go.
-    pub tracer: &'a mut Tracer,
-    /// Where it is noted that somebody cannot be told.
-    pub notices: &'a mut NodeNotices,
+    /// What clients are told, and where.
+    pub egress: ClientEgress,
+    /// Trace points.
+    pub tracer: Tracer,
+    /// What is refused or amiss, counted and to be told.
+    pub notices: NodeNotices,
+    responses_lost: u64,
 }
 
 impl<P: DatagramPort> ClientAgent<P> {
+    /// With neither client nor session.
+    #[must_use]
+    pub(crate) fn new(
+        port: P,
+        images: IngressImages,
+        egress: ClientEgress,
+        tracer: Tracer,
+    ) -> Self {
+        Self {
+            port,
+            images,
+            egress,
+            buffer: vec![0; DATAGRAM_LENGTH_MAX],
+            tracer,
+            notices: NodeNotices::new(),
+            responses_lost: 0,
+        }
+    }
+
     /// Takes waiting datagrams.
     pub fn receive(
         &mut self,
         now: Nanos,
-        buffer: &mut [u8],
         (sessions, leadership): (&SessionTable, &Leadership),
-        notices: &mut NodeNotices,
     ) -> usize {
         let mut received = 0;
+        let mut buffer = core::mem::take(&mut self.buffer);
         while received < DATAGRAMS_PER_CYCLE {
-            let Some(datagram) = self.port.receive(now, buffer) else {
+            let Some(datagram) = self.port.receive(now, &mut buffer) else {
                 break;
             };
             received += 1;
@@ -79,37 +87,40 @@ impl<P: DatagramPort> ClientAgent<P> {
             let taken = match packet {
                 None => Err(NodeNotice::DamagedClientDatagram),
                 Some((session_id, packet @ (Packet::StatusMessage(_) | Packet::Nak(_)))) => {
-                    self.channels.on_packet(now, source, session_id, &packet)
+                    let channels = &mut self.egress.channels;
+                    channels.on_packet(now, source, session_id, &packet)
                 }
                 Some((_, packet)) => {
                     let callers = Callers {
                         sessions,
                         leadership,
-                        egress: &self.egress,
-                        channels: &self.channels,
+                        egress: &self.egress.responses,
+                        channels: &self.egress.channels,
                     };
                     let judge = |bytes: &[u8]| callers.first_words(source, bytes);
                     self.images.on_packet(now, source, &packet, judge)
                 }
             };
             if let Err(kind) = taken {
-                notices.note(now, kind, Detail::at(source));
+                self.notices.note(now, kind, Detail::at(source));
             }
-            self.note_images(now, notices);
+            self.note_images(now);
         }
+        self.buffer = buffer;
         received
     }
 
-    fn note_images(&mut self, now: Nanos, notices: &mut NodeNotices) {
+    fn note_images(&mut self, now: Nanos) {
         while let Some((kind, source, count)) = self.images.take_mishap() {
-            notices.note_many(now, kind, Detail::at(source), count);
+            self.notices.note_many(now, kind, Detail::at(source), count);
         }
     }
 
     /// A session opened; `connect` is who asked for it here.
     pub(crate) fn on_session_opened(
         &mut self,
-        telling: &mut Telling<'_>,
+        now: Nanos,
+        sender: SessionEventSender,
         session: &Session,
         connect: Option<PendingConnect>,
     ) {
@@ -117,26 +128,21 @@ impl<P: DatagramPort> ClientAgent<P> {
             return;
         };
         let correlation_id = pending.correlation_id;
-        telling
-            .tracer
-            .message(TracePoint::ConnectCommit, correlation_id, 0);
-        let channels = &mut self.channels;
-        let (streams, now) = (&mut self.streams, telling.now);
-        let channel = pending.channel_left(channels, streams, Some(session.id), now);
-        let Some(channel) = channel else {
+        let point = TracePoint::ConnectCommit;
+        self.tracer.message(point, correlation_id, 0);
+        let egress = &mut self.egress;
+        let Some(channel) = pending.channel_left(egress, Some(session.id), now) else {
             // The client's next attempt finds the session.
             let source = Detail::at(session.response_address);
             let kind = NodeNotice::ConnectAwaitsChannel;
-            telling.notices.note(now, kind, source);
+            self.notices.note(now, kind, source);
             return;
         };
-        let event = telling
-            .sender
-            .event(session, correlation_id, EventCode::Ok, b"");
-        queue_event(channels, channel, &event);
-        channels.bind(channel, session.id);
-        self.egress
-            .bind_new(session.id, channel, session.open_position);
+        let event = sender.event(session, correlation_id, EventCode::Ok, b"");
+        queue_event(&mut egress.channels, channel, &event);
+        egress.channels.bind(channel, session.id);
+        let responses = &mut egress.responses;
+        responses.bind_new(session.id, channel, session.open_position);
     }
 
     /// A session is continued, by another process if `is_takeover`; `connect` is who asked for it
@@ -144,27 +150,27 @@ impl<P: DatagramPort> ClientAgent<P> {
     /// led to it.
     pub(crate) fn on_session_continued(
         &mut self,
-        telling: &mut Telling<'_>,
+        sender: SessionEventSender,
         session: &Session,
         is_takeover: bool,
         connect: Option<PendingConnect>,
     ) {
         if let Some(pending) = connect {
-            telling
-                .tracer
-                .message(TracePoint::ConnectCommit, pending.correlation_id, 0);
+            let point = TracePoint::ConnectCommit;
+            self.tracer.message(point, pending.correlation_id, 0);
         }
-        let Some(old) = self.egress.unbind(session.id) else {
+        let egress = &mut self.egress;
+        let Some(old) = egress.responses.unbind(session.id) else {
             return;
         };
         if connect.is_some_and(|pending| pending.channel == old) {
             return;
         }
         if is_takeover {
-            let event = telling.sender.event(session, 0, EventCode::Fenced, b"");
-            telling.sender.dismiss(&mut self.channels, old, &event);
+            let event = sender.event(session, 0, EventCode::Fenced, b"");
+            sender.dismiss(&mut egress.channels, old, &event);
         } else {
-            self.channels.abandon(old);
+            egress.channels.abandon(old);
         }
     }
 
@@ -179,36 +185,31 @@ impl<P: DatagramPort> ClientAgent<P> {
             session: *session,
             reason,
         };
-        if let Some(slot) = self.egress.close(&mut self.channels, closed) {
-            sender.send_closed(&mut self.channels, slot, &closed);
+        let channels = &mut self.egress.channels;
+        if let Some(slot) = self.egress.responses.close(channels, closed) {
+            sender.send_closed(channels, slot, &closed);
         }
     }
 
-    /// Egress, and what it sends with.
-    const fn egress<'a>(
-        &'a mut self,
-        now: Nanos,
-        tracer: &'a mut Tracer,
-    ) -> (&'a mut ResponseEgress, EgressContext<'a>) {
-        let channels = &mut self.channels;
+    /// Egress of responses, and what it sends with.
+    const fn responses(&mut self, now: Nanos) -> (&mut ResponseEgress, EgressContext<'_>) {
+        let ClientEgress {
+            channels,
+            responses,
+            ..
+        } = &mut self.egress;
         let context = EgressContext {
             now,
             channels,
-            tracer,
+            tracer: &mut self.tracer,
         };
-        (&mut self.egress, context)
+        (responses, context)
     }
 
     /// A Response is applied; `applied_number` is its session's.
-    pub fn on_response(
-        &mut self,
-        now: Nanos,
-        entry: &Entry<'_>,
-        applied_number: RequestNumber,
-        tracer: &mut Tracer,
-    ) {
-        let (egress, mut context) = self.egress(now, tracer);
-        egress.on_response(&mut context, entry, applied_number);
+    pub fn on_response(&mut self, now: Nanos, entry: &Entry<'_>, applied_number: RequestNumber) {
+        let (responses, mut context) = self.responses(now);
+        responses.on_response(&mut context, entry, applied_number);
     }
 
     /// An effect leaves directly.
@@ -217,10 +218,9 @@ impl<P: DatagramPort> ClientAgent<P> {
         now: Nanos,
         effect: &DirectEffect<'_>,
         applied_number: RequestNumber,
-        tracer: &mut Tracer,
     ) {
-        let (egress, mut context) = self.egress(now, tracer);
-        egress.on_direct_effect(&mut context, effect, applied_number);
+        let (responses, mut context) = self.responses(now);
+        responses.on_direct_effect(&mut context, effect, applied_number);
     }
 
     /// Delivers what sessions could not take when it was applied, which is the log of `view` up
@@ -230,33 +230,70 @@ impl<P: DatagramPort> ClientAgent<P> {
     /// When the log cannot be read back.
     pub fn deliver(
         &mut self,
-        telling: &mut Telling<'_>,
+        now: Nanos,
+        sender: SessionEventSender,
         applied: Position,
         sessions: &SessionTable,
         view: LogView<'_>,
     ) -> Result<usize, NodeFault> {
-        let sender = telling.sender;
-        let (egress, mut context) = self.egress(telling.now, telling.tracer);
+        let (responses, mut context) = self.responses(now);
         let told = &mut |channels: &mut EgressChannels, slot: Slot, closed: &ClosedSession| {
             sender.send_closed(channels, slot, closed);
         };
-        egress.do_work(&mut context, applied, sessions, view, told)
+        responses.do_work(&mut context, applied, sessions, view, told)
     }
 
     /// Sends what is due.
-    pub(crate) fn serve(&mut self, now: Nanos, notices: &mut NodeNotices) -> usize {
-        let (egress, port) = (&mut self.egress, &mut self.port);
-        let mut work = self
-            .channels
-            .do_work(now, port, &mut |session, slot, news| {
-                egress.on_channel_news(session, slot, news);
-            });
+    pub(crate) fn serve(&mut self, now: Nanos) -> usize {
+        let ClientEgress {
+            channels,
+            responses,
+            ..
+        } = &mut self.egress;
+        let port = &mut self.port;
+        let mut work = channels.do_work(now, port, &mut |session, slot, news| {
+            responses.on_channel_news(session, slot, news);
+        });
         work += self.images.do_work(now, port);
-        self.port.flush(now);
-        self.note_images(now, notices);
-        while let Some((kind, detail, count)) = self.channels.take_mishap() {
-            notices.note_many(now, kind, detail, count);
+        port.flush(now);
+        self.note_images(now);
+        while let Some((kind, detail, count)) = self.egress.channels.take_mishap() {
+            self.notices.note_many(now, kind, detail, count);
         }
         work
+    }
+
+    /// Notes what goes on being amiss; called at the housekeeping interval.
+    pub(crate) fn watch(&mut self, now: Nanos) {
+        while let Some(trouble) = self.port.take_trouble() {
+            let (kind, detail) = port_notice(&trouble, NodeNotice::SendToClientRefused);
+            self.notices.note_many(now, kind, detail, trouble.count);
+        }
+        let lost = self.egress.responses.dropped();
+        let before = core::mem::replace(&mut self.responses_lost, lost);
+        if lost > before {
+            let kind = NodeNotice::DirectResponseLost;
+            let count = lost - before;
+            self.notices.note_many(now, kind, Detail::default(), count);
+        }
+    }
+
+    /// This member leads no more: whom it served is another's to serve.
+    pub(crate) fn abdicate(&mut self) {
+        self.egress.responses.clear();
+        self.egress.channels.abandon_all();
+    }
+
+    /// When it has something to do even if nothing arrives.
+    pub(crate) fn next_deadline(&self) -> Option<Nanos> {
+        let port = self.port.next_deadline();
+        let images = self.images.next_deadline();
+        earliest(earliest(port, images), self.egress.channels.next_deadline())
+    }
+
+    /// Looks at rows of clients since the start: what they cost, without a clock.
+    pub(crate) const fn visits(&self) -> u64 {
+        let egress = &self.egress;
+        self.images.visits() + egress.channels.visits() + egress.responses.visits()
     }
 }

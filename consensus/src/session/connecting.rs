@@ -6,10 +6,12 @@
 //! predecessor is fenced. The same process that comes back is answered at once.
 
 use core::net::SocketAddr;
+use std::sync::Arc;
 
 use lockstep_archive::disk::Disk;
 use lockstep_client::protocol::{ConnectRequest, EventCode, PROTOCOL_VERSION, SessionEvent};
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::ids::SessionId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
@@ -39,29 +41,29 @@ type ConnectRefusal = (EventCode, &'static [u8], NodeNotice);
 /// The leader's answer to a process that wants to continue a session that is gone.
 const EXPIRED: &[u8] = b"session expired";
 
-impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
+impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
     /// Takes a connect request, or leaves it for later.
     pub(super) fn on_connect(
         &mut self,
         source: SocketAddr,
         connect: &ConnectRequest<'_>,
     ) -> PollAction {
-        if connect.cluster_id != self.identity.cluster_id {
-            let ids = [self.identity.cluster_id, connect.cluster_id].map(|id| id as i64);
+        if connect.cluster_id != self.consensus.identity.cluster_id {
+            let ids = [self.consensus.identity.cluster_id, connect.cluster_id].map(|id| id as i64);
             let why = b"the client names another cluster: check its cluster name and addresses";
             let action = self.answer(source, connect, EventCode::Error, why);
             let values = [ids[0], ids[1], 0, 0];
             self.note_answered(action, source, NodeNotice::ClientOfOtherCluster, values);
             return action;
         }
-        if !self.leadership.is_leading() {
+        if !self.consensus.leadership.is_leading() {
             return self.redirect(source, connect);
         }
-        if !self.leadership.is_open() {
+        if !self.consensus.leadership.is_open() {
             return self.put_off(source, NodeNotice::ConnectAwaitsOpening);
         }
         let open = self.session_open(source, connect);
-        let sessions = self.applier.sessions();
+        let sessions = self.consensus.applier.sessions();
         let known = sessions.find(open.client()).copied();
         if let Some(session) = known {
             return self.on_reconnect(source, connect, &open, &session);
@@ -70,7 +72,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return self.open_session(source, connect, open, None);
         };
         let action = self.answer(source, connect, code, text);
-        let most = self.applier.sessions().sessions().len() as i64;
+        let most = self.consensus.applier.sessions().sessions().len() as i64;
         let values = [
             most,
             connect.resume_session.get(),
@@ -91,14 +93,14 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     ) {
         if action == PollAction::Continue {
             let detail = Detail::at(source).with_values(values);
-            self.notices.note(self.now, kind, detail);
+            self.consensus.notices.note(self.now, kind, detail);
         }
     }
 
     /// What enters the log if this request has to.
     fn session_open(&self, source: SocketAddr, connect: &ConnectRequest<'_>) -> SessionOpen {
         let asked = Nanos::from(connect.session_timeout_ms) * MILLISECOND;
-        let most = self.identity.session_timeout_ns;
+        let most = self.consensus.identity.session_timeout_ns;
         SessionOpen {
             nonce: connect.nonce,
             timeout_ns: if asked == 0 {
@@ -124,7 +126,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         } else if connect.version != PROTOCOL_VERSION {
             let kind = NodeNotice::ClientOfOtherVersion;
             Some((EventCode::Error, b"unsupported version", kind))
-        } else if self.applier.sessions().is_full() {
+        } else if self.consensus.applier.sessions().is_full() {
             let kind = NodeNotice::SessionLimit;
             Some((EventCode::Error, b"concurrent session limit", kind))
         } else {
@@ -142,7 +144,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         session: &Session,
     ) -> PollAction {
         let is_granted = session.is_granted(open.connect_epoch, open.incarnation);
-        let sessions = &self.leadership.sessions;
+        let sessions = &self.consensus.leadership.sessions;
         let row = sessions.find(session.id);
         let known = row.and_then(|row| Some((row, sessions.at(row)?)));
         let (row, claim) = match known {
@@ -181,7 +183,8 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         if matches!(claim, EpochClaim::Fenced) {
             self.note_fenced(source, session.id, open.connect_epoch);
         }
-        self.tracer
+        self.consensus
+            .tracer
             .message(TracePoint::ConnectLeader, connect.correlation_id, 0);
         self.decide(PendingConnect {
             open: *open,
@@ -202,7 +205,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let asked = (open.connect_epoch, open.incarnation);
         let action = self.open_session(source, connect, open, Some(session));
         if action == PollAction::Continue
-            && let Some(session) = self.leadership.sessions.at_mut(row)
+            && let Some(session) = self.consensus.leadership.sessions.at_mut(row)
         {
             session.asked = asked;
         }
@@ -221,24 +224,26 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         known: Option<SessionId>,
     ) -> PollAction {
         let correlation_id = connect.correlation_id;
-        if self.leadership.pending_connect(&open).is_some() {
+        if self.consensus.leadership.pending_connect(&open).is_some() {
             sometimes(Mark::ConnectRepeated);
             self.repeat_connect(source, connect, &open, known);
             return PollAction::Continue;
         }
-        if !self.leadership.has_room_for_connect() {
+        if !self.consensus.leadership.has_room_for_connect() {
             return self.put_off(source, NodeNotice::ConnectAwaitsLog);
         }
         if self.append_cause(&LogEntry::SessionOpen(open)).is_none() {
             return self.put_off(source, NodeNotice::ConnectAwaitsLog);
         }
-        self.tracer
+        self.consensus
+            .tracer
             .message(TracePoint::ConnectLeader, correlation_id, 0);
-        self.tracer
+        self.consensus
+            .tracer
             .message(TracePoint::ConnectAppend, correlation_id, 0);
         // Without a channel nobody is told; the client's next attempt finds the session.
         if let Some(channel) = self.channel(source, connect.response_stream_id, known) {
-            self.leadership.await_open(PendingConnect {
+            self.consensus.leadership.await_open(PendingConnect {
                 open,
                 correlation_id,
                 channel,
@@ -253,14 +258,18 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     /// Leaves the connect for later: it is looked at again in every cycle, and noted once.
     fn put_off(&mut self, source: SocketAddr, kind: NodeNotice) -> PollAction {
         if !self.was_put_off {
-            self.notices.note(self.now, kind, Detail::at(source));
+            self.consensus
+                .notices
+                .note(self.now, kind, Detail::at(source));
         }
         PollAction::Abort
     }
 
     fn note_unanswered(&mut self, source: SocketAddr) {
         let kind = NodeNotice::ConnectAwaitsChannel;
-        self.notices.note(self.now, kind, Detail::at(source));
+        self.consensus
+            .notices
+            .note(self.now, kind, Detail::at(source));
     }
 
     /// The client asks again while its SessionOpen is on its way through the log: it is
@@ -276,24 +285,25 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             self.note_unanswered(source);
             return;
         };
-        let Some(pending) = self.leadership.pending_connect(open) else {
+        let Some(pending) = self.consensus.leadership.pending_connect(open) else {
             return;
         };
         pending.correlation_id = connect.correlation_id;
         pending.last_received = connect.last_received;
         let given_up = core::mem::replace(&mut pending.channel, slot);
-        if given_up != slot && !self.channels.is_anothers(given_up, known) {
+        if given_up != slot && !self.egress.channels.is_anothers(given_up, known) {
             // It would live as long as the client goes on hearing it.
-            self.channels.abandon(given_up);
+            self.egress.channels.abandon(given_up);
         }
     }
 
     /// A follower names the leader and every member's ingress endpoint. One that knows no leader
     /// says so: the client asks the others in turn.
     fn redirect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) -> PollAction {
-        let endpoints = self.identity.ingress_endpoints.as_bytes();
+        let identity = Arc::clone(&self.consensus.identity);
+        let endpoints = identity.ingress_endpoints.as_bytes();
         let action = self.answer(source, connect, EventCode::Redirect, endpoints);
-        if self.leader.is_none() {
+        if self.consensus.module.leader().is_none() {
             self.note_answered(action, source, NodeNotice::ConnectWithoutLeader, [0; 4]);
         }
         action
@@ -301,7 +311,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
 
     /// Answers connects whose entries are applied.
     pub(crate) fn answer_decided(&mut self) {
-        while let Some(connect) = self.leadership.take_decided() {
+        while let Some(connect) = self.consensus.leadership.take_decided() {
             self.decide(connect);
         }
     }
@@ -314,10 +324,10 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             last_received,
             ..
         } = connect;
-        let sessions = self.applier.sessions();
+        let sessions = self.consensus.applier.sessions();
         let known = sessions.find(open.client()).copied();
         let session = known.map(|session| session.id);
-        let channel = connect.channel_left(self.channels, self.streams, session, self.now);
+        let channel = connect.channel_left(self.egress, session, self.now);
         let Some(channel) = channel else {
             self.note_unanswered(open.response_address);
             return;
@@ -329,16 +339,16 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             }
             Some(session) => {
                 let fenced = event_sender.event(&session, correlation_id, EventCode::Fenced, b"");
-                event_sender.dismiss(self.channels, channel, &fenced);
+                event_sender.dismiss(&mut self.egress.channels, channel, &fenced);
             }
             None if open.resume_session.is_known() => {
                 let gone = event_sender.answer(correlation_id, EventCode::Expired, EXPIRED);
-                event_sender.dismiss(self.channels, channel, &gone);
+                event_sender.dismiss(&mut self.egress.channels, channel, &gone);
             }
             None => {
                 // The table filled up between append and apply; the client's next attempt is
                 // answered from the table as it is then.
-                self.channels.abandon(channel);
+                self.egress.channels.abandon(channel);
             }
         }
     }
@@ -346,7 +356,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     /// The client finds its session again: OK, then everything it lacks, from the log.
     fn resume(&mut self, session: &Session, slot: Slot, (correlation_id, last): (i64, Position)) {
         let id = session.id;
-        let sessions = &mut self.leadership.sessions;
+        let sessions = &mut self.consensus.leadership.sessions;
         if let Some(row) = sessions.find(id)
             && let Some(known) = sessions.at_mut(row)
         {
@@ -356,17 +366,20 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let event = self
             .event_sender()
             .event(session, correlation_id, EventCode::Ok, b"");
-        queue_event(self.channels, slot, &event);
+        queue_event(&mut self.egress.channels, slot, &event);
         let after = session.acknowledged.max(self.credible(last));
-        let from = self.log.frame_boundary(session.open_position, after);
-        self.egress.bind(id, slot, from, after);
+        let from = self
+            .consensus
+            .log
+            .frame_boundary(session.open_position, after);
+        self.egress.responses.bind(id, slot, from, after);
     }
 
     fn replace_channel(&mut self, id: SessionId, slot: Slot) {
-        if let Some(old) = self.egress.channel(id).filter(|old| *old != slot) {
-            self.channels.abandon(old);
+        if let Some(old) = self.egress.responses.channel(id).filter(|old| *old != slot) {
+            self.egress.channels.abandon(old);
         }
-        self.channels.bind(slot, id);
+        self.egress.channels.bind(slot, id);
     }
 
     /// A channel to answer on; what is said there may be about this session, if any.
@@ -376,20 +389,18 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         stream_id: i32,
         session: Option<SessionId>,
     ) -> Option<Slot> {
-        let client = (source, stream_id);
-        self.channels
-            .fresh_or_new(self.streams, client, session, self.now)
+        self.egress.channel((source, stream_id), session, self.now)
     }
 
     fn event_sender(&self) -> SessionEventSender {
         SessionEventSender {
-            member: self.identity.member,
-            leader: self.leader,
+            member: self.consensus.identity.member,
+            leader: self.consensus.module.leader(),
             // A leader speaks in the term it leads, which may be over already.
-            term: if self.leadership.is_leading() {
-                self.leadership.term()
+            term: if self.consensus.leadership.is_leading() {
+                self.consensus.leadership.term()
             } else {
-                self.term
+                self.consensus.module.term()
             },
         }
     }
@@ -407,13 +418,14 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             return self.put_off(source, NodeNotice::ConnectAwaitsChannel);
         };
         let correlation_id = connect.correlation_id;
-        if self.leadership.is_leading() {
-            self.tracer
+        if self.consensus.leadership.is_leading() {
+            self.consensus
+                .tracer
                 .message(TracePoint::ConnectLeader, correlation_id, 0);
         }
         let event_sender = self.event_sender();
         let event: SessionEvent<'_> = event_sender.answer(correlation_id, code, detail);
-        event_sender.dismiss(self.channels, slot, &event);
+        event_sender.dismiss(&mut self.egress.channels, slot, &event);
         PollAction::Continue
     }
 }

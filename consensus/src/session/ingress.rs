@@ -11,33 +11,28 @@ use lockstep_client::protocol::{
     ClientMessage, CloseRequest, KeepAlive, RefusalReason, Refused, RequestHeader,
 };
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::stream::PollAction;
 use lockstep_transport::time::Nanos;
-use lockstep_transport::trace::{TracePoint, Tracer};
+use lockstep_transport::trace::TracePoint;
 
-use crate::apply::applier::Applier;
-use crate::log::archive_agent::ArchiveAgent;
 use crate::log::entry_body::CloseReason;
 use crate::log::log_entry::{LogEntry, Request};
 use crate::log::log_writer::Appended;
-use crate::log::member_log::MemberLog;
-use crate::module::member::MemberId;
-use crate::node::identity::Identity;
-use crate::node::leadership::{AppendContext, Leadership};
-use crate::notice::{NodeNotice, NodeNotices};
-use crate::session::egress_channels::EgressChannels;
-use crate::session::egress_streams::EgressStreams;
+use crate::node::consensus_agent::{ConsensusAgent, Room};
+use crate::node::leadership::AppendContext;
+use crate::notice::NodeNotice;
+use crate::session::client_egress::ClientEgress;
 use crate::session::leader_session::{Admission, NotAdmitted};
 use crate::session::leader_sessions::LeaderRow;
-use crate::session::response_egress::ResponseEgress;
 
-/// One cycle's view of everything that taking a client's message may touch.
+/// What taking a client's message touches.
 #[derive(Debug)]
-pub(crate) struct Ingress<'a, S, D> {
+pub(crate) struct Ingress<'a, P, S, D> {
     /// The time.
     pub now: Nanos,
     /// Where the log stands.
@@ -46,48 +41,31 @@ pub(crate) struct Ingress<'a, S, D> {
     pub is_contested: bool,
     /// The message was left for later before.
     pub was_put_off: bool,
-    /// The leader of the current term, if known.
-    pub leader: Option<MemberId>,
-    /// The current term.
-    pub term: LeadershipTermId,
-    /// Who we are.
-    pub identity: &'a Identity,
-    /// The applied state.
-    pub applier: &'a Applier<S>,
-    /// The log.
-    pub log: &'a mut MemberLog,
-    /// Whether there is room for it on disk.
-    pub archive: &'a ArchiveAgent<D>,
-    /// The volatile state of a leader.
-    pub leadership: &'a mut Leadership,
-    /// Egress.
-    pub egress: &'a mut ResponseEgress,
-    /// Channels to clients.
-    pub channels: &'a mut EgressChannels,
-    /// What new ones are called.
-    pub streams: &'a mut EgressStreams,
-    /// Trace points.
-    pub tracer: &'a mut Tracer,
-    /// What is not taken.
-    pub notices: &'a mut NodeNotices,
+    /// Who decides what enters the log.
+    pub consensus: &'a mut ConsensusAgent<P>,
+    /// Whether there is room for what it brings about.
+    pub room: Room<'a, D, S>,
+    /// Where clients are answered.
+    pub egress: &'a mut ClientEgress,
 }
 
-impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
+impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
     /// Takes one message that came from `source`, or leaves it for later.
     pub fn on_message(&mut self, source: SocketAddr, bytes: &[u8]) -> PollAction {
         let Ok(message) = ClientMessage::decode(bytes) else {
             let detail = Detail::at(source);
-            self.notices
+            self.consensus
+                .notices
                 .note(self.now, NodeNotice::DamagedClientMessage, detail);
             return PollAction::Continue;
         };
         if let ClientMessage::ConnectRequest(connect) = &message {
             return self.on_connect(source, connect);
         }
-        if !self.leadership.is_leading() {
+        if !self.consensus.leadership.is_leading() {
             return self.on_not_leader(source, &message);
         }
-        if !self.leadership.is_open() {
+        if !self.consensus.leadership.is_open() {
             sometimes(Mark::MessageAwaitsOpening);
             return PollAction::Abort;
         }
@@ -118,18 +96,24 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         payload: &[u8],
     ) -> PollAction {
         let id = request.session_id;
-        self.tracer
+        self.consensus
+            .tracer
             .message(TracePoint::RequestIngress, id.get(), request.number.get());
         match self.admit(source, request) {
             Ok((row, Admission::Append)) => self.append_request(source, row, request, payload),
             Ok((_, Admission::Duplicate)) => {
-                let applied = self.applier.sessions().get(id).map(|s| s.applied_number);
+                let applied = self
+                    .consensus
+                    .applier
+                    .sessions()
+                    .get(id)
+                    .map(|s| s.applied_number);
                 sometimes(if applied >= Some(request.number) {
                     Mark::DuplicateOfApplied
                 } else {
                     Mark::DuplicateOfUnapplied
                 });
-                self.notices.tally(NodeNotice::RequestDuplicate);
+                self.consensus.notices.tally(NodeNotice::RequestDuplicate);
                 PollAction::Continue
             }
             Err(why) => self.on_not_admitted(source, request, why),
@@ -147,7 +131,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         if !self.is_own_session(source, id) {
             return Err(NotAdmitted::UnknownSession);
         }
-        let sessions = &mut self.leadership.sessions;
+        let sessions = &mut self.consensus.leadership.sessions;
         let admission = sessions.admit(row, request.number, self.now)?;
         Ok((row, admission))
     }
@@ -183,7 +167,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
             self.refuse(source, request, RefusalReason::Contested, request.number);
             return PollAction::Continue;
         }
-        if payload.len() > self.identity.lengths.message_max {
+        if payload.len() > self.consensus.identity.lengths.message_max {
             self.refuse(source, request, RefusalReason::TooLong, request.number);
             return PollAction::Continue;
         }
@@ -197,29 +181,30 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let Some(appended) = self.append_cause(&entry) else {
             return PollAction::Abort;
         };
-        self.tracer.entry(
+        self.consensus.tracer.entry(
             TracePoint::RequestAppend,
             id.get(),
             request.number.get(),
             appended.position,
         );
-        self.tracer
+        self.consensus
+            .tracer
             .effect(TracePoint::RequestAppend, appended.position, appended.end);
-        let sessions = &mut self.leadership.sessions;
+        let sessions = &mut self.consensus.leadership.sessions;
         sessions.on_appended(row, request.number, acknowledged);
         PollAction::Continue
     }
 
     /// What a client says it has received, but no more than was ever sent to anybody.
     pub(super) fn credible(&self, acknowledged: Position) -> Position {
-        acknowledged.clamp(0, self.applier.position())
+        acknowledged.clamp(0, self.consensus.applier.position())
     }
 
     fn on_keep_alive(&mut self, source: SocketAddr, keep_alive: &KeepAlive) -> PollAction {
         let acknowledged = self.credible(keep_alive.acknowledged);
         let id = keep_alive.session_id;
         if let Some(row) = self.row_heard(source, id, keep_alive.connect_epoch) {
-            let sessions = &mut self.leadership.sessions;
+            let sessions = &mut self.consensus.leadership.sessions;
             sessions.on_heard(row, acknowledged, self.now);
         }
         PollAction::Continue
@@ -230,7 +215,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         let Some(row) = heard else {
             return PollAction::Continue;
         };
-        if self.append_close(row, CloseReason::ClientAction) {
+        if self.append_close(row) {
             PollAction::Continue
         } else {
             PollAction::Abort
@@ -240,7 +225,7 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     /// The session's row, if a message of `connect_epoch` is one of the process that has it. It
     /// is looked up once, for the whole of a message's way.
     fn row_of_speaker(&self, id: SessionId, connect_epoch: i64) -> Result<LeaderRow, NotAdmitted> {
-        let sessions = &self.leadership.sessions;
+        let sessions = &self.consensus.leadership.sessions;
         let row = sessions.find(id).ok_or(NotAdmitted::UnknownSession)?;
         sessions.speaks_for(row, connect_epoch).map(|()| row)
     }
@@ -267,56 +252,36 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
     /// Somebody spoke for a session that another process has continued.
     pub(super) fn note_fenced(&mut self, source: SocketAddr, id: SessionId, connect_epoch: i64) {
         let detail = Detail::at(source).with_values([id.get(), connect_epoch, 0, 0]);
-        self.notices
+        self.consensus
+            .notices
             .note(self.now, NodeNotice::SessionFenced, detail);
     }
 
     /// Appends a SessionClose for this row's session unless one is on its way. Returns false when
     /// there is no room.
-    pub fn append_close(&mut self, row: LeaderRow, reason: CloseReason) -> bool {
-        let Some(session) = self.leadership.sessions.at(row) else {
-            return true;
-        };
-        if session.is_closing {
-            return true;
-        }
-        let session = session.id;
-        if self
-            .append_cause(&LogEntry::SessionClose { session, reason })
-            .is_none()
-        {
-            return false;
-        }
-        if let Some(session) = self.leadership.sessions.at_mut(row) {
-            session.is_closing = true;
-        }
-        true
+    fn append_close(&mut self, row: LeaderRow) -> bool {
+        let reason = CloseReason::ClientAction;
+        self.consensus
+            .append_close(&self.append, self.room, row, reason)
     }
 
-    /// Appends a causing entry if the outbox can take its worst case (`log.md` 5.6).
+    /// Appends a causing entry if there is room for what it may bring about.
     pub(super) fn append_cause(&mut self, entry: &LogEntry<'_>) -> Option<Appended> {
-        let outbox = self.applier.container().outbox();
-        let unapplied = self.leadership.unapplied_causes();
-        if !self
-            .archive
-            .has_room(self.log.append(), outbox.log_bytes_owed(unapplied))
-        {
-            sometimes(Mark::CauseAwaitsDiskRoom);
-            return None;
-        }
-        if !outbox.admits(unapplied) {
-            return None;
-        }
-        self.leadership
-            .append(self.log.buffer_mut(), &self.append, entry)
+        self.consensus.append_cause(&self.append, self.room, entry)
     }
 
     /// Whether `source` is where the session's client is bound: the side that faces clients knows.
     fn is_own_session(&mut self, source: SocketAddr, id: SessionId) -> bool {
-        let is_own = self.egress.is_bound_to(self.channels, id, source);
+        let ClientEgress {
+            channels,
+            responses,
+            ..
+        } = &*self.egress;
+        let is_own = responses.is_bound_to(channels, id, source);
         if !is_own {
             let detail = Detail::at(source).with_values([id.get(), 0, 0, 0]);
-            self.notices
+            self.consensus
+                .notices
                 .note(self.now, NodeNotice::ForeignSession, detail);
         }
         is_own
@@ -330,18 +295,20 @@ impl<S: ClusteredService, D: Disk> Ingress<'_, S, D> {
         expected_number: RequestNumber,
     ) {
         // The client is told, whose error it is: a count is enough here.
-        self.notices.tally(NodeNotice::of_refusal(reason));
+        self.consensus.notices.tally(NodeNotice::of_refusal(reason));
         let refused = Refused {
             session_id: request.session_id,
             number: request.number,
             expected_number,
             reason,
-            leadership_term_id: self.term,
+            leadership_term_id: self.consensus.module.term(),
             connect_epoch: request.connect_epoch,
         };
-        let Some(slot) = self.channels.find_live(source, self.now) else {
+        let Some(slot) = self.egress.channels.find_live(source, self.now) else {
             return;
         };
-        self.channels.offer(slot, self.now, &[&refused.encode()]);
+        self.egress
+            .channels
+            .offer(slot, self.now, &[&refused.encode()]);
     }
 }

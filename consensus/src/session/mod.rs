@@ -3,6 +3,7 @@
 
 pub mod callers;
 pub mod client_agent;
+pub mod client_egress;
 pub mod closed_session;
 pub mod connecting;
 pub mod egress_channel;

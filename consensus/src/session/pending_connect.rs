@@ -5,8 +5,8 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
 use crate::log::entry_body::SessionOpen;
-use crate::session::egress_channels::{EgressChannels, Slot};
-use crate::session::egress_streams::EgressStreams;
+use crate::session::client_egress::ClientEgress;
+use crate::session::egress_channels::Slot;
 
 /// Connects that may wait for their SessionOpen to be applied.
 pub(crate) const CONNECTS_MAX: usize = 64;
@@ -36,15 +36,14 @@ impl PendingConnect {
     /// one where that belongs to another session by now.
     pub fn channel_left(
         &self,
-        channels: &mut EgressChannels,
-        streams: &mut EgressStreams,
+        egress: &mut ClientEgress,
         session: Option<SessionId>,
         now: Nanos,
     ) -> Option<Slot> {
-        if !channels.is_anothers(self.channel, session) {
+        if !egress.channels.is_anothers(self.channel, session) {
             return Some(self.channel);
         }
         let client = (self.open.response_address, self.open.response_stream_id);
-        channels.fresh_or_new(streams, client, session, now)
+        egress.channel(client, session, now)
     }
 }

@@ -131,7 +131,13 @@ pub fn leader(cluster: &Cluster) -> &SimNode<Echo> {
 
 #[track_caller]
 pub fn sessions(cluster: &Cluster) -> usize {
-    leader(cluster).parts().applier.sessions().sessions().len()
+    leader(cluster)
+        .agents()
+        .consensus
+        .applier
+        .sessions()
+        .sessions()
+        .len()
 }
 
 /// How many clients are in which state, for messages.

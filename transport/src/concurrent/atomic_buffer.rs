@@ -36,7 +36,16 @@ impl AtomicBuffer {
     /// # Errors
     /// The operating system's, when the file cannot be opened, grown or mapped.
     pub fn map_file(path: &Path, length: usize) -> io::Result<Self> {
-        Ok(Self::over(Region::file(path, length)?))
+        Self::map_file_part(path, 0, length)
+    }
+
+    /// Maps `length` bytes of the file at `path` from `offset` on, a multiple of a page, creating
+    /// and growing it as needed: a file may have a part for each of its writers.
+    ///
+    /// # Errors
+    /// The operating system's, when the file cannot be opened, grown or mapped.
+    pub fn map_file_part(path: &Path, offset: usize, length: usize) -> io::Result<Self> {
+        Ok(Self::over(Region::file(path, offset, length)?))
     }
 
     fn over(region: Region) -> Self {

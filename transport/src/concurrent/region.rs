@@ -22,23 +22,26 @@ impl Region {
         })
     }
 
-    /// Maps the first `length` bytes of the file at `path`, creating and growing it as needed.
+    /// Maps `length` bytes of the file at `path` from `offset` on, a multiple of a page, creating
+    /// and growing it as needed.
     ///
     /// # Errors
     /// The operating system's, when the file cannot be opened, grown or mapped.
     #[allow(clippy::disallowed_types, reason = "shell: maps a file")]
-    pub fn file(path: &Path, length: usize) -> io::Result<Self> {
+    pub fn file(path: &Path, offset: usize, length: usize) -> io::Result<Self> {
         let file = std::fs::File::options()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(path)?;
-        if file.metadata()?.len() < length as u64 {
-            file.set_len(length as u64)?;
+        let (offset, end) = (offset as u64, (offset + length) as u64);
+        if file.metadata()?.len() < end {
+            file.set_len(end)?;
         }
+        let mut options = MmapOptions::new();
         Ok(Self {
-            map: MmapOptions::new().len(length).map_raw(&file)?,
+            map: options.offset(offset).len(length).map_raw(&file)?,
         })
     }
 

@@ -8,12 +8,12 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::{SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, Nanos};
-use lockstep_transport::trace::Tracer;
 
 use crate::node::cluster_node::ClusterNode;
 use crate::node::counters::Counters;
 use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
+use crate::node::tracers::Tracers;
 use crate::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 
 /// A node of the simulation.
@@ -94,7 +94,7 @@ pub fn boot<S: ClusteredService>(boot: Boot<'_, S>) -> Result<SimNode<S>, StartE
         member_port: boot.network.port(endpoints.member),
         ingress_port: boot.network.port(endpoints.ingress),
         service: boot.service,
-        tracer: Tracer::disabled(),
+        tracers: Tracers::disabled(),
         counters: Counters::in_memory().expect("a page of memory"),
         wall_offset: boot.wall_offset,
         receive_window: boot.receive_window,

@@ -194,7 +194,7 @@ impl<S: ClusteredService> Members<'_, S> {
     #[track_caller]
     pub fn expect_damaged(&mut self, is_damaged: bool) -> &mut Self {
         self.expect(|cluster, id| {
-            let found = cluster.node(id).parts().module.is_damaged();
+            let found = cluster.node(id).agents().consensus.module.is_damaged();
             let words = || format!("should know of damage: {is_damaged}, found {found}");
             (found == is_damaged).then_some(()).ok_or_else(words)
         })

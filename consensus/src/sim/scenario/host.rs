@@ -46,22 +46,22 @@ impl<S: ClusteredService> Host<S> {
 
     pub fn leads(&self) -> bool {
         let node = self.node.as_ref().filter(|node| node.fault().is_none());
-        node.is_some_and(|node| node.parts().leadership.is_open())
+        node.is_some_and(|node| node.agents().consensus.leadership.is_open())
     }
 
     pub fn describe(&self) -> String {
         let Some(node) = &self.node else {
             return "is down".to_owned();
         };
-        let parts = node.parts();
+        let agents = node.agents();
         let mut words = format!(
             "{:?} {:?} of term {}, commit {}, durable {}, applied {}",
-            parts.membership.standing(),
-            parts.module.role(),
-            parts.module.term(),
-            parts.module.commit(),
-            parts.archive.durable(),
-            parts.applier.position(),
+            agents.consensus.membership.standing(),
+            agents.consensus.module.role(),
+            agents.consensus.module.term(),
+            agents.consensus.module.commit(),
+            agents.archive.durable(),
+            agents.consensus.applier.position(),
         );
         if self.leads() {
             words.push_str(", leads");

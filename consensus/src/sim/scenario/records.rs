@@ -82,7 +82,7 @@ impl<S: ClusteredService> SimCluster<S> {
     #[must_use]
     #[track_caller]
     pub fn counter(&self, id: usize, counter: Counter) -> i64 {
-        self.node(id).parts().counters.get(counter)
+        self.node(id).counters().get(counter)
     }
 
     /// The member whose leadership is open.
@@ -95,7 +95,7 @@ impl<S: ClusteredService> SimCluster<S> {
     #[must_use]
     pub fn term(&self) -> LeadershipTermId {
         let nodes = self.hosts.iter().filter_map(|host| host.node.as_ref());
-        let terms = nodes.map(|node| node.parts().module.term());
+        let terms = nodes.map(|node| node.agents().consensus.module.term());
         terms.max().unwrap_or(LeadershipTermId::NONE)
     }
 
@@ -103,28 +103,28 @@ impl<S: ClusteredService> SimCluster<S> {
     #[must_use]
     #[track_caller]
     pub fn terms(&self, id: usize) -> Vec<TermBase> {
-        self.node(id).parts().module.terms().to_vec()
+        self.node(id).agents().consensus.module.terms().to_vec()
     }
 
     /// What a running member is in its cluster.
     #[must_use]
     #[track_caller]
     pub fn standing(&self, id: usize) -> Standing {
-        self.node(id).parts().membership.standing()
+        self.node(id).agents().consensus.membership.standing()
     }
 
     /// How far the log of a running member is durable.
     #[must_use]
     #[track_caller]
     pub fn durable(&self, id: usize) -> Position {
-        self.node(id).parts().archive.durable()
+        self.node(id).agents().archive.durable()
     }
 
     /// How far a running member takes the log for committed.
     #[must_use]
     #[track_caller]
     pub fn commit(&self, id: usize) -> Position {
-        self.node(id).parts().module.commit()
+        self.node(id).agents().consensus.module.commit()
     }
 
     /// How far anybody ever took the log for committed.
@@ -137,7 +137,7 @@ impl<S: ClusteredService> SimCluster<S> {
     #[must_use]
     #[track_caller]
     pub fn noted(&self, id: usize, kind: NodeNotice) -> u64 {
-        self.node(id).parts().notices.count(kind)
+        self.node(id).notice_count(kind)
     }
 
     /// The lines that the member would say of this kind, of those that wait; all that wait are

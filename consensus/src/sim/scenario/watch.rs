@@ -32,7 +32,7 @@ pub struct Life {
 
 impl Life {
     pub fn of<S: ClusteredService>(node: &SimNode<S>) -> Self {
-        let (archive, module) = (&node.parts().archive, &node.parts().module);
+        let (archive, module) = (&node.agents().archive, &node.agents().consensus.module);
         Self {
             durable: archive.durable(),
             is_damaged: module.is_damaged(),
@@ -200,8 +200,8 @@ impl Watch {
             return self.check_halt(id, fault, host, setup);
         }
         let (commit, applied) = (
-            node.parts().module.commit(),
-            node.parts().applier.position(),
+            node.agents().consensus.module.commit(),
+            node.agents().consensus.applier.position(),
         );
         let known = &self.members[id];
         if commit < known.commit {
@@ -222,7 +222,7 @@ impl Watch {
             let before = self.log.len();
             self.compare(&seen, (known.commit, commit))?;
             self.members[id].commit = commit;
-            self.note_commit(node.parts().module.term(), before);
+            self.note_commit(node.agents().consensus.module.term(), before);
             self.check_quorum(before, hosts, setup)?;
         }
         self.look_at_leader(&seen)?;
@@ -236,7 +236,7 @@ impl Watch {
     /// What rotted excuses a member until its disk has what was committed there again. One that
     /// knows of its damage is repairing it.
     fn forget_repaired<S: ClusteredService>(&mut self, id: usize, host: &Host<S>, setup: &Setup) {
-        let is_whole = |node: &SimNode<S>| !node.parts().module.is_damaged();
+        let is_whole = |node: &SimNode<S>| !node.agents().consensus.module.is_damaged();
         if !host.node.as_ref().is_some_and(is_whole) {
             return;
         }
@@ -277,11 +277,11 @@ impl Watch {
     }
 
     fn look_at_leader<S: ClusteredService>(&mut self, seen: &Seen<'_, S>) -> Result<(), Broken> {
-        let (id, parts) = (seen.id, seen.node.parts());
-        if parts.module.role() != Role::Leader {
+        let (id, agents) = (seen.id, seen.node.agents());
+        if agents.consensus.module.role() != Role::Leader {
             return Ok(());
         }
-        let term = parts.module.term();
+        let term = agents.consensus.module.term();
         match self.leaders.insert(term, id) {
             Some(leader) if leader == id => return Ok(()),
             Some(leader) => {
@@ -290,7 +290,7 @@ impl Watch {
             }
             None => {}
         }
-        let (append, due) = (parts.log.append(), self.due_of_leader(term));
+        let (append, due) = (agents.consensus.log.append(), self.due_of_leader(term));
         if append < due {
             let what = format!("leader {id} of term {term} has {append} of {due}");
             return Err(Rule::L3.broken(what));
@@ -324,7 +324,7 @@ impl Watch {
         seen: &Seen<'_, S>,
         (from, to): LogRange,
     ) -> Result<(), Broken> {
-        let log = &seen.node.parts().log;
+        let log = &seen.node.agents().consensus.log;
         let geometry = log.buffer().geometry();
         let mut position = from;
         while position < to {
@@ -406,8 +406,8 @@ impl Watch {
     }
 
     fn compare_states<S: ClusteredService>(&mut self, seen: &Seen<'_, S>) -> Result<(), Broken> {
-        let applier = &seen.node.parts().applier;
-        let service = applier.container().state_hash();
+        let applier = &seen.node.agents().consensus.applier;
+        let service = seen.node.agents().service.container().state_hash();
         let own = (seen.id, service, applier.sessions().state_hash());
         let first = *self.states.entry(applier.position()).or_insert(own);
         if (first.1, first.2) == (own.1, own.2) {
@@ -430,7 +430,7 @@ pub fn stored<'a, S>(host: &'a Host<S>, setup: &Setup) -> StoredLog<'a> {
 }
 
 fn counts<S: ClusteredService>(node: &SimNode<S>) -> bool {
-    node.parts().membership.standing() != Standing::Learner
+    node.agents().consensus.membership.standing() != Standing::Learner
 }
 
 #[cfg(test)]

@@ -125,12 +125,12 @@ impl Coverage {
 
     /// Adds what a node counted in its life.
     pub(super) fn add_node(&mut self, node: &TankNode) {
-        let parts = node.parts();
-        for (index, count) in parts.notices.counts().iter().enumerate() {
-            self.note(NODE_NOTICES_AT + index, *count > 0);
+        for row in NodeNotice::rows() {
+            let index = NODE_NOTICES_AT + row.kind.index();
+            self.note(index, node.notice_count(row.kind) > 0);
         }
         for (at, (counter, _)) in NODE_COUNTERS.iter().enumerate() {
-            self.note(NODE_COUNTERS_AT + at, parts.counters.get(*counter) > 0);
+            self.note(NODE_COUNTERS_AT + at, node.counters().get(*counter) > 0);
         }
     }
 

@@ -17,7 +17,6 @@ use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::SimNetwork;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
-use lockstep_transport::trace::Tracer;
 
 use self::backup::Backup;
 use self::last_life::{LastLife, MarkPromise};
@@ -27,6 +26,7 @@ use crate::node::counters::Counters;
 use crate::node::fault::NodeFault;
 use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
+use crate::node::tracers::Tracers;
 use crate::notice::NodeNotice;
 use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
 use crate::sim::PlantedFault;
@@ -196,7 +196,9 @@ impl TankMember {
     #[must_use]
     pub fn sessions(&self) -> usize {
         let node = self.node.as_ref();
-        node.map_or(0, |node| node.parts().applier.sessions().sessions().len())
+        node.map_or(0, |node| {
+            node.agents().consensus.applier.sessions().sessions().len()
+        })
     }
 
     /// The address clients send to.
@@ -253,7 +255,7 @@ impl TankMember {
             member_port: TankPort::new(network.port(self.member()), host.clone()),
             ingress_port: TankPort::new(network.port(self.ingress()), host.clone()),
             service: TankService::new(self.diverges_at, self.service_ns),
-            tracer: Tracer::disabled(),
+            tracers: Tracers::disabled(),
             counters: Counters::in_memory().expect("a page of memory"),
             wall_offset: self.wall_offset,
             receive_window: 32 * 1024,
@@ -266,7 +268,7 @@ impl TankMember {
         let Some(node) = self.node.take() else {
             return;
         };
-        self.held = node.parts().archive.durable();
+        self.held = node.agents().archive.durable();
         self.coverage.add_node(&node);
         let kind = self.host.death().unwrap_or(crash);
         self.last_life = Some(LastLife::of(&node, kind, &self.promise));
@@ -306,7 +308,7 @@ impl TankMember {
     #[must_use]
     pub fn held(&self) -> i64 {
         let node = self.node.as_ref();
-        node.map_or(self.held, |node| node.parts().archive.durable())
+        node.map_or(self.held, |node| node.agents().archive.durable())
     }
 
     /// Its disk.
@@ -475,10 +477,10 @@ impl TankMember {
         let own_now = self.host.tell_time(now);
         let work = node.do_work(own_now);
         self.paused_until = self.paused_until.max(now + service_time::spent() - before);
-        if node.fault().is_some() || node.parts().archive.is_truncating() {
+        if node.fault().is_some() || node.agents().archive.is_truncating() {
             self.promise.excuse(now);
         }
-        self.promise.note(now, node.parts().archive.durable());
+        self.promise.note(now, node.agents().archive.durable());
         while let Some(notice) = node.take_notice() {
             if self.notices.len() < NOTICES_MAX {
                 self.notices.push(notice);
@@ -523,7 +525,10 @@ impl TankMember {
     /// Whether it has just found that it cannot answer for what it promised.
     #[must_use]
     pub fn has_forfeited(&self) -> bool {
-        let membership = self.node.as_ref().map(|node| &node.parts().membership);
+        let membership = self
+            .node
+            .as_ref()
+            .map(|node| &node.agents().consensus.membership);
         membership.is_some_and(|membership| membership.forfeit().is_some())
     }
 }

@@ -170,7 +170,7 @@ impl Tank {
 /// Whether something waits in one of the ports of a member.
 fn has_datagrams(member: &TankMember) -> bool {
     member.node().is_some_and(|node| {
-        let ports = [&node.parts().member_port, &node.parts().clients.port];
+        let ports = [&node.agents().consensus.port, &node.agents().clients.port];
         ports.iter().any(|port| port.next_deadline().is_some())
     })
 }

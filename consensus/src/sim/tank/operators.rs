@@ -238,7 +238,7 @@ impl Tank {
             let Some(node) = member.node().filter(|_| self.atlas.is_rotten(id)) else {
                 continue;
             };
-            let module = &node.parts().module;
+            let module = &node.agents().consensus.module;
             if module.is_damaged() {
                 continue;
             }

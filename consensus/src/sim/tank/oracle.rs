@@ -98,15 +98,15 @@ impl LogOracle {
             return Err(Rule::NoHalt.broken(what));
         }
         self.votes.look(id, member, atlas)?;
-        let parts = node.parts();
-        let commit = parts.module.commit();
+        let agents = node.agents();
+        let commit = agents.consensus.module.commit();
         if commit < self.commits[id] {
             return Err(Rule::C2.broken(format!(
                 "member {id} took commit {} back to {commit}",
                 self.commits[id]
             )));
         }
-        if parts.applier.position() > commit {
+        if agents.consensus.applier.position() > commit {
             return Err(Rule::C4.broken(format!("member {id} applied beyond commit {commit}")));
         }
         if commit > self.commits[id] {
@@ -116,7 +116,9 @@ impl LogOracle {
         check_floor(id, member, atlas)?;
         if atlas.is_demoted(id) {
             look_at_learner(id, member)?;
-        } else if parts.membership.standing() == Standing::Learner && !member.has_forfeited() {
+        } else if agents.consensus.membership.standing() == Standing::Learner
+            && !member.has_forfeited()
+        {
             let what = format!("member {id} gave up its voice without a reason");
             return Err(Rule::NoHalt.broken(what));
         }
@@ -131,7 +133,7 @@ impl LogOracle {
     fn look_at_state(&mut self, id: usize, member: &TankMember) -> Result<(), Broken> {
         let applied = member
             .node()
-            .map_or(0, |node| node.parts().applier.position());
+            .map_or(0, |node| node.agents().consensus.applier.position());
         if applied == self.applied[id] || member.will_diverge() {
             return Ok(());
         }
@@ -210,7 +212,10 @@ impl LogOracle {
         let Some(node) = member.node() else {
             return Ok(());
         };
-        let (append, due) = (node.parts().log.append(), self.due_of_leader(term));
+        let (append, due) = (
+            node.agents().consensus.log.append(),
+            self.due_of_leader(term),
+        );
         if append < due {
             return Err(
                 Rule::L3.broken(format!("leader {id} of term {term} has {append} of {due}"))
@@ -256,7 +261,7 @@ impl LogOracle {
         let Some(node) = member.node() else {
             return Ok(());
         };
-        let log = &node.parts().log;
+        let log = &node.agents().consensus.log;
         let mut position = from;
         while position < to {
             let geometry = log.buffer().geometry();
@@ -341,9 +346,9 @@ impl LogOracle {
         };
         // Where no leader is left, nobody cuts what was never committed.
         let claimed = if is_led {
-            node.parts().archive.durable()
+            node.agents().archive.durable()
         } else {
-            node.parts().module.commit()
+            node.agents().consensus.module.commit()
         };
         let end = claimed.min(self.log.len() as i64);
         let mut position = 0;
@@ -384,7 +389,7 @@ fn check_floor(id: usize, member: &TankMember, atlas: &Atlas) -> Result<(), Brok
     let Some(node) = member.node().filter(|_| !atlas.is_demoted(id)) else {
         return Ok(());
     };
-    let is_excused = node.parts().module.is_damaged() || member.has_forfeited();
+    let is_excused = node.agents().consensus.module.is_damaged() || member.has_forfeited();
     let floor = member.known_commit();
     if let Some(end) = member
         .truncates_to()
@@ -416,8 +421,11 @@ fn look_at_learner(id: usize, member: &TankMember) -> Result<(), Broken> {
     let Some(node) = member.node() else {
         return Ok(());
     };
-    let parts = node.parts();
-    let (standing, role) = (parts.membership.standing(), parts.module.role());
+    let agents = node.agents();
+    let (standing, role) = (
+        agents.consensus.membership.standing(),
+        agents.consensus.module.role(),
+    );
     if standing == Standing::Voter || role != Role::Follower {
         return Err(Rule::Learners.broken(format!(
             "member {id}, whose directory is not the one that counts, is {standing:?} and \

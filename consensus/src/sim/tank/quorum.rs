@@ -66,7 +66,7 @@ impl Votes {
     /// # Errors
     /// It has voted for two members in one term, whatever has rotted in between.
     pub fn look(&mut self, id: usize, member: &TankMember, atlas: &Atlas) -> Result<(), Broken> {
-        let module = member.node().map(|node| &node.parts().module);
+        let module = member.node().map(|node| &node.agents().consensus.module);
         let Some(module) = module.filter(|_| !atlas.is_demoted(id)) else {
             return Ok(());
         };

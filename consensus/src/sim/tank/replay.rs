@@ -95,13 +95,14 @@ impl ReplayOracle {
         let Some(node) = member.node().filter(|node| node.fault().is_none()) else {
             return Ok(());
         };
-        let applier = &node.parts().applier;
+        let applier = &node.agents().consensus.applier;
         let position = applier.position();
         if position == self.seen[id] {
             return Ok(());
         }
         self.seen[id] = position;
-        let repeated = applier.container().outbox().ignored_responses();
+        let container = node.agents().service.container();
+        let repeated = container.outbox().ignored_responses();
         if repeated > 0 {
             return Err(Rule::Replay.broken(format!(
                 "member {id} has applied {repeated} answers that it had applied before"
@@ -109,7 +110,7 @@ impl ReplayOracle {
         }
         let after = self.states.partition_point(|(end, _)| *end <= position);
         let (end, expected) = self.states[after - 1];
-        let found = applier.container().state_hash();
+        let found = container.state_hash();
         if found != expected {
             return Err(Rule::EqualStates.broken(format!(
                 "member {id} has applied the log up to {position} and has the state {found:x}; \
@@ -126,7 +127,7 @@ impl ReplayOracle {
         let Some(node) = member.node() else {
             return Ok(());
         };
-        let open = node.parts().applier.sessions().sessions();
+        let open = node.agents().consensus.applier.sessions().sessions();
         let of_member = open.iter().map(|s| {
             let granted = (s.connect_epoch, s.incarnation.cast_signed());
             let applied = s.applied_number.get();

@@ -9,6 +9,7 @@ use crate::notice::NodeNotice;
 use crate::sim::tank::Tank;
 use crate::sim::tank::client::TankClient;
 use crate::sim::tank::member::{ELECTION_TIMEOUT_NS, TankMember};
+use crate::sim::tank::tank_node::TankNode;
 use crate::sim::{Broken, Rule};
 
 /// Virtual time from the end of the faults until every request is answered.
@@ -105,7 +106,7 @@ impl Tank {
     fn elections(&self) -> Vec<Option<i64>> {
         let counters = |member: &TankMember| {
             let node = member.node()?;
-            Some(node.parts().counters.get(Counter::Elections))
+            Some(node.counters().get(Counter::Elections))
         };
         self.members.iter().map(counters).collect()
     }
@@ -174,9 +175,9 @@ impl Tank {
         let is_sound = |member: &TankMember| {
             let node = member.node();
             node.is_some_and(|node| {
-                let standing = node.parts().membership.standing();
+                let standing = node.agents().consensus.membership.standing();
                 let is_final = matches!(standing, Standing::Voter | Standing::Learner);
-                is_final && !node.parts().module.is_damaged()
+                is_final && !node.agents().consensus.module.is_damaged()
             })
         };
         let state = sound().next().map(TankMember::applied_state);
@@ -273,8 +274,7 @@ const DEMOTED: [NodeNotice; 4] = [
 
 /// The process, by its number, and how often it has said each of what one says that waits.
 fn waiting_words(member: &TankMember) -> (u64, [u64; 2]) {
-    let notices = member.node().map(|node| &node.parts().notices);
-    let said = WAITING.map(|kind| notices.map_or(0, |notices| notices.count(kind)));
+    let said = WAITING.map(|kind| member.node().map_or(0, |node| node.notice_count(kind)));
     (member.starts(), said)
 }
 
@@ -287,8 +287,8 @@ fn says_again(member: &TankMember, (process, before): (u64, [u64; 2])) -> bool {
 
 /// Whether a member has said why it counts no more.
 fn says_what_it_is(member: &TankMember) -> bool {
-    let notices = member.node().map(|node| &node.parts().notices);
-    notices.is_some_and(|notices| DEMOTED.iter().any(|kind| notices.count(*kind) > 0))
+    let has_said = |node: &TankNode| DEMOTED.iter().any(|kind| node.notice_count(*kind) > 0);
+    member.node().is_some_and(has_said)
 }
 
 #[cfg(test)]

@@ -64,14 +64,14 @@ impl Tank {
     /// its directory.
     fn hear_odd_member(&mut self, id: usize) -> bool {
         let other = (id + 1) % self.members.len();
-        let parts = self.members[other].node().map(|node| node.parts());
-        let Some(parts) = parts.filter(|_| other != id) else {
+        let agents = self.members[other].node().map(|node| node.agents());
+        let Some(agents) = agents.filter(|_| other != id) else {
             return false;
         };
-        let sender = parts.membership.sender();
+        let sender = agents.consensus.membership.sender();
         let mut envelope = Envelope {
-            cluster_id: parts.identity.cluster_id,
-            config_digest: parts.identity.config_digest,
+            cluster_id: agents.consensus.identity.cluster_id,
+            config_digest: agents.consensus.identity.config_digest,
             from: other as MemberId,
             sender,
             message: MemberMessage::PreVoteRequest {
@@ -110,13 +110,16 @@ impl Tank {
     /// The leader's log as nobody sends it: its end is announced, or a whole frame of it is of a
     /// leadership term that never was.
     fn hear_odd_log(&mut self, id: usize) -> bool {
-        let parts = self.members[id].node().map(|node| node.parts());
-        let leader = parts.and_then(|parts| parts.module.leader().zip(Some(parts)));
-        let Some((leader, parts)) = leader.filter(|(leader, _)| usize::from(*leader) != id) else {
+        let agents = self.members[id].node().map(|node| node.agents());
+        let leader = agents.and_then(|agents| agents.consensus.module.leader().zip(Some(agents)));
+        let Some((leader, agents)) = leader.filter(|(leader, _)| usize::from(*leader) != id) else {
             return false;
         };
-        let session_id = parts.identity.log_session_id;
-        let (geometry, end) = (parts.log.buffer().geometry(), parts.log.append());
+        let session_id = agents.consensus.identity.log_session_id;
+        let (geometry, end) = (
+            agents.consensus.log.buffer().geometry(),
+            agents.consensus.log.append(),
+        );
         let bytes = if self.random.chance(0.5) {
             let end = Heartbeat::new(session_id, LOG_STREAM_ID, geometry, end, true);
             end.encode().to_vec()
@@ -136,9 +139,9 @@ impl Tank {
 
     /// Whether `id` durably knows the present start of `other`.
     fn knows_start_of(&self, id: usize, other: usize) -> bool {
-        let parts = self.members[other].node().map(|node| node.parts());
-        parts.is_some_and(|parts| {
-            let sender = parts.membership.sender();
+        let agents = self.members[other].node().map(|node| node.agents());
+        agents.is_some_and(|agents| {
+            let sender = agents.consensus.membership.sender();
             let known = self.members[id].known_start(other, sender.directory);
             sender.cluster != 0 && known == Some(sender.incarnation.counter)
         })

@@ -25,23 +25,23 @@ impl TankMember {
 
     /// A backup tool copies the directory as it is.
     pub fn take_backup(&mut self) {
-        let Some(parts) = self.node.as_ref().map(|node| node.parts()) else {
+        let Some(agents) = self.node.as_ref().map(|node| node.agents()) else {
             return;
         };
         // What a damaged log may have held cannot be told from here.
-        if parts.module.is_damaged() {
+        if agents.consensus.module.is_damaged() {
             return;
         }
-        let sender = parts.membership.sender();
+        let sender = agents.consensus.membership.sender();
         self.backup = Some(Backup {
             content: self.disk.backup(),
             directory: sender.directory,
             starts: sender.incarnation.counter,
             most: Found {
-                term: parts.module.term(),
-                vote: parts.module.vote(),
-                log_term: TermBase::term_of(parts.module.terms().last().copied()),
-                end: parts.log.append(),
+                term: agents.consensus.module.term(),
+                vote: agents.consensus.module.vote(),
+                log_term: TermBase::term_of(agents.consensus.module.terms().last().copied()),
+                end: agents.consensus.log.append(),
             },
         });
     }
@@ -69,7 +69,10 @@ impl TankMember {
 
     /// It may have been told that its directory is an old state.
     pub(super) fn note_name(&mut self) {
-        let membership = self.node.as_ref().map(|node| &node.parts().membership);
+        let membership = self
+            .node
+            .as_ref()
+            .map(|node| &node.agents().consensus.membership);
         self.is_put_back &= !membership.is_some_and(|membership| {
             membership.standing() == Standing::Learner && membership.may_speak()
         });
@@ -78,7 +81,7 @@ impl TankMember {
     /// The newest start of `directory` of `member` that it durably knows; `None` while down.
     #[must_use]
     pub fn known_start(&self, member: usize, directory: u128) -> Option<u64> {
-        let membership = &self.node.as_ref()?.parts().membership;
+        let membership = &self.node.as_ref()?.agents().consensus.membership;
         Some(membership.known_start(member as u8, directory))
     }
 
@@ -89,7 +92,7 @@ impl TankMember {
         let node = self.node.as_ref();
         node.is_some_and(|node| {
             let state = (backup.starts, &backup.most);
-            let membership = &node.parts().membership;
+            let membership = &node.agents().consensus.membership;
             membership.knows_more_of(member as u8, backup.directory, state)
         })
     }

@@ -93,12 +93,12 @@ impl LastLife {
     /// Of a process that ends now by `crash`.
     #[must_use]
     pub fn of(node: &TankNode, crash: Crash, promise: &MarkPromise) -> Self {
-        let (archive, module) = (&node.parts().archive, &node.parts().module);
+        let (archive, module) = (&node.agents().archive, &node.agents().consensus.module);
         let is_damaged = module.is_damaged();
         Self {
             crash,
             durable: durable_end(archive.durable(), module),
-            append: node.parts().log.append(),
+            append: node.agents().consensus.log.append(),
             is_truncating: archive.is_truncating(),
             is_mark_rotten: false,
             is_excused: is_damaged || node.fault().is_some(),

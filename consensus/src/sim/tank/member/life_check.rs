@@ -79,7 +79,7 @@ fn check_started(
     let Some(node) = member.node() else {
         return Ok(());
     };
-    let (archive, module) = (&node.parts().archive, &node.parts().module);
+    let (archive, module) = (&node.agents().archive, &node.agents().consensus.module);
     let durable = archive.durable();
     if durable < life.durable && !life.is_truncating && !module.is_damaged() {
         return Err(Rule::A2.broken(format!(

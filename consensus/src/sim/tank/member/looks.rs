@@ -9,40 +9,43 @@ impl TankMember {
     /// Whether it leads.
     #[must_use]
     pub fn leads(&self) -> bool {
-        let module = self.node.as_ref().map(|node| &node.parts().module);
+        let module = self
+            .node
+            .as_ref()
+            .map(|node| &node.agents().consensus.module);
         module.is_some_and(|module| module.role() == Role::Leader)
     }
 
     /// Where its log ends now, while it cuts off what was above.
     #[must_use]
     pub fn truncates_to(&self) -> Option<i64> {
-        let parts = self.node.as_ref().map(|node| node.parts());
-        parts
-            .filter(|parts| parts.archive.is_truncating())
-            .map(|parts| parts.log.append())
+        let agents = self.node.as_ref().map(|node| node.agents());
+        agents
+            .filter(|agents| agents.archive.is_truncating())
+            .map(|agents| agents.consensus.log.append())
     }
 
     /// Its leadership term.
     #[must_use]
     pub fn term(&self) -> LeadershipTermId {
-        self.node
-            .as_ref()
-            .map_or(LeadershipTermId::NONE, |node| node.parts().module.term())
+        self.node.as_ref().map_or(LeadershipTermId::NONE, |node| {
+            node.agents().consensus.module.term()
+        })
     }
 
     /// Leadership terms in its log.
     #[must_use]
     pub fn log_terms(&self) -> usize {
         let node = self.node.as_ref();
-        node.map_or(0, |node| node.parts().module.terms().len())
+        node.map_or(0, |node| node.agents().consensus.module.terms().len())
     }
 
     /// What it has applied.
     #[must_use]
     pub fn applied_state(&self) -> AppliedState {
         self.node.as_ref().map_or((0, 0, 0, 0), |node| {
-            let applier = &node.parts().applier;
-            let container = applier.container();
+            let applier = &node.agents().consensus.applier;
+            let container = node.agents().service.container();
             let sessions = applier.sessions().state_hash();
             (
                 applier.position(),
@@ -59,21 +62,21 @@ impl TankMember {
         match &self.node {
             None => format!("member {} is down", self.config.member),
             Some(node) => {
-                let parts = node.parts();
+                let agents = node.agents();
                 format!(
                     "member {} {:?} term {} leader {:?} commit {} append {} durable {} \
                      applied {} lost {:?} {:?} open {} follows {:?} fault {:?}",
                     self.config.member,
-                    parts.module.role(),
-                    parts.module.term(),
-                    parts.module.leader(),
-                    parts.module.commit(),
-                    parts.log.append(),
-                    parts.archive.durable(),
-                    parts.applier.position(),
-                    parts.module.lost(),
-                    parts.membership.standing(),
-                    parts.leadership.is_open(),
+                    agents.consensus.module.role(),
+                    agents.consensus.module.term(),
+                    agents.consensus.module.leader(),
+                    agents.consensus.module.commit(),
+                    agents.consensus.log.append(),
+                    agents.archive.durable(),
+                    agents.consensus.applier.position(),
+                    agents.consensus.module.lost(),
+                    agents.consensus.membership.standing(),
+                    agents.consensus.leadership.is_open(),
                     node.followed_position(),
                     node.fault(),
                 )

@@ -37,19 +37,19 @@ struct Findings {
 
 impl Findings {
     fn of(node: &TankNode, disk: &SimDisk) -> Self {
-        let parts = node.parts();
-        let module = &parts.module;
+        let agents = node.agents();
+        let module = &agents.consensus.module;
         Self {
-            durable: parts.archive.durable(),
-            append: parts.log.append(),
+            durable: agents.archive.durable(),
+            append: agents.consensus.log.append(),
             terms: module.terms().to_vec(),
             term: module.term(),
             vote: module.vote(),
             floor: module.commit_floor(),
             lost: disk.durable_mark().and_then(|mark| mark.lost),
             is_damaged: module.is_damaged(),
-            sessions: parts.applier.sessions().sessions().len(),
-            forfeit: parts.membership.forfeit(),
+            sessions: agents.consensus.applier.sessions().sessions().len(),
+            forfeit: agents.consensus.membership.forfeit(),
         }
     }
 }

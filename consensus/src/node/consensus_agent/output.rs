@@ -1,8 +1,6 @@
-//! A node's part in the agreement about its service's output; the rules are in
+//! This member's part in the agreement about its service's output; the rules are in
 //! [`output_agreement`](crate::module::output_agreement).
 
-use lockstep_archive::disk::Disk;
-use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::notices::Detail;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
@@ -10,7 +8,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 use crate::module::event::Event;
 use crate::module::member::MemberId;
 use crate::module::output_agreement::{OutputAt, OutputMessage, Verdict};
-use crate::node::cluster_node::ClusterNode;
+use crate::node::consensus_agent::ConsensusAgent;
 use crate::notice::NodeNotice;
 use crate::protocol::message::MemberMessage;
 
@@ -18,14 +16,14 @@ use crate::protocol::message::MemberMessage;
 /// then, and a service that keeps up is far faster.
 const ANSWERS_PATIENCE_NS: Nanos = SECOND;
 
-impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
+impl<P: DatagramPort> ConsensusAgent<P> {
     /// What a follower's service has put out, as its acknowledgement tells. Heard before the
     /// acknowledgement counts, so that no answer is committed by it before it can be judged.
     pub(super) fn hear_output(&mut self, now: Nanos, from: MemberId, message: &MemberMessage) {
         let MemberMessage::AppendPosition { term, output, .. } = *message else {
             return;
         };
-        if term == self.parts.leadership.term()
+        if term == self.leadership.term()
             && let Some(question) = self.agreement.on_report(now, from, output)
         {
             self.send(now, from, MemberMessage::Output(question));
@@ -54,17 +52,17 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 self.agreement.on_answer(now, from, message);
             }
             // It was asked with all others, and need not know that it does not count.
-            OutputMessage::Answer { .. } => self.parts.notices.tally(NodeNotice::LearnersAnswer),
+            OutputMessage::Answer { .. } => self.notices.tally(NodeNotice::LearnersAnswer),
         }
     }
 
     /// What this member knows of the entry and the Response in question; nothing as long as it
     /// has not come so far.
     fn answer_about(&self, output: OutputAt, response: i64) -> Option<OutputMessage> {
-        let applier = &self.parts.applier;
+        let applier = &self.applier;
         let cause = output.position;
         let known = self.agreement.hash_at(cause);
-        let hash = known.or_else(|| applier.service.void_responses().hash_at(cause));
+        let hash = known.or_else(|| applier.answers.void().hash_at(cause));
         let matches = (response > 0)
             .then(|| applier.has_matched(response))
             .flatten();
@@ -79,9 +77,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         })
     }
 
-    /// Asks, decides and reports what is due.
-    pub(super) fn agree_on_output(&mut self, now: Nanos) -> usize {
-        if let Some(held) = self.parts.applier.service.held() {
+    /// Asks and decides what is due.
+    pub(in crate::node) fn agree_on_output(&mut self, now: Nanos) -> usize {
+        if let Some(held) = self.applier.answers.held() {
             self.agreement.hold(held.cause, held.position);
         }
         let mut work = 0;
@@ -94,8 +92,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             Some(verdict) if is_searching || verdict == Verdict::Minority => {
                 if let Some((cause, agreed)) = self.agreement.narrow(now) {
                     let event = Event::Diverged { cause, agreed };
-                    self.parts.module.on_event(now, event, &mut self.actions);
-                    self.carry_out(now);
+                    self.on_event(now, event);
                     work += 1;
                 }
             }
@@ -103,7 +100,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 let (hash, is_held) = self.agreement.asked();
                 self.agreement.close_question();
                 self.tell_outvoted(now);
-                if is_held && let Err(fault) = self.parts.applier.service.pass_held(hash) {
+                if is_held && let Err(fault) = self.applier.answers.pass_held(hash) {
                     self.fault = Some(fault);
                 }
                 work += 1;
@@ -111,38 +108,31 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             Some(_) => self.tell_contested(now),
             None => {}
         }
-        if self.report_deadline().is_some_and(|at| now >= at) {
-            let module = &mut self.parts.module;
-            module.repeat_acknowledgement(now, &mut self.actions);
-            work += self.carry_out(now);
-        }
         work
+    }
+
+    /// Tells the leader what was executed since the last acknowledgement, when that is due.
+    pub(in crate::node) fn report_output(&mut self, now: Nanos) {
+        if self.report_deadline().is_some_and(|at| now >= at) {
+            let module = &mut self.module;
+            module.repeat_acknowledgement(now, &mut self.actions);
+        }
     }
 
     /// When the leader is to be told what was executed since the last acknowledgement.
     fn report_deadline(&self) -> Option<Nanos> {
-        let may_tell = self.parts.module.may_acknowledge();
+        let may_tell = self.module.may_acknowledge();
         self.agreement.report_deadline().filter(|_| may_tell)
-    }
-
-    /// An acknowledgement takes what the service has put out with it.
-    pub(super) fn with_output(&mut self, mut message: MemberMessage) -> MemberMessage {
-        if let MemberMessage::AppendPosition { output, .. } = &mut message {
-            *output = self.agreement.report();
-        }
-        message
     }
 
     /// Names the members whose output a majority does not have.
     fn tell_outvoted(&mut self, now: Nanos) {
         let outvoted = self.agreement.outvoted();
         let cause = self.agreement.newest().position;
-        for member in 0..self.parts.identity.members.len() as MemberId {
+        for member in 0..self.identity.members.len() as MemberId {
             if outvoted >> member & 1 == 1 {
                 let detail = Detail::of(member).with_values([cause, 0, 0, 0]);
-                self.parts
-                    .notices
-                    .note(now, NodeNotice::MemberDiverged, detail);
+                self.notices.note(now, NodeNotice::MemberDiverged, detail);
             }
         }
     }
@@ -154,15 +144,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         let (cause, agreed) = self.agreement.in_question().unwrap_or((0, 0));
         let detail = Detail::default().with_values([cause, agreed, 0, 0]);
-        self.parts
-            .notices
-            .note(now, NodeNotice::OutputContested, detail);
+        self.notices.note(now, NodeNotice::OutputContested, detail);
     }
 
     /// Says that answers wait for what other members' services put out, once that is more than a
     /// moment, and that answers left without.
     pub(super) fn watch_answers(&mut self, now: Nanos, is_due: bool) {
-        let parts = &mut self.parts;
         if let Some(awaited) = self.agreement.awaited().filter(|_| is_due) {
             let waited = now - awaited.since;
             if waited > ANSWERS_PATIENCE_NS {
@@ -170,7 +157,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 let values = [awaited.cause, waited / MILLISECOND, missing, 0];
                 let detail = Detail::default().with_values(values);
                 let kind = NodeNotice::AnswersAwaitOutput;
-                parts.notices.note(now, kind, detail);
+                self.notices.note(now, kind, detail);
             }
         }
         let unverified = self.agreement.unverified();
@@ -181,13 +168,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             let detail = Detail::default().with_values([cause, missing, 0, 0]);
             let kind = NodeNotice::AnswersUnverified;
             let count = unverified - before;
-            parts.notices.note_many(now, kind, detail, count);
+            self.notices.note_many(now, kind, detail, count);
         }
     }
 
     fn send_output_to_others(&mut self, now: Nanos, message: OutputMessage) {
-        let own = self.parts.identity.member;
-        let members = self.parts.identity.members.len();
+        let own = self.identity.member;
+        let members = self.identity.members.len();
         for member in 0..members as MemberId {
             if member != own {
                 self.send(now, member, MemberMessage::Output(message));

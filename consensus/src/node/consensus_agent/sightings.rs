@@ -30,7 +30,6 @@ pub(super) struct Watch {
     /// When a leader was last known, and since when this member leads.
     pub(super) leader_known: Nanos,
     pub(super) leading_since: Option<Nanos>,
-    pub(super) responses_lost: u64,
     pub(super) is_full: bool,
     pub(super) was_damaged: bool,
     /// End of the log, and when it last moved or had no reason to.

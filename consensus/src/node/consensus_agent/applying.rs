@@ -9,22 +9,23 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
-use lockstep_transport::trace::Tracer;
 
+use crate::apply::answers::{Answers, HeldResponse};
 use crate::apply::service_agent::{Executed, ServiceAgent};
-use crate::apply::verdict::{SessionNews, judge};
+use crate::apply::verdict::{ServiceOrder, SessionNews, judge};
+use crate::log::archive_agent::ArchiveAgent;
 use crate::log::entry_assembler::Entry;
 use crate::log::entry_cursor::{Passed, Run};
 use crate::log::log_entry::LogEntry;
 use crate::module::event::Event;
 use crate::module::output_agreement::{OutputAgreement, OutputAt};
-use crate::node::cluster_node::ClusterNode;
+use crate::node::consensus_agent::{ConsensusAgent, Room};
 use crate::node::cycle_budget::CycleBudget;
 use crate::node::fault::NodeFault;
 use crate::node::identity::Identity;
 use crate::node::leadership::Leadership;
 use crate::notice::{NodeNotice, NodeNotices};
-use crate::session::client_agent::{ClientAgent, Telling};
+use crate::session::client_agent::ClientAgent;
 use crate::session::session_events::SessionEventSender;
 use crate::session::session_table::SessionTable;
 
@@ -32,17 +33,22 @@ use crate::session::session_table::SessionTable;
 /// backlog is worked off.
 const FRAMES_PER_CALL: usize = 64;
 
-impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
+impl<P: DatagramPort> ConsensusAgent<P> {
     /// Applies what is committed.
-    pub(super) fn apply(&mut self, now: Nanos) -> usize {
-        let commit = self.parts.module.commit();
-        if self.parts.applier.position() >= commit {
+    pub(in crate::node) fn apply<D: Disk, S: ClusteredService>(
+        &mut self,
+        now: Nanos,
+        archive: &mut ArchiveAgent<D>,
+        service: &mut ServiceAgent<S>,
+        clients: &mut ClientAgent<P>,
+    ) -> usize {
+        let commit = self.module.commit();
+        if self.applier.position() >= commit {
             return 0;
         }
         self.budget.begin_lap();
-        let applied = self.apply_below(now, commit);
-        let parts = &mut self.parts;
-        parts.archive.submit_order(now, parts.applier.reader_mut());
+        let applied = self.apply_below(now, commit, archive, service, clients);
+        archive.submit_order(now, self.applier.reader_mut());
         let passed = match applied {
             Ok(passed) => passed,
             Err(fault) => {
@@ -50,35 +56,41 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 return 1;
             }
         };
-        if self.parts.leadership.is_open() {
-            self.ingress(now).answer_decided();
+        if self.leadership.is_open() {
+            let room = Room { archive, service };
+            self.answer_decided(now, room, &mut clients.egress);
         }
-        let position = self.parts.applier.position();
+        let position = self.applier.position();
         if position > self.reported_applied {
             self.reported_applied = position;
-            let event = Event::Applied { position };
-            self.parts.module.on_event(now, event, &mut self.actions);
+            self.on_event(now, Event::Applied { position });
         }
         passed
     }
 
     /// Applies entries that end at or below `commit`. Returns how many frames it passed.
-    fn apply_below(&mut self, now: Nanos, commit: Position) -> Result<usize, NodeFault> {
-        let parts = &mut self.parts;
-        let applier = &mut parts.applier;
-        if applier.service.held().is_some() {
+    fn apply_below<D: Disk, S: ClusteredService>(
+        &mut self,
+        now: Nanos,
+        commit: Position,
+        archive: &ArchiveAgent<D>,
+        service: &mut ServiceAgent<S>,
+        clients: &mut ClientAgent<P>,
+    ) -> Result<usize, NodeFault> {
+        let applier = &mut self.applier;
+        if applier.answers.held().is_some() {
             return Ok(0);
         }
-        let view = parts.archive.view(&parts.log);
+        let view = archive.view(&self.log);
         let mut way = EntryWay {
             now,
             budget: &mut self.budget,
             agreement: &mut self.agreement,
-            notices: &mut parts.notices,
-            identity: &parts.identity,
-            leadership: &mut parts.leadership,
-            clients: &mut parts.clients,
-            tracer: &mut parts.tracer,
+            notices: &mut self.notices,
+            identity: &self.identity,
+            leadership: &mut self.leadership,
+            service,
+            clients,
         };
         let waiting = applier.waiting();
         if waiting.is_some_and(|cause| !way.may_answer(cause)) {
@@ -95,7 +107,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 }
             }
             loop {
-                let (next, sessions, service) = applier.next(view)?;
+                let (next, sessions, answers) = applier.next(view)?;
                 let entry = match next {
                     Passed::RunOver => break,
                     Passed::Part => None,
@@ -106,11 +118,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                     continue;
                 };
                 let position = entry.position;
-                let awaits = match way.go(&entry, sessions, service)? {
-                    Went::Through if way.budget.is_spent() => return Ok(passed),
-                    Went::Through => continue,
-                    Went::Held => None,
-                    Went::Waits(cause) => Some(cause),
+                let awaits = match way.go(&entry, sessions, answers)? {
+                    EntryOutcome::Applied if way.budget.is_spent() => return Ok(passed),
+                    EntryOutcome::Applied => continue,
+                    EntryOutcome::Held => None,
+                    EntryOutcome::Waits(cause) => Some(cause),
                 };
                 applier.put_off(position, awaits);
                 return Ok(passed);
@@ -121,9 +133,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 }
 
 /// What became of an entry.
-enum Went {
+enum EntryOutcome {
     /// It is applied.
-    Through,
+    Applied,
     /// It is a Response that differs from the service's own.
     Held,
     /// It waits for the members to agree on this cause.
@@ -131,64 +143,85 @@ enum Went {
 }
 
 /// The way of entries through sessions, service and clients.
-struct EntryWay<'a, P> {
+struct EntryWay<'a, P, S> {
     now: Nanos,
     budget: &'a mut CycleBudget,
     agreement: &'a mut OutputAgreement,
     notices: &'a mut NodeNotices,
     identity: &'a Identity,
     leadership: &'a mut Leadership,
+    service: &'a mut ServiceAgent<S>,
     clients: &'a mut ClientAgent<P>,
-    tracer: &'a mut Tracer,
 }
 
-impl<P: DatagramPort> EntryWay<'_, P> {
-    fn go<S: ClusteredService>(
+impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
+    fn go(
         &mut self,
         entry: &Entry<'_>,
         sessions: &mut SessionTable,
-        service: &mut ServiceAgent<S>,
-    ) -> Result<Went, NodeFault> {
+        answers: &mut Answers,
+    ) -> Result<EntryOutcome, NodeFault> {
         let Entry { position, .. } = *entry;
         let malformed = |_| NodeFault::MalformedEntry { position };
         let decoded = LogEntry::decode(&entry.header, entry.body).map_err(malformed)?;
         let is_cause = decoded.is_causing();
         if is_cause && self.identity.is_direct && !self.may_answer(position) {
-            return Ok(Went::Waits(position));
+            return Ok(EntryOutcome::Waits(position));
         }
         let verdict = judge(sessions, &decoded, position);
+        let order = match verdict.order {
+            ServiceOrder::Compare => answers.order(),
+            order => order,
+        };
         let is_leading = self.leadership.is_leading();
-        let tracer = is_leading.then_some(&mut *self.tracer);
-        match service.execute(entry, verdict.order, tracer)? {
-            Executed::Done => {}
-            Executed::Held => return Ok(Went::Held),
-            Executed::Void => self.note_void(position),
-            #[cfg(feature = "sim")]
-            Executed::Overlooked => self.deliver(entry, RequestNumber::NONE),
+        match self.service.execute(entry, order, is_leading)? {
+            Executed::Done => self.note_order(order, position, answers),
             Executed::Same => {
                 let cause = entry.header.number;
                 if !self.may_answer(cause) {
                     sometimes(Mark::ApplyWaitsForOutput);
-                    return Ok(Went::Waits(cause));
+                    return Ok(EntryOutcome::Waits(cause));
                 }
-                service.apply_response(entry)?;
+                self.service.apply_response(entry)?;
                 self.deliver(entry, sessions.applied_number(entry.header.session));
+            }
+            #[cfg(feature = "sim")]
+            Executed::Differs(_) if answers.takes_all() => {
+                self.service
+                    .execute(entry, ServiceOrder::PassOver, is_leading)?;
+                self.deliver(entry, RequestNumber::NONE);
+            }
+            Executed::Differs(divergence) => {
+                let cause = entry.header.number;
+                answers.hold(HeldResponse {
+                    position,
+                    cause,
+                    divergence,
+                });
+                return Ok(EntryOutcome::Held);
             }
         }
         if let Some(news) = &verdict.news {
             self.tell(news);
         }
-        self.take_direct(entry, sessions, service);
+        self.take_direct(entry, sessions);
         if is_cause {
-            self.on_executed(service.output_at(position));
+            self.on_executed(self.service.output_at(position));
         }
-        Ok(Went::Through)
+        Ok(EntryOutcome::Applied)
     }
 
-    fn note_void(&mut self, position: Position) {
-        let detail = Detail::default().with_values([position, 0, 0, 0]);
-        self.notices
-            .note(self.now, NodeNotice::VoidResponse, detail);
+    /// What an order means for the Responses that follow, or for this one.
+    fn note_order(&mut self, order: ServiceOrder, position: Position, answers: &mut Answers) {
+        match order {
+            ServiceOrder::Term(term) => answers.begin_term(term, position),
+            ServiceOrder::PassOver => {
+                let detail = Detail::default().with_values([position, 0, 0, 0]);
+                let kind = NodeNotice::VoidResponse;
+                self.notices.note(self.now, kind, detail);
+            }
+            _ => {}
+        }
     }
 
     /// Whether the answers to the entry at `cause` may be applied, and so reach clients, now.
@@ -216,27 +249,21 @@ impl<P: DatagramPort> EntryWay<'_, P> {
     }
 
     fn tell(&mut self, news: &SessionNews) {
-        let is_open = self.leadership.is_open();
+        let (now, is_open) = (self.now, self.leadership.is_open());
         let sender = SessionEventSender::leading(self.identity.member, self.leadership.term());
         let (leadership, clients) = (&mut *self.leadership, &mut *self.clients);
-        let mut telling = Telling {
-            now: self.now,
-            sender,
-            tracer: self.tracer,
-            notices: self.notices,
-        };
         match news {
             SessionNews::Opened(session, open) => {
                 clients.images.on_served(session.client());
                 if is_open {
-                    let connect = leadership.on_session_opened(session, open, self.now);
-                    clients.on_session_opened(&mut telling, session, connect);
+                    let connect = leadership.on_session_opened(session, open, now);
+                    clients.on_session_opened(now, sender, session, connect);
                 }
             }
             SessionNews::Continued(session, open, is_takeover) if is_open => {
-                let connect = leadership.on_session_continued(session, open, self.now);
+                let connect = leadership.on_session_continued(session, open, now);
                 clients.images.on_served(session.client());
-                clients.on_session_continued(&mut telling, session, *is_takeover, connect);
+                clients.on_session_continued(sender, session, *is_takeover, connect);
             }
             SessionNews::Continued(..) => {}
             SessionNews::Ignored(open) => {
@@ -255,23 +282,18 @@ impl<P: DatagramPort> EntryWay<'_, P> {
 
     fn deliver(&mut self, entry: &Entry<'_>, applied_number: RequestNumber) {
         if self.leadership.is_open() {
-            self.clients
-                .on_response(self.now, entry, applied_number, self.tracer);
+            self.clients.on_response(self.now, entry, applied_number);
         }
     }
 
-    fn take_direct<S: ClusteredService>(
-        &mut self,
-        entry: &Entry<'_>,
-        sessions: &SessionTable,
-        service: &mut ServiceAgent<S>,
-    ) {
-        let is_open = self.leadership.is_open();
-        service.take_direct(entry, sessions, |effect, applied_number| {
-            if is_open {
-                self.clients
-                    .on_direct_effect(self.now, effect, applied_number, self.tracer);
-            }
-        });
+    fn take_direct(&mut self, entry: &Entry<'_>, sessions: &SessionTable) {
+        let (now, is_open) = (self.now, self.leadership.is_open());
+        let clients = &mut *self.clients;
+        self.service
+            .take_direct(entry, sessions, |effect, applied_number| {
+                if is_open {
+                    clients.on_direct_effect(now, effect, applied_number);
+                }
+            });
     }
 }
