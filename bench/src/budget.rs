@@ -17,7 +17,7 @@ use lockstep_transport::trace::{TraceKind, TracePoint, TraceRecord};
 use crate::histogram::LatencyHistogram;
 
 /// Number of steps.
-pub const STEPS: usize = 24;
+pub const STEPS: usize = TracePoint::ALL.len();
 
 /// Steps of the connect phase: 1 to 6.
 const CONNECT_STEPS: usize = 6;

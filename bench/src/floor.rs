@@ -23,6 +23,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::time::Nanos;
 
@@ -32,7 +33,7 @@ use self::host::bind;
 pub(crate) use self::host::pin;
 use self::participant::{Client, Follower, Leader, Participant};
 pub use self::peer_process::{PeerConfig, PeerRole, run_peer};
-use self::plan::{DATAGRAM_LENGTH_MAX, DATAGRAM_LENGTH_MIN};
+use self::plan::DATAGRAM_LENGTH_MIN;
 pub use self::plan::{FloorConfig, FloorError, FloorLayout, FloorResult, FloorSizes};
 use crate::histogram::LatencyHistogram;
 

@@ -9,7 +9,7 @@ use lockstep_transport::time::{Nanos, SECOND};
 use crate::histogram::LatencyHistogram;
 
 /// Requests whose intended time is remembered; above any client's in-flight limit (4,096).
-const PENDING_MAX: usize = 16_384;
+const INTENDED_TIMES_MAX: usize = 16_384;
 
 /// How long after the end of its schedule an open loop still sends what was due before: longer
 /// than a hiccup of a busy machine. What is unsent then has not been done.
@@ -105,7 +105,7 @@ impl Load {
     pub fn new(config: LoadConfig, now: Nanos) -> Self {
         Self {
             config,
-            intended: vec![0; PENDING_MAX],
+            intended: vec![0; INTENDED_TIMES_MAX],
             started: now,
             sent: 0,
             received: 0,
@@ -138,9 +138,9 @@ impl Load {
         let number = self.sent + 1;
         let in_flight = (self.sent - self.received) as usize;
         let has_room = match self.config.shape {
-            LoadShape::Closed { window } => in_flight < window.min(PENDING_MAX),
+            LoadShape::Closed { window } => in_flight < window.min(INTENDED_TIMES_MAX),
             LoadShape::Open { .. } => {
-                in_flight < PENDING_MAX && self.intended_time(number, now) <= now
+                in_flight < INTENDED_TIMES_MAX && self.intended_time(number, now) <= now
             }
         };
         (has_room && !self.is_all_sent(now)).then_some(number)
@@ -152,7 +152,7 @@ impl Load {
         self.last_sent = now;
         self.in_flight_peak = self.in_flight_peak.max(self.sent - self.received);
         let intended = self.intended_time(self.sent, now);
-        self.intended[self.sent as usize % PENDING_MAX] = intended;
+        self.intended[self.sent as usize % INTENDED_TIMES_MAX] = intended;
         if self.measured_from.is_none() && intended >= self.started + self.config.warmup_ns {
             self.measured_from = Some((self.sent, intended));
         }
@@ -169,7 +169,7 @@ impl Load {
         self.received = number;
         self.last_received = now;
         if self.measured_from.is_some_and(|(first, _)| number >= first) {
-            let intended = self.intended[number as usize % PENDING_MAX];
+            let intended = self.intended[number as usize % INTENDED_TIMES_MAX];
             self.latencies.record(now - intended);
         }
         Answer::First

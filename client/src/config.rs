@@ -4,7 +4,9 @@ use core::net::SocketAddr;
 
 use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
 use lockstep_transport::ids::{LeadershipTermId, SessionId};
+use lockstep_transport::log_buffer::message_length_max;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Geometry, Position};
+use lockstep_transport::stream::ReceiverConfig;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use crate::protocol::{EGRESS_STREAM_ID, MEMBERS_MAX, MTU_DEFAULT, RequestHeader};
@@ -14,9 +16,6 @@ pub(crate) const PRINCIPAL_LENGTH_MAX: usize = 256;
 
 /// Smallest MTU: a data header and a useful piece of payload.
 const MTU_MIN: usize = 256;
-
-/// A message may fill at most this part of a term, so that padding at its end stays small.
-const MESSAGES_PER_TERM: usize = 8;
 
 /// A session to continue after the client's own restart, as
 /// [`ClusterClient::resume_point`](crate::cluster_client::ClusterClient::resume_point) gave it.
@@ -97,7 +96,7 @@ impl Default for ClientConfig {
             response_stream_id: EGRESS_STREAM_ID,
             term_length: 512 * 1024,
             mtu: MTU_DEFAULT,
-            window_length: 128 * 1024,
+            window_length: ReceiverConfig::WINDOW_LENGTH,
             egress_term_length_max: 128 * 1024 * 1024,
             response_length_max: 16 * 1024 * 1024,
             in_flight_max: 4096,
@@ -156,7 +155,7 @@ impl ClientConfig {
     /// Longest request payload in bytes.
     #[must_use]
     pub const fn request_length_max(&self) -> usize {
-        self.term_length / MESSAGES_PER_TERM - RequestHeader::LENGTH
+        message_length_max(self.term_length) - RequestHeader::LENGTH
     }
 
     /// The pause after which a keepalive is due in a session of this timeout, in ns; a timeout
@@ -190,7 +189,7 @@ impl ClientConfig {
         }
         let (mtu, max) = (
             self.mtu,
-            DATAGRAM_LENGTH_MAX.min(self.term_length / MESSAGES_PER_TERM),
+            DATAGRAM_LENGTH_MAX.min(message_length_max(self.term_length)),
         );
         if !(MTU_MIN..=max).contains(&mtu) || !mtu.is_multiple_of(FRAME_ALIGNMENT) {
             return Err(ConfigError::Mtu { mtu, max });

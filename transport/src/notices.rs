@@ -19,7 +19,7 @@ pub(crate) const SUBJECTS_MAX: usize = 8;
 pub const NOTICE_INTERVAL_NS: Nanos = 60 * SECOND;
 
 /// What has not happened for so long has ended; the next occurrence is the first again.
-const PAUSE_NS: Nanos = 2 * SECOND;
+const ENDED_AFTER_NS: Nanos = 2 * SECOND;
 
 /// Notices waiting to be taken. What finds no room is told by its next occurrence.
 const PENDING_MAX: usize = 32;
@@ -112,7 +112,7 @@ struct Told {
 impl Told {
     /// Whether an occurrence at `now` is to be told; it has gone on for `patience` then.
     fn is_due(&mut self, now: Nanos, patience: Nanos) -> bool {
-        if self.untold == 0 || now - self.newest > patience.max(PAUSE_NS) {
+        if self.untold == 0 || now - self.newest > patience.max(ENDED_AFTER_NS) {
             self.first = now;
         }
         self.newest = now;

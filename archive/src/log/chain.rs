@@ -8,7 +8,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
 
 /// Positions between checkpoints of the chain, in bytes.
-pub(crate) const CHECKPOINT_INTERVAL: Position = 64 * 1024;
+pub const CHECKPOINT_INTERVAL: Position = 64 * 1024;
 
 /// Checkpoints kept: with [`CHECKPOINT_INTERVAL`] they reach back 32 MiB, two default terms,
 /// which is as far as members in contact lie apart before one is served from its archive.

@@ -12,6 +12,9 @@ use crate::disk::{ColdFiles, DiskError, FileId, SegmentName};
 /// follows from its budget and from the descriptors it is granted ([`SEGMENT_DESCRIPTORS`]).
 pub const SEGMENTS_MAX: usize = 16 * 1024;
 
+/// Segments a log cannot do without: the one that is written, and the one prepared ahead of it.
+pub const SEGMENTS_MIN: u64 = 2;
+
 /// Descriptors that an open segment costs: direct and buffered.
 pub const SEGMENT_DESCRIPTORS: u64 = 2;
 

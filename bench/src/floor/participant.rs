@@ -9,11 +9,12 @@
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
+use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
 use lockstep_transport::time::Nanos;
 
 use super::block_writer::BlockWriter;
 use super::host::{bind, monotonic_now};
-use super::plan::{DATAGRAM_LENGTH_MAX, DATAGRAM_LENGTH_MIN, FloorSizes};
+use super::plan::{DATAGRAM_LENGTH_MIN, FloorSizes};
 use crate::histogram::LatencyHistogram;
 
 const REQUEST: u8 = 1;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lockstep_client::protocol::{RequestHeader, ResponseHeader};
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_transport::agent::{IdleStrategy, PinRefused};
+use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::align_frame;
 
@@ -13,9 +14,6 @@ use crate::histogram::LatencyHistogram;
 
 /// Shortest datagram: kind and number.
 pub const DATAGRAM_LENGTH_MIN: usize = 16;
-
-/// Longest datagram the floor sends.
-pub const DATAGRAM_LENGTH_MAX: usize = 65_000;
 
 /// Lengths of the datagrams, in bytes; the same as those of the cluster beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

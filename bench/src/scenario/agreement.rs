@@ -8,6 +8,8 @@
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use lockstep_archive::disk::SegmentName;
+use lockstep_archive::log::segment::LOG_RECORDING_ID;
 use lockstep_consensus::node::counters::Counter;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::position::Position;
@@ -156,7 +158,11 @@ pub fn compare_logs(
 }
 
 fn read(directory: &Path, base: Position, offset: u64, bytes: &mut [u8]) -> Result<(), BenchError> {
-    let path = directory.join(format!("0-{base}.rec"));
+    let name = SegmentName {
+        recording_id: LOG_RECORDING_ID,
+        position: base,
+    };
+    let path = directory.join(name.file_name());
     let what = format!("failed to read {} at {offset}", path.display());
     let file = std::fs::File::open(&path).map_err(BenchError::io(what.clone()))?;
     file.read_exact_at(bytes, offset)

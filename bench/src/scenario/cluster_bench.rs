@@ -11,7 +11,7 @@ use lockstep_consensus::settings::config::{
 use lockstep_consensus::settings::node_file::ServiceKey;
 use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::codec::REPORT_LENGTH_MAX;
-use lockstep_service::samples::order_book::reports::MESSAGE_LENGTH_MAX;
+use lockstep_service::samples::order_book::reports::REPORT_MESSAGE_LENGTH_MAX;
 use lockstep_service::samples::order_book::{BookLimits, OrderBook};
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::host::cores_allowed;
@@ -97,7 +97,11 @@ impl ServiceKey for ServiceChoice {
         for (key, has, needs) in [
             ("effects_per_cause", effects as usize, messages as usize),
             ("effect_bytes_per_cause", bytes, needed),
-            ("message_max", cluster.message_max, MESSAGE_LENGTH_MAX),
+            (
+                "message_max",
+                cluster.message_max,
+                REPORT_MESSAGE_LENGTH_MAX,
+            ),
         ] {
             if has < needs {
                 return Err(ConfigError {

@@ -1,17 +1,15 @@
 //! How many bytes a run will record, before it starts: refused when it cannot fit.
 
+use lockstep_archive::log::segment::SEGMENTS_MIN;
 use lockstep_consensus::settings::config::{ClusterConfig, ResponsesMode};
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_transport::log_buffer::aligned_length;
-
-/// Segments a node prepares ahead of the one it writes.
-const SEGMENTS_AHEAD: u64 = 2;
 
 /// A run that would record more than its nodes may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{messages} messages x {per_message} bytes of log each = {needed} bytes per node, plus \
-     {ahead} bytes of segments ahead, exceed the disk budget of {budget} bytes per node: send \
+     {spare} bytes of segments that are never full, exceed the disk budget of {budget} bytes per node: send \
      at most {messages_max} messages, use shorter ones, or raise --disk-budget"
 )]
 pub struct DiskPlanError {
@@ -21,8 +19,8 @@ pub struct DiskPlanError {
     pub per_message: u64,
     /// Bytes of log in all.
     pub needed: u64,
-    /// Bytes of segments prepared ahead.
-    pub ahead: u64,
+    /// Bytes of the segments that are never full: the one being written and the next.
+    pub spare: u64,
     /// What a node may write.
     pub budget: u64,
     /// Messages that would fit.
@@ -33,7 +31,7 @@ pub struct DiskPlanError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DiskPlan {
     per_message: u64,
-    ahead: u64,
+    spare: u64,
     budget: u64,
 }
 
@@ -49,7 +47,7 @@ impl DiskPlan {
         };
         Self {
             per_message: entry * entries,
-            ahead: SEGMENTS_AHEAD * cluster.segment_length as u64,
+            spare: SEGMENTS_MIN * cluster.segment_length as u64,
             budget,
         }
     }
@@ -57,7 +55,7 @@ impl DiskPlan {
     /// Messages that fit into the budget.
     #[must_use]
     pub const fn messages_max(&self) -> u64 {
-        self.budget.saturating_sub(self.ahead) / self.per_message
+        self.budget.saturating_sub(self.spare) / self.per_message
     }
 
     /// Checks that `messages` fit.
@@ -72,7 +70,7 @@ impl DiskPlan {
             messages,
             per_message: self.per_message,
             needed: messages.saturating_mul(self.per_message),
-            ahead: self.ahead,
+            spare: self.spare,
             budget: self.budget,
             messages_max: self.messages_max(),
         })

@@ -22,7 +22,7 @@ use crate::histogram::LatencyHistogram;
 use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
 
 /// Load between two kills: long enough for a member to join again.
-const PAUSE_NS: Nanos = 500 * MILLISECOND;
+const KILL_PAUSE_NS: Nanos = 500 * MILLISECOND;
 
 /// A cluster that gives no response for so long after a kill has failed.
 const RECOVERY_TIMEOUT_NS: Nanos = 20 * SECOND;
@@ -141,7 +141,7 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
     let mut random = Prng::new(config.seed);
     let mut leader_kills = LatencyHistogram::default();
     for kill in 0..config.kills {
-        drive_for(&mut client, PAUSE_NS);
+        drive_for(&mut client, KILL_PAUSE_NS);
         let leader = members.await_leader()?;
         let victim = if config.is_leaders_only || kill % 2 == 0 {
             leader
@@ -155,10 +155,10 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
         agreement::await_caught_up_while(&mut members, |now| client.do_work(now))?;
     }
     client.stop();
-    drive_for(&mut client, PAUSE_NS);
+    drive_for(&mut client, KILL_PAUSE_NS);
     let started = monotonic_now();
     while !client.is_done(monotonic_now()) && monotonic_now() - started < RECOVERY_TIMEOUT_NS {
-        drive_for(&mut client, PAUSE_NS);
+        drive_for(&mut client, KILL_PAUSE_NS);
     }
     let commit = agreement::await_caught_up(&mut members)?;
     agreement::state_hash(&mut members)?;

@@ -24,7 +24,7 @@ const RATE_DURABLE: f64 = 8_000.0;
 const RATE: f64 = 30_000.0;
 
 /// Messages per second that any number in flight make at most.
-const RATE_MAX: f64 = 400_000.0;
+const CLOSED_LOOP_RATE_MAX: f64 = 400_000.0;
 
 /// Sparsest choice: of a million messages, enough are left for a 99.9th percentile.
 const EVERY_MAX: u64 = 64;
@@ -42,7 +42,7 @@ pub fn trace_every(load: &LoadConfig, sync: SyncMode, responses: ResponsesMode) 
         LoadShape::Open { rate } => (rate, 1.0),
         LoadShape::Closed { window } => {
             let window = window as f64;
-            let rate = (window * single / crossings).min(RATE_MAX);
+            let rate = (window * single / crossings).min(CLOSED_LOOP_RATE_MAX);
             (rate, window.clamp(1.0, BATCH_MAX))
         }
     };

@@ -4,7 +4,7 @@
 use std::io;
 
 use lockstep_archive::disk::Completion;
-use lockstep_archive::log::chain::Checkpoint;
+use lockstep_archive::log::chain::{CHECKPOINT_INTERVAL, Checkpoint};
 use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_archive::log::log_view::LogView;
 use lockstep_transport::log_buffer::frames;
@@ -15,7 +15,7 @@ use crate::module::event::{Event, LogHash};
 use crate::module::member::{MEMBERS_MAX, MemberId};
 
 /// Bytes looked at per cycle: the distance of two checkpoints, so that most questions take one.
-const BYTES_PER_CYCLE: usize = 64 * 1024;
+const BYTES_PER_CYCLE: usize = CHECKPOINT_INTERVAL as usize;
 
 /// The questions that wait, and the one that is being answered.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use crate::module::member::TermBase;
 
 /// Most terms a history may hold: 16 MiB of them, an election every five minutes for ten years.
 /// Bounds what a peer's list can make this member allocate.
-pub(crate) const TERMS_MAX: usize = 1 << 20;
+pub(crate) const LEADERSHIP_TERMS_MAX: usize = 1 << 20;
 
 /// Terms of one log, oldest first: both terms and bases strictly increase.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +78,10 @@ impl TermHistory {
             is_newer && entry.term > LeadershipTermId::NONE && end > entry.base,
             "W1: a log's terms and bases increase: {entry:?} ends at {end}"
         );
-        assert!(self.terms.len() < TERMS_MAX, "{TERMS_MAX} leadership terms");
+        assert!(
+            self.terms.len() < LEADERSHIP_TERMS_MAX,
+            "{LEADERSHIP_TERMS_MAX} leadership terms"
+        );
         self.terms.push(entry);
         self.ends.push(end);
     }

@@ -8,7 +8,7 @@ use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::fill::Fill;
 
 use crate::apply::void_responses::REGIONS_MAX;
-use crate::module::leadership_term::TERMS_MAX;
+use crate::module::leadership_term::LEADERSHIP_TERMS_MAX;
 use crate::node::cluster_node::ClusterNode;
 use crate::session::pending_connect::CONNECTS_MAX;
 
@@ -60,7 +60,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             Fill::of(
                 "leadership terms",
                 agents.consensus.module.terms().len(),
-                TERMS_MAX,
+                LEADERSHIP_TERMS_MAX,
             ),
             agents.consensus.notices.fill(),
             Fill::of(

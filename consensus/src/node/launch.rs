@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use lockstep_archive::disk::{ColdFiles, Disk};
-use lockstep_archive::log::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX};
+use lockstep_archive::log::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX, SEGMENTS_MIN};
 use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage::{self, StorageError};
 use lockstep_service::clustered_service::ClusteredService;
@@ -47,9 +47,6 @@ const CLOSE_PATIENCE_NS: Nanos = 10 * SECOND;
 
 /// Open files of a node besides its segments, with room to spare.
 const OTHER_FILES: u64 = 128;
-
-/// Segments a node cannot do without: the current one and the next.
-const SEGMENTS_LEAST: u64 = 2;
 
 /// Part of a socket's buffer that the log's window may fill: the kernel counts each datagram at
 /// up to twice its length, and members' messages need room beside the log.
@@ -219,7 +216,7 @@ fn log_room(cluster: &ClusterConfig, node: &NodeConfig) -> (u64, String) {
     let wanted = (node.disk_budget_bytes / segment).min(SEGMENTS_MAX as u64);
     let files = raise_open_files(wanted * SEGMENT_DESCRIPTORS + OTHER_FILES);
     let open = files.saturating_sub(OTHER_FILES) / SEGMENT_DESCRIPTORS;
-    let segments = wanted.min(open).max(SEGMENTS_LEAST);
+    let segments = wanted.min(open).max(SEGMENTS_MIN);
     if segments == node.disk_budget_bytes / segment {
         return (node.disk_budget_bytes, String::new());
     }

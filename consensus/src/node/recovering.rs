@@ -12,6 +12,7 @@ use lockstep_archive::log::recorder::{Recorder, RecorderConfig};
 use lockstep_archive::log::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
 };
+use lockstep_archive::log::segment::SEGMENTS_MIN;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_transport::codec::encoded;
@@ -35,9 +36,6 @@ use crate::node::birth::{self, Birth};
 use crate::node::start_error::StartError;
 use crate::settings::cluster_limits::ClusterLimits;
 use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
-
-/// Segments a fresh directory must have room for: the first, and the one prepared ahead of it.
-const SEGMENTS_AT_FIRST: u64 = 2;
 
 /// A node's log and what consensus makes of it, recovered.
 pub(super) struct OpenedStore<D> {
@@ -66,7 +64,7 @@ pub(crate) fn check_directory(
     let has_catalog = !matches!(found, Ok(None));
     birth::inspect(disk, cluster, node, has_catalog)?;
     if found?.is_none() {
-        let needed = SEGMENTS_AT_FIRST * cluster.segment_length as u64;
+        let needed = SEGMENTS_MIN * cluster.segment_length as u64;
         DiskBudget::check(needed, disk.free_bytes()?, node.disk_budget_bytes)?;
     }
     Ok(())

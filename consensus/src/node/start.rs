@@ -10,7 +10,7 @@ use lockstep_service::outbox::OutboxLimits;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::position::Geometry;
 use lockstep_transport::prng::Prng;
-use lockstep_transport::stream::ImageLimits;
+use lockstep_transport::stream::{ImageLimits, ReceiverConfig};
 
 use crate::apply::applier::Applier;
 use crate::apply::service_agent::ServiceAgent;
@@ -32,9 +32,6 @@ use crate::session::ingress_images::IngressImages;
 use crate::session::response_egress::ResponseEgress;
 use crate::session::session_table::SessionTable;
 use crate::settings::config::{ClusterConfig, NodeConfig};
-
-/// Window of ingress images, as Aeron's default.
-const INGRESS_WINDOW_LENGTH: usize = 128 * 1024;
 
 /// What a node is started with besides its configuration.
 #[derive(Debug)]
@@ -138,7 +135,7 @@ fn ingress_images(sessions_max: usize, identity: &Identity, nonce: u64) -> Ingre
     let limits = ImageLimits {
         term_length_max: identity.lengths.ingress_term_max,
         message_max: identity.lengths.ingress_message_max,
-        window_length: INGRESS_WINDOW_LENGTH,
+        window_length: ReceiverConfig::WINDOW_LENGTH,
     };
     let receiver_id = (nonce << 8 | u64::from(identity.member)) as i64;
     IngressImages::new(sessions_max, limits, receiver_id, nonce)

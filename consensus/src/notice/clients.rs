@@ -8,7 +8,7 @@ const STRANGER: &str = "no client is affected; if it goes on, find out what runs
                         or keep it out by a firewall";
 
 /// What to do about packets of streams that have ended.
-const LATE: &str = "some are late after a client left or reconnected; if it goes on, find out \
+const LATE_PACKETS: &str = "some are late after a client left or reconnected; if it goes on, find out \
                     what runs at that address";
 
 /// What to do about more connects than clients make.
@@ -36,7 +36,7 @@ pub(super) const ROWS: &[Row] = &[
                 "{source} reports on an egress stream that this member does not send"
             )
         },
-        remedy: LATE,
+        remedy: LATE_PACKETS,
     },
     Row {
         kind: NodeNotice::UnknownIngressStream,
@@ -47,7 +47,7 @@ pub(super) const ROWS: &[Row] = &[
                 "{source} sends on an ingress stream that this member does not receive"
             )
         },
-        remedy: LATE,
+        remedy: LATE_PACKETS,
     },
     Row {
         kind: NodeNotice::IngressImagesFull,
@@ -115,7 +115,7 @@ pub(super) const ROWS: &[Row] = &[
                 "an ingress stream of {source} begins with no message that a client begins with"
             )
         },
-        remedy: LATE,
+        remedy: LATE_PACKETS,
     },
     Row {
         kind: NodeNotice::HalfOpenDisplaced,
@@ -279,7 +279,7 @@ pub(super) const ROWS: &[Row] = &[
                 "{source} reports on its egress stream what cannot be, or refuses the stream"
             )
         },
-        remedy: LATE,
+        remedy: LATE_PACKETS,
     },
     Row {
         kind: NodeNotice::IngressFrameMisplaced,
@@ -290,7 +290,7 @@ pub(super) const ROWS: &[Row] = &[
                 "{source} sends frames that have no place in its ingress stream"
             )
         },
-        remedy: LATE,
+        remedy: LATE_PACKETS,
     },
     Row {
         kind: NodeNotice::IngressMessageTooLong,

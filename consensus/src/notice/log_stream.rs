@@ -12,7 +12,7 @@ const ALTERED: &str = "it was dropped and will be asked for again; if it goes on
                        a network that alters datagrams";
 
 /// What to do about frames that were on their way while leadership changed.
-const LATE: &str = "it was dropped; right after a change of leader some are late, if it goes on \
+const LATE_FRAMES: &str = "it was dropped; right after a change of leader some are late, if it goes on \
                     look for two processes with one member's address";
 
 fn frame(detail: &Detail, what: &str, f: &mut Formatter<'_>) -> Result {
@@ -38,7 +38,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::LogNotFollowed,
         text: |detail, _, f| frame(detail, "the log although it is not followed here", f),
-        remedy: LATE,
+        remedy: LATE_FRAMES,
     },
     Row {
         kind: NodeNotice::LogFrameMisplaced,
@@ -63,7 +63,7 @@ pub(super) const ROWS: &[Row] = &[
                 " of term {term} for position {position}, which is of another term"
             )
         },
-        remedy: LATE,
+        remedy: LATE_FRAMES,
     },
     Row {
         kind: NodeNotice::LogPacketUnexpected,
@@ -110,7 +110,7 @@ pub(super) const ROWS: &[Row] = &[
                 f,
             )
         },
-        remedy: LATE,
+        remedy: LATE_FRAMES,
     },
     Row {
         kind: NodeNotice::LogReceiverLost,

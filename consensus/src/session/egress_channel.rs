@@ -17,7 +17,7 @@ use lockstep_transport::time::{Nanos, SECOND, earliest};
 
 /// Most events that may wait on one channel: a client has one connect under way at a time,
 /// and repeats are answered by the event that already waits.
-pub(super) const EVENTS_MAX: usize = 8;
+pub(super) const CHANNEL_EVENTS_MAX: usize = 8;
 
 /// Longest event in bytes: a header and the endpoints of seven members.
 pub(crate) const EVENT_LENGTH_MAX: usize = 512;
@@ -69,7 +69,7 @@ impl EgressChannel {
             publication: Publication::new(config)?,
             address,
             stream_id,
-            events: Vec::with_capacity(EVENTS_MAX),
+            events: Vec::with_capacity(CHANNEL_EVENTS_MAX),
             session: None,
             opened: now,
             was_connected: false,
@@ -133,7 +133,7 @@ impl EgressChannel {
             "an event of {} bytes",
             event.len()
         );
-        if self.events.len() == EVENTS_MAX {
+        if self.events.len() == CHANNEL_EVENTS_MAX {
             self.events.remove(0);
         }
         let mut bytes = [0; EVENT_LENGTH_MAX];

@@ -19,30 +19,27 @@ use lockstep_transport::time::{MILLISECOND, Nanos};
 use crate::notice::NodeNotice;
 use crate::session::closed_session::CLOSED_SESSIONS_MAX;
 #[cfg(feature = "sim")]
-use crate::session::egress_channel::EVENTS_MAX;
+use crate::session::egress_channel::CHANNEL_EVENTS_MAX;
 use crate::session::egress_channel::EgressChannel;
 use crate::session::egress_streams::EgressStreams;
 use crate::slots::{
-    HOST_GROUPS, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_group,
+    DueSlots, HOST_GROUPS, SlotIndex, SlotList, SlotTable, address_hash, host_group,
 };
 
 pub use crate::slots::Slot;
 
 /// Channels that answer connect requests, at a time: each takes a few round trips of its client.
-pub(crate) const ANSWERS_MAX: usize = 256;
+pub(crate) const CONNECT_ANSWERS_MAX: usize = 256;
 
 /// Answers one group of hosts may have, half of all: one host that asks and asks leaves room for
 /// others.
-const ANSWERS_PER_GROUP: usize = ANSWERS_MAX / 2;
+const ANSWERS_PER_GROUP: usize = CONNECT_ANSWERS_MAX / 2;
 
 /// An answer younger than this does not give way to another: its client is on its way.
 const ANSWER_LIFE_MIN_NS: Nanos = 20 * MILLISECOND;
 
 /// Channels one address may have: a client has one, and those of its former attempts linger.
 const CHANNELS_PER_ADDRESS: usize = 16;
-
-/// Channels looked at in one cycle at most; the others have their turn in the next.
-const VISITS_PER_CYCLE: usize = 256;
 
 /// A channel that sends so many datagrams at once stopped there, and has more.
 const DATAGRAMS_PER_VISIT: usize = SenderConfig::DATAGRAMS_PER_CALL;
@@ -87,9 +84,8 @@ pub struct EgressChannels {
     streams: SlotIndex,
     /// By client address.
     addresses: SlotIndex,
-    /// Channels that something happened to.
-    ready: SlotList,
-    deadlines: SlotHeap,
+    /// Channels to visit.
+    due: DueSlots,
     /// Answers by host group, oldest first.
     answers: [SlotList; HOST_GROUPS],
     /// Channels that lead to nobody any more: they give way when places are wanted.
@@ -108,8 +104,12 @@ impl EgressChannels {
         let events = channels.map(EgressChannel::events_waiting).max();
         (
             Fill::of("egress channels", self.table.count(), self.table.capacity()),
-            Fill::of("answers to connects", answers, ANSWERS_MAX),
-            Fill::of("events of a channel", events.unwrap_or(0), EVENTS_MAX),
+            Fill::of("answers to connects", answers, CONNECT_ANSWERS_MAX),
+            Fill::of(
+                "events of a channel",
+                events.unwrap_or(0),
+                CHANNEL_EVENTS_MAX,
+            ),
         )
     }
 
@@ -117,13 +117,12 @@ impl EgressChannels {
     /// hash to.
     #[must_use]
     pub fn new(sessions_max: usize, seed: u64) -> Self {
-        let capacity = sessions_max + CLOSED_SESSIONS_MAX + ANSWERS_MAX;
+        let capacity = sessions_max + CLOSED_SESSIONS_MAX + CONNECT_ANSWERS_MAX;
         Self {
             table: SlotTable::new(capacity),
             streams: SlotIndex::new(capacity),
             addresses: SlotIndex::new(capacity),
-            ready: SlotList::new(capacity),
-            deadlines: SlotHeap::new(capacity),
+            due: DueSlots::new(capacity),
             answers: core::array::from_fn(|_| SlotList::new(capacity)),
             yielding: SlotList::new(capacity),
             mishaps: [
@@ -212,7 +211,7 @@ impl EgressChannels {
         let group = self.group(address);
         if self.answers[group].len() >= ANSWERS_PER_GROUP {
             self.make_room(group, now)?;
-        } else if self.answers.iter().map(SlotList::len).sum::<usize>() >= ANSWERS_MAX {
+        } else if self.answers.iter().map(SlotList::len).sum::<usize>() >= CONNECT_ANSWERS_MAX {
             let fullest = (0..HOST_GROUPS).max_by_key(|group| self.answers[*group].len())?;
             self.make_room(fullest, now)?;
         }
@@ -281,7 +280,7 @@ impl EgressChannels {
         self.addresses.insert(hash, slot.index());
         self.streams
             .insert(stream_hash(hash, config.session_id), slot.index());
-        self.ready.push_back(slot.index());
+        self.due.push(slot.index());
         Some(slot)
     }
 
@@ -293,8 +292,7 @@ impl EgressChannels {
         self.addresses.remove(hash, index);
         self.streams
             .remove(stream_hash(hash, channel.transport_session_id()), index);
-        self.ready.remove(index);
-        self.deadlines.remove(index);
+        self.due.remove(index);
         self.leave_lists(index);
     }
 
@@ -327,7 +325,7 @@ impl EgressChannels {
     pub(crate) fn allow_setups(&mut self, slot: Slot) {
         if let Some(channel) = self.table.get_mut(slot) {
             channel.allow_setups();
-            self.ready.push_back(slot.index());
+            self.due.push(slot.index());
         }
     }
 
@@ -343,7 +341,7 @@ impl EgressChannels {
     pub(crate) fn queue_event(&mut self, slot: Slot, event: &[u8]) {
         if let Some(channel) = self.table.get_mut(slot) {
             channel.queue_event(event);
-            self.ready.push_back(slot.index());
+            self.due.push(slot.index());
         }
     }
 
@@ -360,7 +358,7 @@ impl EgressChannels {
     fn speak(&mut self, slot: Slot, offer: impl FnOnce(&mut EgressChannel) -> bool) -> bool {
         let is_taken = self.table.get_mut(slot).is_some_and(offer);
         if is_taken {
-            self.ready.push_back(slot.index());
+            self.due.push(slot.index());
         }
         is_taken
     }
@@ -386,7 +384,7 @@ impl EgressChannels {
             return false;
         };
         how(channel);
-        self.ready.push_back(slot.index());
+        self.due.push(slot.index());
         true
     }
 
@@ -411,7 +409,7 @@ impl EgressChannels {
         let index = index.ok_or(NodeNotice::UnknownEgressStream)?;
         if let Some(channel) = self.table.at_mut(index) {
             let is_taken = channel.on_packet(now, packet);
-            self.ready.push_back(index);
+            self.due.push(index);
             if !is_taken {
                 return Err(NodeNotice::EgressPacketRefused);
             }
@@ -427,21 +425,15 @@ impl EgressChannels {
         port: &mut impl DatagramPort,
         on_news: &mut impl FnMut(SessionId, Slot, ChannelNews),
     ) -> usize {
-        for _ in 0..VISITS_PER_CYCLE {
-            let Some(index) = self.deadlines.pop_until(now) else {
-                break;
-            };
-            self.ready.push_back(index);
-        }
         let mut work = 0;
-        let waiting = self.ready.len();
-        for _ in 0..waiting.min(VISITS_PER_CYCLE) {
-            let Some(index) = self.ready.pop_front() else {
+        let visits = self.due.begin_cycle(now);
+        for _ in 0..visits.count {
+            let Some(index) = self.due.pop() else {
                 break;
             };
             work += self.visit(now, index, port, on_news);
         }
-        work + usize::from(waiting > VISITS_PER_CYCLE)
+        work + usize::from(visits.has_more)
     }
 
     fn visit(
@@ -471,9 +463,9 @@ impl EgressChannels {
             }
             return sent + 1;
         }
-        self.deadlines.update(index, deadline);
+        self.due.set_deadline(index, deadline);
         if has_more {
-            self.ready.push_back(index);
+            self.due.push(index);
         }
         if let Some(session) = session.filter(|_| is_live) {
             on_news(session, slot, ChannelNews::Live);
@@ -505,10 +497,7 @@ impl EgressChannels {
     /// The next moment a channel has something to do by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        if !self.ready.is_empty() {
-            return Some(0);
-        }
-        self.deadlines.first().map(|(deadline, _)| deadline)
+        self.due.next_deadline()
     }
 }
 

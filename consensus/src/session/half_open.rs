@@ -21,7 +21,7 @@ const GROUP_LENGTH: core::ops::RangeInclusive<usize> = 1024..=8192;
 
 /// SETUPs answered before the first message of a stream, and requests for that message when it
 /// was lost: more would make a node an amplifier of datagrams with a forged source.
-const ANSWERS_MAX: u32 = 3;
+const ANSWERS_PER_STREAM: u32 = 3;
 
 /// Answers sent in one cycle.
 const ANSWERS_PER_CYCLE: usize = 256;
@@ -175,7 +175,7 @@ impl HalfOpenStreams {
         if end <= stream.offered.position {
             return true;
         }
-        let is_asked_for = stream.naks_sent < ANSWERS_MAX;
+        let is_asked_for = stream.naks_sent < ANSWERS_PER_STREAM;
         if is_asked_for {
             stream.missing_to = Some(end);
             self.to_answer.push_back(row);
@@ -188,7 +188,7 @@ impl HalfOpenStreams {
         let Some(stream) = &mut self.rows[row as usize] else {
             return false;
         };
-        stream.is_setup_due = stream.setups_answered < ANSWERS_MAX;
+        stream.is_setup_due = stream.setups_answered < ANSWERS_PER_STREAM;
         if stream.is_setup_due {
             self.to_answer.push_back(row);
         }

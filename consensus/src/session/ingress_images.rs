@@ -24,7 +24,7 @@ use crate::notice::NodeNotice;
 use crate::session::half_open::{HalfOpenStreams, SetupOutcome};
 use crate::session::pending_connect::CONNECTS_MAX;
 use crate::slots::{
-    HOST_GROUPS, Slot, SlotHeap, SlotIndex, SlotList, SlotTable, address_hash, host_group,
+    DueSlots, HOST_GROUPS, Slot, SlotIndex, SlotList, SlotTable, address_hash, host_group,
 };
 
 /// Images of strangers at a time, and of one group of hosts.
@@ -41,9 +41,8 @@ const STRANGER_INTERVAL_NS: Nanos = 250 * MICROSECOND;
 /// Messages taken from one image per duty cycle, so that one client cannot starve the others.
 const FRAGMENTS_PER_POLL: usize = 64;
 
-/// Images polled per round, and looked at per cycle: the others have their turn in the next.
+/// Images polled per round; the others have their turn in the next.
 const POLLS_PER_ROUND: usize = 64;
-const VISITS_PER_CYCLE: usize = 256;
 
 /// Whose image it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +107,8 @@ pub struct IngressImages {
     unread: SlotList,
     /// How many of them were not asked since something changed.
     unasked: usize,
-    /// Images that something happened to.
-    ready: SlotList,
-    deadlines: SlotHeap,
+    /// Images to visit.
+    due: DueSlots,
     /// From when on another stranger may cause an image: in the past while they cause few.
     next_stranger: Nanos,
     limits: ImageLimits,
@@ -136,8 +134,7 @@ impl IngressImages {
             awaited: SlotList::new(capacity),
             unread: SlotList::new(capacity),
             unasked: 0,
-            ready: SlotList::new(capacity),
-            deadlines: SlotHeap::new(capacity),
+            due: DueSlots::new(capacity),
             next_stranger: 0,
             limits,
             receiver_id,
@@ -243,7 +240,7 @@ impl IngressImages {
             if !row.image.is_polled_out() && self.unread.push_back(index) {
                 self.unasked += 1;
             }
-            self.ready.push_back(index);
+            self.due.push(index);
         }
         Ok(())
     }
@@ -441,8 +438,7 @@ impl IngressImages {
         self.strangers[self.group(source)].remove(index);
         self.awaited.remove(index);
         self.unread.remove(index);
-        self.ready.remove(index);
-        self.deadlines.remove(index);
+        self.due.remove(index);
     }
 
     fn image_of(&self, client: ClientKey, is_meant: impl Fn(Standing) -> bool) -> Option<u32> {
@@ -534,7 +530,7 @@ impl IngressImages {
             self.unread.push_back(index);
         }
         if consumed > 0 {
-            self.ready.push_back(index);
+            self.due.push(index);
         }
         if standing != before {
             if let (Standing::Served(client), None) = (standing, before.client()) {
@@ -550,15 +546,9 @@ impl IngressImages {
     /// have ended.
     pub fn do_work(&mut self, now: Nanos, port: &mut impl DatagramPort) -> usize {
         let mut work = self.half_open.do_work(now, port);
-        for _ in 0..VISITS_PER_CYCLE {
-            let Some(index) = self.deadlines.pop_until(now) else {
-                break;
-            };
-            self.ready.push_back(index);
-        }
-        let waiting = self.ready.len();
-        for _ in 0..waiting.min(VISITS_PER_CYCLE) {
-            let Some(index) = self.ready.pop_front() else {
+        let visits = self.due.begin_cycle(now);
+        for _ in 0..visits.count {
+            let Some(index) = self.due.pop() else {
                 break;
             };
             let Some(row) = self.table.at_mut(index) else {
@@ -570,19 +560,19 @@ impl IngressImages {
                 self.remove(index);
                 work += 1;
             } else {
-                self.deadlines.update(index, deadline);
+                self.due.set_deadline(index, deadline);
             }
         }
-        work + usize::from(waiting > VISITS_PER_CYCLE)
+        work + usize::from(visits.has_more)
     }
 
     /// The next moment an image has something to do by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        if !self.ready.is_empty() || self.unasked > 0 || self.half_open.has_answers() {
+        if self.unasked > 0 || self.half_open.has_answers() {
             return Some(0);
         }
-        self.deadlines.first().map(|(deadline, _)| deadline)
+        self.due.next_deadline()
     }
 }
 

@@ -80,7 +80,7 @@ pub struct LimitDifference {
 }
 
 /// How many limits there are.
-const LIMITS: usize = 9;
+const LIMIT_COUNT: usize = 9;
 
 impl ClusterLimits {
     /// Bytes of the encoding.
@@ -163,7 +163,7 @@ impl ClusterLimits {
         pairs.filter(|difference| difference.own != difference.other)
     }
 
-    fn named(&self) -> [(&'static str, LimitValue); LIMITS] {
+    fn named(&self) -> [(&'static str, LimitValue); LIMIT_COUNT] {
         let bytes = LimitValue::Number;
         [
             ("term_length", bytes(self.term_length)),

@@ -44,7 +44,7 @@ const UNCOMMITTED_MAX: Position = 16 * 1024;
 const LONG_STRETCH: Position = 1 << 22;
 
 /// Events a run may have: a hundred times the usual number. More is a livelock.
-const EVENTS_MAX: u64 = 4_000_000;
+const RUN_EVENTS_MAX: u64 = 4_000_000;
 
 /// What to simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -347,7 +347,7 @@ impl CoreTank {
             return Ok(());
         }
         self.events += 1;
-        if self.events > EVENTS_MAX {
+        if self.events > RUN_EVENTS_MAX {
             return Err(Rule::NoLivelock.broken("time does not move on".to_owned()));
         }
         match next.happening {

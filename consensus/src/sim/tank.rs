@@ -61,7 +61,7 @@ pub use crate::sim::tank::options::{
 };
 use crate::sim::tank::oracle::LogOracle;
 use crate::sim::tank::plan::FaultPlan;
-pub use crate::sim::tank::plan::{Decision, FAULT_CLASSES, FaultClass, FaultCounts, Target};
+pub use crate::sim::tank::plan::{Decision, FAULT_CLASS_COUNT, FaultClass, FaultCounts, Target};
 use crate::sim::tank::setup::Draws;
 pub use crate::sim::tank::setup::{Load, TankSetup};
 

@@ -11,11 +11,14 @@ use super::frame::{
 };
 use crate::position::{Geometry, Position, align_frame};
 
+/// A message may fill this part of a term at most, so that padding at its end stays small.
+const MESSAGES_PER_TERM: usize = 8;
+
 /// No message is longer, whatever the term length, in bytes.
 const MESSAGE_LENGTH_MAX: usize = 16 * 1024 * 1024;
 
 /// A position beyond this many terms has no term id of its own.
-const TERMS_MAX: i64 = 1 << 31;
+const TERM_IDS: i64 = 1 << 31;
 
 /// What became of a message offered to a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +73,9 @@ pub const fn aligned_length(message_length: usize, mtu: usize) -> usize {
 /// Longest message a stream with terms of `term_length` takes, in bytes.
 #[must_use]
 pub const fn message_length_max(term_length: usize) -> usize {
-    if term_length / 8 < MESSAGE_LENGTH_MAX {
-        term_length / 8
+    let share = term_length / MESSAGES_PER_TERM;
+    if share < MESSAGE_LENGTH_MAX {
+        share
     } else {
         MESSAGE_LENGTH_MAX
     }
@@ -264,7 +268,7 @@ impl ExclusiveAppender {
         let room = term_length - self.geometry.term_offset(self.position);
         let padding = if required > room { room } else { 0 };
         let end = self.position + (padding + required) as Position;
-        if end > term_length as i64 * TERMS_MAX {
+        if end > term_length as i64 * TERM_IDS {
             return Err(Offer::MaxPosition);
         }
         if end > limit {

@@ -4,8 +4,9 @@ use super::buffer::LogBuffer;
 use super::frame::HEADER_LENGTH;
 use crate::position::{FRAME_ALIGNMENT, Position, align_frame};
 
-/// Longest hole that is reported at once: a sender repeats no more per request.
-pub const HOLE_LENGTH_MAX: usize = 64 * 1024;
+/// Longest hole that is reported at once, and repeated per request: the receiver asks again for
+/// the rest.
+pub(crate) const HOLE_LENGTH_MAX: usize = 64 * 1024;
 
 /// End of the contiguous frames from `from` on, at most `end`.
 ///

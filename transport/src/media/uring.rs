@@ -26,10 +26,10 @@ use crate::datagram_port::DATAGRAM_LENGTH_MAX;
 /// the socket's own buffer, which is the larger one.
 const BUFFERS: u16 = 64;
 /// Bytes the kernel writes before the payload.
-const HEADER_LENGTH: usize = 16 + ADDRESS_LENGTH_MAX;
-/// Bytes of one buffer. 65,552 rounded up to whole cache lines is no power of two, so the first
+const BUFFER_HEADER_LENGTH: usize = 16 + ADDRESS_LENGTH_MAX;
+/// Bytes of one buffer. 65,548 rounded up to whole cache lines is no power of two, so the first
 /// lines of successive buffers fall into different cache sets.
-const BUFFER_LENGTH: usize = (HEADER_LENGTH + DATAGRAM_LENGTH_MAX).next_multiple_of(64);
+const BUFFER_LENGTH: usize = (BUFFER_HEADER_LENGTH + DATAGRAM_LENGTH_MAX).next_multiple_of(64);
 /// The only buffer group of the ring.
 const GROUP: u16 = 0;
 /// Completions the ring holds: every buffer once, the end of the multishot, and room to spare.
@@ -262,7 +262,7 @@ impl ReceiveRing {
         let (name_length, payload_length, flags) = (field(0)?, field(8)?, field(12)?);
         let name_length = (name_length as usize).min(ADDRESS_LENGTH_MAX);
         let source = bytes.get(16..16 + name_length)?;
-        let payload = bytes.get(HEADER_LENGTH..)?;
+        let payload = bytes.get(BUFFER_HEADER_LENGTH..)?;
         let is_whole =
             flags & libc::MSG_TRUNC as u32 == 0 && payload_length as usize <= payload.len();
         Some(Message {
@@ -368,8 +368,8 @@ mod tests {
             return;
         };
         assert!(ring.message(0, 0).is_none());
-        assert!(ring.message(0, HEADER_LENGTH - 1).is_none());
-        let message = ring.message(0, HEADER_LENGTH).unwrap();
+        assert!(ring.message(0, BUFFER_HEADER_LENGTH - 1).is_none());
+        let message = ring.message(0, BUFFER_HEADER_LENGTH).unwrap();
         assert_eq!(message.payload, Some(&[][..]));
         assert!(message.source.is_empty());
     }

@@ -23,10 +23,10 @@ pub const ERROR_IMAGE_REJECTED: i32 = 13;
 const TEXT_LENGTH_MAX: usize = 1023;
 
 /// Bytes before the text.
-const HEADER_LENGTH: usize = 40;
+const ERROR_HEADER_LENGTH: usize = 40;
 
 /// Bytes of the longest error frame.
-pub const ERROR_LENGTH_MAX: usize = HEADER_LENGTH + TEXT_LENGTH_MAX;
+pub const ERROR_LENGTH_MAX: usize = ERROR_HEADER_LENGTH + TEXT_LENGTH_MAX;
 
 /// An error frame without its text; see the module for the byte table.
 #[derive(
@@ -43,7 +43,7 @@ pub(crate) struct ErrorHeader {
     text_length: I32,
 }
 
-const _: () = assert!(size_of::<ErrorHeader>() == HEADER_LENGTH);
+const _: () = assert!(size_of::<ErrorHeader>() == ERROR_HEADER_LENGTH);
 
 /// An error frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl<'a> ErrorFrame<'a> {
         let text = &text[..text.len().min(TEXT_LENGTH_MAX)];
         Self {
             fixed: ErrorHeader {
-                header: FrameHeader::new(FRAME_TYPE_ERROR, 0, HEADER_LENGTH + text.len()),
+                header: FrameHeader::new(FRAME_TYPE_ERROR, 0, ERROR_HEADER_LENGTH + text.len()),
                 session_id: session_id.into(),
                 stream_id: stream_id.into(),
                 receiver_id: receiver_id.into(),
@@ -80,9 +80,9 @@ impl<'a> ErrorFrame<'a> {
     /// The datagram, in `target`.
     #[must_use]
     pub fn encode<'b>(&self, target: &'b mut [u8; ERROR_LENGTH_MAX]) -> &'b [u8] {
-        let end = HEADER_LENGTH + self.text.len();
-        target[..HEADER_LENGTH].copy_from_slice(self.fixed.as_bytes());
-        target[HEADER_LENGTH..end].copy_from_slice(self.text);
+        let end = ERROR_HEADER_LENGTH + self.text.len();
+        target[..ERROR_HEADER_LENGTH].copy_from_slice(self.fixed.as_bytes());
+        target[ERROR_HEADER_LENGTH..end].copy_from_slice(self.text);
         &target[..end]
     }
 

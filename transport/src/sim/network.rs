@@ -21,7 +21,7 @@ use crate::time::Nanos;
 pub(crate) const PORT_QUEUE_MAX: usize = 4_096;
 /// Datagrams in flight on the whole network; beyond it sends are back-pressured, so that a
 /// runaway agent fails its test instead of filling memory.
-const IN_FLIGHT_MAX: usize = 65_536;
+const DATAGRAMS_IN_FLIGHT_MAX: usize = 65_536;
 /// Multiplier of the rolling hash (FNV-1a's prime).
 const HASH_PRIME: u64 = 0x0000_0100_0000_01B3;
 
@@ -120,7 +120,7 @@ impl State {
         if datagram.len() > DATAGRAM_LENGTH_MAX {
             return SendOutcome::Refused;
         }
-        if self.in_flight.len() >= IN_FLIGHT_MAX {
+        if self.in_flight.len() >= DATAGRAMS_IN_FLIGHT_MAX {
             return SendOutcome::BackPressured;
         }
         self.counters.sent += 1;

@@ -14,7 +14,7 @@ use crate::protocol::{Packet, Setup};
 use crate::time::{Nanos, SECOND, earliest};
 
 /// An ended image tells its sender so for this long before it may be dropped.
-const LINGER_NS: Nanos = SECOND;
+const IMAGE_LINGER_NS: Nanos = SECOND;
 
 /// What an application accepts of strangers' streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Default for ImageLimits {
         Self {
             term_length_max: 16 * 1024 * 1024,
             message_max: 1024 * 1024,
-            window_length: 128 * 1024,
+            window_length: ReceiverConfig::WINDOW_LENGTH,
         }
     }
 }
@@ -281,7 +281,10 @@ impl Image {
     /// consumed, and has told its sender so for a second.
     #[must_use]
     pub fn is_closed(&self, now: Nanos) -> bool {
-        !self.receiver.is_alive(now) || self.ended.is_some_and(|since| now - since >= LINGER_NS)
+        !self.receiver.is_alive(now)
+            || self
+                .ended
+                .is_some_and(|since| now - since >= IMAGE_LINGER_NS)
     }
 
     /// Whether the stream has ended and everything of it is consumed.
@@ -335,7 +338,7 @@ impl Image {
     /// When something is due even if nothing arrives.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        let closing = self.ended.map(|since| since + LINGER_NS);
+        let closing = self.ended.map(|since| since + IMAGE_LINGER_NS);
         earliest(self.receiver.next_deadline(), closing)
     }
 }

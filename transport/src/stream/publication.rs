@@ -6,9 +6,11 @@ use std::io;
 use super::StreamIds;
 use super::frame_source::LogBufferSource;
 use super::stream_sender::{SenderConfig, SenderCounters, StreamSender};
-use crate::datagram_port::DatagramPort;
-use crate::log_buffer::{ExclusiveAppender, LogBuffer, Offer, PlainSeal};
-use crate::position::{Geometry, Position};
+use crate::datagram_port::{DATAGRAM_LENGTH_MAX, DatagramPort};
+use crate::log_buffer::{
+    ExclusiveAppender, HEADER_LENGTH, LogBuffer, Offer, PlainSeal, message_length_max,
+};
+use crate::position::{FRAME_ALIGNMENT, Geometry, Position};
 use crate::protocol::Packet;
 use crate::time::Nanos;
 
@@ -48,10 +50,10 @@ impl Publication {
     /// system's when it has no memory to give.
     pub fn new(config: PublicationConfig) -> io::Result<Self> {
         let geometry = Geometry::new(config.initial_term_id, config.term_length);
-        let is_mtu = config.mtu > 32
-            && config.mtu.is_multiple_of(32)
-            && config.mtu <= crate::datagram_port::DATAGRAM_LENGTH_MAX
-            && config.mtu <= config.term_length / 8;
+        let is_mtu = config.mtu > HEADER_LENGTH
+            && config.mtu.is_multiple_of(FRAME_ALIGNMENT)
+            && config.mtu <= DATAGRAM_LENGTH_MAX
+            && config.mtu <= message_length_max(config.term_length);
         let Some(geometry) = geometry.filter(|_| is_mtu) else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,

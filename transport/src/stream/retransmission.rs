@@ -10,13 +10,10 @@ use crate::time::{MILLISECOND, Nanos};
 /// NAKs for a range just repeated are ignored for so long: its datagrams are under way for up to
 /// a round trip, in which the receiver goes on asking, and each NAK would repeat all of it. It is
 /// Aeron's; after it a receiver asks within a sixteenth of the time that it has waited.
-const LINGER_NS: Nanos = 10 * MILLISECOND;
+const RETRANSMIT_LINGER_NS: Nanos = 10 * MILLISECOND;
 
 /// A range that the source cannot yield within this time is given up: the receiver asks again.
 const WAIT_MAX_NS: Nanos = 10 * MILLISECOND;
-
-/// Bytes repeated per request at most; the receiver asks again for the rest.
-pub(super) const RETRANSMIT_LENGTH_MAX: usize = 64 * 1024;
 
 /// A range to be sent again, or just sent again.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +36,7 @@ impl Retransmission {
     /// Takes a checked request for `start..end`. Returns whether it is acted upon.
     pub(super) fn request(&mut self, now: Nanos, start: Position, end: Position) -> bool {
         if let Some(range) = self.range {
-            let is_active = range.next < range.end || now - range.touched < LINGER_NS;
+            let is_active = range.next < range.end || now - range.touched < RETRANSMIT_LINGER_NS;
             if is_active && range.start <= start && start < range.end {
                 sometimes(Mark::NakSuppressed);
                 return false;
@@ -138,8 +135,8 @@ mod tests {
         assert!(!retransmission.request(1, 128, 256));
         retransmission.on_sent(2, 128);
         assert_eq!(retransmission.next(), None);
-        assert!(!retransmission.request(LINGER_NS, 192, 256));
-        assert!(retransmission.request(2 + LINGER_NS, 128, 256));
+        assert!(!retransmission.request(RETRANSMIT_LINGER_NS, 192, 256));
+        assert!(retransmission.request(2 + RETRANSMIT_LINGER_NS, 128, 256));
         assert_eq!(retransmission.next(), Some(128));
     }
 

@@ -44,10 +44,15 @@ pub struct ReceiverConfig {
     pub liveness_timeout_ns: Nanos,
 }
 
+impl ReceiverConfig {
+    /// Bytes a sender may have under way by default: Aeron's.
+    pub const WINDOW_LENGTH: usize = 128 * 1024;
+}
+
 impl Default for ReceiverConfig {
     fn default() -> Self {
         Self {
-            window_length: 128 * 1024,
+            window_length: Self::WINDOW_LENGTH,
             receiver_id: 0,
             nak_delay_ns: MICROSECOND,
             nak_retry_ns: 100 * MICROSECOND,

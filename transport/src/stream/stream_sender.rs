@@ -11,16 +11,14 @@ use zerocopy::FromBytes;
 
 use super::StreamIds;
 use super::frame_source::{FrameSource, SourceFrames};
-use super::retransmission::{RETRANSMIT_LENGTH_MAX, Retransmission, mark_nak, mark_refused_nak};
+use super::retransmission::{Retransmission, mark_nak, mark_refused_nak};
 use crate::datagram_port::{DatagramPort, SendOutcome};
+use crate::log_buffer::gap_scanner::HOLE_LENGTH_MAX;
 use crate::log_buffer::{DataHeader, HEADER_LENGTH, message_length_max};
 use crate::marks::{Mark, sometimes};
 use crate::position::{Geometry, Position};
 use crate::protocol::{ErrorFrame, Heartbeat, Nak, Rtt, Setup, StatusMessage};
 use crate::time::{MILLISECOND, Nanos, SECOND, earliest};
-
-/// Repeated data covers at most this much per request, half a term if that is less (A.16).
-const RETRANSMIT_WINDOW: usize = 128 * 1024;
 
 /// Timers and bounds of a [`StreamSender`]; the defaults are Aeron's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,10 +283,9 @@ impl StreamSender {
             self.counters.naks_rejected += 1;
             return;
         };
-        let window = RETRANSMIT_WINDOW.min(self.geometry.term_length() / 2);
-        let length = (nak.length() as usize)
-            .min(window)
-            .min(RETRANSMIT_LENGTH_MAX);
+        // Half of the shortest term is less than the longest hole (A.16).
+        let most = HOLE_LENGTH_MAX.min(self.geometry.term_length() / 2);
+        let length = most.min(nak.length() as usize);
         let end = self.position.min(start + length as Position);
         mark_nak(self.geometry, (start, end), self.position);
         if !self.retransmission.request(now, start, end) {

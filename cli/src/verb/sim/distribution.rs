@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use lockstep_consensus::sim::tank::{FAULT_CLASSES, FaultClass, TankReport};
+use lockstep_consensus::sim::tank::{FAULT_CLASS_COUNT, FaultClass, TankReport};
 
 /// Reports of many seeds, put together.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Distribution {
         self.with_expiries += u64::from(report.expired > 0);
         self.with_learners += u64::from(report.demoted > 0);
         self.lost += u64::from(report.is_lost);
-        self.by_class.resize(FAULT_CLASSES, (0, 0));
+        self.by_class.resize(FAULT_CLASS_COUNT, (0, 0));
         for (sum, count) in self.by_class.iter_mut().zip(report.faults.iter().copied()) {
             sum.0 += u64::from(count > 0);
             sum.1 += u64::from(count);

@@ -15,14 +15,14 @@ use super::role_marks::{LEADER_HEARD, NEW_LEADER_HEARD, OLD_LEADER_HEARD};
 use super::{ConsensusModule, Oddity, Role};
 use crate::module::action::{Action, Actions, HaltReason};
 use crate::module::event::LogHash;
-use crate::module::leadership_term::{TERMS_MAX, truncation_point};
+use crate::module::leadership_term::{LEADERSHIP_TERMS_MAX, truncation_point};
 use crate::module::member::MemberId;
 use crate::module::membership::Standing;
 use crate::module::output_agreement::OutputAt;
 use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 
 /// Pages a leader's list may have at most.
-const PAGES_MAX: u32 = TERMS_MAX.div_ceil(JOIN_PAGE_TERMS) as u32;
+const PAGES_MAX: u32 = LEADERSHIP_TERMS_MAX.div_ceil(JOIN_PAGE_TERMS) as u32;
 
 impl ConsensusModule {
     /// The greatest commit position heard from the leader followed; 0 before any.

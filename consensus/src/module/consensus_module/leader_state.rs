@@ -8,7 +8,7 @@ use crate::module::member::{MEMBERS_MAX, MemberId};
 
 /// Chain-hash checkpoints a leader remembers. One is taken every 64 KiB, so followers are
 /// compared while they are less than 1 MiB behind; those further behind are compared later.
-const CHECKPOINTS_MAX: usize = 16;
+const RECENT_CHECKPOINTS: usize = 16;
 
 /// What a leader knows of one follower in this term. Zero until heard of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +40,7 @@ pub(super) struct Leading {
     pub(super) commit_told: Position,
     pub(super) commit_advanced: Nanos,
     pub(super) log_sent: Nanos,
-    pub(super) checkpoints: [(Position, u64); CHECKPOINTS_MAX],
+    pub(super) checkpoints: [(Position, u64); RECENT_CHECKPOINTS],
     pub(super) checkpoint_count: usize,
 }
 
@@ -91,9 +91,9 @@ impl Leading {
     }
 
     pub(super) fn remember_checkpoint(&mut self, checkpoint: (Position, u64)) {
-        let newest = self.checkpoint_count.wrapping_sub(1) % CHECKPOINTS_MAX;
+        let newest = self.checkpoint_count.wrapping_sub(1) % RECENT_CHECKPOINTS;
         if checkpoint.0 > 0 && self.checkpoints[newest] != checkpoint {
-            self.checkpoints[self.checkpoint_count % CHECKPOINTS_MAX] = checkpoint;
+            self.checkpoints[self.checkpoint_count % RECENT_CHECKPOINTS] = checkpoint;
             self.checkpoint_count += 1;
         }
     }

@@ -387,7 +387,7 @@ fn of_all_answers_the_oldest_of_the_fullest_group_gives_way() {
 #[test]
 fn where_every_place_is_taken_a_channel_that_leads_to_nobody_gives_way() {
     let mut channels = EgressChannels::new(1, 1);
-    let capacity = 1 + CLOSED_SESSIONS_MAX + ANSWERS_MAX;
+    let capacity = 1 + CLOSED_SESSIONS_MAX + CONNECT_ANSWERS_MAX;
     let open = |channels: &mut EgressChannels, number: usize| {
         let config = config(client(number as u8, number as u16), 1);
         channels.open_for(SessionId::new(number as i64), config, 0)

@@ -86,15 +86,15 @@ pub enum FaultClass {
 }
 
 /// How many classes there are.
-pub const FAULT_CLASSES: usize = 35;
+pub const FAULT_CLASS_COUNT: usize = 35;
 
 /// How often each class happened, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FaultCounts([u32; FAULT_CLASSES]);
+pub struct FaultCounts([u32; FAULT_CLASS_COUNT]);
 
 impl Default for FaultCounts {
     fn default() -> Self {
-        Self([0; FAULT_CLASSES])
+        Self([0; FAULT_CLASS_COUNT])
     }
 }
 
@@ -114,7 +114,7 @@ impl core::ops::DerefMut for FaultCounts {
 
 impl FaultClass {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; FAULT_CLASSES] = [
+    pub const ALL: [Self; FAULT_CLASS_COUNT] = [
         Self::Kill,
         Self::PowerLoss,
         Self::PowerLossOfAll,

@@ -9,10 +9,10 @@ use lockstep_transport::ids::SessionId;
 use super::codec::{REPORT_LENGTH_MAX, Report};
 
 /// Bytes of the longest message; a cluster's `message_max` must permit it.
-pub const MESSAGE_LENGTH_MAX: usize = 4_096;
+pub const REPORT_MESSAGE_LENGTH_MAX: usize = 4_096;
 
 /// Fills that one message holds.
-pub(super) const FILLS_PER_MESSAGE: u32 = (MESSAGE_LENGTH_MAX / REPORT_LENGTH_MAX) as u32;
+pub(super) const FILLS_PER_MESSAGE: u32 = (REPORT_MESSAGE_LENGTH_MAX / REPORT_LENGTH_MAX) as u32;
 
 /// A report on its way.
 #[derive(Clone, Copy, Debug)]
@@ -64,12 +64,12 @@ fn send_all_of(
     waiting: &mut [Waiting],
     send: &mut impl FnMut(SessionId, &[u8]),
 ) {
-    let mut message = [0; MESSAGE_LENGTH_MAX];
+    let mut message = [0; REPORT_MESSAGE_LENGTH_MAX];
     let mut length = 0;
     let mut bytes = [0; REPORT_LENGTH_MAX];
     for waiting in waiting.iter_mut().filter(|w| w.session == session) {
         let encoded = waiting.report.encode(&mut bytes);
-        if length + encoded.len() > MESSAGE_LENGTH_MAX {
+        if length + encoded.len() > REPORT_MESSAGE_LENGTH_MAX {
             send(session, &message[..length]);
             length = 0;
         }
@@ -110,7 +110,7 @@ mod tests {
                 found.push(report);
                 rest = after;
             }
-            assert!(rest.is_empty() && bytes.len() <= MESSAGE_LENGTH_MAX);
+            assert!(rest.is_empty() && bytes.len() <= REPORT_MESSAGE_LENGTH_MAX);
             sent.push((session.get(), found));
         });
         sent

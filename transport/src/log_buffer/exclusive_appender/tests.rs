@@ -134,7 +134,7 @@ fn too_long_messages_and_the_last_position_are_refused() {
     let offer = appender.offer(&mut log, NO_LIMIT, &[&message], &mut PlainSeal);
     assert_eq!(offer, Offer::TooLong);
 
-    let last = TERM as Position * TERMS_MAX - 64;
+    let last = TERM as Position * TERM_IDS - 64;
     let (mut log, mut appender) = pair(last);
     let offer = appender.offer(&mut log, NO_LIMIT, &[&[0; 33]], &mut PlainSeal);
     assert_eq!(offer, Offer::MaxPosition);
