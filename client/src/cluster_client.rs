@@ -147,7 +147,7 @@ impl<P: DatagramPort> ClusterClient<P> {
     }
 
     /// The oldest of what this client has to tell about datagrams and messages it refused; print
-    /// it as a [`Line`](crate::notice::Line).
+    /// it as a [`NoticeLine`](crate::notice::NoticeLine).
     pub fn take_notice(&mut self) -> Option<Notice<ClientNotice>> {
         self.cluster_session.refusals_mut().take()
     }
@@ -250,7 +250,7 @@ impl<P: DatagramPort> ClusterClient<P> {
         handler: &mut impl FnMut(EgressEvent<'_>),
     ) -> usize {
         let cluster_session = &mut self.cluster_session;
-        let work = cluster_session.deliver_notices(handler);
+        let work = cluster_session.deliver_events(handler);
         if cluster_session.session().is_closed() {
             return work;
         }

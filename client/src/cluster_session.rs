@@ -14,7 +14,7 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::config::{ClientConfig, ResumePoint};
 use crate::counters::ClientCounters;
-use crate::event::{Notices, OfferResult};
+use crate::event::{OfferResult, PendingEvents};
 use crate::identity::ClientIdentity;
 use crate::notice::{ClientNotice, ClientNotices};
 use crate::protocol::{CloseRequest, ConnectRequest, KeepAlive, RequestHeader};
@@ -60,7 +60,7 @@ pub(crate) struct ClusterSession {
     received: ResponseCursor,
     /// The image on which the present leader introduced itself; responses count only there.
     image: Option<u64>,
-    notices: Notices,
+    pending_events: PendingEvents,
     counters: ClientCounters,
     refusals: ClientNotices,
     tracer: Tracer,
@@ -90,7 +90,7 @@ impl ClusterSession {
             requests: RequestSequence::new(config.in_flight_max, config.in_flight_bytes_max),
             received,
             image: None,
-            notices: Notices::default(),
+            pending_events: PendingEvents::default(),
             counters: ClientCounters::default(),
             refusals: ClientNotices::new(),
             tracer: Tracer::disabled(),
@@ -400,7 +400,7 @@ impl ClusterSession {
 
     fn end(&mut self, reason: CloseReason, detail: &[u8]) {
         self.session.end(reason);
-        self.notices.closed(reason);
+        self.pending_events.closed(reason);
         let length = detail.len().min(DETAIL_LENGTH_MAX);
         self.detail[..length].copy_from_slice(&detail[..length]);
         self.detail_length = length;

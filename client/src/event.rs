@@ -84,13 +84,13 @@ pub enum EgressEvent<'a> {
 /// News about the session that wait for the application to poll: at most one of each kind,
 /// since only the latest matters.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Notices {
+pub(crate) struct PendingEvents {
     connected: Option<SessionId>,
     new_leader: Option<(usize, LeadershipTermId)>,
     closed: Option<CloseReason>,
 }
 
-impl Notices {
+impl PendingEvents {
     pub(crate) fn connected(&mut self, session: SessionId) {
         self.connected = Some(session);
     }

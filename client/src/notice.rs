@@ -2,7 +2,7 @@
 //!
 //! The session and the client note a kind and its numbers; whoever takes a notice from
 //! [`ClusterClient::take_notice`](crate::cluster_client::ClusterClient::take_notice) prints it
-//! as a [`Line`]. To add a cause: a variant at the end, numbered on, and its two texts.
+//! as a [`NoticeLine`]. To add a cause: a variant at the end, numbered on, and its two texts.
 
 use core::fmt::{Display, Formatter, Result};
 
@@ -152,9 +152,9 @@ pub type ClientNotices = Notices<ClientNotice>;
 
 /// A notice as a line: `text (address); remedy (n more since)`.
 #[derive(Clone, Copy, Debug)]
-pub struct Line(pub Notice<ClientNotice>);
+pub struct NoticeLine(pub Notice<ClientNotice>);
 
-impl Display for Line {
+impl Display for NoticeLine {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
         let notice = &self.0;
         formatter.write_str(notice.kind.text())?;
@@ -199,7 +199,7 @@ mod tests {
                 suppressed: 2,
                 at: 0,
             };
-            let line = Line(notice).to_string();
+            let line = NoticeLine(notice).to_string();
             assert!(line.contains("10.0.0.1:9000); "), "{line}");
             assert!(line.ends_with(" (2 more since)"), "{line}");
             assert!(lines.insert(line));

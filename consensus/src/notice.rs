@@ -49,14 +49,14 @@ impl NodeNotice {
 
 /// A notice as a line: `text; remedy (n more since)`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Line<'a> {
+pub(crate) struct NoticeLine<'a> {
     /// What is told.
     pub notice: Notice<NodeNotice>,
     /// Where.
     pub place: &'a Place,
 }
 
-impl Display for Line<'_> {
+impl Display for NoticeLine<'_> {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
         let kind = self.notice.kind;
         let group = TABLES[kind.index() / GROUP_MAX];
@@ -116,7 +116,7 @@ mod tests {
                 at: 0,
             };
             let place = &place;
-            let line = Line { notice, place }.to_string();
+            let line = NoticeLine { notice, place }.to_string();
             assert!(line.ends_with(" (3 more since)"), "{line}");
             for unsafe_word in ["empty", "copy", "restore", "delete", "remove"] {
                 assert!(!row.remedy.contains(unsafe_word), "{line}");

@@ -1,7 +1,7 @@
 //! Clients that come while nobody can serve them are answered, told and counted.
 #![cfg(feature = "sim")]
 
-use lockstep_client::notice::{ClientNotice, Line};
+use lockstep_client::notice::{ClientNotice, NoticeLine};
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;
@@ -37,7 +37,7 @@ fn members_that_know_no_leader_say_so_and_the_client_asks_on_without_a_storm() {
     let notice = notices
         .into_iter()
         .find(|n| n.kind == ClientNotice::NoLeader);
-    let line = Line(notice.expect("the client says so")).to_string();
+    let line = NoticeLine(notice.expect("the client says so")).to_string();
     assert!(line.contains("knows no leader (member "), "{line}");
     cluster.heal();
     cluster.run(3 * SECOND);
@@ -54,7 +54,10 @@ fn a_client_whose_members_are_all_down_names_those_that_do_not_answer() {
     let client = &mut cluster.clients[client].client;
     assert!(client.counters().attempts_unanswered > 3);
     let notices: Vec<_> = std::iter::from_fn(|| client.take_notice()).collect();
-    let lines: Vec<String> = notices.into_iter().map(|n| Line(n).to_string()).collect();
+    let lines: Vec<String> = notices
+        .into_iter()
+        .map(|n| NoticeLine(n).to_string())
+        .collect();
     for id in 0..3 {
         let words = format!("did not answer (member {id} at 10.0.0.{}:1)", id + 1);
         let is_it = |line: &&String| line.contains(&words);
@@ -117,7 +120,7 @@ fn a_client_says_that_an_answer_was_longer_than_it_takes() {
     assert_eq!(client.counters().messages_too_long, 1);
     let mut notices = std::iter::from_fn(|| client.take_notice());
     let notice = notices.find(|notice| notice.kind == ClientNotice::MessageTooLong);
-    let line = Line(notice.expect("it says so")).to_string();
+    let line = NoticeLine(notice.expect("it says so")).to_string();
     assert!(
         line.contains("is lost (member 0 at 10.0.0.1:1); raise the client's"),
         "{line}"

@@ -13,7 +13,7 @@
 use std::collections::HashSet;
 
 use lockstep_consensus::module::formation::Incarnation;
-use lockstep_consensus::module::membership::{Heir, Lineage};
+use lockstep_consensus::module::membership::{Lineage, LineageVerdict};
 
 /// Starts in all, at most.
 const STARTS_MAX: usize = 6;
@@ -100,16 +100,18 @@ impl World {
     /// A hello of `life` that names `named` arrives.
     fn hear_hello(mut self, bounds: &Bounds, life: u8, named: u8) -> Self {
         let (own, name) = (self.life(life), self.life(named));
-        let heir = match self.peer.judge(own, name) {
-            Heir::Outlived | Heir::Forgotten if bounds.counts_only => Heir::New,
-            heir => heir,
+        let verdict = match self.peer.judge(own, name) {
+            LineageVerdict::Outlived | LineageVerdict::Forgotten if bounds.counts_only => {
+                LineageVerdict::New
+            }
+            verdict => verdict,
         };
-        match heir {
-            Heir::Newest => self.peer.settle(name),
-            Heir::New => self.peer.accept(own, name),
-            Heir::Outlived => self.outlived |= 1 << life,
-            Heir::Forgotten => self.is_peer_renamed = true,
-            Heir::Late | Heir::Twin => {}
+        match verdict {
+            LineageVerdict::Newest => self.peer.settle(name),
+            LineageVerdict::New => self.peer.accept(own, name),
+            LineageVerdict::Outlived => self.outlived |= 1 << life,
+            LineageVerdict::Forgotten => self.is_peer_renamed = true,
+            LineageVerdict::Late | LineageVerdict::Twin => {}
         }
         self
     }

@@ -14,7 +14,7 @@ use lockstep_transport::concurrent::AtomicBuffer;
 
 use super::calls::{FileCalls, SystemCalls};
 use super::error::{StorageError, disk_error};
-use super::open_file::{Folder, OpenFile, TEMPORARY_SUFFIX};
+use super::open_file::{FileOpener, OpenFile, TEMPORARY_SUFFIX};
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId, FilePlace, SegmentName};
 use crate::files::ack_mark::ACK_MARK_FILE;
 use crate::files::catalog::CATALOG_FILE;
@@ -97,7 +97,7 @@ fn sync_directory(path: &Path, calls: &dyn FileCalls) -> Result<(), StorageError
 /// A locked directory with its open files.
 #[derive(Debug)]
 pub struct NodeDirectory {
-    folder: Folder,
+    opener: FileOpener,
     files: Vec<Arc<OpenFile>>,
     _lock: File,
 }
@@ -123,13 +123,13 @@ impl NodeDirectory {
             }
         }
         sync_directory(path, &*calls)?;
-        let folder = Folder {
+        let opener = FileOpener {
             path: path.to_path_buf(),
             is_direct: true,
             calls,
         };
         Ok(Self {
-            folder,
+            opener,
             files: Vec::with_capacity(FILES_AT_FIRST),
             _lock: lock,
         })
@@ -138,11 +138,11 @@ impl NodeDirectory {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.folder.path
+        &self.opener.path
     }
 
-    pub(super) const fn folder(&self) -> &Folder {
-        &self.folder
+    pub(super) const fn opener(&self) -> &FileOpener {
+        &self.opener
     }
 
     /// Whether the file system takes direct writes of one block, found by making one as the
@@ -151,18 +151,18 @@ impl NodeDirectory {
     /// # Errors
     /// See [`StorageError`].
     pub(crate) fn probe_direct_writes(&mut self) -> Result<bool, StorageError> {
-        let path = self.folder.path.join(format!("{PROBE}{TEMPORARY_SUFFIX}"));
+        let path = self.opener.path.join(format!("{PROBE}{TEMPORARY_SUFFIX}"));
         let probed = self.write_probe(&path);
         // Whether it could be written or not: a refused start leaves no probe behind.
-        let removed = self.folder.calls.remove(&path);
-        self.folder.is_direct = probed?;
+        let removed = self.opener.calls.remove(&path);
+        self.opener.is_direct = probed?;
         removed.map_err(|error| StorageError::from_io(&path, &error))?;
-        Ok(self.folder.is_direct)
+        Ok(self.opener.is_direct)
     }
 
     fn write_probe(&self, path: &Path) -> Result<bool, StorageError> {
-        let calls = &self.folder.calls;
-        let failed = |error: io::Error| StorageError::from_io(&self.folder.path, &error);
+        let calls = &self.opener.calls;
+        let failed = |error: io::Error| StorageError::from_io(&self.opener.path, &error);
         let block = AtomicBuffer::allocate(BLOCK_LENGTH).map_err(failed)?;
         let bytes = block.bytes(0, BLOCK_LENGTH);
         let mut options = OpenOptions::new();
@@ -236,7 +236,7 @@ impl ColdFiles for NodeDirectory {
         if let Some(file) = self.find(name) {
             return self.file(file).check().map(|()| file);
         }
-        let file = self.folder.open(name)?;
+        let file = self.opener.open(name)?;
         Ok(self.adopt(file))
     }
 
@@ -244,7 +244,7 @@ impl ColdFiles for NodeDirectory {
         if let Some(file) = self.find(name) {
             return self.file(file).check().map(|()| file);
         }
-        let file = self.folder.create(name, length)?;
+        let file = self.opener.create(name, length)?;
         Ok(self.adopt(file))
     }
 
@@ -283,7 +283,7 @@ impl ColdFiles for NodeDirectory {
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         let failed = |error: io::Error| disk_error("removal", name, 0, &error);
-        self.folder
+        self.opener
             .calls
             .remove(&self.path().join(name))
             .map_err(failed)?;
@@ -292,7 +292,7 @@ impl ColdFiles for NodeDirectory {
             let unnamed = self.file(file).unnamed().map_err(failed)?;
             self.files[file.0 as usize] = Arc::new(unnamed);
         }
-        self.folder.sync_names(name)
+        self.opener.sync_names(name)
     }
 
     fn free_bytes(&mut self) -> Result<u64, DiskError> {

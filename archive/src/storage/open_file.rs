@@ -27,7 +27,7 @@ const ZERO_LENGTH: usize = 1 << 20;
 
 /// Where files are made and opened, and how.
 #[derive(Clone, Debug)]
-pub(super) struct Folder {
+pub(super) struct FileOpener {
     pub(super) path: PathBuf,
     /// Whether the file system takes direct writes of one block.
     pub(super) is_direct: bool,
@@ -47,7 +47,7 @@ pub(super) struct OpenFile {
     failed: OnceLock<DiskError>,
 }
 
-impl Folder {
+impl FileOpener {
     fn descriptors(&self, path: &Path) -> io::Result<(File, Option<File>)> {
         let mut options = OpenOptions::new();
         options.read(true).write(true);

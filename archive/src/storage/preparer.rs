@@ -5,7 +5,7 @@
 
 use super::directory::NodeDirectory;
 use super::helper_thread::HelperThread;
-use super::open_file::{Folder, OpenFile};
+use super::open_file::{FileOpener, OpenFile};
 use crate::disk::{Busy, Completion, DiskError, SegmentName, Token};
 
 /// Preparations in flight: a recorder has one at a time.
@@ -25,10 +25,10 @@ type Prepared = (Token, Result<OpenFile, DiskError>);
 pub(super) struct Preparer(HelperThread<Request, Prepared>);
 
 impl Preparer {
-    pub(super) fn start(folder: Folder) -> std::io::Result<Self> {
+    pub(super) fn start(opener: FileOpener) -> std::io::Result<Self> {
         let prepare = move |request: Request| {
             let name = request.name.file_name();
-            (request.token, folder.create(&name, request.length))
+            (request.token, opener.create(&name, request.length))
         };
         HelperThread::start("lockstep-prepare", PREPARATIONS_MAX, prepare).map(Self)
     }

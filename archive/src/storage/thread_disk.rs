@@ -35,7 +35,7 @@ impl ThreadDisk {
         };
         let writer = HelperThread::start("lockstep-disk", QUEUE_LENGTH, Operation::run);
         let writer = writer.map_err(failed)?;
-        let preparer = Preparer::start(directory.folder().clone()).map_err(failed)?;
+        let preparer = Preparer::start(directory.opener().clone()).map_err(failed)?;
         Ok(Self {
             flushes_each: directory.syncs_single_writes(),
             directory,

@@ -106,7 +106,7 @@ impl UringDisk {
             Ok(built) => built,
             Err(error) => return Err(Box::new((refused(error), directory))),
         };
-        let preparer = match Preparer::start(directory.folder().clone()) {
+        let preparer = match Preparer::start(directory.opener().clone()) {
             Ok(preparer) => preparer,
             Err(error) => return Err(Box::new((refused(error), directory))),
         };

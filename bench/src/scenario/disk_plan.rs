@@ -9,8 +9,8 @@ use lockstep_transport::log_buffer::aligned_length;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{messages} messages x {per_message} bytes of log each = {needed} bytes per node, plus \
-     {spare} bytes of segments that are never full, exceed the disk budget of {budget} bytes per node: send \
-     at most {messages_max} messages, use shorter ones, or raise --disk-budget"
+     {spare} bytes of segments that are never full, exceed the disk budget of {budget} bytes per \
+     node: send at most {messages_max} messages, use shorter ones, or raise --disk-budget"
 )]
 pub struct DiskPlanError {
     /// Messages asked for.

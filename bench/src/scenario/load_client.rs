@@ -127,18 +127,18 @@ pub struct LoadClient<P> {
     message: Vec<u8>,
     measured: Option<(Usage, Usage)>,
     connect_trace: Vec<TraceRecord>,
-    voice: Option<Voice>,
+    notice_output: Option<NoticeOutput>,
 }
 
 /// Prints what the client has to tell, beside its duty cycles.
-struct Voice {
+struct NoticeOutput {
     /// Gone before the printer is waited for.
     sink: Option<ClientSink>,
     printer: Option<NoticePrinter>,
     unsaid: Option<Notice<ClientNotice>>,
 }
 
-impl Drop for Voice {
+impl Drop for NoticeOutput {
     fn drop(&mut self) {
         self.sink = None;
         if let Some(printer) = self.printer.take() {
@@ -177,13 +177,13 @@ impl<P: DatagramPort> LoadClient<P> {
             message,
             measured: None,
             connect_trace: Vec::new(),
-            voice: None,
+            notice_output: None,
         }
     }
 
     /// Has what the client has to tell printed by `printer`, from now on and to its end.
     pub fn print_notices(&mut self, printer: NoticePrinter) {
-        self.voice = Some(Voice {
+        self.notice_output = Some(NoticeOutput {
             sink: Some(printer.client_sink()),
             printer: Some(printer),
             unsaid: None,
@@ -339,11 +339,19 @@ impl<P: DatagramPort> LoadClient<P> {
 
     /// Hands the printer what it has room for; the rest stays here until the next time.
     fn say_notices(&mut self) {
-        let Some(voice) = &mut self.voice else { return };
-        let Some(sink) = &voice.sink else { return };
-        while let Some(notice) = voice.unsaid.take().or_else(|| self.client.take_notice()) {
+        let Some(notice_output) = &mut self.notice_output else {
+            return;
+        };
+        let Some(sink) = &notice_output.sink else {
+            return;
+        };
+        while let Some(notice) = notice_output
+            .unsaid
+            .take()
+            .or_else(|| self.client.take_notice())
+        {
             if !sink.offer(notice) {
-                voice.unsaid = Some(notice);
+                notice_output.unsaid = Some(notice);
                 break;
             }
         }

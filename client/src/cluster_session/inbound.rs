@@ -22,8 +22,8 @@ const BACK_PRESSURE_PAUSE_NS: Nanos = MILLISECOND;
 
 impl ClusterSession {
     /// Hands news about the session to `handler`.
-    pub fn deliver_notices(&mut self, handler: &mut impl FnMut(EgressEvent<'_>)) -> usize {
-        self.notices.deliver(handler)
+    pub fn deliver_events(&mut self, handler: &mut impl FnMut(EgressEvent<'_>)) -> usize {
+        self.pending_events.deliver(handler)
     }
 
     /// Takes a message about the session itself. Returns false, and does nothing, when it is
@@ -78,7 +78,7 @@ impl ClusterSession {
             ClusterMessage::Refused(refused) => self.on_refused(now, &refused, handler),
             ClusterMessage::Progress(progress) => self.on_applied(now, progress.applied_number),
         }
-        self.notices.deliver(handler);
+        self.pending_events.deliver(handler);
     }
 
     fn note_endpoints(&mut self, now: Nanos, origin: Origin) {
@@ -147,11 +147,11 @@ impl ClusterSession {
             return;
         }
         if is_first {
-            self.notices
+            self.pending_events
                 .connected(self.session.id().unwrap_or(SessionId::UNKNOWN));
         } else if is_new_leader {
             let term = self.session.leadership_term_id();
-            self.notices.new_leader(leader, term);
+            self.pending_events.new_leader(leader, term);
             self.counters.leader_changes += 1;
         }
     }

@@ -424,7 +424,7 @@ fn closing_tells_the_leader_once() {
     assert!(cluster_session.close().is_some());
     assert!(cluster_session.close().is_none());
     let mut events = Vec::new();
-    cluster_session.deliver_notices(&mut |event| events.push(heard(event)));
+    cluster_session.deliver_events(&mut |event| events.push(heard(event)));
     assert_eq!(events, [Heard::Closed(CloseReason::ByClient)]);
 }
 
@@ -457,7 +457,7 @@ fn control_messages_wait_for_nobody_and_responses_for_the_application() {
     assert_eq!(kind, Some(ClientNotice::DamagedMessage));
     assert!(cluster_session.on_control(0, NEXT_LEADER, &new_leader(4, 0)));
     let mut events = Vec::new();
-    cluster_session.deliver_notices(&mut |event| events.push(heard(event)));
+    cluster_session.deliver_events(&mut |event| events.push(heard(event)));
     assert_eq!(events, [Heard::NewLeader(2, 4)]);
 }
 

@@ -13,23 +13,23 @@
 
 mod counting;
 mod found;
+mod hello;
 mod inbound;
 mod lineage;
 mod notes;
 mod outbound;
 mod promises;
-mod words;
 
 use lockstep_transport::time::Nanos;
 
 pub use self::found::Found;
-pub use self::lineage::{Heir, Lineage};
-use self::notes::{Bond, KnownLives};
-pub use self::notes::{Forfeit, MembershipNotes};
-pub(crate) use self::promises::Promises;
-pub use self::words::{
+pub use self::hello::{
     Admitted, Hello, HelloOutcome, KnownLife, MembershipConfig, Refusal, Sender, Standing,
 };
+pub use self::lineage::{Lineage, LineageVerdict};
+pub use self::notes::{Forfeit, MembershipNotes};
+use self::notes::{KnownLives, SettledLives};
+pub(crate) use self::promises::Promises;
 use crate::module::formation::{
     DirectoryId, Formation, FormationRecord, FormationStage, Incarnation,
 };
@@ -68,7 +68,7 @@ pub struct Membership {
     incarnation: Incarnation,
     formation: Formation,
     known: KnownLives,
-    bonds: [Bond; MEMBERS_MAX],
+    settled_lives: [SettledLives; MEMBERS_MAX],
     promised: [Promises; MEMBERS_MAX],
     /// When promises that are not written down yet must be.
     promises_due: Nanos,
@@ -108,7 +108,7 @@ impl Membership {
             incarnation,
             formation,
             known: notes.known,
-            bonds: notes.bonds,
+            settled_lives: notes.settled_lives,
             promised: notes.promised,
             promises_due: Nanos::MAX,
             durable: notes,
@@ -135,7 +135,7 @@ impl Membership {
 
     /// Something was heard or written that may change what this member may do or must remember.
     fn note_change(&mut self) {
-        self.tie_bonds();
+        self.settle_lives();
         self.standing = self.judge_standing();
         self.is_unsettled = true;
     }
@@ -179,7 +179,7 @@ impl Membership {
         (starts, found): (u64, &Found),
     ) -> bool {
         let index = usize::from(member);
-        let settled = self.durable.bonds[index].settled;
+        let settled = self.durable.settled_lives[index].settled;
         let is_kept = self.durable.promised[index].are_kept_by(found);
         self.judges(member, directory) && (settled.counter > starts || !is_kept)
     }

@@ -219,7 +219,7 @@ impl Birth {
                 // A record that is not final binds the original alone.
                 notes.formation = DurableFormation::default();
             }
-            notes.forget_bonds();
+            notes.forget_settled_lives();
             file.rename(disk, randomness.next_u128(), &notes.encode())?;
         }
         Ok(Self {

@@ -32,7 +32,7 @@ use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
 use crate::node::start_line::{Granted, start_line};
 use crate::node::tracers::{TRACE_FILE, TRACE_LENGTH, Tracers};
-use crate::notice::{Line, NodeNotice, Place};
+use crate::notice::{NodeNotice, NoticeLine, Place};
 use crate::settings::config::{ClusterConfig, ConfigError, NodeConfig};
 
 /// Interval at which counters that need a look elsewhere are written.
@@ -320,7 +320,7 @@ impl Node {
     pub fn take_notice(&mut self) -> Option<String> {
         let notice = self.unsaid.take().or_else(|| self.agent.take_notice())?;
         let place = &self.place;
-        Some(Line { notice, place }.to_string())
+        Some(NoticeLine { notice, place }.to_string())
     }
 
     /// Hands the printer what it has room for; the rest stays here until the next time.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use lockstep_client::notice::{self as client_notice, ClientNotice};
 use lockstep_transport::notices::Notice;
 
-use crate::notice::{Line, NodeNotice, Place};
+use crate::notice::{NodeNotice, NoticeLine, Place};
 
 /// Lines under way to the printer: all that seven nodes may say within a second or so.
 const LINES_MAX: usize = 64;
@@ -24,7 +24,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A line to be made and printed.
 #[derive(Debug)]
-enum Spoken {
+enum QueuedNotice {
     ByNode {
         place: Arc<Place>,
         notice: Notice<NodeNotice>,
@@ -35,21 +35,21 @@ enum Spoken {
 /// The printing thread.
 #[derive(Debug)]
 pub struct NoticePrinter {
-    sender: SyncSender<Spoken>,
+    sender: SyncSender<QueuedNotice>,
     done: Receiver<()>,
 }
 
 /// Where one node's notices go.
 #[derive(Clone, Debug)]
 pub struct NoticeSink {
-    sender: SyncSender<Spoken>,
+    sender: SyncSender<QueuedNotice>,
     place: Arc<Place>,
 }
 
 /// Where a client's notices go.
 #[derive(Clone, Debug)]
 pub struct ClientSink {
-    sender: SyncSender<Spoken>,
+    sender: SyncSender<QueuedNotice>,
 }
 
 impl NoticePrinter {
@@ -100,7 +100,7 @@ impl NoticeSink {
     #[must_use]
     pub fn offer(&self, notice: Notice<NodeNotice>) -> bool {
         let place = Arc::clone(&self.place);
-        is_taken(&self.sender, Spoken::ByNode { place, notice })
+        is_taken(&self.sender, QueuedNotice::ByNode { place, notice })
     }
 }
 
@@ -108,26 +108,26 @@ impl ClientSink {
     /// Has the notice printed. Returns false, and takes nothing, when there is no room now.
     #[must_use]
     pub fn offer(&self, notice: Notice<ClientNotice>) -> bool {
-        is_taken(&self.sender, Spoken::ByClient(notice))
+        is_taken(&self.sender, QueuedNotice::ByClient(notice))
     }
 }
 
 /// Whether there was room; where nobody is left to print, what is said is as good as printed.
-fn is_taken(sender: &SyncSender<Spoken>, spoken: Spoken) -> bool {
+fn is_taken(sender: &SyncSender<QueuedNotice>, spoken: QueuedNotice) -> bool {
     !matches!(sender.try_send(spoken), Err(TrySendError::Full(_)))
 }
 
-fn print(lines: &Receiver<Spoken>, output: &mut impl Write) {
+fn print(lines: &Receiver<QueuedNotice>, output: &mut impl Write) {
     for spoken in lines {
         // Whoever closed the standard error does not want to read it; the counters remain.
         let _ = match spoken {
-            Spoken::ByNode { place, notice } => {
+            QueuedNotice::ByNode { place, notice } => {
                 let place = &*place;
-                let line = Line { notice, place };
+                let line = NoticeLine { notice, place };
                 writeln!(output, "lockstep: node-{}: {line}", place.member)
             }
-            Spoken::ByClient(notice) => {
-                let line = client_notice::Line(notice);
+            QueuedNotice::ByClient(notice) => {
+                let line = client_notice::NoticeLine(notice);
                 writeln!(output, "lockstep: client: {line}")
             }
         };

@@ -8,8 +8,8 @@ const STRANGER: &str = "no client is affected; if it goes on, find out what runs
                         or keep it out by a firewall";
 
 /// What to do about packets of streams that have ended.
-const LATE_PACKETS: &str = "some are late after a client left or reconnected; if it goes on, find out \
-                    what runs at that address";
+const LATE_PACKETS: &str = "some are late after a client left or reconnected; if it goes on, find \
+                            out what runs at that address";
 
 /// What to do about more connects than clients make.
 const FLOOD: &str = "clients with sessions are not affected; if it goes on, stop the ones that \

@@ -12,8 +12,8 @@ const ALTERED: &str = "it was dropped and will be asked for again; if it goes on
                        a network that alters datagrams";
 
 /// What to do about frames that were on their way while leadership changed.
-const LATE_FRAMES: &str = "it was dropped; right after a change of leader some are late, if it goes on \
-                    look for two processes with one member's address";
+const LATE_FRAMES: &str = "it was dropped; right after a change of leader some are late, if it \
+                           goes on look for two processes with one member's address";
 
 fn frame(detail: &Detail, what: &str, f: &mut Formatter<'_>) -> Result {
     let (member, source) = (detail.subject, Source(detail.source));

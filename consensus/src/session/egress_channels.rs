@@ -46,7 +46,7 @@ const DATAGRAMS_PER_VISIT: usize = SenderConfig::DATAGRAMS_PER_CALL;
 
 /// What happened to the channel of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChannelNews {
+pub enum ChannelChange {
     /// It can take responses, perhaps more than before.
     Live,
     /// The client is gone, and the channel with it.
@@ -423,7 +423,7 @@ impl EgressChannels {
         &mut self,
         now: Nanos,
         port: &mut impl DatagramPort,
-        on_news: &mut impl FnMut(SessionId, Slot, ChannelNews),
+        on_news: &mut impl FnMut(SessionId, Slot, ChannelChange),
     ) -> usize {
         let mut work = 0;
         let visits = self.due.begin_cycle(now);
@@ -441,7 +441,7 @@ impl EgressChannels {
         now: Nanos,
         index: u32,
         port: &mut impl DatagramPort,
-        on_news: &mut impl FnMut(SessionId, Slot, ChannelNews),
+        on_news: &mut impl FnMut(SessionId, Slot, ChannelChange),
     ) -> usize {
         let slot = self.table.slot(index);
         let Some((slot, channel)) = slot.zip(self.table.at_mut(index)) else {
@@ -459,7 +459,7 @@ impl EgressChannels {
         if is_done {
             self.remove(index);
             if let Some(session) = session {
-                on_news(session, slot, ChannelNews::Ended);
+                on_news(session, slot, ChannelChange::Ended);
             }
             return sent + 1;
         }
@@ -468,7 +468,7 @@ impl EgressChannels {
             self.due.push(index);
         }
         if let Some(session) = session.filter(|_| is_live) {
-            on_news(session, slot, ChannelNews::Live);
+            on_news(session, slot, ChannelChange::Live);
         }
         sent
     }

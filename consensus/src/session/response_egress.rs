@@ -27,7 +27,7 @@ use crate::log::entry_cursor::{EntryCursor, Passed, Run};
 use crate::log::log_entry::Response;
 use crate::node::fault::NodeFault;
 use crate::session::closed_session::{CLOSED_SESSIONS_MAX, ClosedSession};
-use crate::session::egress_channels::{ChannelNews, EgressChannels, Slot};
+use crate::session::egress_channels::{ChannelChange, EgressChannels, Slot};
 use crate::session::egress_rows::{EgressRow, EgressRows};
 use crate::session::session_table::SessionTable;
 
@@ -258,7 +258,7 @@ impl ResponseEgress {
     }
 
     /// Something happened to the channel of a session.
-    pub(crate) fn on_channel_news(&mut self, session: SessionId, slot: Slot, news: ChannelNews) {
+    pub(crate) fn on_channel_news(&mut self, session: SessionId, slot: Slot, news: ChannelChange) {
         let Some(index) = self.rows.find(session) else {
             return;
         };
@@ -267,13 +267,13 @@ impl ResponseEgress {
         };
         match news {
             // If the client comes back it is bound to another channel.
-            ChannelNews::Ended => {
+            ChannelChange::Ended => {
                 self.rows.remove(index);
             }
-            ChannelNews::Live if row.lags_from.is_some() || !self.rows.may_send(index) => {
+            ChannelChange::Live if row.lags_from.is_some() || !self.rows.may_send(index) => {
                 self.rows.mark_ready(index);
             }
-            ChannelNews::Live => {}
+            ChannelChange::Live => {}
         }
     }
 

@@ -7,14 +7,13 @@
 //! The oracles (`rules.md`) look after every step; a violation names the seed.
 
 mod accident;
-pub(super) mod atlas;
-mod attention;
 mod bounds;
 mod client;
 mod client_inbox;
 mod client_twin;
 pub mod coverage;
 mod crash;
+pub(super) mod damage_map;
 mod disk;
 mod host;
 mod impossible;
@@ -34,6 +33,7 @@ mod setup;
 mod strangers;
 mod tank_node;
 mod troubles;
+mod work_schedule;
 
 use core::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,10 +51,9 @@ use self::client_twin::ClientRestarts;
 use self::replay::ReplayOracle;
 use super::{Broken, PlantedFault};
 use crate::settings::config::{ClusterConfig, MemberEndpoints, ResponsesMode};
-use crate::sim::tank::atlas::Atlas;
-use crate::sim::tank::attention::Attention;
 use crate::sim::tank::bounds::Traffic;
 use crate::sim::tank::client::{Pace, TankClient, TankClientPlan};
+use crate::sim::tank::damage_map::DamageMap;
 use crate::sim::tank::member::TankMember;
 pub use crate::sim::tank::options::{
     FaultMark, MemberNotices, Subject, TankOptions, TankReport, TankViolation,
@@ -64,6 +63,7 @@ use crate::sim::tank::plan::FaultPlan;
 pub use crate::sim::tank::plan::{Decision, FAULT_CLASS_COUNT, FaultClass, FaultCounts, Target};
 use crate::sim::tank::setup::Draws;
 pub use crate::sim::tank::setup::{Load, TankSetup};
+use crate::sim::tank::work_schedule::WorkSchedule;
 
 /// What a client keeps of its requests at most: less than some want under way.
 const IN_FLIGHT_MAX: usize = 48;
@@ -80,9 +80,9 @@ pub(super) struct Tank {
     pub(super) oracle: LogOracle,
     /// Not where a service diverges: what a replay says may be said by nobody then.
     replay: Option<ReplayOracle>,
-    pub(super) atlas: Atlas,
+    pub(super) damage_map: DamageMap,
     pub(super) plan: FaultPlan,
-    attention: Attention,
+    schedule: WorkSchedule,
     pub(super) traffic: Traffic,
     /// Links that are cut, and until when.
     pub(super) cuts: Vec<(Nanos, SocketAddr, SocketAddr)>,
@@ -220,14 +220,14 @@ impl Tank {
             is_watched_long: setup.is_watched_long,
             random: Draws::Run.of(seed),
             network,
-            attention: Attention::new(setup.members, load.clients as usize),
+            schedule: WorkSchedule::new(setup.members, load.clients as usize),
             traffic: Traffic::default(),
             oracle: LogOracle::new(setup.members),
             replay: setup.diverging.is_none().then(|| {
                 let is_logged = setup.responses != ResponsesMode::Direct;
                 ReplayOracle::new(setup.members, config.sessions_max, is_logged)
             }),
-            atlas: set_up_atlas(setup),
+            damage_map: known_damage(setup),
             plan: FaultPlan::new(&setup.faults),
             cuts: Vec::new(),
             awaiting_unmarked: Vec::new(),
@@ -302,14 +302,14 @@ impl Tank {
         }
         let is_unfenced = self.planted == Some(PlantedFault::ResumeWithoutEpoch);
         let is_done = client.restart(&self.network, &restart, is_unfenced);
-        self.attention.alarm();
+        self.schedule.call_everybody();
         self.report.client_restarts += u64::from(is_done);
         let clients = self.clients.len() as u64;
         self.restarts.on_tried(self.now, clients, is_done);
     }
 
     fn heal(&mut self) {
-        self.attention.alarm();
+        self.schedule.call_everybody();
         self.network.heal();
         self.cuts.clear();
         self.network.set_profile(LinkProfile::default());
@@ -338,7 +338,7 @@ impl Tank {
         self.report.log_terms = sound.map_or(0, TankMember::log_terms) as u64;
         self.report.corrupted = self.network.counters().corrupted;
         self.report.starts = self.members.iter().map(TankMember::starts).sum();
-        self.report.demoted = self.atlas.demoted() as u64;
+        self.report.demoted = self.damage_map.demoted() as u64;
         self.report.terms = self
             .members
             .iter()
@@ -372,12 +372,12 @@ impl Tank {
 }
 
 /// The directories of a run, all whole.
-fn set_up_atlas(setup: &TankSetup) -> Atlas {
-    let mut atlas = Atlas::new(setup.members, setup.may_lose_all);
+fn known_damage(setup: &TankSetup) -> DamageMap {
+    let mut damage_map = DamageMap::new(setup.members, setup.may_lose_all);
     if let Some((id, _)) = setup.diverging {
-        atlas.expect_stop(id);
+        damage_map.expect_stop(id);
     }
-    atlas
+    damage_map
 }
 
 /// The network of a run: only what passes between members is damaged.

@@ -6,11 +6,11 @@
 //! [`Image`] add the log buffer and the end that applications see. All are driven with `now`
 //! and a [`DatagramPort`](crate::datagram_port::DatagramPort); none allocates once built.
 
+#[cfg(test)]
+mod capturing_port;
 mod frame_source;
 mod image;
 mod publication;
-#[cfg(test)]
-mod recording_port;
 mod retransmission;
 mod stream_receiver;
 mod stream_sender;

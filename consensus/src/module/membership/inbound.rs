@@ -2,9 +2,10 @@
 
 use lockstep_transport::time::Nanos;
 
-use super::notes::{Bond, LIVES_MAX};
+use super::notes::{LIVES_MAX, SettledLives};
 use super::{
-    Admitted, Found, Heir, Hello, HelloOutcome, KnownLife, Lineage, Membership, Refusal, Sender,
+    Admitted, Found, Hello, HelloOutcome, KnownLife, Lineage, LineageVerdict, Membership, Refusal,
+    Sender,
 };
 use crate::module::formation::{DirectoryId, FormationHello, Incarnation};
 use crate::module::member::{MEMBERS_MAX, MemberId};
@@ -145,12 +146,12 @@ impl Membership {
     /// not know.
     fn has_forgotten(&self, from: MemberId, sender: &Sender, named: &KnownLife) -> bool {
         let lineage = Lineage {
-            settled: self.bonds[usize::from(from)].settled,
+            settled: self.settled_lives[usize::from(from)].settled,
             newest: self.newest_of(from),
         };
         named.directory == self.formation.directory()
             && self.judges(from, sender.directory)
-            && lineage.judge(sender.incarnation, named.incarnation) == Heir::Forgotten
+            && lineage.judge(sender.incarnation, named.incarnation) == LineageVerdict::Forgotten
     }
 
     /// What the sender knows of this life.
@@ -191,7 +192,7 @@ impl Membership {
     fn rename(&mut self) {
         self.formation.rename(self.config.next_directory);
         self.config.next_directory = self.config.next_directory.wrapping_add(1);
-        self.bonds = [Bond::default(); MEMBERS_MAX];
+        self.settled_lives = [SettledLives::default(); MEMBERS_MAX];
         for peer in &mut self.peers {
             peer.known_by = 0;
             peer.confirmed_by = 0;
@@ -262,7 +263,7 @@ impl Membership {
         let index = usize::from(from);
         let judges = self.judges(from, sender.directory);
         let mut lineage = Lineage {
-            settled: self.bonds[index].settled,
+            settled: self.settled_lives[index].settled,
             newest: newest.unwrap_or_default(),
         };
         if !judges {
@@ -271,25 +272,25 @@ impl Membership {
         // What is named is what this directory knows, if it names this one.
         let named = announcement.map_or(KnownLife::default(), |announced| announced.named);
         let is_ours = named.directory == self.formation.directory();
-        let heir = lineage.judge(sender.incarnation, named.incarnation);
+        let verdict = lineage.judge(sender.incarnation, named.incarnation);
         let is_first = lineage.settled == Incarnation::default();
-        match heir {
-            Heir::Newest => return Ok(()),
-            Heir::Late => return Err(Refusal::Outlived),
-            Heir::Twin => return Err(Refusal::Twin),
-            Heir::New | Heir::Outlived | Heir::Forgotten => {}
+        match verdict {
+            LineageVerdict::Newest => return Ok(()),
+            LineageVerdict::Late => return Err(Refusal::Outlived),
+            LineageVerdict::Twin => return Err(Refusal::Twin),
+            LineageVerdict::New | LineageVerdict::Outlived | LineageVerdict::Forgotten => {}
         }
         let Some(announced) = announcement.filter(|_| is_ours || is_first) else {
             return Err(Refusal::Unannounced);
         };
         let keeps = !judges || self.promised[index].are_kept_by(announced.found);
-        if heir != Heir::New || !keeps {
+        if verdict != LineageVerdict::New || !keeps {
             self.peers[index].outlived = Some(sender.incarnation);
             return Err(Refusal::Outlived);
         }
         if judges {
             lineage.accept(sender.incarnation, named.incarnation);
-            self.bonds[index].settled = lineage.settled;
+            self.settled_lives[index].settled = lineage.settled;
         }
         Ok(())
     }
@@ -320,7 +321,7 @@ impl Membership {
 
     /// Remembers which directories that count know this life, and settles the life of each that
     /// knows that it is known here.
-    pub(super) fn tie_bonds(&mut self) {
+    pub(super) fn settle_lives(&mut self) {
         for index in 0..self.config.members {
             let member = index as MemberId;
             let record = self.formation.record();
@@ -330,15 +331,15 @@ impl Membership {
             }
             let peer = &self.peers[index];
             if peer.known_by == counted {
-                self.bonds[index].own = self.incarnation;
+                self.settled_lives[index].own = self.incarnation;
             }
             if peer.named.directory == counted {
                 let mut lineage = Lineage {
-                    settled: self.bonds[index].settled,
+                    settled: self.settled_lives[index].settled,
                     newest: self.newest_of(member),
                 };
                 lineage.settle(peer.named.incarnation);
-                self.bonds[index].settled = lineage.settled;
+                self.settled_lives[index].settled = lineage.settled;
             }
         }
     }

@@ -26,7 +26,7 @@ pub struct Lineage {
 
 /// What a life is in a lineage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Heir {
+pub enum LineageVerdict {
     /// The newest one.
     Newest,
     /// It continues the directory.
@@ -44,20 +44,20 @@ pub enum Heir {
 impl Lineage {
     /// What `life` is, which durably knows that `named` is known here (all zeros: none).
     #[must_use]
-    pub fn judge(&self, life: Incarnation, named: Incarnation) -> Heir {
+    pub fn judge(&self, life: Incarnation, named: Incarnation) -> LineageVerdict {
         let Self { settled, newest } = *self;
         if life == newest {
-            Heir::Newest
+            LineageVerdict::Newest
         } else if life.counter < newest.counter {
-            Heir::Late
+            LineageVerdict::Late
         } else if life.counter == newest.counter {
-            Heir::Twin
+            LineageVerdict::Twin
         } else if settled == Incarnation::default() || named == settled || named == newest {
-            Heir::New
+            LineageVerdict::New
         } else if named.counter > newest.counter {
-            Heir::Forgotten
+            LineageVerdict::Forgotten
         } else {
-            Heir::Outlived
+            LineageVerdict::Outlived
         }
     }
 

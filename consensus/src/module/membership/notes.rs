@@ -27,8 +27,8 @@
 use lockstep_archive::files::identity_file::{NOTES_LENGTH, Notes};
 use lockstep_transport::codec::{FieldReader, FieldWriter, decoded, encoded};
 
+use super::hello::KnownLife;
 use super::promises::Promises;
-use super::words::KnownLife;
 use crate::module::formation::{DurableFormation, Incarnation};
 use crate::module::member::MEMBERS_MAX;
 
@@ -86,7 +86,7 @@ impl Forfeit {
 
 /// What binds this directory and the one that counts of another member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bond {
+pub(super) struct SettledLives {
     /// Its settled life, see [`Lineage`](super::Lineage).
     pub(super) settled: Incarnation,
     /// The life of this directory that it is durably known to know.
@@ -101,7 +101,7 @@ pub struct MembershipNotes {
     /// Why this directory has another id than the cluster was formed with, where it knows.
     pub forfeit: Option<Forfeit>,
     pub(super) known: KnownLives,
-    pub(super) bonds: [Bond; MEMBERS_MAX],
+    pub(super) settled_lives: [SettledLives; MEMBERS_MAX],
     /// What the member of each directory that counts has promised.
     pub(super) promised: [Promises; MEMBERS_MAX],
 }
@@ -117,8 +117,8 @@ impl MembershipNotes {
     }
 
     /// The directory takes another id: what others know of it does not bind that one.
-    pub(crate) fn forget_bonds(&mut self) {
-        self.bonds = Default::default();
+    pub(crate) fn forget_settled_lives(&mut self) {
+        self.settled_lives = Default::default();
         self.promised = Default::default();
     }
 
@@ -144,9 +144,9 @@ impl MembershipNotes {
             fields.u128(life.directory);
             write_life(fields, life.incarnation);
         }
-        for (bond, promised) in self.bonds.iter().zip(&self.promised) {
-            write_life(fields, bond.settled);
-            write_life(fields, bond.own);
+        for (settled_lives, promised) in self.settled_lives.iter().zip(&self.promised) {
+            write_life(fields, settled_lives.settled);
+            write_life(fields, settled_lives.own);
             write_promises(fields, promised);
         }
         fields.zeros(UNUSED);
@@ -176,9 +176,9 @@ impl MembershipNotes {
             life.directory = fields.u128()?;
             life.incarnation = read_life(fields)?;
         }
-        for (bond, promised) in notes.bonds.iter_mut().zip(&mut notes.promised) {
-            bond.settled = read_life(fields)?;
-            bond.own = read_life(fields)?;
+        for (settled_lives, promised) in notes.settled_lives.iter_mut().zip(&mut notes.promised) {
+            settled_lives.settled = read_life(fields)?;
+            settled_lives.own = read_life(fields)?;
             *promised = read_promises(fields)?;
         }
         fields.skip(UNUSED)?;
@@ -245,7 +245,7 @@ mod tests {
             counter,
             nonce: u64::MAX - counter,
         };
-        notes.bonds[6] = Bond {
+        notes.settled_lives[6] = SettledLives {
             settled: life(7),
             own: life(8),
         };
@@ -285,7 +285,7 @@ mod tests {
             directory: 6,
             incarnation: life(7),
         };
-        notes.bonds[6] = Bond {
+        notes.settled_lives[6] = SettledLives {
             settled: life(8),
             own: life(10),
         };

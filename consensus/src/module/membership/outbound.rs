@@ -19,7 +19,7 @@ impl Membership {
             formation: formation.unwrap_or(self.formation.hello().durable),
             forfeit: self.durable.forfeit,
             known: self.known,
-            bonds: self.bonds,
+            settled_lives: self.settled_lives,
             promised: self.promised,
         };
         // Promises alone wait until they are due, and come along with anything else.
@@ -44,8 +44,11 @@ impl Membership {
             return;
         };
         for (index, peer) in self.peers.iter_mut().enumerate() {
-            let before = (&self.durable.known[index], &self.durable.bonds[index]);
-            let after = (&notes.known[index], &notes.bonds[index]);
+            let before = (
+                &self.durable.known[index],
+                &self.durable.settled_lives[index],
+            );
+            let after = (&notes.known[index], &notes.settled_lives[index]);
             // Whoever has begun a new life waits to hear that it is known, and that it is settled.
             if before != after
                 && let Some(present) = peer.present
@@ -143,15 +146,21 @@ impl Membership {
             },
             None => self.known_life(member, directory),
         };
-        let (is_named, bond) = (directory == named, &self.durable.bonds[index]);
-        let own = if is_named { bond.own } else { <_>::default() };
+        let (is_named, settled_lives) = (directory == named, &self.durable.settled_lives[index]);
+        let own = if is_named {
+            settled_lives.own
+        } else {
+            <_>::default()
+        };
         let formation = self.formation.hello();
         Hello {
             formation: formation.durable,
             is_ready: formation.is_ready,
             is_asking,
             known,
-            is_settled: is_named && known.directory != 0 && bond.settled == known.incarnation,
+            is_settled: is_named
+                && known.directory != 0
+                && settled_lives.settled == known.incarnation,
             is_outlived: outlived.is_some(),
             named: KnownLife {
                 directory,

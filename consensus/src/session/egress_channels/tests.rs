@@ -35,7 +35,7 @@ fn status(session_id: i32, position: i64) -> Packet<'static> {
     Packet::StatusMessage(status)
 }
 
-type News = Vec<(SessionId, Slot, ChannelNews)>;
+type News = Vec<(SessionId, Slot, ChannelChange)>;
 
 /// Channels of a node, its port, and the port of `client(9, 7)`.
 struct Node {
@@ -167,7 +167,7 @@ fn a_session_hears_that_its_channel_is_live_and_when_its_client_is_silent_for_fi
     assert_eq!(node.work(0).1, []);
     let heard = 10 * MILLISECOND;
     node.hear(heard, 1);
-    assert_eq!(node.work(heard).1, [(SESSION, slot, ChannelNews::Live)]);
+    assert_eq!(node.work(heard).1, [(SESSION, slot, ChannelChange::Live)]);
     assert_eq!(node.arrived().1, b"o");
     let channel = node.channels.get(slot).unwrap();
     assert_eq!(
@@ -178,12 +178,12 @@ fn a_session_hears_that_its_channel_is_live_and_when_its_client_is_silent_for_fi
     assert_eq!(node.channels.count(), 1);
     assert_eq!(
         node.work(heard + 5 * SECOND - 1).1,
-        [(SESSION, slot, ChannelNews::Live)]
+        [(SESSION, slot, ChannelChange::Live)]
     );
     assert!(node.channels.next_deadline() <= Some(heard + 5 * SECOND));
     assert_eq!(
         node.work(heard + 5 * SECOND).1,
-        [(SESSION, slot, ChannelNews::Ended)]
+        [(SESSION, slot, ChannelChange::Ended)]
     );
     assert_eq!(
         (node.channels.get(slot).is_none(), node.channels.count()),

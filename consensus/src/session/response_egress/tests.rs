@@ -202,15 +202,15 @@ fn a_session_has_one_row_whose_channel_is_its_newest_until_it_is_unbound() {
     // The end of the first is no news of the session.
     leader
         .egress
-        .on_channel_news(SESSION, first, ChannelNews::Ended);
+        .on_channel_news(SESSION, first, ChannelChange::Ended);
     leader
         .egress
-        .on_channel_news(SESSION.next(), second, ChannelNews::Ended);
+        .on_channel_news(SESSION.next(), second, ChannelChange::Ended);
     assert_eq!(leader.egress.count(), 1);
     assert_eq!(leader.egress.unbind(SESSION.next()), None);
     leader
         .egress
-        .on_channel_news(SESSION, second, ChannelNews::Ended);
+        .on_channel_news(SESSION, second, ChannelChange::Ended);
     assert_eq!(
         (leader.egress.channel(SESSION), leader.egress.count()),
         (None, 0)
@@ -254,7 +254,7 @@ fn only_a_session_that_lags_or_has_responses_queued_cares_that_its_channel_is_li
     for (id, slot, ready) in [(5, slots[0], 0), (6, slots[1], 1), (7, slots[2], 2)] {
         leader
             .egress
-            .on_channel_news(SessionId::new(id), slot, ChannelNews::Live);
+            .on_channel_news(SessionId::new(id), slot, ChannelChange::Live);
         assert_eq!(leader.egress.rows.ready(), ready, "{id}");
     }
     leader.egress.clear();

@@ -10,7 +10,7 @@ use super::boot::{Boot, boot, disk};
 use super::client::Client;
 use super::host::Host;
 use super::setup::Setup;
-use super::story::Story;
+use super::verb_history::VerbHistory;
 use super::watch::{Life, Watch, stored};
 use crate::node::start_error::StartError;
 use crate::settings::config::{NodeConfig, SyncMode};
@@ -28,7 +28,7 @@ pub struct SimCluster<S> {
     pub now: Nanos,
     pub(super) hosts: Vec<Host<S>>,
     pub(super) watch: Watch,
-    story: Story,
+    verbs: VerbHistory,
     service: Box<dyn Fn(usize) -> S>,
 }
 
@@ -58,7 +58,7 @@ impl<S: ClusteredService> SimCluster<S> {
             clients: Vec::new(),
             now: 0,
             watch: Watch::new(count),
-            story: Story::default(),
+            verbs: VerbHistory::default(),
             service,
         }
     }
@@ -188,7 +188,7 @@ impl<S: ClusteredService> SimCluster<S> {
     /// The scenario did this.
     #[track_caller]
     pub(super) fn note(&mut self, verb: String) {
-        self.story.tell(self.now, verb);
+        self.verbs.tell(self.now, verb);
     }
 
     /// Ends the scenario: what was expected, what is, and how it came to that.
@@ -199,7 +199,7 @@ impl<S: ClusteredService> SimCluster<S> {
         panic!(
             "{what}\n{}after\n{}  at {} ms",
             members.collect::<String>(),
-            self.story,
+            self.verbs,
             self.now / MILLISECOND
         )
     }

@@ -74,7 +74,7 @@ impl<'a, S: ClusteredService> Members<'a, S> {
         Self { cluster, ids }
     }
 
-    /// Does `verb` to each of them, which the story calls `name`.
+    /// Does `verb` to each of them, which the history calls `name`.
     #[track_caller]
     pub(super) fn each(
         &mut self,

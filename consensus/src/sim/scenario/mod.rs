@@ -6,7 +6,7 @@
 //! ([`kill`](Members::kill), [`wipe`](Members::wipe), [`rot`](Members::rot)), and the same for
 //! several at once. Verbs take effect at once, chain, and draw nothing at random that the
 //! scenario does not fix; expectations look at this moment and fail with what they found, the
-//! state of every member, and the story so far. After every step a `watch` that no scenario
+//! state of every member, and the history so far. After every step a `watch` that no scenario
 //! has to ask for looks at what must hold in all of them. What a scenario takes from the cluster
 //! beyond what any rule promises, it says: [`overlook`](Members::overlook),
 //! [`lose_history`](SimCluster::lose_history), [`faulty_service`](Scenario::faulty_service).
@@ -24,7 +24,7 @@ mod links;
 mod members;
 mod records;
 mod setup;
-mod story;
+mod verb_history;
 mod watch;
 
 pub use builder::Scenario;

@@ -13,7 +13,7 @@ use crate::module::member::TermBase;
 use crate::module::membership::Standing;
 use crate::node::counters::Counter;
 use crate::node::fault::NodeFault;
-use crate::notice::{Line, NodeNotice, Place};
+use crate::notice::{NodeNotice, NoticeLine, Place};
 use crate::sim::stored_log::StoredLog;
 use crate::sim::wall_clock::TRUE_WALL_OFFSET;
 
@@ -152,7 +152,7 @@ impl<S: ClusteredService> SimCluster<S> {
         let node = self.node_mut(id);
         std::iter::from_fn(|| node.take_notice())
             .filter(|notice| notice.kind == kind)
-            .map(|notice| Line { notice, place }.to_string())
+            .map(|notice| NoticeLine { notice, place }.to_string())
             .collect()
     }
 }

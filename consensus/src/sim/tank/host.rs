@@ -15,7 +15,7 @@ const PARTS: i128 = 1_000_000;
 
 /// A monotonic clock that runs at a rate of its own.
 #[derive(Clone, Copy, Debug, Default)]
-struct Drift {
+struct DriftingClock {
     /// True time at which it showed `own`.
     at: Nanos,
     own: Nanos,
@@ -23,7 +23,7 @@ struct Drift {
     rate: i64,
 }
 
-impl Drift {
+impl DriftingClock {
     /// What the clock shows at `at`.
     fn own_time(&self, at: Nanos) -> Nanos {
         let passed = i128::from(at - self.at);
@@ -42,7 +42,7 @@ impl Drift {
 
 /// How a process ends in the middle of a duty cycle.
 #[derive(Clone, Copy, Debug)]
-struct Fuse {
+struct PendingCrash {
     /// Disk operations that are still taken.
     operations: u64,
     crash: Crash,
@@ -53,8 +53,8 @@ struct Fuse {
 #[derive(Debug, Default)]
 struct State {
     now: Cell<Nanos>,
-    drift: Cell<Drift>,
-    fuse: Cell<Option<Fuse>>,
+    clock: Cell<DriftingClock>,
+    pending_crash: Cell<Option<PendingCrash>>,
     /// How the process ended in the middle of its cycle, if it did.
     death: Cell<Option<Crash>>,
 }
@@ -69,26 +69,26 @@ impl TankHost {
     /// It is `now`; returns what the host's clock shows.
     pub fn tell_time(&self, now: Nanos) -> Nanos {
         self.state.now.set(now);
-        self.state.drift.get().own_time(now)
+        self.state.clock.get().own_time(now)
     }
 
     /// What its clock shows at `at`.
     #[must_use]
     pub fn own_time(&self, at: Nanos) -> Nanos {
-        self.state.drift.get().own_time(at)
+        self.state.clock.get().own_time(at)
     }
 
     /// What its clock shows when it is `at`, or later by as little as it can tell.
     #[must_use]
     pub fn own_deadline(&self, at: Nanos) -> Nanos {
-        let drift = self.state.drift.get();
-        drift.own_time(at) + Nanos::from(drift.rate < 0)
+        let clock = self.state.clock.get();
+        clock.own_time(at) + Nanos::from(clock.rate < 0)
     }
 
     /// When its clock shows `own`.
     #[must_use]
     pub fn true_time(&self, own: Nanos) -> Nanos {
-        self.state.drift.get().true_time(own)
+        self.state.clock.get().true_time(own)
     }
 
     /// True time, for what the host is connected to.
@@ -100,12 +100,12 @@ impl TankHost {
     /// Its clock runs so much faster from now on, in millionths.
     pub fn set_clock_rate(&self, now: Nanos, rate: i64) {
         let own = self.own_time(now);
-        self.state.drift.set(Drift { at: now, own, rate });
+        self.state.clock.set(DriftingClock { at: now, own, rate });
     }
 
     /// The process ends when it has handed so many more operations to its disk.
     pub fn crash_after(&self, operations: u64, crash: Crash, seed: u64) {
-        self.state.fuse.set(Some(Fuse {
+        self.state.pending_crash.set(Some(PendingCrash {
             operations,
             crash,
             seed,
@@ -114,21 +114,24 @@ impl TankHost {
 
     /// Another process begins.
     pub fn begin(&self) {
-        self.state.fuse.set(None);
+        self.state.pending_crash.set(None);
         self.state.death.set(None);
     }
 
     /// An operation is handed to the disk. How the process ends before it is, if it does, and the
     /// seed of what becomes of the writes under way.
     pub fn burn(&self) -> Option<(Crash, u64)> {
-        let fuse = self.state.fuse.get()?;
-        if let Some(operations) = fuse.operations.checked_sub(1) {
-            self.state.fuse.set(Some(Fuse { operations, ..fuse }));
+        let pending_crash = self.state.pending_crash.get()?;
+        if let Some(operations) = pending_crash.operations.checked_sub(1) {
+            self.state.pending_crash.set(Some(PendingCrash {
+                operations,
+                ..pending_crash
+            }));
             return None;
         }
-        self.state.fuse.set(None);
-        self.state.death.set(Some(fuse.crash));
-        Some((fuse.crash, fuse.seed))
+        self.state.pending_crash.set(None);
+        self.state.death.set(Some(pending_crash.crash));
+        Some((pending_crash.crash, pending_crash.seed))
     }
 
     /// Whether the process has ended in the middle of its cycle: nothing that it does from then on

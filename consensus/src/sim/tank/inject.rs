@@ -25,7 +25,7 @@ impl Tank {
     /// The faults that are due now.
     pub(super) fn inject(&mut self) {
         while let Some(decision) = self.plan.take(self.now) {
-            self.attention.alarm();
+            self.schedule.call_everybody();
             let class = decision.class;
             let subject = self.with_draw(decision.draw, |tank| {
                 let id = tank.victim(decision.target);
@@ -161,7 +161,7 @@ impl Tank {
 
     /// Ends a member that is up; it starts again after a while.
     pub(super) fn crash(&mut self, id: usize, crash: Crash) -> bool {
-        let crash = self.within_atlas(id, crash);
+        let crash = self.within_damage_map(id, crash);
         let is_up = self.members[id].node().is_some();
         let seed = self.random.next_u64();
         let until = self.now + self.a_long_while(800);
@@ -172,15 +172,16 @@ impl Tank {
 
     /// A member without syncs loses with its host's power what it acknowledged: only where the
     /// cluster survives that.
-    fn within_atlas(&mut self, id: usize, crash: Crash) -> Crash {
+    fn within_damage_map(&mut self, id: usize, crash: Crash) -> Crash {
         if crash == Crash::Kill || !self.members[id].is_unsynced() {
             return crash;
         }
-        if self.members[id].node().is_none() || !self.atlas.may_lose(id) {
+        if self.members[id].node().is_none() || !self.damage_map.may_lose(id) {
             return Crash::Kill;
         }
         let member = &self.members[id];
-        self.atlas.rot_slot(id, |rotten| member.held_log(rotten));
+        self.damage_map
+            .rot_slot(id, |rotten| member.held_log(rotten));
         crash
     }
 
@@ -218,13 +219,13 @@ impl Tank {
         let member = &self.members[id];
         let ranges = rot_log(member, kind, limit, &mut self.random);
         let held = |rotten: &[LogRange]| member.held_log(rotten);
-        self.atlas.rot_log(id, &ranges, held);
+        self.damage_map.rot_log(id, &ranges, held);
         !ranges.is_empty()
     }
 
     /// Nothing is damaged before the cluster has formed and decided something.
     pub(super) fn may_rot(&self, id: usize) -> bool {
-        self.oracle.committed() > 0 && self.atlas.may_rot(id)
+        self.oracle.committed() > 0 && self.damage_map.may_rot(id)
     }
 
     /// The member goes down, and before it starts again this happens to its directory: counted
@@ -258,7 +259,7 @@ impl Tank {
             .extract_if(.., is_due)
             .collect::<Vec<_>>()
         {
-            self.attention.alarm();
+            self.schedule.call_everybody();
             self.with_draw(draw, |tank| {
                 // Damage above the mark is judged by those whose host lives.
                 let crash = if now < until {
@@ -275,7 +276,7 @@ impl Tank {
 
     /// A member whose process has ended in the middle of its cycle is down.
     pub(super) fn bury(&mut self, id: usize) {
-        self.attention.alarm();
+        self.schedule.call_everybody();
         let until = self.now + self.a_while(800);
         self.members[id].crash(&self.network, Crash::InCycle, 0, until);
         self.oracle.forget_commit(id);

@@ -53,14 +53,14 @@ impl Tank {
     /// Who is due, or has something in its ports.
     fn wake_up(&mut self) {
         self.network.advance(self.now);
-        let is_alarmed = core::mem::take(&mut self.attention.is_alarmed);
-        let members = self.attention.members.iter_mut().zip(&self.members);
+        let is_everybody_due = core::mem::take(&mut self.schedule.is_everybody_due);
+        let members = self.schedule.members.iter_mut().zip(&self.members);
         for (turn, member) in members {
-            turn.begin(self.now, is_alarmed || has_datagrams(member));
+            turn.begin(self.now, is_everybody_due || has_datagrams(member));
         }
-        let clients = self.attention.clients.iter_mut().zip(&self.clients);
+        let clients = self.schedule.clients.iter_mut().zip(&self.clients);
         for (turn, client) in clients {
-            turn.begin(self.now, is_alarmed || client.has_datagrams());
+            turn.begin(self.now, is_everybody_due || client.has_datagrams());
         }
     }
 
@@ -71,7 +71,7 @@ impl Tank {
         let first = self.random.range(0..count as u64) as usize;
         for index in 0..count {
             let id = (first + index) % count;
-            let turn = &mut self.attention.members[id];
+            let turn = &mut self.schedule.members[id];
             if turn.is_awake {
                 let done = self.members[id].do_work(self.now);
                 turn.is_awake = done > 0;
@@ -81,7 +81,7 @@ impl Tank {
                 }
             }
         }
-        let clients = self.attention.clients.iter_mut().zip(&mut self.clients);
+        let clients = self.schedule.clients.iter_mut().zip(&mut self.clients);
         for (turn, client) in clients.filter(|(turn, _)| turn.is_awake) {
             client.reopen(&self.network);
             let done = client.do_work(self.now);
@@ -93,15 +93,15 @@ impl Tank {
 
     fn check(&mut self) -> Result<(), Broken> {
         for id in 0..self.members.len() {
-            if self.attention.members[id].has_worked {
+            if self.schedule.members[id].has_worked {
                 if let Some(end) = self.members[id].truncates_to() {
-                    self.atlas.cut(id, end);
+                    self.damage_map.cut(id, end);
                 }
-                self.oracle.look(id, &self.members, &self.atlas)?;
+                self.oracle.look(id, &self.members, &self.damage_map)?;
             }
         }
         self.replay()?;
-        let clients = self.attention.clients.iter().zip(&self.clients);
+        let clients = self.schedule.clients.iter().zip(&self.clients);
         for (_, client) in clients.filter(|(turn, _)| turn.has_worked) {
             if let Some(broken) = client.violation() {
                 return Err(broken.clone());
@@ -120,11 +120,11 @@ impl Tank {
 
     /// What those who have worked hold, and what all have sent in the last second.
     fn check_bounds(&mut self) -> Result<(), Broken> {
-        let turns = self.attention.members.iter().enumerate();
+        let turns = self.schedule.members.iter().enumerate();
         for (id, _) in turns.filter(|(_, turn)| turn.has_worked) {
             check_member(id, &self.members[id])?;
         }
-        let clients = self.attention.clients.iter().zip(&self.clients);
+        let clients = self.schedule.clients.iter().zip(&self.clients);
         for (_, client) in clients.filter(|(turn, _)| turn.has_worked) {
             check_client(client)?;
         }
@@ -140,13 +140,13 @@ impl Tank {
 
     /// When those who have worked, or to whom something was done, have something to do again.
     fn note_deadlines(&mut self) {
-        let is_alarmed = self.attention.is_alarmed;
-        let members = self.attention.members.iter_mut().zip(&self.members);
-        for (turn, member) in members.filter(|(turn, _)| is_alarmed || turn.has_worked) {
+        let is_everybody_due = self.schedule.is_everybody_due;
+        let members = self.schedule.members.iter_mut().zip(&self.members);
+        for (turn, member) in members.filter(|(turn, _)| is_everybody_due || turn.has_worked) {
             turn.next = member.next_deadline(self.now);
         }
-        let clients = self.attention.clients.iter_mut().zip(&self.clients);
-        for (turn, client) in clients.filter(|(turn, _)| is_alarmed || turn.has_worked) {
+        let clients = self.schedule.clients.iter_mut().zip(&self.clients);
+        for (turn, client) in clients.filter(|(turn, _)| is_everybody_due || turn.has_worked) {
             turn.next = client.next_deadline(self.now);
         }
     }
@@ -156,7 +156,7 @@ impl Tank {
         for member in &self.members {
             next = earliest(next, member.full_until());
         }
-        let turns = self.attention.members.iter().chain(&self.attention.clients);
+        let turns = self.schedule.members.iter().chain(&self.schedule.clients);
         next = turns.fold(next, |next, turn| earliest(next, turn.next));
         next = earliest(next, self.cuts.iter().map(|cut| cut.0).min());
         if with_faults {

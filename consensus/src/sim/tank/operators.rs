@@ -37,7 +37,7 @@ impl Tank {
     /// A backup tool runs, or what it made is put back once the directory has lived on.
     pub(super) fn send_backup(&mut self, id: usize) -> bool {
         let outlived = (0..self.members.len()).find(|id| self.is_backup_outlived(*id));
-        if let Some(id) = outlived.filter(|id| self.atlas.may_lose(*id)) {
+        if let Some(id) = outlived.filter(|id| self.damage_map.may_lose(*id)) {
             self.send_accident(id, Accident::Stale);
         } else {
             self.members[id].take_backup();
@@ -56,7 +56,7 @@ impl Tank {
             return false;
         };
         let others = (0..self.members.len()).filter(|other| *other != id);
-        let counted = others.filter(|other| !self.atlas.is_demoted(*other));
+        let counted = others.filter(|other| !self.damage_map.is_demoted(*other));
         let ignorant = counted.filter(|other| !self.members[*other].knows_more_than(id, backup));
         let is_another_unheard =
             (0..self.members.len()).any(|other| other != id && self.members[other].is_unheard());
@@ -78,22 +78,22 @@ impl Tank {
             let mark = self.members[id].disk().durable_mark();
             self.members[id].check_end(mark)?;
             if self.members[id].is_unsynced() || has_forgotten(self.members[id].disk()) {
-                self.atlas.note_amnesia(id);
+                self.damage_map.note_amnesia(id);
             }
             let sample = self.members[id].sample(self.now);
             let started = self.members[id].start(&self.network);
-            self.attention.alarm();
+            self.schedule.call_everybody();
             self.oracle.forget_commit(id);
-            if !self.atlas.is_demoted(id) {
-                let is_rotten = self.atlas.is_rotten(id);
+            if !self.damage_map.is_demoted(id) {
+                let is_rotten = self.damage_map.is_rotten(id);
                 self.members[id].check_start(is_rotten)?;
             }
             if let Some(fork) = sample.filter(|_| started.is_ok()) {
                 self.members[id].check_second_start(self.now, &fork)?;
             }
             match started {
-                Ok(()) if !self.members[id].has_forfeited() => self.atlas.on_start(id),
-                Ok(()) if self.atlas.may_give_up(id) => self.demote(id),
+                Ok(()) if !self.members[id].has_forfeited() => self.damage_map.on_start(id),
+                Ok(()) if self.damage_map.may_give_up(id) => self.demote(id),
                 Ok(()) => {
                     let what = format!("member {id} gave up its voice without a reason");
                     return Err(Rule::NoHalt.broken(what));
@@ -108,7 +108,7 @@ impl Tank {
     fn suffer(&mut self, id: usize, accident: Accident) -> bool {
         self.note_repairs();
         let may_rot = self.may_rot(id);
-        let may_lose = self.oracle.committed() > 0 && self.atlas.may_lose(id);
+        let may_lose = self.oracle.committed() > 0 && self.damage_map.may_lose(id);
         let member = &mut self.members[id];
         match accident {
             Accident::Rot | Accident::LoseSegment if may_rot => {
@@ -123,7 +123,7 @@ impl Tank {
                     _ => lose_segment(member, &mut self.random).into_iter().collect(),
                 };
                 let held = |rotten: &[LogRange]| member.held_log(rotten);
-                self.atlas.rot_log(id, &ranges, held);
+                self.damage_map.rot_log(id, &ranges, held);
                 !ranges.is_empty()
             }
             Accident::RotSlot if may_rot => {
@@ -132,7 +132,8 @@ impl Tank {
                     if name == ACK_MARK_FILE.name {
                         member.forget_mark();
                     }
-                    self.atlas.rot_slot(id, |rotten| member.held_log(rotten));
+                    self.damage_map
+                        .rot_slot(id, |rotten| member.held_log(rotten));
                 }
                 name.is_some()
             }
@@ -182,7 +183,7 @@ impl Tank {
     /// The directory of `id` counts no more.
     fn demote(&mut self, id: usize) {
         let member = &self.members[id];
-        self.atlas.demote(id, |rotten| member.held_log(rotten));
+        self.damage_map.demote(id, |rotten| member.held_log(rotten));
     }
 
     /// A member did not start: its operator does what the words ask for.
@@ -195,7 +196,7 @@ impl Tank {
                 return Err(Rule::ForeignDirectory.broken(what));
             }
             disk.restore_in_place(&own);
-        } else if is_damage(error) && self.atlas.may_give_up(id) {
+        } else if is_damage(error) && self.damage_map.may_give_up(id) {
             // Another place for its directory.
             self.demote(id);
             self.members[id].forget_last_life();
@@ -214,9 +215,9 @@ impl Tank {
         for id in 0..self.members.len() {
             let member = &self.members[id];
             let fault = member.node().and_then(|node| node.fault());
-            let is_rotten = self.atlas.is_rotten(id);
+            let is_rotten = self.damage_map.is_rotten(id);
             if fault.is_some_and(|fault| is_excused(fault, member, is_rotten)) {
-                self.attention.alarm();
+                self.schedule.call_everybody();
                 self.crash(id, Crash::Kill);
             }
         }
@@ -225,7 +226,7 @@ impl Tank {
     /// Faults are over: members under which the log rotted are started again, so that they see it.
     pub(super) fn restart_rotten(&mut self) {
         for id in 0..self.members.len() {
-            if self.atlas.is_rotten(id) {
+            if self.damage_map.is_rotten(id) {
                 self.crash(id, Crash::Kill);
             }
         }
@@ -235,7 +236,7 @@ impl Tank {
     pub(super) fn note_repairs(&mut self) {
         for id in 0..self.members.len() {
             let member = &self.members[id];
-            let Some(node) = member.node().filter(|_| self.atlas.is_rotten(id)) else {
+            let Some(node) = member.node().filter(|_| self.damage_map.is_rotten(id)) else {
                 continue;
             };
             let module = &node.agents().consensus.module;
@@ -243,7 +244,7 @@ impl Tank {
                 continue;
             }
             let (commit, oracle) = (module.commit(), &self.oracle);
-            self.atlas.repair(id, |(from, to)| {
+            self.damage_map.repair(id, |(from, to)| {
                 let good = oracle.range(from, to).filter(|_| to <= commit);
                 good.is_some_and(|good| member.holds_durably(from, good))
             });

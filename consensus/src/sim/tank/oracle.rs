@@ -11,7 +11,7 @@ use crate::module::consensus_module::Role;
 use crate::module::membership::Standing;
 use crate::node::fault::NodeFault;
 use crate::sim::log_range::LogRange;
-use crate::sim::tank::atlas::Atlas;
+use crate::sim::tank::damage_map::DamageMap;
 use crate::sim::tank::member::TankMember;
 use crate::sim::tank::quorum::{Votes, check_commit};
 use crate::sim::tank::tank_node::AppliedState;
@@ -82,7 +82,12 @@ impl LogOracle {
     ///
     /// # Errors
     /// What does not hold, by the oracle's name.
-    pub fn look(&mut self, id: usize, members: &[TankMember], atlas: &Atlas) -> Result<(), Broken> {
+    pub fn look(
+        &mut self,
+        id: usize,
+        members: &[TankMember],
+        damage_map: &DamageMap,
+    ) -> Result<(), Broken> {
         let member = &members[id];
         let Some(node) = member.node() else {
             return Ok(());
@@ -91,13 +96,13 @@ impl LogOracle {
             return Ok(());
         }
         if let Some(fault) = node.fault() {
-            if is_excused(fault, member, atlas.is_rotten(id)) {
+            if is_excused(fault, member, damage_map.is_rotten(id)) {
                 return Ok(());
             }
             let what = format!("member {id} stopped: {fault}");
             return Err(Rule::NoHalt.broken(what));
         }
-        self.votes.look(id, member, atlas)?;
+        self.votes.look(id, member, damage_map)?;
         let agents = node.agents();
         let commit = agents.consensus.module.commit();
         if commit < self.commits[id] {
@@ -110,11 +115,11 @@ impl LogOracle {
             return Err(Rule::C4.broken(format!("member {id} applied beyond commit {commit}")));
         }
         if commit > self.commits[id] {
-            self.take_commit(id, members, atlas, commit)?;
+            self.take_commit(id, members, damage_map, commit)?;
         }
         self.look_at_state(id, member)?;
-        check_floor(id, member, atlas)?;
-        if atlas.is_demoted(id) {
+        check_floor(id, member, damage_map)?;
+        if damage_map.is_demoted(id) {
             look_at_learner(id, member)?;
         } else if agents.consensus.membership.standing() == Standing::Learner
             && !member.has_forfeited()
@@ -123,7 +128,7 @@ impl LogOracle {
             return Err(Rule::NoHalt.broken(what));
         }
         if member.leads() {
-            self.look_at_leader(id, members, atlas)?;
+            self.look_at_leader(id, members, damage_map)?;
         }
         Ok(())
     }
@@ -156,12 +161,12 @@ impl LogOracle {
         &mut self,
         id: usize,
         members: &[TankMember],
-        atlas: &Atlas,
+        damage_map: &DamageMap,
         commit: i64,
     ) -> Result<(), Broken> {
         let (known, hash) = (self.log.len(), self.hash);
         let range = (self.commits[id], commit);
-        let rotten = atlas.rotten_ranges(id).iter();
+        let rotten = damage_map.rotten_ranges(id).iter();
         let is_rotten = rotten
             .clone()
             .any(|(from, to)| *from < commit && *to > known as i64);
@@ -171,12 +176,12 @@ impl LogOracle {
             self.log.truncate(known);
             self.hash = hash;
             let rot = Rot {
-                ranges: atlas.rotten_ranges(id),
+                ranges: damage_map.rotten_ranges(id),
                 source: &members[source],
             };
             outcome = self.compare(id, &members[id], rot, range);
             if outcome.is_ok() && self.log.len() > known {
-                outcome = check_commit(members, atlas, known as i64, &self.log[known..]);
+                outcome = check_commit(members, damage_map, known as i64, &self.log[known..]);
             }
             if outcome.is_ok() {
                 break;
@@ -191,7 +196,7 @@ impl LogOracle {
         &mut self,
         id: usize,
         members: &[TankMember],
-        atlas: &Atlas,
+        damage_map: &DamageMap,
     ) -> Result<(), Broken> {
         let member = &members[id];
         let term = member.term();
@@ -206,7 +211,7 @@ impl LogOracle {
         }
         self.leaders.insert(term, id);
         for (voter, member) in members.iter().enumerate() {
-            self.votes.look(voter, member, atlas)?;
+            self.votes.look(voter, member, damage_map)?;
         }
         self.votes.check(id, term)?;
         let Some(node) = member.node() else {
@@ -223,7 +228,7 @@ impl LogOracle {
         }
         let range = (self.commits[id], due);
         let rot = Rot {
-            ranges: atlas.rotten_ranges(id),
+            ranges: damage_map.rotten_ranges(id),
             source: member,
         };
         self.compare(id, member, rot, range)
@@ -385,8 +390,8 @@ struct Rot<'a> {
 }
 
 /// A log that misses nothing is never cut below what its member ever noted to be committed.
-fn check_floor(id: usize, member: &TankMember, atlas: &Atlas) -> Result<(), Broken> {
-    let Some(node) = member.node().filter(|_| !atlas.is_demoted(id)) else {
+fn check_floor(id: usize, member: &TankMember, damage_map: &DamageMap) -> Result<(), Broken> {
+    let Some(node) = member.node().filter(|_| !damage_map.is_demoted(id)) else {
         return Ok(());
     };
     let is_excused = node.agents().consensus.module.is_damaged() || member.has_forfeited();

@@ -7,7 +7,7 @@ use lockstep_archive::files::node_state::NodeState;
 use lockstep_transport::ids::LeadershipTermId;
 
 use crate::sim::log_range::sound_parts;
-use crate::sim::tank::atlas::Atlas;
+use crate::sim::tank::damage_map::DamageMap;
 use crate::sim::tank::member::TankMember;
 use crate::sim::{Broken, Rule};
 
@@ -19,15 +19,15 @@ use crate::sim::{Broken, Rule};
 /// Who holds them, where they are too few.
 pub fn check_commit(
     members: &[TankMember],
-    atlas: &Atlas,
+    damage_map: &DamageMap,
     from: i64,
     bytes: &[u8],
 ) -> Result<(), Broken> {
     let to = from + bytes.len() as i64;
     let holds = |id: &usize| {
-        atlas.has_held(*id, from, bytes)
-            || (!atlas.is_demoted(*id)
-                && sound_parts((from, to), atlas.rotten_ranges(*id)).all(|(start, end)| {
+        damage_map.has_held(*id, from, bytes)
+            || (!damage_map.is_demoted(*id)
+                && sound_parts((from, to), damage_map.rotten_ranges(*id)).all(|(start, end)| {
                     let part = &bytes[(start - from) as usize..(end - from) as usize];
                     members[*id].holds_durably(start, part)
                 }))
@@ -65,9 +65,14 @@ impl Votes {
     ///
     /// # Errors
     /// It has voted for two members in one term, whatever has rotted in between.
-    pub fn look(&mut self, id: usize, member: &TankMember, atlas: &Atlas) -> Result<(), Broken> {
+    pub fn look(
+        &mut self,
+        id: usize,
+        member: &TankMember,
+        damage_map: &DamageMap,
+    ) -> Result<(), Broken> {
         let module = member.node().map(|node| &node.agents().consensus.module);
-        let Some(module) = module.filter(|_| !atlas.is_demoted(id)) else {
+        let Some(module) = module.filter(|_| !damage_map.is_demoted(id)) else {
             return Ok(());
         };
         if self.seen[id].contains(&(module.term(), module.vote())) {

@@ -46,7 +46,7 @@ impl Tank {
     /// of them leads and goes on to lead. Or a majority of the directories is lost: then nobody
     /// leads, and the members say why.
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
-        if self.atlas.is_quorum_lost() {
+        if self.damage_map.is_quorum_lost() {
             return self.stand_still();
         }
         let aftermath = self.now + AFTERMATH_NS;
@@ -182,7 +182,7 @@ impl Tank {
         };
         let state = sound().next().map(TankMember::applied_state);
         let is_one = sound().all(|member| Some(member.applied_state()) == state);
-        let is_whole = (0..self.members.len()).all(|id| !self.atlas.is_rotten(id));
+        let is_whole = (0..self.members.len()).all(|id| !self.damage_map.is_rotten(id));
         is_one && is_whole && sound().all(is_sound) && self.leaders().len() == 1
     }
 
@@ -218,7 +218,7 @@ impl Tank {
     fn audit_disks(&self) -> Result<(), Broken> {
         for member in &self.members {
             self.oracle
-                .audit_disk(member, !self.atlas.is_quorum_lost())?;
+                .audit_disk(member, !self.damage_map.is_quorum_lost())?;
         }
         Ok(())
     }
@@ -237,13 +237,13 @@ impl Tank {
         if !leaders.is_empty() || self.oracle.committed() != committed {
             let what = format!(
                 "{} of the directories are lost, and {leaders:?} lead: {:?}",
-                self.atlas.demoted(),
+                self.damage_map.demoted(),
                 self.describe_members()
             );
             return Err(Rule::Learners.broken(what));
         }
         for (id, before) in before.into_iter().enumerate() {
-            let has_said = if self.atlas.is_demoted(id) {
+            let has_said = if self.damage_map.is_demoted(id) {
                 says_what_it_is(&self.members[id])
             } else {
                 says_again(&self.members[id], before)
@@ -322,7 +322,7 @@ mod tests {
         let mut tank = Tank::settled(1);
         let (leaders, end) = (tank.leaders(), tank.oracle.committed() as i64);
         let held = |rotten: &[_]| Held::new(Vec::new(), rotten);
-        tank.atlas.rot_log(0, &[(end, end + 32)], held);
+        tank.damage_map.rot_log(0, &[(end, end + 32)], held);
         assert_eq!(tank.audit(&leaders).unwrap_err().rule, Rule::LV5);
     }
 

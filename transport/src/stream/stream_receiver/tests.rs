@@ -3,7 +3,7 @@
 use super::*;
 use crate::log_buffer::{ExclusiveAppender, PlainSeal};
 use crate::protocol::{Packet, parse};
-use crate::stream::recording_port::RecordingPort;
+use crate::stream::capturing_port::CapturingPort;
 
 const TERM: usize = 65_536;
 const MTU: usize = 1408;
@@ -109,7 +109,7 @@ fn a_datagram_whose_later_frames_are_known_fills_what_is_missing_before_them() {
 #[test]
 fn status_messages_go_out_at_once_every_quarter_window_and_every_200_ms() {
     let (log, mut receiver) = receiver();
-    let mut link = RecordingPort::default();
+    let mut link = CapturingPort::default();
     let mut work = |now, consumption| {
         receiver.do_work(now, &log, consumption, &mut link);
         link.take().map(|datagram| match parse(&datagram) {
@@ -129,7 +129,7 @@ fn status_messages_go_out_at_once_every_quarter_window_and_every_200_ms() {
 #[test]
 fn the_announced_window_never_passes_the_owners_limit_and_opens_with_it() {
     let (log, mut receiver) = receiver();
-    let mut link = RecordingPort::default();
+    let mut link = CapturingPort::default();
     let mut announced = |receiver: &mut StreamReceiver, now| {
         receiver.do_work(now, &log, 0, &mut link);
         link.take().map(|datagram| match parse(&datagram) {
@@ -148,7 +148,7 @@ fn the_announced_window_never_passes_the_owners_limit_and_opens_with_it() {
 #[test]
 fn naks_name_the_first_hole_after_the_delay_and_repeat_until_it_is_filled() {
     let (mut log, mut receiver) = receiver();
-    let mut link = RecordingPort::default();
+    let mut link = CapturingPort::default();
     place(&mut receiver, &mut log, &frame(0, 64));
     place(&mut receiver, &mut log, &frame(192, 64));
     place(&mut receiver, &mut log, &frame(384, 64));
@@ -189,7 +189,7 @@ fn reordering_within_the_configured_delay_asks_for_nothing() {
         ..ReceiverConfig::default()
     };
     let mut receiver = StreamReceiver::new(IDS, geometry(), MTU, 0, config, address(1));
-    let mut link = RecordingPort::default();
+    let mut link = CapturingPort::default();
     place(&mut receiver, &mut log, &frame(64, 64));
     receiver.do_work(0, &log, 0, &mut link);
     receiver.do_work(19 * MICROSECOND, &log, 0, &mut link);
@@ -231,7 +231,7 @@ fn what_lies_below_the_contiguous_stream_is_never_placed_even_on_recycled_memory
 fn naks(
     receiver: &mut StreamReceiver,
     log: &LogBuffer,
-    port: &mut RecordingPort,
+    port: &mut CapturingPort,
     (from, until): (Nanos, Nanos),
 ) -> Vec<Nanos> {
     let mut asked = Vec::new();
@@ -250,7 +250,7 @@ fn naks(
 fn a_hole_that_nobody_fills_is_asked_for_less_and_less_often() {
     let (mut log, mut receiver) = receiver();
     place(&mut receiver, &mut log, &frame(128, 64));
-    let mut port = RecordingPort::default();
+    let mut port = CapturingPort::default();
     let asked = naks(&mut receiver, &log, &mut port, (0, 200_000));
     assert_eq!(asked[..4], [1, 11, 21, 31]);
     for pair in asked.windows(2) {
@@ -266,9 +266,9 @@ fn a_hole_that_nobody_fills_is_asked_for_less_and_less_often() {
 fn a_nak_that_the_port_refuses_is_due_at_once_and_lengthens_no_pause() {
     let (mut log, mut receiver) = receiver();
     place(&mut receiver, &mut log, &frame(128, 64));
-    let mut port = RecordingPort {
+    let mut port = CapturingPort {
         refuse_every: 2,
-        ..RecordingPort::default()
+        ..CapturingPort::default()
     };
     // The status message is refused, then sent; each NAK likewise.
     assert_eq!(naks(&mut receiver, &log, &mut port, (0, 2)), []);
@@ -283,7 +283,7 @@ fn a_hole_out_of_which_something_comes_is_asked_for_as_soon_as_at_first() {
     for (placed, expected) in [(64, &[1010, 1020, 1030][..]), (256, &[1025])] {
         let (mut log, mut receiver) = receiver();
         place(&mut receiver, &mut log, &frame(128, 64));
-        let mut port = RecordingPort::default();
+        let mut port = CapturingPort::default();
         let asked = naks(&mut receiver, &log, &mut port, (0, 1000));
         assert_eq!(asked[asked.len() - 2..], [907, 964]);
         // Frames that were there already say nothing new.
@@ -304,7 +304,7 @@ fn a_hole_out_of_which_something_comes_is_asked_for_as_soon_as_at_first() {
 fn what_still_comes_out_of_a_hole_that_has_shrunk_was_asked_for_too() {
     let (mut log, mut receiver) = receiver();
     place(&mut receiver, &mut log, &frame(256, 64));
-    let mut port = RecordingPort::default();
+    let mut port = CapturingPort::default();
     naks(&mut receiver, &log, &mut port, (0, 1000));
     place_at(10 * MILLISECOND, &mut receiver, &mut log, &frame(64, 64));
     // Asked for again: but for what lies before the frame that came.
@@ -323,7 +323,7 @@ fn a_sender_that_goes_on_without_hearing_is_asked_no_more_often_than_one_that_is
     for (goes_on, count) in [false, true].into_iter().zip(&mut counts) {
         let (mut log, mut receiver) = receiver();
         place(&mut receiver, &mut log, &frame(128, 64));
-        let mut port = RecordingPort::default();
+        let mut port = CapturingPort::default();
         for half_millisecond in 0..400 {
             let now = half_millisecond * MILLISECOND / 2;
             if goes_on {

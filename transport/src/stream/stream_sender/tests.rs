@@ -3,8 +3,8 @@
 use super::*;
 use crate::log_buffer::{ExclusiveAppender, LogBuffer, PlainSeal};
 use crate::protocol::{ERROR_IMAGE_REJECTED, Packet, parse};
+use crate::stream::capturing_port::CapturingPort;
 use crate::stream::frame_source::LogBufferSource;
-use crate::stream::recording_port::RecordingPort;
 use crate::time::MICROSECOND;
 
 const TERM: usize = 65_536;
@@ -26,7 +26,7 @@ fn geometry() -> Geometry {
 }
 
 /// A sender over a log of `end` bytes in 1 KiB messages, connected, with everything sent.
-fn sender(end: Position) -> (LogBuffer, StreamSender, RecordingPort) {
+fn sender(end: Position) -> (LogBuffer, StreamSender, CapturingPort) {
     let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
     let mut appender = ExclusiveAppender::new(geometry(), SESSION, STREAM, MTU, 0);
     while appender.position() < end {
@@ -34,7 +34,7 @@ fn sender(end: Position) -> (LogBuffer, StreamSender, RecordingPort) {
     }
     let config = SenderConfig::default();
     let mut sender = StreamSender::new(IDS, geometry(), MTU, 0, address(2), config);
-    let mut link = RecordingPort::default();
+    let mut link = CapturingPort::default();
     let mut consumed = 0;
     while sender.position() < end {
         sender.on_status_message(0, &status(consumed, TERM / 2));
@@ -53,7 +53,7 @@ fn nak(position: Position, length: usize) -> Nak {
     Nak::new(SESSION, STREAM, geometry(), position, length)
 }
 
-fn offsets(link: &RecordingPort) -> Vec<usize> {
+fn offsets(link: &CapturingPort) -> Vec<usize> {
     let offset = |datagram: &Vec<u8>| match parse(datagram) {
         Ok(Packet::Data(data)) => Some(data.term_offset()),
         _ => None,
@@ -188,7 +188,7 @@ fn a_source_that_no_longer_has_the_frames_is_reported() {
     let start = 4 * TERM as Position;
     let mut sender = StreamSender::new(IDS, geometry(), MTU, start, address(2), config);
     sender.on_status_message(0, &status(start, 1024 * 32));
-    let mut link = RecordingPort::default();
+    let mut link = CapturingPort::default();
     let mut source = LogBufferSource::new(&log, 5 * TERM as Position + 64);
     sender.do_work(0, &mut source, &mut link);
     assert!(sender.is_gone);
@@ -206,7 +206,7 @@ fn a_status_message_behind_a_pad_that_passed_the_window_still_counts() {
     let config = SenderConfig::default();
     let mut sender = StreamSender::new(IDS, geometry(), MTU, start, address(2), config);
     let consumed = start - TERM as Position / 2 + 32;
-    let mut link = RecordingPort::default();
+    let mut link = CapturingPort::default();
     sender.on_status_message(0, &status(consumed, TERM / 2));
     sender.do_work(0, &mut LogBufferSource::new(&log, end), &mut link);
     assert_eq!(sender.position(), TERM as Position);

@@ -14,7 +14,7 @@ fn settled() -> (Tank, usize) {
 }
 
 fn look(tank: &mut Tank, id: usize) -> Result<(), Broken> {
-    tank.oracle.look(id, &tank.members, &tank.atlas)
+    tank.oracle.look(id, &tank.members, &tank.damage_map)
 }
 
 /// One look at `id` breaks `rule` after `falsify`, and none before.
@@ -72,7 +72,7 @@ fn what_was_held_before_damage_counts_by_its_bytes() {
     for id in 0..tank.members.len() {
         tank.members[id].disk().wipe();
     }
-    let check = |tank: &Tank| check_commit(&tank.members, &tank.atlas, committed - 64, &bytes);
+    let check = |tank: &Tank| check_commit(&tank.members, &tank.damage_map, committed - 64, &bytes);
     assert!(check(&tank).is_err());
     let log = tank.oracle.log.clone();
     let other = (leader + 1) % tank.members.len();
@@ -80,12 +80,13 @@ fn what_was_held_before_damage_counts_by_its_bytes() {
     odd[committed as usize - 1] ^= 1;
     for (id, held) in [(leader, log), (other, odd)] {
         let held = |rotten: &[LogRange]| Held::new(held, rotten);
-        tank.atlas.demote(id, held);
+        tank.damage_map.demote(id, held);
     }
     assert_eq!(check(&tank).unwrap_err().rule, Rule::C1);
     let log = tank.oracle.log.clone();
     let third = (leader + 2) % tank.members.len();
-    tank.atlas.demote(third, |rotten| Held::new(log, rotten));
+    tank.damage_map
+        .demote(third, |rotten| Held::new(log, rotten));
     assert_eq!(check(&tank), Ok(()));
 }
 
@@ -135,7 +136,7 @@ fn a_leader_that_lacks_what_is_committed_is_found_also_when_it_learns_late_that_
 #[test]
 fn a_directory_that_counts_although_it_must_not_is_found() {
     expect_broken(Rule::Learners, false, |tank, id| {
-        tank.atlas
+        tank.damage_map
             .demote(id, |rotten| Held::new(Vec::new(), rotten));
     });
 }

@@ -36,14 +36,14 @@ struct Damage {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Atlas {
+pub struct DamageMap {
     damage: Vec<Option<Damage>>,
     may_lose_all: bool,
     /// A member that will stop for good, whatever becomes of its directory.
     stopping: Option<usize>,
 }
 
-impl Atlas {
+impl DamageMap {
     /// For so many members, all of them whole. `may_lose_all`: directories may be emptied beyond
     /// what the cluster survives.
     #[must_use]
@@ -229,60 +229,65 @@ mod tests {
 
     #[test]
     fn no_more_than_a_minority_is_damaged_at_a_time() {
-        let mut atlas = Atlas::new(3, false);
-        assert!(atlas.may_rot(1) && atlas.may_lose(2));
-        atlas.rot_log(1, &[(0, 32)], held(640));
-        assert!(atlas.may_rot(1) && atlas.may_lose(1));
-        assert!(!atlas.may_rot(0) && !atlas.may_lose(2));
-        assert!(atlas.has_held(1, 608, &[7; 32]) && !atlas.has_held(1, 608, &[7; 64]));
-        assert!(!atlas.has_held(1, 608, &[8; 32]) && atlas.has_held(1, 0, &[8; 32]));
-        atlas.repair(1, |_| true);
-        assert!(atlas.may_rot(0) && !atlas.has_held(1, 608, &[7; 32]));
-        atlas.demote(0, held(64));
-        atlas.on_start(0);
-        atlas.repair(0, |_| true);
-        assert!(!atlas.may_rot(0) && !atlas.may_rot(1) && !atlas.is_quorum_lost());
+        let mut damage_map = DamageMap::new(3, false);
+        assert!(damage_map.may_rot(1) && damage_map.may_lose(2));
+        damage_map.rot_log(1, &[(0, 32)], held(640));
+        assert!(damage_map.may_rot(1) && damage_map.may_lose(1));
+        assert!(!damage_map.may_rot(0) && !damage_map.may_lose(2));
+        assert!(damage_map.has_held(1, 608, &[7; 32]) && !damage_map.has_held(1, 608, &[7; 64]));
+        assert!(!damage_map.has_held(1, 608, &[8; 32]) && damage_map.has_held(1, 0, &[8; 32]));
+        damage_map.repair(1, |_| true);
+        assert!(damage_map.may_rot(0) && !damage_map.has_held(1, 608, &[7; 32]));
+        damage_map.demote(0, held(64));
+        damage_map.on_start(0);
+        damage_map.repair(0, |_| true);
+        assert!(!damage_map.may_rot(0) && !damage_map.may_rot(1) && !damage_map.is_quorum_lost());
     }
 
     #[test]
     fn a_voice_is_given_up_only_where_rot_took_what_was_promised() {
-        let mut atlas = Atlas::new(3, false);
-        atlas.note_amnesia(0);
-        atlas.rot_log(0, &[(0, 32)], held(640));
-        atlas.note_amnesia(0);
-        assert!(!atlas.may_give_up(0));
-        atlas.rot_slot(0, held(640));
-        assert!(!atlas.may_give_up(0));
-        atlas.note_amnesia(0);
-        assert!(atlas.may_give_up(0));
-        atlas.on_start(0);
-        assert!(!atlas.may_give_up(0));
+        let mut damage_map = DamageMap::new(3, false);
+        damage_map.note_amnesia(0);
+        damage_map.rot_log(0, &[(0, 32)], held(640));
+        damage_map.note_amnesia(0);
+        assert!(!damage_map.may_give_up(0));
+        damage_map.rot_slot(0, held(640));
+        assert!(!damage_map.may_give_up(0));
+        damage_map.note_amnesia(0);
+        assert!(damage_map.may_give_up(0));
+        damage_map.on_start(0);
+        assert!(!damage_map.may_give_up(0));
     }
 
     #[test]
     fn what_a_rotten_member_cuts_off_it_does_not_hold() {
-        let mut atlas = Atlas::new(3, false);
-        atlas.rot_log(0, &[(0, 32)], held(640));
-        atlas.cut(0, 320);
-        assert!(atlas.has_held(0, 288, &[7; 32]) && !atlas.has_held(0, 288, &[7; 64]));
-        atlas.demote(0, held(640));
-        atlas.cut(0, 0);
-        assert!(atlas.has_held(0, 608, &[7; 32]));
+        let mut damage_map = DamageMap::new(3, false);
+        damage_map.rot_log(0, &[(0, 32)], held(640));
+        damage_map.cut(0, 320);
+        assert!(damage_map.has_held(0, 288, &[7; 32]) && !damage_map.has_held(0, 288, &[7; 64]));
+        damage_map.demote(0, held(640));
+        damage_map.cut(0, 0);
+        assert!(damage_map.has_held(0, 608, &[7; 32]));
     }
 
     #[test]
     fn a_member_that_will_stop_for_good_counts_as_damaged_from_the_start() {
-        let mut atlas = Atlas::new(3, true);
-        atlas.expect_stop(1);
-        assert!(!atlas.may_lose(0) && !atlas.may_rot(2) && atlas.may_lose(1) && atlas.may_rot(1));
+        let mut damage_map = DamageMap::new(3, true);
+        damage_map.expect_stop(1);
+        assert!(
+            !damage_map.may_lose(0)
+                && !damage_map.may_rot(2)
+                && damage_map.may_lose(1)
+                && damage_map.may_rot(1)
+        );
     }
 
     #[test]
     fn where_more_may_be_lost_one_directory_remains() {
-        let mut atlas = Atlas::new(3, true);
-        atlas.demote(0, held(0));
-        assert!(!atlas.may_rot(0) && atlas.may_lose(1));
-        atlas.demote(1, held(0));
-        assert!(atlas.is_quorum_lost() && !atlas.may_lose(2));
+        let mut damage_map = DamageMap::new(3, true);
+        damage_map.demote(0, held(0));
+        assert!(!damage_map.may_rot(0) && damage_map.may_lose(1));
+        damage_map.demote(1, held(0));
+        assert!(damage_map.is_quorum_lost() && !damage_map.may_lose(2));
     }
 }

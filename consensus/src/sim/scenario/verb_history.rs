@@ -11,12 +11,12 @@ const KEPT_MAX: usize = 40;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Story {
+pub struct VerbHistory {
     /// When, what, and by which line of the scenario.
     verbs: VecDeque<(Nanos, String, &'static Location<'static>)>,
 }
 
-impl Story {
+impl VerbHistory {
     /// This was done at `now`, by the caller.
     #[track_caller]
     pub fn tell(&mut self, now: Nanos, verb: String) {
@@ -27,7 +27,7 @@ impl Story {
     }
 }
 
-impl fmt::Display for Story {
+impl fmt::Display for VerbHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, verb, place) in &self.verbs {
             writeln!(f, "  at {} ms: {verb} ({place})", at / MILLISECOND)?;

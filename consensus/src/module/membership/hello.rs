@@ -1,4 +1,4 @@
-//! The words of a membership: what members tell each other of themselves, and what is made of it.
+//! Hellos: what members tell each other of themselves, and what is made of it.
 
 use lockstep_transport::time::Nanos;
 

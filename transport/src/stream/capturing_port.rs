@@ -8,21 +8,21 @@ use crate::time::Nanos;
 
 /// Datagrams sent, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct RecordingPort {
+pub(super) struct CapturingPort {
     pub(super) datagrams: VecDeque<Vec<u8>>,
     /// One send in so many finds the port full; 0: none.
     pub(super) refuse_every: usize,
     pub(super) sends: usize,
 }
 
-impl RecordingPort {
+impl CapturingPort {
     /// The oldest datagram not yet taken.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         self.datagrams.pop_front()
     }
 }
 
-impl DatagramPort for RecordingPort {
+impl DatagramPort for CapturingPort {
     fn local_address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 9))
     }

@@ -4,13 +4,13 @@ use lockstep_transport::time::Nanos;
 
 /// Who works at a moment, and when each is to work next by itself.
 #[derive(Debug)]
-pub struct Attention {
+pub struct WorkSchedule {
     /// Of each member.
     pub members: Vec<Turn>,
     /// Of each client.
     pub clients: Vec<Turn>,
     /// Something was done to somebody: all look around at the next moment.
-    pub is_alarmed: bool,
+    pub is_everybody_due: bool,
 }
 
 /// When one of them works.
@@ -32,18 +32,18 @@ impl Turn {
     }
 }
 
-impl Attention {
+impl WorkSchedule {
     /// For so many, all of whom are to work at once.
     pub fn new(members: usize, clients: usize) -> Self {
         Self {
             members: vec![Turn::default(); members],
             clients: vec![Turn::default(); clients],
-            is_alarmed: true,
+            is_everybody_due: true,
         }
     }
 
     /// Something was done to somebody: all look around at the next moment.
-    pub fn alarm(&mut self) {
-        self.is_alarmed = true;
+    pub fn call_everybody(&mut self) {
+        self.is_everybody_due = true;
     }
 }
