@@ -21,6 +21,8 @@ pub struct ClientCounters {
     pub messages_of_other_processes: u64,
     /// Times that a member named members by addresses that are none.
     pub endpoints_invalid: u64,
+    /// Times that a member named a number of applied requests that cannot be.
+    pub numbers_impossible: u64,
     /// Egress streams that could not be accepted: parameters, room or memory.
     pub images_refused: u64,
     /// Connect requests sent.

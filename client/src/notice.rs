@@ -46,6 +46,8 @@ pub enum ClientNotice {
     MemberUnheard = 11,
     /// A message on egress is longer than this client takes: it is lost.
     MessageTooLong = 12,
+    /// A member says that requests are applied which cannot be, or are not any more.
+    ImpossibleNumber = 13,
 }
 
 impl NoticeKind for ClientNotice {
@@ -66,7 +68,7 @@ impl NoticeKind for ClientNotice {
 
 impl ClientNotice {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::UnknownSource,
         Self::DamagedDatagram,
         Self::UnknownStream,
@@ -80,6 +82,7 @@ impl ClientNotice {
         Self::NoLeader,
         Self::MemberUnheard,
         Self::MessageTooLong,
+        Self::ImpossibleNumber,
     ];
 
     /// Whether the subject of its notices is a member.
@@ -92,6 +95,7 @@ impl ClientNotice {
                 | Self::NoLeader
                 | Self::MemberUnheard
                 | Self::MessageTooLong
+                | Self::ImpossibleNumber
         )
     }
 
@@ -111,6 +115,10 @@ impl ClientNotice {
             Self::NoLeader => "a member that was asked knows no leader",
             Self::MemberUnheard => "a member that was asked did not answer",
             Self::MessageTooLong => "a message was longer than this client takes, and is lost",
+            Self::ImpossibleNumber => {
+                "a member says that requests of this session are applied which cannot be, or no \
+                 longer are; the session has ended"
+            }
         }
     }
 
@@ -130,6 +138,10 @@ impl ClientNotice {
             }
             Self::SendRefused | Self::PortTrouble => {
                 "check the member's address, and this host's routes and firewall"
+            }
+            Self::ImpossibleNumber => {
+                "see that its address is still that of the cluster that opened the session, and \
+                 that no other process offers requests in its name"
             }
             Self::NoLeader => {
                 "the client asks all members in turn; a majority of them must run and reach each \

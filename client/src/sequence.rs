@@ -189,7 +189,7 @@ impl RequestSequence {
     /// # Errors
     /// [`SequenceFault`] when that contradicts what was offered or known to be applied.
     pub fn synchronise(&mut self, applied: RequestNumber) -> Result<(), SequenceFault> {
-        let may_follow = RequestNumber::NONE..RequestNumber::MAX;
+        let may_follow = RequestNumber::NONE..=RequestNumber::APPLIED_MAX;
         if self.next == RequestNumber::FIRST && may_follow.contains(&applied) {
             self.skip_to(applied);
         }
@@ -364,6 +364,24 @@ mod tests {
         assert_eq!(sequence.synchronise(numbered(41)), Ok(()));
         assert_eq!(sequence.push(b"x"), Some(numbered(42)));
         assert_eq!(drain(&mut sequence), [(42, b"x".to_vec())]);
+    }
+
+    #[test]
+    fn a_fresh_sequence_does_not_continue_where_numbers_end() {
+        for applied in [RequestNumber::APPLIED_MAX.get() + 1, i64::MAX - 1, i64::MAX] {
+            let mut sequence = RequestSequence::new(8, 64);
+            let ahead = SequenceFault::Ahead {
+                applied: numbered(applied),
+                next: RequestNumber::FIRST,
+            };
+            assert_eq!(sequence.synchronise(numbered(applied)), Err(ahead));
+            assert_eq!(sequence.push(b"x"), Some(RequestNumber::FIRST));
+        }
+        let mut sequence = RequestSequence::new(8, 64);
+        assert_eq!(sequence.synchronise(RequestNumber::APPLIED_MAX), Ok(()));
+        let next = RequestNumber::APPLIED_MAX.next();
+        assert_eq!(sequence.push(b"x"), Some(next));
+        assert_eq!(sequence.on_applied(next), Ok(true));
     }
 
     #[test]

@@ -116,8 +116,9 @@ impl RequestNumber {
     pub const NONE: Self = Self(0);
     /// A session's first.
     pub const FIRST: Self = Self(1);
-    /// The greatest: a session that has used it can make no further request.
-    pub const MAX: Self = Self(i64::MAX);
+    /// The greatest that is believed to be applied. No client comes so far in its life, and above
+    /// it there is room for all that it asks after a word that cannot be true.
+    pub const APPLIED_MAX: Self = Self(i64::MAX / 2);
 
     /// The one before it.
     #[must_use]

@@ -158,7 +158,7 @@ impl ClusterSession {
 
     fn on_opened(&mut self, now: Nanos, origin: Origin, applied_number: RequestNumber) {
         if self.requests.synchronise(applied_number).is_err() {
-            self.end(CloseReason::SequenceGap, b"");
+            self.on_impossible_number(now, origin.member);
             return;
         }
         self.image = Some(origin.image);
@@ -212,9 +212,17 @@ impl ClusterSession {
                 self.stalls = 0;
             }
             Ok(false) => {}
-            // The application is told by the reason.
-            Err(_) => self.end(CloseReason::SequenceGap, b""),
+            // Noted there.
+            Err(_) => self.on_impossible_number(now, self.session.member().unwrap_or_default()),
         }
+    }
+
+    /// `member` says that requests are applied which cannot be, or are not any more. The
+    /// application is told by the reason.
+    fn on_impossible_number(&mut self, now: Nanos, member: usize) {
+        self.counters.numbers_impossible += 1;
+        self.note_member(now, ClientNotice::ImpossibleNumber, member);
+        self.end(CloseReason::SequenceGap, b"");
     }
 
     fn on_refused(

@@ -378,6 +378,21 @@ fn an_applied_number_that_was_never_offered_ends_the_session() {
     offer_and_send(&mut cluster_session, 1);
     let events = say(&mut cluster_session, 1, LEADER, &response(64, 2));
     assert_eq!(events, [Heard::Closed(CloseReason::SequenceGap)]);
+    assert_eq!(cluster_session.counters().numbers_impossible, 1);
+    let noted = ClientNotice::ImpossibleNumber;
+    assert_eq!(cluster_session.refusals().count(noted), 1);
+}
+
+#[test]
+fn an_applied_number_without_room_for_the_next_ends_the_session() {
+    let mut cluster_session = ClusterSession::new(config(), &ClientIdentity::of_seed(1));
+    cluster_session.tick(0, HEALTHY);
+    cluster_session.on_connect_request_sent(0);
+    let code = EventCode::Ok;
+    let events = answer(&mut cluster_session, 0, LEADER, code, i64::MAX - 1);
+    assert_eq!(events, [Heard::Closed(CloseReason::SequenceGap)]);
+    assert_eq!(cluster_session.offer(0, b"x"), OfferResult::Closed);
+    assert_eq!(cluster_session.counters().numbers_impossible, 1);
 }
 
 #[test]

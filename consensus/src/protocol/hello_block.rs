@@ -2,7 +2,7 @@
 //!
 //! | offset | size | field |
 //! |---|---|---|
-//! | 0 | 8 | draw number of the sender's record, 0 for none |
+//! | 0 | 8 | draw number of the sender's record, 0 for none, at most 2^63 - 1 |
 //! | 8 | 16 | uuid of the record |
 //! | 24 | 8 | members of the record; above: final, ready, asking, settled, outlived (1 each) |
 //! | 32 | 7 × 16 | directory id of each member |
@@ -110,7 +110,8 @@ pub(super) fn read(reader: &mut FieldReader<'_>) -> Option<Hello> {
         hello.formation == DurableFormation::default()
     } else {
         let (used, unused) = directories.split_at_checked(usize::from(members))?;
-        cluster != 0 && !used.contains(&0) && unused.iter().all(|directory| *directory == 0)
+        let is_drawn = draw <= FormationRecord::DRAW_MAX && cluster != 0;
+        is_drawn && !used.contains(&0) && unused.iter().all(|directory| *directory == 0)
     };
     (is_plain && is_record).then_some(hello)
 }

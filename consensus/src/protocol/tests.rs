@@ -120,7 +120,7 @@ fn hello() -> Hello {
         formation: DurableFormation {
             record: FormationRecord {
                 cluster: 5 << 90,
-                draw: u64::MAX,
+                draw: FormationRecord::DRAW_MAX,
                 members: 3,
                 directories,
             },
@@ -360,7 +360,8 @@ fn a_hello_that_nobody_says_is_refused_even_with_a_good_checksum() {
     let good = encoded(MemberMessage::Hello(hello()));
     // No uuid, no directory of a member, one beyond the members, more members than there may be,
     // an unknown flag, a record that is final and was never drawn; a vote for nobody, a negative
-    // term, a log's end between frames.
+    // term, a log's end between frames; a
+    // draw that leaves no room for a later one.
     for (range, value) in [
         (120..136, 0_u8),
         (144..160, 0),
@@ -371,6 +372,7 @@ fn a_hello_that_nobody_says_is_refused_even_with_a_good_checksum() {
         (328..329, 9),
         (327..328, 0x80),
         (344..345, 1),
+        (112..120, 0xFF),
     ] {
         let mut datagram = good.clone();
         datagram[range.clone()].fill(value);

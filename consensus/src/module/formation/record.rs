@@ -30,6 +30,10 @@ pub struct FormationRecord {
 }
 
 impl FormationRecord {
+    /// The greatest draw that is believed of another member: a few are ever made, and above it
+    /// there is room for all that are drawn after a word that cannot be true.
+    pub(crate) const DRAW_MAX: u64 = u64::MAX / 2;
+
     /// Whether this is a record at all.
     #[must_use]
     pub const fn is_drawn(&self) -> bool {

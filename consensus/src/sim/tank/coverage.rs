@@ -26,7 +26,7 @@ const NODE_COUNTERS: [(Counter, &str); 3] = [
     (Counter::AnswersUnverified, "AnswersUnverified"),
 ];
 
-const CLIENT_COUNTERS: usize = 24;
+const CLIENT_COUNTERS: usize = 25;
 
 const INVARIANTS_AT: usize = Mark::ALL.len();
 const NODE_NOTICES_AT: usize = INVARIANTS_AT + Invariant::ALL.len();
@@ -157,8 +157,9 @@ fn named(counters: &ClientCounters) -> [(&'static str, u64); CLIENT_COUNTERS] {
     fields! {
         datagrams_received datagrams_invalid datagrams_unexpected messages_too_long
         messages_invalid messages_unexpected messages_stale messages_of_other_processes
-        endpoints_invalid images_refused connect_requests attempts_unanswered without_leader
-        redirects leader_losses leader_changes requests_offered requests_sent rewinds responses
+        endpoints_invalid numbers_impossible images_refused connect_requests
+        attempts_unanswered without_leader redirects
+        leader_losses leader_changes requests_offered requests_sent rewinds responses
         responses_duplicate refusals refusals_late keepalives
     }
 }

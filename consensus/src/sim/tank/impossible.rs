@@ -24,6 +24,8 @@ const OF_ANSWERS: &str = "no service answers with more than its clients take";
 
 const OF_REFUSALS: &str = "no request of a run is too long, and none is refused as applied";
 
+const OF_NUMBERS: &str = "no member names an applied request that its log does not have";
+
 const NEVER_SENT: &str = "no member of this version refuses with it";
 
 const OF_GARBLED: &str = "datagrams between clients and members carry no checksum of their own and \
@@ -144,6 +146,10 @@ const LONG_ANSWER: Test = (
     "a_client_says_that_an_answer_was_longer_than_it_takes",
 );
 
+const UNOFFERED: Test = (
+    "client/src/cluster_session/tests.rs",
+    "an_applied_number_that_was_never_offered_ends_the_session",
+);
 const LATE_REFUSAL: Test = (
     "client/src/cluster_session/tests/refusals.rs",
     "a_refusal_of_what_is_not_under_way_any_more_changes_nothing",
@@ -291,6 +297,7 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
         &[GARBLED_LIST],
     ),
     ("client notice IngressRefused", OF_SYSTEM, &[NO_MEMORY]),
+    ("client notice ImpossibleNumber", OF_NUMBERS, &[UNOFFERED]),
     ("client notice MessageTooLong", OF_ANSWERS, &[LONG_ANSWER]),
     (
         "client counter messages_too_long",
@@ -306,6 +313,11 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
         "client counter endpoints_invalid",
         OF_GARBLED,
         &[GARBLED_LIST],
+    ),
+    (
+        "client counter numbers_impossible",
+        OF_NUMBERS,
+        &[UNOFFERED],
     ),
     ("client counter refusals_late", OF_REFUSALS, &[LATE_REFUSAL]),
 ];
