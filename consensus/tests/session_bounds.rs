@@ -8,6 +8,7 @@ use crowd::{Cluster, ask, ask_all, connect, join, join_with, leader, sessions};
 use lockstep_consensus::sim::scenario::Client;
 use lockstep_consensus::sim::scenario::boot::SimNode;
 use lockstep_service::samples::echo::Echo;
+use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 #[test]
@@ -90,6 +91,22 @@ fn every_session_with_news_has_its_acknowledgements_logged() {
     };
     let quiet = &cluster.clients[BUSY..];
     assert_eq!(quiet.iter().filter(|client| unlogged(client)).count(), 0);
+}
+
+#[test]
+fn a_member_that_applies_many_openings_at_once_waits_for_its_clients_side_to_take_the_news() {
+    const CLIENTS: usize = 200;
+    let mut cluster = crowd::led(3, CLIENTS, 60 * SECOND);
+    connect(&mut cluster, CLIENTS);
+    cluster.member(2).kill();
+    let _before = marks::take();
+    cluster.member(2).restart();
+    let sessions = |cluster: &Cluster| {
+        let applier = &cluster.node(2).agents().consensus.applier;
+        applier.sessions().sessions().len()
+    };
+    cluster.run_until(5 * SECOND, |cluster| sessions(cluster) == CLIENTS);
+    assert!(marks::take().contains(Mark::ApplyWaitsForNews));
 }
 
 #[test]

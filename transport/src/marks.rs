@@ -331,6 +331,8 @@ marks! {
     // Applying, sessions, egress.
     /// A Response waits until a majority is known to have the same output.
     ApplyWaitsForOutput,
+    /// An entry waits until the clients' side has taken what became of sessions.
+    ApplyWaitsForNews,
     /// Another process takes over a session.
     SessionTakenOver,
     /// A client's message waits until its leader may take any.

@@ -45,6 +45,7 @@ use crate::node::fault::NodeFault;
 use crate::node::identity::Identity;
 use crate::node::leadership::{AppendContext, Leadership};
 use crate::notice::NodeNotices;
+use crate::session::client_news::NewsWriter;
 
 use self::sightings::Watch;
 use self::standing_watch::StandingWatch;
@@ -70,6 +71,8 @@ pub(crate) struct ConsensusParts<P> {
     pub chain_query: ChainQuery,
     /// Volatile state of a leader.
     pub leadership: Leadership,
+    /// What became of sessions, for the side that faces clients.
+    pub news: NewsWriter,
     /// Trace points.
     pub tracer: Tracer,
     /// Wall clock minus monotonic clock, ns.
@@ -118,6 +121,8 @@ pub struct ConsensusAgent<P> {
     pub(super) agreement: OutputAgreement,
     /// Volatile state of a leader.
     pub leadership: Leadership,
+    /// What became of sessions, for the side that faces clients.
+    news: NewsWriter,
     next_acknowledgement: Nanos,
     /// Sessions whose acknowledgements are still to be logged in this interval.
     acknowledgements_due: usize,
@@ -182,6 +187,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             applier: parts.applier,
             agreement,
             leadership: parts.leadership,
+            news: parts.news,
             next_acknowledgement: 0,
             acknowledgements_due: 0,
             reported_durable: parts.durable,

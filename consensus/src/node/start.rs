@@ -26,6 +26,7 @@ use crate::node::start_error::StartError;
 use crate::node::tracers::Tracers;
 use crate::session::client_agent::ClientAgent;
 use crate::session::client_egress::ClientEgress;
+use crate::session::client_news;
 use crate::session::egress_channels::EgressChannels;
 use crate::session::egress_streams::EgressStreams;
 use crate::session::ingress_images::IngressImages;
@@ -92,19 +93,10 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let sessions = SessionTable::new(cluster.sessions_max);
     let apply_reader = LogReader::new(geometry, members)?;
     let egress_reader = LogReader::new(geometry, members + 1)?;
-    let responses = ResponseEgress::new(
-        cluster.sessions_max,
-        egress_reader,
-        body_max,
-        identity.is_direct,
-    );
-    let egress = ClientEgress {
-        channels: EgressChannels::new(cluster.sessions_max, nonce),
-        streams: EgressStreams::new(node, nonce, identity.lengths.egress_term_length),
-        responses,
-    };
+    let egress = client_egress(cluster, node, (&identity, nonce), egress_reader);
     let images = ingress_images(cluster.sessions_max, &identity, nonce);
     let tracers = parts.tracers;
+    let (news, heard) = client_news::queue();
     let consensus = ConsensusAgent::new(ConsensusParts {
         identity,
         log,
@@ -115,6 +107,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         replication: Replication::new(senders?),
         chain_query: ChainQuery::new(geometry, members + 2)?,
         leadership: Leadership::new(cluster.sessions_max),
+        news,
         tracer: tracers.consensus,
         wall_offset: parts.wall_offset,
         membership,
@@ -126,9 +119,24 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         consensus,
         archive,
         service: ServiceAgent::new(container, tracers.service),
-        clients: ClientAgent::new(parts.ingress_port, images, egress, tracers.clients),
+        clients: ClientAgent::new(parts.ingress_port, images, egress, heard, tracers.clients),
     };
     Ok(ClusterNode::new(agents, parts.counters))
+}
+
+fn client_egress(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    (identity, nonce): (&Identity, u64),
+    reader: LogReader,
+) -> ClientEgress {
+    let lengths = &identity.lengths;
+    let (sessions_max, body_max) = (cluster.sessions_max, lengths.entry_body_max);
+    ClientEgress {
+        channels: EgressChannels::new(sessions_max, nonce),
+        streams: EgressStreams::new(node, nonce, lengths.egress_term_length),
+        responses: ResponseEgress::new(sessions_max, reader, body_max, identity.is_direct),
+    }
 }
 
 fn ingress_images(sessions_max: usize, identity: &Identity, nonce: u64) -> IngressImages {

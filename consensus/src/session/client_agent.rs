@@ -2,7 +2,7 @@
 //! of their egress and a row of egress per session.
 //!
 //! It decides nothing: the sessions and what is admitted to the log are others', and what became
-//! of a session it is told. On a member that does not lead it only answers connects.
+//! of a session it is told by a queue. On a member that does not lead it only answers connects.
 
 use lockstep_archive::log::log_view::LogView;
 use lockstep_client::protocol::EventCode;
@@ -23,6 +23,7 @@ use crate::notice::port::port_notice;
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::callers::Callers;
 use crate::session::client_egress::ClientEgress;
+use crate::session::client_news::{ClientNews, NewsReader};
 use crate::session::closed_session::ClosedSession;
 use crate::session::egress_channels::{EgressChannels, Slot};
 use crate::session::ingress_images::IngressImages;
@@ -41,6 +42,8 @@ pub struct ClientAgent<P> {
     pub images: IngressImages,
     /// What clients are told, and where.
     pub egress: ClientEgress,
+    /// What became of sessions.
+    news: NewsReader,
     /// Trace points.
     pub tracer: Tracer,
     /// What is refused or amiss, counted and to be told.
@@ -55,12 +58,14 @@ impl<P: DatagramPort> ClientAgent<P> {
         port: P,
         images: IngressImages,
         egress: ClientEgress,
+        news: NewsReader,
         tracer: Tracer,
     ) -> Self {
         Self {
             port,
             images,
             egress,
+            news,
             buffer: vec![0; DATAGRAM_LENGTH_MAX],
             tracer,
             notices: NodeNotices::new(),
@@ -116,8 +121,50 @@ impl<P: DatagramPort> ClientAgent<P> {
         }
     }
 
+    /// Takes what has become of sessions, and tells their clients.
+    pub(crate) fn take_news(&mut self, now: Nanos) {
+        while let Ok(news) = self.news.pop() {
+            self.on_news(now, &news);
+        }
+    }
+
+    fn on_news(&mut self, now: Nanos, news: &ClientNews) {
+        match news {
+            ClientNews::Opened {
+                session,
+                connect,
+                sender,
+            } => {
+                self.images.on_served(session.client());
+                if let Some(sender) = sender {
+                    self.on_session_opened(now, *sender, session, *connect);
+                }
+            }
+            ClientNews::Continued {
+                session,
+                is_takeover,
+                connect,
+                sender,
+            } => {
+                self.images.on_served(session.client());
+                self.on_session_continued(*sender, session, *is_takeover, *connect);
+            }
+            ClientNews::Ignored(client) => self.images.on_ignored(*client),
+            ClientNews::Closed {
+                session,
+                reason,
+                sender,
+            } => {
+                self.images.on_closed(session.client());
+                if let Some(sender) = sender {
+                    self.on_session_closed(*sender, session, *reason);
+                }
+            }
+        }
+    }
+
     /// A session opened; `connect` is who asked for it here.
-    pub(crate) fn on_session_opened(
+    fn on_session_opened(
         &mut self,
         now: Nanos,
         sender: SessionEventSender,
@@ -148,7 +195,7 @@ impl<P: DatagramPort> ClientAgent<P> {
     /// A session is continued, by another process if `is_takeover`; `connect` is who asked for it
     /// here. The process that had it is told that another one has it now, on the channel that
     /// led to it.
-    pub(crate) fn on_session_continued(
+    fn on_session_continued(
         &mut self,
         sender: SessionEventSender,
         session: &Session,
@@ -175,7 +222,7 @@ impl<P: DatagramPort> ClientAgent<P> {
     }
 
     /// A session closed: its client is told so behind the answers that it lacks.
-    pub(crate) fn on_session_closed(
+    fn on_session_closed(
         &mut self,
         sender: SessionEventSender,
         session: &Session,
@@ -208,6 +255,7 @@ impl<P: DatagramPort> ClientAgent<P> {
 
     /// A Response is applied; `applied_number` is its session's.
     pub fn on_response(&mut self, now: Nanos, entry: &Entry<'_>, applied_number: RequestNumber) {
+        self.take_news(now);
         let (responses, mut context) = self.responses(now);
         responses.on_response(&mut context, entry, applied_number);
     }
@@ -219,6 +267,7 @@ impl<P: DatagramPort> ClientAgent<P> {
         effect: &DirectEffect<'_>,
         applied_number: RequestNumber,
     ) {
+        self.take_news(now);
         let (responses, mut context) = self.responses(now);
         responses.on_direct_effect(&mut context, effect, applied_number);
     }

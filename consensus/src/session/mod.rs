@@ -4,6 +4,7 @@
 pub mod callers;
 pub mod client_agent;
 pub mod client_egress;
+pub(crate) mod client_news;
 pub mod closed_session;
 pub mod connecting;
 pub mod egress_channel;

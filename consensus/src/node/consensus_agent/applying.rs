@@ -1,5 +1,6 @@
 //! Applying what is committed: entry by entry, first the sessions, then the service, then the
-//! clients, each handed what the one before made of it.
+//! clients, each handed what the one before made of it. What becomes of sessions goes to the
+//! clients' side by a queue; a full one holds applying back.
 
 use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;
@@ -26,6 +27,7 @@ use crate::node::identity::Identity;
 use crate::node::leadership::Leadership;
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::client_agent::ClientAgent;
+use crate::session::client_news::{ClientNews, NewsWriter};
 use crate::session::session_events::SessionEventSender;
 use crate::session::session_table::SessionTable;
 
@@ -49,6 +51,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         self.budget.begin_lap();
         let applied = self.apply_below(now, commit, archive, service, clients);
         archive.submit_order(now, self.applier.reader_mut());
+        clients.take_news(now);
         let passed = match applied {
             Ok(passed) => passed,
             Err(fault) => {
@@ -89,6 +92,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             notices: &mut self.notices,
             identity: &self.identity,
             leadership: &mut self.leadership,
+            news: &mut self.news,
             service,
             clients,
         };
@@ -107,6 +111,10 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 }
             }
             loop {
+                if way.news.is_full() {
+                    sometimes(Mark::ApplyWaitsForNews);
+                    return Ok(passed);
+                }
                 let (next, sessions, answers) = applier.next(view)?;
                 let entry = match next {
                     Passed::RunOver => break,
@@ -150,6 +158,7 @@ struct EntryWay<'a, P, S> {
     notices: &'a mut NodeNotices,
     identity: &'a Identity,
     leadership: &'a mut Leadership,
+    news: &'a mut NewsWriter,
     service: &'a mut ServiceAgent<S>,
     clients: &'a mut ClientAgent<P>,
 }
@@ -249,35 +258,45 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
     }
 
     fn tell(&mut self, news: &SessionNews) {
-        let (now, is_open) = (self.now, self.leadership.is_open());
+        let is_open = self.leadership.is_open();
         let sender = SessionEventSender::leading(self.identity.member, self.leadership.term());
-        let (leadership, clients) = (&mut *self.leadership, &mut *self.clients);
-        match news {
-            SessionNews::Opened(session, open) => {
-                clients.images.on_served(session.client());
-                if is_open {
-                    let connect = leadership.on_session_opened(session, open, now);
-                    clients.on_session_opened(now, sender, session, connect);
+        let sender = is_open.then_some(sender);
+        let (now, leadership) = (self.now, &mut *self.leadership);
+        let news = match (news, sender) {
+            (SessionNews::Opened(session, open), _) => ClientNews::Opened {
+                session: *session,
+                connect: sender.and_then(|_| leadership.on_session_opened(session, open, now)),
+                sender,
+            },
+            (SessionNews::Continued(session, open, is_takeover), Some(sender)) => {
+                ClientNews::Continued {
+                    session: *session,
+                    is_takeover: *is_takeover,
+                    connect: leadership.on_session_continued(session, open, now),
+                    sender,
                 }
             }
-            SessionNews::Continued(session, open, is_takeover) if is_open => {
-                let connect = leadership.on_session_continued(session, open, now);
-                clients.images.on_served(session.client());
-                clients.on_session_continued(sender, session, *is_takeover, connect);
-            }
-            SessionNews::Continued(..) => {}
-            SessionNews::Ignored(open) => {
-                clients.images.on_ignored(open.client());
+            (SessionNews::Continued(..), None) => return,
+            (SessionNews::Ignored(open), _) => {
                 leadership.on_open_ignored(open);
+                ClientNews::Ignored(open.client())
             }
-            SessionNews::Closed(session, reason) => {
-                clients.images.on_closed(session.client());
+            (SessionNews::Closed(session, reason), _) => {
                 if is_open {
                     leadership.sessions.on_closed(session.id);
-                    clients.on_session_closed(sender, session, *reason);
+                }
+                ClientNews::Closed {
+                    session: *session,
+                    reason: *reason,
+                    sender,
                 }
             }
-        }
+        };
+        let told = self.news.push(news);
+        assert!(
+            told.is_ok(),
+            "no entry is applied that finds the queue full"
+        );
     }
 
     fn deliver(&mut self, entry: &Entry<'_>, applied_number: RequestNumber) {

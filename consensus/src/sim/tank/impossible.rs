@@ -51,6 +51,11 @@ const PARTED_AFTER: Test = (
     "a_member_whose_log_parts_after_it_joined_is_excluded_and_says_why_and_what_to_do",
 );
 
+const MANY_OPENINGS: Test = (
+    "consensus/tests/session_bounds.rs",
+    "a_member_that_applies_many_openings_at_once_waits_for_its_clients_side_to_take_the_news",
+);
+
 const ODD_WORDS: Test = (
     "consensus/tests/consensus_module/regressions.rs",
     "a_second_leader_and_an_acknowledgement_beyond_the_log_are_counted",
@@ -214,6 +219,7 @@ const NO_ROOM: Test = (
 pub(super) const IMPOSSIBLE: &[Excuse] = &[
     ("FormationRedraws", OF_BIRTH, &[REDRAWN]),
     ("FormationTakesLaterDraw", OF_BIRTH, &[REDRAWN]),
+    ("ApplyWaitsForNews", OF_CROWDS, &[MANY_OPENINGS]),
     ("node notice SendToMemberRefused", OF_SYSTEM, &[PORT]),
     ("node notice PortReceiveFailed", OF_SYSTEM, &[PORT]),
     ("node notice PortDatagramTooLong", OF_SYSTEM, &[PORT]),
