@@ -276,7 +276,7 @@ impl Recorder {
         append: Position,
         disk: &mut impl Disk,
     ) -> usize {
-        debug_assert!(
+        assert!(
             append >= self.written,
             "the log ends below what was written"
         );

@@ -8,7 +8,10 @@ use crate::module::member::MEMBERS_MAX;
 /// where the leader's own position is one of many. O(members²) on at most seven, no allocation.
 pub(super) fn quorum_position(durable: &[Position]) -> Position {
     let count = durable.len();
-    debug_assert!((1..=MEMBERS_MAX).contains(&count));
+    assert!(
+        (1..=MEMBERS_MAX).contains(&count),
+        "{count} members are no cluster"
+    );
     let mut sorted = [0; MEMBERS_MAX];
     let sorted = &mut sorted[..count];
     sorted.copy_from_slice(durable);

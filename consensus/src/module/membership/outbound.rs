@@ -97,7 +97,7 @@ impl Membership {
 
     /// Members, one bit each, to which a hello is due now; each must be sent.
     pub fn take_due(&mut self, now: Nanos) -> u8 {
-        debug_assert_eq!(
+        assert_eq!(
             self.standing,
             self.judge_standing(),
             "a change was not noted"
