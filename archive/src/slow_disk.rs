@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use lockstep_transport::time::{Nanos, earliest};
 
 use crate::disk::{Busy, Completion, Disk, DiskOp};
-use crate::log::token::{OWNER_ACK_MARK, OWNER_IDENTITY, OWNER_NODE_STATE, OWNER_RECORDER, owner};
+use crate::log::token::{OWNER_ACK_MARK, OWNER_IDENTITY, OWNER_RECORDER, OWNER_USER, owner};
 
 /// Completions held back at once: more than the writers of one node can have in flight (one
-/// each of recorder, node state and ack mark).
+/// each of recorder, small file of the user, and ack mark).
 const HELD_MAX: usize = 16;
 
 /// See the module.
@@ -52,7 +52,7 @@ const fn is_write(completion: &Completion) -> bool {
     // delay changes nothing.
     matches!(
         owner(completion.token),
-        OWNER_RECORDER | OWNER_NODE_STATE | OWNER_ACK_MARK | OWNER_IDENTITY
+        OWNER_RECORDER | OWNER_USER | OWNER_ACK_MARK | OWNER_IDENTITY
     )
 }
 

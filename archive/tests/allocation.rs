@@ -21,7 +21,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn record(choice: IoChoice, sync: SyncMode) {
     let directory = tempfile::tempdir().unwrap();
-    let Ok((mut disk, sentence)) = open(directory.path(), choice) else {
+    let Ok((mut disk, sentence)) = open(directory.path(), choice, &[]) else {
         eprintln!("NOT TESTED: {choice:?} is refused here");
         return;
     };

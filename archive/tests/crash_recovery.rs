@@ -6,7 +6,7 @@
 mod recorded_log;
 
 use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
-use lockstep_archive::files::ack_mark::{AckRecord, LostAcks};
+use lockstep_archive::files::ack_record::{AckRecord, LostAcks};
 use lockstep_archive::log::recorder::SyncMode;
 use lockstep_archive::log::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
@@ -82,7 +82,7 @@ fn check_recovered(node: &mut RecordedLog, durable: Position, log: &[u8], seed: 
         log.starts_with(&stored),
         "seed {seed}: bytes that were not appended"
     );
-    let (_, again) = recover_log(&mut node.disk, node.directory.ack_mark.position()).unwrap();
+    let (_, again) = recover_log(&mut node.disk, node.ack_mark.position()).unwrap();
     assert_eq!(again.end, end, "seed {seed}: recovery is not idempotent");
     assert_eq!(
         again.chain.hash(),
@@ -155,7 +155,7 @@ fn an_idle_log_is_covered_by_its_ack_mark() {
     disk.crash(3);
     disk.restart();
     let node = start(&disk, SyncMode::Data);
-    assert_eq!(node.directory.ack_mark.position(), mark);
+    assert_eq!(node.ack_mark.position(), mark);
     assert_eq!(node.recovered.end, mark);
     assert_eq!(terms(&node.recovered), [(1, 0)]);
     assert_eq!(node.recovered.last_term, LeadershipTermId::new(1));
@@ -429,7 +429,7 @@ fn after_a_run_without_syncs_a_start_in_the_same_run_of_the_host_makes_everythin
         let disk = disk(seed);
         let mut node = start(&disk, SyncMode::None);
         let (durable, log) = live(&mut node, &mut dice);
-        assert!(node.directory.ack_mark.record().is_unsynced);
+        assert!(node.ack_mark.record().is_unsynced);
         disk.kill(dice.next());
         disk.restart();
         // With or without damage: what is whole below it was acknowledged too.
@@ -441,7 +441,7 @@ fn after_a_run_without_syncs_a_start_in_the_same_run_of_the_host_makes_everythin
         let node = RecordedLog::start(&disk, 0, SyncMode::Data, BUDGET, Vec::new()).unwrap();
         let end = node.recovered.end;
         assert!(is_damaged || end >= durable, "seed {seed}");
-        assert!(!node.directory.ack_mark.record().is_unsynced);
+        assert!(!node.ack_mark.record().is_unsynced);
         disk.crash(dice.next());
         disk.restart();
         let node = RecordedLog::start(&disk, 0, SyncMode::Data, BUDGET, Vec::new()).unwrap();

@@ -256,13 +256,13 @@ fn a_disk_with_injected_delay_conforms() {
 #[test]
 fn the_writer_thread_conforms() {
     let directory = tempfile::tempdir().unwrap();
-    conforms(ThreadDisk::start(NodeDirectory::open(directory.path()).unwrap()).unwrap());
+    conforms(ThreadDisk::start(NodeDirectory::open(directory.path(), &[]).unwrap()).unwrap());
 }
 
 #[test]
 fn the_io_uring_disk_conforms() {
     let directory = tempfile::tempdir().unwrap();
-    match UringDisk::start(NodeDirectory::open(directory.path()).unwrap()) {
+    match UringDisk::start(NodeDirectory::open(directory.path(), &[]).unwrap()) {
         Ok(disk) => conforms(disk),
         Err(refused) => eprintln!("NOT TESTED: the io_uring disk, because {}", refused.0),
     }
@@ -271,7 +271,7 @@ fn the_io_uring_disk_conforms() {
 #[test]
 fn an_io_uring_disk_moves_to_the_thread_that_uses_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (disk, sentence) = open(directory.path(), IoChoice::Auto).unwrap();
+    let (disk, sentence) = open(directory.path(), IoChoice::Auto, &[]).unwrap();
     assert!(sentence.starts_with("disk: "), "{sentence}");
     std::thread::scope(|scope| {
         scope.spawn(move || conforms(disk)).join().unwrap();
@@ -285,7 +285,7 @@ fn a_memory_file_system_works_and_the_start_line_says_how() {
             eprintln!("NOT TESTED: a memory file system, because there is none");
             return;
         };
-        let (disk, sentence) = open(directory.path(), choice).unwrap();
+        let (disk, sentence) = open(directory.path(), choice, &[]).unwrap();
         assert!(sentence.contains("direct"), "{sentence}");
         conforms(disk);
     }
@@ -294,8 +294,8 @@ fn a_memory_file_system_works_and_the_start_line_says_how() {
 #[test]
 fn a_second_user_of_a_directory_is_refused_by_name_until_the_first_has_gone() {
     let directory = tempfile::tempdir().unwrap();
-    let first = NodeDirectory::open(directory.path()).unwrap();
-    let error = NodeDirectory::open(directory.path()).unwrap_err();
+    let first = NodeDirectory::open(directory.path(), &[]).unwrap();
+    let error = NodeDirectory::open(directory.path(), &[]).unwrap_err();
     assert!(matches!(error, StorageError::InUse { .. }), "{error}");
     let message = error.to_string();
     assert!(
@@ -307,7 +307,7 @@ fn a_second_user_of_a_directory_is_refused_by_name_until_the_first_has_gone() {
         "{message}"
     );
     drop(first);
-    assert!(NodeDirectory::open(directory.path()).is_ok());
+    assert!(NodeDirectory::open(directory.path(), &[]).is_ok());
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn a_directory_that_is_a_file_is_refused_with_its_path() {
     let path = directory.path().join("file");
     std::fs::write(&path, b"x").unwrap();
     for path in [path.clone(), path.join("below")] {
-        let error = NodeDirectory::open(&path).unwrap_err();
+        let error = NodeDirectory::open(&path, &[]).unwrap_err();
         assert!(
             matches!(error, StorageError::NotADirectory { .. }),
             "{error}"
@@ -328,7 +328,7 @@ fn a_directory_that_is_a_file_is_refused_with_its_path() {
 fn what_a_crash_left_of_a_file_being_made_is_removed() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("0-0.rec.tmp"), b"half").unwrap();
-    let node_directory = NodeDirectory::open(directory.path()).unwrap();
+    let node_directory = NodeDirectory::open(directory.path(), &[]).unwrap();
     let mut disk = ThreadDisk::start(node_directory).unwrap();
     assert_eq!(disk.files().list().unwrap(), ["node.lock"]);
 }

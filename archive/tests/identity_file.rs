@@ -50,7 +50,7 @@ fn on_a_real_disk_a_moved_directory_is_the_same_and_a_copied_one_is_not() {
         place.path().join("moved"),
         place.path().join("copied"),
     );
-    let disk = |path: &std::path::Path| NodeDirectory::open(path).unwrap();
+    let disk = |path: &std::path::Path| NodeDirectory::open(path, &[]).unwrap();
     IdentityFile::create(&mut disk(&first), ID, 2, "alpha").unwrap();
     std::fs::rename(&first, &moved).unwrap();
     let mut there = disk(&moved);

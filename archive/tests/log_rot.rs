@@ -7,10 +7,8 @@
 mod recorded_log;
 
 use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
-use lockstep_archive::files::ack_mark::{ACK_MARK_FILE, AckRecord};
-use lockstep_archive::files::catalog::CATALOG_FILE;
-use lockstep_archive::files::directory::Directory;
-use lockstep_archive::files::node_state::{NODE_STATE_FILE, NodeState};
+use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
+use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_archive::log::recorder::SyncMode;
 use lockstep_archive::log::recovery::{Acknowledged, FrameMeaning, RecoveredLog, recover};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
@@ -19,7 +17,8 @@ use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::position::Position;
 use recorded_log::{
-    MTU, REQUEST, RecordedLog, SEGMENT_LENGTH, catalog, geometry, meaning_of, recover_log,
+    MTU, REQUEST, RecordedLog, SEGMENT_LENGTH, catalog, geometry, meaning_of, open_mark,
+    recover_log,
 };
 
 const BUDGET: u64 = 64 << 20;
@@ -46,13 +45,13 @@ fn killed_with_a_stale_mark(seed: u64, fresh: usize) -> (SimDisk, Position, Posi
         node.now += 5_000_000;
         node.cycle();
     }
-    let marked = node.directory.ack_mark.position();
+    let marked = node.ack_mark.position();
     assert_eq!(marked, node.append_position());
     for _ in 0..fresh {
         assert!(node.append(REQUEST, 700, 0xA5));
         node.drain();
     }
-    assert_eq!(node.directory.ack_mark.position(), marked);
+    assert_eq!(node.ack_mark.position(), marked);
     let acknowledged = node.recorder.durable();
     disk.kill(seed);
     (disk, marked, acknowledged)
@@ -65,7 +64,7 @@ const ENTRY_LENGTH: Position = 736;
 fn covers(node: &RecordedLog, acknowledged: Position) -> bool {
     let lost = node.recovered.lost.map_or(0, |lost| lost.position);
     node.recovered.end.max(lost) >= acknowledged
-        && node.directory.ack_mark.record().lost == node.recovered.lost
+        && node.ack_mark.record().lost == node.recovered.lost
 }
 
 /// One bit in each place that the log may treat differently: all of every header, and some of
@@ -333,74 +332,16 @@ fn a_truncation_interrupted_at_any_step_is_not_begun_or_completed() {
                 "{steps} steps: {end}"
             );
             assert_eq!(again.recovered.lost, None, "{steps} steps");
-            assert_eq!(again.directory.ack_mark.record().truncated_end, 0);
+            assert_eq!(again.ack_mark.record().truncated_end, 0);
         }
     }
 }
 
-/// Both slots of a file, or both copies of the catalog, one after the other, spoiled in turn.
+/// A copy of the disk in which a slot of a file is spoiled.
 fn spoil(disk: &SimDisk, name: &str, slot: usize) -> SimDisk {
     let copy = disk.fork();
     assert!(copy.overwrite(name, slot * 4096, &[0x3C; 4096]));
     copy
-}
-
-#[test]
-fn the_rot_of_either_slot_of_node_state_leaves_the_newest_term_and_vote() {
-    for seed in 0..4 {
-        let disk = SimDisk::new(SimDiskConfig {
-            seed,
-            ..SimDiskConfig::default()
-        });
-        let mut handle = disk.clone();
-        let mut directory = Directory::open_or_create(&mut handle, &catalog()).unwrap();
-        for term in 1..=5 {
-            let state = &mut directory.node_state;
-            let vote = Some((term % 3) as u8);
-            state
-                .submit_state(0, &mut handle, LeadershipTermId::new(term), vote)
-                .unwrap();
-            while state.is_writing() {
-                state.do_work(0, &mut handle);
-                let completion = handle.poll_completion(1 << 40).unwrap();
-                assert!(state.on_completion(&completion).unwrap().is_ok());
-            }
-        }
-        for slot in 0..2 {
-            let copy = spoil(&disk, NODE_STATE_FILE.name, slot);
-            let mut found = Directory::open_or_create(&mut copy.clone(), &catalog()).unwrap();
-            let NodeState {
-                leadership_term,
-                vote,
-                ..
-            } = found.node_state.state();
-            assert_eq!((leadership_term.get(), vote), (5, Some(2)), "slot {slot}");
-            // Counting a start mends the file: the other slot may rot next.
-            found
-                .node_state
-                .begin_incarnation(&mut copy.clone())
-                .unwrap();
-            let copy = spoil(&copy, NODE_STATE_FILE.name, 1 - slot);
-            let found = Directory::open_or_create(&mut copy.clone(), &catalog()).unwrap();
-            assert_eq!(
-                found.node_state.state().leadership_term,
-                LeadershipTermId::new(5)
-            );
-        }
-    }
-}
-
-#[test]
-fn the_rot_of_either_copy_of_the_catalog_is_mended_and_of_both_is_refused() {
-    let (disk, ..) = killed_with_a_stale_mark(6, 1);
-    for copy in 0..2 {
-        let rotten = spoil(&disk, CATALOG_FILE, copy);
-        start(&rotten).unwrap();
-        start(&spoil(&rotten, CATALOG_FILE, 1 - copy)).unwrap();
-        let dead = spoil(&spoil(&disk, CATALOG_FILE, copy), CATALOG_FILE, 1 - copy);
-        let error = Directory::open_or_create(&mut dead.clone(), &catalog()).unwrap_err();
-        assert!(error.to_string().contains(CATALOG_FILE), "{error}");
-    }
 }
 
 #[test]
@@ -479,10 +420,10 @@ fn what_a_frame_above_the_damage_calls_committed_is_no_torn_tail_even_after_a_po
 /// where the process ends in it.
 fn start_of_committed(disk: &SimDisk, committed: Position) -> Option<RecoveredLog> {
     let mut disk = disk.clone();
-    let mut directory = Directory::open_or_create(&mut disk, &catalog()).ok()?;
+    let mut mark = open_mark(&mut disk).ok()?;
     let known = Acknowledged {
-        mark: directory.ack_mark.record(),
-        is_mark_lost: directory.lost.ack_mark,
+        mark: mark.record(),
+        is_mark_lost: false,
         term_max: LeadershipTermId::new(1),
     };
     let saying = |frame: &[u8]| FrameMeaning {
@@ -491,9 +432,7 @@ fn start_of_committed(disk: &SimDisk, committed: Position) -> Option<RecoveredLo
     };
     let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
     let found = recover(&mut disk, &mut log, &known, &catalog(), saying).ok()?;
-    found
-        .raise_mark(&mut disk, &mut directory.ack_mark, false)
-        .ok()?;
+    found.raise_mark(&mut disk, &mut mark, false).ok()?;
     Some(found)
 }
 

@@ -5,7 +5,6 @@ mod recorded_log;
 
 use lockstep_archive::disk::Disk;
 use lockstep_archive::files::ack_mark::{AckedPosition, STALE_MAX_NS};
-use lockstep_archive::files::directory::Directory;
 use lockstep_archive::log::budget::DiskBudget;
 use lockstep_archive::log::log_reader::{LogRead, LogReader, LogSource, ReadSpan};
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode};
@@ -18,7 +17,7 @@ use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::stream::{FrameSource, SourceFrames};
 use recorded_log::{
-    Dice, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH, catalog, geometry, stored_bytes,
+    Dice, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH, geometry, open_mark, stored_bytes,
 };
 
 const BUDGET: u64 = 64 << 20;
@@ -185,9 +184,7 @@ fn a_full_device_refuses_and_recovers_when_space_returns() {
 fn the_ack_mark_is_written_at_most_once_per_interval_and_synced_when_idle() {
     let disk = SimDisk::new(SimDiskConfig::default());
     let mut handle = disk.clone();
-    let mut mark = Directory::open_or_create(&mut handle, &catalog())
-        .unwrap()
-        .ack_mark;
+    let mut mark = open_mark(&mut handle).unwrap();
     let mut writes = 0;
     for step in 0..1000_i64 {
         let now = step * 100_000;
@@ -226,22 +223,22 @@ fn the_ack_mark_is_written_at_most_once_per_interval_and_synced_when_idle() {
     assert_eq!(mark.next_deadline(), None);
     disk.crash(1);
     disk.restart();
-    let found = Directory::open_or_create(&mut handle, &catalog()).unwrap();
-    assert_eq!(found.ack_mark.position(), 32_000);
+    let found = open_mark(&mut handle).unwrap();
+    assert_eq!(found.position(), 32_000);
 }
 
 #[test]
 #[should_panic(expected = "W1")]
 fn acknowledging_what_is_not_durable_is_a_bug() {
     let mut disk = SimDisk::new(SimDiskConfig::default());
-    let mut directory = Directory::open_or_create(&mut disk, &catalog()).unwrap();
+    let mut mark = open_mark(&mut disk).unwrap();
     let acked = AckedPosition {
         position: 64,
         term: LeadershipTermId::new(1),
         commit: 0,
         durable: 32,
     };
-    directory.ack_mark.do_work(0, acked, None, &mut disk);
+    mark.do_work(0, acked, None, &mut disk);
 }
 
 /// Reads `[from, limit)` as a consumer would, in steps of at most `length_max`.

@@ -3,9 +3,18 @@
 
 use lockstep_archive::disk::{Disk, DiskError, Durability};
 use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
-use lockstep_archive::files::node_state::NODE_STATE_FILE;
-use lockstep_archive::files::slot_file::{RECORD_LENGTH, SlotContent, SlotFile};
+use lockstep_archive::files::slot_file::{
+    Opened, RECORD_LENGTH, SlotContent, SlotFile, SlotFileKind,
+};
+use lockstep_archive::log::token::OWNER_USER;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+
+/// A file that the archive's user keeps.
+const USER_FILE: SlotFileKind = SlotFileKind {
+    name: "user.dat",
+    magic: *b"LSUSERSF",
+    owner: OWNER_USER,
+};
 
 fn write(slots: &mut SlotFile, disk: &mut SimDisk, value: u8, durability: Durability) {
     let record = [value; RECORD_LENGTH];
@@ -52,7 +61,7 @@ fn a_loss_of_power_in_a_start_leaves_one_of_the_records_that_a_killed_process_le
             ..SimDiskConfig::default()
         });
         let first = [1; RECORD_LENGTH];
-        let mut slots = SlotFile::create(&mut disk, &NODE_STATE_FILE, &first).expect("created");
+        let mut slots = SlotFile::create(&mut disk, &USER_FILE, &first).expect("created");
         // The process dies with the first of the two writes on its way.
         let second = [2; RECORD_LENGTH];
         assert_eq!(slots.submit_both(0, &mut disk, &second), Ok(()));
@@ -62,7 +71,7 @@ fn a_loss_of_power_in_a_start_leaves_one_of_the_records_that_a_killed_process_le
         disk.crash_at_cold_operation(disk.cold_operations() + seed % 3);
         let _ = start(&mut disk, &[3; RECORD_LENGTH]);
         disk.restart();
-        let found = SlotFile::inspect(&mut disk, &NODE_STATE_FILE).expect("readable");
+        let found = SlotFile::inspect(&mut disk, &USER_FILE).expect("readable");
         assert!(
             matches!(found, SlotContent::Valid { .. }),
             "seed {seed}: no valid slot is left"
@@ -71,11 +80,11 @@ fn a_loss_of_power_in_a_start_leaves_one_of_the_records_that_a_killed_process_le
 }
 
 fn start(disk: &mut SimDisk, record: &[u8; RECORD_LENGTH]) -> Result<(), DiskError> {
-    let found = SlotFile::inspect(disk, &NODE_STATE_FILE)?;
-    let SlotContent::Valid { slot, sequence, .. } = found else {
+    let found = SlotFile::open(disk, &USER_FILE, |record| Some(*record))?;
+    let Opened::Record((mut slots, _)) = found else {
         panic!("no valid slot is left by the process");
     };
-    SlotFile::open(disk, &NODE_STATE_FILE, slot, sequence)?.write(disk, record)
+    slots.write(disk, record)
 }
 
 #[test]

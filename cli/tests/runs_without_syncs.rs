@@ -14,9 +14,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lockstep_archive::disk::Disk as _;
-use lockstep_archive::files::ack_mark::AckRecord;
-use lockstep_archive::files::catalog::{Catalog, CatalogContent};
-use lockstep_archive::files::directory::Directory;
+use lockstep_archive::files::ack_mark::AckMark;
+use lockstep_archive::files::ack_record::AckRecord;
+use lockstep_archive::files::slot_file::Opened;
 use lockstep_archive::storage;
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::settings::config::{IoChoice, SyncMode};
@@ -36,14 +36,12 @@ const MAJORITY_GONE: &str = "no majority is left of the directories";
 /// From now on the files in `directory`, whose node is dead, were written in another run of the
 /// host. Returns whether the run that wrote them acknowledged without syncs.
 fn lose_power(directory: &Path) -> bool {
-    let opened = storage::open(directory, IoChoice::Syscall);
+    let opened = storage::open(directory, IoChoice::Syscall, &[]);
     let (mut disk, _) = opened.expect("the node is dead");
-    let found = Catalog::inspect(disk.files()).expect("a good disk");
-    let CatalogContent::Valid(catalog) = found else {
+    let found = AckMark::open(disk.files()).expect("a good disk");
+    let Opened::Record(mut mark) = found else {
         panic!("{found:?}");
     };
-    let directory = Directory::open_or_create(disk.files(), &catalog);
-    let mut mark = directory.expect("a whole directory").ack_mark;
     let record = mark.record();
     let other = record.boot_id.map(|boot_id| boot_id ^ 1);
     assert!(other.is_some(), "this host does not tell its boot id");

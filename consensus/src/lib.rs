@@ -1,8 +1,9 @@
 //! Raft over byte positions, sessions, and the node that assembles everything.
 //!
 //! [`module`] is the pure heart: elections, joining, commit. [`log`] writes, walks and
-//! replicates the log, [`apply`] applies it, [`session`] serves clients; [`node`] puts them
-//! together and is the shell with real sockets and a real disk. With feature `sim`, `sim` runs
+//! replicates the log, [`apply`] applies it, [`session`] serves clients, [`directory`] is what a
+//! member keeps beside its log; [`node`] puts them together and is the shell with real sockets and
+//! a real disk. With feature `sim`, `sim` runs
 //! all of it in virtual time.
 //!
 //! # Surface
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod directory;
 pub mod log;
 pub mod module;
 pub mod node;

@@ -2,7 +2,7 @@
 #![cfg(feature = "sim")]
 
 use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
-use lockstep_archive::files::spoiled_slots::FILES;
+use lockstep_consensus::directory::spoiled_slots::FILES;
 use lockstep_consensus::module::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::Scenario;

@@ -2,13 +2,13 @@
 //!
 //! Two equal 4 KiB blocks, so that the rot of one leaves the other. Whoever opens a directory says
 //! what it expects to find; every difference is refused by name, with its remedy, before anything
-//! is written. The catalog is written last when a directory is made (in
-//! [`directory`](crate::files::directory)), so one that verifies stands for a complete directory.
+//! is written. Who makes a directory writes the catalog last, so one that
+//! verifies stands for a complete directory.
 
 use lockstep_transport::codec::{FieldReader, FieldWriter};
 
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
-use crate::files::slot_file::{SLOTS, offset_of};
+use crate::files::slot_file::{SLOTS, is_half_good, offset_of};
 
 /// The catalog's file name.
 pub const CATALOG_FILE: &str = "archive.catalog";
@@ -137,6 +137,16 @@ impl Catalog {
         })
     }
 
+    /// Cold: whether one of the two blocks is spoiled, and the other one good. Changes nothing.
+    ///
+    /// # Errors
+    /// The disk's, other than for a missing file.
+    pub fn has_spoiled_slot(disk: &mut impl ColdFiles) -> Result<bool, DiskError> {
+        is_half_good(disk, CATALOG_FILE, |block| {
+            matches!(Self::decode(block), CatalogContent::Valid(_))
+        })
+    }
+
     /// Cold: makes this the directory's catalog, durable on return.
     ///
     /// # Errors
@@ -174,7 +184,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The first difference, with its remedy.
-    pub(crate) fn expect_equal(&self, expected: &Self) -> Result<(), CatalogMismatch> {
+    pub fn expect_equal(&self, expected: &Self) -> Result<(), CatalogMismatch> {
         if self.cluster != expected.cluster {
             return Err(CatalogMismatch::Cluster {
                 found: self.cluster,
@@ -235,7 +245,7 @@ impl Catalog {
         block
     }
 
-    pub(crate) fn decode(block: &[u8; BLOCK_LENGTH]) -> CatalogContent {
+    fn decode(block: &[u8; BLOCK_LENGTH]) -> CatalogContent {
         if block.iter().all(|byte| *byte == 0) {
             return CatalogContent::Blank;
         }

@@ -28,7 +28,7 @@ use crate::disk::{
     BLOCK_LENGTH, Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId,
     FilePlace, Token,
 };
-use crate::files::slot_file::{SLOTS, offset_of, read_slots};
+use crate::files::slot_file::{SLOTS, is_half_good, offset_of, read_slots};
 use crate::log::token::{OWNER_IDENTITY, TokenSource};
 
 /// The file's name.
@@ -126,7 +126,7 @@ impl DirectoryIdentity {
         fields.u32(crc);
     }
 
-    pub(crate) fn decode(block: &[u8; BLOCK_LENGTH]) -> Option<(Self, u64)> {
+    fn decode(block: &[u8; BLOCK_LENGTH]) -> Option<(Self, u64)> {
         let (identity, sequence) = Self::read(&mut FieldReader::new(block))?;
         let mut again = [0; BLOCK_LENGTH];
         identity.encode(sequence, &mut again);
@@ -176,6 +176,16 @@ impl IdentityFile {
             Some((identity, sequence)) => IdentityContent::Valid(Box::new(identity), sequence),
             None if is_blank => IdentityContent::Blank,
             None => IdentityContent::Unreadable,
+        })
+    }
+
+    /// Cold: whether one of its slots is spoiled, and the other one good. Changes nothing.
+    ///
+    /// # Errors
+    /// The disk's, other than for a missing file.
+    pub fn has_spoiled_slot(disk: &mut impl ColdFiles) -> Result<bool, DiskError> {
+        is_half_good(disk, IDENTITY_FILE, |block| {
+            DirectoryIdentity::decode(block).is_some()
         })
     }
 

@@ -1,9 +1,7 @@
-//! The small files beside the log, and the directory that they make up.
+//! The small files beside the log, and the slots that their user keeps one of its own in.
 
 pub mod ack_mark;
+pub mod ack_record;
 pub mod catalog;
-pub mod directory;
 pub mod identity_file;
-pub mod node_state;
 pub mod slot_file;
-pub mod spoiled_slots;

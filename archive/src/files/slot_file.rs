@@ -8,7 +8,7 @@
 //! record in the other. [`SlotFile::submit`] writes one slot: only for a record of which an
 //! older one is good enough, like the ack mark. Whoever opens a file writes it before it
 //! promises anything, so that it always starts from two good slots. Owned by whoever owns the
-//! record; [`crate::files::node_state`] and [`crate::files::ack_mark`] give it meaning.
+//! record and gives it meaning: [`crate::files::ack_mark`], and the archive's user.
 //!
 //! | offset | size | field of a slot |
 //! |---|---|---|
@@ -64,6 +64,29 @@ pub enum SlotContent {
     },
     /// Bytes, but no valid slot among them.
     Unreadable,
+}
+
+/// What a slot file that was opened was found to hold.
+#[derive(Debug)]
+pub enum Opened<T> {
+    /// A record; the newest.
+    Record(T),
+    /// No record: there is no such file, or no good slot in it.
+    Nothing,
+    /// A record that this program would not have written, in a good slot. Rot does not pass the
+    /// slot's checksum.
+    OtherVersion,
+}
+
+impl<T> Opened<T> {
+    /// The same with what `make` makes of the record.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Opened<U> {
+        match self {
+            Self::Record(record) => Opened::Record(make(record)),
+            Self::Nothing => Opened::Nothing,
+            Self::OtherVersion => Opened::OtherVersion,
+        }
+    }
 }
 
 /// An open slot file with room for one hot write in flight.
@@ -135,27 +158,49 @@ impl SlotFile {
     ///
     /// # Errors
     /// The disk's.
-    pub(crate) fn renew(disk: &mut impl ColdFiles, kind: &SlotFileKind) -> Result<Self, DiskError> {
+    pub fn renew(disk: &mut impl ColdFiles, kind: &SlotFileKind) -> Result<Self, DiskError> {
         let file = disk.create(kind.name, SLOTS * BLOCK_LENGTH as u64)?;
         Self::over(file, kind, 0, 0)
     }
 
-    /// Cold: opens the file whose newest record is in `slot`, with `sequence`, and makes that
-    /// record durable: the next write goes to the other slot, and a crash in it must find this
-    /// one good. The owner writes before it promises anything: the other slot may be torn or
-    /// rotten.
+    /// Cold: opens the file with its newest record, which `decode` reads, and makes that durable:
+    /// the next write goes to the other slot, and a crash in it must find this one good. The owner
+    /// writes before it promises anything: the other slot may be torn or rotten.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn open(
+    /// The disk's, other than for a missing file.
+    pub fn open<T>(
         disk: &mut impl ColdFiles,
         kind: &SlotFileKind,
-        slot: u64,
-        sequence: u64,
-    ) -> Result<Self, DiskError> {
+        decode: impl FnOnce(&Record) -> Option<T>,
+    ) -> Result<Opened<(Self, T)>, DiskError> {
+        let SlotContent::Valid {
+            slot,
+            sequence,
+            record,
+        } = Self::inspect(disk, kind)?
+        else {
+            return Ok(Opened::Nothing);
+        };
+        let Some(value) = decode(&record) else {
+            return Ok(Opened::OtherVersion);
+        };
         let file = disk.open(kind.name)?;
         disk.sync(file)?;
-        Self::over(file, kind, slot, sequence)
+        let slots = Self::over(file, kind, slot, sequence)?;
+        Ok(Opened::Record((slots, value)))
+    }
+
+    /// Cold: whether one slot of the file of this kind is spoiled, and the other one good. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// The disk's, other than for a missing file.
+    pub fn has_spoiled_slot(
+        disk: &mut impl ColdFiles,
+        kind: &SlotFileKind,
+    ) -> Result<bool, DiskError> {
+        is_half_good(disk, kind.name, |block| decode(block, kind.magic).is_some())
     }
 
     fn over(
@@ -350,6 +395,20 @@ pub(crate) fn read_slots(
         look(slot, &block);
     }
     Ok(is_blank)
+}
+
+/// Cold: whether one slot of the file of this name is spoiled, and the other one good.
+///
+/// # Errors
+/// The disk's, other than for a missing file.
+pub(crate) fn is_half_good(
+    disk: &mut impl ColdFiles,
+    name: &str,
+    is_good: impl Fn(&[u8; BLOCK_LENGTH]) -> bool,
+) -> Result<bool, DiskError> {
+    let mut good = 0;
+    read_slots(disk, name, |_, block| good += u64::from(is_good(block)))?;
+    Ok(0 < good && good < SLOTS)
 }
 
 /// The newest valid record of a file's content, with its sequence.

@@ -1,8 +1,8 @@
 //! Tokens: who an operation on the one shared disk belongs to.
 //!
 //! A token is `owner << 48 | sequence`. Each part of the archive that submits operations has
-//! one owner number, so a completion finds its way by looking at the token alone, and a
-//! completion that belongs to nobody is recognised as such.
+//! one owner number, as has its user, so a completion finds its way by looking at the token alone,
+//! and a completion that belongs to nobody is recognised as such.
 
 use crate::disk::Token;
 
@@ -11,8 +11,8 @@ pub type Owner = u16;
 
 /// The log's recorder.
 pub const OWNER_RECORDER: Owner = 1;
-/// The file with term, vote and incarnation.
-pub(crate) const OWNER_NODE_STATE: Owner = 2;
+/// The slot file that the archive's user keeps beside those of the archive.
+pub const OWNER_USER: Owner = 2;
 /// The file with the ack mark.
 pub(crate) const OWNER_ACK_MARK: Owner = 3;
 /// The file that says which directory this is.

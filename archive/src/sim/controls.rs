@@ -6,8 +6,8 @@ use lockstep_transport::time::Nanos;
 use super::disk::{SimBackup, SimDisk};
 use super::image::{Dice, FileImage};
 use crate::disk::BLOCK_LENGTH;
-use crate::files::ack_mark::{self, ACK_MARK_FILE, AckRecord};
-use crate::files::node_state::{NODE_STATE_FILE, NodeState};
+use crate::files::ack_mark::ACK_MARK_FILE;
+use crate::files::ack_record::AckRecord;
 use crate::files::slot_file::{self, Record, SlotFileKind};
 
 impl SimDisk {
@@ -220,16 +220,12 @@ impl SimDisk {
     /// The ack mark that stable storage holds.
     #[must_use]
     pub fn durable_mark(&self) -> Option<AckRecord> {
-        ack_mark::decode(&self.durable_record(&ACK_MARK_FILE)?)
+        AckRecord::decode(&self.durable_record(&ACK_MARK_FILE)?)
     }
 
-    /// The node state that stable storage holds.
+    /// The newest record that stable storage holds in the slot file of this kind.
     #[must_use]
-    pub fn durable_state(&self) -> Option<NodeState> {
-        NodeState::decode(&self.durable_record(&NODE_STATE_FILE)?)
-    }
-
-    fn durable_record(&self, kind: &SlotFileKind) -> Option<Record> {
+    pub fn durable_record(&self, kind: &SlotFileKind) -> Option<Record> {
         let image = self.image.borrow();
         let durable = image.files[image.find(kind.name)?].durable();
         slot_file::newest(durable, kind.magic).map(|(_, record)| record)
@@ -253,8 +249,8 @@ pub fn forget_commit(slot: &mut [u8]) {
     let Some((sequence, record)) = slot_file::decode(block, ACK_MARK_FILE.magic) else {
         return;
     };
-    if let Some(mark) = ack_mark::decode(&record) {
-        let record = ack_mark::encode(&AckRecord { commit: 0, ..mark });
+    if let Some(mark) = AckRecord::decode(&record) {
+        let record = AckRecord { commit: 0, ..mark }.encode();
         slot_file::encode(block, ACK_MARK_FILE.magic, sequence, &record);
     }
 }
@@ -271,11 +267,11 @@ mod tests {
             ..AckRecord::default()
         };
         let mut block = [0; BLOCK_LENGTH];
-        slot_file::encode(&mut block, ACK_MARK_FILE.magic, 7, &ack_mark::encode(&mark));
+        slot_file::encode(&mut block, ACK_MARK_FILE.magic, 7, &mark.encode());
         forget_commit(&mut block);
         let (sequence, record) = slot_file::decode(&block, ACK_MARK_FILE.magic).unwrap();
         let forgetful = AckRecord { commit: 0, ..mark };
-        assert_eq!((sequence, ack_mark::decode(&record)), (7, Some(forgetful)));
+        assert_eq!((sequence, AckRecord::decode(&record)), (7, Some(forgetful)));
         let mut other = [1; BLOCK_LENGTH];
         forget_commit(&mut other);
         assert_eq!(other, [1; BLOCK_LENGTH]);

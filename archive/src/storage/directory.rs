@@ -19,7 +19,6 @@ use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId, FilePlace, Segment
 use crate::files::ack_mark::ACK_MARK_FILE;
 use crate::files::catalog::CATALOG_FILE;
 use crate::files::identity_file::IDENTITY_FILE;
-use crate::files::node_state::NODE_STATE_FILE;
 
 /// The file whose lock says that a process uses the directory.
 pub(crate) const LOCK_FILE: &str = "node.lock";
@@ -31,18 +30,12 @@ const PROBE: &str = "probe";
 /// taken over, as its name does.
 const FILES_AT_FIRST: usize = 512;
 
-/// Whether `name` is one of ours that a crash kept from its final name. Other people's files may
-/// lie in the directory, and may end alike: they are left alone.
-fn is_unfinished(name: &str) -> bool {
+/// Whether `name` is one of ours, or of the user's, that a crash kept from its final name. Other
+/// people's files may lie in the directory, and may end alike: they are left alone.
+fn is_unfinished(name: &str, of_user: &[&str]) -> bool {
     name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(|name| {
-        let others = [
-            CATALOG_FILE,
-            NODE_STATE_FILE.name,
-            ACK_MARK_FILE.name,
-            IDENTITY_FILE,
-            PROBE,
-        ];
-        SegmentName::parse(name).is_some() || others.contains(&name)
+        let ours = [CATALOG_FILE, ACK_MARK_FILE.name, IDENTITY_FILE, PROBE];
+        SegmentName::parse(name).is_some() || ours.contains(&name) || of_user.contains(&name)
     })
 }
 
@@ -104,21 +97,26 @@ pub struct NodeDirectory {
 
 impl NodeDirectory {
     /// Makes the directory if it does not exist, locks it, removes what a crash left of files
-    /// being made, and makes the names in it durable.
+    /// being made, those among them that its user keeps there under the names `of_user`, and makes
+    /// the names in it durable.
     ///
     /// # Errors
     /// See [`StorageError`].
-    pub fn open(path: &Path) -> Result<Self, StorageError> {
-        Self::open_with(path, Arc::new(SystemCalls))
+    pub fn open(path: &Path, of_user: &[&str]) -> Result<Self, StorageError> {
+        Self::open_with(path, of_user, Arc::new(SystemCalls))
     }
 
-    pub(super) fn open_with(path: &Path, calls: Arc<dyn FileCalls>) -> Result<Self, StorageError> {
+    pub(super) fn open_with(
+        path: &Path,
+        of_user: &[&str],
+        calls: Arc<dyn FileCalls>,
+    ) -> Result<Self, StorageError> {
         let failed = |error: io::Error| StorageError::from_io(path, &error);
         make_directory(path, &*calls)?;
         let lock = lock_directory(path)?;
         for entry in std::fs::read_dir(path).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            if is_unfinished(&name.to_string_lossy()) {
+            if is_unfinished(&name.to_string_lossy(), of_user) {
                 calls.remove(&path.join(name)).map_err(failed)?;
             }
         }
@@ -380,12 +378,23 @@ mod tests {
     #[test]
     fn only_unfinished_files_of_a_node_are_removed() {
         let place = tempfile::tempdir().unwrap();
-        let ours = ["0-65536.rec.tmp", "archive.catalog.tmp", "probe.tmp"];
-        let others = ["letter.tmp", "0-x.rec.tmp", "rec.tmp", "0-0.rec"];
+        let ours = [
+            "0-65536.rec.tmp",
+            "archive.catalog.tmp",
+            "probe.tmp",
+            "state.dat.tmp",
+        ];
+        let others = [
+            "letter.tmp",
+            "0-x.rec.tmp",
+            "rec.tmp",
+            "0-0.rec",
+            "state.dat",
+        ];
         for name in ours.iter().chain(&others) {
             std::fs::write(place.path().join(name), b"x").unwrap();
         }
-        let mut directory = NodeDirectory::open(place.path()).unwrap();
+        let mut directory = NodeDirectory::open(place.path(), &["state.dat"]).unwrap();
         let left = directory.list().unwrap();
         assert!(others.iter().all(|name| left.iter().any(|l| l == name)));
         assert!(!ours.iter().any(|name| left.iter().any(|l| l == name)));
@@ -395,7 +404,7 @@ mod tests {
     fn who_has_a_directory_is_told_without_touching_it() {
         let place = tempfile::tempdir().unwrap();
         assert!(in_use(place.path()).is_none());
-        let held = NodeDirectory::open(place.path()).unwrap();
+        let held = NodeDirectory::open(place.path(), &[]).unwrap();
         let told = in_use(place.path()).map(|error| error.to_string());
         let holder = format!("in use by process {}", std::process::id());
         assert!(told.is_some_and(|told| told.contains(&holder)));

@@ -133,7 +133,7 @@ impl Stage {
     }
 
     fn open(&self) -> Result<NodeDirectory, StorageError> {
-        NodeDirectory::open_with(&self.path(), self.calls.clone())
+        NodeDirectory::open_with(&self.path(), &[], self.calls.clone())
     }
 
     /// A directory with a file, in which the given call will fail.
@@ -226,7 +226,7 @@ fn a_failed_sync_of_the_directory_is_no_success_when_it_is_tried_again() {
 fn a_directory_is_synced_when_it_is_opened_and_so_is_what_leads_to_it() {
     let stage = Stage::new();
     let nested = stage.path().join("a/b");
-    drop(NodeDirectory::open_with(&nested, stage.calls.clone()).unwrap());
+    drop(NodeDirectory::open_with(&nested, &[], stage.calls.clone()).unwrap());
     let made = stage.calls.take();
     for path in [
         stage.place.path(),
@@ -238,7 +238,7 @@ fn a_directory_is_synced_when_it_is_opened_and_so_is_what_leads_to_it() {
         assert!(made.contains(&synced), "{} not synced", path.display());
     }
     // Again, although it was there: whoever made it may have crashed before it was durable.
-    drop(NodeDirectory::open_with(&nested, stage.calls.clone()).unwrap());
+    drop(NodeDirectory::open_with(&nested, &[], stage.calls.clone()).unwrap());
     let made = stage.calls.take();
     for path in [&stage.path().join("a"), &nested] {
         let synced = (Call::Sync, path.clone());

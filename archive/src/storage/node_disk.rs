@@ -20,13 +20,17 @@ pub enum NodeDisk {
     Thread(Box<ThreadDisk>),
 }
 
-/// Opens (and locks) a node's directory; also gives the sentence for the start line: which
-/// way was taken, and what that costs.
+/// Opens (and locks) a node's directory, in which its user keeps files of its own under the names
+/// `of_user`; also gives the sentence for the start line: which way was taken, and what that costs.
 ///
 /// # Errors
 /// See [`StorageError`]: each names the thing, the place and the remedy.
-pub fn open(path: &Path, choice: IoChoice) -> Result<(NodeDisk, String), StorageError> {
-    let mut directory = NodeDirectory::open(path)?;
+pub fn open(
+    path: &Path,
+    choice: IoChoice,
+    of_user: &[&str],
+) -> Result<(NodeDisk, String), StorageError> {
+    let mut directory = NodeDirectory::open(path, of_user)?;
     let direct = if directory.probe_direct_writes()? {
         "direct writes with RWF_DSYNC"
     } else {
@@ -115,7 +119,7 @@ mod tests {
 
     fn refused(choice: IoChoice) -> Result<(NodeDisk, String), StorageError> {
         let place = tempfile::tempdir().unwrap();
-        let directory = NodeDirectory::open(place.path())?;
+        let directory = NodeDirectory::open(place.path(), &[])?;
         let refusal = StorageError::UringRefused {
             detail: "Operation not permitted".to_owned(),
         };

@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn an_operation_that_is_put_off_for_ever_ends_as_an_error_with_its_number() {
         let place = tempfile::tempdir().unwrap();
-        let mut directory = NodeDirectory::open(place.path()).unwrap();
+        let mut directory = NodeDirectory::open(place.path(), &[]).unwrap();
         for refusal in [TRY_AGAIN, INTERRUPTED] {
             let mut operation = write(&mut directory);
             for now in [100, 200, 100 + REFUSALS_MAX_NS - 1] {
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_write_that_moves_starts_its_patience_afresh() {
         let place = tempfile::tempdir().unwrap();
-        let mut directory = NodeDirectory::open(place.path()).unwrap();
+        let mut directory = NodeDirectory::open(place.path(), &[]).unwrap();
         let mut operation = write(&mut directory);
         assert_eq!(operation.on_result(0, TRY_AGAIN), Progress::Refused);
         assert_eq!(operation.on_result(5, 4096), Progress::Again);
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_write_that_moves_a_byte_at_a_time_ends_as_an_error() {
         let place = tempfile::tempdir().unwrap();
-        let mut directory = NodeDirectory::open(place.path()).unwrap();
+        let mut directory = NodeDirectory::open(place.path(), &[]).unwrap();
         let mut operation = write(&mut directory);
         for _ in 1..PARTS_MAX {
             assert_eq!(operation.on_result(0, 1), Progress::Again);
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn a_write_that_moves_nothing_or_fails_ends_at_once_with_its_number() {
         let place = tempfile::tempdir().unwrap();
-        let mut directory = NodeDirectory::open(place.path()).unwrap();
+        let mut directory = NodeDirectory::open(place.path(), &[]).unwrap();
         expect_error(
             write(&mut directory).on_result(0, 0),
             "unexpected end of file",

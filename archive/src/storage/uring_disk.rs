@@ -366,7 +366,7 @@ mod tests {
 
     /// A disk with one write in its first slot that the kernel has not been told of.
     fn disk(place: &std::path::Path) -> Option<(UringDisk, AtomicBuffer)> {
-        let directory = NodeDirectory::open(place).unwrap();
+        let directory = NodeDirectory::open(place, &[]).unwrap();
         let mut disk = UringDisk::start(directory)
             .inspect_err(|refused| eprintln!("NOT TESTED: {}", refused.0))
             .ok()?;

@@ -3,9 +3,10 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use lockstep_archive::disk::{Completion, Disk, DiskError};
-use lockstep_archive::files::ack_mark::{AckRecord, AckedPosition};
+use lockstep_archive::files::ack_mark::{AckMark, AckedPosition};
+use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_archive::files::catalog::{Catalog, LOG_STREAM_ID};
-use lockstep_archive::files::directory::Directory;
+use lockstep_archive::files::slot_file::Opened;
 use lockstep_archive::log::budget::DiskBudget;
 use lockstep_archive::log::log_view::{LogView, MemoryWindow};
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode};
@@ -89,6 +90,15 @@ pub fn stored_bytes(disk: &SimDisk, end: Position) -> Vec<u8> {
     bytes
 }
 
+/// The mark of a member, which has none yet where the disk is blank.
+pub fn open_mark(disk: &mut SimDisk) -> Result<AckMark, DiskError> {
+    match AckMark::open(disk)? {
+        Opened::Record(mark) => Ok(mark),
+        Opened::Nothing => AckMark::create(disk),
+        Opened::OtherVersion => panic!("a mark of another version"),
+    }
+}
+
 /// Recovers after a crash of the host, with a mark at `ack_mark`.
 pub fn recover_log(
     disk: &mut SimDisk,
@@ -115,11 +125,11 @@ pub fn recover_with(
     Ok((log, recovered))
 }
 
-/// A node's archive side: directory, log, recorder.
+/// A node's archive side: mark, log, recorder.
 pub struct RecordedLog {
     pub disk: SimDisk,
     pub now: Nanos,
-    pub directory: Directory,
+    pub ack_mark: AckMark,
     pub log: LogBuffer,
     pub recorder: Recorder,
     pub recovered: RecoveredLog,
@@ -143,21 +153,15 @@ impl RecordedLog {
         mut model: Vec<u8>,
     ) -> Result<Self, DiskError> {
         let mut disk = disk.clone();
-        let disk_only = |error| match error {
-            lockstep_archive::files::directory::DirectoryError::Disk(error) => error,
-            other => panic!("{other}"),
-        };
-        let mut directory = Directory::open_or_create(&mut disk, &catalog()).map_err(disk_only)?;
-        directory.node_state.begin_incarnation(&mut disk)?;
-        let mark = directory.ack_mark.record();
-        let (log, recovered) = match recover_with(&mut disk, &mark) {
+        let mut ack_mark = open_mark(&mut disk)?;
+        let (log, recovered) = match recover_with(&mut disk, &ack_mark.record()) {
             Ok(found) => found,
             Err(RecoveryError::Disk(error)) => return Err(error),
             Err(other) => panic!("{other}"),
         };
         let end = recovered.end;
         let is_unsynced = sync == SyncMode::None;
-        recovered.raise_mark(&mut disk, &mut directory.ack_mark, is_unsynced)?;
+        recovered.raise_mark(&mut disk, &mut ack_mark, is_unsynced)?;
         model.truncate(end as usize);
         let config = RecorderConfig {
             geometry: geometry(),
@@ -174,7 +178,7 @@ impl RecordedLog {
         Ok(Self {
             disk,
             now,
-            directory,
+            ack_mark,
             recorder,
             restart: end,
             appender: new_appender(end),
@@ -239,7 +243,7 @@ impl RecordedLog {
     pub fn cycle(&mut self) {
         while let Some(completion) = self.disk.poll_completion(self.now) {
             let taken = self.recorder.on_completion(&completion)
-                || self.directory.ack_mark.on_completion(&completion);
+                || self.ack_mark.on_completion(&completion);
             match &mut self.strangers {
                 Some(strangers) if !taken => strangers.push(completion),
                 _ => assert!(taken, "a completion of nobody: {completion:?}"),
@@ -257,7 +261,7 @@ impl RecordedLog {
             durable,
         };
         let idle = self.recorder.log_idle_since();
-        let mark = &mut self.directory.ack_mark;
+        let mark = &mut self.ack_mark;
         if mark.position() <= durable {
             mark.do_work(self.now, acked, idle, &mut self.disk);
         }
@@ -322,7 +326,7 @@ impl RecordedLog {
     ) -> bool {
         let (now, disk) = (self.now, &mut self.disk.clone());
         let mut mark = |node: &mut Self| {
-            let mark = &mut node.directory.ack_mark;
+            let mark = &mut node.ack_mark;
             match end {
                 Some(end) => mark.begin_truncation(now, position, end, disk),
                 None => mark.end_truncation(now, position, disk),
@@ -333,7 +337,7 @@ impl RecordedLog {
                 return false;
             }
         }
-        while !self.directory.ack_mark.is_settled() {
+        while !self.ack_mark.is_settled() {
             if !self.step(steps) {
                 return false;
             }
@@ -350,7 +354,7 @@ impl RecordedLog {
         self.now = self.disk.next_deadline().unwrap_or(self.now).max(self.now);
         if let Some(completion) = self.disk.poll_completion(self.now) {
             let taken = self.recorder.on_completion(&completion)
-                || self.directory.ack_mark.on_completion(&completion);
+                || self.ack_mark.on_completion(&completion);
             assert!(taken, "a completion of nobody: {completion:?}");
         }
         true
@@ -391,6 +395,6 @@ pub fn recorded(seed: u64, entries: usize) -> (SimDisk, Vec<u8>, Position) {
         node.now += 5_000_000;
         node.cycle();
     }
-    let mark = node.directory.ack_mark.position();
+    let mark = node.ack_mark.position();
     (disk, node.model, mark)
 }

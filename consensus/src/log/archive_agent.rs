@@ -5,9 +5,9 @@
 //! nothing else may happen to it, it changes it. It knows no protocol.
 
 use lockstep_archive::disk::{Completion, Disk};
-use lockstep_archive::files::ack_mark::{AckMark, AckRecord, AckedPosition};
+use lockstep_archive::files::ack_mark::{AckMark, AckedPosition};
+use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_archive::files::identity_file::{IdentityFile, Notes};
-use lockstep_archive::files::node_state::NodeStateFile;
 use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::log_view::LogView;
 use lockstep_archive::log::recorder::Recorder;
@@ -19,6 +19,7 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{Nanos, earliest};
 
+use crate::directory::node_state::NodeStateFile;
 use crate::log::chain_rewind;
 use crate::log::member_log::MemberLog;
 use crate::module::member::MemberId;

@@ -23,7 +23,7 @@ mod oddities;
 mod own_log;
 mod role_marks;
 
-use lockstep_archive::files::ack_mark::LostAcks;
+use lockstep_archive::files::ack_record::LostAcks;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;

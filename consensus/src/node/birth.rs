@@ -11,12 +11,12 @@
 //! was used: an identity without the rest, or the rest without an identity, is damage.
 
 use lockstep_archive::disk::{ColdFiles, DiskError};
-use lockstep_archive::files::directory::{Directory, DirectoryError};
 use lockstep_archive::files::identity_file::{IdentityContent, IdentityFile, Notes};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 
+use crate::directory::member_directory::{Directory, DirectoryError};
 use crate::module::formation::{DurableFormation, FormationRecord, Incarnation};
 use crate::module::member::MemberId;
 use crate::module::membership::{Forfeit, Found, Membership, MembershipConfig, MembershipNotes};

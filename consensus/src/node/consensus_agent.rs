@@ -20,7 +20,6 @@ mod watch;
 use std::sync::Arc;
 
 use lockstep_archive::disk::Disk;
-use lockstep_archive::files::spoiled_slots::SpoiledSlots;
 use lockstep_transport::datagram_port::{DATAGRAM_LENGTH_MAX, DatagramPort};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
@@ -29,6 +28,7 @@ use lockstep_transport::trace::Tracer;
 
 use crate::apply::applier::Applier;
 use crate::apply::service_agent::ServiceAgent;
+use crate::directory::spoiled_slots::SpoiledSlots;
 use crate::log::archive_agent::ArchiveAgent;
 use crate::log::chain_query::ChainQuery;
 use crate::log::follower_log::FollowerLog;

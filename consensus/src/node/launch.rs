@@ -21,6 +21,7 @@ use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 use lockstep_transport::trace::TraceRecord;
 
+use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
 use crate::node::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, Counters};
@@ -158,7 +159,7 @@ pub fn launch(
     };
     let choice = media::probe(node.io);
     let (member_port, ingress_port) = open_ports(cluster, node, choice.backend)?;
-    let (mut disk, disk_line) = storage::open(&node.directory, node.io)?;
+    let (mut disk, disk_line) = storage::open(&node.directory, node.io, &FILES_BESIDE_ARCHIVE)?;
     let refused = |source| LaunchError::Start {
         directory: node.directory.display().to_string(),
         source,

@@ -5,8 +5,6 @@ use std::cell::Cell;
 
 use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
 use lockstep_archive::files::catalog::{Catalog, LOG_STREAM_ID};
-use lockstep_archive::files::directory::Directory;
-use lockstep_archive::files::spoiled_slots::{self, SpoiledSlots};
 use lockstep_archive::log::budget::DiskBudget;
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig};
 use lockstep_archive::log::recovery::{
@@ -22,6 +20,8 @@ use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::stable_hash::stable_hash;
 
+use crate::directory::member_directory::Directory;
+use crate::directory::spoiled_slots::{self, SpoiledSlots};
 use crate::log::archive_agent::{ArchiveAgent, RecoveredArchive};
 use crate::log::entry_body::NewLeadershipTerm;
 use crate::log::log_entry::LogEntry;

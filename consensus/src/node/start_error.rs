@@ -1,10 +1,10 @@
 //! Why a node cannot start.
 
 use lockstep_archive::disk::DiskError;
-use lockstep_archive::files::directory::DirectoryError;
 use lockstep_archive::log::budget::BudgetError;
 use lockstep_archive::log::recovery::RecoveryError;
 
+use crate::directory::member_directory::DirectoryError;
 use crate::log::logged_limits::LimitsError;
 use crate::node::birth::{BirthError, BirthOrDiskError};
 

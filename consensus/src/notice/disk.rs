@@ -2,11 +2,11 @@
 
 use lockstep_archive::disk::SegmentName;
 use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
-use lockstep_archive::files::spoiled_slots::FILES;
 use lockstep_archive::log::segment::LOG_RECORDING_ID;
 
 use super::kind::NodeNotice;
 use super::row::Row;
+use crate::directory::spoiled_slots::FILES;
 
 /// The log's segment whose first byte is at `position`.
 const fn log_segment(position: i64) -> SegmentName {

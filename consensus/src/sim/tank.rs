@@ -30,6 +30,7 @@ mod rot;
 mod service;
 mod settle;
 mod setup;
+mod stored_state;
 mod strangers;
 mod tank_node;
 mod troubles;

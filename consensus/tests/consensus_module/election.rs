@@ -1,6 +1,6 @@
 //! Elections: E1 to E4, check-quorum.
 
-use lockstep_archive::files::ack_mark::LostAcks;
+use lockstep_archive::files::ack_record::LostAcks;
 use lockstep_consensus::module::action::Action;
 use lockstep_consensus::module::consensus_module::Role;
 use lockstep_consensus::module::event::Event;

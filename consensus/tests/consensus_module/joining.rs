@@ -1,6 +1,6 @@
 //! Joining a leader, truncation, acknowledgements of a follower: W2, C3, L4.
 
-use lockstep_archive::files::ack_mark::LostAcks;
+use lockstep_archive::files::ack_record::LostAcks;
 use lockstep_consensus::module::action::{Action, HaltReason};
 use lockstep_consensus::module::consensus_module::Role;
 use lockstep_consensus::module::event::Event;

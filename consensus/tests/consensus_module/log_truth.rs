@@ -1,7 +1,7 @@
 //! What a member's log says is true: what it once knew to be committed, and what it acknowledged
 //! and has lost (`log.md` 9.3, E3).
 
-use lockstep_archive::files::ack_mark::LostAcks;
+use lockstep_archive::files::ack_record::LostAcks;
 use lockstep_consensus::module::action::{Action, HaltReason};
 use lockstep_consensus::module::consensus_module::{Recovered, Role};
 use lockstep_consensus::module::event::{Event, LogHash};

@@ -4,7 +4,7 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 use crate::disk::DiskError;
-use crate::files::ack_mark::AckRecord;
+use crate::files::ack_record::AckRecord;
 
 /// Why a log cannot be recovered at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

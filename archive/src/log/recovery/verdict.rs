@@ -9,7 +9,7 @@ use super::evidence::Acknowledged;
 use super::frame_scan::FrameScan;
 use super::survey::Survey;
 use crate::disk::BLOCK_LENGTH;
-use crate::files::ack_mark::LostAcks;
+use crate::files::ack_record::LostAcks;
 use crate::log::segment::WRITE_LENGTH_MAX;
 
 /// What the end of the log is.

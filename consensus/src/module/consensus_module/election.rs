@@ -1,6 +1,6 @@
 //! Pre-vote, votes and candidacies (invariants E1 to E4).
 
-use lockstep_archive::files::ack_mark::LostAcks;
+use lockstep_archive::files::ack_record::LostAcks;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};

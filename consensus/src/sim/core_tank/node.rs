@@ -1,7 +1,7 @@
 //! One simulated member: a real [`ConsensusModule`] in a small shell with a log of positions, a
 //! disk that takes time and may fail, and streams that carry entries.
 
-use lockstep_archive::files::ack_mark::LostAcks;
+use lockstep_archive::files::ack_record::LostAcks;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;

@@ -5,6 +5,7 @@ use lockstep_archive::files::identity_file::{IdentityContent, IdentityFile};
 use lockstep_archive::sim::{SimBackup, SimDisk};
 
 use crate::sim::tank::plan::FaultClass;
+use crate::sim::tank::stored_state::durable_state;
 
 /// What happens to a directory while its member is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,6 @@ pub fn has_identity(disk: &SimDisk) -> bool {
 pub fn has_forgotten(disk: &SimDisk) -> bool {
     let catalog = Catalog::inspect(&mut disk.clone());
     let has_catalog = matches!(catalog, Ok(CatalogContent::Valid(_)));
-    let has_promises = disk.durable_state().is_some() && disk.durable_mark().is_some();
+    let has_promises = durable_state(disk).is_some() && disk.durable_mark().is_some();
     !(has_identity(disk) && has_catalog && has_promises)
 }

@@ -8,11 +8,11 @@ use lockstep_archive::disk::{
     SegmentName,
 };
 use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
-use lockstep_archive::files::node_state::NODE_STATE_FILE;
 use lockstep_archive::sim::{SimDisk, forget_commit};
 use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;
 
+use crate::directory::node_state::NODE_STATE_FILE;
 use crate::sim::PlantedFault;
 use crate::sim::tank::crash::Crash;
 use crate::sim::tank::host::TankHost;

@@ -3,8 +3,8 @@
 
 use lockstep_archive::disk::DiskError;
 use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
-use lockstep_archive::files::directory::DirectoryError;
 
+use crate::directory::member_directory::DirectoryError;
 use crate::node::birth::BirthError;
 use crate::node::start_error::StartError;
 use crate::sim::log_range::LogRange;

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_archive::files::node_state::NodeState;
 use lockstep_transport::ids::LeadershipTermId;
 
+use crate::directory::node_state::NodeState;
 use crate::sim::log_range::sound_parts;
 use crate::sim::tank::damage_map::DamageMap;
 use crate::sim::tank::member::TankMember;
+use crate::sim::tank::stored_state::durable_state;
 use crate::sim::{Broken, Rule};
 
 /// Somebody has just taken the log up to `to` for committed, of which `bytes` begin at `from`:
@@ -78,7 +79,7 @@ impl Votes {
         if self.seen[id].contains(&(module.term(), module.vote())) {
             return Ok(());
         }
-        let state = member.disk().durable_state();
+        let state = durable_state(member.disk());
         state.map_or(Ok(()), |state| self.note(id, state))
     }
 

@@ -4,11 +4,11 @@ use lockstep_archive::disk::BLOCK_LENGTH;
 use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::files::catalog::CATALOG_FILE;
 use lockstep_archive::files::identity_file::IDENTITY_FILE;
-use lockstep_archive::files::node_state::NODE_STATE_FILE;
 use lockstep_archive::sim::SECTOR_LENGTH;
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 
+use crate::directory::node_state::NODE_STATE_FILE;
 use crate::sim::log_range::LogRange;
 use crate::sim::tank::crash::Crash;
 use crate::sim::tank::member::TankMember;

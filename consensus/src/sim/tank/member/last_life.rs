@@ -3,7 +3,8 @@
 //! cut off stays cut off (`log.md` 3.4), the mark covers what was acknowledged a while ago (W2),
 //! and the floor below which nothing is cut covers what was known to be committed (`log.md` 9.3).
 
-use lockstep_archive::files::ack_mark::{AckRecord, STALE_MAX_NS};
+use lockstep_archive::files::ack_mark::STALE_MAX_NS;
+use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 

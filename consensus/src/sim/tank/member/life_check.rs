@@ -1,6 +1,6 @@
 //! Holds the next start to what a member's last process left behind.
 
-use lockstep_archive::files::ack_mark::AckRecord;
+use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_transport::position::Position;
 
 use super::TankMember;

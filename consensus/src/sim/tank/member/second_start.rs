@@ -1,7 +1,7 @@
 //! Oracle 7: recovery is idempotent. A directory that is started on again, after a start that came
 //! to its end or one that ended in the middle, is found as the first start found it.
 
-use lockstep_archive::files::ack_mark::LostAcks;
+use lockstep_archive::files::ack_record::LostAcks;
 use lockstep_archive::sim::SimDisk;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;

@@ -1,23 +1,22 @@
 //! `node-state.dat`: what a member must never forget (`log.md` 3.2, invariant E1).
 //!
 //! Leadership term and vote are durable before any vote or vote request leaves; the incarnation
-//! goes up by one, durably, at each start. Owned by the consensus agent; a
-//! [`crate::files::slot_file`] keeps it.
+//! goes up by one, durably, at each start. Owned by the archive agent, which is told what to keep
+//! by the consensus module; a [`SlotFile`] holds it.
 
+use lockstep_archive::disk::{Busy, ColdFiles, Completion, Disk, DiskError};
+use lockstep_archive::files::slot_file::{Opened, Record, SlotFile, SlotFileKind};
+use lockstep_archive::log::token::OWNER_USER;
 use lockstep_transport::codec::{decoded, encoded};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::time::Nanos;
 
-use crate::disk::{Busy, ColdFiles, Completion, Disk, DiskError};
-use crate::files::slot_file::{Record, SlotFile, SlotFileKind};
-use crate::log::token::OWNER_NODE_STATE;
-
 /// Kind of the file.
 pub const NODE_STATE_FILE: SlotFileKind = SlotFileKind {
     name: "node-state.dat",
     magic: *b"LSNODEST",
-    owner: OWNER_NODE_STATE,
+    owner: OWNER_USER,
 };
 
 const VERSION: u32 = 1;
@@ -95,8 +94,35 @@ pub struct NodeStateFile {
 }
 
 impl NodeStateFile {
-    pub(crate) const fn new(slots: SlotFile, state: NodeState) -> Self {
-        Self { slots, state }
+    /// Cold: makes the file of a member of `cluster` that has never started, or reuses one that
+    /// was never written; durable on return.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn create(disk: &mut impl ColdFiles, cluster: u128) -> Result<Self, DiskError> {
+        let state = NodeState::fresh(cluster);
+        let slots = SlotFile::create(disk, &NODE_STATE_FILE, &state.encode())?;
+        Ok(Self { slots, state })
+    }
+
+    /// Cold: opens the file, and makes durable what it holds.
+    ///
+    /// # Errors
+    /// The disk's, other than for a missing file.
+    pub(super) fn open(disk: &mut impl ColdFiles) -> Result<Opened<Self>, DiskError> {
+        let opened = SlotFile::open(disk, &NODE_STATE_FILE, NodeState::decode)?;
+        Ok(opened.map(|(slots, state)| Self { slots, state }))
+    }
+
+    /// Cold: a file without a good slot, or none at all: what a member of `cluster` has promised is
+    /// not known. It holds no state until it is written.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn renew(disk: &mut impl ColdFiles, cluster: u128) -> Result<Self, DiskError> {
+        let slots = SlotFile::renew(disk, &NODE_STATE_FILE)?;
+        let state = NodeState::fresh(cluster);
+        Ok(Self { slots, state })
     }
 
     /// The newest state, durable or on its way.

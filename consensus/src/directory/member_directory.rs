@@ -8,12 +8,15 @@
 //! what is good. Without node state or ack mark it is, and says what it [`Lost`]: its owner must
 //! see to it that this directory never counts again before it writes either of them.
 
-use crate::disk::{ColdFiles, DiskError, SegmentName};
-use crate::files::ack_mark::{self, ACK_MARK_FILE, AckMark, AckRecord};
-use crate::files::catalog::{CATALOG_FILE, Catalog, CatalogContent, CatalogMismatch};
-use crate::files::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile};
+use lockstep_archive::disk::{ColdFiles, DiskError, SegmentName};
+use lockstep_archive::files::ack_mark::{ACK_MARK_FILE, AckMark};
+use lockstep_archive::files::catalog::{CATALOG_FILE, Catalog, CatalogContent, CatalogMismatch};
+use lockstep_archive::files::slot_file::{Opened, SlotContent, SlotFile};
 
-use crate::files::slot_file::{SlotContent, SlotFile, SlotFileKind};
+use crate::directory::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile};
+
+/// The files in a directory that the archive does not know by itself.
+pub(crate) const FILES_BESIDE_ARCHIVE: [&str; 1] = [NODE_STATE_FILE.name];
 
 /// Why a directory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +101,7 @@ impl Directory {
     ///
     /// # Errors
     /// The disk's.
-    pub fn was_used(disk: &mut impl ColdFiles) -> Result<bool, DiskError> {
+    pub(crate) fn was_used(disk: &mut impl ColdFiles) -> Result<bool, DiskError> {
         let names = disk.list()?;
         let has_log = names.iter().any(|name| SegmentName::parse(name).is_some());
         let was_started = match SlotFile::inspect(disk, &NODE_STATE_FILE)? {
@@ -128,38 +131,32 @@ impl Directory {
     }
 
     fn open(disk: &mut impl ColdFiles, catalog: Catalog) -> Result<Self, DirectoryError> {
-        let node_state = open_slots(disk, &NODE_STATE_FILE, NodeState::decode)?;
-        let ack_mark = open_slots(disk, &ACK_MARK_FILE, ack_mark::decode)?;
+        let node_state = known(NodeStateFile::open(disk)?, NODE_STATE_FILE.name)?;
+        let ack_mark = known(AckMark::open(disk)?, ACK_MARK_FILE.name)?;
         let lost = Lost {
             node_state: node_state.is_none(),
             ack_mark: ack_mark.is_none(),
         };
-        let (slots, state) = match node_state {
+        let node_state = match node_state {
             Some(found) => found,
-            None => {
-                let slots = SlotFile::renew(disk, &NODE_STATE_FILE)?;
-                (slots, NodeState::fresh(catalog.cluster))
-            }
+            None => NodeStateFile::renew(disk, catalog.cluster)?,
         };
-        if state.cluster != catalog.cluster {
+        if node_state.state().cluster != catalog.cluster {
             return Err(CatalogMismatch::Cluster {
-                found: state.cluster,
+                found: node_state.state().cluster,
                 expected: catalog.cluster,
             }
             .into());
         }
-        let (mark_slots, mark) = match ack_mark {
+        let ack_mark = match ack_mark {
             Some(found) => found,
-            None => {
-                let slots = SlotFile::renew(disk, &ACK_MARK_FILE)?;
-                (slots, AckRecord::default())
-            }
+            None => AckMark::renew(disk)?,
         };
         catalog.repair(disk)?;
         Ok(Self {
             catalog,
-            node_state: NodeStateFile::new(slots, state),
-            ack_mark: AckMark::new(mark_slots, mark),
+            node_state,
+            ack_mark,
             is_new: false,
             lost,
         })
@@ -190,41 +187,64 @@ impl Directory {
     }
 
     fn create(disk: &mut impl ColdFiles, catalog: &Catalog) -> Result<Self, DirectoryError> {
-        let state = NodeState::fresh(catalog.cluster);
-        let node_state = SlotFile::create(disk, &NODE_STATE_FILE, &state.encode())?;
-        let ack_mark = SlotFile::create(
-            disk,
-            &ACK_MARK_FILE,
-            &ack_mark::encode(&AckRecord::default()),
-        )?;
+        let node_state = NodeStateFile::create(disk, catalog.cluster)?;
+        let ack_mark = AckMark::create(disk)?;
         catalog.write(disk)?;
         Ok(Self {
             catalog: *catalog,
-            node_state: NodeStateFile::new(node_state, state),
-            ack_mark: AckMark::new(ack_mark, AckRecord::default()),
+            node_state,
+            ack_mark,
             is_new: true,
             lost: Lost::default(),
         })
     }
 }
 
-/// The file with its newest record; `None` when no slot of it is good.
-fn open_slots<T>(
-    disk: &mut impl ColdFiles,
-    kind: &SlotFileKind,
-    decode: impl Fn(&crate::files::slot_file::Record) -> Option<T>,
-) -> Result<Option<(SlotFile, T)>, DirectoryError> {
-    let SlotContent::Valid {
-        slot,
-        sequence,
-        record,
-    } = SlotFile::inspect(disk, kind)?
-    else {
-        return Ok(None);
-    };
-    match decode(&record) {
-        Some(value) => Ok(Some((SlotFile::open(disk, kind, slot, sequence)?, value))),
-        // Rot does not pass the slot's checksum.
-        None => Err(DirectoryError::OtherVersion { name: kind.name }),
+/// What the file of this name was found to hold; `None` when no slot of it is good.
+fn known<T>(opened: Opened<T>, name: &'static str) -> Result<Option<T>, DirectoryError> {
+    match opened {
+        Opened::Record(record) => Ok(Some(record)),
+        Opened::Nothing => Ok(None),
+        Opened::OtherVersion => Err(DirectoryError::OtherVersion { name }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "files of a real directory")]
+mod tests {
+    use lockstep_archive::disk::Disk;
+    use lockstep_archive::files::catalog::LOG_STREAM_ID;
+    use lockstep_archive::storage;
+    use lockstep_transport::setting::IoChoice;
+
+    use super::*;
+
+    #[test]
+    fn what_a_crash_left_of_any_of_its_files_is_removed_when_it_is_opened() {
+        let place = tempfile::tempdir().unwrap();
+        let open = || storage::open(place.path(), IoChoice::Syscall, &FILES_BESIDE_ARCHIVE);
+        let (mut disk, _) = open().unwrap();
+        let catalog = Catalog {
+            cluster: 7,
+            session_id: 1,
+            stream_id: LOG_STREAM_ID,
+            initial_term_id: 0,
+            term_length: 65_536,
+            segment_length: 65_536,
+            mtu: 1408,
+        };
+        let files = disk.files();
+        Directory::open_or_create(files, &catalog).unwrap();
+        let made = files.list().unwrap();
+        drop(disk);
+        let made: Vec<&String> = made.iter().filter(|name| *name != "node.lock").collect();
+        assert_eq!(made.len(), 3, "{made:?}");
+        for name in &made {
+            std::fs::write(place.path().join(format!("{name}.tmp")), b"x").unwrap();
+        }
+        let (mut disk, _) = open().unwrap();
+        let left = disk.files().list().unwrap();
+        assert!(left.iter().all(|name| !name.ends_with(".tmp")), "{left:?}");
+        assert!(made.iter().all(|name| left.contains(name)), "{left:?}");
     }
 }
