@@ -2,53 +2,27 @@
 //! refuses with a counter of its own, never by an assertion, and follows a good leader afterwards.
 #![cfg(feature = "sim")]
 
+mod stage;
+
 use lockstep_archive::files::catalog::LOG_STREAM_ID;
-use lockstep_client::cluster_id::cluster_id;
 use lockstep_consensus::log::entry_body::NewLeadershipTerm;
 use lockstep_consensus::log::log_session_id::log_session_id;
-use lockstep_consensus::module::formation::{DurableFormation, FormationRecord, Incarnation};
-use lockstep_consensus::module::member::{MEMBERS_MAX, TermBase};
-use lockstep_consensus::module::membership::{Hello, KnownLife, Sender};
-use lockstep_consensus::node::fault::NodeFault;
+use lockstep_consensus::module::formation::FormationRecord;
+use lockstep_consensus::module::member::MEMBERS_MAX;
 use lockstep_consensus::notice::NodeNotice;
-use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
-use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
 use lockstep_consensus::settings::cluster_limits::ClusterLimits;
-use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
-use lockstep_consensus::settings::config_digest::config_digest;
-use lockstep_consensus::sim::scenario::boot::{self, Boot, SimNode, boot, three_members};
-use lockstep_service::cluster::{ClientSession, Cluster};
-use lockstep_service::clustered_service::ClusteredService;
+use lockstep_consensus::sim::scenario::boot::three_members;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
-use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::Seal;
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
-use lockstep_transport::position::{Geometry, Position, align_frame};
-use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
-use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
+use lockstep_transport::position::{Position, align_frame};
+use lockstep_transport::time::MICROSECOND;
 use proptest::prelude::*;
+use stage::{CLUSTER, Stage, directory_of, geometry};
 
 /// The leader's list: its own term begins after an older one.
 const LIST: [(i64, Position); 2] = [(1, 0), (3, 640)];
-
-/// The cluster's uuid, and the directory of its leader.
-const CLUSTER: u128 = 9 << 64;
-const LEADER_DIRECTORY: u128 = 2;
-
-struct Silent;
-
-impl ClusteredService for Silent {
-    fn on_session_message(&mut self, _: &mut Cluster<'_>, _: ClientSession, _: &[u8]) {}
-
-    fn state_hash(&self) -> u64 {
-        0
-    }
-}
-
-fn geometry() -> Geometry {
-    Geometry::new(0, 64 * 1024).expect("a term length")
-}
 
 /// A frame as a hostile leader writes it: everything is chosen, the checksum is good.
 #[derive(Clone, Debug)]
@@ -105,7 +79,7 @@ fn term_entry_of(term: i64, formation: FormationRecord) -> Vec<u8> {
 
 fn other_cluster() -> FormationRecord {
     let mut directories = [0; MEMBERS_MAX];
-    directories[..3].copy_from_slice(&[1, LEADER_DIRECTORY, 3]);
+    directories[..3].copy_from_slice(&[1, directory_of(1), directory_of(2)]);
     FormationRecord {
         cluster: CLUSTER,
         draw: 1,
@@ -136,208 +110,51 @@ fn honest() -> Vec<HostileFrame> {
     ]
 }
 
-struct Stage {
-    cluster: ClusterConfig,
-    node: SimNode<Silent>,
-    leader: SimPort,
-    record: FormationRecord,
-    now: Nanos,
+/// A node whose leader may be hostile.
+fn stage() -> Stage {
+    let mut stage = Stage::new();
+    stage.may_halt = true;
+    stage
 }
 
-impl Stage {
-    fn new() -> Self {
-        let cluster = three_members();
-        let network = SimNetwork::new(1, LinkProfile::default());
-        let config = NodeConfig {
-            insecure: true,
-            disk_budget_bytes: 8 << 20,
-            ..NodeConfig::default()
-        };
-        let started = boot(Boot {
-            cluster: &cluster,
-            config: &config,
-            disk: &boot::disk(1, 50 * MICROSECOND, 16 << 20),
-            network: &network,
-            service: Silent,
-            wall_offset: 0,
-            receive_window: 32 * 1024,
-            seed: 1,
-        });
-        let node = started.expect("the node starts");
-        let leader = network.port(cluster.members[1].member);
-        let mut stage = Self {
-            cluster,
-            node,
-            leader,
-            record: FormationRecord::default(),
-            now: 0,
-        };
-        stage.greet();
-        stage
-    }
+/// Member 1 leads term 3, and the node asks it for its list, which names the node's own frames.
+fn join(stage: &mut Stage) {
+    stage.join(1, &LIST, 1 << 20);
+}
 
-    /// The leader tells the node that its cluster has formed, and that it knows its start.
-    fn greet(&mut self) {
-        self.run(MILLISECOND);
-        let node = self.node.agents().consensus.membership.sender();
-        let mut directories = [0; MEMBERS_MAX];
-        directories[..3].copy_from_slice(&[node.directory, LEADER_DIRECTORY, 3]);
-        let record = FormationRecord {
-            cluster: CLUSTER,
-            draw: 1,
-            members: 3,
-            directories,
-        };
-        self.record = record;
-        let hello = Hello {
-            formation: DurableFormation {
-                record,
-                is_formed: true,
-            },
-            is_ready: true,
-            is_asking: false,
-            known: KnownLife {
-                directory: node.directory,
-                incarnation: node.incarnation,
-            },
-            is_settled: true,
-            ..Hello::default()
-        };
-        // The record is taken with the first, the cluster is known to be ready with the second.
-        for _ in 0..2 {
-            self.say(MemberMessage::Hello(hello));
-            self.run(5 * MILLISECOND);
-        }
-    }
+fn append(stage: &Stage) -> Position {
+    stage.node.agents().consensus.log.append()
+}
 
-    fn run(&mut self, duration: Nanos) {
-        let end = self.now + duration;
-        while self.now < end {
-            self.node.do_work(self.now);
-            // An entry that nobody can apply stops the node by name, once it is committed.
-            let fault = self.node.fault();
-            let is_named = matches!(fault, None | Some(NodeFault::MalformedEntry { .. }));
-            assert!(is_named, "{fault:?}");
-            self.now += 50 * MICROSECOND;
-        }
-    }
+fn noted(stage: &Stage, kind: NodeNotice) -> u64 {
+    stage.node.notice_count(kind)
+}
 
-    fn send(&mut self, bytes: &[u8]) {
-        let to = self.cluster.members[0].member;
-        self.leader.send(self.now, to, bytes);
-        self.run(200 * MICROSECOND);
+/// The leader sends a frame; one that says how the cluster was formed says it of this one.
+fn play(stage: &mut Stage, frame: &HostileFrame) {
+    let session_id = log_session_id(&stage.cluster.name);
+    let mut frame = frame.clone();
+    let body = frame.payload.get(ENTRY_HEADER_LENGTH..);
+    if let Some(mut entry) = body.and_then(NewLeadershipTerm::decode)
+        && !entry.formation.is_drawn()
+    {
+        entry.formation = stage.record;
+        frame.payload.truncate(ENTRY_HEADER_LENGTH);
+        frame.payload.extend(entry.encode());
     }
-
-    fn say(&mut self, message: MemberMessage) {
-        let envelope = Envelope {
-            cluster_id: cluster_id(&self.cluster.name),
-            config_digest: config_digest(&self.cluster),
-            from: 1,
-            sender: Sender {
-                cluster: CLUSTER,
-                directory: LEADER_DIRECTORY,
-                incarnation: Incarnation {
-                    counter: 1,
-                    nonce: 1,
-                },
-            },
-            message,
-        };
-        let mut bytes = [0; MEMBER_MESSAGE_MAX];
-        let length = encode(&envelope, &mut bytes);
-        self.send(&bytes[..length]);
-    }
-
-    /// Member 1 leads term 3, and the node asks it for its list.
-    fn join(&mut self) {
-        let term = 3;
-        self.say(MemberMessage::CommitPosition {
-            term: LeadershipTermId::new(term),
-            position: 0,
-            durable: 0,
-        });
-        self.run(MILLISECOND);
-        let mut terms = [TermBase {
-            term: LeadershipTermId::NONE,
-            base: 0,
-        }; JOIN_PAGE_TERMS];
-        for (slot, (term, base)) in terms.iter_mut().zip(LIST) {
-            *slot = TermBase {
-                term: LeadershipTermId::new(term),
-                base,
-            };
-        }
-        let page = TermPage {
-            page: 0,
-            pages: 1,
-            count: LIST.len() as u32,
-            terms,
-        };
-        let (commit, end) = (0, 1 << 20);
-        self.say(MemberMessage::JoinReply {
-            term: LeadershipTermId::new(term),
-            commit,
-            end,
-            page,
-        });
-        self.run(MILLISECOND);
-        // Its list names the node's own frames: it agrees with whatever the node has.
-        let (id, digest) = (cluster_id(&self.cluster.name), config_digest(&self.cluster));
-        let mut buffer = [0; 2048];
-        while let Some(datagram) = self.leader.receive(self.now, &mut buffer) {
-            let message = decode(&buffer[..datagram.length], id, digest);
-            if let Ok(Envelope {
-                message:
-                    MemberMessage::JoinCheck {
-                        term,
-                        position,
-                        hash,
-                    },
-                ..
-            }) = message
-            {
-                self.say(MemberMessage::JoinVerdict {
-                    term,
-                    position,
-                    hash,
-                });
-            }
-        }
-        self.run(MILLISECOND);
-    }
-
-    fn append(&self) -> Position {
-        self.node.agents().consensus.log.append()
-    }
-
-    fn noted(&self, kind: NodeNotice) -> u64 {
-        self.node.notice_count(kind)
-    }
-
-    fn play(&mut self, frame: &HostileFrame) {
-        let session_id = log_session_id(&self.cluster.name);
-        let mut frame = frame.clone();
-        let body = frame.payload.get(ENTRY_HEADER_LENGTH..);
-        if let Some(mut entry) = body.and_then(NewLeadershipTerm::decode)
-            && !entry.formation.is_drawn()
-        {
-            entry.formation = self.record;
-            frame.payload.truncate(ENTRY_HEADER_LENGTH);
-            frame.payload.extend(entry.encode());
-        }
-        self.send(&frame.bytes(session_id));
-    }
+    stage.send(1, &frame.bytes(session_id));
+    stage.run(200 * MICROSECOND);
 }
 
 #[test]
 fn an_honest_leader_is_followed() {
-    let mut stage = Stage::new();
-    stage.join();
+    let mut stage = stage();
+    join(&mut stage);
     for frame in honest() {
-        stage.play(&frame);
+        play(&mut stage, &frame);
     }
-    let refused = stage.noted(NodeNotice::LogFrameContradicts);
-    assert_eq!((stage.append(), refused), (1216, 0));
+    let refused = noted(&stage, NodeNotice::LogFrameContradicts);
+    assert_eq!((append(&stage), refused), (1216, 0));
 }
 
 #[test]
@@ -386,27 +203,27 @@ fn frames_that_contradict_the_leaders_list_are_refused_and_counted() {
         ]
     };
     for (name, index, frame) in cases {
-        let mut stage = Stage::new();
-        stage.join();
+        let mut stage = stage();
+        join(&mut stage);
         for frame in &honest()[..index] {
-            stage.play(frame);
+            play(&mut stage, frame);
         }
-        let before = stage.append();
+        let before = append(&stage);
         assert_eq!(before, frame.position, "{name}");
-        stage.play(&frame);
+        play(&mut stage, &frame);
         if frame.is_pad {
             let mut next = honest()[1].clone();
             (next.position, next.term) = (65_536, 3);
-            stage.play(&next);
+            play(&mut stage, &next);
         }
-        assert_eq!(stage.append(), before, "{name}");
-        assert!(stage.noted(NodeNotice::LogFrameContradicts) > 0, "{name}");
+        assert_eq!(append(&stage), before, "{name}");
+        assert!(noted(&stage, NodeNotice::LogFrameContradicts) > 0, "{name}");
         // The leader was wrong once; what it sends after the next join is taken.
-        stage.join();
+        join(&mut stage);
         for frame in &honest()[index..] {
-            stage.play(frame);
+            play(&mut stage, frame);
         }
-        assert_eq!(stage.append(), 1216, "{name}");
+        assert_eq!(append(&stage), 1216, "{name}");
     }
 }
 
@@ -449,23 +266,23 @@ proptest! {
     fn no_frame_with_a_good_checksum_reaches_an_assertion(
         frames in proptest::collection::vec((any_frame(), 0_usize..4), 1..40),
     ) {
-        let mut stage = Stage::new();
-        stage.join();
+        let mut stage = stage();
+        join(&mut stage);
         for (index, (frame, luck)) in frames.iter().enumerate() {
             // Often just where the log goes on, in a term that fits.
             let mut frame = frame.clone();
             if *luck > 0 {
-                frame.position = stage.append();
+                frame.position = append(&stage);
                 frame.term = if frame.position < 640 { 1 } else { 3 };
             }
             if *luck == 3 {
                 let honest = honest();
-                let next = honest.iter().find(|frame| frame.position == stage.append());
+                let next = honest.iter().find(|frame| frame.position == append(&stage));
                 frame = next.cloned().unwrap_or(frame);
             }
-            stage.play(&frame);
+            play(&mut stage, &frame);
             if index % 5 == 4 {
-                stage.join();
+                join(&mut stage);
             }
         }
     }

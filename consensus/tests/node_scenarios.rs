@@ -1,281 +1,31 @@
 //! One real node between puppets: scenarios that random runs meet too rarely, each with the
-//! rule it proves. Members 1 and 2 are played by the test, datagram by datagram.
+//! rule it proves.
 #![cfg(feature = "sim")]
 
-use lockstep_archive::files::catalog::LOG_STREAM_ID;
+mod stage;
+
 use lockstep_archive::log::log_reader::{LogRead, ReadSpan};
 use lockstep_archive::log::token::OWNER_READER_FIRST;
-use lockstep_archive::sim::SimDisk;
-use lockstep_client::cluster_id::cluster_id;
 use lockstep_consensus::log::entry_body::NewLeadershipTerm;
 use lockstep_consensus::log::log_session_id::log_session_id;
 use lockstep_consensus::log::log_writer::{Appended, LogWriter};
-use lockstep_consensus::module::formation::{DurableFormation, FormationRecord, Incarnation};
-use lockstep_consensus::module::member::{MEMBERS_MAX, MemberId, TermBase};
-use lockstep_consensus::module::membership::{Hello, KnownLife, Sender, Standing};
-use lockstep_consensus::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
-use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, decode, encode};
+use lockstep_consensus::module::member::{MemberId, TermBase};
+use lockstep_consensus::protocol::message::MemberMessage;
 use lockstep_consensus::session::egress_channel::EgressChannel;
 use lockstep_consensus::session::egress_streams::EgressStreams;
 use lockstep_consensus::settings::cluster_limits::ClusterLimits;
-use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
-use lockstep_consensus::settings::config_digest::config_digest;
-use lockstep_consensus::sim::scenario::boot::{Boot, SimNode, address, boot, disk, three_members};
-use lockstep_service::cluster::{ClientSession, Cluster};
-use lockstep_service::clustered_service::ClusteredService;
+use lockstep_consensus::settings::config::NodeConfig;
+use lockstep_consensus::sim::scenario::boot::{address, three_members};
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
-use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::{HEADER_LENGTH, LogBuffer};
 use lockstep_transport::position::{Geometry, Position, align_frame};
-use lockstep_transport::protocol::{Heartbeat, Packet, StatusMessage, parse};
-use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
-use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos};
+use lockstep_transport::protocol::{Packet, StatusMessage};
+use lockstep_transport::sim::{LinkProfile, SimNetwork};
+use lockstep_transport::time::MILLISECOND;
+use stage::{Stage, geometry};
 
 const MTU: usize = 1408;
-
-struct Silent;
-
-impl ClusteredService for Silent {
-    fn on_session_message(&mut self, _: &mut Cluster<'_>, _: ClientSession, _: &[u8]) {}
-
-    fn state_hash(&self) -> u64 {
-        0
-    }
-}
-
-fn geometry() -> Geometry {
-    Geometry::new(0, 64 * 1024).expect("a term length")
-}
-
-/// The node under test and what it is played to.
-struct Stage {
-    cluster: ClusterConfig,
-    network: SimNetwork,
-    disk: SimDisk,
-    node: SimNode<Silent>,
-    puppets: [SimPort; 2],
-    record: FormationRecord,
-    now: Nanos,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let cluster = three_members();
-        let network = SimNetwork::new(1, LinkProfile::default());
-        let disk = disk(1, 50 * MICROSECOND, 16 << 20);
-        let puppets = [1, 2].map(|id: usize| network.port(cluster.members[id].member));
-        let node = Self::start(&cluster, &network, &disk);
-        let mut stage = Self {
-            cluster,
-            network,
-            disk,
-            node,
-            puppets,
-            record: FormationRecord::default(),
-            now: 0,
-        };
-        stage.greet();
-        stage
-    }
-
-    fn start(cluster: &ClusterConfig, network: &SimNetwork, disk: &SimDisk) -> SimNode<Silent> {
-        let config = NodeConfig {
-            insecure: true,
-            disk_budget_bytes: 8 << 20,
-            ..NodeConfig::default()
-        };
-        let started = boot(Boot {
-            cluster,
-            config: &config,
-            disk,
-            network,
-            service: Silent,
-            wall_offset: 0,
-            receive_window: 32 * 1024,
-            seed: 1,
-        });
-        started.expect("the node starts")
-    }
-
-    /// The node's process dies and starts again.
-    fn restart(&mut self) {
-        self.disk.kill(7);
-        self.disk.restart();
-        self.node = Self::start(&self.cluster, &self.network, &self.disk);
-        self.greet();
-    }
-
-    fn run(&mut self, duration: Nanos) {
-        let end = self.now + duration;
-        while self.now < end {
-            self.node.do_work(self.now);
-            assert_eq!(self.node.fault(), None);
-            self.now += 50 * MICROSECOND;
-        }
-    }
-
-    fn send(&mut self, from: MemberId, bytes: &[u8]) {
-        let to = self.cluster.members[0].member;
-        self.puppets[usize::from(from) - 1].send(self.now, to, bytes);
-    }
-
-    /// Who the puppet `from` is.
-    fn sender(&self, from: MemberId) -> Sender {
-        Sender {
-            cluster: self.record.cluster,
-            directory: 1000 + u128::from(from),
-            incarnation: Incarnation {
-                counter: 1,
-                nonce: 5,
-            },
-        }
-    }
-
-    /// The puppets tell the node that its cluster has formed, and that they know its start.
-    fn greet(&mut self) {
-        self.run(MILLISECOND);
-        let (id, digest) = (cluster_id(&self.cluster.name), config_digest(&self.cluster));
-        let mut buffer = [0; 2048];
-        let mut node = Sender::default();
-        for port in &mut self.puppets {
-            while let Some(datagram) = port.receive(self.now, &mut buffer) {
-                // The rest is what is left of a former life's stream.
-                if let Ok(envelope) = decode(&buffer[..datagram.length], id, digest) {
-                    node = envelope.sender;
-                }
-            }
-        }
-        let mut directories = [0; MEMBERS_MAX];
-        directories[..3].copy_from_slice(&[
-            node.directory,
-            self.sender(1).directory,
-            self.sender(2).directory,
-        ]);
-        self.record = FormationRecord {
-            cluster: 9 << 64,
-            draw: 1,
-            members: 3,
-            directories,
-        };
-        for from in [1, 2] {
-            let hello = Hello {
-                formation: DurableFormation {
-                    record: self.record,
-                    is_formed: true,
-                },
-                is_ready: true,
-                is_asking: false,
-                known: KnownLife {
-                    directory: node.directory,
-                    incarnation: node.incarnation,
-                },
-                is_settled: true,
-                ..Hello::default()
-            };
-            self.say(from, MemberMessage::Hello(hello));
-        }
-        self.run(5 * MILLISECOND);
-        let membership = &self.node.agents().consensus.membership;
-        assert_eq!(membership.standing(), Standing::Voter);
-        for member in [1, 2] {
-            self.heard(member);
-        }
-    }
-
-    fn say(&mut self, from: MemberId, message: MemberMessage) {
-        let envelope = Envelope {
-            cluster_id: cluster_id(&self.cluster.name),
-            config_digest: config_digest(&self.cluster),
-            from,
-            sender: self.sender(from),
-            message,
-        };
-        let mut bytes = [0; MEMBER_MESSAGE_MAX];
-        let length = encode(&envelope, &mut bytes);
-        self.send(from, &bytes[..length]);
-        self.run(MILLISECOND);
-    }
-
-    /// `leader` leads `terms`' last term: the node joins it.
-    fn join(&mut self, leader: MemberId, terms: &[(i64, Position)], end: Position) {
-        let (term, _) = *terms.last().expect("a term is led");
-        self.say(
-            leader,
-            MemberMessage::CommitPosition {
-                term: LeadershipTermId::new(term),
-                position: 0,
-                durable: 0,
-            },
-        );
-        let mut list = [TermBase {
-            term: LeadershipTermId::NONE,
-            base: 0,
-        }; JOIN_PAGE_TERMS];
-        for (slot, (term, base)) in list.iter_mut().zip(terms) {
-            *slot = TermBase {
-                term: LeadershipTermId::new(*term),
-                base: *base,
-            };
-        }
-        let page = TermPage {
-            page: 0,
-            pages: 1,
-            count: terms.len() as u32,
-            terms: list,
-        };
-        let reply = MemberMessage::JoinReply {
-            term: LeadershipTermId::new(term),
-            commit: 0,
-            end,
-            page,
-        };
-        self.say(leader, reply);
-        self.run(5 * MILLISECOND);
-        // The puppet agrees with whatever the node's log is.
-        for message in self.heard(leader).0 {
-            if let MemberMessage::JoinCheck {
-                term,
-                position,
-                hash,
-            } = message
-            {
-                let verdict = MemberMessage::JoinVerdict {
-                    term,
-                    position,
-                    hash,
-                };
-                self.say(leader, verdict);
-                self.run(5 * MILLISECOND);
-            }
-        }
-    }
-
-    fn heartbeat(&mut self, from: MemberId, position: Position, is_end: bool) {
-        let session = log_session_id(&self.cluster.name);
-        let beat = Heartbeat::new(session, LOG_STREAM_ID, geometry(), position, is_end);
-        self.send(from, &beat.encode());
-        self.run(MILLISECOND);
-    }
-
-    /// What the node has said to `member` since the last call.
-    fn heard(&mut self, member: MemberId) -> (Vec<MemberMessage>, Vec<StatusMessage>) {
-        let mut buffer = [0; 2048];
-        let (mut messages, mut statuses) = (Vec::new(), Vec::new());
-        let id = cluster_id(&self.cluster.name);
-        let digest = config_digest(&self.cluster);
-        let port = &mut self.puppets[usize::from(member) - 1];
-        while let Some(datagram) = port.receive(self.now, &mut buffer) {
-            let bytes = &buffer[..datagram.length];
-            if let Ok(envelope) = decode(bytes, id, digest) {
-                messages.push(envelope.message);
-            } else if let Ok(Packet::StatusMessage(status)) = parse(bytes) {
-                statuses.push(status);
-            }
-        }
-        (messages, statuses)
-    }
-}
 
 /// The log of a puppet.
 struct PuppetLog {
