@@ -1,24 +1,8 @@
 //! Whole clusters through the binary: short, real sockets, real files, real kills.
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod binary;
 
-fn lockstep(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lockstep"))
-        .current_dir(directory)
-        .args(arguments)
-        .output()
-        .expect("the binary under test can be started")
-}
-
-fn words(output: &Output) -> String {
-    let (said, cried) = (&output.stdout, &output.stderr);
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(said),
-        String::from_utf8_lossy(cried)
-    )
-}
+use binary::{lockstep, words};
 
 fn bench(options: &[&str]) -> serde_json::Value {
     let place = tempfile::tempdir().expect("a directory can be made");

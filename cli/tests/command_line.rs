@@ -1,26 +1,15 @@
 //! The binary as a user meets it: exit codes, messages, and the floor over real processes.
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod binary;
 
-fn lockstep(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lockstep"))
-        .current_dir(directory)
-        .args(arguments)
-        .output()
-        .expect("the binary under test can be started")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use binary::{lockstep, stderr, stdout};
 
 #[test]
 fn the_version_is_printed() {
     let place = tempfile::tempdir().unwrap();
     let output = lockstep(place.path(), &["version"]);
     assert_eq!(output.status.code(), Some(0));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = stdout(&output);
     assert_eq!(said.trim(), concat!("lockstep ", env!("CARGO_PKG_VERSION")));
 }
 
@@ -73,7 +62,7 @@ fn the_floor_runs_over_processes_and_leaves_nothing_behind() {
     let arguments = ["bench", "floor", "--processes", "--messages", "100"];
     let output = lockstep(place.path(), &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = stdout(&output);
     let result: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(result["latency_ns"]["count"], 100);
     assert!(result["write_sync_ns"].as_u64().unwrap() > 0);

@@ -5,6 +5,8 @@
     reason = "strangers have sockets of their own"
 )]
 
+mod trio;
+
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -13,7 +15,6 @@ use std::rc::Rc;
 use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_bench::scenario::agreement;
-use lockstep_bench::scenario::cluster_bench::ServiceChoice;
 use lockstep_bench::scenario::load_client::LoadClient;
 use lockstep_bench::scenario::node_process::NodeProcess;
 use lockstep_bench::scenario::process_cluster::ProcessCluster;
@@ -29,11 +30,9 @@ use lockstep_consensus::module::output_agreement::OutputAt;
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::protocol::message::MemberMessage;
 use lockstep_consensus::protocol::{Envelope, MEMBER_MESSAGE_MAX, encode};
-use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
+use lockstep_consensus::settings::config::{ClusterConfig, SyncMode};
 use lockstep_consensus::settings::config_digest::config_digest;
-use lockstep_consensus::settings::node_file::NodeFile;
 use lockstep_transport::agent::Agent;
-use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now};
@@ -41,6 +40,7 @@ use lockstep_transport::position::Geometry;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::protocol::{Heartbeat, Packet, parse};
 use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
+use trio::start_members;
 
 /// Hostile datagrams of one run, and the longest they may take.
 const HOSTILE: usize = 20_000;
@@ -238,27 +238,6 @@ fn cluster() -> ClusterConfig {
     }
 }
 
-fn start_members(cluster: &ClusterConfig, place: &Path) -> ProcessCluster {
-    let start = |member: usize| {
-        let node = NodeConfig {
-            member: member as MemberId,
-            directory: place.join(format!("node-{member}")),
-            ..NodeConfig::default()
-        };
-        let file = NodeFile {
-            cluster: cluster.clone(),
-            node,
-            service: ServiceChoice::Echo,
-            core: None,
-            idle: IdleStrategy::Yield,
-        };
-        let binary = Path::new(env!("CARGO_BIN_EXE_lockstep"));
-        NodeProcess::start(binary, &file).expect("a member can be started")
-    };
-    let members = (0..cluster.members.len()).map(start).collect();
-    ProcessCluster { members }
-}
-
 fn tapped_client(cluster: &ClusterConfig, models: Models) -> LoadClient<TappedPort> {
     let address = (Ipv4Addr::LOCALHOST, 0).into();
     let port = NetworkPort::bind(address, SocketOptions::default(), Backend::Syscall);
@@ -282,7 +261,8 @@ fn tapped_client(cluster: &ClusterConfig, models: Models) -> LoadClient<TappedPo
 fn hostile_datagrams_at_every_port_are_counted_and_harm_nobody() {
     let place = tempfile::tempdir().unwrap();
     let (cluster, models) = (cluster(), Models::default());
-    let mut members = start_members(&cluster, place.path());
+    let members = start_members(&cluster, place.path(), SyncMode::Data);
+    let mut members = ProcessCluster { members };
     members.await_leader().unwrap();
     let mut client = tapped_client(&cluster, Rc::clone(&models));
     let give_up = monotonic_now() + 20 * SECOND;

@@ -7,17 +7,17 @@
 )]
 
 mod lines;
+mod place;
 
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lines::Lines;
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_consensus::node::counters::{Counter, Counters};
 use lockstep_consensus::settings::config::MemberEndpoints;
+use place::{LOCKSTEP, Running};
 use tempfile::TempDir;
 
 /// What the lines of a silent case may take.
@@ -45,40 +45,13 @@ fn config(name: &str, members: &[MemberEndpoints], member: usize) -> String {
     )
 }
 
-/// A running node and what it says on its standard error.
-struct Speaker {
-    child: Child,
-    lines: Lines,
-}
-
-impl Speaker {
-    fn start(place: &Path, member: usize, config: &str) -> Self {
-        let file = format!("node-{member}.toml");
-        std::fs::write(place.join(&file), config).expect("the file can be written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lockstep"))
-            .current_dir(place)
-            .args(["node", "--config", &file])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the node can be started");
-        let lines = Lines::of(&mut child);
-        let mut start_line = String::new();
-        let stdout = child.stdout.as_mut().expect("stdout is piped");
-        let read = BufReader::new(stdout).read_line(&mut start_line);
-        read.expect("the node says something");
-        let this = Self { child, lines };
-        assert!(start_line.starts_with("member "), "{start_line}");
-        this
-    }
-}
-
-impl Drop for Speaker {
-    fn drop(&mut self) {
-        // A node that has ended by itself is as good as killed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts a member in `place`; it says on its standard error what it misses.
+fn speak(place: &Path, member: usize, config: &str) -> Running {
+    let file = format!("node-{member}.toml");
+    std::fs::write(place.join(&file), config).expect("the file can be written");
+    let mut command = Command::new(LOCKSTEP);
+    command.current_dir(place);
+    Running::start(command.args(["node", "--config", &file]))
 }
 
 fn place() -> TempDir {
@@ -110,7 +83,7 @@ fn text(address: SocketAddr) -> String {
 #[test]
 fn a_member_that_waits_for_others_names_those_it_has_not_heard() {
     let (place, members) = (place(), members(3));
-    let mut node = Speaker::start(place.path(), 0, &config("alpha", &members, 0));
+    let mut node = speak(place.path(), 0, &config("alpha", &members, 0));
     let others = members[1..].iter().map(|m| text(m.member));
     let others: Vec<String> = others.collect();
     let line = node.lines.expect(
@@ -128,7 +101,7 @@ fn a_member_that_waits_for_others_names_those_it_has_not_heard() {
 #[test]
 fn a_leader_names_the_member_that_was_not_started_again() {
     let (place, members) = (place(), members(3));
-    let start = |member| Speaker::start(place.path(), member, &config("alpha", &members, member));
+    let start = |member| speak(place.path(), member, &config("alpha", &members, member));
     let formed = [start(0), start(1), start(2)];
     await_leader(place.path());
     drop(formed);
@@ -146,7 +119,7 @@ fn a_leader_names_the_member_that_was_not_started_again() {
             first.lines.heard(),
             second.lines.heard()
         );
-        let says_so = |node: &mut Speaker| {
+        let says_so = |node: &mut Running| {
             let mut heard = node.lines.heard().iter();
             heard.any(|line| line.contains(&expected))
         };
@@ -169,8 +142,8 @@ fn members_whose_configurations_differ_both_say_so() {
     let (place, members) = (place(), members(2));
     let other =
         config("alpha", &members, 1).replace("message_max = \"4k\"", "message_max = \"2k\"");
-    let mut first = Speaker::start(place.path(), 0, &config("alpha", &members, 0));
-    let mut second = Speaker::start(place.path(), 1, &other);
+    let mut first = speak(place.path(), 0, &config("alpha", &members, 0));
+    let mut second = speak(place.path(), 1, &other);
     for (node, own, peer) in [(&mut first, 0, 1), (&mut second, 1, 0)] {
         let start = format!(
             "lockstep: node-{own}: member {peer} at {} has other cluster-wide settings",
@@ -187,8 +160,8 @@ fn members_whose_configurations_differ_both_say_so() {
 #[test]
 fn members_of_two_clusters_both_say_so() {
     let (place, members) = (place(), members(2));
-    let mut first = Speaker::start(place.path(), 0, &config("alpha", &members, 0));
-    let mut second = Speaker::start(place.path(), 1, &config("beta", &members, 1));
+    let mut first = speak(place.path(), 0, &config("alpha", &members, 0));
+    let mut second = speak(place.path(), 1, &config("beta", &members, 1));
     for (node, own, peer) in [(&mut first, "alpha", 1), (&mut second, "beta", 0)] {
         let start = format!(
             "{}, configured here as member {peer}, belongs to another cluster",
@@ -205,8 +178,8 @@ fn a_member_at_another_address_than_configured_is_named() {
     let (place, members) = (place(), members(3));
     // Member 1 sends from where member 0 does not expect it.
     let moved = [members[0], members[2]];
-    let mut first = Speaker::start(place.path(), 0, &config("alpha", &members[..2], 0));
-    let _second = Speaker::start(place.path(), 1, &config("alpha", &moved, 1));
+    let mut first = speak(place.path(), 0, &config("alpha", &members[..2], 0));
+    let _second = speak(place.path(), 1, &config("alpha", &moved, 1));
     let start = format!(
         "{} talks to the member address {} but is no member's address",
         members[2].member, members[0].member
@@ -219,7 +192,7 @@ fn a_member_at_another_address_than_configured_is_named() {
 #[test]
 fn a_stranger_and_a_damaged_datagram_at_the_clients_address_are_named() {
     let (place, members) = (place(), members(1));
-    let mut node = Speaker::start(place.path(), 0, &config("alpha", &members, 0));
+    let mut node = speak(place.path(), 0, &config("alpha", &members, 0));
     let stranger = UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports");
     let sent = stranger.send_to(b"GET / HTTP/1.1", members[0].ingress);
     sent.expect("loopback takes a datagram");
@@ -234,7 +207,7 @@ fn a_member_that_cannot_be_reached_from_this_host_is_named_with_the_systems_erro
     members[1].member = "192.0.2.1:9001".parse().expect("an address");
     let text = config("alpha", &members, 0);
     let text = text.replace("[node]", "[node]\ninsecure = true");
-    let mut node = Speaker::start(place.path(), 0, &text);
+    let mut node = speak(place.path(), 0, &text);
     let start = "cannot send to member 1 at 192.0.2.1:9001: ";
     node.lines
         .expect(LINE_WITHIN, &[start, "(os error ", "routes and firewall"]);

@@ -1,23 +1,15 @@
 //! Runs of the simulator from the command line: the same in every process, and a failing one can
 //! be made small, kept in a file and repeated.
 
+mod binary;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
+
+use binary::{lockstep, stderr, stdout};
 
 fn sim(directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
-    command.current_dir(directory).arg("sim").args(arguments);
-    command
-        .output()
-        .expect("the binary under test can be started")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    lockstep(directory, &[&["sim"], arguments].concat())
 }
 
 #[test]

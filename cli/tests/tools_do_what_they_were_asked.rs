@@ -1,18 +1,16 @@
 //! A tool fails when it did not do what it was asked: less than asked is exit code 1 and says
 //! both, and what could not be done at all is refused with 2 before anything is started.
 
+mod binary;
+
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::Mutex;
+
+use binary::{command, words};
 
 /// A device that refuses every byte.
 const FULL: &str = "/dev/full";
-
-fn command(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
-    command.current_dir(directory).args(arguments);
-    command
-}
 
 /// One cluster at a time: several at once starve each other on few cores, and one that loses its
 /// leader fails for another reason than the one asked about.
@@ -23,15 +21,10 @@ fn lockstep(arguments: &[&str]) -> Output {
     // Of a test that failed nothing is left to protect others from.
     let _alone = ONE_AT_A_TIME.lock();
     let place = tempfile::tempdir().expect("a directory can be made");
-    let output = command(place.path(), arguments).output();
+    let output = binary::lockstep(place.path(), arguments);
     let left = std::fs::read_dir(place.path()).expect("the directory can be read");
     assert_eq!(left.count(), 0, "files left behind by {arguments:?}");
-    output.expect("the binary under test can be started")
-}
-
-fn words(output: &Output) -> String {
-    let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    said.concat()
+    output
 }
 
 fn expect(output: &Output, code: i32, parts: &[&str]) {

@@ -6,14 +6,16 @@ mod crowd;
 
 use core::net::SocketAddr;
 
-use crowd::{CLIENT_HOST, Cluster, are_connected, ask, ask_all, connect, describe, join, sessions};
+use crowd::{
+    CLIENT_HOST, Cluster, are_connected, ask, ask_all, connect, connect_message, describe, join,
+    sessions,
+};
 use lockstep_client::cluster_id::cluster_id;
-use lockstep_client::protocol::{ConnectRequest, EGRESS_STREAM_ID, INGRESS_STREAM_ID};
+use lockstep_client::protocol::INGRESS_STREAM_ID;
 use lockstep_client::session::CloseReason;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::boot::address;
 use lockstep_transport::datagram_port::DatagramPort;
-use lockstep_transport::ids::SessionId;
 use lockstep_transport::log_buffer::{ExclusiveAppender, Frame, LogBuffer, PlainSeal, frames};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::protocol::{Packet, Setup, parse};
@@ -114,24 +116,7 @@ impl Stranger {
     /// Says at once all that a client says until it is answered.
     fn connect(&mut self, now: Nanos, to: SocketAddr, cluster: u64, nonce: u64) {
         self.set_up(now, to, nonce as i32);
-        let connect = ConnectRequest {
-            correlation_id: nonce as i64,
-            cluster_id: cluster,
-            nonce,
-            resume_session: SessionId::UNKNOWN,
-            resume_token: 0,
-            last_received: 0,
-            last_received_ordinal: 0,
-            response_stream_id: EGRESS_STREAM_ID,
-            version: lockstep_client::protocol::PROTOCOL_VERSION,
-            session_timeout_ms: 0,
-            connect_epoch: 1,
-            incarnation: nonce,
-            principal: b"",
-        };
-        let mut bytes = [0; 512];
-        let length = connect.encode(&mut bytes).expect("it fits");
-        let frame = first_frame(nonce as i32, &bytes[..length]);
+        let frame = first_frame(nonce as i32, &connect_message(cluster, nonce));
         self.port.send(now, to, &frame);
     }
 

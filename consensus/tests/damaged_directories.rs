@@ -3,6 +3,9 @@
 //! is left as it is; rot that is met while a log is cut ends the node by name (`log.md` 9.1).
 #![cfg(feature = "sim")]
 
+mod interrupted_start;
+
+use interrupted_start::expect_learner_after_any;
 use lockstep_archive::files::identity_file::{IdentityContent, IdentityFile};
 use lockstep_archive::sim::SimDisk;
 use lockstep_consensus::module::membership::{MembershipNotes, Standing};
@@ -80,20 +83,7 @@ fn an_end_anywhere_in_the_start_makes_no_voter_of_who_forgot_its_vote() {
         let mut cluster = formed();
         cluster.member(1).kill().rot_file(name);
         let rotten = cluster.old_state(1);
-        let mut operation = 0;
-        while !cluster
-            .member(1)
-            .put_back(&rotten)
-            .start_in_vain(end, operation)
-        {
-            cluster.member(1).start();
-            cluster.run(SECOND);
-            cluster.member(1).expect_standing(Standing::Learner).kill();
-            operation += 1;
-        }
-        cluster.run(SECOND);
-        cluster.member(1).expect_standing(Standing::Learner);
-        assert!(operation > 4, "{name} {operation}");
+        expect_learner_after_any(&mut cluster, &rotten, end);
     }
 }
 

@@ -8,11 +8,10 @@ use core::net::SocketAddr;
 
 use crowd::Cluster;
 use lockstep_client::cluster_id::cluster_id;
-use lockstep_client::protocol::{ConnectRequest, EGRESS_STREAM_ID, INGRESS_STREAM_ID};
+use lockstep_client::protocol::{EGRESS_STREAM_ID, INGRESS_STREAM_ID};
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::boot::address;
 use lockstep_transport::datagram_port::DatagramPort;
-use lockstep_transport::ids::SessionId;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, PlainSeal, frames};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::protocol::{
@@ -39,24 +38,7 @@ fn stream(messages: &[&[u8]]) -> Vec<Vec<u8>> {
 }
 
 fn connect_message(cluster: &Cluster) -> Vec<u8> {
-    let connect = ConnectRequest {
-        correlation_id: 1,
-        cluster_id: cluster_id(&cluster.setup.cluster.name),
-        nonce: 77,
-        resume_session: SessionId::UNKNOWN,
-        resume_token: 0,
-        last_received: 0,
-        last_received_ordinal: 0,
-        response_stream_id: EGRESS_STREAM_ID,
-        version: lockstep_client::protocol::PROTOCOL_VERSION,
-        session_timeout_ms: 0,
-        connect_epoch: 1,
-        incarnation: 77,
-        principal: b"",
-    };
-    let mut bytes = [0; 512];
-    let length = connect.encode(&mut bytes).expect("it fits");
-    bytes[..length].to_vec()
+    crowd::connect_message(cluster_id(&cluster.setup.cluster.name), 77)
 }
 
 /// One member, and somebody who set up an ingress stream there.

@@ -3,6 +3,9 @@
 //! long as only processes die, nothing is lost and nothing changes (`log.md` 9.5, 10.3).
 #![cfg(feature = "sim")]
 
+mod interrupted_start;
+
+use interrupted_start::expect_learner_after_any;
 use lockstep_consensus::module::membership::Standing;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::settings::config::SyncMode;
@@ -204,19 +207,6 @@ fn an_end_anywhere_in_the_start_makes_no_voter_of_a_learner() {
         let mut cluster = unsynced(3, 20);
         cluster.member(1).lose_power();
         let after_cut = cluster.old_state(1);
-        let mut operation = 0;
-        while !cluster
-            .member(1)
-            .put_back(&after_cut)
-            .start_in_vain(end, operation)
-        {
-            cluster.member(1).start();
-            cluster.run(SECOND);
-            cluster.member(1).expect_standing(Standing::Learner).kill();
-            operation += 1;
-        }
-        cluster.run(SECOND);
-        cluster.member(1).expect_standing(Standing::Learner);
-        assert!(operation > 4, "{operation}");
+        expect_learner_after_any(&mut cluster, &after_cut, end);
     }
 }

@@ -7,11 +7,13 @@ use core::ops::Range;
 use lockstep_client::config::ResumePoint;
 use lockstep_client::event::OfferResult;
 use lockstep_client::identity::ClientIdentity;
+use lockstep_client::protocol::{ConnectRequest, EGRESS_STREAM_ID, PROTOCOL_VERSION};
 use lockstep_client::session::SessionState;
 use lockstep_consensus::settings::config::ClusterConfig;
 use lockstep_consensus::sim::scenario::boot::{SimNode, address};
 use lockstep_consensus::sim::scenario::{Client, Pace, Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;
+use lockstep_transport::ids::SessionId;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
 pub type Cluster = SimCluster<Echo>;
@@ -92,6 +94,28 @@ pub fn connect(cluster: &mut Cluster, count: usize) -> Range<usize> {
 pub fn are_connected(cluster: &Cluster, clients: Range<usize>) -> bool {
     let mut clients = cluster.clients[clients].iter();
     clients.all(|client| client.client.is_connected())
+}
+
+/// What a client of this cluster says first, as if nobody had said anything before.
+pub fn connect_message(cluster_id: u64, nonce: u64) -> Vec<u8> {
+    let connect = ConnectRequest {
+        correlation_id: nonce as i64,
+        cluster_id,
+        nonce,
+        resume_session: SessionId::UNKNOWN,
+        resume_token: 0,
+        last_received: 0,
+        last_received_ordinal: 0,
+        response_stream_id: EGRESS_STREAM_ID,
+        version: PROTOCOL_VERSION,
+        session_timeout_ms: 0,
+        connect_epoch: 1,
+        incarnation: nonce,
+        principal: b"",
+    };
+    let mut bytes = [0; 512];
+    let length = connect.encode(&mut bytes).expect("it fits");
+    bytes[..length].to_vec()
 }
 
 /// Processes die: what they had written down.
