@@ -5,3 +5,4 @@
 
 pub mod fake_cluster;
 pub mod network;
+pub mod world;
