@@ -1,6 +1,6 @@
 //! Where a member stood at the end of a run, from its counters.
 
-use lockstep_consensus::node::counters::{Counter, Counters};
+use lockstep_consensus::node::counters::Counter;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use serde_json::{Value, json};
@@ -25,17 +25,17 @@ pub struct MemberSummary {
 }
 
 impl MemberSummary {
-    /// Reads it from the member's counters.
+    /// Reads it from the member's counters, which `counter` reads.
     #[must_use]
-    pub fn read(counters: &Counters) -> Self {
+    pub fn read(counter: impl Fn(Counter) -> i64) -> Self {
         Self {
-            is_leader: counters.get(Counter::IngressOpen) == 1,
-            term: LeadershipTermId::new(counters.get(Counter::Term)),
-            append: counters.get(Counter::Append),
-            commit: counters.get(Counter::Commit),
-            elections: counters.get(Counter::Elections),
-            answers_waited: counters.get(Counter::AnswersWaited),
-            answers_unverified: counters.get(Counter::AnswersUnverified),
+            is_leader: counter(Counter::IngressOpen) == 1,
+            term: LeadershipTermId::new(counter(Counter::Term)),
+            append: counter(Counter::Append),
+            commit: counter(Counter::Commit),
+            elections: counter(Counter::Elections),
+            answers_waited: counter(Counter::AnswersWaited),
+            answers_unverified: counter(Counter::AnswersUnverified),
         }
     }
 

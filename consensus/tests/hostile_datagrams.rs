@@ -17,7 +17,7 @@ use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::module::member::MemberId;
 use lockstep_consensus::node::cluster_node::ClusterNode;
-use lockstep_consensus::node::counters::{Counter, Counters};
+use lockstep_consensus::node::counters::{Counter, CounterBlocks};
 use lockstep_consensus::node::start::{StartParts, start};
 use lockstep_consensus::node::tracers::Tracers;
 use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
@@ -173,7 +173,7 @@ impl Siege {
                 ingress_port: tap(cluster.members[id].ingress, true),
                 service: Echo::new(),
                 tracers: Tracers::disabled(),
-                counters: Counters::in_memory().expect("a page of memory"),
+                counters: CounterBlocks::in_memory().expect("some pages of memory"),
                 wall_offset: 0,
                 receive_window: 32 * 1024,
                 randomness: Prng::new(seed ^ (id as u64) << 8),
@@ -398,7 +398,7 @@ fn forged_datagrams_from_any_address_are_counted_and_change_no_log() {
             .collect();
         assert!(states.iter().all(|state| *state == states[0]), "{states:?}");
         for member in &siege.members {
-            let refused = member.counters().get(Counter::Refused);
+            let refused = member.counter(Counter::Refused);
             assert!(refused > 500, "seed {seed}: {refused} of {}", siege.forged);
         }
     }

@@ -14,7 +14,7 @@ use lockstep_client::config::ClientConfig;
 use lockstep_client::event::{EgressEvent, OfferResult};
 use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::node::cluster_node::ClusterNode;
-use lockstep_consensus::node::counters::Counters;
+use lockstep_consensus::node::counters::CounterBlocks;
 use lockstep_consensus::node::start::{StartParts, start};
 use lockstep_consensus::node::tracers::Tracers;
 use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
@@ -162,7 +162,7 @@ fn node(member: u8, cluster: &ClusterConfig, network: &SimNetwork) -> Node {
         ingress_port: UncountedPort(network.port(endpoints.ingress)),
         service: Echo,
         tracers: Tracers::disabled(),
-        counters: Counters::in_memory().expect("a page of memory"),
+        counters: CounterBlocks::in_memory().expect("some pages of memory"),
         wall_offset: 0,
         receive_window: 128 * 1024,
         randomness: Prng::new(1),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use lockstep_archive::sim::SimDisk;
 use lockstep_consensus::node::cluster_node::ClusterNode;
-use lockstep_consensus::node::counters::Counters;
+use lockstep_consensus::node::counters::CounterBlocks;
 use lockstep_consensus::node::start::{StartParts, start};
 use lockstep_consensus::node::tracers::Tracers;
 use lockstep_consensus::notice::NodeNotice;
@@ -43,7 +43,7 @@ fn node() -> (ClusterNode<SimDisk, Port, Echo>, [Troubles; 2]) {
         ingress_port: port(cluster.members[0].ingress, &troubles[1]),
         service: Echo::default(),
         tracers: Tracers::disabled(),
-        counters: Counters::in_memory().expect("a page of memory"),
+        counters: CounterBlocks::in_memory().expect("some pages of memory"),
         wall_offset: 0,
         receive_window: 32 * 1024,
         randomness: Prng::new(1),

@@ -90,7 +90,7 @@ pub(crate) fn state_hash_while(
     let commit = await_caught_up_while(cluster, &mut meanwhile)?;
     for member in &mut cluster.members {
         if let Some(counters) = member.counters() {
-            counters.set(Counter::HashRequest, 1);
+            counters.ask_for_hashes();
         }
     }
     let has_told = |member: &mut NodeProcess| {

@@ -116,7 +116,7 @@ impl NodeGroup {
     /// The rare things, when nothing else is to be done.
     fn look_around(&mut self, stage: &Stage) {
         if self.phase == STARTING {
-            let is_open = |node: &Node| node.counters().get(Counter::IngressOpen) == 1;
+            let is_open = |node: &Node| node.counter(Counter::IngressOpen) == 1;
             if self.nodes.iter().any(is_open) {
                 stage.is_open.store(true, Ordering::Release);
             }
@@ -139,7 +139,7 @@ impl NodeGroup {
     }
 
     fn calls(&self) -> i64 {
-        let calls = |node: &Node| node.counters().get(Counter::SystemCalls);
+        let calls = |node: &Node| node.counter(Counter::SystemCalls);
         self.nodes.iter().map(calls).sum()
     }
 
@@ -148,7 +148,7 @@ impl NodeGroup {
     }
 
     fn finish(mut self) -> GroupResult {
-        let summary = |node: &Node| MemberSummary::read(node.counters());
+        let summary = |node: &Node| MemberSummary::read(|counter| node.counter(counter));
         for node in &mut self.nodes {
             node.say_notices();
         }

@@ -200,7 +200,7 @@ pub(super) fn run(
     for member in &mut members.members {
         let summary = member
             .counters()
-            .map(|counters| MemberSummary::read(counters));
+            .map(|counters| MemberSummary::read(|counter| counters.get(counter)));
         result.members.extend(summary);
         result.start_lines.push(member.start_line());
     }

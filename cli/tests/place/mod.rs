@@ -160,8 +160,12 @@ disk_budget = "64m"
     /// A counter of the node in `data`, as another process reads it.
     pub fn counter(&self, slot: usize) -> Option<i64> {
         let bytes = std::fs::read(self.path().join("data/counters.dat")).ok()?;
-        let value = bytes.get(slot * 8..)?.first_chunk()?;
-        Some(i64::from_le_bytes(*value))
+        // Each of the node's agents has a page of its own.
+        let blocks = bytes.chunks_exact(4096);
+        let slots = blocks.filter_map(|block| block.get(slot * 8..)?.first_chunk());
+        slots
+            .map(|value| i64::from_le_bytes(*value))
+            .reduce(|one, other| one + other)
     }
 
     /// Starts a node that must be refused.

@@ -16,6 +16,7 @@ use crate::apply::cause_numbers::CauseNumbers;
 use crate::apply::verdict::ServiceOrder;
 use crate::log::entry_assembler::Entry;
 use crate::module::output_agreement::OutputAt;
+use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::NodeFault;
 use crate::session::session_table::SessionTable;
 
@@ -56,17 +57,33 @@ pub struct ServiceAgent<S> {
     causes: CauseNumbers,
     /// Trace points.
     pub tracer: Tracer,
+    /// What tools read.
+    pub(crate) counters: CounterBlock,
 }
 
 impl<S: ClusteredService> ServiceAgent<S> {
     /// Starts at the beginning of the log.
-    pub fn new(container: Container<S>, tracer: Tracer) -> Self {
+    pub fn new(container: Container<S>, tracer: Tracer, counters: CounterBlock) -> Self {
         let causes = CauseNumbers::new(container.outbox().limits());
         Self {
             container,
             causes,
             tracer,
+            counters,
         }
+    }
+
+    /// Writes the hashes of its state, as it is when the log is applied up to `applied`, for a tool
+    /// that asked.
+    pub(crate) fn publish_hashes(&mut self, applied: Position) {
+        let counters = &mut self.counters;
+        if counters.get(Counter::HashRequest) == 0 {
+            return;
+        }
+        counters.set(Counter::StateHash, self.container.state_hash() as i64);
+        counters.set(Counter::OutputHash, self.container.output_hash() as i64);
+        counters.set(Counter::HashPosition, applied);
+        counters.set(Counter::HashRequest, 0);
     }
 
     /// The container.

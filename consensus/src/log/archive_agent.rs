@@ -23,6 +23,7 @@ use crate::directory::node_state::NodeStateFile;
 use crate::log::chain_rewind;
 use crate::log::member_log::MemberLog;
 use crate::module::member::MemberId;
+use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::StoreFailure;
 
 /// What a completion meant.
@@ -75,6 +76,8 @@ pub struct ArchiveAgent<D> {
     written_state: Option<(LeadershipTermId, Option<MemberId>)>,
     truncation: Option<Truncation>,
     failure: Option<StoreFailure>,
+    /// What tools read.
+    pub(crate) counters: CounterBlock,
 }
 
 /// A truncation in progress. A crash before `Cutting` leaves the log as it was; after that, what
@@ -104,7 +107,12 @@ enum TruncationStep {
 impl<D: Disk> ArchiveAgent<D> {
     /// The agent of a node that has just recovered `log`.
     #[must_use]
-    pub fn new(disk: D, recovered: RecoveredArchive, log: &MemberLog) -> Self {
+    pub fn new(
+        disk: D,
+        recovered: RecoveredArchive,
+        log: &MemberLog,
+        counters: CounterBlock,
+    ) -> Self {
         invariant!(
             ChainEndsWithLog,
             recovered.recorder.durable() == log.append(),
@@ -120,7 +128,13 @@ impl<D: Disk> ArchiveAgent<D> {
             written_state: None,
             truncation: None,
             failure: None,
+            counters,
         }
+    }
+
+    /// Writes what changes with every cycle, for tools.
+    pub(crate) fn publish(&mut self) {
+        self.counters.set(Counter::Durable, self.durable());
     }
 
     /// Durable end of the log.

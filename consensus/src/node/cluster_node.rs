@@ -15,7 +15,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use crate::apply::service_agent::ServiceAgent;
 use crate::log::archive_agent::ArchiveAgent;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
-use crate::node::counters::{Counter, Counters};
+use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::NodeFault;
 use crate::notice::NodeNotice;
 use crate::session::client_agent::ClientAgent;
@@ -44,8 +44,8 @@ pub struct Agents<D, P, S> {
 #[derive(Debug)]
 pub struct ClusterNode<D, P, S> {
     pub(super) agents: Agents<D, P, S>,
-    pub(super) counters: Counters,
-    pub(super) published_notices: u64,
+    /// What tools read of none of them.
+    pub(super) counters: CounterBlock,
     pub(super) cycles: i64,
     next_housekeeping: Nanos,
 }
@@ -53,11 +53,10 @@ pub struct ClusterNode<D, P, S> {
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// A node of these agents, as they are after recovery.
     #[must_use]
-    pub const fn new(agents: Agents<D, P, S>, counters: Counters) -> Self {
+    pub const fn new(agents: Agents<D, P, S>, counters: CounterBlock) -> Self {
         Self {
             agents,
             counters,
-            published_notices: 0,
             cycles: 0,
             next_housekeeping: 0,
         }
@@ -102,17 +101,6 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// The agents, to change faults on ports at run time.
     pub const fn agents_mut(&mut self) -> &mut Agents<D, P, S> {
         &mut self.agents
-    }
-
-    /// What tools read.
-    #[must_use]
-    pub const fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// What tools read and write.
-    pub const fn counters_mut(&mut self) -> &mut Counters {
-        &mut self.counters
     }
 
     /// Looks at rows of clients (images, channels, sessions) since the start: what they cost,
@@ -275,9 +263,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         consensus.watch(now, archive, service);
         clients.watch(now);
         let offset = consensus.watch_clock(now);
-        self.counters.set(Counter::LogTimeOffset, offset);
-        self.publish_hashes();
+        consensus.counters.set(Counter::LogTimeOffset, offset);
         self.publish_counters();
-        self.publish_notice_counts();
+        self.publish_seldom();
     }
 }

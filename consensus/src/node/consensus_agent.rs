@@ -11,6 +11,7 @@ mod clients;
 mod members;
 mod output;
 mod placing;
+mod publishing;
 mod sessions;
 mod sightings;
 mod standing;
@@ -40,6 +41,7 @@ use crate::module::action::Actions;
 use crate::module::consensus_module::ConsensusModule;
 use crate::module::membership::{Membership, Standing};
 use crate::module::output_agreement::OutputAgreement;
+use crate::node::counters::CounterBlock;
 use crate::node::cycle_budget::CycleBudget;
 use crate::node::fault::NodeFault;
 use crate::node::identity::Identity;
@@ -75,6 +77,8 @@ pub(crate) struct ConsensusParts<P> {
     pub news: NewsWriter,
     /// Trace points.
     pub tracer: Tracer,
+    /// What tools read.
+    pub counters: CounterBlock,
     /// Wall clock minus monotonic clock, ns.
     pub wall_offset: i64,
     /// Who this member is in its cluster, and who counts.
@@ -135,6 +139,8 @@ pub struct ConsensusAgent<P> {
     unverified_told: u64,
     /// Trace points.
     pub tracer: Tracer,
+    /// What tools read.
+    pub(crate) counters: CounterBlock,
     /// What is refused or amiss, counted and to be told.
     pub notices: NodeNotices,
     randomness: Prng,
@@ -198,6 +204,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             spoiled: parts.spoiled,
             unverified_told: 0,
             tracer: parts.tracer,
+            counters: parts.counters,
             notices: NodeNotices::new(),
             randomness: parts.randomness,
             fault: None,

@@ -1,7 +1,9 @@
-//! A node's counters: fixed slots of 8 bytes in a mapped file that any process may read.
+//! A node's counters: fixed slots of 8 bytes in a mapped file that any process may read. Each
+//! agent has a block of the file, which nobody else writes, so it may run on a thread of its own.
 //!
-//! The node's agent writes them once per duty cycle in which something changed; readers see
-//! each value whole, not all values at one instant.
+//! An agent writes its block in the duty cycles in which something changed; readers see each
+//! value whole, not all values at one instant. A slot has one number in all blocks, and what it
+//! counts is the sum over them: most counters are one agent's, and 0 in the blocks of the others.
 
 use std::io;
 use std::path::Path;
@@ -9,21 +11,47 @@ use std::path::Path;
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::notices::NoticeKind;
 
-use crate::notice::NodeNotice;
+use crate::notice::{NodeNotice, NodeNotices};
 
 /// Name of the file in a node's directory.
 pub const COUNTERS_FILE: &str = "counters.dat";
 
+/// Bytes of a block: a page, so that each writer maps its own.
+const BLOCK_LENGTH: usize = 4096;
+
 /// Bytes of the file.
-pub(crate) const COUNTERS_LENGTH: usize = 4096;
+pub(crate) const COUNTERS_LENGTH: usize = BLOCKS.len() * BLOCK_LENGTH;
 
 /// Slot of the first kind of [`NodeNotice`]; each kind has the slot of its number above it.
 pub const NOTICE_SLOT_FIRST: usize = 256;
 
-const _: () = assert!((NOTICE_SLOT_FIRST + NodeNotice::COUNT) * 8 <= COUNTERS_LENGTH);
+const _: () = assert!((NOTICE_SLOT_FIRST + NodeNotice::COUNT) * 8 <= BLOCK_LENGTH);
 
-/// Marks a file written by this version.
-const MAGIC: i64 = 0x0001_5243_4B43_4F4C;
+/// Marks a file written by this version, in slot 0 of the first block.
+const MAGIC: i64 = 0x0002_5243_4B43_4F4C;
+
+/// Whose block it is; they lie in the file in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    /// Whoever calls the agents.
+    Node,
+    /// The agent that decides.
+    Consensus,
+    /// The agent that faces the disk.
+    Archive,
+    /// The agent that executes.
+    Service,
+    /// The agent that faces clients.
+    Clients,
+}
+
+const BLOCKS: [Block; 5] = [
+    Block::Node,
+    Block::Consensus,
+    Block::Archive,
+    Block::Service,
+    Block::Clients,
+];
 
 /// What a counter means; the number is its slot and never changes meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,32 +106,142 @@ pub enum Counter {
     AnswersUnverified = 45,
 }
 
-/// A node's counters, mapped.
-#[derive(Debug)]
-pub struct Counters {
-    buffer: AtomicBuffer,
+impl Counter {
+    /// Whether it is written into this block.
+    const fn is_of(self, block: Block) -> bool {
+        match self {
+            Self::ProcessId | Self::Allocations | Self::Cycles | Self::Halted => {
+                matches!(block, Block::Node)
+            }
+            Self::Role
+            | Self::Term
+            | Self::Leader
+            | Self::Append
+            | Self::Commit
+            | Self::Applied
+            | Self::IngressOpen
+            | Self::Sessions
+            | Self::Elections
+            | Self::LogTimeOffset
+            | Self::AnswersWaited
+            | Self::AnswersUnverified => matches!(block, Block::Consensus),
+            Self::Durable => matches!(block, Block::Archive),
+            Self::StateHash | Self::OutputHash | Self::HashRequest | Self::HashPosition => {
+                matches!(block, Block::Service)
+            }
+            Self::SystemCalls | Self::Refused => matches!(block, Block::Consensus | Block::Clients),
+        }
+    }
+
+    /// Where it is in a block, in bytes.
+    const fn offset(self) -> usize {
+        self as usize * 8
+    }
 }
 
-impl Counters {
+/// The counters of one agent, which alone writes them.
+#[derive(Debug)]
+pub struct CounterBlock {
+    block: Block,
+    buffer: AtomicBuffer,
+    /// Sum of the counts of notices when they were written last.
+    noted: u64,
+}
+
+impl CounterBlock {
+    fn afresh(block: Block, mut buffer: AtomicBuffer) -> Self {
+        buffer.zero(0, BLOCK_LENGTH);
+        let noted = 0;
+        Self {
+            block,
+            buffer,
+            noted,
+        }
+    }
+
+    /// Sets a counter.
+    ///
+    /// # Panics
+    /// If it is another agent's.
+    pub(crate) fn set(&mut self, counter: Counter, value: i64) {
+        assert!(
+            counter.is_of(self.block),
+            "{counter:?} is no counter of {:?}",
+            self.block
+        );
+        self.buffer.put_i64_release(counter.offset(), value);
+    }
+
+    /// Writes the counts of all notices of its agent, where there are new ones.
+    pub(crate) fn set_notices(&mut self, notices: &NodeNotices) {
+        if notices.total() == self.noted {
+            return;
+        }
+        self.noted = notices.total();
+        let slots = (NOTICE_SLOT_FIRST * 8..BLOCK_LENGTH).step_by(8);
+        for (offset, count) in slots.zip(notices.counts()) {
+            self.buffer.put_i64_release(offset, *count as i64);
+        }
+    }
+
+    /// What it says of a counter: 0 if it is another agent's.
+    pub(crate) fn get(&self, counter: Counter) -> i64 {
+        self.buffer.get_i64_acquire(counter.offset())
+    }
+}
+
+/// Where the agents of a node count, and whoever calls them.
+#[derive(Debug)]
+pub struct CounterBlocks {
+    pub(crate) node: CounterBlock,
+    pub(crate) consensus: CounterBlock,
+    pub(crate) archive: CounterBlock,
+    pub(crate) service: CounterBlock,
+    pub(crate) clients: CounterBlock,
+}
+
+impl CounterBlocks {
     /// Counters of this process alone (embedded nodes, simulation).
     ///
     /// # Errors
     /// The operating system's, when it has no memory to give.
     pub fn in_memory() -> io::Result<Self> {
-        Ok(Self::initialise(AtomicBuffer::allocate(COUNTERS_LENGTH)?))
+        Self::afresh(|_| AtomicBuffer::allocate(BLOCK_LENGTH))
     }
 
-    /// Creates the counters file in `directory`, or starts an existing one afresh.
+    /// Counts into the file at `path`, afresh.
     ///
     /// # Errors
-    /// The operating system's.
-    pub fn create(directory: &Path) -> io::Result<Self> {
-        Ok(Self::initialise(AtomicBuffer::map_file(
-            &directory.join(COUNTERS_FILE),
-            COUNTERS_LENGTH,
-        )?))
+    /// The operating system's, when the file cannot be mapped.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        Self::afresh(|block| map(path, block))
     }
 
+    fn afresh(buffer: impl Fn(Block) -> io::Result<AtomicBuffer>) -> io::Result<Self> {
+        let block = |block: Block| Ok::<_, io::Error>(CounterBlock::afresh(block, buffer(block)?));
+        // The one with the magic number first: what an earlier node left is no one's from here on.
+        let mut blocks = Self {
+            node: block(Block::Node)?,
+            consensus: block(Block::Consensus)?,
+            archive: block(Block::Archive)?,
+            service: block(Block::Service)?,
+            clients: block(Block::Clients)?,
+        };
+        blocks.consensus.set(Counter::Leader, -1);
+        let process = i64::from(std::process::id());
+        blocks.node.set(Counter::ProcessId, process);
+        blocks.node.buffer.put_i64_release(0, MAGIC);
+        Ok(blocks)
+    }
+}
+
+/// The counters of a node in another process.
+#[derive(Debug)]
+pub struct Counters {
+    blocks: [AtomicBuffer; BLOCKS.len()],
+}
+
+impl Counters {
     /// Opens the counters of the node in `directory`; `None` while it has not started.
     ///
     /// # Errors
@@ -113,65 +251,110 @@ impl Counters {
         if !path.exists() {
             return Ok(None);
         }
-        let buffer = AtomicBuffer::map_file(&path, COUNTERS_LENGTH)?;
-        Ok((buffer.get_i64_acquire(0) == MAGIC).then_some(Self { buffer }))
-    }
-
-    fn initialise(mut buffer: AtomicBuffer) -> Self {
-        buffer.zero(0, COUNTERS_LENGTH);
-        buffer.put_i64_release(
-            Counter::ProcessId as usize * 8,
-            i64::from(std::process::id()),
-        );
-        buffer.put_i64_release(Counter::Leader as usize * 8, -1);
-        buffer.put_i64_release(0, MAGIC);
-        Self { buffer }
-    }
-
-    /// Sets a counter.
-    pub fn set(&mut self, counter: Counter, value: i64) {
-        self.buffer.put_i64_release(counter as usize * 8, value);
-    }
-
-    /// Adds to a counter that this process owns.
-    pub fn add(&mut self, counter: Counter, value: i64) {
-        self.set(counter, self.get(counter) + value);
-    }
-
-    /// Sets the counts of all notices, by the index of their kind.
-    pub(crate) fn set_notices(&mut self, counts: impl Iterator<Item = u64>) {
-        let slots = (NOTICE_SLOT_FIRST * 8..COUNTERS_LENGTH).step_by(8);
-        for (offset, count) in slots.zip(counts) {
-            self.buffer.put_i64_release(offset, count as i64);
+        // A file of another version is not grown by looking at it.
+        if map(&path, Block::Node)?.get_i64_acquire(0) != MAGIC {
+            return Ok(None);
         }
+        let [node, consensus, archive, service, clients] = BLOCKS.map(|block| map(&path, block));
+        let blocks = [node?, consensus?, archive?, service?, clients?];
+        Ok(Some(Self { blocks }))
+    }
+
+    /// Asks the node for `StateHash` and `OutputHash`; `HashRequest` is 0 again when they are
+    /// written.
+    pub fn ask_for_hashes(&mut self) {
+        let service = &mut self.blocks[Block::Service as usize];
+        service.put_i64_release(Counter::HashRequest.offset(), 1);
     }
 
     /// Reads the count of one kind of notice.
     #[must_use]
     pub fn notice(&self, kind: NodeNotice) -> i64 {
-        let slot = NOTICE_SLOT_FIRST + kind.index();
-        self.buffer.get_i64_acquire(slot * 8)
+        self.sum((NOTICE_SLOT_FIRST + kind.index()) * 8)
     }
 
     /// Reads a counter.
     #[must_use]
     pub fn get(&self, counter: Counter) -> i64 {
-        self.buffer.get_i64_acquire(counter as usize * 8)
+        self.sum(counter.offset())
     }
+
+    fn sum(&self, offset: usize) -> i64 {
+        let blocks = self.blocks.iter();
+        blocks.map(|block| block.get_i64_acquire(offset)).sum()
+    }
+}
+
+fn map(path: &Path, block: Block) -> io::Result<AtomicBuffer> {
+    AtomicBuffer::map_file_part(path, block as usize * BLOCK_LENGTH, BLOCK_LENGTH)
 }
 
 #[cfg(test)]
 mod tests {
+    use lockstep_transport::notices::Detail;
+
     use super::*;
 
     #[test]
-    fn another_process_reads_what_the_node_wrote() {
+    fn another_process_reads_what_every_agent_wrote() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(Counters::open(directory.path()).unwrap().is_none());
-        let mut counters = Counters::create(directory.path()).unwrap();
-        counters.set(Counter::Commit, 4096);
-        let reader = Counters::open(directory.path()).unwrap().unwrap();
-        assert_eq!(reader.get(Counter::Commit), 4096);
+        let path = directory.path().join(COUNTERS_FILE);
+        let open = || Counters::open(directory.path()).unwrap();
+        assert!(open().is_none());
+        let mut blocks = CounterBlocks::create(&path).unwrap();
+        let mut reader = open().unwrap();
         assert_eq!(reader.get(Counter::Leader), -1);
+        let process = i64::from(std::process::id());
+        assert_eq!(reader.get(Counter::ProcessId), process);
+        blocks.consensus.set(Counter::Commit, 4096);
+        blocks.archive.set(Counter::Durable, 8192);
+        assert_eq!(reader.get(Counter::Commit), 4096);
+        assert_eq!(reader.get(Counter::Durable), 8192);
+        reader.ask_for_hashes();
+        assert_eq!(blocks.service.get(Counter::HashRequest), 1);
+        let length = std::fs::metadata(&path).unwrap().len();
+        assert_eq!(length, COUNTERS_LENGTH as u64);
+    }
+
+    #[test]
+    fn what_two_agents_count_is_read_as_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(COUNTERS_FILE);
+        let mut blocks = CounterBlocks::create(&path).unwrap();
+        let kind = NodeNotice::PortUnknownSource;
+        let mut notices = [NodeNotices::new(), NodeNotices::new()];
+        notices[0].note(0, kind, Detail::default());
+        notices[1].note(0, kind, Detail::default());
+        notices[1].note(0, kind, Detail::default());
+        let CounterBlocks {
+            consensus, clients, ..
+        } = &mut blocks;
+        for (block, notices) in [consensus, clients].into_iter().zip(&notices) {
+            block.set(Counter::Refused, notices.total() as i64);
+            block.set_notices(notices);
+        }
+        let reader = Counters::open(directory.path()).unwrap().unwrap();
+        assert_eq!((reader.notice(kind), reader.get(Counter::Refused)), (3, 3));
+        // The next node of the directory begins anew.
+        let _next = CounterBlocks::create(&path).unwrap();
+        assert_eq!((reader.notice(kind), reader.get(Counter::Refused)), (0, 0));
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_not_read_and_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(COUNTERS_FILE);
+        let mut before = vec![0; BLOCK_LENGTH];
+        before[..8].copy_from_slice(&0x0001_5243_4B43_4F4C_i64.to_le_bytes());
+        std::fs::write(&path, &before).unwrap();
+        assert!(Counters::open(directory.path()).unwrap().is_none());
+        assert!(std::fs::read(&path).unwrap() == before);
+    }
+
+    #[test]
+    #[should_panic(expected = "Durable is no counter of Consensus")]
+    fn an_agent_does_not_write_what_another_one_counts() {
+        let mut blocks = CounterBlocks::in_memory().unwrap();
+        blocks.consensus.set(Counter::Durable, 1);
     }
 }

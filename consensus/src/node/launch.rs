@@ -24,7 +24,7 @@ use lockstep_transport::trace::TraceRecord;
 use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
-use crate::node::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, Counters};
+use crate::node::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, CounterBlock, CounterBlocks};
 use crate::node::fault::{NodeFault, StoreFailure};
 use crate::node::notice_printer::{NoticePrinter, NoticeSink};
 use crate::node::recovering::check_directory;
@@ -263,15 +263,16 @@ impl Node {
         &self.start_line
     }
 
-    /// Its counters.
+    /// One of its counters.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
-        self.agent.counters()
+    pub fn counter(&self, counter: Counter) -> i64 {
+        self.agent.counter(counter)
     }
 
     /// Asks for the hashes of the applied state to be written into the counters.
     pub fn request_hashes(&mut self) {
-        self.agent.counters_mut().set(Counter::HashRequest, 1);
+        let service = &mut self.agent.agents_mut().service;
+        service.counters.set(Counter::HashRequest, 1);
     }
 
     /// Its trace so far, oldest first.
@@ -341,17 +342,17 @@ impl Node {
         self.next_publish = now + PUBLISH_INTERVAL_NS;
         let allocations = (self.allocations)() as i64;
         self.agent.set_wall_offset(realtime_now() - monotonic_now());
+        self.agent.counters.set(Counter::Allocations, allocations);
         let agents = self.agent.agents_mut();
-        let calls = system_calls(&agents.consensus.port) + system_calls(&agents.clients.port);
-        let counters = self.agent.counters_mut();
-        counters.set(Counter::Allocations, allocations);
-        counters.set(Counter::SystemCalls, calls as i64);
+        publish_system_calls(&agents.consensus.port, &mut agents.consensus.counters);
+        publish_system_calls(&agents.clients.port, &mut agents.clients.counters);
         self.say_notices();
     }
 }
 
-fn system_calls(port: &NodePort) -> u64 {
-    port.inner().counters().system_calls()
+fn publish_system_calls(port: &NodePort, counters: &mut CounterBlock) {
+    let calls = port.inner().counters().system_calls();
+    counters.set(Counter::SystemCalls, calls as i64);
 }
 
 impl Node {
@@ -415,10 +416,10 @@ fn bind(
     Ok(port)
 }
 
-fn counters(node: &NodeConfig, shared: &mut Vec<SharedFile>) -> Result<Counters, LaunchError> {
+fn counters(node: &NodeConfig, shared: &mut Vec<SharedFile>) -> Result<CounterBlocks, LaunchError> {
     let (directory, memory) = (&node.directory, &node.shared_memory);
     let file = SharedFile::place(directory, COUNTERS_FILE, COUNTERS_LENGTH, memory)?;
-    let counters = Counters::create(directory).map_err(mapping_error(file.path()));
+    let counters = CounterBlocks::create(file.path()).map_err(mapping_error(file.path()));
     shared.push(file);
     counters
 }

@@ -33,6 +33,7 @@ use crate::module::formation::FormationRecord;
 use crate::module::member::TermBase;
 use crate::module::membership::{Forfeit, Found, Membership};
 use crate::node::birth::{self, Birth};
+use crate::node::counters::CounterBlock;
 use crate::node::start_error::StartError;
 use crate::settings::cluster_limits::ClusterLimits;
 use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
@@ -70,12 +71,13 @@ pub(crate) fn check_directory(
     Ok(())
 }
 
-/// Opens the directory, recovers the log and counts the incarnation.
+/// Opens the directory, recovers the log and counts the incarnation. The archive counts for tools
+/// in `counters`.
 pub(super) fn open_store<D: Disk>(
     cluster: &ClusterConfig,
     node: &NodeConfig,
     geometry: Geometry,
-    mut disk: D,
+    (mut disk, counters): (D, CounterBlock),
     randomness: &mut Prng,
 ) -> Result<OpenedStore<D>, StartError> {
     let catalog = expected_catalog(cluster, geometry);
@@ -125,7 +127,7 @@ pub(super) fn open_store<D: Disk>(
         ack_mark: directory.ack_mark,
     };
     Ok(OpenedStore {
-        archive: ArchiveAgent::new(disk, recovered, &log),
+        archive: ArchiveAgent::new(disk, recovered, &log, counters),
         log,
         module,
         membership,

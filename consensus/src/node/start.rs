@@ -18,7 +18,7 @@ use crate::log::chain_query::ChainQuery;
 use crate::log::replication::Replication;
 use crate::node::cluster_node::{Agents, ClusterNode};
 use crate::node::consensus_agent::{ConsensusAgent, ConsensusParts};
-use crate::node::counters::Counters;
+use crate::node::counters::CounterBlocks;
 use crate::node::identity::Identity;
 use crate::node::leadership::Leadership;
 use crate::node::recovering::{OpenedStore, open_store};
@@ -48,7 +48,7 @@ pub struct StartParts<D, P, S> {
     /// Trace points.
     pub tracers: Tracers,
     /// Counters.
-    pub counters: Counters,
+    pub counters: CounterBlocks,
     /// Wall clock minus monotonic clock, ns.
     pub wall_offset: i64,
     /// Bytes that may be under way to the member port without overflowing its buffer.
@@ -69,7 +69,9 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
 ) -> Result<ClusterNode<D, P, S>, StartError> {
     let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
     let mut randomness = parts.randomness;
-    let opened = open_store(cluster, node, geometry, parts.disk, &mut randomness)?;
+    let (tracers, counters) = (parts.tracers, parts.counters);
+    let disk = (parts.disk, counters.archive);
+    let opened = open_store(cluster, node, geometry, disk, &mut randomness)?;
     let OpenedStore {
         log,
         archive,
@@ -95,7 +97,6 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let egress_reader = LogReader::new(geometry, members + 1)?;
     let egress = client_egress(cluster, node, (&identity, nonce), egress_reader);
     let images = ingress_images(cluster.sessions_max, &identity, nonce);
-    let tracers = parts.tracers;
     let (news, heard) = client_news::queue();
     let consensus = ConsensusAgent::new(ConsensusParts {
         identity,
@@ -109,6 +110,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         leadership: Leadership::new(cluster.sessions_max),
         news,
         tracer: tracers.consensus,
+        counters: counters.consensus,
         wall_offset: parts.wall_offset,
         membership,
         is_copy,
@@ -118,10 +120,17 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let agents = Agents {
         consensus,
         archive,
-        service: ServiceAgent::new(container, tracers.service),
-        clients: ClientAgent::new(parts.ingress_port, images, egress, heard, tracers.clients),
+        service: ServiceAgent::new(container, tracers.service, counters.service),
+        clients: ClientAgent::new(
+            parts.ingress_port,
+            images,
+            egress,
+            heard,
+            tracers.clients,
+            counters.clients,
+        ),
     };
-    Ok(ClusterNode::new(agents, parts.counters))
+    Ok(ClusterNode::new(agents, counters.node))
 }
 
 fn client_egress(

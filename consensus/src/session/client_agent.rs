@@ -17,6 +17,7 @@ use lockstep_transport::trace::{TracePoint, Tracer};
 use crate::apply::service_agent::DirectEffect;
 use crate::log::entry_assembler::Entry;
 use crate::log::entry_body::CloseReason;
+use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::NodeFault;
 use crate::node::leadership::Leadership;
 use crate::notice::port::port_notice;
@@ -46,6 +47,8 @@ pub struct ClientAgent<P> {
     news: NewsReader,
     /// Trace points.
     pub tracer: Tracer,
+    /// What tools read.
+    pub(crate) counters: CounterBlock,
     /// What is refused or amiss, counted and to be told.
     pub notices: NodeNotices,
     responses_lost: u64,
@@ -60,6 +63,7 @@ impl<P: DatagramPort> ClientAgent<P> {
         egress: ClientEgress,
         news: NewsReader,
         tracer: Tracer,
+        counters: CounterBlock,
     ) -> Self {
         Self {
             port,
@@ -68,9 +72,16 @@ impl<P: DatagramPort> ClientAgent<P> {
             news,
             buffer: vec![0; DATAGRAM_LENGTH_MAX],
             tracer,
+            counters,
             notices: NodeNotices::new(),
             responses_lost: 0,
         }
+    }
+
+    /// Writes what changes with every cycle, for tools.
+    pub(crate) fn publish(&mut self) {
+        let refused = self.notices.total() as i64;
+        self.counters.set(Counter::Refused, refused);
     }
 
     /// Takes waiting datagrams.

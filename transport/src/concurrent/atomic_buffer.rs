@@ -31,14 +31,6 @@ impl AtomicBuffer {
         Ok(Self::over(Region::anonymous(length)?))
     }
 
-    /// Maps `length` bytes of the file at `path`, creating and growing it as needed.
-    ///
-    /// # Errors
-    /// The operating system's, when the file cannot be opened, grown or mapped.
-    pub fn map_file(path: &Path, length: usize) -> io::Result<Self> {
-        Self::map_file_part(path, 0, length)
-    }
-
     /// Maps `length` bytes of the file at `path` from `offset` on, a multiple of a page, creating
     /// and growing it as needed: a file may have a part for each of its writers.
     ///

@@ -10,7 +10,7 @@ use lockstep_transport::sim::{SimNetwork, SimPort};
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use crate::node::cluster_node::ClusterNode;
-use crate::node::counters::Counters;
+use crate::node::counters::CounterBlocks;
 use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
 use crate::node::tracers::Tracers;
@@ -95,7 +95,7 @@ pub fn boot<S: ClusteredService>(boot: Boot<'_, S>) -> Result<SimNode<S>, StartE
         ingress_port: boot.network.port(endpoints.ingress),
         service: boot.service,
         tracers: Tracers::disabled(),
-        counters: Counters::in_memory().expect("a page of memory"),
+        counters: CounterBlocks::in_memory().expect("some pages of memory"),
         wall_offset: boot.wall_offset,
         receive_window: boot.receive_window,
         randomness: Prng::new(boot.seed),

@@ -82,7 +82,7 @@ impl<S: ClusteredService> SimCluster<S> {
     #[must_use]
     #[track_caller]
     pub fn counter(&self, id: usize, counter: Counter) -> i64 {
-        self.node(id).counters().get(counter)
+        self.node(id).counter(counter)
     }
 
     /// The member whose leadership is open.

@@ -130,7 +130,7 @@ impl Coverage {
             self.note(index, node.notice_count(row.kind) > 0);
         }
         for (at, (counter, _)) in NODE_COUNTERS.iter().enumerate() {
-            self.note(NODE_COUNTERS_AT + at, node.counters().get(*counter) > 0);
+            self.note(NODE_COUNTERS_AT + at, node.counter(*counter) > 0);
         }
     }
 

@@ -22,7 +22,7 @@ use self::backup::Backup;
 use self::last_life::{LastLife, MarkPromise};
 use crate::module::action::HaltReason;
 use crate::node::cluster_node::ClusterNode;
-use crate::node::counters::Counters;
+use crate::node::counters::CounterBlocks;
 use crate::node::fault::NodeFault;
 use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
@@ -256,7 +256,7 @@ impl TankMember {
             ingress_port: TankPort::new(network.port(self.ingress()), host.clone()),
             service: TankService::new(self.diverges_at, self.service_ns),
             tracers: Tracers::disabled(),
-            counters: Counters::in_memory().expect("a page of memory"),
+            counters: CounterBlocks::in_memory().expect("some pages of memory"),
             wall_offset: self.wall_offset,
             receive_window: 32 * 1024,
             randomness,

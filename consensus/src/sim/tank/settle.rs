@@ -106,7 +106,7 @@ impl Tank {
     fn elections(&self) -> Vec<Option<i64>> {
         let counters = |member: &TankMember| {
             let node = member.node()?;
-            Some(node.counters().get(Counter::Elections))
+            Some(node.counter(Counter::Elections))
         };
         self.members.iter().map(counters).collect()
     }
