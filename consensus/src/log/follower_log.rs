@@ -14,7 +14,7 @@ use lockstep_transport::stream::{Placement, ReceiverConfig, StreamIds, StreamRec
 use lockstep_transport::time::Nanos;
 
 use crate::module::consensus_module::ConsensusModule;
-use crate::node::identity::Identity;
+use crate::node::facts::NodeFacts;
 use crate::notice::NodeNotice;
 
 /// Most bytes a leader may have under way to a follower: enough for a fast disk's latency at
@@ -62,16 +62,16 @@ impl FollowerLog {
         log: &LogBuffer,
         leader: SocketAddr,
         position: Position,
-        identity: &Identity,
+        facts: &NodeFacts,
     ) {
         let ids = StreamIds {
-            session_id: identity.log_session_id,
+            session_id: facts.log_session_id,
             stream_id: LOG_STREAM_ID,
         };
-        let receiver_id = i64::from(identity.member);
-        let mtu = identity.log_mtu;
+        let receiver_id = i64::from(facts.member);
+        let mtu = facts.log_mtu;
         let half_term = log.geometry().term_length() / 2;
-        let window_length = WINDOW_MAX.min(half_term).min(identity.receive_window);
+        let window_length = WINDOW_MAX.min(half_term).min(facts.receive_window);
         let config = ReceiverConfig {
             window_length,
             receiver_id,

@@ -14,7 +14,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::module::member::{MEMBERS_MAX, MemberId};
-use crate::node::identity::Identity;
+use crate::node::facts::NodeFacts;
 use crate::notice::NodeNotice;
 
 /// The senders of a leader, by member.
@@ -74,17 +74,17 @@ impl Replication {
         &mut self,
         member: MemberId,
         position: Position,
-        identity: &Identity,
+        facts: &NodeFacts,
         geometry: lockstep_transport::position::Geometry,
     ) {
         let index = usize::from(member);
         let ids = StreamIds {
-            session_id: identity.log_session_id,
+            session_id: facts.log_session_id,
             stream_id: LOG_STREAM_ID,
         };
-        let address = identity.members[index].member;
+        let address = facts.members[index].member;
         let config = SenderConfig::default();
-        let sender = StreamSender::new(ids, geometry, identity.log_mtu, position, address, config);
+        let sender = StreamSender::new(ids, geometry, facts.log_mtu, position, address, config);
         self.senders[index] = Some(sender);
         self.retry_at[index] = None;
         self.unreachable_since[index] = None;

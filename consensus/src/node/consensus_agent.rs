@@ -43,8 +43,8 @@ use crate::module::membership::{Membership, Standing};
 use crate::module::output_agreement::OutputAgreement;
 use crate::node::counters::CounterBlock;
 use crate::node::cycle_budget::CycleBudget;
+use crate::node::facts::NodeFacts;
 use crate::node::fault::NodeFault;
-use crate::node::identity::Identity;
 use crate::node::leadership::{AppendContext, Leadership};
 use crate::notice::NodeNotices;
 use crate::session::client_news::NewsWriter;
@@ -56,7 +56,7 @@ use self::standing_watch::StandingWatch;
 #[derive(Debug)]
 pub(crate) struct ConsensusParts<P> {
     /// Fixed facts.
-    pub identity: Identity,
+    pub facts: NodeFacts,
     /// The log in memory.
     pub log: MemberLog,
     /// Its durable end.
@@ -95,7 +95,7 @@ pub(crate) struct ConsensusParts<P> {
 #[derive(Debug)]
 pub struct ConsensusAgent<P> {
     /// Fixed facts.
-    pub identity: Arc<Identity>,
+    pub facts: Arc<NodeFacts>,
     /// Elections and commit.
     pub module: ConsensusModule,
     /// What the module has asked for and was not carried out yet.
@@ -168,13 +168,13 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     /// As it is after recovery.
     #[must_use]
     pub(crate) fn new(parts: ConsensusParts<P>) -> Self {
-        let (identity, module) = (Arc::new(parts.identity), parts.module);
+        let (facts, module) = (Arc::new(parts.facts), parts.module);
         let patience = module.election_timeout_ns();
-        let agreement = OutputAgreement::new(identity.member, identity.members.len(), patience);
+        let agreement = OutputAgreement::new(facts.member, facts.members.len(), patience);
         let budget = CycleBudget::new(module.heartbeat_interval_ns());
         let log_clock = LogClock::recovered(parts.log.log_time());
         Self {
-            identity,
+            facts,
             module,
             actions: Actions::default(),
             membership: parts.membership,

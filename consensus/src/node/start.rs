@@ -19,7 +19,7 @@ use crate::log::replication::Replication;
 use crate::node::cluster_node::{Agents, ClusterNode};
 use crate::node::consensus_agent::{ConsensusAgent, ConsensusParts};
 use crate::node::counters::CounterBlocks;
-use crate::node::identity::Identity;
+use crate::node::facts::NodeFacts;
 use crate::node::leadership::Leadership;
 use crate::node::recovering::{OpenedStore, open_store};
 use crate::node::start_error::StartError;
@@ -82,24 +82,24 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     } = opened;
     // Random, so that a directory that counts its starts from 1 again shares no stream.
     let nonce = membership.sender().incarnation.nonce;
-    let mut identity = Identity::new(cluster, node);
-    identity.receive_window = parts.receive_window.max(cluster.log_mtu);
-    let body_max = identity.lengths.entry_body_max;
+    let mut facts = NodeFacts::new(cluster, node);
+    facts.receive_window = parts.receive_window.max(cluster.log_mtu);
+    let body_max = facts.lengths.entry_body_max;
     // Readers of one disk are numbered: the followers' senders, then apply, then egress.
     let members = cluster.members.len() as u16;
     let senders: Result<Vec<LogReader>, std::io::Error> = (0..members)
         .map(|index| LogReader::new(geometry, index))
         .collect();
-    let limits = outbox_limits(cluster, &identity);
+    let limits = outbox_limits(cluster, &facts);
     let container = Container::new(parts.service, 0, limits, cluster.message_max);
     let sessions = SessionTable::new(cluster.sessions_max);
     let apply_reader = LogReader::new(geometry, members)?;
     let egress_reader = LogReader::new(geometry, members + 1)?;
-    let egress = client_egress(cluster, node, (&identity, nonce), egress_reader);
-    let images = ingress_images(cluster.sessions_max, &identity, nonce);
-    let (news, heard) = client_news::queue();
+    let egress = client_egress(cluster, node, (&facts, nonce), egress_reader);
+    let images = ingress_images(cluster.sessions_max, &facts, nonce);
+    let (news, news_reader) = client_news::queue();
     let consensus = ConsensusAgent::new(ConsensusParts {
-        identity,
+        facts,
         log,
         durable: archive.durable(),
         module,
@@ -125,7 +125,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
             parts.ingress_port,
             images,
             egress,
-            heard,
+            news_reader,
             tracers.clients,
             counters.clients,
         ),
@@ -136,34 +136,34 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
 fn client_egress(
     cluster: &ClusterConfig,
     node: &NodeConfig,
-    (identity, nonce): (&Identity, u64),
+    (facts, nonce): (&NodeFacts, u64),
     reader: LogReader,
 ) -> ClientEgress {
-    let lengths = &identity.lengths;
+    let lengths = &facts.lengths;
     let (sessions_max, body_max) = (cluster.sessions_max, lengths.entry_body_max);
     ClientEgress {
         channels: EgressChannels::new(sessions_max, nonce),
         streams: EgressStreams::new(node, nonce, lengths.egress_term_length),
-        responses: ResponseEgress::new(sessions_max, reader, body_max, identity.is_direct),
+        responses: ResponseEgress::new(sessions_max, reader, body_max, facts.is_direct),
     }
 }
 
-fn ingress_images(sessions_max: usize, identity: &Identity, nonce: u64) -> IngressImages {
+fn ingress_images(sessions_max: usize, facts: &NodeFacts, nonce: u64) -> IngressImages {
     let limits = ImageLimits {
-        term_length_max: identity.lengths.ingress_term_max,
-        message_max: identity.lengths.ingress_message_max,
+        term_length_max: facts.lengths.ingress_term_max,
+        message_max: facts.lengths.ingress_message_max,
         window_length: ReceiverConfig::WINDOW_LENGTH,
     };
-    let receiver_id = (nonce << 8 | u64::from(identity.member)) as i64;
+    let receiver_id = (nonce << 8 | u64::from(facts.member)) as i64;
     IngressImages::new(sessions_max, limits, receiver_id, nonce)
 }
 
-fn outbox_limits(cluster: &ClusterConfig, identity: &Identity) -> OutboxLimits {
+fn outbox_limits(cluster: &ClusterConfig, facts: &NodeFacts) -> OutboxLimits {
     OutboxLimits {
         effects_per_cause: cluster.effects_per_cause,
         effect_bytes_per_cause: cluster.effect_bytes_per_cause,
         capacity_bytes: cluster.outbox_bytes,
-        enabled: !identity.is_direct,
+        enabled: !facts.is_direct,
         service: 0,
     }
 }

@@ -48,8 +48,8 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
         source: SocketAddr,
         connect: &ConnectRequest<'_>,
     ) -> PollAction {
-        if connect.cluster_id != self.consensus.identity.cluster_id {
-            let ids = [self.consensus.identity.cluster_id, connect.cluster_id].map(|id| id as i64);
+        if connect.cluster_id != self.consensus.facts.cluster_id {
+            let ids = [self.consensus.facts.cluster_id, connect.cluster_id].map(|id| id as i64);
             let why = b"the client names another cluster: check its cluster name and addresses";
             let action = self.answer(source, connect, EventCode::Error, why);
             let values = [ids[0], ids[1], 0, 0];
@@ -100,7 +100,7 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
     /// What enters the log if this request has to.
     fn session_open(&self, source: SocketAddr, connect: &ConnectRequest<'_>) -> SessionOpen {
         let asked = Nanos::from(connect.session_timeout_ms) * MILLISECOND;
-        let most = self.consensus.identity.session_timeout_ns;
+        let most = self.consensus.facts.session_timeout_ns;
         SessionOpen {
             nonce: connect.nonce,
             timeout_ns: if asked == 0 {
@@ -300,8 +300,8 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
     /// A follower names the leader and every member's ingress endpoint. One that knows no leader
     /// says so: the client asks the others in turn.
     fn redirect(&mut self, source: SocketAddr, connect: &ConnectRequest<'_>) -> PollAction {
-        let identity = Arc::clone(&self.consensus.identity);
-        let endpoints = identity.ingress_endpoints.as_bytes();
+        let facts = Arc::clone(&self.consensus.facts);
+        let endpoints = facts.ingress_endpoints.as_bytes();
         let action = self.answer(source, connect, EventCode::Redirect, endpoints);
         if self.consensus.module.leader().is_none() {
             self.note_answered(action, source, NodeNotice::ConnectWithoutLeader, [0; 4]);
@@ -394,7 +394,7 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
 
     fn event_sender(&self) -> SessionEventSender {
         SessionEventSender {
-            member: self.consensus.identity.member,
+            member: self.consensus.facts.member,
             leader: self.consensus.module.leader(),
             // A leader speaks in the term it leads, which may be over already.
             term: if self.consensus.leadership.is_leading() {

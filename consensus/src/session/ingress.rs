@@ -167,7 +167,7 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
             self.refuse(source, request, RefusalReason::Contested, request.number);
             return PollAction::Continue;
         }
-        if payload.len() > self.consensus.identity.lengths.message_max {
+        if payload.len() > self.consensus.facts.lengths.message_max {
             self.refuse(source, request, RefusalReason::TooLong, request.number);
             return PollAction::Continue;
         }

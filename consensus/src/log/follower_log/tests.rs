@@ -100,20 +100,20 @@ struct Follower {
     log: LogBuffer,
     follower: FollowerLog,
     module: ConsensusModule,
-    identity: Identity,
+    facts: NodeFacts,
 }
 
 impl Follower {
     /// Follows member 1 from position 0 on.
     fn new() -> Self {
         let log = LogBuffer::allocate(geometry(), 1408).unwrap();
-        let (mut follower, identity) = (FollowerLog::default(), Identity::of_three());
-        follower.follow(&log, address(1), 0, &identity);
+        let (mut follower, facts) = (FollowerLog::default(), NodeFacts::of_three());
+        follower.follow(&log, address(1), 0, &facts);
         Self {
             log,
             follower,
             module: joined(),
-            identity,
+            facts,
         }
     }
 
@@ -124,13 +124,13 @@ impl Follower {
     }
 
     fn beat(&mut self, position: Position, is_end: bool) -> Result<(), LogRefusal> {
-        let (session, stream) = (self.identity.log_session_id, LOG_STREAM_ID);
+        let (session, stream) = (self.facts.log_session_id, LOG_STREAM_ID);
         let beat = Heartbeat::new(session, stream, geometry(), position, is_end);
         self.hear(1, &Packet::Heartbeat(beat))
     }
 
     fn set_up(&mut self, position: Position) -> Result<(), LogRefusal> {
-        let (session, stream) = (self.identity.log_session_id, LOG_STREAM_ID);
+        let (session, stream) = (self.facts.log_session_id, LOG_STREAM_ID);
         let setup = Setup::new(session, stream, geometry(), 1408, position);
         self.hear(1, &Packet::Setup(setup))
     }
@@ -140,7 +140,7 @@ impl Follower {
 fn frames_of(position: Position, terms: &[u32]) -> Vec<u8> {
     let mut log = LogBuffer::allocate(geometry(), 1408).unwrap();
     log.restart(position, &[]);
-    let session = Identity::of_three().log_session_id;
+    let session = NodeFacts::of_three().log_session_id;
     let mut appender = ExclusiveAppender::new(geometry(), session, LOG_STREAM_ID, 1408, position);
     let mut bytes = Vec::new();
     for term in terms {
@@ -231,7 +231,7 @@ fn the_log_never_ends_whatever_a_datagram_says() {
     let mut follower = Follower::new();
     let unexpected = Err(LogRefusal::new(NodeNotice::LogPacketUnexpected));
     assert_eq!(follower.beat(0, true), unexpected);
-    let session = follower.identity.log_session_id;
+    let session = follower.facts.log_session_id;
     let status = StatusMessage::send_setup(session, LOG_STREAM_ID, 1);
     assert_eq!(follower.hear(1, &Packet::StatusMessage(status)), unexpected);
     assert!(!follower.follower.take_heard());
@@ -277,9 +277,9 @@ fn what_may_be_under_way_is_bounded_by_half_a_term_and_by_the_sockets_buffer() {
         let network = SimNetwork::new(1, LinkProfile::default());
         let (mut port, mut leader) = (network.port(address(0)), network.port(address(1)));
         let mut follower = Follower::new();
-        follower.identity.receive_window = receive_window;
-        let (log, identity) = (&follower.log, &follower.identity);
-        follower.follower.follow(log, address(1), 0, identity);
+        follower.facts.receive_window = receive_window;
+        let (log, facts) = (&follower.log, &follower.facts);
+        follower.follower.follow(log, address(1), 0, facts);
         follower.follower.do_work(0, log, Position::MAX, &mut port);
         let mut buffer = [0; 2048];
         let received = leader.receive(SECOND, &mut buffer).unwrap();

@@ -13,17 +13,17 @@ fn geometry() -> Geometry {
 }
 
 /// A leader of three that sends its log to member 1 from position 4096 on.
-fn leader() -> (Replication, Identity) {
+fn leader() -> (Replication, NodeFacts) {
     let reader = |index| LogReader::new(geometry(), index).unwrap();
     let mut replication = Replication::new((0..3).map(reader).collect());
-    let identity = Identity::of_three();
-    replication.start(1, 4096, &identity, geometry());
-    (replication, identity)
+    let facts = NodeFacts::of_three();
+    replication.start(1, 4096, &facts, geometry());
+    (replication, facts)
 }
 
 /// A status message that says that all up to `position` has arrived.
-fn status(identity: &Identity, position: Position) -> Packet<'static> {
-    let (session, stream) = (identity.log_session_id, LOG_STREAM_ID);
+fn status(facts: &NodeFacts, position: Position) -> Packet<'static> {
+    let (session, stream) = (facts.log_session_id, LOG_STREAM_ID);
     let status = StatusMessage::new(session, stream, 1, (geometry(), position), 4096);
     Packet::StatusMessage(status)
 }
@@ -33,23 +33,20 @@ const FAR: Position = TERM_LENGTH as Position;
 
 #[test]
 fn only_what_a_follower_says_of_its_stream_and_within_reach_is_taken() {
-    let (mut replication, identity) = leader();
-    assert_eq!(
-        replication.on_packet(0, 1, &status(&identity, 4096)),
-        Ok(())
-    );
+    let (mut replication, facts) = leader();
+    assert_eq!(replication.on_packet(0, 1, &status(&facts, 4096)), Ok(()));
     assert!(replication.sender(1).unwrap().is_connected(0));
     assert_eq!(replication.sender(1).unwrap().position(), 4096);
     assert_eq!(
-        replication.on_packet(0, 1, &status(&identity, FAR)),
+        replication.on_packet(0, 1, &status(&facts, FAR)),
         UNEXPECTED
     );
     assert_eq!(
-        replication.on_packet(0, 2, &status(&identity, 4096)),
+        replication.on_packet(0, 2, &status(&facts, 4096)),
         UNEXPECTED
     );
     assert!(replication.sender(2).is_none() && replication.sender(7).is_none());
-    let (session, stream) = (identity.log_session_id, LOG_STREAM_ID);
+    let (session, stream) = (facts.log_session_id, LOG_STREAM_ID);
     // Of what was never sent nothing is repeated.
     let nak = Packet::Nak(Nak::new(session, stream, geometry(), 4096, 64));
     assert_eq!(replication.on_packet(0, 1, &nak), UNEXPECTED);
@@ -57,7 +54,7 @@ fn only_what_a_follower_says_of_its_stream_and_within_reach_is_taken() {
     assert_eq!(replication.on_packet(0, 1, &setup), UNEXPECTED);
     replication.stop();
     assert_eq!(
-        replication.on_packet(0, 1, &status(&identity, 4096)),
+        replication.on_packet(0, 1, &status(&facts, 4096)),
         UNEXPECTED
     );
     assert!(replication.sender(1).is_none() && replication.next_deadline().is_none());
@@ -65,11 +62,11 @@ fn only_what_a_follower_says_of_its_stream_and_within_reach_is_taken() {
 
 #[test]
 fn a_follower_out_of_reach_for_600_ms_is_lost_once_and_told_with_where_it_joined() {
-    let (mut replication, identity) = leader();
+    let (mut replication, facts) = leader();
     let begun = SECOND;
-    let _ = replication.on_packet(begun, 1, &status(&identity, FAR));
+    let _ = replication.on_packet(begun, 1, &status(&facts, FAR));
     // A later one does not begin the time anew.
-    let _ = replication.on_packet(begun + 300 * MILLISECOND, 1, &status(&identity, FAR));
+    let _ = replication.on_packet(begun + 300 * MILLISECOND, 1, &status(&facts, FAR));
     let lost = begun + 600 * MILLISECOND;
     assert_eq!(replication.take_unreachable(lost - 1), None);
     assert_eq!(replication.take_unreachable(lost), Some((1, 4096)));
@@ -79,19 +76,16 @@ fn a_follower_out_of_reach_for_600_ms_is_lost_once_and_told_with_where_it_joined
 #[test]
 fn a_follower_heard_within_reach_since_or_one_that_joined_anew_is_not_lost() {
     let late = 9 * SECOND;
-    let (mut replication, identity) = leader();
-    let _ = replication.on_packet(0, 1, &status(&identity, FAR));
-    assert_eq!(
-        replication.on_packet(1, 1, &status(&identity, 4096)),
-        Ok(())
-    );
+    let (mut replication, facts) = leader();
+    let _ = replication.on_packet(0, 1, &status(&facts, FAR));
+    assert_eq!(replication.on_packet(1, 1, &status(&facts, 4096)), Ok(()));
     assert_eq!(replication.take_unreachable(late), None);
-    let _ = replication.on_packet(late, 1, &status(&identity, FAR));
-    replication.start(1, 8192, &identity, geometry());
+    let _ = replication.on_packet(late, 1, &status(&facts, FAR));
+    replication.start(1, 8192, &facts, geometry());
     assert_eq!(replication.take_unreachable(2 * late), None);
     assert_eq!(replication.sender(1).unwrap().position(), 8192);
     // Nor is anybody whom nothing is sent to any more.
-    let _ = replication.on_packet(0, 1, &status(&identity, 4 * FAR));
+    let _ = replication.on_packet(0, 1, &status(&facts, 4 * FAR));
     replication.stop();
     assert_eq!(replication.take_unreachable(late), None);
 }

@@ -22,8 +22,8 @@ use crate::module::event::Event;
 use crate::module::output_agreement::{OutputAgreement, OutputAt};
 use crate::node::consensus_agent::{ConsensusAgent, Room};
 use crate::node::cycle_budget::CycleBudget;
+use crate::node::facts::NodeFacts;
 use crate::node::fault::NodeFault;
-use crate::node::identity::Identity;
 use crate::node::leadership::Leadership;
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::client_agent::ClientAgent;
@@ -90,7 +90,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             budget: &mut self.budget,
             agreement: &mut self.agreement,
             notices: &mut self.notices,
-            identity: &self.identity,
+            facts: &self.facts,
             leadership: &mut self.leadership,
             news: &mut self.news,
             service,
@@ -156,7 +156,7 @@ struct EntryWay<'a, P, S> {
     budget: &'a mut CycleBudget,
     agreement: &'a mut OutputAgreement,
     notices: &'a mut NodeNotices,
-    identity: &'a Identity,
+    facts: &'a NodeFacts,
     leadership: &'a mut Leadership,
     news: &'a mut NewsWriter,
     service: &'a mut ServiceAgent<S>,
@@ -174,7 +174,7 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
         let malformed = |_| NodeFault::MalformedEntry { position };
         let decoded = LogEntry::decode(&entry.header, entry.body).map_err(malformed)?;
         let is_cause = decoded.is_causing();
-        if is_cause && self.identity.is_direct && !self.may_answer(position) {
+        if is_cause && self.facts.is_direct && !self.may_answer(position) {
             return Ok(EntryOutcome::Waits(position));
         }
         let verdict = judge(sessions, &decoded, position);
@@ -238,7 +238,7 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
         if !self.leadership.is_open() {
             return true;
         }
-        if self.identity.is_direct {
+        if self.facts.is_direct {
             return !self.agreement.is_asking();
         }
         self.agreement.may_deliver(self.now, cause)
@@ -259,7 +259,7 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
 
     fn tell(&mut self, news: &SessionNews) {
         let is_open = self.leadership.is_open();
-        let sender = SessionEventSender::leading(self.identity.member, self.leadership.term());
+        let sender = SessionEventSender::leading(self.facts.member, self.leadership.term());
         let sender = is_open.then_some(sender);
         let (now, leadership) = (self.now, &mut *self.leadership);
         let news = match (news, sender) {

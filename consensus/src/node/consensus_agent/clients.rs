@@ -192,7 +192,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     ) {
         let term = self.leadership.term();
         egress.responses.open(term, self.applier.answers.void());
-        if !self.identity.is_direct {
+        if !self.facts.is_direct {
             service.start_appending();
         }
         for session in self.applier.sessions().sessions() {
@@ -206,9 +206,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 leadership_term_id: term,
                 session_id: session.id,
                 applied_number: session.applied_number,
-                leader_member_id: i32::from(self.identity.member),
+                leader_member_id: i32::from(self.facts.member),
                 connect_epoch: session.connect_epoch,
-                endpoints: self.identity.ingress_endpoints.as_bytes(),
+                endpoints: self.facts.ingress_endpoints.as_bytes(),
             };
             let mut bytes = [0; EVENT_LENGTH_MAX];
             let length = event
@@ -250,6 +250,6 @@ impl<P: DatagramPort> ConsensusAgent<P> {
 
     /// In whose name a leader tells clients about their sessions.
     pub(super) fn event_sender(&self) -> SessionEventSender {
-        SessionEventSender::leading(self.identity.member, self.leadership.term())
+        SessionEventSender::leading(self.facts.member, self.leadership.term())
     }
 }

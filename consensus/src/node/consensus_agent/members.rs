@@ -26,7 +26,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let datagram = self.port.receive(now, &mut buffer);
         if let Some(datagram) = &datagram {
             let source = datagram.source;
-            match self.identity.member_at(source) {
+            match self.facts.member_at(source) {
                 Some(member) => self.on_datagram(now, member, &buffer[..datagram.length]),
                 None => {
                     let kind = NodeNotice::UnknownMemberAddress;
@@ -50,7 +50,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 .note(now, NodeNotice::DamagedLogDatagram, detail);
             return;
         };
-        if packet.session_id() != Some(self.identity.log_session_id) {
+        if packet.session_id() != Some(self.facts.log_session_id) {
             self.notices.note(now, NodeNotice::OtherLogStream, detail);
             return;
         }
@@ -73,7 +73,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     }
 
     fn on_message(&mut self, now: Nanos, member: MemberId, bytes: &[u8]) {
-        let (cluster_id, digest) = (self.identity.cluster_id, self.identity.config_digest);
+        let (cluster_id, digest) = (self.facts.cluster_id, self.facts.config_digest);
         let envelope = match decode(bytes, cluster_id, digest) {
             Ok(envelope) if envelope.from == member => envelope,
             refused => {
@@ -157,9 +157,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
 
     pub(super) fn send(&mut self, now: Nanos, to: MemberId, message: MemberMessage) {
         let envelope = Envelope {
-            cluster_id: self.identity.cluster_id,
-            config_digest: self.identity.config_digest,
-            from: self.identity.member,
+            cluster_id: self.facts.cluster_id,
+            config_digest: self.facts.config_digest,
+            from: self.facts.member,
             sender: self.membership.sender(),
             message,
         };
@@ -191,7 +191,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
 
     /// Where `member` is heard and spoken to.
     pub(super) fn address_of(&self, member: MemberId) -> SocketAddr {
-        self.identity.members[usize::from(member)].member
+        self.facts.members[usize::from(member)].member
     }
 }
 

@@ -129,7 +129,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     fn tell_outvoted(&mut self, now: Nanos) {
         let outvoted = self.agreement.outvoted();
         let cause = self.agreement.newest().position;
-        for member in 0..self.identity.members.len() as MemberId {
+        for member in 0..self.facts.members.len() as MemberId {
             if outvoted >> member & 1 == 1 {
                 let detail = Detail::of(member).with_values([cause, 0, 0, 0]);
                 self.notices.note(now, NodeNotice::MemberDiverged, detail);
@@ -173,8 +173,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     }
 
     fn send_output_to_others(&mut self, now: Nanos, message: OutputMessage) {
-        let own = self.identity.member;
-        let members = self.identity.members.len();
+        let own = self.facts.member;
+        let members = self.facts.members.len();
         for member in 0..members as MemberId {
             if member != own {
                 self.send(now, member, MemberMessage::Output(message));

@@ -191,8 +191,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     /// Sends `member` the log from `position` on.
     pub(in crate::node) fn replicate(&mut self, member: MemberId, position: Position) {
         let geometry = self.log.buffer().geometry();
-        let identity = &self.identity;
-        self.replication.start(member, position, identity, geometry);
+        let facts = &self.facts;
+        self.replication.start(member, position, facts, geometry);
     }
 
     /// Takes the log of `leader` from `position` on.
@@ -206,7 +206,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         );
         let address = self.address_of(leader);
         let log = self.log.buffer();
-        self.follower.follow(log, address, position, &self.identity);
+        self.follower.follow(log, address, position, &self.facts);
     }
 
     /// Takes nothing of a leader's log any more, and forgets what is no part of it yet.
@@ -228,17 +228,17 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let context = self.append_context(now, archive);
         let log_time = self.log.log_time();
         let start = self.log.append();
-        let identity = &self.identity;
-        let session_id = identity.log_session_id;
+        let facts = &self.facts;
+        let session_id = facts.log_session_id;
         let log = self.log.buffer_mut();
-        let writer = LogWriter::new(log, session_id, identity.log_mtu, start, term, log_time);
+        let writer = LogWriter::new(log, session_id, facts.log_mtu, start, term, log_time);
         self.leadership.begin(term, writer);
         let entry = NewLeadershipTerm {
             term,
-            leader: identity.member,
+            leader: facts.member,
             id: self.randomness.next_u128(),
             formation: *self.membership.record(),
-            limits: identity.limits,
+            limits: facts.limits,
         };
         let appended = self.leadership.append_own_entry(log, &context, &entry);
         invariant!(

@@ -115,7 +115,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     /// Notes what keeps this member from counting, as long as it lasts.
     fn watch_standing(&mut self, now: Nanos, standing: Standing) {
         let has_waited = now - self.standing_watch.since >= PATIENCE_NS;
-        let own = self.identity.member;
+        let own = self.facts.member;
         let membership = &self.membership;
         let awaited = Detail::of(own).with_values([i64::from(membership.awaited()), 0, 0, 0]);
         if std::mem::take(&mut self.is_copy) {
@@ -137,7 +137,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
 
     /// Why this member is a learner.
     fn note_learner(&mut self, now: Nanos) {
-        let own = self.identity.member;
+        let own = self.facts.member;
         let membership = &self.membership;
         let named = membership.record().directories[usize::from(own)];
         let (kind, values) = match membership.forfeit() {
@@ -157,7 +157,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     fn watch_majority(&mut self, now: Nanos) {
         if self.membership.is_majority_gone() && self.module.heard_leader(now).is_none() {
             let values = [i64::from(self.membership.voiceless()), 0, 0, 0];
-            let detail = Detail::of(self.identity.member).with_values(values);
+            let detail = Detail::of(self.facts.member).with_values(values);
             self.notices.note(now, NodeNotice::MajorityGone, detail);
         }
     }

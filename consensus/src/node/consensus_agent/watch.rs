@@ -83,7 +83,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         while let Some(trouble) = self.port.take_trouble() {
             let member = trouble
                 .peer
-                .and_then(|peer| self.identity.member_at(peer))
+                .and_then(|peer| self.facts.member_at(peer))
                 .unwrap_or(NO_MEMBER);
             let (kind, detail) = port_notice(&trouble, NodeNotice::SendToMemberRefused);
             let detail = Detail {
@@ -170,7 +170,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             return;
         };
         watch.leader_known = now;
-        if leader == self.identity.member {
+        if leader == self.facts.member {
             watch.leading_since.get_or_insert(now);
             watch.append = (append, now);
             return;
@@ -195,8 +195,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     fn note_no_leader(&mut self, now: Nanos, since: Nanos) {
         let voiceless = self.membership.voiceless();
         let (mut absences, mut kinds) = (0_u64, 0_u64);
-        for member in 0..self.identity.members.len() {
-            if member != usize::from(self.identity.member) {
+        for member in 0..self.facts.members.len() {
+            if member != usize::from(self.facts.member) {
                 let (absence, kind) = self
                     .watch
                     .absence(now, member, voiceless >> member & 1 == 1);
@@ -215,8 +215,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let Some(leading_since) = self.watch.leading_since else {
             return;
         };
-        for (index, endpoints) in self.identity.members.iter().enumerate() {
-            if index == usize::from(self.identity.member) {
+        for (index, endpoints) in self.facts.members.iter().enumerate() {
+            if index == usize::from(self.facts.member) {
                 continue;
             }
             let heard = self.watch.members[index].heard;

@@ -70,8 +70,8 @@ impl Tank {
         };
         let sender = agents.consensus.membership.sender();
         let mut envelope = Envelope {
-            cluster_id: agents.consensus.identity.cluster_id,
-            config_digest: agents.consensus.identity.config_digest,
+            cluster_id: agents.consensus.facts.cluster_id,
+            config_digest: agents.consensus.facts.config_digest,
             from: other as MemberId,
             sender,
             message: MemberMessage::PreVoteRequest {
@@ -115,7 +115,7 @@ impl Tank {
         let Some((leader, agents)) = leader.filter(|(leader, _)| usize::from(*leader) != id) else {
             return false;
         };
-        let session_id = agents.consensus.identity.log_session_id;
+        let session_id = agents.consensus.facts.log_session_id;
         let (geometry, end) = (
             agents.consensus.log.buffer().geometry(),
             agents.consensus.log.append(),

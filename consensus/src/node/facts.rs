@@ -13,7 +13,7 @@ use crate::settings::lengths::Lengths;
 
 /// A node's fixed facts.
 #[derive(Debug)]
-pub struct Identity {
+pub struct NodeFacts {
     /// This member.
     pub member: MemberId,
     /// Addresses of all members, by id.
@@ -40,7 +40,7 @@ pub struct Identity {
     pub is_direct: bool,
 }
 
-impl Identity {
+impl NodeFacts {
     /// The facts of `node` in `cluster`, which must be valid.
     #[must_use]
     pub fn new(cluster: &ClusterConfig, node: &NodeConfig) -> Self {
@@ -76,7 +76,7 @@ impl Identity {
 }
 
 #[cfg(test)]
-impl Identity {
+impl NodeFacts {
     /// Member 0 of three at hosts 10.0.0.1 to 10.0.0.3, whose terms are the shortest there are.
     pub(crate) fn of_three() -> Self {
         let endpoints = |id: u8| MemberEndpoints {
