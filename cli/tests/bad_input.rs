@@ -267,33 +267,26 @@ fn a_file_in_place_of_the_directory_is_refused_and_kept() {
 #[test]
 fn a_directory_that_cannot_be_written_is_refused_and_loses_nothing() {
     let place = Place::new();
-    let data = place.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let Some(mount) = Mount::new(&data, "8m") else {
+    let Some(mount) = Mount::new(&place, "data", "8m") else {
         return;
     };
-    let node = || {
-        let mut command = mount.command(place.path(), place::LOCKSTEP);
-        command.args(["node", "--config", "node.toml"]);
-        command
-    };
-    let seen = mount.seen(&data);
+    let seen = mount.seen();
     let parts = [
         "data directory data cannot be written",
         "Read-only",
         "another directory is only for a member that never ran",
     ];
-    mount.set_writable(&data, false);
-    expect_refusal(&outcome(&mut node()), 1, &parts);
+    mount.set_writable(false);
+    expect_refusal(&outcome(&mut mount.node()), 1, &parts);
     assert_eq!(listing(&seen).len(), 0);
-    mount.set_writable(&data, true);
-    place::Running::start(&mut node()).kill();
-    mount.set_writable(&data, false);
+    mount.set_writable(true);
+    place::Running::start(&mut mount.node()).kill();
+    mount.set_writable(false);
     let before = listing(&seen);
-    expect_refusal(&outcome(&mut node()), 1, &parts);
+    expect_refusal(&outcome(&mut mount.node()), 1, &parts);
     assert_eq!(listing(&seen), before);
-    mount.set_writable(&data, true);
-    place::Running::start(&mut node()).kill();
+    mount.set_writable(true);
+    place::Running::start(&mut mount.node()).kill();
 }
 
 #[test]
@@ -321,21 +314,14 @@ fn a_file_that_cannot_be_opened_is_refused_by_name_with_what_to_do() {
 #[test]
 fn a_full_directory_is_refused_and_loses_nothing() {
     let place = Place::new();
-    let data = place.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let Some(mount) = Mount::new(&data, "2m") else {
+    let Some(mount) = Mount::new(&place, "data", "2m") else {
         return;
     };
-    let node = || {
-        let mut command = mount.command(place.path(), place::LOCKSTEP);
-        command.args(["node", "--config", "node.toml"]);
-        command
-    };
-    let (seen, filler) = (mount.seen(&data), data.join("filler"));
+    let seen = mount.seen();
     let full = ["no space left", "data", "free some on its file system"];
-    mount.fill(&filler);
+    mount.fill("filler");
     let before = listing(&seen);
-    expect_refusal(&outcome(&mut node()), 1, &full);
+    expect_refusal(&outcome(&mut mount.node()), 1, &full);
     assert_eq!(listing(&seen), before);
     // Room for the small files, none for the log: refused with the arithmetic, at once.
     let filler_file = std::fs::File::options()
@@ -352,36 +338,33 @@ fn a_full_directory_is_refused_and_loses_nothing() {
         "bytes free",
         "free some",
     ];
-    expect_refusal(&outcome(&mut node()), 1, &tight);
+    expect_refusal(&outcome(&mut mount.node()), 1, &tight);
     assert_eq!(listing(&seen), before);
     std::fs::remove_file(seen.join("filler")).unwrap();
-    place::Running::start(&mut node()).kill();
-    mount.fill(&filler);
+    place::Running::start(&mut mount.node()).kill();
+    mount.fill("filler");
     let before = listing(&seen);
-    expect_refusal(&outcome(&mut node()), 1, &full);
+    expect_refusal(&outcome(&mut mount.node()), 1, &full);
     assert_eq!(listing(&seen), before);
     std::fs::remove_file(seen.join("filler")).unwrap();
-    place::Running::start(&mut node()).kill();
+    place::Running::start(&mut mount.node()).kill();
 }
 
 #[test]
 fn a_trace_that_does_not_fit_is_refused_and_not_left_behind() {
     let place = Place::new();
-    let memory = place.path().join("memory");
-    std::fs::create_dir(&memory).unwrap();
-    let Some(mount) = Mount::new(&memory, "8m") else {
+    let Some(mount) = Mount::new(&place, "memory", "8m") else {
         return;
     };
     let traced = format!(
         "trace_every = 1\nshared_memory = {:?}",
-        memory.display().to_string()
+        mount.path().display().to_string()
     );
     place.write("node.toml", &place.config_with("sync = \"data\"", &traced));
-    let mut command = mount.command(place.path(), place::LOCKSTEP);
-    let output = outcome(command.args(["node", "--config", "node.toml"]));
+    let output = outcome(&mut mount.node());
     let parts = ["-trace.dat", "No space left", "not full", "shared_memory"];
     expect_refusal(&output, 1, &parts);
-    let left = std::fs::read_dir(mount.seen(&memory)).unwrap().count();
+    let left = std::fs::read_dir(mount.seen()).unwrap().count();
     assert_eq!(left, 0, "something is left behind");
 }
 
@@ -451,21 +434,19 @@ fn options_of_a_bench_that_cannot_work_are_refused_before_it_starts() {
 #[test]
 fn a_bench_on_a_full_device_names_the_directory_and_leaves_nothing() {
     let place = Place::new();
-    let data = place.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let Some(mount) = Mount::new(&data, "100m") else {
+    let Some(mount) = Mount::new(&place, "data", "100m") else {
         return;
     };
     for kind in [
         &["--trace-every", "0"][..],
         &["--processes", "--trace-every", "0"],
     ] {
-        let mut command = mount.command(place.path(), place::LOCKSTEP);
+        let mut command = mount.lockstep();
         command.args(["bench", "cluster", "--no-floor", "--dir", "data"]);
         let output = outcome(command.args(kind));
         let parts = ["did not start: ", "data/run-", "134217728 bytes are needed"];
         expect_refusal(&output, 1, &parts);
-        assert_eq!(listing(&mount.seen(&data)).len(), 0);
+        assert_eq!(listing(&mount.seen()).len(), 0);
     }
 }
 

@@ -203,13 +203,10 @@ fn drive(client: &mut LoadClient<NetworkPort>) {
 #[test]
 fn a_device_that_fills_up_holds_requests_back_until_it_has_room_and_loses_none() {
     let place = Place::new();
-    let data = place.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let Some(mount) = Mount::new(&data, "2m") else {
+    let Some(mount) = Mount::new(&place, "data", "2m") else {
         return;
     };
-    let mut command = mount.command(place.path(), LOCKSTEP);
-    let mut node = Running::start(command.args(["node", "--config", "node.toml"]));
+    let mut node = Running::start(&mut mount.node());
     let mut client = loaded_client(&place);
     drive(&mut client);
     let answered = client.responses();
@@ -219,7 +216,7 @@ fn a_device_that_fills_up_holds_requests_back_until_it_has_room_and_loses_none()
         client.faults()
     );
     assert!(node.is_running());
-    mount.grow(&data, "16m");
+    mount.grow("16m");
     drive(&mut client);
     assert_eq!(
         (client.responses(), client.faults()),

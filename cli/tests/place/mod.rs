@@ -238,22 +238,26 @@ impl Drop for Running {
     }
 }
 
-/// A memory file system mounted over a directory, seen only by the processes started in here,
-/// and gone with this value.
+/// A memory file system mounted over a directory of a place, seen only by the processes started in
+/// here, and gone with this value.
 pub struct Mount {
+    place: PathBuf,
+    path: PathBuf,
     holder: Child,
     end: Option<ChildStdin>,
 }
 
 impl Mount {
-    /// Mounts one of `size` (as `mount` understands it) over `path`; says why not where the
-    /// host does not permit it.
-    pub fn new(path: &Path, size: &str) -> Option<Self> {
+    /// Mounts one of `size` (as `mount` understands it) over a new directory `name` in `place`;
+    /// says why not where the host does not permit it.
+    pub fn new(place: &Place, name: &str, size: &str) -> Option<Self> {
+        let path = place.path().join(name);
+        std::fs::create_dir(&path).expect("a directory can be made");
         let script = r#"mount -t tmpfs -o "size=$2" tmpfs "$1" && echo ready && read -r end"#;
         let mut holder = Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
             .arg("sh")
-            .arg(path)
+            .arg(&path)
             .arg(size)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -265,7 +269,12 @@ impl Mount {
         let stdout = holder.stdout.as_mut().expect("stdout is piped");
         let _ = BufReader::new(stdout).read_line(&mut said);
         let end = holder.stdin.take();
-        let mut this = Self { holder, end };
+        let mut this = Self {
+            place: place.path().to_owned(),
+            path,
+            holder,
+            end,
+        };
         if said.trim() == "ready" {
             return Some(this);
         }
@@ -277,8 +286,24 @@ impl Mount {
         None
     }
 
-    /// `program` run where the mount is seen.
-    pub fn command(&self, directory: &Path, program: &str) -> Command {
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The binary under test, run in the place, where the mount is seen.
+    pub fn lockstep(&self) -> Command {
+        self.command(&self.place, LOCKSTEP)
+    }
+
+    /// A node that has the place's configuration.
+    pub fn node(&self) -> Command {
+        let mut command = self.lockstep();
+        command.args(["node", "--config", "node.toml"]);
+        command
+    }
+
+    fn command(&self, directory: &Path, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
             .args(["--user", "--mount", "--preserve-credentials", "--target"])
@@ -291,17 +316,18 @@ impl Mount {
     }
 
     /// Mounts it again without permission to write, or with.
-    pub fn set_writable(&self, path: &Path, is_writable: bool) {
+    pub fn set_writable(&self, is_writable: bool) {
         let mode = if is_writable { "rw" } else { "ro" };
-        self.remount(path, &format!("remount,{mode}"));
+        self.remount(&format!("remount,{mode}"));
     }
 
     /// Gives it another size.
-    pub fn grow(&self, path: &Path, size: &str) {
-        self.remount(path, &format!("remount,size={size}"));
+    pub fn grow(&self, size: &str) {
+        self.remount(&format!("remount,size={size}"));
     }
 
-    fn remount(&self, path: &Path, options: &str) {
+    fn remount(&self, options: &str) {
+        let path = &self.path;
         // The kernel closes a killed process's io_uring files a moment after its end.
         let is_mounted = (0..200).any(|_| {
             let mut command = self.command(path, "mount");
@@ -311,18 +337,18 @@ impl Mount {
         assert!(is_mounted, "mount -o {options} {}", path.display());
     }
 
-    /// Where this process finds what the others find at `path`.
-    pub fn seen(&self, path: &Path) -> PathBuf {
-        let below = path.strip_prefix("/").expect("an absolute path");
+    /// Where this process finds what the others find in the directory.
+    pub fn seen(&self) -> PathBuf {
+        let below = self.path.strip_prefix("/").expect("an absolute path");
         Path::new("/proc")
             .join(self.holder.id().to_string())
             .join("root")
             .join(below)
     }
 
-    /// Fills what is left of the file system with a file at `path`.
-    pub fn fill(&self, path: &Path) {
-        let mut file = std::fs::File::create(self.seen(path)).expect("the file can be made");
+    /// Fills what is left of the file system with a file of this name.
+    pub fn fill(&self, name: &str) {
+        let mut file = std::fs::File::create(self.seen().join(name)).expect("a file can be made");
         let page = [0xEE; 4096];
         while file.write_all(&page).is_ok() {}
     }
