@@ -292,7 +292,10 @@ fn a_directory_that_cannot_be_written_is_refused_and_loses_nothing() {
 #[test]
 fn a_file_that_cannot_be_opened_is_refused_by_name_with_what_to_do() {
     let place = Place::new();
-    place.running().kill();
+    // A node that is killed before its cluster has formed leaves less to refuse.
+    let node = place.running();
+    place.expect_leads();
+    node.kill();
     for name in ["identity.dat", "archive.catalog", "ack-mark.dat", "0-0.rec"] {
         let file = place.path().join("data").join(name);
         let aside = place.path().join("aside");

@@ -6,8 +6,6 @@ mod place;
 
 use std::process::Command;
 
-use lockstep_transport::media::monotonic_now;
-use lockstep_transport::time::SECOND;
 use place::{LOCKSTEP, Place, Running, expect_refusal, words};
 
 /// Forbids io_uring_enter (number 426 everywhere) to the program it runs, by a seccomp filter
@@ -59,15 +57,6 @@ fn expect_words(line: &str, parts: &[&str]) {
     }
 }
 
-/// Waits until a node that stands alone leads: it works.
-fn expect_leads(place: &Place) {
-    let started = monotonic_now();
-    while place.counter(9) != Some(1) {
-        assert!(monotonic_now() - started < 20 * SECOND, "it never led");
-        std::thread::yield_now();
-    }
-}
-
 #[test]
 fn a_ring_that_may_be_set_up_and_not_used_is_found_at_start_and_the_node_works_without() {
     let place = Place::new();
@@ -84,7 +73,7 @@ fn a_ring_that_may_be_set_up_and_not_used_is_found_at_start_and_the_node_works_w
             "Operation not permitted",
         ],
     );
-    expect_leads(&place);
+    place.expect_leads();
 }
 
 #[test]
@@ -116,7 +105,7 @@ fn a_file_system_that_refuses_direct_writes_is_found_at_start_and_the_node_works
         &node.start_line,
         &["buffered writes", "no direct writes of 4 KiB"],
     );
-    expect_leads(&place);
+    place.expect_leads();
     // Whoever traces it may be gone before it is.
     let process = place.counter(1).expect("it leads").to_string();
     let killed = Command::new("kill").args(["-9", &process]).status();
@@ -268,7 +257,7 @@ fn no_file_of_the_data_directory_is_mapped_and_tools_still_find_the_counters() {
     for name in ["-counters.dat", "-trace.dat"] {
         assert!(maps.contains(name), "{name}");
     }
-    expect_leads(&place);
+    place.expect_leads();
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use lockstep_bench::scenario::addresses::reserve;
+use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::node::shared_file::forget;
 use lockstep_consensus::settings::config::MemberEndpoints;
 use lockstep_transport::stable_hash::stable_hash;
@@ -64,6 +65,9 @@ pub fn words(output: &Output) -> String {
 
 /// Whatever is refused, or done, is so well within this.
 const OUTCOME_WITHIN: Duration = Duration::from_secs(120);
+
+/// A node that stands alone leads within this.
+const LEADS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs a program that must end by itself: one that is not refused, and runs, fails the test.
 pub fn outcome(command: &mut Command) -> Output {
@@ -166,6 +170,15 @@ disk_budget = "64m"
         slots
             .map(|value| i64::from_le_bytes(*value))
             .reduce(|one, other| one + other)
+    }
+
+    /// Waits until the node, which stands alone, leads: its cluster has formed, and it works.
+    pub fn expect_leads(&self) {
+        let until = Instant::now() + LEADS_WITHIN;
+        while self.counter(Counter::IngressOpen as usize) != Some(1) {
+            assert!(Instant::now() < until, "it never led");
+            std::thread::yield_now();
+        }
     }
 
     /// Starts a node that must be refused.
