@@ -89,3 +89,28 @@ fn each_trouble_of_either_port_is_counted_and_told_once_with_its_number() {
         }
     }
 }
+
+#[test]
+fn what_either_side_of_a_node_notices_is_told_in_the_order_in_which_it_happened() {
+    let (mut node, [of_members, of_clients]) = node();
+    let refused = TroubleKind::SendRefused;
+    let peer = Some(address(2, 2));
+    let mut now = 0;
+    for troubles in [&of_clients, &of_members] {
+        now += 100 * MILLISECOND;
+        troubles.borrow_mut().note(refused, 101, peer);
+        node.do_work(now);
+    }
+    let waiting = node.fills();
+    let waiting = waiting
+        .iter()
+        .filter(|fill| fill.name == "notices to be told");
+    assert!(waiting.clone().count() == 2 && waiting.clone().all(|fill| fill.used > 0));
+    let said = [
+        NodeNotice::SendToClientRefused,
+        NodeNotice::SendToMemberRefused,
+    ];
+    let told = core::iter::from_fn(|| node.take_notice()).map(|notice| notice.kind);
+    let told: Vec<_> = told.filter(|kind| said.contains(kind)).collect();
+    assert_eq!(told, said);
+}

@@ -207,6 +207,12 @@ impl<K: NoticeKind> Notices<K> {
         self.total
     }
 
+    /// When the oldest notice that waits to be told happened.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Nanos> {
+        self.pending.front().map(|notice| notice.at)
+    }
+
     /// The oldest notice that waits to be told.
     pub fn take(&mut self) -> Option<Notice<K>> {
         self.pending.pop_front()

@@ -56,7 +56,7 @@ pub struct ServiceAgent<S> {
     container: Container<S>,
     causes: CauseNumbers,
     /// Trace points.
-    pub tracer: Tracer,
+    pub(crate) tracer: Tracer,
     /// What tools read.
     pub(crate) counters: CounterBlock,
 }

@@ -10,12 +10,13 @@ use lockstep_transport::fill::Fill;
 use crate::apply::void_responses::REGIONS_MAX;
 use crate::module::leadership_term::LEADERSHIP_TERMS_MAX;
 use crate::node::cluster_node::ClusterNode;
+use crate::session::client_news::NEWS_MAX;
 use crate::session::pending_connect::CONNECTS_MAX;
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Everything in this node that has a bound and is not a piece of memory of fixed length.
     #[must_use]
-    pub fn fills(&self) -> [Fill; 18] {
+    pub fn fills(&self) -> [Fill; 20] {
         let agents = &self.agents;
         let (sessions, sessions_max) = agents.consensus.applier.sessions().fill();
         let leading = &agents.consensus.leadership;
@@ -63,6 +64,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 LEADERSHIP_TERMS_MAX,
             ),
             agents.consensus.notices.fill(),
+            agents.clients.notices.fill(),
+            Fill::of("news of sessions", agents.clients.news_waiting(), NEWS_MAX),
             Fill::of(
                 "log above its limit",
                 beyond(

@@ -71,8 +71,13 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// The oldest notice that waits to be told, for the shell to print.
     pub fn take_notice(&mut self) -> Option<Notice<NodeNotice>> {
         let agents = &mut self.agents;
-        let notice = agents.consensus.notices.take();
-        notice.or_else(|| agents.clients.notices.take())
+        let (consensus, clients) = (&mut agents.consensus.notices, &mut agents.clients.notices);
+        let at = |oldest: Option<Nanos>| oldest.unwrap_or(Nanos::MAX);
+        if at(clients.oldest()) < at(consensus.oldest()) {
+            clients.take()
+        } else {
+            consensus.take()
+        }
     }
 
     /// End of the contiguous log received from the leader, while following one.

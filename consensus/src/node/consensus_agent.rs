@@ -95,7 +95,7 @@ pub(crate) struct ConsensusParts<P> {
 #[derive(Debug)]
 pub struct ConsensusAgent<P> {
     /// Fixed facts.
-    pub facts: Arc<NodeFacts>,
+    pub(crate) facts: Arc<NodeFacts>,
     /// Elections and commit.
     pub module: ConsensusModule,
     /// What the module has asked for and was not carried out yet.
@@ -138,11 +138,11 @@ pub struct ConsensusAgent<P> {
     spoiled: SpoiledSlots,
     unverified_told: u64,
     /// Trace points.
-    pub tracer: Tracer,
+    pub(crate) tracer: Tracer,
     /// What tools read.
     pub(crate) counters: CounterBlock,
     /// What is refused or amiss, counted and to be told.
-    pub notices: NodeNotices,
+    pub(crate) notices: NodeNotices,
     randomness: Prng,
     pub(super) fault: Option<NodeFault>,
 }

@@ -360,8 +360,7 @@ fn a_hello_that_nobody_says_is_refused_even_with_a_good_checksum() {
     let good = encoded(MemberMessage::Hello(hello()));
     // No uuid, no directory of a member, one beyond the members, more members than there may be,
     // an unknown flag, a record that is final and was never drawn; a vote for nobody, a negative
-    // term, a log's end between frames; a
-    // draw that leaves no room for a later one.
+    // term, a log's end between frames; a draw that leaves no room for a later one.
     for (range, value) in [
         (120..136, 0_u8),
         (144..160, 0),

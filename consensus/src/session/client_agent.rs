@@ -46,11 +46,11 @@ pub struct ClientAgent<P> {
     /// What became of sessions.
     news: NewsReader,
     /// Trace points.
-    pub tracer: Tracer,
+    pub(crate) tracer: Tracer,
     /// What tools read.
     pub(crate) counters: CounterBlock,
     /// What is refused or amiss, counted and to be told.
-    pub notices: NodeNotices,
+    pub(crate) notices: NodeNotices,
     responses_lost: u64,
 }
 
@@ -85,7 +85,7 @@ impl<P: DatagramPort> ClientAgent<P> {
     }
 
     /// Takes waiting datagrams.
-    pub fn receive(
+    pub(crate) fn receive(
         &mut self,
         now: Nanos,
         (sessions, leadership): (&SessionTable, &Leadership),
@@ -130,6 +130,13 @@ impl<P: DatagramPort> ClientAgent<P> {
         while let Some((kind, source, count)) = self.images.take_mishap() {
             self.notices.note_many(now, kind, Detail::at(source), count);
         }
+    }
+
+    /// What has become of sessions and was not taken yet.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub(crate) fn news_waiting(&self) -> usize {
+        self.news.slots()
     }
 
     /// Takes what has become of sessions, and tells their clients.
@@ -265,7 +272,12 @@ impl<P: DatagramPort> ClientAgent<P> {
     }
 
     /// A Response is applied; `applied_number` is its session's.
-    pub fn on_response(&mut self, now: Nanos, entry: &Entry<'_>, applied_number: RequestNumber) {
+    pub(crate) fn on_response(
+        &mut self,
+        now: Nanos,
+        entry: &Entry<'_>,
+        applied_number: RequestNumber,
+    ) {
         self.take_news(now);
         let (responses, mut context) = self.responses(now);
         responses.on_response(&mut context, entry, applied_number);
@@ -288,7 +300,7 @@ impl<P: DatagramPort> ClientAgent<P> {
     ///
     /// # Errors
     /// When the log cannot be read back.
-    pub fn deliver(
+    pub(crate) fn deliver(
         &mut self,
         now: Nanos,
         sender: SessionEventSender,

@@ -12,7 +12,7 @@ use crate::sim::tank::client::TankClient;
 use crate::sim::tank::member::TankMember;
 use crate::sim::{Broken, Rule};
 
-/// The tables and queues of a member; `agent::bounds` lists them.
+/// The tables and queues of a member; `node::bounds` lists them.
 ///
 /// # Errors
 /// Which of them holds too much.
