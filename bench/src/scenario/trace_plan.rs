@@ -3,7 +3,7 @@
 //! An estimate: rates differ from machine to machine. A ring that is overrun all the same keeps
 //! the newest records, and the report says how many messages its budget is made of.
 
-use lockstep_consensus::node::tracers::TRACE_RECORDS;
+use lockstep_consensus::node::tracers::RING_RECORDS;
 use lockstep_consensus::settings::config::{ResponsesMode, SyncMode};
 use lockstep_transport::time::SECOND;
 
@@ -13,8 +13,12 @@ use crate::load::{LoadConfig, LoadLimit, LoadShape};
 /// the messages below are sampled or not (counted in a closed loop, one message in flight).
 const CURSOR_RECORDS: f64 = 6.0;
 
-/// Records per crossing that a leader writes for a sampled message, rounded up.
-const MESSAGE_RECORDS: f64 = 10.0;
+/// Records per crossing that a leader's consensus writes for a sampled message, rounded up.
+const MESSAGE_RECORDS: f64 = 4.0;
+
+/// Records that its service writes for a sampled message, and its side that faces clients.
+const SERVICE_RECORDS: f64 = 3.0;
+const CLIENTS_RECORDS: f64 = 1.0;
 
 /// Messages that at most share a move of a cursor when many are in flight.
 const BATCH_MAX: f64 = 16.0;
@@ -30,7 +34,7 @@ const CLOSED_LOOP_RATE_MAX: f64 = 400_000.0;
 const EVERY_MAX: u64 = 64;
 
 /// The default of `--trace-every`: the smallest power of two with which the records of the run
-/// fit into the ring, and at most 64, from where only cursors would be left to save.
+/// fit into every ring, and at most 64, from where only cursors would be left to save.
 #[must_use]
 pub fn trace_every(load: &LoadConfig, sync: SyncMode, responses: ResponsesMode) -> u64 {
     let crossings = f64::from(responses.crossings());
@@ -53,8 +57,15 @@ pub fn trace_every(load: &LoadConfig, sync: SyncMode, responses: ResponsesMode) 
     };
     let messages = measured + rate * seconds(load.warmup_ns);
     let fits = |every: u64| {
-        let each = CURSOR_RECORDS / batch + MESSAGE_RECORDS / every as f64;
-        messages * crossings * each <= TRACE_RECORDS as f64
+        let sampled = messages / every as f64;
+        let cursors = messages * crossings * CURSOR_RECORDS / batch;
+        let records = [
+            cursors + sampled * crossings * MESSAGE_RECORDS,
+            sampled * SERVICE_RECORDS,
+            sampled * CLIENTS_RECORDS,
+        ];
+        let mut rings = records.into_iter().zip(RING_RECORDS);
+        rings.all(|(records, ring)| records <= ring as f64)
     };
     let mut every = 1;
     while every < EVERY_MAX && !fits(every) {
@@ -86,6 +97,24 @@ mod tests {
         assert_eq!(fast, EVERY_MAX);
         let short = load(closed, LoadLimit::Messages(300));
         assert_eq!(trace_every(&short, SyncMode::Data, replicated), 1);
+    }
+
+    #[test]
+    fn the_smallest_ring_holds_the_run_too() {
+        // Many in flight share the moves of cursors: what is left is mostly the messages' own.
+        let closed = LoadShape::Closed { window: 64 };
+        let every = |messages| {
+            let limit = LoadLimit::Messages(messages);
+            let load = LoadConfig {
+                warmup_ns: 0,
+                ..load(closed, limit)
+            };
+            trace_every(&load, SyncMode::Data, ResponsesMode::Direct)
+        };
+        let (service, clients) = (RING_RECORDS[1] as u64 / 3, RING_RECORDS[2] as u64);
+        let most = service.min(clients);
+        assert_eq!((every(most), every(most + 1)), (1, 2));
+        assert_eq!((every(2 * most), every(2 * most + 1)), (2, 4));
     }
 
     #[test]

@@ -11,12 +11,14 @@ use lockstep_transport::trace::{TRACE_HEADER_LENGTH, TRACE_RECORD_LENGTH, TraceR
 /// Name of the trace file in a node's directory.
 pub const TRACE_FILE: &str = "trace.dat";
 
-/// Records kept of a node: 40 MiB. `lockstep bench` traces as many messages as fit into them.
-pub const TRACE_RECORDS: usize = 1 << 20;
+/// Records kept of a node: 40 MiB.
+const TRACE_RECORDS: usize = 1 << 20;
 
-/// Records of each ring, as the agents write them in a closed loop: of sixteen records of a
-/// message twelve are consensus', three the service's and one is the clients' side's.
-const RING_RECORDS: [usize; 3] = [
+/// Records of the rings of consensus, of the service and of the side that faces clients. A leader
+/// of three writes three of a message into the second and one into the third; into the first
+/// sixteen in a closed loop, and nine where answers are not logged: twelve is between them.
+/// `lockstep bench` traces as many messages as fit into each.
+pub const RING_RECORDS: [usize; 3] = [
     TRACE_RECORDS / 16 * 12,
     TRACE_RECORDS / 16 * 3,
     TRACE_RECORDS / 16,
