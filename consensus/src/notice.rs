@@ -1,6 +1,6 @@
 //! What a node says about itself: one kind per cause, with its text and its counter.
 //!
-//! Agents note a kind and its numbers ([`NodeNotices`]); words are made here, by whoever prints
+//! Agents note a kind and its numbers (`NodeNotices`); words are made here, by whoever prints
 //! them. To add a cause: a variant at the end of its group in `kind`, numbered on from the last,
 //! and a row at the end of its group's table in `notice/`. A kind's counter is slot
 //! `NOTICE_SLOT_FIRST` + its number in `counters.dat`, so numbers never change meaning.
@@ -24,8 +24,9 @@ use core::fmt::{Display, Formatter, Result};
 
 use lockstep_transport::notices::{Notice, NoticeKind};
 
+pub use self::kind::NodeNotice;
+pub(crate) use self::kind::NodeNotices;
 use self::kind::{GROUP_MAX, GROUPS};
-pub use self::kind::{NodeNotice, NodeNotices};
 pub use self::row::{Place, Row};
 
 /// All tables, in the order of their groups.

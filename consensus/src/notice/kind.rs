@@ -231,7 +231,7 @@ pub enum NodeNotice {
 }
 
 /// A node's counts and what it has to tell.
-pub type NodeNotices = Notices<NodeNotice>;
+pub(crate) type NodeNotices = Notices<NodeNotice>;
 
 impl NoticeKind for NodeNotice {
     const COUNT: usize = GROUP_MAX * GROUPS;

@@ -16,7 +16,7 @@ const NO_LEADER: i32 = -1;
 
 /// Who tells a client about its session.
 #[derive(Clone, Copy, Debug)]
-pub struct SessionEventSender {
+pub(crate) struct SessionEventSender {
     /// This member.
     pub member: MemberId,
     /// The member that leads, if this one knows of any.
