@@ -111,3 +111,21 @@ fn a_message_longer_than_any_that_is_taken_is_counted() {
     cluster.run(5 * MILLISECOND);
     assert_eq!(cluster.noted(0, NodeNotice::IngressMessageTooLong), 1);
 }
+
+#[test]
+fn damage_is_told_once_a_minute_whether_it_begins_a_stream_or_comes_later() {
+    let (mut cluster, mut stranger, to) = scene();
+    for frame in &stream(&[&connect_message(&cluster), b"next"]) {
+        stranger.send(cluster.now, to, frame);
+        cluster.run(5 * MILLISECOND);
+    }
+    let mut other = cluster.network.port(address(200, 2));
+    let geometry = Geometry::new(7, TERM).expect("a term length");
+    let setup = Setup::new(SESSION, INGRESS_STREAM_ID, geometry, MTU, 0);
+    other.send(cluster.now, to, &setup.encode());
+    other.send(cluster.now, to, &stream(&[b"first"])[0]);
+    cluster.run(5 * MILLISECOND);
+    let kind = NodeNotice::DamagedClientMessage;
+    assert_eq!(cluster.noted(0, kind), 2);
+    assert_eq!(cluster.take_lines(0, kind).len(), 1);
+}

@@ -92,14 +92,14 @@ impl<S: ClusteredService> ServiceAgent<S> {
         &self.container
     }
 
-    /// The container, for the leader's cursor over the outbox.
-    pub(crate) const fn container_mut(&mut self) -> &mut Container<S> {
-        &mut self.container
-    }
-
     /// A leader appends what was emitted, from the first effect that is not in the log.
     pub(crate) fn start_appending(&mut self) {
         self.container.outbox_mut().start_append_cursor();
+    }
+
+    /// The next effect is in the log.
+    pub(crate) fn mark_appended(&mut self) {
+        self.container.outbox_mut().mark_appended();
     }
 
     /// Nobody appends here any more.

@@ -7,7 +7,8 @@ use crate::session::pending_connect::PendingConnect;
 use crate::session::session_events::SessionEventSender;
 use crate::session::session_table::Session;
 
-/// News that may wait: as many as the frames that are applied in one call, or so.
+/// News that may wait: one for each of the 64 frames after which a call of applying ends. A run of
+/// frames may be longer: then applying waits.
 pub(crate) const NEWS_MAX: usize = 64;
 
 /// The writer's end.

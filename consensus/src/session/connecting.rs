@@ -93,7 +93,7 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
     ) {
         if action == PollAction::Continue {
             let detail = Detail::at(source).with_values(values);
-            self.consensus.notices.note(self.now, kind, detail);
+            self.notices.note(self.now, kind, detail);
         }
     }
 
@@ -258,18 +258,14 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
     /// Leaves the connect for later: it is looked at again in every cycle, and noted once.
     fn put_off(&mut self, source: SocketAddr, kind: NodeNotice) -> PollAction {
         if !self.was_put_off {
-            self.consensus
-                .notices
-                .note(self.now, kind, Detail::at(source));
+            self.notices.note(self.now, kind, Detail::at(source));
         }
         PollAction::Abort
     }
 
     fn note_unanswered(&mut self, source: SocketAddr) {
         let kind = NodeNotice::ConnectAwaitsChannel;
-        self.consensus
-            .notices
-            .note(self.now, kind, Detail::at(source));
+        self.notices.note(self.now, kind, Detail::at(source));
     }
 
     /// The client asks again while its SessionOpen is on its way through the log: it is

@@ -25,7 +25,7 @@ use crate::log::log_entry::{LogEntry, Request};
 use crate::log::log_writer::Appended;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
 use crate::node::leadership::AppendContext;
-use crate::notice::NodeNotice;
+use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::client_egress::ClientEgress;
 use crate::session::leader_session::{Admission, NotAdmitted};
 use crate::session::leader_sessions::LeaderRow;
@@ -47,6 +47,8 @@ pub(crate) struct Ingress<'a, P, S, D> {
     pub room: Room<'a, D, S>,
     /// Where clients are answered.
     pub egress: &'a mut ClientEgress,
+    /// What is not taken: noted by the side that faces clients, whichever of the two sees it.
+    pub notices: &'a mut NodeNotices,
 }
 
 impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
@@ -54,8 +56,7 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
     pub fn on_message(&mut self, source: SocketAddr, bytes: &[u8]) -> PollAction {
         let Ok(message) = ClientMessage::decode(bytes) else {
             let detail = Detail::at(source);
-            self.consensus
-                .notices
+            self.notices
                 .note(self.now, NodeNotice::DamagedClientMessage, detail);
             return PollAction::Continue;
         };
@@ -113,7 +114,7 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
                 } else {
                     Mark::DuplicateOfUnapplied
                 });
-                self.consensus.notices.tally(NodeNotice::RequestDuplicate);
+                self.notices.tally(NodeNotice::RequestDuplicate);
                 PollAction::Continue
             }
             Err(why) => self.on_not_admitted(source, request, why),
@@ -252,8 +253,7 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
     /// Somebody spoke for a session that another process has continued.
     pub(super) fn note_fenced(&mut self, source: SocketAddr, id: SessionId, connect_epoch: i64) {
         let detail = Detail::at(source).with_values([id.get(), connect_epoch, 0, 0]);
-        self.consensus
-            .notices
+        self.notices
             .note(self.now, NodeNotice::SessionFenced, detail);
     }
 
@@ -280,8 +280,7 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
         let is_own = responses.is_bound_to(channels, id, source);
         if !is_own {
             let detail = Detail::at(source).with_values([id.get(), 0, 0, 0]);
-            self.consensus
-                .notices
+            self.notices
                 .note(self.now, NodeNotice::ForeignSession, detail);
         }
         is_own
@@ -295,7 +294,7 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
         expected_number: RequestNumber,
     ) {
         // The client is told, whose error it is: a count is enough here.
-        self.consensus.notices.tally(NodeNotice::of_refusal(reason));
+        self.notices.tally(NodeNotice::of_refusal(reason));
         let refused = Refused {
             session_id: request.session_id,
             number: request.number,

@@ -51,6 +51,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         self.budget.begin_lap();
         let applied = self.apply_below(now, commit, archive, service, clients);
         archive.submit_order(now, self.applier.reader_mut());
+        // Nothing waits in the queue when anybody else touches the clients' side.
         clients.take_news(now);
         let passed = match applied {
             Ok(passed) => passed,
@@ -61,7 +62,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         };
         if self.leadership.is_open() {
             let room = Room { archive, service };
-            self.answer_decided(now, room, &mut clients.egress);
+            self.answer_decided(now, room, clients);
         }
         let position = self.applier.position();
         if position > self.reported_applied {

@@ -18,6 +18,7 @@ use crate::log::log_writer::Appended;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
 use crate::node::fault::NodeFault;
 use crate::node::leadership::AppendContext;
+use crate::notice::NodeNotices;
 use crate::session::callers::Callers;
 use crate::session::client_agent::ClientAgent;
 use crate::session::client_egress::ClientEgress;
@@ -38,8 +39,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         room: Room<'_, D, S>,
         clients: &mut ClientAgent<P>,
     ) -> usize {
-        let (images, egress) = (&mut clients.images, &mut clients.egress);
-        let mut ingress = self.ingress(now, room, egress);
+        let images = &mut clients.images;
+        let mut ingress = self.ingress(now, room, (&mut clients.egress, &mut clients.notices));
         images.poll(&mut |source, before, was_put_off, message| {
             ingress.was_put_off = was_put_off;
             let action = ingress.on_message(source, message.payload);
@@ -62,16 +63,17 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         &mut self,
         now: Nanos,
         room: Room<'_, D, S>,
-        egress: &mut ClientEgress,
+        clients: &mut ClientAgent<P>,
     ) {
-        self.ingress(now, room, egress).answer_decided();
+        let telling = (&mut clients.egress, &mut clients.notices);
+        self.ingress(now, room, telling).answer_decided();
     }
 
     fn ingress<'a, D: Disk, S: ClusteredService>(
         &'a mut self,
         now: Nanos,
         room: Room<'a, D, S>,
-        egress: &'a mut ClientEgress,
+        (egress, notices): (&'a mut ClientEgress, &'a mut NodeNotices),
     ) -> Ingress<'a, P, S, D> {
         Ingress {
             now,
@@ -81,6 +83,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             consensus: self,
             room,
             egress,
+            notices,
         }
     }
 
@@ -165,7 +168,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             };
             self.tracer
                 .effect(TracePoint::ResponseAppend, cause, appended.end);
-            service.container_mut().outbox_mut().mark_appended();
+            service.mark_appended();
             count += 1;
         }
         count
@@ -242,14 +245,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             self.module.commit()
         );
         let (sessions, view) = (self.applier.sessions(), archive.view(&self.log));
-        let sender = self.event_sender();
+        let sender = SessionEventSender::leading(self.facts.member, self.leadership.term());
         let delivered = clients.deliver(now, sender, applied, sessions, view);
         archive.submit_order(now, clients.egress.responses.reader_mut());
         delivered
-    }
-
-    /// In whose name a leader tells clients about their sessions.
-    pub(super) fn event_sender(&self) -> SessionEventSender {
-        SessionEventSender::leading(self.facts.member, self.leadership.term())
     }
 }
