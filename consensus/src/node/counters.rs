@@ -108,6 +108,7 @@ pub enum Counter {
 
 impl Counter {
     /// Whether it is written into this block.
+    #[inline]
     const fn is_of(self, block: Block) -> bool {
         match self {
             Self::ProcessId | Self::Allocations | Self::Cycles | Self::Halted => {
@@ -163,11 +164,12 @@ impl CounterBlock {
     ///
     /// # Panics
     /// If it is another agent's.
+    #[inline]
     pub(crate) fn set(&mut self, counter: Counter, value: i64) {
+        let block = self.block;
         assert!(
-            counter.is_of(self.block),
-            "{counter:?} is no counter of {:?}",
-            self.block
+            counter.is_of(block),
+            "{counter:?} is no counter of {block:?}"
         );
         self.buffer.put_i64_release(counter.offset(), value);
     }

@@ -275,7 +275,7 @@ impl Node {
         service.counters.set(Counter::HashRequest, 1);
     }
 
-    /// Its trace so far, oldest first.
+    /// Its trace so far, each agent's oldest first.
     #[must_use]
     pub fn trace_records(&self) -> Vec<TraceRecord> {
         self.agent.trace_records()

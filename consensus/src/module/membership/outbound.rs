@@ -95,19 +95,22 @@ impl Membership {
         }
     }
 
+    /// Its standing is what it knows. Judged anew before every hello: often enough to find a change
+    /// that was not noted, and not in every cycle.
+    fn assert_noted(&self) {
+        let (noted, judged) = (self.standing, self.judge_standing());
+        assert_eq!(noted, judged, "a change was not noted");
+    }
+
     /// Members, one bit each, to which a hello is due now; each must be sent.
     pub fn take_due(&mut self, now: Nanos) -> u8 {
-        assert_eq!(
-            self.standing,
-            self.judge_standing(),
-            "a change was not noted"
-        );
         if !self.may_speak() || self.config.members == 1 {
             return 0;
         }
         let members = self.config.members as MemberId;
         let mut due = 0;
         if now >= self.next_hello || self.is_announcing {
+            self.assert_noted();
             let is_to_all = self.is_announcing || self.is_asking_all();
             due = (0..members)
                 .filter(|member| is_to_all || now < self.asks_until(*member))
