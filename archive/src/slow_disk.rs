@@ -39,6 +39,11 @@ impl<D: Disk> SlowDisk<D> {
         &self.disk
     }
 
+    /// The wrapped disk, to tell it what it alone has.
+    pub const fn inner_mut(&mut self) -> &mut D {
+        &mut self.disk
+    }
+
     fn take_due(&mut self, now: Nanos) -> Option<Completion> {
         match self.held.front() {
             Some((due, _)) if *due <= now => self.held.pop_front().map(|(_, held)| held),

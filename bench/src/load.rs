@@ -146,6 +146,18 @@ impl Load {
         (has_room && !self.is_all_sent(now)).then_some(number)
     }
 
+    /// When a request is due next, as far as no answer has to come first.
+    #[must_use]
+    pub(crate) fn next_due(&self, now: Nanos) -> Option<Nanos> {
+        match self.config.shape {
+            LoadShape::Open { rate } => {
+                let offset = LoadConfig::offset(rate, self.sent + 1);
+                Some((self.started + offset).max(now))
+            }
+            LoadShape::Closed { .. } => self.due(now).map(|_| now),
+        }
+    }
+
     /// The request that was due has been taken.
     pub fn on_sent(&mut self, now: Nanos) {
         self.sent += 1;
@@ -331,9 +343,9 @@ mod tests {
         assert_eq!(load.due(100), Some(1));
         load.on_sent(100);
         load.on_sent(110);
-        assert_eq!(load.due(120), None);
+        assert_eq!((load.due(120), load.next_due(120)), (None, None));
         assert_eq!(load.on_response(130, 1), Answer::First);
-        assert_eq!(load.due(130), Some(3));
+        assert_eq!((load.due(130), load.next_due(130)), (Some(3), Some(130)));
         load.on_sent(130);
         assert!(load.is_all_sent(130) && !load.is_done(130));
         assert_eq!(load.on_response(140, 2), Answer::First);
@@ -353,7 +365,7 @@ mod tests {
         };
         let mut load = Load::new(config, 0);
         load.on_sent(0);
-        assert_eq!(load.due(999), None);
+        assert_eq!((load.due(999), load.next_due(999)), (None, Some(1_000)));
         // The sender was held up: the second request leaves 9 us late.
         assert_eq!(load.due(10_000), Some(2));
         load.on_sent(10_000);

@@ -67,6 +67,9 @@ fn every_dependency_is_used() {
             product.iter().any(|text| names(text, package))
         });
         let all = rust(&[member], &["src", "tests", "examples"]);
+        check(member, "target.'cfg(loom)'.dev-dependencies", &|package| {
+            sources.iter().any(|source| names(&source.text, package))
+        });
         check(member, "dev-dependencies", &|package| {
             let is_of_tests = |source: &&Source| !source.name.contains("/src/");
             let modules = sources.iter().map(|source| match source.is_test() {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lockstep_transport::agent::WakeSources;
 use lockstep_transport::setting::IoChoice;
 use lockstep_transport::time::Nanos;
 
@@ -86,6 +87,11 @@ macro_rules! either {
 }
 
 impl NodeDisk {
+    /// Names what brings completions to the thread that polls for them.
+    pub fn name_wake_sources(&mut self, sources: &mut WakeSources) {
+        either!(self, disk => disk.name_wake_sources(sources));
+    }
+
     /// System calls the caller's thread has made for hot operations so far.
     #[must_use]
     pub fn system_calls(&self) -> u64 {

@@ -3,6 +3,8 @@
 //! Zeros are really written, synced, and the name made durable before the segment is handed
 //! over (`rules.md` A3); none of that happens on the caller's thread.
 
+use lockstep_transport::agent::Waker;
+
 use super::directory::NodeDirectory;
 use super::helper_thread::HelperThread;
 use super::open_file::{FileOpener, OpenFile};
@@ -30,7 +32,11 @@ impl Preparer {
             let name = request.name.file_name();
             (request.token, opener.create(&name, request.length))
         };
-        HelperThread::start("lockstep-prepare", PREPARATIONS_MAX, prepare).map(Self)
+        HelperThread::start("lockstep-files", PREPARATIONS_MAX, prepare).map(Self)
+    }
+
+    pub(super) fn wake_with(&self, waker: &Waker) {
+        self.0.wake_with(waker);
     }
 
     pub(super) fn submit(

@@ -2,6 +2,7 @@
 //!
 //! One operation runs at a time, in order.
 
+use lockstep_transport::agent::WakeSources;
 use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;
 
@@ -49,6 +50,12 @@ impl ThreadDisk {
     #[must_use]
     pub const fn system_calls(&self) -> u64 {
         self.wake_ups
+    }
+
+    /// Names what brings completions: both helper threads.
+    pub(super) fn name_wake_sources(&self, sources: &WakeSources) {
+        self.writer.wake_with(sources.waker());
+        self.preparer.wake_with(sources.waker());
     }
 
     fn push(

@@ -6,8 +6,10 @@
 //! writes are `RWF_DSYNC` on the direct descriptor.
 
 use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, opcode, types};
+use lockstep_transport::agent::WakeSources;
 use lockstep_transport::time::Nanos;
 
 use super::directory::NodeDirectory;
@@ -132,6 +134,15 @@ impl UringDisk {
     #[must_use]
     pub const fn system_calls(&self) -> u64 {
         self.system_calls
+    }
+
+    /// Names what brings completions: the kernel, which rings for each, and the preparer.
+    pub(super) fn name_wake_sources(&mut self, sources: &mut WakeSources) {
+        let doorbell = sources.waker().as_raw_fd();
+        if self.ring.submitter().register_eventfd(doorbell).is_err() {
+            sources.miss();
+        }
+        self.preparer.wake_with(sources.waker());
     }
 
     fn push(&mut self, now: Nanos, mut operation: Operation) -> Result<(), Busy> {

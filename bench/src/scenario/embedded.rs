@@ -14,6 +14,7 @@ use lockstep_consensus::node::notice_printer::NoticePrinter;
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
+use lockstep_transport::time::{Nanos, earliest};
 use lockstep_transport::trace::TraceRecord;
 
 use super::bench_client::BenchClient;
@@ -111,6 +112,21 @@ impl NodeGroup {
             self.look_around(stage);
         }
         work
+    }
+
+    /// Names what brings its members work.
+    fn name_wake_sources(&mut self, idle: &mut Idler) {
+        if let Some(sources) = idle.wake_sources() {
+            for node in &mut self.nodes {
+                node.name_wake_sources(sources);
+            }
+        }
+    }
+
+    /// When one of its members has something to do even if nothing arrives.
+    fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
+        let deadlines = self.nodes.iter().map(|node| node.next_deadline(now));
+        deadlines.fold(None, earliest)
     }
 
     /// The rare things, when nothing else is to be done.
@@ -253,9 +269,11 @@ fn drive_nodes(
         }
     };
     let mut idle = Idler::new(run.idle);
+    group.name_wake_sources(&mut idle);
     while stage.phase() < DONE {
+        let now = monotonic_now();
         let work = group.cycle(stage);
-        idle.idle(work);
+        idle.idle_until(work, now, || group.next_deadline(now));
     }
     Some(group.finish())
 }
@@ -270,21 +288,28 @@ fn drive_client(
     pin(run.cores.first().copied())?;
     let mut group = NodeGroup::launch(run, members)?;
     let mut idle = Idler::new(run.idle);
+    group.name_wake_sources(&mut idle);
     let started = monotonic_now();
     while !stage.is_open.load(Ordering::Acquire) {
+        let now = monotonic_now();
         let work = group.cycle(stage);
-        idle.idle(work);
-        let waited = monotonic_now() - started;
+        idle.idle_until(work, now, || group.next_deadline(now));
+        let waited = now - started;
         if stage.phase() == DONE || waited > START_TIMEOUT_NS {
             return Err(BenchError::NoLeader { waited });
         }
     }
     let mut client = client()?;
+    if let Some(sources) = idle.wake_sources() {
+        sources.watch(client.client().port());
+    }
     let mut phase = STARTING;
     loop {
         let now = monotonic_now();
         let work = client.do_work(now) + group.cycle(stage);
-        idle.idle(work);
+        idle.idle_until(work, now, || {
+            earliest(client.next_deadline(now), group.next_deadline(now))
+        });
         let reached = match phase {
             STARTING if client.is_connected() => {
                 client.start(load);

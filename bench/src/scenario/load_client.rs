@@ -411,7 +411,9 @@ impl<P: DatagramPort> Agent for LoadClient<P> {
         work
     }
 
-    fn next_deadline(&self, _now: Nanos) -> Option<Nanos> {
-        earliest(self.client.next_deadline(), None)
+    fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
+        let load = self.account.load.as_ref().filter(|_| !self.is_done(now));
+        let due = load.and_then(|load| load.next_due(now));
+        earliest(self.client.next_deadline(), due)
     }
 }

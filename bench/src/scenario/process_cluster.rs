@@ -9,7 +9,7 @@ use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::settings::node_file::NodeFile;
 use lockstep_transport::agent::{Agent, Idler};
 use lockstep_transport::media::monotonic_now;
-use lockstep_transport::time::{MILLISECOND, Nanos};
+use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::TraceRecord;
 
 use super::bench_client::{BenchClient, client};
@@ -220,6 +220,9 @@ fn drive(
     };
     client.start(load);
     let mut idle = Idler::new(bench.idle);
+    if let Some(sources) = idle.wake_sources() {
+        sources.watch(client.client().port());
+    }
     let mut next_watch = 0;
     let mut is_measuring = false;
     loop {
@@ -237,7 +240,9 @@ fn drive(
             next_watch = now + WATCH_INTERVAL_NS;
             members.check()?;
         }
-        idle.idle(work);
+        idle.idle_until(work, now, || {
+            earliest(client.next_deadline(now), Some(next_watch))
+        });
     }
     usage.calls += members.sum(Counter::SystemCalls);
     usage.allocations += members.sum(Counter::Allocations);

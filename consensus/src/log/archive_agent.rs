@@ -187,6 +187,11 @@ impl<D: Disk> ArchiveAgent<D> {
         }
     }
 
+    /// The disk, for the shell that knows which one it is.
+    pub(crate) const fn disk_mut(&mut self) -> &mut D {
+        &mut self.disk
+    }
+
     /// Submits what `reader` has ordered from disk.
     pub fn submit_order(&mut self, now: Nanos, reader: &mut LogReader) {
         reader.submit_order(now, &mut self.disk);

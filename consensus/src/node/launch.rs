@@ -11,14 +11,14 @@ use lockstep_archive::log::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX, SEGMENTS
 use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage::{self, StorageError};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::agent::Agent;
+use lockstep_transport::agent::{Agent, WakeSources};
 use lockstep_transport::fault::{Direction, Faults, FaultyPort};
 use lockstep_transport::media::host::raise_open_files;
 use lockstep_transport::media::{
     self, Backend, NetworkPort, PortError, SocketOptions, monotonic_now, realtime_now,
 };
 use lockstep_transport::notices::Notice;
-use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 use lockstep_transport::trace::TraceRecord;
 
 use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
@@ -390,7 +390,15 @@ impl Agent for Node {
     }
 
     fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
-        self.agent.next_deadline(now)
+        earliest(self.agent.next_deadline(now), Some(self.next_publish))
+    }
+
+    fn name_wake_sources(&mut self, sources: &mut WakeSources) {
+        let agents = self.agent.agents_mut();
+        sources.watch(agents.consensus.port.inner());
+        sources.watch(agents.clients.port.inner());
+        let disk = agents.archive.disk_mut().inner_mut();
+        disk.name_wake_sources(sources);
     }
 
     fn has_ended(&self) -> bool {

@@ -9,7 +9,9 @@ use core::hint::spin_loop;
 use std::thread;
 use std::time::Duration;
 
+use super::wake_sources::WakeSources;
 use crate::named_setting;
+use crate::time::{MICROSECOND, MILLISECOND, Nanos};
 
 /// Idle polls that only spin before [`IdleStrategy::Backoff`] yields: about 100 ns.
 const BACKOFF_SPINS: u32 = 10;
@@ -22,6 +24,14 @@ const BACKOFF_DOUBLINGS_MAX: u32 = 10;
 /// One park of [`IdleStrategy::Park`]: 2,000 wake-ups a second cost under 1 % of a core.
 const PARK: Duration = Duration::from_micros(500);
 
+/// For how long [`IdleStrategy::Adaptive`] polls on after a sleep, and by how much longer after
+/// each cycle that found work: a heartbeat and its answers keep a thread up for a fraction of a
+/// millisecond, a load soon for the longest time.
+const LINGER_NS: Nanos = 50 * MICROSECOND;
+/// For how long [`IdleStrategy::Adaptive`] polls on under load: longer than a disk takes, so that
+/// nobody pays a wake-up between the steps of a message.
+const LINGER_MAX_NS: Nanos = 2 * MILLISECOND;
+
 /// How a thread passes the time between two polls that found nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleStrategy {
@@ -31,8 +41,11 @@ pub enum IdleStrategy {
     Yield,
     /// Spins a little, yields a little, then parks for longer and longer.
     Backoff,
-    /// Sleeps half a millisecond after each idle poll: cheapest, slowest.
+    /// Sleeps half a millisecond after each idle poll, whatever comes.
     Park,
+    /// Polls as with [`Yield`](Self::Yield) while there is work and for a while after it, then
+    /// sleeps until something comes or is due.
+    Adaptive,
 }
 
 named_setting!(IdleStrategy {
@@ -40,6 +53,7 @@ named_setting!(IdleStrategy {
     Yield => "yield",
     Backoff => "backoff",
     Park => "park",
+    Adaptive => "adaptive",
 });
 
 /// Spinning threads would leave no core for anything else.
@@ -70,24 +84,40 @@ impl IdleStrategy {
 }
 
 /// A thread's own: its strategy, and for how long it has found nothing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Idler {
     strategy: IdleStrategy,
     /// Polls in a row that found nothing.
     idle_polls: u32,
+    sleeper: Option<Sleeper>,
 }
 
 impl Idler {
-    /// Of a thread that has yet to poll.
+    /// Of a thread that has yet to poll. One that could not get what it would sleep on backs off
+    /// instead.
     #[must_use]
-    pub const fn new(strategy: IdleStrategy) -> Self {
+    pub fn new(strategy: IdleStrategy) -> Self {
+        let sources = match strategy {
+            IdleStrategy::Adaptive => WakeSources::new().ok(),
+            _ => None,
+        };
         Self {
             strategy,
             idle_polls: 0,
+            sleeper: sources.map(Sleeper::new),
         }
     }
 
-    /// Passes some time unless the last cycle did `work`.
+    /// Where to name what can wake this thread; `None` where it never sleeps until woken.
+    pub const fn wake_sources(&mut self) -> Option<&mut WakeSources> {
+        match &mut self.sleeper {
+            Some(sleeper) => Some(&mut sleeper.sources),
+            None => None,
+        }
+    }
+
+    /// Passes some time unless the last cycle did `work`. For threads that cannot tell what wakes
+    /// them: [`IdleStrategy::Adaptive`] backs off.
     pub fn idle(&mut self, work: usize) {
         if work > 0 {
             self.idle_polls = 0;
@@ -96,10 +126,67 @@ impl Idler {
         match self.strategy {
             IdleStrategy::BusySpin => spin_loop(),
             IdleStrategy::Yield => thread::yield_now(),
-            IdleStrategy::Backoff => back_off(self.idle_polls),
+            IdleStrategy::Backoff | IdleStrategy::Adaptive => back_off(self.idle_polls),
             IdleStrategy::Park => thread::sleep(PARK),
         }
         self.idle_polls = self.idle_polls.saturating_add(1);
+    }
+
+    /// The same after a cycle at `now`, for threads that have named what
+    /// [wakes](Self::wake_sources) them and have nothing to do before the `deadline`.
+    pub fn idle_until(
+        &mut self,
+        work: usize,
+        now: Nanos,
+        deadline: impl FnOnce() -> Option<Nanos>,
+    ) {
+        match &mut self.sleeper {
+            Some(sleeper) => sleeper.idle(work, now, deadline),
+            None => self.idle(work),
+        }
+    }
+}
+
+/// How [`IdleStrategy::Adaptive`] decides between polling on and sleeping.
+#[derive(Debug)]
+struct Sleeper {
+    sources: WakeSources,
+    /// When a cycle last found work.
+    worked_at: Nanos,
+    /// For how long to poll on after it.
+    linger: Nanos,
+    /// The last cycle looked for work after a sleep was announced.
+    is_announced: bool,
+}
+
+impl Sleeper {
+    const fn new(sources: WakeSources) -> Self {
+        Self {
+            sources,
+            worked_at: 0,
+            linger: LINGER_NS,
+            is_announced: false,
+        }
+    }
+
+    fn idle(&mut self, work: usize, now: Nanos, deadline: impl FnOnce() -> Option<Nanos>) {
+        let is_announced = core::mem::take(&mut self.is_announced);
+        if work > 0 {
+            if is_announced {
+                self.sources.retract();
+            }
+            self.worked_at = now;
+            self.linger = (self.linger + LINGER_NS).min(LINGER_MAX_NS);
+        } else if is_announced {
+            let timeout = deadline().map_or(Nanos::MAX, |deadline| deadline - now);
+            self.sources.sleep(timeout);
+            self.linger = LINGER_NS;
+        } else if now - self.worked_at < self.linger {
+            thread::yield_now();
+        } else {
+            self.sources.announce();
+            self.is_announced = true;
+        }
     }
 }
 
@@ -117,7 +204,11 @@ fn back_off(idle_polls: u32) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::media::monotonic_now;
 
     #[test]
     fn spinning_is_refused_where_it_would_leave_no_core() {
@@ -136,5 +227,71 @@ mod tests {
         assert_eq!(idle.idle_polls, BACKOFF_SPINS + BACKOFF_YIELDS + 2);
         idle.idle(1);
         assert_eq!(idle.idle_polls, 0);
+    }
+
+    /// An adaptive idler that was woken at 0 and has found nothing since.
+    fn woken() -> Idler {
+        let mut idle = Idler::new(IdleStrategy::Adaptive);
+        idle.sleeper.as_mut().unwrap().worked_at = 0;
+        idle
+    }
+
+    #[test]
+    fn an_adaptive_thread_sleeps_only_after_one_more_look_and_until_its_deadline() {
+        let mut idle = woken();
+        let asked = |_: &str| -> Option<Nanos> { panic!("asked for a deadline while polling") };
+        idle.idle_until(0, LINGER_NS - 1, || asked("it lingers"));
+        idle.idle_until(0, LINGER_NS, || asked("it announces"));
+        let began = monotonic_now();
+        idle.idle_until(0, LINGER_NS, || Some(LINGER_NS + MILLISECOND));
+        assert!(monotonic_now() - began >= MILLISECOND);
+        // A deadline that is over is no reason to wait, nor is one that never comes for ever.
+        for deadline in [Some(0), None] {
+            idle.idle_until(0, LINGER_NS, || asked("it announces"));
+            idle.idle_until(0, LINGER_NS, || deadline);
+        }
+    }
+
+    #[test]
+    fn work_keeps_an_adaptive_thread_up_for_longer_and_longer() {
+        let mut idle = woken();
+        for _ in 0..LINGER_MAX_NS / LINGER_NS {
+            idle.idle_until(1, 10, || None);
+        }
+        let never = || -> Option<Nanos> { panic!("it sleeps") };
+        idle.idle_until(0, 9 + LINGER_MAX_NS, never);
+        assert!(!idle.sleeper.as_ref().unwrap().is_announced);
+        idle.idle_until(0, 10 + LINGER_MAX_NS, never);
+        assert!(idle.sleeper.as_ref().unwrap().is_announced);
+        // What the last look finds takes the announcement back.
+        let waker = idle.wake_sources().unwrap().waker().clone();
+        idle.idle_until(1, 11 + LINGER_MAX_NS, never);
+        idle.idle_until(0, 11 + LINGER_MAX_NS, never);
+        waker.wake();
+    }
+
+    #[test]
+    fn a_sleeping_thread_is_woken_by_whoever_has_its_waker() {
+        let mut idle = woken();
+        let waker = idle.wake_sources().unwrap().waker().clone();
+        let work = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&work);
+        let other = thread::Builder::new().spawn(move || {
+            for _ in 0..100 {
+                left.fetch_add(1, Ordering::Release);
+                waker.wake();
+                while left.load(Ordering::Acquire) > 0 {
+                    thread::yield_now();
+                }
+            }
+        });
+        let other = other.unwrap();
+        while !other.is_finished() {
+            // Long after all work: it goes to sleep at once.
+            let found = work.swap(0, Ordering::AcqRel);
+            idle.idle_until(found, monotonic_now(), || None);
+            idle.sleeper.as_mut().unwrap().worked_at = 0;
+        }
+        other.join().unwrap();
     }
 }

@@ -5,9 +5,12 @@
 
 mod idle_strategy;
 mod runner;
+mod sleep_flag;
+mod wake_sources;
 
 pub use idle_strategy::{IdleStrategy, Idler, NoCoreFree};
 pub use runner::{AgentThread, Clock, PinRefused, pin, run, spawn};
+pub use wake_sources::{WakeSources, Waker};
 
 use crate::time::Nanos;
 
@@ -22,6 +25,12 @@ pub trait Agent {
     /// When the agent must run again even if nothing arrives; `None`: not before something
     /// arrives.
     fn next_deadline(&self, now: Nanos) -> Option<Nanos>;
+
+    /// Names whatever brings the agent work, once and on the thread that drives it, so that the
+    /// thread can sleep meanwhile. An agent that names nothing is looked at again soon.
+    fn name_wake_sources(&mut self, sources: &mut WakeSources) {
+        sources.miss();
+    }
 
     /// Whether the agent has ended by itself and will do no more work: its thread goes then.
     fn has_ended(&self) -> bool {

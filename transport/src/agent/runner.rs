@@ -37,13 +37,17 @@ pub fn pin(core: usize) -> Result<(), PinRefused> {
 /// Drives `agent` on the calling thread until `stop` is set or the agent has ended by itself.
 pub fn run<A: Agent>(agent: &mut A, idle: IdleStrategy, stop: &AtomicBool, clock: Clock) {
     let mut idle = Idler::new(idle);
+    if let Some(sources) = idle.wake_sources() {
+        agent.name_wake_sources(sources);
+    }
     // Relaxed: the flag carries no data; what the agent leaves behind is handed over by join.
     while !stop.load(Ordering::Relaxed) {
-        let work = agent.do_work(clock());
+        let now = clock();
+        let work = agent.do_work(now);
         if work == 0 && agent.has_ended() {
             break;
         }
-        idle.idle(work);
+        idle.idle_until(work, now, || agent.next_deadline(now));
     }
 }
 

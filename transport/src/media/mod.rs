@@ -4,6 +4,7 @@
 //! [`NetworkPort`]: [`SyscallPort`] and [`UringPort`]; [`probe`] says which is better here.
 //! Shell: nothing of this runs in the simulator.
 
+mod doorbell;
 mod error;
 pub mod host;
 mod network_port;
@@ -15,6 +16,7 @@ mod system_clock;
 mod uring;
 mod uring_port;
 
+pub(crate) use doorbell::{Doorbell, WatchList};
 pub use error::{PortError, RingRefusal};
 pub use host::lock_memory;
 pub use network_port::{Backend, NetworkPort};

@@ -1,6 +1,7 @@
 //! The two backends as one type, chosen once at start: a predictable branch, no `dyn`.
 
 use core::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 
 use super::error::PortError;
 use super::syscall_port::{PortCounters, SocketOptions, SyscallPort};
@@ -92,6 +93,17 @@ impl NetworkPort {
         match self {
             Self::Syscall(port) => port.send_buffer(),
             Self::Uring(port) => port.send_buffer(),
+        }
+    }
+}
+
+impl AsRawFd for NetworkPort {
+    /// The socket: readable while a datagram waits that the port has not looked at, on either
+    /// backend, for the ring takes nothing over from the socket but when it is polled.
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Syscall(port) => port.as_raw_fd(),
+            Self::Uring(port) => port.as_raw_fd(),
         }
     }
 }

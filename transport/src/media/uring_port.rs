@@ -7,7 +7,7 @@
 
 use core::net::SocketAddr;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use super::error::PortError;
 use super::socket_address;
@@ -122,6 +122,12 @@ impl UringPort {
                 .on_ring_failed(error.raw_os_error().unwrap_or(0));
         }
         passing
+    }
+}
+
+impl AsRawFd for UringPort {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 
