@@ -3,8 +3,8 @@
 
 mod recorded_log;
 
-use lockstep_archive::disk::Disk;
-use lockstep_archive::files::ack_mark::{AckedPosition, STALE_MAX_NS};
+use lockstep_archive::disk::{BLOCK_LENGTH, Disk};
+use lockstep_archive::files::ack_mark::{ACK_MARK_FILE, AckedPosition, STALE_MAX_NS};
 use lockstep_archive::log::budget::DiskBudget;
 use lockstep_archive::log::log_reader::{LogRead, LogReader, LogSource, ReadSpan};
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode};
@@ -217,10 +217,14 @@ fn the_ack_mark_is_written_at_most_once_per_interval_and_synced_when_idle() {
         while let Some(completion) = handle.poll_completion(now) {
             assert!(mark.on_completion(&completion));
         }
+        mark.write_other_slot(now, &mut handle);
         mark.do_work(now, acked, Some(idle_since), &mut handle);
     }
     assert!(mark.is_settled());
     assert_eq!(mark.next_deadline(), None);
+    let slots = disk.contents(ACK_MARK_FILE.name).unwrap();
+    let (first, second) = slots.split_at(BLOCK_LENGTH);
+    assert_eq!(first, second, "either may rot");
     disk.crash(1);
     disk.restart();
     let found = open_mark(&mut handle).unwrap();

@@ -56,3 +56,28 @@ fn whichever_slot_of_the_mark_rots_after_a_truncation_the_other_does_not_say_tha
         cluster.member(0).rot_slot(ACK_MARK_FILE.name, slot);
     }
 }
+
+/// Seed 1795805041: a log that rests is marked in both slots. Were the mark in one of them only,
+/// its rot would bring back one from before, however old, and a loss of power would make a torn
+/// tail of whatever the log has lost since.
+#[test]
+fn a_log_that_rests_is_known_to_be_lost_whichever_slot_of_its_mark_rots_and_its_host_loses_power() {
+    for slot in 0..2 {
+        let mut cluster = Scenario::echo().led_by(0);
+        cluster.answer(2);
+        cluster.run(100 * MILLISECOND);
+        let committed = cluster.committed();
+        // Nothing above the last entry tells that it was ever there.
+        cluster
+            .member(1)
+            .lose_power()
+            .rot_slot(ACK_MARK_FILE.name, slot)
+            .rot(committed - 8)
+            .start()
+            .expect_damaged(true);
+        cluster.run(2 * SECOND);
+        cluster.member(1).expect_told(NodeNotice::LogRepaired);
+        cluster.member(1).expect_kept(committed);
+        cluster.expect_equal_logs();
+    }
+}

@@ -1,12 +1,12 @@
 //! `ack-mark.dat`: how far this member has ever acknowledged the log (`rules.md` W2), and
 //! how far it knew the log to be committed (`log.md` 9.3).
 //!
-//! Recovery tells a torn tail from damage by it. The mark is at most [`STALE_MAX_NS`] old, costs
-//! no sync while the log is busy (its write rides on the log's next flush) and one once the
-//! log goes idle. It covers durable positions only and never goes down except by
-//! [`AckMark::begin_truncation`]. A mark whose newest slot has rotted is an older one: recovery
-//! looks above the end of the log too, and the end of a truncation goes to both slots before
-//! anything else is acknowledged, or an older mark would have the log cut again.
+//! Recovery tells a torn tail from damage by it. It covers durable positions only and never goes
+//! down except by [`AckMark::begin_truncation`]. While the log is busy it is at most
+//! [`STALE_MAX_NS`] or three writes of the log old, and costs no sync: it rides on the log's next
+//! flush, and the other slot holds the mark before. What is synced goes to both slots, or rot of
+//! one would bring back an older mark: that of a log that rests, for whatever it lost since would
+//! pass for a torn tail; those around a truncation, or the log would be cut again.
 //! It also says whether what it covers was acknowledged without syncs (`log.md` 10.3), and in
 //! which run of the host. That belongs here: both slots are written at each start, synced, before
 //! anything is said, every later mark repeats it, and whoever loses the mark does not count
@@ -140,6 +140,15 @@ impl AckMark {
         self.failed.as_ref()
     }
 
+    /// Goes on with a mark that goes to both slots: in each cycle, that of a truncation too.
+    /// Returns the number of writes started.
+    pub fn write_other_slot(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
+        if self.failed.is_some() {
+            return 0;
+        }
+        self.slots.do_work(now, disk)
+    }
+
     /// Writes the mark when it is due. `acked` is the greatest position ever acknowledged,
     /// `durable` what the recorder has synced, `log_idle_since` since when no write of the
     /// log has been under way, and none can be begun. Returns the number of writes started.
@@ -190,14 +199,16 @@ impl AckMark {
 
     /// An unflushed mark is on stable storage once a synced write of the log has completed that was
     /// begun after it: the second at the latest, for one is under way at a time. From then on the
-    /// other slot is written. Were it always the same one, a crash that tears its last write would
-    /// leave a mark as old as the load has lasted.
-    const fn note_flush(&mut self, durable: Position) {
-        if durable <= self.flushed_by.0 || self.mark.is_unsynced || self.slots.is_writing() {
+    /// other slot is written, and not before. Were it always the same one, a crash that tears its
+    /// last write would leave a mark as old as the load has lasted.
+    fn note_flush(&mut self, durable: Position) {
+        // Where the log was cut, it grows from there.
+        self.flushed_by.0 = self.flushed_by.0.min(durable);
+        if durable == self.flushed_by.0 || self.mark.is_unsynced {
             return;
         }
         self.flushed_by = (durable, self.flushed_by.1 + 1);
-        if self.flushed_by.1 == FLUSHES && matches!(self.written, Written::Unflushed) {
+        if self.flushed_by.1 == FLUSHES && self.written == Written::Unflushed {
             self.slots.confirm();
         }
     }
@@ -208,7 +219,11 @@ impl AckMark {
             let needs_sync = self.stale_since.is_some() || self.written == Written::Unflushed;
             return needs_sync.then_some((idle_since + STALE_MAX_NS, Durability::Synced));
         }
-        // At most one unflushed write per interval, whatever the log's pace.
+        // At most one unflushed write per interval, and three writes of the log: whatever its pace.
+        let is_in_cache = self.written == Written::Unflushed && self.flushed_by.1 < FLUSHES;
+        if is_in_cache && !self.mark.is_unsynced {
+            return None;
+        }
         let stale_since = self.stale_since?;
         let earliest = self.submitted_at.unwrap_or(stale_since).max(stale_since);
         Some((earliest + STALE_MAX_NS, Durability::Unflushed))
@@ -221,18 +236,23 @@ impl AckMark {
         durability: Durability,
         disk: &mut impl Disk,
     ) -> bool {
-        let bytes = record.encode();
-        if self.slots.submit(now, disk, &bytes, durability).is_err() {
-            return false;
-        }
-        self.mark = record;
-        self.submitted_at = Some(now);
-        self.stale_since = None;
-        self.written = match durability {
-            Durability::Unflushed => Written::Unflushed,
-            Durability::Synced | Durability::Cached => Written::Synced,
+        let (bytes, slots) = (record.encode(), &mut self.slots);
+        let (submitted, written) = match durability {
+            Durability::Unflushed => (
+                slots.submit(now, disk, &bytes, durability).map(|_| ()),
+                Written::Unflushed,
+            ),
+            Durability::Synced | Durability::Cached => {
+                (slots.submit_both(now, disk, &bytes), Written::Synced)
+            }
         };
-        true
+        if submitted.is_ok() {
+            self.mark = record;
+            self.submitted_at = Some(now);
+            self.stale_since = None;
+            self.written = written;
+        }
+        submitted.is_ok()
     }
 
     /// Says that the log, which reaches up to `end`, is being cut at `position`: a start that
@@ -254,8 +274,8 @@ impl AckMark {
         self.replace(now, record, disk)
     }
 
-    /// The truncation to `position` is complete: no truncated bytes are left above it. To be said
-    /// twice, so that neither slot says otherwise. Returns whether the write was started.
+    /// The truncation to `position` is complete: no truncated bytes are left above it. Returns
+    /// whether the write was started.
     pub fn end_truncation(&mut self, now: Nanos, position: Position, disk: &mut impl Disk) -> bool {
         let record = AckRecord {
             position,
@@ -372,57 +392,79 @@ mod tests {
         assert_eq!(mark.record(), expected);
     }
 
+    /// A synced write of the log, then the mark if it is due, complete after `write_ns`: what
+    /// takes the log to `durable`. Whether a mark was begun.
+    fn record(
+        disk: &mut SimDisk,
+        mark: &mut AckMark,
+        (now, write_ns): (&mut Nanos, Nanos),
+        durable: Position,
+    ) -> bool {
+        let log = disk.open("log").unwrap();
+        let page = lockstep_transport::concurrent::AtomicBuffer::allocate(4096).unwrap();
+        let operation = crate::disk::DiskOp::Write {
+            token: 1 << 60 | durable as u64,
+            file: log,
+            offset: 0,
+            block: page.kernel_block(0, 4096),
+            durability: Durability::Synced,
+        };
+        disk.submit(*now, operation).unwrap();
+        *now += write_ns;
+        while let Some(done) = disk.poll_completion(*now) {
+            mark.on_completion(&done);
+        }
+        let acked = AckedPosition {
+            position: durable,
+            term: LeadershipTermId::new(1),
+            commit: 0,
+            durable,
+        };
+        mark.do_work(*now, acked, None, disk) > 0
+    }
+
     #[test]
     fn under_a_load_without_a_pause_a_torn_mark_leaves_the_one_before_it() {
-        for seed in 0..64 {
+        for (seed, write_ns) in (0..64).zip([1, 3, 5, 30].map(|ms| ms * MILLISECOND).repeat(16)) {
             let mut disk = SimDisk::new(SimDiskConfig::default());
-            let first = AckRecord {
-                position: 32,
-                ..AckRecord::default()
-            };
-            let slots = SlotFile::create(&mut disk, &ACK_MARK_FILE, &first.encode()).unwrap();
-            let mut mark = AckMark::new(slots, first);
-            let log = disk.create("log", 1 << 20).unwrap();
-            let page = lockstep_transport::concurrent::AtomicBuffer::allocate(4096).unwrap();
-            let mut now = 0;
-            let mut written = 0;
-            for write in 1..400 {
-                // A synced write of the log, then the mark if it is due, all complete.
-                let operation = crate::disk::DiskOp::Write {
-                    token: 1 << 60 | write,
-                    file: log,
-                    offset: 0,
-                    block: page.kernel_block(0, 4096),
-                    durability: Durability::Synced,
-                };
-                disk.submit(now, operation).unwrap();
-                now += 1_000_000;
-                while let Some(done) = disk.poll_completion(now) {
-                    mark.on_completion(&done);
-                }
-                let durable = 32 * write as Position;
-                let acked = AckedPosition {
-                    position: durable,
-                    term: LeadershipTermId::new(1),
-                    commit: 0,
-                    durable,
-                };
+            let mut mark = AckMark::create(&mut disk).unwrap();
+            disk.create("log", 1 << 20).unwrap();
+            let (mut now, mut durable) = (0, 0);
+            let before_last = loop {
+                durable += 32;
                 let before = mark.position();
-                if mark.do_work(now, acked, None, &mut disk) > 0 {
-                    written = before;
+                let is_written = record(&mut disk, &mut mark, (&mut now, write_ns), durable);
+                // This one is in the cache only.
+                if is_written && durable > 32 * 400 {
+                    break before;
                 }
-            }
-            mark.submitted_at = None;
-            let acked = AckedPosition {
-                position: 1 << 15,
-                term: LeadershipTermId::new(1),
-                commit: 0,
-                durable: 1 << 15,
             };
-            mark.do_work(now + STALE_MAX_NS, acked, None, &mut disk);
+            assert!(before_last > 32 * 370, "{before_last} of {durable}");
             disk.crash(seed);
             let found = disk.durable_mark().unwrap().position;
-            assert!(found >= written, "{found} found, {written} before the last");
+            assert!(
+                found >= before_last,
+                "{found} found, {before_last} before the last"
+            );
         }
+    }
+
+    #[test]
+    fn a_log_that_was_cut_is_marked_from_there_on() {
+        let mut disk = SimDisk::new(SimDiskConfig::default());
+        let mut mark = AckMark::create(&mut disk).unwrap();
+        disk.create("log", 1 << 20).unwrap();
+        let mut now = 0;
+        for write in 1..100 {
+            record(&mut disk, &mut mark, (&mut now, MILLISECOND), 32 * write);
+        }
+        while !mark.end_truncation(now, 320, &mut disk) {
+            record(&mut disk, &mut mark, (&mut now, MILLISECOND), 32 * 99);
+        }
+        for write in 11..50 {
+            record(&mut disk, &mut mark, (&mut now, MILLISECOND), 32 * write);
+            mark.write_other_slot(now, &mut disk);
+        }
+        assert!(mark.position() > 32 * 35, "{}", mark.position());
     }
 }

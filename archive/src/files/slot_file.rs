@@ -5,8 +5,8 @@
 //! record. What must never be forgotten is written to *both*, one after the other
 //! ([`SlotFile::write`] cold, [`SlotFile::submit_both`] hot), and counts only then: a torn write
 //! spoils one slot and nothing was promised by it, and rot of either slot leaves the newest
-//! record in the other. [`SlotFile::submit`] writes one slot: only for a record of which an
-//! older one is good enough, like the ack mark. Whoever opens a file writes it before it
+//! record in the other. [`SlotFile::submit`] writes one slot: only for a record of which the one
+//! before is good enough, like the ack mark of a busy log. Whoever opens a file writes it before it
 //! promises anything, so that it always starts from two good slots. Owned by whoever owns the
 //! record and gives it meaning: [`crate::files::ack_mark`], and the archive's user.
 //!

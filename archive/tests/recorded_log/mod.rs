@@ -262,6 +262,7 @@ impl RecordedLog {
         };
         let idle = self.recorder.log_idle_since();
         let mark = &mut self.ack_mark;
+        mark.write_other_slot(self.now, &mut self.disk);
         if mark.position() <= durable {
             mark.do_work(self.now, acked, idle, &mut self.disk);
         }
@@ -356,6 +357,7 @@ impl RecordedLog {
             let taken = self.recorder.on_completion(&completion)
                 || self.ack_mark.on_completion(&completion);
             assert!(taken, "a completion of nobody: {completion:?}");
+            self.ack_mark.write_other_slot(self.now, &mut self.disk);
         }
         true
     }

@@ -100,8 +100,6 @@ enum TruncationStep {
     Cutting,
     /// The mark that says that this is done becomes durable.
     Ending,
-    /// And in its other slot: should one rot, no start cuts off what was acknowledged since.
-    EndingTwice,
 }
 
 impl<D: Disk> ArchiveAgent<D> {
@@ -260,7 +258,7 @@ impl<D: Disk> ArchiveAgent<D> {
         while let Some(step) = self.next_truncation_step(now, log) {
             self.truncation = Some(Truncation { position, step });
         }
-        let is_done = self.truncation?.step == TruncationStep::EndingTwice
+        let is_done = self.truncation?.step == TruncationStep::Ending
             && self.ack_mark.is_settled()
             && !self.failed();
         is_done.then(|| {
@@ -302,10 +300,7 @@ impl<D: Disk> ArchiveAgent<D> {
                     && self.ack_mark.end_truncation(now, position, &mut self.disk);
                 is_ended.then_some(TruncationStep::Ending)
             }
-            TruncationStep::Ending => (self.ack_mark.is_settled()
-                && self.ack_mark.end_truncation(now, position, &mut self.disk))
-            .then_some(TruncationStep::EndingTwice),
-            TruncationStep::EndingTwice => None,
+            TruncationStep::Ending => None,
         }
     }
 
@@ -355,6 +350,7 @@ impl<D: Disk> ArchiveAgent<D> {
         self.submit_state(now);
         work += self.node_state.do_work(now, &mut self.disk);
         self.identity_file.do_work(now, &mut self.disk);
+        work += self.ack_mark.write_other_slot(now, &mut self.disk);
         if self.truncation.is_none() {
             let durable = self.recorder.durable();
             let acked = AckedPosition {

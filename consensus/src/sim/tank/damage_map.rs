@@ -7,12 +7,12 @@
 //! is remembered, byte for byte: it may yet be counted. A member whose service is made
 //! to diverge stops for good, and counts as damaged from the start.
 //!
-//! What is kept out, because no rule promises anything for it: rot above the ack mark (10 ms of
-//! log at most, W2), but where the process died and its host lives, below the last whole frame; an
-//! old state that could count with the voices of members that do not durably know that it is
-//! outlived (`docs/operating.md`, "How an old state is recognised"); more damaged directories at a
-//! time than a minority. In a few runs directories may be emptied beyond that, all but one: then
-//! the cluster may have to stand still, and must say so.
+//! Kept out, because no rule promises anything for it: rot above the ack mark (10 ms of log at
+//! most, W2), but where the process died and its host lives, below the last whole frame; rot of the
+//! mark's slot without which that of the log would lie above it; an old state that could count with
+//! the voices of members that do not durably know that it is outlived (`docs/operating.md`, "How an
+//! old state is recognised"); more than a minority at a time. In a few runs directories may be
+//! emptied beyond that, all but one: then the cluster may have to stand still, and must say so.
 
 use lockstep_transport::position::Position;
 

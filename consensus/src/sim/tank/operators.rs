@@ -127,7 +127,8 @@ impl Tank {
                 !ranges.is_empty()
             }
             Accident::RotSlot if may_rot => {
-                let name = rot_slot(member, &mut self.random);
+                let rotten = self.damage_map.rotten_ranges(id);
+                let name = rot_slot(member, rotten, &mut self.random);
                 if let Some(name) = name {
                     if name == ACK_MARK_FILE.name {
                         member.forget_mark();

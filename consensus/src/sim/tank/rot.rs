@@ -173,8 +173,13 @@ pub fn lose_segment(member: &TankMember, random: &mut Prng) -> Option<LogRange> 
 }
 
 /// Flips a bit in one of the two places of one of the small files, rarely in both: what it held is
-/// lost then, and the directory with it. Returns which file it was.
-pub fn rot_slot(member: &TankMember, random: &mut Prng) -> Option<&'static str> {
+/// lost then, and the directory with it. Not where the mark that is left does not cover what of the
+/// log is `rotten`. Returns which file it was.
+pub fn rot_slot(
+    member: &TankMember,
+    rotten: &[LogRange],
+    random: &mut Prng,
+) -> Option<&'static str> {
     let files = [
         NODE_STATE_FILE.name,
         ACK_MARK_FILE.name,
@@ -195,6 +200,22 @@ pub fn rot_slot(member: &TankMember, random: &mut Prng) -> Option<&'static str> 
     };
     let offset = slot * BLOCK_LENGTH + random.range(0..reach) as usize;
     let bit = random.range(0..8) as u32;
-    let is_done = member.disk().flip_bit(name, offset, bit);
-    is_done.then_some(name)
+    if !member.disk().flip_bit(name, offset, bit) {
+        return None;
+    }
+    let is_kept_out = name == ACK_MARK_FILE.name && is_above_mark(member, rotten);
+    if is_kept_out {
+        let _ = member.disk().flip_bit(name, offset, bit);
+    }
+    (!is_kept_out).then_some(name)
+}
+
+/// Whether something of the log is `rotten` that its mark, which is still there, does not cover.
+fn is_above_mark(member: &TankMember, rotten: &[LogRange]) -> bool {
+    let Some(mark) = member.disk().durable_mark() else {
+        return false;
+    };
+    let lost = mark.lost.map_or(0, |lost| lost.position);
+    let covered = mark.position.max(lost);
+    rotten.iter().any(|(_, end)| *end > covered)
 }

@@ -85,7 +85,7 @@ pub struct LastLife {
     pub is_truncating: bool,
     /// It was short of something that it had acknowledged, or its disk failed.
     pub is_excused: bool,
-    /// What its mark said since may be older than what it had said.
+    /// What its mark says since may be what it said before.
     pub is_mark_rotten: bool,
     marked: Position,
 }
@@ -114,7 +114,9 @@ impl LastLife {
     pub fn check_mark(&self, id: usize, mark: Option<AckRecord>) -> Result<(), Broken> {
         let marked = mark.map_or(0, |mark| mark.position.max(mark.truncated_end));
         let lost = mark.and_then(|mark| mark.lost).map_or(0, |l| l.position);
-        if self.is_truncating || self.is_mark_rotten || marked.max(lost) >= self.marked {
+        // The other slot of a mark is at most one mark older than the newest; rot of both is told.
+        let is_gone = self.is_mark_rotten && mark.is_none();
+        if self.is_truncating || is_gone || marked.max(lost) >= self.marked {
             return Ok(());
         }
         Err(Rule::W2.broken(format!(
@@ -162,7 +164,15 @@ mod tests {
             })
         };
         assert_eq!(life.check_mark(0, mark(640)), Ok(()));
-        let broken = life.check_mark(0, mark(608)).unwrap_err();
-        assert_eq!(broken.rule, Rule::W2);
+        let broken = |life: LastLife, mark| life.check_mark(0, mark).unwrap_err().rule;
+        assert_eq!(broken(life, mark(608)), Rule::W2);
+        assert_eq!(broken(life, None), Rule::W2);
+        // Rot of one slot is no excuse, that of both is.
+        let rotten = LastLife {
+            is_mark_rotten: true,
+            ..life
+        };
+        assert_eq!(broken(rotten, mark(608)), Rule::W2);
+        assert_eq!(rotten.check_mark(0, None), Ok(()));
     }
 }
