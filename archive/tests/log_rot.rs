@@ -461,6 +461,39 @@ fn a_torn_tail_that_proves_a_loss_is_cut_and_no_later_start_in_that_run_finds_mo
     }
 }
 
+/// Seed 8540002108 of the node tank: what the next start in that run of the host takes for
+/// acknowledged, the first one did not.
+#[test]
+fn what_a_torn_write_of_a_repair_leaves_all_later_starts_take_for_lost() {
+    let (disk, marked, acknowledged) = killed_with_a_stale_mark(1, 3);
+    assert!(disk.flip_bit("0-0.rec", marked as usize + 100, 2));
+    let torn = disk.contents("0-0.rec").unwrap();
+    disk.crash(1);
+    disk.restart();
+    let committed = acknowledged - ENTRY_LENGTH;
+    let found = start_of_committed(&disk, committed).expect("a start to its end");
+    assert_eq!(found.lost.map(|lost| lost.position), Some(committed));
+    // The repair writes all of it, and the power goes before the first block is there.
+    assert!(disk.overwrite("0-0.rec", 0, &torn));
+    disk.crash(2);
+    disk.restart();
+    for step in 0..12 {
+        let disk = disk.fork();
+        disk.kill_at_cold_operation(disk.cold_operations() + step);
+        let _ = start_of_committed(&disk, 0);
+        disk.restart();
+        for _ in 0..2 {
+            let found = start_of_committed(&disk, 0).expect("a start to its end");
+            let lost = found.lost.map(|lost| lost.position);
+            assert_eq!(
+                (found.end, lost),
+                (marked, Some(acknowledged)),
+                "step {step}"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_a_torn_tail_proves_to_be_committed_is_of_the_term_that_it_has_there() {
     let disk = SimDisk::new(SimDiskConfig::default());

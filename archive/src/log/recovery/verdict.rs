@@ -32,7 +32,10 @@ pub(super) fn judge(
     let is_same_boot = mark.boot_id.is_some() && mark.boot_id == boot_id;
     // Only a synced write is torn within its own reach; and without a mark, nobody knows.
     let is_out_of_order = mark.may_have_gone(boot_id) || known.is_mark_lost;
-    let is_never_torn = is_same_boot || is_out_of_order;
+    // Nothing whole has come since an earlier start knew of a loss: what lies above is left there,
+    // and the next start in this run of the host takes all of it for acknowledged. So does this.
+    let is_left = mark.lost.is_some() && end <= mark.position;
+    let is_never_torn = is_same_boot || is_out_of_order || is_left;
     let is_damage = mark.position > reach || is_beyond_tearing(reach, is_never_torn, above);
     // Leadership terms do not decrease along the log.
     let found = lost_acks(known, reach, is_never_torn, above).map(|lost| LostAcks {
@@ -51,7 +54,7 @@ pub(super) fn judge(
     Verdict {
         lost,
         // Where a repair has begun, what was there before it has been erased.
-        is_torn: !is_damage && (mark.lost.is_none() || end > mark.position),
+        is_torn: !is_damage && !is_left,
     }
 }
 
