@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod budget;
+mod cpu_time;
 pub mod environment;
 #[allow(
     unsafe_code,

@@ -95,3 +95,27 @@ fn killed_members_cost_no_request_and_no_byte_of_log() {
     }
     assert!(!said.contains("NOT"), "{said}");
 }
+
+#[test]
+fn an_idle_cluster_is_measured_beside_the_two_others() {
+    let place = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "idle", "--samples", "3", "--pause", "200ms"];
+    let arguments = [&arguments[..], &["--json", "idle.json"]].concat();
+    let output = lockstep(place.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let said = words(&output);
+    assert!(said.contains("% of a core, by member"), "{said}");
+    let text = std::fs::read_to_string(place.path().join("idle.json")).unwrap();
+    let result: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (run, idle) in ["adaptive", "yield", "park"].into_iter().enumerate() {
+        let run = &result["runs"][run];
+        assert_eq!(run["idle"], idle);
+        assert_eq!(run["cpu_shares"].as_array().map(Vec::len), Some(3));
+        assert_eq!((&run["sent"], &run["received"]), (&4.into(), &4.into()));
+        assert_eq!(
+            run["latency_ns"]["count"], 3,
+            "the first one came after no pause"
+        );
+        assert!(said.contains(idle), "{said}");
+    }
+}

@@ -10,6 +10,7 @@ mod cluster_run;
 pub mod disk_plan;
 pub mod embedded;
 pub mod failover;
+pub mod idle;
 pub mod load_client;
 pub mod node_process;
 pub mod orders;

@@ -11,8 +11,10 @@ use lockstep_consensus::node::counters::{COUNTERS_FILE, Counter, Counters};
 use lockstep_consensus::node::shared_file::forget;
 use lockstep_consensus::node::tracers::TRACE_FILE;
 use lockstep_consensus::settings::node_file::NodeFile;
+use lockstep_transport::time::Nanos;
 
 use super::cluster_bench::ServiceChoice;
+use crate::cpu_time::cpu_time;
 
 /// A member's process. Killed when dropped.
 #[derive(Debug)]
@@ -50,6 +52,11 @@ impl NodeProcess {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Processor time that the process has used so far.
+    pub(super) fn cpu_time(&self) -> Option<Nanos> {
+        cpu_time(self.child.id())
     }
 
     /// The member's counters, once this very process has published them.

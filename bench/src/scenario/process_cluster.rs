@@ -150,6 +150,17 @@ impl ProcessCluster {
         Ok(())
     }
 
+    /// Processor time of each member so far.
+    ///
+    /// # Errors
+    /// When the host does not tell it.
+    pub(super) fn cpu_times(&self) -> Result<Vec<Nanos>, BenchError> {
+        let times = self.members.iter().map(NodeProcess::cpu_time);
+        times.collect::<Option<_>>().ok_or(BenchError::Cluster {
+            problem: "this host does not show what processes use (/proc)".to_owned(),
+        })
+    }
+
     fn sum(&mut self, counter: Counter) -> i64 {
         let each = |member: &mut NodeProcess| member.counter(counter);
         self.members.iter_mut().map(each).sum()

@@ -1,15 +1,16 @@
 //! `lockstep bench`: measures, and says what it measured on.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use lockstep_bench::floor::{self, FloorConfig, FloorLayout, FloorSizes};
 use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
-use lockstep_bench::report::Report;
 use lockstep_bench::scenario::bench_error::BenchError;
 use lockstep_bench::scenario::cluster;
 use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice, check_cores};
 use lockstep_bench::scenario::failover::{self, FailoverConfig};
+use lockstep_bench::scenario::idle::{self, IdleConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
 use lockstep_bench::scenario::trace_plan;
 use lockstep_consensus::settings::config::{Faults, IoChoice, ResponsesMode, SyncMode};
@@ -17,7 +18,7 @@ use lockstep_consensus::settings::quantity;
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::time::Nanos;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::named::one_of;
 use crate::outcome::Outcome;
@@ -39,6 +40,8 @@ enum Scenario {
     Cluster(Box<ClusterArguments>),
     /// The bare hops and disk writes under everything.
     Floor(FloorArguments),
+    /// What a cluster with nothing to do costs, and the first message after a pause.
+    Idle(IdleArguments),
     /// Members killed under load: how long until the next response, and is anything lost.
     Failover(FailoverArguments),
 }
@@ -153,6 +156,41 @@ pub struct ClusterArguments {
     json: Option<PathBuf>,
 }
 
+/// Options of `lockstep bench idle`.
+#[derive(Args, Debug)]
+pub struct IdleArguments {
+    /// How the members wait; `yield` and `park` are measured beside it.
+    #[arg(long, value_parser = one_of::<IdleStrategy>(), default_value = "adaptive")]
+    idle: IdleStrategy,
+    /// Messages, each after a pause.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    samples: u64,
+    /// Length of a pause, for example 1s or 200ms.
+    #[arg(long, default_value = "1s", value_parser = quantity::some_seconds)]
+    pause: Nanos,
+    /// Bytes of a message.
+    #[arg(long, default_value = "288", value_parser = quantity::size)]
+    message_length: u64,
+    /// When the log counts as durable.
+    #[arg(long, value_parser = one_of::<SyncMode>(), default_value = "data")]
+    sync: SyncMode,
+    /// How responses reach the client: through the log, or straight from the leader.
+    #[arg(long, value_parser = one_of::<ResponsesMode>(), default_value = "replicated")]
+    responses: ResponsesMode,
+    /// How nodes reach network and disk.
+    #[arg(long, value_parser = one_of::<IoChoice>(), default_value = "auto")]
+    io: IoChoice,
+    /// Where the run makes its own directory.
+    #[arg(long, default_value = "lockstep-data")]
+    dir: PathBuf,
+    /// Leave the run's directory behind.
+    #[arg(long)]
+    keep: bool,
+    /// Write the result to this file as JSON; - is stdout, and then nothing else goes there.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
 /// Options of `lockstep bench floor`.
 #[derive(Args, Debug)]
 pub struct FloorArguments {
@@ -185,6 +223,7 @@ pub fn run(arguments: &BenchArguments) -> Outcome {
         None => run_cluster(&arguments.cluster),
         Some(Scenario::Cluster(cluster)) => run_cluster(cluster),
         Some(Scenario::Floor(floor)) => run_floor(floor),
+        Some(Scenario::Idle(idle)) => run_idle(idle),
         Some(Scenario::Failover(failover)) => run_failover(failover),
     }
 }
@@ -195,13 +234,11 @@ fn run_cluster(arguments: &ClusterArguments) -> Outcome {
         Err(outcome) => return outcome,
     };
     let json = arguments.json.as_deref();
-    if let Some(path) = json.filter(|path| path.as_os_str() != "-")
-        && let Err(problem) = output_file::check(path)
-    {
-        return Outcome::usage(format!("--json: {problem}"));
+    if let Err(outcome) = check_json(json) {
+        return outcome;
     }
     match cluster::run(&bench) {
-        Ok(report) => print(&report, json),
+        Ok(report) => print(&report, || report.to_json(), report.is_good(), json),
         Err(error) if error.is_usage() => Outcome::usage(error),
         Err(error) => Outcome::failed(error),
     }
@@ -272,22 +309,58 @@ fn message_length(arguments: &ClusterArguments) -> Result<usize, Outcome> {
     }
 }
 
-fn print(report: &Report, json: Option<&std::path::Path>) -> Outcome {
+/// Checks that the result can be written where it is to go.
+fn check_json(json: Option<&Path>) -> Result<(), Outcome> {
+    let path = json.filter(|path| path.as_os_str() != "-");
+    path.map_or(Ok(()), output_file::check)
+        .map_err(|problem| Outcome::usage(format!("--json: {problem}")))
+}
+
+/// Prints a report for people, or the JSON object it is where that was asked for.
+fn print(
+    report: &impl Display,
+    to_json: impl Fn() -> Value,
+    is_good: bool,
+    json: Option<&Path>,
+) -> Outcome {
     let is_json_on_stdout = json.is_some_and(|path| path.as_os_str() == "-");
     if is_json_on_stdout {
-        println!("{:#}", report.to_json());
+        println!("{:#}", to_json());
     } else {
         print!("{report}");
         if let Some(path) = json
-            && let Err(error) = std::fs::write(path, format!("{:#}\n", report.to_json()))
+            && let Err(error) = std::fs::write(path, format!("{:#}\n", to_json()))
         {
             return Outcome::failed(format!("failed to write {}: {error}", path.display()));
         }
     }
-    if report.is_good() {
+    if is_good {
         Outcome::Good
     } else {
         Outcome::failed("the run did not do all that was asked, or not right: see ERROR above")
+    }
+}
+
+fn run_idle(arguments: &IdleArguments) -> Outcome {
+    let json = arguments.json.as_deref();
+    if let Err(outcome) = check_json(json) {
+        return outcome;
+    }
+    let config = IdleConfig {
+        idle: arguments.idle,
+        samples: arguments.samples,
+        pause_ns: arguments.pause,
+        message_length: arguments.message_length as usize,
+        sync: arguments.sync,
+        responses: arguments.responses,
+        io: arguments.io,
+        directory: arguments.dir.clone(),
+        is_kept: arguments.keep,
+    };
+    match idle::run(&config) {
+        Ok(report) => print(&report, || report.to_json(), report.is_good(), json),
+        Err(error) if error.is_usage() => Outcome::usage(error),
+        Err(error) => Outcome::failed(error),
     }
 }
 
