@@ -97,6 +97,24 @@ fn killed_members_cost_no_request_and_no_byte_of_log() {
 }
 
 #[test]
+fn a_service_that_computes_and_one_that_pauses_show_in_every_answer() {
+    for option in ["--service-time", "--service-pause"] {
+        for place_of_members in [&["--no-floor"][..], &["--no-floor", "--processes"]] {
+            let place = tempfile::tempdir().unwrap();
+            let arguments = ["bench", "cluster", "--messages", "20", "--warmup", "0"];
+            let slow = [option, "2ms", "--json", "-"];
+            let arguments = [&arguments[..], &slow, place_of_members].concat();
+            let output = lockstep(place.path(), &arguments);
+            assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+            let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let key = format!("{}_ns", option.trim_start_matches("--").replace('-', "_"));
+            assert_eq!(result["config"][key], 2_000_000);
+            assert!(result["latency_ns"]["min"].as_u64() >= Some(2_000_000), "{option}");
+        }
+    }
+}
+
+#[test]
 fn an_idle_cluster_is_measured_beside_the_two_others() {
     let place = tempfile::tempdir().unwrap();
     let arguments = ["bench", "idle", "--samples", "3", "--pause", "200ms"];

@@ -16,7 +16,7 @@ use lockstep_service::samples::order_book::{BookLimits, OrderBook};
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::named_setting;
-use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use serde_json::{Map, Value, json};
 
 use super::addresses::reserve;
@@ -157,6 +157,10 @@ pub struct ClusterBench {
     pub follower_disk_delay_ns: Nanos,
     /// Added to each durable write of member 0, ns.
     pub leader_disk_delay_ns: Nanos,
+    /// Added to each message of each member's service, computing, ns.
+    pub service_time_ns: Nanos,
+    /// The same, sleeping, ns.
+    pub service_pause_ns: Nanos,
     /// Faults on the links between members.
     pub faults: Faults,
     /// Seed of everything random.
@@ -191,6 +195,8 @@ impl Default for ClusterBench {
             io: IoChoice::Auto,
             follower_disk_delay_ns: 0,
             leader_disk_delay_ns: 0,
+            service_time_ns: 0,
+            service_pause_ns: 0,
             faults: Faults::default(),
             seed: 1,
             disk_budget_bytes: 2 << 30,
@@ -272,6 +278,8 @@ impl ClusterBench {
             } else {
                 self.follower_disk_delay_ns
             },
+            service_time_ns: self.service_time_ns,
+            service_pause_ns: self.service_pause_ns,
             faults: self.faults,
             seed: self.seed.wrapping_mul(31).wrapping_add(member as u64),
             trace_every: self.trace_every,
@@ -368,12 +376,21 @@ impl ClusterBench {
         };
         let (sync, responses) = (self.sync.name(), self.responses.name());
         let verify = self.verify_name();
+        let mut service = self.service.name().to_owned();
+        for (what, ns) in [
+            ("computing", self.service_time_ns),
+            ("pausing", self.service_pause_ns),
+        ] {
+            if ns > 0 {
+                let us = ns as f64 / MICROSECOND as f64;
+                service.push_str(&format!(" {what} {us} us per message"));
+            }
+        }
         let mut title = format!(
-            "cluster of {} ({place}), {load}, {} bytes, service {}, sync {sync}, responses \
+            "cluster of {} ({place}), {load}, {} bytes, service {service}, sync {sync}, responses \
              {responses}, verify {verify}",
             self.nodes,
             self.request_length(),
-            self.service.name(),
         );
         if self.sync == SyncMode::None {
             title.push_str(" (RELAXED: the log is not fsynced)");
@@ -410,6 +427,8 @@ impl ClusterBench {
             "io": self.io.name(),
             "follower_disk_delay_ns": self.follower_disk_delay_ns,
             "leader_disk_delay_ns": self.leader_disk_delay_ns,
+            "service_time_ns": self.service_time_ns,
+            "service_pause_ns": self.service_pause_ns,
             "link_delay_ns": self.faults.delay_ns, "link_jitter_ns": self.faults.jitter_ns,
             "link_loss": self.faults.loss, "seed": self.seed,
             "disk_budget_bytes": self.disk_budget_bytes, "trace_every": self.trace_every,

@@ -129,6 +129,12 @@ pub struct ClusterArguments {
     /// Added to each durable write of the leader (member 0).
     #[arg(long, default_value = "0", value_parser = quantity::duration)]
     leader_disk_delay: Nanos,
+    /// What each member's service computes for each message, for example 50us.
+    #[arg(long, default_value = "0", value_parser = quantity::duration)]
+    service_time: Nanos,
+    /// For how long each member's service sleeps at each message, for example 4ms.
+    #[arg(long, default_value = "0", value_parser = quantity::duration)]
+    service_pause: Nanos,
     /// Added to each datagram between members.
     #[arg(long, default_value = "0", value_parser = quantity::duration)]
     link_delay: Nanos,
@@ -284,6 +290,8 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         io: arguments.io,
         follower_disk_delay_ns: arguments.follower_disk_delay,
         leader_disk_delay_ns: arguments.leader_disk_delay,
+        service_time_ns: arguments.service_time,
+        service_pause_ns: arguments.service_pause,
         faults: Faults {
             loss: arguments.link_loss,
             delay_ns: arguments.link_delay,

@@ -29,6 +29,7 @@ use crate::node::fault::{NodeFault, StoreFailure};
 use crate::node::notice_printer::{NoticePrinter, NoticeSink};
 use crate::node::recovering::check_directory;
 use crate::node::shared_file::{SharedFile, SharedFileError};
+use crate::node::slow_service::slowed;
 use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
 use crate::node::start_line::{Granted, start_line};
@@ -166,6 +167,7 @@ pub fn launch(
     };
     check_directory(cluster, node, disk.files()).map_err(refused)?;
     let mut disk = SlowDisk::new(disk, node.disk_delay_ns);
+    let service = slowed(service, node);
     let mut shared = Vec::new();
     let counters = counters(node, &mut shared)?;
     let tracers = tracers(node, &mut shared)?;

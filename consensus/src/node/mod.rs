@@ -20,6 +20,7 @@ pub(crate) mod planting;
 mod publishing;
 mod recovering;
 pub mod shared_file;
+mod slow_service;
 pub mod start;
 pub mod start_error;
 pub mod start_line;

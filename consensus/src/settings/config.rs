@@ -128,6 +128,10 @@ pub struct NodeConfig {
     pub socket_buffer_bytes: usize,
     /// Added to every durable write of the log: slow-disk injection.
     pub disk_delay_ns: Nanos,
+    /// Added to every message of the service, computing: slow-service injection.
+    pub service_time_ns: Nanos,
+    /// The same, sleeping.
+    pub service_pause_ns: Nanos,
     /// Faults on this node's links.
     pub faults: Faults,
     /// Seed of everything random in this node.
@@ -151,6 +155,8 @@ impl Default for NodeConfig {
             shared_memory: PathBuf::from("/dev/shm"),
             socket_buffer_bytes: 4 << 20,
             disk_delay_ns: 0,
+            service_time_ns: 0,
+            service_pause_ns: 0,
             faults: Faults::default(),
             seed: 1,
             insecure: false,

@@ -128,6 +128,8 @@ fn what_is_written_of_a_configuration_is_read_back_the_same() {
             sync: SyncMode::None,
             io: IoChoice::Uring,
             disk_delay_ns: 1_234,
+            service_time_ns: 20_000,
+            service_pause_ns: 4_000_000,
             faults: Faults {
                 loss: 0.001,
                 jitter_ns: 5,

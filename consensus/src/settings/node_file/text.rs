@@ -77,6 +77,8 @@ fn node_lines(node: &NodeConfig) -> Lines {
         duration("heartbeat_interval", node.heartbeat_interval_ns)?,
         duration("election_timeout", node.election_timeout_ns)?,
         duration("disk_delay", node.disk_delay_ns)?,
+        duration("service_time", node.service_time_ns)?,
+        duration("service_pause", node.service_pause_ns)?,
         size("disk_budget", node.disk_budget_bytes)?,
         format!("seed = {}", node.seed),
         format!("insecure = {}", node.insecure),

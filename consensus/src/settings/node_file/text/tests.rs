@@ -121,7 +121,7 @@ fn clusters() -> impl Strategy<Value = ClusterConfig> {
 
 fn nodes() -> impl Strategy<Value = NodeConfig> {
     let places = (paths(), paths());
-    let times = (times(), times(), times());
+    let times = (times(), times(), times(), times());
     let sizes = (any::<u64>(), any::<usize>(), 0..64_u32);
     let bytes = prop_oneof![4 => 31..48_u32, 1 => 48..64_u32];
     (places, times, sizes, bytes, faults(), any::<u64>(), 0..3_u8).prop_map(
@@ -134,6 +134,8 @@ fn nodes() -> impl Strategy<Value = NodeConfig> {
             heartbeat_interval_ns: times.0,
             election_timeout_ns: times.0.saturating_mul(3).saturating_add(times.1),
             disk_delay_ns: times.2,
+            service_time_ns: times.3,
+            service_pause_ns: times.0,
             disk_budget_bytes: (1 << bytes) + sizes.0 % (1 << bytes),
             socket_buffer_bytes: sizes.1 >> sizes.2,
             trace_every: 1 << sizes.2,
@@ -175,6 +177,8 @@ const KEYS: [&str; 20] = [
     "election_timeout",
     "heartbeat_interval",
     "disk_delay",
+    "service_time",
+    "service_pause",
     "disk_budget",
     "loss",
     "duplicate",
