@@ -109,8 +109,26 @@ fn a_service_that_computes_and_one_that_pauses_show_in_every_answer() {
             let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
             let key = format!("{}_ns", option.trim_start_matches("--").replace('-', "_"));
             assert_eq!(result["config"][key], 2_000_000);
-            assert!(result["latency_ns"]["min"].as_u64() >= Some(2_000_000), "{option}");
+            assert!(
+                result["latency_ns"]["min"].as_u64() >= Some(2_000_000),
+                "{option}"
+            );
         }
+    }
+}
+
+#[test]
+fn all_members_killed_at_once_cost_no_request_whatever_is_synced() {
+    for sync in ["none", "data"] {
+        let place = tempfile::tempdir().unwrap();
+        let arguments = ["bench", "failover", "--kill", "all", "--kills", "2"];
+        let arguments = [&arguments[..], &["--sync", sync]].concat();
+        let output = lockstep(place.path(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{sync}: {}", words(&output));
+        let said = words(&output);
+        assert!(said.contains("2 kills of all 3 members at once"), "{said}");
+        assert!(said.contains("exactly once and in order"), "{said}");
+        assert!(!said.contains("NOT"), "{said}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Kills members under load, the leader every second time, and proves that nothing was lost:
+//! Kills members under load, the leader every second time or all at once, and proves that nothing
+//! was lost:
 //! every request answered exactly once and in order, all members' logs equal byte for byte up
 //! to the commit position. All members have the same timeouts; nobody is meant to lead.
 #![allow(clippy::disallowed_methods, reason = "shell: reads the clock, yields")]
@@ -6,8 +7,10 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
+use lockstep_consensus::settings::config::SyncMode;
 use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
+use lockstep_transport::named_setting;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
@@ -27,14 +30,36 @@ const KILL_PAUSE_NS: Nanos = 500 * MILLISECOND;
 /// A cluster that gives no response for so long after a kill has failed.
 const RECOVERY_TIMEOUT_NS: Nanos = 20 * SECOND;
 
+/// Cycles of a client that take what members had sent before they were killed.
+const LEFTOVER_CYCLES: usize = 1_000;
+
+/// Whom a kill hits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Victims {
+    /// The leader and any follower by turns.
+    #[default]
+    ByTurns,
+    /// The leader.
+    Leader,
+    /// All members at once.
+    All,
+}
+
+named_setting!(Victims {
+    ByTurns => "by-turns",
+    Leader => "leader",
+    All => "all",
+});
+
 /// What `lockstep bench failover` can be told.
 #[derive(Clone, Debug)]
 pub struct FailoverConfig {
-    /// Members killed, one after the other.
+    /// Kills, one after the other.
     pub kills: u32,
-    /// Whether only leaders are killed; otherwise every second victim is the leader, the others
-    /// are followers at random.
-    pub is_leaders_only: bool,
+    /// Whom they hit.
+    pub victims: Victims,
+    /// When the log counts as durable.
+    pub sync: SyncMode,
     /// Requests in flight.
     pub window: usize,
     /// Bytes of a request.
@@ -51,6 +76,8 @@ pub struct FailoverConfig {
 #[derive(Clone, Debug)]
 pub struct FailoverReport {
     kills: u32,
+    victims: Victims,
+    sync: SyncMode,
     leader_kills: LatencyHistogram,
     members: usize,
     sent: u64,
@@ -65,24 +92,41 @@ impl FailoverReport {
     pub fn is_good(&self) -> bool {
         self.faults.is_empty() && self.sent == self.answered && self.sent > 0
     }
+
+    /// Said where it is not the default.
+    const fn sync_words(&self) -> &'static str {
+        match (self.victims, self.sync) {
+            (Victims::All, SyncMode::Data) => " at once under load",
+            (Victims::All, SyncMode::None) => " at once under load, sync none",
+            (_, SyncMode::Data) => "",
+            (_, SyncMode::None) => ", sync none",
+        }
+    }
 }
 
 impl Display for FailoverReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let leaders = self.leader_kills.summary();
         let ms = |ns: u64| ns as f64 / MILLISECOND as f64;
-        writeln!(
-            f,
-            "{} kills under load: {} of leaders, {} of followers",
-            self.kills,
-            leaders.count,
-            u64::from(self.kills) - leaders.count
-        )?;
+        let kills = u64::from(self.kills);
+        match self.victims {
+            Victims::All => write!(f, "{kills} kills of all {} members", self.members)?,
+            Victims::ByTurns | Victims::Leader => write!(
+                f,
+                "{kills} kills under load: {} of leaders, {} of followers",
+                leaders.count,
+                kills - leaders.count
+            )?,
+        }
+        writeln!(f, "{}", self.sync_words())?;
         if leaders.count > 0 {
+            let whom = match self.victims {
+                Victims::All => "all killed and started again",
+                Victims::ByTurns | Victims::Leader => "leader killed",
+            };
             writeln!(
                 f,
-                "leader killed -> first new response, ms: min {:.1}  p50 {:.1}  p99 {:.1}  \
-                 max {:.1}",
+                "{whom} -> first new response, ms: min {:.1}  p50 {:.1}  p99 {:.1}  max {:.1}",
                 ms(leaders.min),
                 ms(leaders.p50),
                 ms(leaders.p99),
@@ -120,6 +164,7 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
         message_length: config.message_length,
         directory: config.directory.clone(),
         seed: config.seed,
+        sync: config.sync,
         is_processes: true,
         trace_every: 0,
         ..ClusterBench::default()
@@ -143,14 +188,18 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
     for kill in 0..config.kills {
         drive_for(&mut client, KILL_PAUSE_NS);
         let leader = members.await_leader()?;
-        let victim = if config.is_leaders_only || kill % 2 == 0 {
-            leader
+        if config.victims == Victims::All {
+            leader_kills.record(kill_and_restart_all(&mut client, &mut members)?);
         } else {
-            follower(&mut random, leader, members.members.len())
-        };
-        let recovery = kill_and_restart(&mut client, &mut members, victim)?;
-        if victim == leader {
-            leader_kills.record(recovery);
+            let victim = if config.victims == Victims::Leader || kill % 2 == 0 {
+                leader
+            } else {
+                follower(&mut random, leader, members.members.len())
+            };
+            let recovery = kill_and_restart(&mut client, &mut members, victim)?;
+            if victim == leader {
+                leader_kills.record(recovery);
+            }
         }
         agreement::await_caught_up_while(&mut members, |now| client.do_work(now))?;
     }
@@ -166,6 +215,8 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
     agreement::compare_logs(&directories, cluster.segment_length, commit)?;
     Ok(FailoverReport {
         kills: config.kills,
+        victims: config.victims,
+        sync: config.sync,
         leader_kills,
         members: directories.len(),
         sent: client.load().map_or(0, Load::sent),
@@ -213,6 +264,38 @@ fn kill_and_restart(
             let seconds = RECOVERY_TIMEOUT_NS / SECOND;
             let problem =
                 format!("no response within {seconds} s after member {victim} was killed");
+            return Err(BenchError::Cluster { problem });
+        }
+    }
+}
+
+/// Kills all members at once and starts them again. Returns the time from the kill to the first
+/// response of the cluster that has come back.
+fn kill_and_restart_all(
+    client: &mut BenchClient,
+    members: &mut ProcessCluster,
+) -> Result<Nanos, BenchError> {
+    let began = monotonic_now();
+    members.kill_all()?;
+    // What they still had on the wire does not count.
+    for _ in 0..LEFTOVER_CYCLES {
+        client.do_work(monotonic_now());
+    }
+    client.watch_for_response();
+    for member in 0..members.members.len() {
+        members.restart(member)?;
+    }
+    let mut idle = Idler::new(IdleStrategy::Yield);
+    loop {
+        let now = monotonic_now();
+        idle.idle(client.do_work(now));
+        if let Some(first) = client.first_response_since() {
+            return Ok(first - began);
+        }
+        if now - began > RECOVERY_TIMEOUT_NS {
+            members.check()?;
+            let seconds = RECOVERY_TIMEOUT_NS / SECOND;
+            let problem = format!("no response within {seconds} s after all members were killed");
             return Err(BenchError::Cluster { problem });
         }
     }

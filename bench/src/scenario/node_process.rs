@@ -99,9 +99,17 @@ impl NodeProcess {
     /// # Errors
     /// The operating system's.
     pub fn kill(&mut self) -> io::Result<()> {
-        self.counters = None;
-        self.child.kill()?;
+        self.strike()?;
         self.child.wait().map(|_| ())
+    }
+
+    /// Kills the process and does not wait: others are to be killed at the same time.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(super) fn strike(&mut self) -> io::Result<()> {
+        self.counters = None;
+        self.child.kill()
     }
 
     /// Starts the process again in the same directory.

@@ -104,6 +104,18 @@ impl ProcessCluster {
         self.members[member].kill().map_err(BenchError::io(what))
     }
 
+    /// Kills all members at once, as a crash would that all of them have in common.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(super) fn kill_all(&mut self) -> Result<(), BenchError> {
+        for (member, process) in self.members.iter_mut().enumerate() {
+            let what = format!("failed to kill member {member}");
+            process.strike().map_err(BenchError::io(what))?;
+        }
+        (0..self.members.len()).try_for_each(|member| self.kill(member))
+    }
+
     /// Starts a member that was killed again, in its directory.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::scenario::bench_error::BenchError;
 use lockstep_bench::scenario::cluster;
 use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice, check_cores};
-use lockstep_bench::scenario::failover::{self, FailoverConfig};
+use lockstep_bench::scenario::failover::{self, FailoverConfig, Victims};
 use lockstep_bench::scenario::idle::{self, IdleConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
 use lockstep_bench::scenario::trace_plan;
@@ -49,12 +49,18 @@ enum Scenario {
 /// Options of `lockstep bench failover`.
 #[derive(Args, Debug)]
 pub struct FailoverArguments {
-    /// Members killed, one after the other.
+    /// Kills, one after the other.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     kills: u32,
-    /// Kill leaders only; otherwise every second one is.
-    #[arg(long)]
+    /// Whom they hit: the leader every second time, the leader every time, or all members at once.
+    #[arg(long, value_parser = one_of::<Victims>(), default_value = "by-turns")]
+    kill: Victims,
+    /// The same as --kill leader.
+    #[arg(long, conflicts_with = "kill")]
     leaders_only: bool,
+    /// When the log counts as durable.
+    #[arg(long, value_parser = one_of::<SyncMode>(), default_value = "data")]
+    sync: SyncMode,
     /// Requests in flight.
     #[arg(long, default_value = "16", value_parser = quantity::positive)]
     window: usize,
@@ -375,7 +381,12 @@ fn run_idle(arguments: &IdleArguments) -> Outcome {
 fn run_failover(arguments: &FailoverArguments) -> Outcome {
     let config = FailoverConfig {
         kills: arguments.kills,
-        is_leaders_only: arguments.leaders_only,
+        victims: if arguments.leaders_only {
+            Victims::Leader
+        } else {
+            arguments.kill
+        },
+        sync: arguments.sync,
         window: arguments.window,
         message_length: arguments.message_length as usize,
         directory: arguments.dir.clone(),

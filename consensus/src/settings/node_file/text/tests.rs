@@ -163,7 +163,7 @@ proptest! {
 }
 
 /// What [`nodes`] and [`clusters`] draw so widely that it may be refused.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 22] = [
     "members",
     "ingress",
     "member",
