@@ -21,7 +21,6 @@ use lockstep_consensus::node::counters::{Counter, CounterBlocks};
 use lockstep_consensus::node::start::{StartParts, start};
 use lockstep_consensus::node::tracers::Tracers;
 use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
-use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::datagram_port::{DatagramPort, Received, SendOutcome};
 use lockstep_transport::log_buffer::frame_seal::verify;
@@ -394,7 +393,7 @@ fn forged_datagrams_from_any_address_are_counted_and_change_no_log() {
         let states: Vec<u64> = siege
             .members
             .iter()
-            .map(|member| member.agents().service.container().service().state_hash())
+            .map(|member| member.container().unwrap().state_hash())
             .collect();
         assert!(states.iter().all(|state| *state == states[0]), "{states:?}");
         for member in &siege.members {

@@ -39,17 +39,22 @@ fn main() -> Result<(), ServiceFault> {
         container.apply_request(&request, position, end, text.as_bytes())?;
         position = end;
     }
-    while let Some(effect) = container.outbox().front() {
+    while let Some(effect) = container.outputs().outbox().front() {
         let message = effect.message.to_vec();
         println!("{:?}: {}", effect.name, String::from_utf8_lossy(&message));
         let response = header(EntryKind::Response, effect.name.cause);
-        container.apply_response(&response, position, position + ENTRY_LENGTH, &message)?;
+        container.outputs_mut().apply_response(
+            &response,
+            position,
+            position + ENTRY_LENGTH,
+            &message,
+        )?;
         position += ENTRY_LENGTH;
     }
     println!(
         "applied up to {}, output hash {:016x}",
-        container.applied(),
-        container.output_hash()
+        container.outputs().applied(),
+        container.outputs().output_hash()
     );
     Ok(())
 }

@@ -2,8 +2,8 @@
 //!
 //! The container is told every committed entry in order. Entries that concern the service reach
 //! its callbacks with a copy of the payload, so the log is never pinned by user code; what a
-//! callback emits goes to the [`Outbox`]. A panic in a callback is caught, names the position
-//! and stops this container for good.
+//! callback emits goes to the [`Outbox`](crate::outbox::Outbox). A panic in a callback is caught,
+//! names the position and stops this container for good.
 //!
 //! Owned by the service agent's thread. It does not read the log, decide which requests are
 //! duplicates, append or deliver: that is the consensus agent's part.
@@ -16,66 +16,21 @@ use lockstep_transport::position::Position;
 
 use crate::cluster::{ClientSession, Cluster};
 use crate::clustered_service::ClusteredService;
-use crate::log_entry::{EntryHeader, RESPONSE_FAILED};
-use crate::outbox::{Divergence, EffectName, Outbox, OutboxLimits, ResponseVerdict};
+use crate::log_entry::EntryHeader;
+use crate::outbox::OutboxLimits;
 
-/// Why a service stopped. Final: the node stops with it and is restarted by its operator.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ServiceFault {
-    /// A callback panicked.
-    #[error("the service panicked at position {position}: {message}")]
-    Panicked {
-        /// Position of the entry being applied.
-        position: Position,
-        /// The panic's message.
-        message: String,
-    },
-    /// The log holds another response than this node's service emitted (`log.md` 5.8).
-    #[error("the service diverged from the log at position {position}: {divergence:?}")]
-    Diverged {
-        /// Position of the Response entry.
-        position: Position,
-        /// What differs.
-        divergence: Divergence,
-    },
-    /// An entry's payload exceeds the cluster-wide limit.
-    #[error("the entry at {position} has {length} bytes, more than the limit of {limit}")]
-    EntryTooLong {
-        /// Position of the entry.
-        position: Position,
-        /// Bytes of its payload.
-        length: usize,
-        /// Most bytes of a message.
-        limit: usize,
-    },
-    /// Log time ran backwards (`log.md` 1.7): the entry is not of a correct leader.
-    #[error("log time fell from {before} to {found} ns at position {position}")]
-    LogTimeFell {
-        /// Position of the entry.
-        position: Position,
-        /// Log time of the entry before, in ns.
-        before: i64,
-        /// Its own log time, in ns.
-        found: i64,
-    },
-    /// The service stopped earlier.
-    #[error("the service stopped at position {position}")]
-    Stopped {
-        /// Position of the entry at which it stopped.
-        position: Position,
-    },
-}
+mod service_fault;
+mod service_outputs;
 
-/// One service, its outbox and how far it has applied the log.
+pub use service_fault::ServiceFault;
+pub use service_outputs::ServiceOutputs;
+
+/// One service, and what has come of it.
 #[derive(Debug)]
 pub struct Container<S> {
     service: S,
-    service_id: u8,
-    outbox: Outbox,
     message: Box<[u8]>,
-    applied: Position,
-    log_time: i64,
-    stopped: Option<Position>,
+    outputs: ServiceOutputs,
 }
 
 impl<S: ClusteredService> Container<S> {
@@ -84,18 +39,10 @@ impl<S: ClusteredService> Container<S> {
     /// `limits.service` is replaced by `service_id`, the number in the entries' headers.
     #[must_use]
     pub fn new(service: S, service_id: u8, limits: OutboxLimits, message_max: usize) -> Self {
-        let limits = OutboxLimits {
-            service: service_id,
-            ..limits
-        };
         Self {
             service,
-            service_id,
-            outbox: Outbox::new(limits).with_message_max(message_max),
             message: vec![0; message_max].into_boxed_slice(),
-            applied: 0,
-            log_time: i64::MIN,
-            stopped: None,
+            outputs: ServiceOutputs::new(service_id, limits, message_max),
         }
     }
 
@@ -110,10 +57,10 @@ impl<S: ClusteredService> Container<S> {
         end: Position,
         payload: &[u8],
     ) -> Result<(), ServiceFault> {
-        self.enter(header, position, end)?;
+        self.outputs.enter(header, position, end)?;
         let length = payload.len();
         let Some(copy) = self.message.get_mut(..length) else {
-            self.stopped = Some(position);
+            self.outputs.stopped = Some(position);
             return Err(ServiceFault::EntryTooLong {
                 position,
                 length,
@@ -139,7 +86,7 @@ impl<S: ClusteredService> Container<S> {
         end: Position,
         session: SessionId,
     ) -> Result<(), ServiceFault> {
-        self.enter(header, position, end)?;
+        self.outputs.enter(header, position, end)?;
         let session = ClientSession { id: session };
         self.call(position, end, |service, cluster, _| {
             service.on_session_open(cluster, session);
@@ -156,7 +103,7 @@ impl<S: ClusteredService> Container<S> {
         position: Position,
         end: Position,
     ) -> Result<(), ServiceFault> {
-        self.enter(header, position, end)?;
+        self.outputs.enter(header, position, end)?;
         let session = ClientSession { id: header.session };
         self.call(position, end, |service, cluster, _| {
             service.on_session_close(cluster, session);
@@ -174,119 +121,13 @@ impl<S: ClusteredService> Container<S> {
         end: Position,
         leadership_term_id: LeadershipTermId,
     ) -> Result<(), ServiceFault> {
-        self.enter(header, position, end)?;
+        self.outputs.enter(header, position, end)?;
         let log_time = header.log_time;
         let service = &mut self.service;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             service.on_new_leadership_term(leadership_term_id, log_time);
         }));
         self.leave(position, end, outcome)
-    }
-
-    /// Whether the Response is what this node's service said; those of other services are not
-    /// its to judge. Changes nothing.
-    ///
-    /// # Errors
-    /// What differs.
-    pub fn check_response(&self, header: &EntryHeader, payload: &[u8]) -> Result<(), Divergence> {
-        if header.service != self.service_id {
-            return Ok(());
-        }
-        let name = EffectName {
-            cause: header.number,
-            service: header.service,
-            ordinal: header.ordinal,
-        };
-        let is_failure = header.flags & RESPONSE_FAILED != 0;
-        self.outbox
-            .check_response(name, header.session, payload, is_failure)
-    }
-
-    /// Passes over a Response that a majority's services did not say (`log.md` 5.8): the effect
-    /// it names stays in the outbox.
-    ///
-    /// # Errors
-    /// As [`apply_request`](Self::apply_request).
-    pub fn pass_void_response(
-        &mut self,
-        header: &EntryHeader,
-        position: Position,
-        end: Position,
-    ) -> Result<(), ServiceFault> {
-        self.enter(header, position, end)?;
-        self.applied = end;
-        Ok(())
-    }
-
-    /// Applies a Response: one of this service is compared with its own output and popped.
-    ///
-    /// # Errors
-    /// [`ServiceFault::Diverged`] when it is not what this node's service emitted.
-    pub fn apply_response(
-        &mut self,
-        header: &EntryHeader,
-        position: Position,
-        end: Position,
-        payload: &[u8],
-    ) -> Result<(), ServiceFault> {
-        self.enter(header, position, end)?;
-        if header.service == self.service_id {
-            let name = EffectName {
-                cause: header.number,
-                service: header.service,
-                ordinal: header.ordinal,
-            };
-            let verdict = self.outbox.apply_response(name, header.session, payload);
-            if let ResponseVerdict::Diverged(divergence) = verdict {
-                self.stopped = Some(position);
-                return Err(ServiceFault::Diverged {
-                    position,
-                    divergence,
-                });
-            }
-        }
-        self.applied = end;
-        Ok(())
-    }
-
-    /// Passes entries up to `end` that do not concern the service.
-    ///
-    /// # Panics
-    /// When `end` is below the applied position.
-    pub fn advance(&mut self, end: Position) {
-        assert!(
-            end >= self.applied,
-            "applied {} back to {end}",
-            self.applied
-        );
-        self.applied = end;
-    }
-
-    /// Checks that the entry follows what was applied, and takes over its log time.
-    fn enter(
-        &mut self,
-        header: &EntryHeader,
-        position: Position,
-        end: Position,
-    ) -> Result<(), ServiceFault> {
-        if let Some(position) = self.stopped {
-            return Err(ServiceFault::Stopped { position });
-        }
-        assert!(
-            self.applied <= position && position < end,
-            "entry {position}..{end} at applied {}",
-            self.applied
-        );
-        if header.log_time < self.log_time {
-            self.stopped = Some(position);
-            return Err(ServiceFault::LogTimeFell {
-                position,
-                before: self.log_time,
-                found: header.log_time,
-            });
-        }
-        self.log_time = header.log_time;
-        Ok(())
     }
 
     /// Runs a callback of a causing entry.
@@ -296,14 +137,15 @@ impl<S: ClusteredService> Container<S> {
         end: Position,
         callback: impl FnOnce(&mut S, &mut Cluster<'_>, &[u8]),
     ) -> Result<(), ServiceFault> {
-        self.outbox.begin(position);
-        let mut cluster = Cluster::new(self.log_time, position, &mut self.outbox);
+        let outputs = &mut self.outputs;
+        outputs.outbox.begin(position);
+        let mut cluster = Cluster::new(outputs.log_time, position, &mut outputs.outbox);
         let (service, message) = (&mut self.service, &self.message);
         // A service that panicked is never called again, so no broken state is observed.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             callback(service, &mut cluster, message);
         }));
-        self.outbox.finish();
+        self.outputs.outbox.finish();
         self.leave(position, end, outcome)
     }
 
@@ -315,57 +157,33 @@ impl<S: ClusteredService> Container<S> {
     ) -> Result<(), ServiceFault> {
         match outcome {
             Ok(()) => {
-                self.applied = end;
+                self.outputs.applied = end;
                 Ok(())
             }
             Err(panic) => {
-                self.stopped = Some(position);
+                self.outputs.stopped = Some(position);
                 let message = panic_message(panic.as_ref());
                 Err(ServiceFault::Panicked { position, message })
             }
         }
     }
 
-    /// End of the last entry applied or passed.
+    /// What has come of the service.
     #[must_use]
-    pub const fn applied(&self) -> Position {
-        self.applied
+    pub const fn outputs(&self) -> &ServiceOutputs {
+        &self.outputs
     }
 
-    /// Time of the last entry applied, in ns; `i64::MIN` before the first.
-    #[must_use]
-    pub const fn log_time(&self) -> i64 {
-        self.log_time
-    }
-
-    /// Position of the entry at which the service stopped, if it did.
-    #[must_use]
-    pub const fn stopped(&self) -> Option<Position> {
-        self.stopped
-    }
-
-    /// The service's effects that are not yet in the applied log.
-    #[must_use]
-    pub const fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
-
-    /// The outbox, for the leader's append cursor and direct delivery.
-    pub const fn outbox_mut(&mut self) -> &mut Outbox {
-        &mut self.outbox
+    /// What has come of the service, for the leader's append cursor, for direct delivery and for
+    /// entries that it does not execute.
+    pub const fn outputs_mut(&mut self) -> &mut ServiceOutputs {
+        &mut self.outputs
     }
 
     /// The service itself, to look at.
     #[must_use]
     pub const fn service(&self) -> &S {
         &self.service
-    }
-
-    /// Rolling hash of everything the service emitted: equal on every node that applied the same
-    /// log.
-    #[must_use]
-    pub const fn output_hash(&self) -> u64 {
-        self.outbox.output_hash()
     }
 
     /// The service's own hash of its state; may walk the whole state, so not for every cycle.

@@ -222,6 +222,15 @@ impl Outbox {
         }
     }
 
+    /// Takes the next effect of the entry begun last from where it was emitted, on another thread,
+    /// within the same limits.
+    ///
+    /// # Panics
+    /// As [`emit`](Self::emit).
+    pub fn accept(&mut self, session: SessionId, message: &[u8], is_failure: bool) {
+        self.push(session, message, is_failure);
+    }
+
     fn check_emission(&self, length: usize) -> Result<(), EmitError> {
         if length > self.message_max {
             let limit = self.message_max;

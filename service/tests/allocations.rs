@@ -33,7 +33,7 @@ impl<S: ClusteredService> Node<S> {
             service: 0,
         };
         let mut container = Container::new(service, 0, limits, 4096);
-        container.outbox_mut().start_append_cursor();
+        container.outputs_mut().outbox_mut().start_append_cursor();
         Self {
             container,
             position: 0,
@@ -64,26 +64,33 @@ impl<S: ClusteredService> Node<S> {
         self.position = end;
         let delivered: usize = self
             .container
+            .outputs()
             .outbox()
             .direct()
             .map(|e| e.message.len())
             .sum();
         assert!(delivered < 64 * 1024);
-        while self.container.outbox().next_to_append().is_some() {
-            self.container.outbox_mut().mark_appended();
+        while self.container.outputs().outbox().next_to_append().is_some() {
+            self.container.outputs_mut().outbox_mut().mark_appended();
         }
-        while self.container.outbox().len() > 8 {
+        while self.container.outputs().outbox().len() > 8 {
             self.apply_front();
         }
     }
 
     fn apply_front(&mut self) {
-        let effect = self.container.outbox().front().expect("not empty");
+        let effect = self
+            .container
+            .outputs()
+            .outbox()
+            .front()
+            .expect("not empty");
         let header = Self::header(EntryKind::Response, effect.name.cause, effect.name.ordinal);
         self.response.clear();
         self.response.extend_from_slice(effect.message);
         let (position, end) = (self.position, self.position + 2048);
         self.container
+            .outputs_mut()
             .apply_response(&header, position, end, &self.response)
             .expect("the entry is in order");
         self.position = end;

@@ -248,13 +248,17 @@ fn orders_of_an_expired_session_leave_the_book_with_it() {
         node.request(1, &request(Action::Add, id, side, price, LOT));
     }
     node.request(2, &request(Action::Add, 5_000, Side::Buy, PRICE, LOT));
-    let effects = node.container.outbox().len();
+    let effects = node.container.outputs().outbox().len();
     node.close(1);
     assert_eq!(node.book().queue(0, Side::Buy).count(), 1);
     assert_eq!(node.book().best(0, Side::Buy), Some((PRICE, LOT)));
     assert_eq!(node.book().best(0, Side::Sell), None);
     assert_eq!(node.book().open_orders(), 1);
-    assert_eq!(node.container.outbox().len(), effects, "nobody to tell");
+    assert_eq!(
+        node.container.outputs().outbox().len(),
+        effects,
+        "nobody to tell"
+    );
     // Its ids and its room are free again.
     node.request(3, &request(Action::Add, 7, Side::Sell, 2 * PRICE, LOT));
     assert_eq!(node.book().open_orders(), 2);
@@ -312,10 +316,10 @@ fn the_messages_of_the_largest_trade_fit_what_one_entry_may_cause() {
         node.request(id as i64, &add);
     }
     for number in 0..8 {
-        let before = node.container.outbox().len();
+        let before = node.container.outputs().outbox().len();
         let id = 1_000 + number;
         node.request(999, &request(Action::Add, id, Side::Buy, PRICE, 700 * LOT));
-        let effects = node.container.outbox().len() - before;
+        let effects = node.container.outputs().outbox().len() - before;
         assert!((1..=64).contains(&effects), "{effects} effects");
     }
     let totals = node.book().totals();

@@ -47,9 +47,11 @@ fn apply<S: ClusteredService>(container: &mut Container<S>, entry: &Entry) {
         }
         EntryKind::SessionClose => container.apply_session_close(header, *position, *end),
         EntryKind::Request => container.apply_request(header, *position, *end, payload),
-        EntryKind::Response => container.apply_response(header, *position, *end, payload),
+        EntryKind::Response => container
+            .outputs_mut()
+            .apply_response(header, *position, *end, payload),
         _ => {
-            container.advance(*end);
+            container.outputs_mut().advance(*end);
             Ok(())
         }
     }
@@ -66,14 +68,17 @@ struct Fingerprint {
 }
 
 fn fingerprint<S: ClusteredService>(container: &Container<S>) -> Fingerprint {
-    let outbox = container.outbox();
+    let outbox = container.outputs().outbox();
     Fingerprint {
-        applied: (container.applied(), container.log_time()),
+        applied: (
+            container.outputs().applied(),
+            container.outputs().log_time(),
+        ),
         outbox: (outbox.len(), outbox.bytes(), outbox.last_popped()),
         front: outbox
             .front()
             .map(|effect| (effect.name, effect.message.to_vec())),
-        hashes: (container.state_hash(), container.output_hash()),
+        hashes: (container.state_hash(), container.outputs().output_hash()),
     }
 }
 
@@ -98,7 +103,10 @@ impl<S: ClusteredService> Live<S> {
         };
         live.append(EntryKind::NewLeadershipTerm, (0, 0), 1, Vec::new());
         live.apply_up_to(1);
-        live.container.outbox_mut().start_append_cursor();
+        live.container
+            .outputs_mut()
+            .outbox_mut()
+            .start_append_cursor();
         live.append(EntryKind::SessionOpen, (0, 0), 0, Vec::new());
         live
     }
@@ -140,10 +148,10 @@ impl<S: ClusteredService> Live<S> {
     }
 
     fn append_responses(&mut self) {
-        while let Some(effect) = self.container.outbox().next_to_append() {
+        while let Some(effect) = self.container.outputs().outbox().next_to_append() {
             let (name, message) = (effect.name, effect.message.to_vec());
             self.append(EntryKind::Response, (name.cause, name.ordinal), 0, message);
-            self.container.outbox_mut().mark_appended();
+            self.container.outputs_mut().outbox_mut().mark_appended();
         }
     }
 
@@ -152,7 +160,7 @@ impl<S: ClusteredService> Live<S> {
         for (number, payload) in (1..).zip(requests) {
             let is_cause = |entry: &&Entry| entry.header.kind == EntryKind::Request;
             let causes = self.log[self.applied..].iter().filter(is_cause).count() as u64;
-            if !self.container.outbox().admits(causes) {
+            if !self.container.outputs().outbox().admits(causes) {
                 self.apply_up_to(self.log.len());
                 self.append_responses();
                 self.apply_up_to(self.log.len());
@@ -192,7 +200,7 @@ fn check<S: ClusteredService>(service: impl Fn() -> S, requests: impl Iterator<I
         .filter(|e| e.header.kind == EntryKind::Response)
         .count();
     assert!(responses > 100, "{responses} responses prove little");
-    assert_eq!(live.container.outbox().ignored_responses(), 0);
+    assert_eq!(live.container.outputs().outbox().ignored_responses(), 0);
 }
 
 #[test]

@@ -149,6 +149,10 @@ invariants! {
     CausesRise,
     /// No effect leaves the outbox that a leader has yet to append.
     LeavesAfterAppend,
+    /// A service on a thread of its own executes what it was handed, in that order.
+    ServiceInOrder,
+    /// What it emitted there is what has come of it here.
+    EffectsHandedOver,
     S4:
     /// A channel carries the answers of the session that its client was told, and no others.
     AnswersOnOwnChannel,

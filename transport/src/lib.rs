@@ -11,8 +11,6 @@
 //!
 //! # Surface
 //! What is public though nobody in this workspace needs it:
-//! - [`agent::spawn`], [`agent::AgentThread`]: an application that gives a client or a node a
-//!   thread of its own;
 //! - [`log_buffer::ExclusiveAppender::abort`]: the other end of a claim.
 //!
 //! # Unsafe

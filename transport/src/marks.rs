@@ -333,6 +333,10 @@ marks! {
     ApplyWaitsForOutput,
     /// An entry waits until the clients' side has taken what became of sessions.
     ApplyWaitsForNews,
+    /// An entry waits until the service's thread has room for it.
+    ApplyWaitsForService,
+    /// A Response waits until this node's service, on its thread, has executed what it answers.
+    ResponseBeforeExecution,
     /// Another process takes over a session.
     SessionTakenOver,
     /// A client's message waits until its leader may take any.

@@ -276,8 +276,25 @@ impl Tracer {
         }
     }
 
+    /// As [`effect`](Self::effect), at the time `at` that another thread has read from this clock.
+    pub fn effect_at(&mut self, point: TracePoint, cause: Position, position: Position, at: Nanos) {
+        if self.ring.is_some() {
+            self.record_at(point, TraceKind::Effect, [cause, position, 0], at);
+        }
+    }
+
+    /// The clock that times are read from.
+    #[must_use]
+    pub const fn clock(&self) -> fn() -> Nanos {
+        self.clock
+    }
+
     fn record(&mut self, point: TracePoint, kind: TraceKind, fields: [i64; 3]) {
         let time = (self.clock)();
+        self.record_at(point, kind, fields, time);
+    }
+
+    fn record_at(&mut self, point: TracePoint, kind: TraceKind, fields: [i64; 3], time: Nanos) {
         let Some(ring) = self.ring.as_mut() else {
             return;
         };

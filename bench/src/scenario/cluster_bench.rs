@@ -6,7 +6,7 @@ use lockstep_client::config::ClientConfig;
 use lockstep_consensus::module::member::MEMBERS_MAX;
 use lockstep_consensus::node::launch::NodeService;
 use lockstep_consensus::settings::config::{
-    ClusterConfig, ConfigError, Faults, IoChoice, NodeConfig, ResponsesMode, SyncMode,
+    ClusterConfig, ConfigError, Faults, IoChoice, NodeConfig, ResponsesMode, SyncMode, Threading,
 };
 use lockstep_consensus::settings::node_file::ServiceKey;
 use lockstep_service::samples::echo::Echo;
@@ -149,6 +149,8 @@ pub struct ClusterBench {
     pub is_kept: bool,
     /// Cores to pin to, in order: client (and member 0), then members; empty: no pinning.
     pub cores: Vec<usize>,
+    /// Which threads a node's agents have.
+    pub threading: Threading,
     /// How threads idle.
     pub idle: IdleStrategy,
     /// How nodes reach network and disk.
@@ -191,6 +193,7 @@ impl Default for ClusterBench {
             directory: PathBuf::from("lockstep-data"),
             is_kept: false,
             cores: Vec::new(),
+            threading: Threading::Shared,
             idle: IdleStrategy::Yield,
             io: IoChoice::Auto,
             follower_disk_delay_ns: 0,
@@ -267,6 +270,8 @@ impl ClusterBench {
             directory: directory.join(format!("node-{member}")),
             sync: self.sync,
             io: self.io,
+            threading: self.threading,
+            service_idle: self.idle,
             election_timeout_ns: if member == 0 && self.favour().is_some() {
                 FIRST_ELECTION_TIMEOUT_NS
             } else {
@@ -392,6 +397,10 @@ impl ClusterBench {
             self.nodes,
             self.request_length(),
         );
+        if self.threading != Threading::Shared {
+            title.push_str(", threading ");
+            title.push_str(self.threading.name());
+        }
         if self.sync == SyncMode::None {
             title.push_str(" (RELAXED: the log is not fsynced)");
         }
@@ -423,7 +432,7 @@ impl ClusterBench {
             "sync": self.sync.name(), "responses": self.responses.name(),
             "verify": self.verify_name(),
             "service": self.service.name(), "processes": self.is_processes,
-            "cores": self.cores, "idle": self.idle.name(),
+            "threading": self.threading.name(), "cores": self.cores, "idle": self.idle.name(),
             "io": self.io.name(),
             "follower_disk_delay_ns": self.follower_disk_delay_ns,
             "leader_disk_delay_ns": self.leader_disk_delay_ns,

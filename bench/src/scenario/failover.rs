@@ -7,7 +7,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
-use lockstep_consensus::settings::config::SyncMode;
+use lockstep_consensus::settings::config::{SyncMode, Threading};
 use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::named_setting;
@@ -62,6 +62,8 @@ pub struct FailoverConfig {
     pub sync: SyncMode,
     /// Requests in flight.
     pub window: usize,
+    /// Which threads a node's agents have.
+    pub threading: Threading,
     /// Bytes of a request.
     pub message_length: usize,
     /// Under which directory the run's own is made.
@@ -163,6 +165,7 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
     let bench = ClusterBench {
         message_length: config.message_length,
         directory: config.directory.clone(),
+        threading: config.threading,
         seed: config.seed,
         sync: config.sync,
         is_processes: true,

@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use lockstep_consensus::settings::config::Threading;
 use lockstep_service::clustered_service::ClusteredService as _;
 use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::{
@@ -42,6 +43,8 @@ pub struct OrdersConfig {
     pub kill_leader_at: Option<u64>,
     /// Requests in flight.
     pub window: usize,
+    /// Which threads a node's agents have.
+    pub threading: Threading,
     /// Under which directory the run's own is made.
     pub directory: PathBuf,
     /// Whether the run's directory stays.
@@ -191,6 +194,7 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
     let orders = read_orders(config)?;
     let bench = ClusterBench {
         service: ServiceChoice::OrderBook,
+        threading: config.threading,
         directory: config.directory.clone(),
         is_processes: true,
         trace_every: 0,

@@ -13,7 +13,7 @@ use lockstep_bench::scenario::failover::{self, FailoverConfig, Victims};
 use lockstep_bench::scenario::idle::{self, IdleConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
 use lockstep_bench::scenario::trace_plan;
-use lockstep_consensus::settings::config::{Faults, IoChoice, ResponsesMode, SyncMode};
+use lockstep_consensus::settings::config::{Faults, IoChoice, ResponsesMode, SyncMode, Threading};
 use lockstep_consensus::settings::quantity;
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::host::cores_allowed;
@@ -64,6 +64,9 @@ pub struct FailoverArguments {
     /// Requests in flight.
     #[arg(long, default_value = "16", value_parser = quantity::positive)]
     window: usize,
+    /// Which threads a node's agents have: one, or one more for the service.
+    #[arg(long, value_parser = one_of::<Threading>(), default_value = "shared")]
+    threading: Threading,
     /// Bytes of a request.
     #[arg(long, default_value = "288", value_parser = quantity::size)]
     message_length: u64,
@@ -123,6 +126,9 @@ pub struct ClusterArguments {
     /// Cores to pin to: client (and member 0), then the other members.
     #[arg(long, value_delimiter = ',')]
     cores: Vec<usize>,
+    /// Which threads a node's agents have: one, or one more for the service.
+    #[arg(long, value_parser = one_of::<Threading>(), default_value = "shared")]
+    threading: Threading,
     /// How threads wait.
     #[arg(long, value_parser = one_of::<IdleStrategy>(), default_value = "yield")]
     idle: IdleStrategy,
@@ -292,6 +298,7 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         directory: arguments.dir.clone(),
         is_kept: arguments.keep,
         cores: arguments.cores.clone(),
+        threading: arguments.threading,
         idle,
         io: arguments.io,
         follower_disk_delay_ns: arguments.follower_disk_delay,
@@ -388,6 +395,7 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
         },
         sync: arguments.sync,
         window: arguments.window,
+        threading: arguments.threading,
         message_length: arguments.message_length as usize,
         directory: arguments.dir.clone(),
         is_kept: arguments.keep,

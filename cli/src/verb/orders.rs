@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use lockstep_bench::scenario::orders::{self, OrdersConfig};
 
+use lockstep_consensus::settings::config::Threading;
 use lockstep_consensus::settings::quantity;
 
+use crate::named::one_of;
 use crate::outcome::Outcome;
 use crate::output_file;
 
@@ -23,6 +25,9 @@ pub struct OrdersArguments {
     /// Orders in flight.
     #[arg(long, default_value = "256", value_parser = quantity::positive)]
     window: usize,
+    /// Which threads a node's agents have: one, or one more for the service.
+    #[arg(long, value_parser = one_of::<Threading>(), default_value = "shared")]
+    threading: Threading,
     /// Write all fills to this file.
     #[arg(long)]
     fills: Option<PathBuf>,
@@ -40,6 +45,7 @@ pub fn run(arguments: &OrdersArguments) -> Outcome {
         file: arguments.file.clone(),
         kill_leader_at: arguments.kill_leader_at,
         window: arguments.window,
+        threading: arguments.threading,
         directory: arguments.dir.clone(),
         is_kept: arguments.keep,
     };

@@ -14,6 +14,15 @@ use crate::log::entry_cursor::{EntryCursor, Passed, Run};
 use crate::node::fault::NodeFault;
 use crate::session::session_table::SessionTable;
 
+/// What the next entry waits for before it is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// The members' agreement on the output of this cause.
+    Agreement(Position),
+    /// This node's own service, which has yet to execute what is before this position.
+    Service(Position),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Applier {
@@ -22,7 +31,7 @@ pub struct Applier {
     pub(crate) answers: Answers,
     cursor: EntryCursor,
     reader: LogReader,
-    waiting: Option<Position>,
+    waiting: Option<Awaited>,
 }
 
 /// One frame further, and what an entry that it completes moves.
@@ -62,16 +71,16 @@ impl Applier {
         Ok((passed, &mut self.sessions, &mut self.answers))
     }
 
-    /// The entry at `position` is looked at again later from its first frame: it waits for this
-    /// cause to be agreed on, or is held.
-    pub(crate) fn put_off(&mut self, position: Position, cause: Option<Position>) {
+    /// The entry at `position` is looked at again later from its first frame: it waits for this, or
+    /// is held.
+    pub(crate) fn put_off(&mut self, position: Position, awaited: Option<Awaited>) {
         self.cursor.move_to(position);
-        self.waiting = cause;
+        self.waiting = awaited;
     }
 
-    /// The cause that has to be agreed on before the next entry is looked at again.
+    /// What the next entry waits for.
     #[must_use]
-    pub(crate) const fn waiting(&self) -> Option<Position> {
+    pub(crate) const fn waiting(&self) -> Option<Awaited> {
         self.waiting
     }
 

@@ -3,6 +3,10 @@
 pub mod answers;
 pub mod applier;
 pub mod cause_numbers;
+pub mod record_ring;
 pub mod service_agent;
+pub mod service_elsewhere;
+pub mod service_queue;
+pub mod service_runner;
 pub mod verdict;
 pub mod void_responses;

@@ -1,18 +1,23 @@
 //! The service of a node and what belongs to it: its outbox, and which request each waiting effect
 //! answers.
 //!
-//! It is handed every committed entry in order, with what it is to do with it. It appends and
-//! delivers nothing, and what becomes of a Response that it did not say is decided elsewhere.
+//! It is handed every committed entry in order, with what it is to do with it. The service executes
+//! it at once, or on a thread of its own: then what comes of it is taken later, in the same order.
+//! It appends and delivers nothing, and what becomes of a Response that it did not say is decided
+//! elsewhere.
 
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::container::Container;
-use lockstep_service::log_entry::EntryKind;
+use lockstep_service::container::{Container, ServiceOutputs};
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_service::outbox::Divergence;
+use lockstep_transport::agent::WakeSources;
 use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::apply::cause_numbers::CauseNumbers;
+use crate::apply::service_elsewhere::{ExecutedEntry, HandedEntry, ServiceElsewhere};
 use crate::apply::verdict::ServiceOrder;
 use crate::log::entry_assembler::Entry;
 use crate::module::output_agreement::OutputAt;
@@ -44,16 +49,37 @@ pub(crate) struct DirectEffect<'a> {
 pub(crate) enum Executed {
     /// It is applied.
     Done,
+    /// The service has it, on its thread: [`ServiceAgent::take_executed`] tells when it is done.
+    HandedOver,
+    /// It answers a cause that the service has not executed yet: to be looked at again.
+    TooEarly,
     /// It is a Response, and the same as this node's: to be applied once it may reach clients.
     Same,
     /// It is a Response, and not what this node's service said.
     Differs(Divergence),
 }
 
+/// Where the service is.
+#[allow(clippy::large_enum_variant, reason = "a node has one")]
+#[derive(Debug)]
+enum Place<S> {
+    /// It is called from here.
+    Here(Container<S>),
+    /// It has a thread of its own.
+    Elsewhere(ServiceElsewhere),
+}
+
+const fn is_causing(kind: EntryKind) -> bool {
+    matches!(
+        kind,
+        EntryKind::Request | EntryKind::SessionOpen | EntryKind::SessionClose
+    )
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct ServiceAgent<S> {
-    container: Container<S>,
+    place: Place<S>,
     causes: CauseNumbers,
     /// Trace points.
     pub(crate) tracer: Tracer,
@@ -62,49 +88,147 @@ pub struct ServiceAgent<S> {
 }
 
 impl<S: ClusteredService> ServiceAgent<S> {
-    /// Starts at the beginning of the log.
-    pub fn new(container: Container<S>, tracer: Tracer, counters: CounterBlock) -> Self {
-        let causes = CauseNumbers::new(container.outbox().limits());
-        Self {
-            container,
-            causes,
+    /// Calls the service from here, from the beginning of the log on.
+    pub(crate) fn here(container: Container<S>, tracer: Tracer, counters: CounterBlock) -> Self {
+        Self::at(Place::Here(container), tracer, counters)
+    }
+
+    /// Hands the service, on a thread of its own, the log from the beginning on.
+    pub(crate) fn elsewhere(
+        service: ServiceElsewhere,
+        tracer: Tracer,
+        counters: CounterBlock,
+    ) -> Self {
+        Self::at(Place::Elsewhere(service), tracer, counters)
+    }
+
+    fn at(place: Place<S>, tracer: Tracer, counters: CounterBlock) -> Self {
+        let mut agent = Self {
+            place,
+            causes: CauseNumbers::default(),
             tracer,
             counters,
-        }
+        };
+        agent.causes = CauseNumbers::new(agent.outputs().outbox().limits());
+        agent
     }
 
     /// Writes the hashes of its state, as it is when the log is applied up to `applied`, for a tool
-    /// that asked.
+    /// that asked. A service on a thread of its own is asked first.
     pub(crate) fn publish_hashes(&mut self, applied: Position) {
-        let counters = &mut self.counters;
-        if counters.get(Counter::HashRequest) == 0 {
+        if self.counters.get(Counter::HashRequest) == 0 {
             return;
         }
-        counters.set(Counter::StateHash, self.container.state_hash() as i64);
-        counters.set(Counter::OutputHash, self.container.output_hash() as i64);
+        let state = match &mut self.place {
+            Place::Here(container) => Some(container.state_hash()),
+            Place::Elsewhere(service) => service.take_hash(),
+        };
+        let Some(state) = state else {
+            return;
+        };
+        let output = self.outputs().output_hash();
+        let counters = &mut self.counters;
+        counters.set(Counter::StateHash, state as i64);
+        counters.set(Counter::OutputHash, output as i64);
         counters.set(Counter::HashPosition, applied);
         counters.set(Counter::HashRequest, 0);
     }
 
-    /// The container.
+    /// What has come of the service.
     #[must_use]
-    pub const fn container(&self) -> &Container<S> {
-        &self.container
+    pub const fn outputs(&self) -> &ServiceOutputs {
+        match &self.place {
+            Place::Here(container) => container.outputs(),
+            Place::Elsewhere(service) => service.outputs(),
+        }
+    }
+
+    const fn outputs_mut(&mut self) -> &mut ServiceOutputs {
+        match &mut self.place {
+            Place::Here(container) => container.outputs_mut(),
+            Place::Elsewhere(service) => service.outputs_mut(),
+        }
+    }
+
+    /// The container of a service that is called from here.
+    #[must_use]
+    pub const fn container(&self) -> Option<&Container<S>> {
+        match &self.place {
+            Place::Here(container) => Some(container),
+            Place::Elsewhere(_) => None,
+        }
+    }
+
+    /// Whether it may be handed nothing more for now: its thread is behind.
+    #[must_use]
+    pub(crate) fn is_backed_up(&self) -> bool {
+        match &self.place {
+            Place::Here(_) => false,
+            Place::Elsewhere(service) => !service.has_room(),
+        }
+    }
+
+    /// The oldest entry that its thread has and has not executed.
+    #[must_use]
+    pub(crate) fn oldest_handed(&self) -> Option<&HandedEntry> {
+        match &self.place {
+            Place::Here(_) => None,
+            Place::Elsewhere(service) => service.oldest(),
+        }
+    }
+
+    /// How far the service has applied what is applied up to `applied`.
+    #[must_use]
+    pub(crate) fn applied(&self, applied: Position) -> Position {
+        self.oldest_handed().map_or(applied, |entry| entry.position)
+    }
+
+    /// Wakes the service's thread, if there is something new for it.
+    pub(crate) fn wake(&mut self) {
+        if let Place::Elsewhere(service) = &mut self.place {
+            service.wake();
+        }
+    }
+
+    /// Names what wakes the thread that this agent is on.
+    pub(crate) fn name_wake_sources(&self, sources: &WakeSources) {
+        if let Place::Elsewhere(service) = &self.place {
+            service.name_wake_sources(sources);
+        }
+    }
+
+    /// Whether the service is called from here, and has no thread of its own.
+    #[must_use]
+    pub(crate) const fn is_here(&self) -> bool {
+        matches!(self.place, Place::Here(_))
+    }
+
+    /// Whether its thread has entries that it has not executed.
+    #[must_use]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.oldest_handed().is_some()
+    }
+
+    /// Whether the service has executed what it was handed of the log before `position`.
+    #[must_use]
+    pub(crate) fn has_executed_before(&self, position: Position) -> bool {
+        let oldest = self.oldest_handed();
+        oldest.is_none_or(|entry| position <= entry.position)
     }
 
     /// A leader appends what was emitted, from the first effect that is not in the log.
     pub(crate) fn start_appending(&mut self) {
-        self.container.outbox_mut().start_append_cursor();
+        self.outputs_mut().outbox_mut().start_append_cursor();
     }
 
     /// The next effect is in the log.
     pub(crate) fn mark_appended(&mut self) {
-        self.container.outbox_mut().mark_appended();
+        self.outputs_mut().outbox_mut().mark_appended();
     }
 
     /// Nobody appends here any more.
     pub(crate) fn stop_appending(&mut self) {
-        self.container.outbox_mut().clear_append_cursor();
+        self.outputs_mut().outbox_mut().clear_append_cursor();
     }
 
     /// Number of the request of `session` at `cause`, or of none when the effect answers no
@@ -121,9 +245,19 @@ impl<S: ClusteredService> ServiceAgent<S> {
         self.causes.count()
     }
 
+    /// Entries that its thread has and has not executed.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub(crate) fn handed(&self) -> usize {
+        match &self.place {
+            Place::Here(_) => 0,
+            Place::Elsewhere(service) => service.handed(),
+        }
+    }
+
     /// Whether effects leave when their cause is applied, and are never logged.
     const fn is_direct(&self) -> bool {
-        !self.container.outbox().limits().enabled
+        !self.outputs().outbox().limits().enabled
     }
 
     /// What the service has put out up to the entry at `position`, which it executed last.
@@ -131,7 +265,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
     pub(crate) const fn output_at(&self, position: Position) -> OutputAt {
         OutputAt {
             position,
-            hash: self.container.output_hash(),
+            hash: self.outputs().output_hash(),
         }
     }
 
@@ -141,15 +275,37 @@ impl<S: ClusteredService> ServiceAgent<S> {
     /// When the service or the log is broken in a way that this node must not outlive.
     pub(crate) fn execute(
         &mut self,
+        now: Nanos,
         entry: &Entry<'_>,
         order: ServiceOrder,
         is_leading: bool,
     ) -> Result<Executed, NodeFault> {
         let Entry { position, end, .. } = *entry;
         let header = &entry.header;
-        let container = &mut self.container;
         match order {
-            ServiceOrder::Execute => self.request(entry, is_leading)?,
+            ServiceOrder::Compare => return Ok(self.compare(entry)),
+            ServiceOrder::PassOver => {
+                let outputs = self.outputs_mut();
+                outputs.pass_void_response(header, position, end)?;
+                return Ok(Executed::Done);
+            }
+            // The output up to a cause is known when all before it is executed.
+            ServiceOrder::Pass if is_causing(header.kind) && self.is_behind() => {}
+            ServiceOrder::Pass => {
+                self.outputs_mut().advance(end);
+                return Ok(Executed::Done);
+            }
+            _ => {}
+        }
+        let container = match &mut self.place {
+            Place::Here(container) => container,
+            Place::Elsewhere(service) => {
+                let is_traced = is_leading && self.tracer.is_enabled();
+                service.hand_over(now, entry, order, is_traced)?;
+                return Ok(Executed::HandedOver);
+            }
+        };
+        match order {
             ServiceOrder::Open(session) => {
                 container.apply_session_open(header, position, end, session)?;
             }
@@ -157,9 +313,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
             ServiceOrder::Term(term) => {
                 container.apply_new_leadership_term(header, position, end, term)?;
             }
-            ServiceOrder::Compare => return Ok(self.compare(entry)),
-            ServiceOrder::PassOver => container.pass_void_response(header, position, end)?,
-            ServiceOrder::Pass => container.advance(end),
+            _ => self.request(entry, is_leading)?,
         }
         Ok(Executed::Done)
     }
@@ -167,7 +321,9 @@ impl<S: ClusteredService> ServiceAgent<S> {
     fn request(&mut self, entry: &Entry<'_>, is_leading: bool) -> Result<(), NodeFault> {
         let Entry { position, end, .. } = *entry;
         let header = &entry.header;
-        let is_logged = !self.is_direct();
+        let Place::Here(container) = &mut self.place else {
+            unreachable!("a service elsewhere is not called from here");
+        };
         let tracer = &mut self.tracer;
         let mut step = |point| {
             if is_leading {
@@ -175,11 +331,11 @@ impl<S: ClusteredService> ServiceAgent<S> {
             }
         };
         step(TracePoint::ExecuteDispatch);
-        let before = self.container.outbox().len();
-        self.container
-            .apply_request(header, position, end, entry.body)?;
+        let before = container.outputs().outbox().len();
+        container.apply_request(header, position, end, entry.body)?;
         step(TracePoint::ExecuteService);
-        if is_logged && self.container.outbox().len() > before {
+        let has_effects = container.outputs().outbox().len() > before;
+        if has_effects && container.outputs().outbox().limits().enabled {
             let number = RequestNumber::new(header.number);
             self.causes.note(position, header.session, number);
         }
@@ -187,9 +343,44 @@ impl<S: ClusteredService> ServiceAgent<S> {
         Ok(())
     }
 
+    /// What has come of the oldest entry that its thread has, once it is executed.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub(crate) fn take_executed(&mut self, now: Nanos) -> Result<Option<HandedEntry>, NodeFault> {
+        let Place::Elsewhere(service) = &mut self.place else {
+            return Ok(None);
+        };
+        let Some(executed) = service.take_executed(now)? else {
+            return Ok(None);
+        };
+        let ExecutedEntry { entry, times, .. } = executed;
+        let has_effects = executed.effects > 0;
+        let (position, header) = (entry.position, &entry.header);
+        if entry.order == ServiceOrder::Execute && has_effects && !self.is_direct() {
+            let number = RequestNumber::new(header.number);
+            self.causes.note(position, header.session, number);
+        }
+        if entry.order == ServiceOrder::Execute && times[0] > 0 {
+            let points = [
+                TracePoint::ExecuteDispatch,
+                TracePoint::ExecuteService,
+                TracePoint::ExecuteRespond,
+            ];
+            for (point, time) in points.into_iter().zip(times) {
+                self.tracer.effect_at(point, position, entry.end, time);
+            }
+        }
+        Ok(Some(entry))
+    }
+
     /// Holds a Response against what this node's service said.
     fn compare(&self, entry: &Entry<'_>) -> Executed {
-        match self.container.check_response(&entry.header, entry.body) {
+        let header = &entry.header;
+        if !self.has_executed_before(header.number + 1) {
+            return Executed::TooEarly;
+        }
+        match self.outputs().check_response(header, entry.body) {
             Ok(()) => Executed::Same,
             Err(divergence) => Executed::Differs(divergence),
         }
@@ -201,27 +392,26 @@ impl<S: ClusteredService> ServiceAgent<S> {
     /// As [`execute`](Self::execute).
     pub(crate) fn apply_response(&mut self, entry: &Entry<'_>) -> Result<(), NodeFault> {
         let Entry { position, end, .. } = *entry;
-        self.container
+        self.outputs_mut()
             .apply_response(&entry.header, position, end, entry.body)?;
-        let front = self.container.outbox().front();
+        let front = self.outputs().outbox().front();
         self.causes
             .forget_before(front.map(|effect| effect.name.cause));
         Ok(())
     }
 
-    /// In direct mode effects leave as soon as their cause is applied: takes those of `entry`,
-    /// each with the number of the last request of its session that is applied.
+    /// In direct mode effects leave as soon as their cause is executed: takes those of the entry at
+    /// `cause`, each with the number of the last request of its session that is applied.
     pub(crate) fn take_direct(
         &mut self,
-        entry: &Entry<'_>,
+        (cause, header): (Position, &EntryHeader),
         sessions: &SessionTable,
         mut taker: impl FnMut(&DirectEffect<'_>, RequestNumber),
     ) {
         if !self.is_direct() {
             return;
         }
-        for effect in self.container.outbox().direct() {
-            let header = &entry.header;
+        for effect in self.outputs().outbox().direct() {
             let is_own = header.kind == EntryKind::Request && header.session == effect.session;
             let number = if is_own {
                 RequestNumber::new(header.number)
@@ -230,7 +420,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
             };
             let direct = DirectEffect {
                 session: effect.session,
-                cause: entry.position,
+                cause,
                 ordinal: effect.name.ordinal,
                 number,
                 log_time: header.log_time,
@@ -239,6 +429,6 @@ impl<S: ClusteredService> ServiceAgent<S> {
             };
             taker(&direct, sessions.applied_number(effect.session));
         }
-        self.container.outbox_mut().clear_direct();
+        self.outputs_mut().outbox_mut().clear_direct();
     }
 }

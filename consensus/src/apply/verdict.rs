@@ -28,6 +28,13 @@ pub(crate) enum ServiceOrder {
     Pass,
 }
 
+impl ServiceOrder {
+    /// Whether the service may emit something when it does this.
+    pub const fn may_emit(self) -> bool {
+        matches!(self, Self::Execute | Self::Open(_) | Self::Close)
+    }
+}
+
 /// What became of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionNews {

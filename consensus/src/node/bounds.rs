@@ -7,6 +7,7 @@ use lockstep_service::outbox::EFFECT_CHARGE_MIN;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::fill::Fill;
 
+use crate::apply::service_queue::ORDERS_MAX;
 use crate::apply::void_responses::REGIONS_MAX;
 use crate::module::leadership_term::LEADERSHIP_TERMS_MAX;
 use crate::node::cluster_node::ClusterNode;
@@ -16,14 +17,14 @@ use crate::session::pending_connect::CONNECTS_MAX;
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Everything in this node that has a bound and is not a piece of memory of fixed length.
     #[must_use]
-    pub fn fills(&self) -> [Fill; 20] {
+    pub fn fills(&self) -> [Fill; 21] {
         let agents = &self.agents;
         let (sessions, sessions_max) = agents.consensus.applier.sessions().fill();
         let leading = &agents.consensus.leadership;
         let (images, strangers, awaited) = agents.clients.images.fills();
         let (channels, answers, events) = agents.clients.egress.channels.fills();
         let (rows, closed) = agents.clients.egress.responses.fills();
-        let outbox = agents.service.container().outbox();
+        let outbox = agents.service.outputs().outbox();
         let effects_max = outbox.limits().held_max() / EFFECT_CHARGE_MIN;
         let beyond = |limit: i64, end: i64| (end - limit).max(0) as usize;
         [
@@ -66,6 +67,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             agents.consensus.notices.fill(),
             agents.clients.notices.fill(),
             Fill::of("news of sessions", agents.clients.news_waiting(), NEWS_MAX),
+            Fill::of(
+                "entries at the service",
+                agents.service.handed(),
+                ORDERS_MAX,
+            ),
             Fill::of(
                 "log above its limit",
                 beyond(

@@ -7,12 +7,15 @@
 
 use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::container::Container;
+use lockstep_transport::agent::Agent;
 use lockstep_transport::datagram_port::{DATAGRAMS_PER_CYCLE, DatagramPort};
 use lockstep_transport::notices::Notice;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 
 use crate::apply::service_agent::ServiceAgent;
+use crate::apply::service_runner::ServiceRunner;
 use crate::log::archive_agent::ArchiveAgent;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
 use crate::node::counters::{Counter, CounterBlock};
@@ -44,6 +47,8 @@ pub struct Agents<D, P, S> {
 #[derive(Debug)]
 pub struct ClusterNode<D, P, S> {
     pub(super) agents: Agents<D, P, S>,
+    /// A service that is to have a thread of its own, until that thread takes it.
+    runner: Option<Box<ServiceRunner<S>>>,
     /// What tools read of none of them.
     pub(super) counters: CounterBlock,
     pub(super) cycles: i64,
@@ -51,11 +56,17 @@ pub struct ClusterNode<D, P, S> {
 }
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
-    /// A node of these agents, as they are after recovery.
+    /// A node of these agents, as they are after recovery, and of a service that is to have a
+    /// thread of its own, if it is.
     #[must_use]
-    pub const fn new(agents: Agents<D, P, S>, counters: CounterBlock) -> Self {
+    pub const fn new(
+        agents: Agents<D, P, S>,
+        runner: Option<Box<ServiceRunner<S>>>,
+        counters: CounterBlock,
+    ) -> Self {
         Self {
             agents,
+            runner,
             counters,
             cycles: 0,
             next_housekeeping: 0,
@@ -106,6 +117,31 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// The agents, to change faults on ports at run time.
     pub const fn agents_mut(&mut self) -> &mut Agents<D, P, S> {
         &mut self.agents
+    }
+
+    /// Takes the service that is to have a thread of its own to that thread.
+    pub(crate) const fn take_runner(&mut self) -> Option<Box<ServiceRunner<S>>> {
+        self.runner.take()
+    }
+
+    /// Has the service that is to have a thread of its own go on, in a simulation that has no
+    /// threads.
+    #[cfg(feature = "sim")]
+    pub(crate) fn step_service(&mut self, now: Nanos) -> usize {
+        match &mut self.runner {
+            Some(runner) => runner.do_work(now),
+            None => 0,
+        }
+    }
+
+    /// The service, with everything executed that is applied: `None` while it is behind, or on
+    /// another thread.
+    #[must_use]
+    pub fn container(&self) -> Option<&Container<S>> {
+        let service = &self.agents.service;
+        let elsewhere = self.runner.as_ref().filter(|_| !service.is_behind());
+        let elsewhere = elsewhere.map(|runner| runner.container());
+        service.container().or(elsewhere)
     }
 
     /// Looks at rows of clients (images, channels, sessions) since the start: what they cost,
@@ -184,8 +220,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             service,
             clients,
         } = &mut self.agents;
+        work += consensus.take_executed(now, service, clients);
         work += consensus.apply(now, archive, service, clients);
-        let applied = consensus.applier.position();
+        let applied = service.applied(consensus.applier.position());
         if consensus.leadership.may_open(applied) {
             consensus.open_leadership(now, service, &mut clients.egress);
             work += 1;

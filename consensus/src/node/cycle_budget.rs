@@ -60,7 +60,13 @@ impl CycleBudget {
         let now = clock();
         let took = now - self.last;
         self.last = now;
-        (took > self.slow_ns).then_some(took)
+        self.is_slow(took).then_some(took)
+    }
+
+    /// Whether executing an entry took longer than a heartbeat interval.
+    #[must_use]
+    pub const fn is_slow(&self, took: Nanos) -> bool {
+        took > self.slow_ns
     }
 
     /// Whether this cycle has executed entries for long enough.

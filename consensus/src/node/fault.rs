@@ -54,6 +54,12 @@ pub enum NodeFault {
     /// The service panicked, or its output differs from what the log holds.
     #[error(transparent)]
     Service(#[from] ServiceFault),
+    /// The service's thread ended without a word: something there panicked outside the service.
+    #[error(
+        "the service's thread has ended: the panic above this line says why; start this member \
+         again, it executes its log anew"
+    )]
+    ServiceEnded,
     /// A committed entry does not decode.
     #[error(
         "the committed entry at {position} does not decode: \

@@ -13,7 +13,7 @@ use lockstep_archive::storage::{self, StorageError};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::agent::{Agent, WakeSources};
 use lockstep_transport::fault::{Direction, Faults, FaultyPort};
-use lockstep_transport::media::host::raise_open_files;
+use lockstep_transport::media::host::{cores_allowed, raise_open_files};
 use lockstep_transport::media::{
     self, Backend, NetworkPort, PortError, SocketOptions, monotonic_now, realtime_now,
 };
@@ -21,6 +21,7 @@ use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 use lockstep_transport::trace::TraceRecord;
 
+use crate::apply::service_runner::ServiceRunner;
 use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
@@ -28,6 +29,7 @@ use crate::node::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, CounterBloc
 use crate::node::fault::{NodeFault, StoreFailure};
 use crate::node::notice_printer::{NoticePrinter, NoticeSink};
 use crate::node::recovering::check_directory;
+use crate::node::service_thread::{ServicePlan, ServiceThread};
 use crate::node::shared_file::{SharedFile, SharedFileError};
 use crate::node::slow_service::slowed;
 use crate::node::start::{StartParts, start};
@@ -86,6 +88,9 @@ pub enum LaunchError {
     /// The operating system has no randomness to give.
     #[error("no randomness for the node's ids: {0}; check that getrandom(2) is permitted here")]
     Randomness(std::io::Error),
+    /// The operating system has no thread to give.
+    #[error("no thread for the service: {0}; raise `ulimit -u`, or set threading = \"shared\"")]
+    Thread(std::io::Error),
     /// The counters or trace file.
     #[error(transparent)]
     Shared(#[from] SharedFileError),
@@ -127,6 +132,8 @@ pub struct Node {
     place: Place,
     sink: Option<NoticeSink>,
     unsaid: Option<Notice<NodeNotice>>,
+    /// Of a service that has one of its own. It ends with this value.
+    _service_thread: Option<ServiceThread<NodeService>>,
     _shared: Vec<SharedFile>,
 }
 
@@ -196,20 +203,35 @@ pub fn launch(
     };
     let mut agent = start(cluster, node, parts).map_err(refused)?;
     agent.measure_cycles_with(monotonic_now);
+    let (service_thread, thread_words) = match agent.take_runner() {
+        Some(runner) => start_service(*runner, node)?,
+        None => (None, String::new()),
+    };
     // Now that it is all there.
     granted.memory_locked = media::lock_memory();
     granted.forfeit = agent.agents().consensus.membership.forfeit();
     Ok(Node {
         agent,
-        start_line: start_line(cluster, node, &granted),
+        start_line: start_line(cluster, node, &granted) + &thread_words,
         role_name: format!("node-{}", node.member),
         allocations: no_allocations,
         next_publish: 0,
         place: Place::new(cluster, node),
         sink: None,
         unsaid: None,
+        _service_thread: service_thread,
         _shared: shared,
     })
+}
+
+/// The service on a thread of its own, and the words about that.
+fn start_service(
+    runner: ServiceRunner<NodeService>,
+    node: &NodeConfig,
+) -> Result<(Option<ServiceThread<NodeService>>, String), LaunchError> {
+    let plan = ServicePlan::new(node, &cores_allowed());
+    let thread = ServiceThread::start(runner, &plan).map_err(LaunchError::Thread)?;
+    Ok((Some(thread), format!("; {}", plan.words)))
 }
 
 /// How much log this process may have, in bytes: its budget, or what it can keep open of it; and
@@ -283,17 +305,11 @@ impl Node {
         self.agent.trace_records()
     }
 
-    /// What the service says about its state.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        self.agent.agents().service.container().service().describe()
-    }
-
     /// Whether the log has no room to grow: requests wait until there is.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let agents = self.agent.agents();
-        let owed = agents.service.container().outbox().log_bytes_owed(0);
+        let owed = agents.service.outputs().outbox().log_bytes_owed(0);
         !agents.archive.has_room(agents.consensus.log.append(), owed)
     }
 
@@ -397,6 +413,7 @@ impl Agent for Node {
 
     fn name_wake_sources(&mut self, sources: &mut WakeSources) {
         let agents = self.agent.agents_mut();
+        agents.service.name_wake_sources(sources);
         sources.watch(agents.consensus.port.inner());
         sources.watch(agents.clients.port.inner());
         let disk = agents.archive.disk_mut().inner_mut();

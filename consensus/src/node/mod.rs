@@ -19,6 +19,7 @@ pub mod notice_printer;
 pub(crate) mod planting;
 mod publishing;
 mod recovering;
+mod service_thread;
 pub mod shared_file;
 mod slow_service;
 pub mod start;

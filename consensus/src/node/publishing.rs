@@ -59,5 +59,6 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         clients.counters.set_notices(&clients.notices);
         let applied = consensus.applier.position();
         agents.service.publish_hashes(applied);
+        agents.service.wake();
     }
 }

@@ -5,20 +5,24 @@ use lockstep_archive::disk::Disk;
 use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::recovery::RecoveryError;
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::container::Container;
+use lockstep_service::container::{Container, ServiceOutputs};
 use lockstep_service::outbox::OutboxLimits;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::position::Geometry;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::stream::{ImageLimits, ReceiverConfig};
+use lockstep_transport::trace::Tracer;
 
 use crate::apply::applier::Applier;
 use crate::apply::service_agent::ServiceAgent;
+use crate::apply::service_elsewhere::ServiceElsewhere;
+use crate::apply::service_queue;
+use crate::apply::service_runner::ServiceRunner;
 use crate::log::chain_query::ChainQuery;
 use crate::log::replication::Replication;
 use crate::node::cluster_node::{Agents, ClusterNode};
 use crate::node::consensus_agent::{ConsensusAgent, ConsensusParts};
-use crate::node::counters::CounterBlocks;
+use crate::node::counters::{CounterBlock, CounterBlocks};
 use crate::node::facts::NodeFacts;
 use crate::node::leadership::Leadership;
 use crate::node::recovering::{OpenedStore, open_store};
@@ -32,7 +36,7 @@ use crate::session::egress_streams::EgressStreams;
 use crate::session::ingress_images::IngressImages;
 use crate::session::response_egress::ResponseEgress;
 use crate::session::session_table::SessionTable;
-use crate::settings::config::{ClusterConfig, NodeConfig};
+use crate::settings::config::{ClusterConfig, NodeConfig, Threading};
 
 /// What a node is started with besides its configuration.
 #[derive(Debug)]
@@ -68,8 +72,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     parts: StartParts<D, P, S>,
 ) -> Result<ClusterNode<D, P, S>, StartError> {
     let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
-    let mut randomness = parts.randomness;
-    let (tracers, counters) = (parts.tracers, parts.counters);
+    let (mut randomness, tracers, counters) = (parts.randomness, parts.tracers, parts.counters);
     let disk = (parts.disk, counters.archive);
     let opened = open_store(cluster, node, geometry, disk, &mut randomness)?;
     let OpenedStore {
@@ -91,7 +94,8 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         .map(|index| LogReader::new(geometry, index))
         .collect();
     let limits = outbox_limits(cluster, &facts);
-    let container = Container::new(parts.service, 0, limits, cluster.message_max);
+    let of_service = (tracers.service, counters.service);
+    let (service, runner) = service(cluster, node, (limits, body_max), parts.service, of_service);
     let sessions = SessionTable::new(cluster.sessions_max);
     let apply_reader = LogReader::new(geometry, members)?;
     let egress_reader = LogReader::new(geometry, members + 1)?;
@@ -120,7 +124,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let agents = Agents {
         consensus,
         archive,
-        service: ServiceAgent::new(container, tracers.service, counters.service),
+        service,
         clients: ClientAgent::new(
             parts.ingress_port,
             images,
@@ -130,7 +134,34 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
             counters.clients,
         ),
     };
-    Ok(ClusterNode::new(agents, counters.node))
+    Ok(ClusterNode::new(agents, runner, counters.node))
+}
+
+/// The service, called from the node's thread or on one of its own.
+fn service<S: ClusteredService>(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    (limits, body_max): (OutboxLimits, usize),
+    service: S,
+    (tracer, counters): (Tracer, CounterBlock),
+) -> (ServiceAgent<S>, Option<Box<ServiceRunner<S>>>) {
+    let message_max = cluster.message_max;
+    match node.threading {
+        Threading::Shared => {
+            let container = Container::new(service, 0, limits, message_max);
+            (ServiceAgent::here(container, tracer, counters), None)
+        }
+        Threading::Split => {
+            let (ends, service_ends) = service_queue::queues(&limits, body_max);
+            let within = (limits, message_max);
+            let runner =
+                ServiceRunner::new(service, node.member, within, service_ends, tracer.clock());
+            let outputs = ServiceOutputs::new(0, limits, message_max);
+            let elsewhere = ServiceElsewhere::new(outputs, ends);
+            let agent = ServiceAgent::elsewhere(elsewhere, tracer, counters);
+            (agent, Some(Box::new(runner)))
+        }
+    }
 }
 
 fn client_egress(

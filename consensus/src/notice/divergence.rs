@@ -73,14 +73,32 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::SlowService,
         text: |detail, _, f| {
-            let [position, took, ..] = detail.values;
+            let [position, took, has_thread, _] = detail.values;
+            let what = if has_thread == 1 {
+                "answers wait meanwhile, and nothing else does"
+            } else {
+                "nothing else is done meanwhile, heartbeats included"
+            };
             write!(
                 f,
-                "the service took {took} ms over the entry at {position}: nothing else is done \
-                 meanwhile, heartbeats included"
+                "the service took {took} ms over the entry at {position}: {what}"
             )
         },
-        remedy: "make the service faster, or raise `heartbeat_interval` and `election_timeout`",
+        remedy: "make the service faster; where it shares the node's thread, set threading = \
+                 split, or raise `heartbeat_interval` and `election_timeout`",
+    },
+    Row {
+        kind: NodeNotice::ServiceStalled,
+        text: |detail, _, f| {
+            let [position, seconds, behind, _] = detail.values;
+            write!(
+                f,
+                "the service has been at the entry at {position} for {seconds} s: {behind} bytes \
+                 of committed log wait for it, and on a leader all answers"
+            )
+        },
+        remedy: "look at what its thread does (`top -H`, `perf`, a debugger); a service must not \
+                 wait for anything",
     },
     Row {
         kind: NodeNotice::AnswersAwaitOutput,

@@ -146,6 +146,8 @@ pub enum NodeNotice {
     AnswersUnverified = 166,
     /// A learner answered a question about outputs, which counts for nothing.
     LearnersAnswer = 167,
+    /// The service, on its own thread, has been at one entry for more than a second.
+    ServiceStalled = 168,
 
     // Clients: datagrams, images, connects.
     /// A datagram of a client is no frame of the protocol.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::settings::config::{
     ClusterConfig, ConfigError, IoChoice, MemberEndpoints, NodeConfig, ResponsesMode, SyncMode,
+    Threading,
 };
 use crate::settings::quantity;
 
@@ -142,6 +143,9 @@ struct NodeText<S> {
     directory: PathBuf,
     sync: Option<Named<SyncMode>>,
     io: Option<Named<IoChoice>>,
+    threading: Option<Named<Threading>>,
+    service_core: Option<usize>,
+    service_idle: Option<Named<IdleStrategy>>,
     heartbeat_interval: Option<Duration>,
     election_timeout: Option<Duration>,
     disk_budget: Option<Size>,
@@ -282,6 +286,11 @@ fn read_node<S>(text: NodeText<S>) -> NodeConfig {
         directory: text.directory,
         sync: text.sync.map_or(default.sync, |named| named.0),
         io: text.io.map_or(default.io, |named| named.0),
+        threading: text.threading.map_or(default.threading, |named| named.0),
+        service_core: text.service_core,
+        service_idle: text
+            .service_idle
+            .map_or(default.service_idle, |named| named.0),
         heartbeat_interval_ns: time(text.heartbeat_interval, default.heartbeat_interval_ns),
         election_timeout_ns: time(text.election_timeout, default.election_timeout_ns),
         disk_budget_bytes: text

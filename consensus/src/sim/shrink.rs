@@ -170,7 +170,7 @@ impl<T, F: FnMut(&TankSetup, &mut u32) -> Option<T>> Shrinking<T, F> {
 }
 
 /// Each makes something plainer, or changes nothing.
-const PLAINER: [fn(&mut TankSetup); 25] = [
+const PLAINER: [fn(&mut TankSetup); 26] = [
     |setup| setup.network = LinkProfile::default(),
     |setup| setup.network.corrupt = 0.0,
     |setup| setup.network.late_ns = 0,
@@ -187,13 +187,17 @@ const PLAINER: [fn(&mut TankSetup); 25] = [
     |setup| setup.load.wave_ns = 0,
     |setup| setup.load.pause_ns = 0,
     |setup| setup.is_slow = false,
+    |setup| setup.split = 0,
     |setup| setup.is_seen_late = false,
     |setup| setup.first_start_ns = 0,
     |setup| setup.is_watched_long = false,
     |setup| setup.unsynced = None,
     |setup| setup.may_lose_all = false,
     |setup| setup.responses = ResponsesMode::Replicated,
-    |setup| setup.members = 3.min(setup.members),
+    |setup| {
+        setup.members = 3.min(setup.members);
+        setup.split &= (1 << setup.members) - 1;
+    },
     end_with_last_fault,
     halve_phase,
 ];

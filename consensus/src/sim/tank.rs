@@ -190,6 +190,9 @@ fn set_up_members(setup: &TankSetup, config: &ClusterConfig) -> Vec<TankMember> 
         if setup.unsynced == Some(id) {
             member.run_without_syncs();
         }
+        if setup.split >> id & 1 == 1 {
+            member.split();
+        }
         if setup.is_slow {
             member.slow_down(MILLISECOND);
         }

@@ -76,14 +76,20 @@ fn every_kind_of_entry_reaches_its_callback_and_moves_applied() {
         .unwrap();
     let request = header(EntryKind::Request, 102);
     container.apply_request(&request, 192, 320, b"hi").unwrap();
-    container.advance(416);
+    container.outputs_mut().advance(416);
     let close = header(EntryKind::SessionClose, 102);
     container.apply_session_close(&close, 416, 512).unwrap();
     assert_eq!(container.service().terms, [(5, 100)]);
     assert_eq!(container.service().opened, [17]);
     assert_eq!(container.service().closed, [9]);
-    assert_eq!((container.applied(), container.log_time()), (512, 102));
-    let effect = container.outbox().front().unwrap();
+    assert_eq!(
+        (
+            container.outputs().applied(),
+            container.outputs().log_time()
+        ),
+        (512, 102)
+    );
+    let effect = container.outputs().outbox().front().unwrap();
     assert_eq!((effect.name.cause, effect.name.service), (192, 3));
     assert_eq!(&effect.message[..2], b"hi");
     assert_eq!(effect.message[2..10], 102_i64.to_le_bytes());
@@ -103,8 +109,12 @@ fn a_panic_names_its_position_and_message_and_is_final() {
     };
     assert_eq!(position, 160);
     assert!(message.contains("told to"), "{message}");
-    assert_eq!(container.applied(), 160, "the entry is not applied");
-    assert_eq!(container.stopped(), Some(160));
+    assert_eq!(
+        container.outputs().applied(),
+        160,
+        "the entry is not applied"
+    );
+    assert_eq!(container.outputs().stopped(), Some(160));
     let again = container.apply_request(&request, 256, 352, b"fine");
     assert_eq!(again, Err(ServiceFault::Stopped { position: 160 }));
 }
@@ -114,7 +124,13 @@ fn the_response_in_the_log_is_compared_with_the_own_output() {
     let mut container = container();
     let request = header(EntryKind::Request, 1);
     container.apply_request(&request, 64, 160, b"q").unwrap();
-    let answer = container.outbox().front().unwrap().message.to_vec();
+    let answer = container
+        .outputs()
+        .outbox()
+        .front()
+        .unwrap()
+        .message
+        .to_vec();
     let response = EntryHeader {
         number: 64,
         ..header(EntryKind::Response, 2)
@@ -124,13 +140,15 @@ fn the_response_in_the_log_is_compared_with_the_own_output() {
         ..response
     };
     container
+        .outputs_mut()
         .apply_response(&foreign, 160, 256, b"other service")
         .unwrap();
-    assert_eq!(container.outbox().len(), 1);
+    assert_eq!(container.outputs().outbox().len(), 1);
     container
+        .outputs_mut()
         .apply_response(&response, 256, 352, &answer)
         .unwrap();
-    assert!(container.outbox().is_empty());
+    assert!(container.outputs().outbox().is_empty());
     container
         .apply_request(&request_at(3), 352, 448, b"q")
         .unwrap();
@@ -139,13 +157,14 @@ fn the_response_in_the_log_is_compared_with_the_own_output() {
         ..header(EntryKind::Response, 3)
     };
     let fault = container
+        .outputs_mut()
         .apply_response(&wrong, 448, 544, b"no")
         .unwrap_err();
     assert!(matches!(
         fault,
         ServiceFault::Diverged { position: 448, .. }
     ));
-    assert_eq!(container.stopped(), Some(448));
+    assert_eq!(container.outputs().stopped(), Some(448));
 }
 
 fn request_at(log_time: i64) -> EntryHeader {

@@ -11,7 +11,7 @@ use lockstep_transport::time::Nanos;
 use serde::{Deserialize, Serialize};
 
 /// Version of the format.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A scenario as it is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +28,7 @@ struct ScenarioText {
     responses: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     unsynced_member: Option<usize>,
+    services_on_threads: Vec<usize>,
     slow_service: bool,
     writes_seen_late: bool,
     first_start_ns: Nanos,
@@ -136,6 +137,9 @@ pub fn to_text(setup: &TankSetup, breaks: Rule) -> Result<String, String> {
         members: setup.members,
         responses: setup.responses.name().to_owned(),
         unsynced_member: setup.unsynced,
+        services_on_threads: (0..setup.members)
+            .filter(|member| setup.split >> member & 1 == 1)
+            .collect(),
         slow_service: setup.is_slow,
         writes_seen_late: setup.is_seen_late,
         first_start_ns: setup.first_start_ns,
@@ -189,6 +193,7 @@ pub fn from_text(text: &str) -> Result<Scenario, String> {
         responses: responses(&text.responses)?,
         diverging: text.diverging.map(|odd| (odd.member, odd.request)),
         unsynced: text.unsynced_member,
+        split: split(&text.services_on_threads, text.members)?,
         is_slow: text.slow_service,
         is_seen_late: text.writes_seen_late,
         first_start_ns: text.first_start_ns,
@@ -211,6 +216,13 @@ pub fn from_text(text: &str) -> Result<Scenario, String> {
 fn responses(name: &str) -> Result<ResponsesMode, String> {
     let named = name.parse::<ResponsesMode>();
     named.map_err(|error| format!("responses: {error}"))
+}
+
+fn split(members: &[usize], count: usize) -> Result<u8, String> {
+    let bits = members.iter().try_fold(0, |bits, member| {
+        (*member < count).then_some(bits | 1_u8 << member)
+    });
+    bits.ok_or_else(|| "services_on_threads: name members by their numbers".to_owned())
 }
 
 fn rule(name: &str) -> Result<Rule, String> {

@@ -4,6 +4,7 @@
 
 use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::log_entry::EntryHeader;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::ids::RequestNumber;
 use lockstep_transport::marks::{Mark, sometimes};
@@ -12,6 +13,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use crate::apply::answers::{Answers, HeldResponse};
+use crate::apply::applier::Awaited;
 use crate::apply::service_agent::{Executed, ServiceAgent};
 use crate::apply::verdict::{ServiceOrder, SessionNews, judge};
 use crate::log::archive_agent::ArchiveAgent;
@@ -19,7 +21,7 @@ use crate::log::entry_assembler::Entry;
 use crate::log::entry_cursor::{Passed, Run};
 use crate::log::log_entry::LogEntry;
 use crate::module::event::Event;
-use crate::module::output_agreement::{OutputAgreement, OutputAt};
+use crate::module::output_agreement::OutputAgreement;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
 use crate::node::cycle_budget::CycleBudget;
 use crate::node::facts::NodeFacts;
@@ -34,6 +36,23 @@ use crate::session::session_table::SessionTable;
 /// Frames after which no further run is begun in one call: keeps a duty cycle short while a
 /// backlog is worked off.
 const FRAMES_PER_CALL: usize = 64;
+
+/// The way of entries, lent what it changes of the agent, but not the applier, which is at it.
+macro_rules! entry_way {
+    ($agent:expr, $now:expr, $service:expr, $clients:expr) => {
+        EntryWay {
+            now: $now,
+            budget: &mut $agent.budget,
+            agreement: &mut $agent.agreement,
+            notices: &mut $agent.notices,
+            facts: &$agent.facts,
+            leadership: &mut $agent.leadership,
+            news: &mut $agent.news,
+            service: $service,
+            clients: $clients,
+        }
+    };
+}
 
 impl<P: DatagramPort> ConsensusAgent<P> {
     /// Applies what is committed.
@@ -51,6 +70,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         self.budget.begin_lap();
         let applied = self.apply_below(now, commit, archive, service, clients);
         archive.submit_order(now, self.applier.reader_mut());
+        service.wake();
         // Nothing waits in the queue when anybody else touches the clients' side.
         clients.take_news(now);
         let passed = match applied {
@@ -72,6 +92,29 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         passed
     }
 
+    /// Takes what the service has executed on a thread of its own.
+    pub(in crate::node) fn take_executed<S: ClusteredService>(
+        &mut self,
+        now: Nanos,
+        service: &mut ServiceAgent<S>,
+        clients: &mut ClientAgent<P>,
+    ) -> usize {
+        let sessions = self.applier.sessions();
+        let mut way = entry_way!(self, now, service, clients);
+        let mut taken = 0;
+        while taken < FRAMES_PER_CALL {
+            match way.take_executed(sessions) {
+                Ok(true) => taken += 1,
+                Ok(false) => break,
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    return taken + 1;
+                }
+            }
+        }
+        taken
+    }
+
     /// Applies entries that end at or below `commit`. Returns how many frames it passed.
     fn apply_below<D: Disk, S: ClusteredService>(
         &mut self,
@@ -86,19 +129,13 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             return Ok(0);
         }
         let view = archive.view(&self.log);
-        let mut way = EntryWay {
-            now,
-            budget: &mut self.budget,
-            agreement: &mut self.agreement,
-            notices: &mut self.notices,
-            facts: &self.facts,
-            leadership: &mut self.leadership,
-            news: &mut self.news,
-            service,
-            clients,
+        let mut way = entry_way!(self, now, service, clients);
+        let is_ready = match applier.waiting() {
+            None => true,
+            Some(Awaited::Agreement(cause)) => way.may_answer(cause),
+            Some(Awaited::Service(before)) => way.service.has_executed_before(before),
         };
-        let waiting = applier.waiting();
-        if waiting.is_some_and(|cause| !way.may_answer(cause)) {
+        if !is_ready {
             return Ok(0);
         }
         let mut passed = 0;
@@ -116,6 +153,10 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                     sometimes(Mark::ApplyWaitsForNews);
                     return Ok(passed);
                 }
+                if way.service.is_backed_up() {
+                    sometimes(Mark::ApplyWaitsForService);
+                    return Ok(passed);
+                }
                 let (next, sessions, answers) = applier.next(view)?;
                 let entry = match next {
                     Passed::RunOver => break,
@@ -131,7 +172,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                     EntryOutcome::Applied if way.budget.is_spent() => return Ok(passed),
                     EntryOutcome::Applied => continue,
                     EntryOutcome::Held => None,
-                    EntryOutcome::Waits(cause) => Some(cause),
+                    EntryOutcome::Waits(awaited) => Some(awaited),
                 };
                 applier.put_off(position, awaits);
                 return Ok(passed);
@@ -147,8 +188,8 @@ enum EntryOutcome {
     Applied,
     /// It is a Response that differs from the service's own.
     Held,
-    /// It waits for the members to agree on this cause.
-    Waits(Position),
+    /// It is not, and waits for this.
+    Waits(Awaited),
 }
 
 /// The way of entries through sessions, service and clients.
@@ -176,7 +217,11 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
         let decoded = LogEntry::decode(&entry.header, entry.body).map_err(malformed)?;
         let is_cause = decoded.is_causing();
         if is_cause && self.facts.is_direct && !self.may_answer(position) {
-            return Ok(EntryOutcome::Waits(position));
+            return Ok(EntryOutcome::Waits(Awaited::Agreement(position)));
+        }
+        // Clients hear of a session's end after all of its answers, which leave when executed.
+        if self.facts.is_direct && decoded.is_of_session() && self.service.is_behind() {
+            return Ok(EntryOutcome::Waits(Awaited::Service(position)));
         }
         let verdict = judge(sessions, &decoded, position);
         let order = match verdict.order {
@@ -184,41 +229,80 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
             order => order,
         };
         let is_leading = self.leadership.is_leading();
-        match self.service.execute(entry, order, is_leading)? {
-            Executed::Done => self.note_order(order, position, answers),
-            Executed::Same => {
-                let cause = entry.header.number;
-                if !self.may_answer(cause) {
-                    sometimes(Mark::ApplyWaitsForOutput);
-                    return Ok(EntryOutcome::Waits(cause));
-                }
-                self.service.apply_response(entry)?;
-                self.deliver(entry, sessions.applied_number(entry.header.session));
+        let executed = self.service.execute(self.now, entry, order, is_leading)?;
+        let is_executed = executed != Executed::HandedOver;
+        match executed {
+            Executed::Done | Executed::HandedOver => self.note_order(order, position, answers),
+            compared => match self.answer(entry, compared, sessions, answers)? {
+                EntryOutcome::Applied => {}
+                outcome => return Ok(outcome),
+            },
+        }
+        if let Some(news) = &verdict.news {
+            self.tell(news);
+        }
+        if is_executed {
+            self.take_direct((position, &entry.header), sessions);
+            if is_cause {
+                let took = self.budget.lap();
+                self.on_executed(position, took);
+            }
+        }
+        Ok(EntryOutcome::Applied)
+    }
+
+    /// Applies a Response that was `compared` with what this node's service said, if it may be.
+    fn answer(
+        &mut self,
+        entry: &Entry<'_>,
+        compared: Executed,
+        sessions: &SessionTable,
+        answers: &mut Answers,
+    ) -> Result<EntryOutcome, NodeFault> {
+        let cause = entry.header.number;
+        match compared {
+            Executed::TooEarly => {
+                sometimes(Mark::ResponseBeforeExecution);
+                return Ok(EntryOutcome::Waits(Awaited::Service(cause + 1)));
             }
             #[cfg(feature = "sim")]
             Executed::Differs(_) if answers.takes_all() => {
-                self.service
-                    .execute(entry, ServiceOrder::PassOver, is_leading)?;
+                let order = ServiceOrder::PassOver;
+                self.service.execute(self.now, entry, order, false)?;
                 self.deliver(entry, RequestNumber::NONE);
             }
             Executed::Differs(divergence) => {
-                let cause = entry.header.number;
                 answers.hold(HeldResponse {
-                    position,
+                    position: entry.position,
                     cause,
                     divergence,
                 });
                 return Ok(EntryOutcome::Held);
             }
-        }
-        if let Some(news) = &verdict.news {
-            self.tell(news);
-        }
-        self.take_direct(entry, sessions);
-        if is_cause {
-            self.on_executed(self.service.output_at(position));
+            _ => {
+                if !self.may_answer(cause) {
+                    sometimes(Mark::ApplyWaitsForOutput);
+                    return Ok(EntryOutcome::Waits(Awaited::Agreement(cause)));
+                }
+                self.service.apply_response(entry)?;
+                self.deliver(entry, sessions.applied_number(entry.header.session));
+            }
         }
         Ok(EntryOutcome::Applied)
+    }
+
+    /// Takes one entry that the service has executed on its thread. Returns whether there was one.
+    fn take_executed(&mut self, sessions: &SessionTable) -> Result<bool, NodeFault> {
+        let Some(entry) = self.service.take_executed(self.now)? else {
+            return Ok(false);
+        };
+        self.take_direct((entry.position, &entry.header), sessions);
+        if !matches!(entry.order, ServiceOrder::Term(_)) {
+            let took = self.now - entry.since;
+            let took = Some(took).filter(|took| self.budget.is_slow(*took));
+            self.on_executed(entry.position, took);
+        }
+        Ok(true)
     }
 
     /// What an order means for the Responses that follow, or for this one.
@@ -245,14 +329,16 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
         self.agreement.may_deliver(self.now, cause)
     }
 
-    /// The service executed a causing entry.
-    fn on_executed(&mut self, output: OutputAt) {
+    /// The service executed the causing entry at `position`, and took so long if that is too long.
+    fn on_executed(&mut self, position: Position, took: Option<Nanos>) {
         if self.leadership.is_open() {
             self.leadership.on_cause_applied();
         }
+        let output = self.service.output_at(position);
         self.agreement.record(self.now, output);
-        if let Some(took) = self.budget.lap() {
-            let values = [output.position, took / MILLISECOND, 0, 0];
+        if let Some(took) = took {
+            let has_thread = i64::from(!self.service.is_here());
+            let values = [position, took / MILLISECOND, has_thread, 0];
             let detail = Detail::default().with_values(values);
             self.notices.note(self.now, NodeNotice::SlowService, detail);
         }
@@ -306,11 +392,11 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
         }
     }
 
-    fn take_direct(&mut self, entry: &Entry<'_>, sessions: &SessionTable) {
+    fn take_direct(&mut self, cause: (Position, &EntryHeader), sessions: &SessionTable) {
         let (now, is_open) = (self.now, self.leadership.is_open());
         let clients = &mut *self.clients;
         self.service
-            .take_direct(entry, sessions, |effect, applied_number| {
+            .take_direct(cause, sessions, |effect, applied_number| {
                 if is_open {
                     clients.on_direct_effect(now, effect, applied_number);
                 }

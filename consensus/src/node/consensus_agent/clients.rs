@@ -94,7 +94,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         room: Room<'_, D, S>,
         entry: &LogEntry<'_>,
     ) -> Option<Appended> {
-        let outbox = room.service.container().outbox();
+        let outbox = room.service.outputs().outbox();
         let unapplied = self.leadership.unapplied_causes();
         let owed = outbox.log_bytes_owed(unapplied);
         if !room.archive.has_room(self.log.append(), owed) {
@@ -147,7 +147,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let context = self.append_context(now, archive);
         let mut count = 0;
         while count < EFFECTS_PER_ROUND {
-            let Some(effect) = service.container().outbox().next_to_append() else {
+            let Some(effect) = service.outputs().outbox().next_to_append() else {
                 break;
             };
             let cause = effect.name.cause;

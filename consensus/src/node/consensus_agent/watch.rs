@@ -29,6 +29,9 @@ const ELECTION_TIMEOUTS: Nanos = 6;
 /// A write that has been under way for longer is told (`log.md` 10.2).
 const DISK_STALL_NS: Nanos = SECOND;
 
+/// A service that has been at one entry for longer is told.
+const SERVICE_STALL_NS: Nanos = SECOND;
+
 /// Log time that is further than this from the own clock is told: clocks that are kept in step
 /// are apart by milliseconds.
 const CLOCK_OFFSET_TOLD_NS: i64 = SECOND;
@@ -55,7 +58,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         }
         self.watch_port(now);
         // As ingress is refused: with room for what its effects may take, besides the reserve.
-        let owed = service.container().outbox().log_bytes_owed(0);
+        let owed = service.outputs().outbox().log_bytes_owed(0);
         let is_full = !archive.has_room(self.log.append(), owed);
         self.watch_room(now, is_due, is_full);
         self.watch_own_log(now, is_due, archive.durable());
@@ -64,6 +67,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         self.watch_oddities(now);
         if is_due {
             self.watch_disk(now, archive);
+            self.watch_service(now, service);
             self.watch_followers(now, started);
         }
     }
@@ -137,6 +141,20 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             let values = [write.age / MILLISECOND, i64::from(is_mark), segment, 0];
             let detail = Detail::default().with_values(values);
             self.notices.note(now, NodeNotice::DiskStalled, detail);
+        }
+    }
+
+    /// Values: position of the entry, seconds, bytes of committed log that wait.
+    fn watch_service<S: ClusteredService>(&mut self, now: Nanos, service: &ServiceAgent<S>) {
+        let Some(oldest) = service.oldest_handed() else {
+            return;
+        };
+        let took = now - oldest.since;
+        if took > SERVICE_STALL_NS {
+            let behind = self.module.commit() - oldest.position;
+            let values = [oldest.position, took / SECOND, behind, 0];
+            let detail = Detail::default().with_values(values);
+            self.notices.note(now, NodeNotice::ServiceStalled, detail);
         }
     }
 

@@ -137,6 +137,9 @@ fn what_is_written_of_a_configuration_is_read_back_the_same() {
             },
             seed: 77,
             trace_every: 16,
+            threading: Threading::Split,
+            service_core: Some(3),
+            service_idle: IdleStrategy::Park,
             ..NodeConfig::default()
         },
         service: Choice::Ledger,

@@ -66,7 +66,7 @@ fn cluster_lines(cluster: &ClusterConfig) -> Lines {
 }
 
 fn node_lines(node: &NodeConfig) -> Lines {
-    Ok(vec![
+    let mut lines = vec![
         "[node]".to_owned(),
         format!("member = {}", node.member),
         path("directory", &node.directory)?,
@@ -83,7 +83,12 @@ fn node_lines(node: &NodeConfig) -> Lines {
         format!("seed = {}", node.seed),
         format!("insecure = {}", node.insecure),
         format!("trace_every = {}", node.trace_every),
-    ])
+        named("threading", node.threading.name()),
+        named("service_idle", node.service_idle.name()),
+    ];
+    let core = node.service_core;
+    lines.extend(core.map(|core| format!("service_core = {core}")));
+    Ok(lines)
 }
 
 fn fault_lines(faults: &Faults) -> Lines {

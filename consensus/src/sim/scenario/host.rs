@@ -21,6 +21,8 @@ pub struct Host<S> {
     pub wall_offset: i64,
     /// Its process does nothing before.
     pub busy_until: Nanos,
+    /// Its service, on a thread of its own, does nothing before.
+    pub service_busy_until: Nanos,
     /// It was told to stop: no duty cycle follows.
     is_closing: bool,
     /// The longest duty cycle so far, in its service's time.
@@ -35,6 +37,7 @@ impl<S: ClusteredService> Host<S> {
             is_unsynced: false,
             wall_offset: TRUE_WALL_OFFSET,
             busy_until: 0,
+            service_busy_until: 0,
             is_closing: false,
             longest_cycle: 0,
         }
@@ -76,6 +79,7 @@ impl<S: ClusteredService> Host<S> {
     /// Its process is gone: who comes next is a process of its own.
     pub fn end_process(&mut self) -> Option<SimNode<S>> {
         (self.busy_until, self.is_closing) = (0, false);
+        self.service_busy_until = 0;
         self.node.take()
     }
 
@@ -94,10 +98,15 @@ impl<S: ClusteredService> Host<S> {
         let is_held = self.is_closing || now < self.busy_until;
         let node = self.node.as_mut().filter(|_| !is_held)?;
         let before = service_time::spent();
-        let work = node.do_work(now);
+        let mut work = node.do_work(now);
         let took = service_time::spent() - before;
         self.busy_until = now + took;
         self.longest_cycle = self.longest_cycle.max(took);
+        if now >= self.service_busy_until {
+            let before = service_time::spent();
+            work += node.step_service(now);
+            self.service_busy_until = now + service_time::spent() - before;
+        }
         Some(work)
     }
 }

@@ -196,6 +196,24 @@ impl<'a, S: ClusteredService> Members<'a, S> {
         })
     }
 
+    /// Its service, which has a thread of its own, does nothing for so long.
+    ///
+    /// # Panics
+    /// Where it is down, or its service has none.
+    #[track_caller]
+    pub fn stall_service(&mut self, duration: Nanos) -> &mut Self {
+        self.each("has its service stalled", |cluster, id| {
+            cluster.demand_up(id, "has its service stalled");
+            if cluster.node(id).agents().service.container().is_some() {
+                cluster.fail(&format!(
+                    "the service of member {id} has no thread to be stalled"
+                ));
+            }
+            let host = &mut cluster.hosts[id];
+            host.service_busy_until = host.service_busy_until.max(cluster.now + duration);
+        })
+    }
+
     /// Nothing passes between it and any other member.
     #[track_caller]
     pub fn isolate(&mut self) -> &mut Self {

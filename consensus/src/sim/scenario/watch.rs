@@ -268,7 +268,9 @@ impl Watch {
             NodeFault::Halted(
                 HaltReason::CommittedTruncation { .. } | HaltReason::ChainMismatch { .. },
             ) => self.is_history_lost,
-            NodeFault::MalformedEntry { .. } | NodeFault::TooManyVoidResponses { .. } => false,
+            NodeFault::MalformedEntry { .. }
+            | NodeFault::TooManyVoidResponses { .. }
+            | NodeFault::ServiceEnded => false,
         };
         let what = || format!("member {id} stopped: {fault}");
         is_excused
@@ -407,7 +409,10 @@ impl Watch {
 
     fn compare_states<S: ClusteredService>(&mut self, seen: &Seen<'_, S>) -> Result<(), Broken> {
         let applier = &seen.node.agents().consensus.applier;
-        let service = seen.node.agents().service.container().state_hash();
+        let Some(service) = seen.node.container() else {
+            return Ok(());
+        };
+        let service = service.state_hash();
         let own = (seen.id, service, applier.sessions().state_hash());
         let first = *self.states.entry(applier.position()).or_insert(own);
         if (first.1, first.2) == (own.1, own.2) {

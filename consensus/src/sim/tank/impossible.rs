@@ -56,6 +56,11 @@ const MANY_OPENINGS: Test = (
     "a_member_that_applies_many_openings_at_once_waits_for_its_clients_side_to_take_the_news",
 );
 
+const MANY_ORDERS: Test = (
+    "consensus/tests/service_threads.rs",
+    "a_member_applies_no_more_than_its_services_queue_takes",
+);
+
 const ODD_WORDS: Test = (
     "consensus/tests/consensus_module/regressions.rs",
     "a_second_leader_and_an_acknowledgement_beyond_the_log_are_counted",
@@ -220,6 +225,7 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
     ("FormationRedraws", OF_BIRTH, &[REDRAWN]),
     ("FormationTakesLaterDraw", OF_BIRTH, &[REDRAWN]),
     ("ApplyWaitsForNews", OF_CROWDS, &[MANY_OPENINGS]),
+    ("ApplyWaitsForService", OF_CROWDS, &[MANY_ORDERS]),
     ("node notice SendToMemberRefused", OF_SYSTEM, &[PORT]),
     ("node notice PortReceiveFailed", OF_SYSTEM, &[PORT]),
     ("node notice PortDatagramTooLong", OF_SYSTEM, &[PORT]),

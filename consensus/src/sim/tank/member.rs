@@ -7,6 +7,7 @@ mod life_check;
 mod looks;
 mod planting;
 mod second_start;
+mod service_turns;
 mod stored_log;
 
 use core::net::SocketAddr;
@@ -16,10 +17,11 @@ use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::SimNetwork;
-use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
 
 use self::backup::Backup;
 use self::last_life::{LastLife, MarkPromise};
+use self::service_turns::ServiceTurns;
 use crate::module::action::HaltReason;
 use crate::node::cluster_node::ClusterNode;
 use crate::node::counters::CounterBlocks;
@@ -28,7 +30,7 @@ use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
 use crate::node::tracers::Tracers;
 use crate::notice::NodeNotice;
-use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
+use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode, Threading};
 use crate::sim::PlantedFault;
 use crate::sim::service_time;
 use crate::sim::tank::accident::{Accident, Misplaced};
@@ -72,6 +74,8 @@ pub struct TankMember {
     wall_offset: i64,
     diverges_at: i64,
     service_ns: Nanos,
+    /// Of a service that has a thread of its own.
+    service_turns: ServiceTurns,
     randomness: Prng,
     notices: Vec<Notice<NodeNotice>>,
     starts: u64,
@@ -135,6 +139,7 @@ impl TankMember {
             wall_offset: TRUE_WALL_OFFSET + error,
             diverges_at: 0,
             service_ns: 0,
+            service_turns: ServiceTurns::new(seed),
             randomness: Prng::new(seed),
             notices: Vec::new(),
             starts: 0,
@@ -154,6 +159,11 @@ impl TankMember {
     /// Its service takes so long over each request.
     pub fn slow_down(&mut self, service_ns: Nanos) {
         self.service_ns = service_ns;
+    }
+
+    /// Its service has a thread of its own, which stalls now and then until faults end.
+    pub fn split(&mut self) {
+        self.config.threading = Threading::Split;
     }
 
     /// It acknowledges what its page cache has.
@@ -228,6 +238,7 @@ impl TankMember {
         match start(&self.cluster, &self.config, parts) {
             Ok(mut node) => {
                 node.measure_cycles_with(service_time::spent);
+                self.service_turns.begin();
                 planting::at_start(self.planted, &mut node);
                 self.node = Some(node);
                 // A crash that was to come later in the start does not come any more.
@@ -448,6 +459,7 @@ impl TankMember {
     /// Ends all faults of this member.
     pub fn heal(&mut self, now: Nanos) {
         self.paused_until = 0;
+        self.service_turns.end_stalls();
         self.host.begin();
         self.set_clock_rate(now, 0);
         self.accident = None;
@@ -473,10 +485,14 @@ impl TankMember {
             return 0;
         };
         planting::before_cycle(self.planted, node, self.host.tell_time(now));
-        let before = service_time::spent();
         let own_now = self.host.tell_time(now);
-        let work = node.do_work(own_now);
+        let mut work = self.service_turns.step_first(now, own_now, node);
+        let before = service_time::spent();
+        work += node.do_work(own_now);
         self.paused_until = self.paused_until.max(now + service_time::spent() - before);
+        if !self.host.is_dead() {
+            work += self.service_turns.step(now, own_now, node);
+        }
         if node.fault().is_some() || node.agents().archive.is_truncating() {
             self.promise.excuse(now);
         }
@@ -506,8 +522,10 @@ impl TankMember {
             return Some(self.paused_until);
         }
         let own_now = self.host.tell_time(now);
-        let deadline = self.node.as_ref()?.next_deadline(own_now)?;
-        Some(self.host.true_time(deadline))
+        let node = self.node.as_ref()?;
+        let deadline = node.next_deadline(own_now);
+        let deadline = deadline.map(|deadline| self.host.true_time(deadline));
+        earliest(deadline, self.service_turns.next_deadline(now, node))
     }
 
     /// The node, while it runs.

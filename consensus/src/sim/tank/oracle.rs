@@ -142,8 +142,10 @@ impl LogOracle {
         if applied == self.applied[id] || member.will_diverge() {
             return Ok(());
         }
+        let Some(state) = member.applied_state() else {
+            return Ok(());
+        };
         self.applied[id] = applied;
-        let state = member.applied_state();
         let (first, expected) = *self.states.entry(applied).or_insert((id, state));
         if state == expected {
             return Ok(());

@@ -100,9 +100,12 @@ impl ReplayOracle {
         if position == self.seen[id] {
             return Ok(());
         }
+        let Some(container) = node.container() else {
+            return Ok(());
+        };
         self.seen[id] = position;
-        let container = node.agents().service.container();
-        let repeated = container.outbox().ignored_responses();
+        let outbox = node.agents().service.outputs().outbox();
+        let repeated = outbox.ignored_responses();
         if repeated > 0 {
             return Err(Rule::Replay.broken(format!(
                 "member {id} has applied {repeated} answers that it had applied before"

@@ -180,8 +180,8 @@ impl Tank {
                 is_final && !node.agents().consensus.module.is_damaged()
             })
         };
-        let state = sound().next().map(TankMember::applied_state);
-        let is_one = sound().all(|member| Some(member.applied_state()) == state);
+        let state = sound().next().and_then(TankMember::applied_state);
+        let is_one = state.is_some() && sound().all(|member| member.applied_state() == state);
         let is_whole = (0..self.members.len()).all(|id| !self.damage_map.is_rotten(id));
         is_one && is_whole && sound().all(is_sound) && self.leaders().len() == 1
     }
@@ -198,7 +198,8 @@ impl Tank {
         }
         let sound = || self.members.iter().filter(|member| !member.has_diverged());
         let states: Vec<_> = sound().map(TankMember::applied_state).collect();
-        if let Some(id) = states.iter().position(|state| *state != states[0]) {
+        let is_odd = |state: &Option<_>| state.is_none() || *state != states[0];
+        if let Some(id) = states.iter().position(is_odd) {
             let what = format!(
                 "of the sound members number {id} has {:?}, the first {:?}: {:?}",
                 states[id],

@@ -70,6 +70,8 @@ pub struct TankSetup {
     pub diverging: Option<(usize, i64)>,
     /// This member runs with `sync = none`: from its first loss of power on it is a learner.
     pub unsynced: Option<usize>,
+    /// Members whose services have threads of their own, one bit each.
+    pub split: u8,
     /// Whether the service takes a millisecond over each request.
     pub is_slow: bool,
     /// Whether reads see a write only once it has completed.
@@ -155,6 +157,7 @@ impl TankSetup {
             responses: options.responses,
             diverging: None,
             unsynced: None,
+            split: 0,
             is_slow: false,
             is_seen_late: false,
             first_start_ns: 0,
@@ -190,6 +193,10 @@ impl TankSetup {
             (
                 self.unsynced.is_none_or(is_member),
                 "a member without syncs: one of the members",
+            ),
+            (
+                usize::from(self.split) < 1 << self.members,
+                "members whose services have threads: of the members",
             ),
             (
                 self.is_divergence_possible(),
@@ -259,6 +266,7 @@ impl TankSetup {
             self.unsynced = (options.unsynced || is_unsynced).then_some(unsynced);
             self.is_seen_late = is_seen_late;
             self.first_start_ns = if is_late { first_start } else { 0 };
+            self.split = random.next_u64() as u8 & ((1 << self.members) - 1);
         }
     }
 }

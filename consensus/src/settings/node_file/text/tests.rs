@@ -9,7 +9,7 @@ use lockstep_transport::agent::IdleStrategy;
 use proptest::prelude::*;
 
 use super::*;
-use crate::settings::config::{IoChoice, MemberEndpoints, ResponsesMode, SyncMode};
+use crate::settings::config::{IoChoice, MemberEndpoints, ResponsesMode, SyncMode, Threading};
 use crate::settings::node_file::OwnService;
 
 type File = NodeFile<OwnService>;
@@ -140,6 +140,13 @@ fn nodes() -> impl Strategy<Value = NodeConfig> {
             socket_buffer_bytes: sizes.1 >> sizes.2,
             trace_every: 1 << sizes.2,
             faults,
+            threading: if seed % 2 == 0 {
+                Threading::Shared
+            } else {
+                Threading::Split
+            },
+            service_core: (seed % 3 == 0).then_some(sizes.1),
+            service_idle: IdleStrategy::Backoff,
             seed,
             insecure: true,
         },

@@ -40,20 +40,17 @@ impl TankMember {
         node.map_or(0, |node| node.agents().consensus.module.terms().len())
     }
 
-    /// What it has applied.
+    /// What it has applied; `None` while its service has yet to execute it.
     #[must_use]
-    pub fn applied_state(&self) -> AppliedState {
-        self.node.as_ref().map_or((0, 0, 0, 0), |node| {
-            let applier = &node.agents().consensus.applier;
-            let container = node.agents().service.container();
-            let sessions = applier.sessions().state_hash();
-            (
-                applier.position(),
-                container.state_hash(),
-                container.output_hash(),
-                sessions,
-            )
-        })
+    pub fn applied_state(&self) -> Option<AppliedState> {
+        let Some(node) = self.node.as_ref() else {
+            return Some((0, 0, 0, 0));
+        };
+        let applier = &node.agents().consensus.applier;
+        let container = node.container()?;
+        let output = node.agents().service.outputs().output_hash();
+        let sessions = applier.sessions().state_hash();
+        Some((applier.position(), container.state_hash(), output, sessions))
     }
 
     /// Where it stands, for reports.

@@ -37,7 +37,7 @@ fn a_commit_that_goes_back_is_found() {
 #[test]
 fn a_state_that_differs_from_the_first_one_at_its_position_is_found() {
     expect_broken(Rule::EqualStates, false, |tank, id| {
-        let applied = tank.members[id].applied_state().0;
+        let applied = tank.members[id].applied_state().expect("it has").0;
         tank.oracle.applied[id] = 0;
         let (_, state) = tank.oracle.states.get_mut(&applied).expect("it was there");
         state.3 ^= 1;

@@ -1,0 +1,192 @@
+//! A service on a thread of its own: executes what it is handed and says what came of it.
+//!
+//! It sees no log, no leader and no client, only its queues (`apply::service_queue`). A slow
+//! service holds up applying, and with it answers: never acknowledgements, commit or heartbeats.
+
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::container::{Container, ServiceFault};
+use lockstep_service::log_entry::EntryHeader;
+use lockstep_service::outbox::OutboxLimits;
+use lockstep_transport::agent::{Agent, WakeSources};
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+use crate::apply::service_queue::{Order, Report, ServiceEnds};
+use crate::apply::verdict::ServiceOrder;
+
+/// Entries executed in one call.
+const ORDERS_PER_CALL: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub struct ServiceRunner<S> {
+    container: Container<S>,
+    ends: ServiceEnds,
+    body: Vec<u8>,
+    clock: fn() -> Nanos,
+    role_name: String,
+    has_stopped: bool,
+}
+
+/// An entry to be executed.
+struct Task {
+    position: Position,
+    end: Position,
+    header: EntryHeader,
+    order: ServiceOrder,
+    is_traced: bool,
+}
+
+impl<S: ClusteredService> ServiceRunner<S> {
+    /// For a service that nothing was handed to, of member `member`. The limits are the cluster's;
+    /// `clock` is the trace's.
+    #[must_use]
+    pub(crate) fn new(
+        service: S,
+        member: u8,
+        (limits, message_max): (OutboxLimits, usize),
+        ends: ServiceEnds,
+        clock: fn() -> Nanos,
+    ) -> Self {
+        // Nothing waits here: the effects of an entry are handed over when it is executed.
+        let limits = OutboxLimits {
+            enabled: false,
+            ..limits
+        };
+        let body = Vec::with_capacity(ends.body_max);
+        Self {
+            container: Container::new(service, limits.service, limits, message_max),
+            ends,
+            body,
+            clock,
+            role_name: format!("service-{member}"),
+            has_stopped: false,
+        }
+    }
+
+    /// The service, to look at.
+    #[must_use]
+    pub const fn container(&self) -> &Container<S> {
+        &self.container
+    }
+
+    fn execute_next(&mut self) -> bool {
+        let (records, bytes) = self.ends.effects_max;
+        if self.has_stopped || !self.ends.reports.has_room(records, bytes) {
+            return false;
+        }
+        let Some(order) = self.ends.orders.pop(&mut self.body) else {
+            return false;
+        };
+        match order {
+            Order::Hash => {
+                let hash = Report::Hash(self.container.state_hash());
+                self.ends.reports.push(hash, &[]);
+            }
+            Order::Execute {
+                position,
+                end,
+                header,
+                order,
+                is_traced,
+                ..
+            } => self.execute(&Task {
+                position,
+                end,
+                header,
+                order,
+                is_traced,
+            }),
+        }
+        true
+    }
+
+    fn execute(&mut self, task: &Task) {
+        let time = |is_traced| if is_traced { (self.clock)() } else { 0 };
+        let before = time(task.is_traced);
+        let called = self.call(task);
+        let after = (task.is_traced).then(self.clock).unwrap_or(0);
+        match called {
+            Ok(()) => self.report(task, [before, after]),
+            Err(fault) => {
+                self.has_stopped = true;
+                let is_told = self.ends.faults.push(fault).is_ok();
+                assert!(is_told, "a service stops once");
+            }
+        }
+    }
+
+    fn call(&mut self, task: &Task) -> Result<(), ServiceFault> {
+        let (position, end, header) = (task.position, task.end, &task.header);
+        let container = &mut self.container;
+        match task.order {
+            ServiceOrder::Execute => container.apply_request(header, position, end, &self.body),
+            ServiceOrder::Open(session) => {
+                container.apply_session_open(header, position, end, session)
+            }
+            ServiceOrder::Close => container.apply_session_close(header, position, end),
+            ServiceOrder::Term(term) => {
+                container.apply_new_leadership_term(header, position, end, term)
+            }
+            ServiceOrder::Pass => {
+                container.outputs_mut().advance(end);
+                Ok(())
+            }
+            ServiceOrder::Compare | ServiceOrder::PassOver => {
+                unreachable!("{:?} is not the service's to execute", task.order)
+            }
+        }
+    }
+
+    fn report(&mut self, task: &Task, [before, after]: [Nanos; 2]) {
+        let reports = &mut self.ends.reports;
+        for effect in self.container.outputs().outbox().direct() {
+            let report = Report::Effect {
+                session: effect.session,
+                is_failure: effect.is_failure,
+                length: effect.message.len(),
+            };
+            reports.stage(report, effect.message);
+        }
+        self.container.outputs_mut().outbox_mut().clear_direct();
+        let responded = if task.is_traced { (self.clock)() } else { 0 };
+        let executed = Report::Executed {
+            position: task.position,
+            output_hash: self.container.outputs().output_hash(),
+            times: [before, after, responded],
+        };
+        // With its effects: an entry is executed as a whole, or nothing is known of it.
+        self.ends.reports.stage(executed, &[]);
+        self.ends.reports.publish();
+    }
+}
+
+impl<S: ClusteredService> Agent for ServiceRunner<S> {
+    fn role_name(&self) -> &str {
+        &self.role_name
+    }
+
+    fn do_work(&mut self, _now: Nanos) -> usize {
+        let mut work = 0;
+        while work < ORDERS_PER_CALL && self.execute_next() {
+            work += 1;
+        }
+        if work > 0 {
+            self.ends.applier_bell.ring();
+        }
+        work
+    }
+
+    fn name_wake_sources(&mut self, sources: &mut WakeSources) {
+        self.ends.own_bell.hang(sources);
+    }
+
+    fn next_deadline(&self, _now: Nanos) -> Option<Nanos> {
+        None
+    }
+
+    /// Once the service has stopped, or whoever applies the log has gone and left nothing to do.
+    fn has_ended(&self) -> bool {
+        self.has_stopped || self.ends.orders.is_abandoned() && self.ends.orders.is_empty()
+    }
+}
