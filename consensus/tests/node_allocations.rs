@@ -17,7 +17,7 @@ use lockstep_consensus::node::cluster_node::ClusterNode;
 use lockstep_consensus::node::counters::CounterBlocks;
 use lockstep_consensus::node::start::{StartParts, start};
 use lockstep_consensus::node::tracers::Tracers;
-use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
+use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig, Threading};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::allocations::{CountingAllocator, count_of_thread};
@@ -143,9 +143,10 @@ fn cluster() -> ClusterConfig {
     }
 }
 
-fn node(member: u8, cluster: &ClusterConfig, network: &SimNetwork) -> Node {
+fn node(member: u8, cluster: &ClusterConfig, network: &SimNetwork, threading: Threading) -> Node {
     let config = NodeConfig {
         member,
+        threading,
         insecure: true,
         ..NodeConfig::default()
     };
@@ -184,6 +185,7 @@ fn run_until(
         assert!(*now < bound, "{received} of {goal} answers");
         for node in &mut *nodes {
             counting(true, || node.do_work(*now));
+            counting(true, || node.step_service(*now));
             assert_eq!(node.fault(), None);
         }
         client.do_work(*now);
@@ -202,16 +204,28 @@ fn run_until(
 
 #[test]
 fn a_duty_cycle_in_steady_state_allocates_nothing() {
+    expect_no_allocations(Threading::Shared);
+}
+
+#[test]
+fn nor_does_a_service_on_a_thread_of_its_own() {
+    expect_no_allocations(Threading::Split);
+}
+
+fn expect_no_allocations(threading: Threading) {
     let network = SimNetwork::new(1, LinkProfile::default());
     let cluster = cluster();
-    let mut nodes: Vec<Node> = (0..3).map(|id| node(id, &cluster, &network)).collect();
+    let mut nodes: Vec<Node> = (0..3)
+        .map(|id| node(id, &cluster, &network, threading))
+        .collect();
     let config = ClientConfig {
         members: cluster.members.iter().map(|m| m.ingress).collect(),
         cluster_id: cluster_id(&cluster.name),
         ..ClientConfig::default()
     };
     let port = network.port(address(100, 1));
-    let mut client = ClusterClient::new(config, port, ClientIdentity::of_seed(5)).unwrap();
+    let mut client =
+        ClusterClient::new(config, port, ClientIdentity::of_seed(5)).expect("it can be made");
     let (mut now, mut received, mut offered) = (0, 0, 0);
     let mut run_to = |goal: u64| {
         run_until(

@@ -178,7 +178,7 @@ fn a_member_whose_service_diverges_stops_and_no_client_sees_its_answer() {
 
 /// Within so many seeds each fault must show: ten times as many as it took from six first seeds on
 /// average, and 20 at least.
-const PLANTED: [(PlantedFault, u64); 14] = [
+const PLANTED: [(PlantedFault, u64); 16] = [
     (PlantedFault::AckBeforeFsync, 20),
     (PlantedFault::AppendBeforeOwnFirstEntryApplied, 130),
     (PlantedFault::ResumeWithoutEpoch, 60),
@@ -193,6 +193,8 @@ const PLANTED: [(PlantedFault, u64); 14] = [
     (PlantedFault::ResumeWithoutWaiting, 170),
     (PlantedFault::DuplicatesApplied, 150),
     (PlantedFault::ResponsesNotCompared, 20),
+    (PlantedFault::ExecutedTooEarly, 160),
+    (PlantedFault::AppliedBeyondCommit, 20),
 ];
 
 /// Where their seeds begin.
@@ -262,4 +264,10 @@ fn broken_rules_of_members_are_found() {
     expect_found(PlantedFault::CommitFloorIgnored);
     expect_found(PlantedFault::BlankMemberCounted);
     expect_found(PlantedFault::ResponsesNotCompared);
+}
+
+#[test]
+fn broken_rules_of_services_and_their_threads_are_found() {
+    expect_found(PlantedFault::ExecutedTooEarly);
+    expect_found(PlantedFault::AppliedBeyondCommit);
 }

@@ -32,6 +32,8 @@ pub struct Applier {
     cursor: EntryCursor,
     reader: LogReader,
     waiting: Option<Awaited>,
+    #[cfg(feature = "sim")]
+    applies_all: bool,
 }
 
 /// One frame further, and what an entry that it completes moves.
@@ -46,7 +48,22 @@ impl Applier {
             cursor: EntryCursor::new(body_max),
             reader,
             waiting: None,
+            #[cfg(feature = "sim")]
+            applies_all: false,
         }
+    }
+
+    /// Whether entries are applied that are not committed, as only a planted fault does.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub(crate) const fn applies_all(&self) -> bool {
+        self.applies_all
+    }
+
+    /// Breaks C4 on purpose: a planted fault that the simulator must find.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn apply_all(&mut self) {
+        self.applies_all = true;
     }
 
     /// Looks for the next run of frames below `limit`.

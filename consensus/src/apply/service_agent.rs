@@ -85,6 +85,8 @@ pub struct ServiceAgent<S> {
     pub(crate) tracer: Tracer,
     /// What tools read.
     pub(crate) counters: CounterBlock,
+    #[cfg(feature = "sim")]
+    takes_handed_for_executed: bool,
 }
 
 impl<S: ClusteredService> ServiceAgent<S> {
@@ -108,9 +110,17 @@ impl<S: ClusteredService> ServiceAgent<S> {
             causes: CauseNumbers::default(),
             tracer,
             counters,
+            #[cfg(feature = "sim")]
+            takes_handed_for_executed: false,
         };
         agent.causes = CauseNumbers::new(agent.outputs().outbox().limits());
         agent
+    }
+
+    /// Breaks `log.md` 5.3 on purpose: a planted fault that the simulator must find.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn take_handed_for_executed(&mut self) {
+        self.takes_handed_for_executed = true;
     }
 
     /// Writes the hashes of its state, as it is when the log is applied up to `applied`, for a tool
@@ -171,6 +181,10 @@ impl<S: ClusteredService> ServiceAgent<S> {
     /// The oldest entry that its thread has and has not executed.
     #[must_use]
     pub(crate) fn oldest_handed(&self) -> Option<&HandedEntry> {
+        #[cfg(feature = "sim")]
+        if self.takes_handed_for_executed {
+            return None;
+        }
         match &self.place {
             Place::Here(_) => None,
             Place::Elsewhere(service) => service.oldest(),

@@ -138,7 +138,15 @@ impl<S: ClusteredService> ServiceRunner<S> {
         }
     }
 
-    fn report(&mut self, task: &Task, [before, after]: [Nanos; 2]) {
+    /// Says what the entry emitted, and that it is executed: both at once, so that an entry is
+    /// executed as a whole or nothing is known of it.
+    fn report(&mut self, task: &Task, times: [Nanos; 2]) {
+        self.stage_effects();
+        self.stage_executed(task, times);
+        self.ends.reports.publish();
+    }
+
+    fn stage_effects(&mut self) {
         let reports = &mut self.ends.reports;
         for effect in self.container.outputs().outbox().direct() {
             let report = Report::Effect {
@@ -149,15 +157,16 @@ impl<S: ClusteredService> ServiceRunner<S> {
             reports.stage(report, effect.message);
         }
         self.container.outputs_mut().outbox_mut().clear_direct();
+    }
+
+    fn stage_executed(&mut self, task: &Task, [before, after]: [Nanos; 2]) {
         let responded = if task.is_traced { (self.clock)() } else { 0 };
         let executed = Report::Executed {
             position: task.position,
             output_hash: self.container.outputs().output_hash(),
             times: [before, after, responded],
         };
-        // With its effects: an entry is executed as a whole, or nothing is known of it.
         self.ends.reports.stage(executed, &[]);
-        self.ends.reports.publish();
     }
 }
 

@@ -127,7 +127,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Has the service that is to have a thread of its own go on, in a simulation that has no
     /// threads.
     #[cfg(feature = "sim")]
-    pub(crate) fn step_service(&mut self, now: Nanos) -> usize {
+    pub fn step_service(&mut self, now: Nanos) -> usize {
         match &mut self.runner {
             Some(runner) => runner.do_work(now),
             None => 0,

@@ -65,6 +65,16 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.agents.consensus.agreement.compare_nothing();
     }
 
+    /// `log.md` 5.3 and 5.7: the service's cursor is ahead of what it covers.
+    pub(crate) fn take_handed_for_executed(&mut self) {
+        self.agents.service.take_handed_for_executed();
+    }
+
+    /// `log.md` 2: all of the log is applied, whatever is committed of it.
+    pub(crate) fn apply_all(&mut self) {
+        self.agents.consensus.applier.apply_all();
+    }
+
     /// `log.md` 9.1: all directories count, whatever became of them.
     pub(crate) fn count_all_directories(&mut self) {
         self.agents.consensus.membership.count_all();

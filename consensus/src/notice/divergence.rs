@@ -88,19 +88,6 @@ pub(super) const ROWS: &[Row] = &[
                  split, or raise `heartbeat_interval` and `election_timeout`",
     },
     Row {
-        kind: NodeNotice::ServiceStalled,
-        text: |detail, _, f| {
-            let [position, seconds, behind, _] = detail.values;
-            write!(
-                f,
-                "the service has been at the entry at {position} for {seconds} s: {behind} bytes \
-                 of committed log wait for it, and on a leader all answers"
-            )
-        },
-        remedy: "look at what its thread does (`top -H`, `perf`, a debugger); a service must not \
-                 wait for anything",
-    },
-    Row {
         kind: NodeNotice::AnswersAwaitOutput,
         text: |detail, place, f| {
             let [cause, waited, missing, _] = detail.values;
@@ -132,5 +119,18 @@ pub(super) const ROWS: &[Row] = &[
         kind: NodeNotice::LearnersAnswer,
         text: |_, _, f| f.write_str("a learner answered a question about outputs"),
         remedy: "nothing is to be done: a learner counts for nothing",
+    },
+    Row {
+        kind: NodeNotice::ServiceStalled,
+        text: |detail, _, f| {
+            let [position, seconds, behind, _] = detail.values;
+            write!(
+                f,
+                "the service has been at the entry at {position} for {seconds} s: {behind} bytes \
+                 of committed log wait for it, and on a leader all answers"
+            )
+        },
+        remedy: "look at what its thread does (`top -H`, `perf`, a debugger); a service must not \
+                 wait for anything",
     },
 ];

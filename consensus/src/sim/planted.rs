@@ -41,6 +41,10 @@ pub enum PlantedFault {
     DuplicatesApplied,
     /// Neither responses nor outputs are compared.
     ResponsesNotCompared,
+    /// What a service's thread was handed passes for executed.
+    ExecutedTooEarly,
+    /// A member applies all of its log, committed or not.
+    AppliedBeyondCommit,
 }
 
 /// What there is to say about a planted fault.
@@ -155,11 +159,23 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         tanks: NODE,
         rules: &[Rule::EqualStates, Rule::Answers],
     },
+    Planting {
+        name: "executed-too-early",
+        what: "what a service's thread was handed passes for executed before it is",
+        tanks: NODE,
+        rules: &[Rule::Replay, Rule::Answers],
+    },
+    Planting {
+        name: "applied-beyond-commit",
+        what: "a member's service reads its log beyond what is committed",
+        tanks: NODE,
+        rules: &[Rule::C4],
+    },
 ];
 
 impl PlantedFault {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::AckBeforeFsync,
         Self::CountOlderTermAcks,
         Self::ForgetVoteOnRestart,
@@ -176,6 +192,8 @@ impl PlantedFault {
         Self::ResumeWithoutWaiting,
         Self::DuplicatesApplied,
         Self::ResponsesNotCompared,
+        Self::ExecutedTooEarly,
+        Self::AppliedBeyondCommit,
     ];
 
     const fn planting(self) -> &'static Planting {

@@ -64,6 +64,12 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         clients: &mut ClientAgent<P>,
     ) -> usize {
         let commit = self.module.commit();
+        #[cfg(feature = "sim")]
+        let commit = if self.applies_all() {
+            self.log.append()
+        } else {
+            commit
+        };
         if self.applier.position() >= commit {
             return 0;
         }
@@ -85,6 +91,12 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             self.answer_decided(now, room, clients);
         }
         let position = self.applier.position();
+        #[cfg(feature = "sim")]
+        let position = if self.applies_all() {
+            position.min(self.module.commit())
+        } else {
+            position
+        };
         if position > self.reported_applied {
             self.reported_applied = position;
             self.on_event(now, Event::Applied { position });
@@ -113,6 +125,12 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             }
         }
         taken
+    }
+
+    /// Whether a planted fault has a follower apply what is not committed.
+    #[cfg(feature = "sim")]
+    fn applies_all(&self) -> bool {
+        self.applier.applies_all() && !self.leadership.is_leading()
     }
 
     /// Applies entries that end at or below `commit`. Returns how many frames it passed.

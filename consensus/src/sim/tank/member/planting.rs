@@ -11,6 +11,8 @@ pub fn at_start(planted: Option<PlantedFault>, node: &mut TankNode) {
         Some(PlantedFault::DuplicatesApplied) => node.apply_duplicates(),
         Some(PlantedFault::ResumeWithoutWaiting) => node.never_wait_for_takeovers(),
         Some(PlantedFault::ResponsesNotCompared) => node.compare_no_output(),
+        Some(PlantedFault::ExecutedTooEarly) => node.take_handed_for_executed(),
+        Some(PlantedFault::AppliedBeyondCommit) => node.apply_all(),
         Some(PlantedFault::BlankMemberCounted) => node.count_all_directories(),
         _ => {}
     }
