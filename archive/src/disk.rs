@@ -39,6 +39,8 @@ pub enum Durability {
     Synced,
     /// In the page cache, to survive a crash of the process but not of the host.
     Cached,
+    /// The same, at the disk's leisure: nobody waits for it, and its copy costs the cycle nothing.
+    Lazy,
     /// Handed to the device without a flush: durable once any later `Synced` write completes.
     Unflushed,
 }

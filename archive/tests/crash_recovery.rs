@@ -13,13 +13,11 @@ use lockstep_archive::log::recovery::{
 };
 use lockstep_archive::sim::SimDisk;
 use lockstep_transport::ids::LeadershipTermId;
-use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::position::Position;
 use recorded_log::{
-    BUDGET, Dice, MTU, NEW_LEADERSHIP_TERM, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH,
-    TERM_MAX, catalog, disk, geometry, meaning_of, recorded, recover_log, recover_with, start,
-    stored_bytes,
+    BUDGET, Dice, NEW_LEADERSHIP_TERM, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH, TERM_MAX,
+    catalog, disk, meaning_of, recorded, recover_log, recover_with, start, stored_bytes,
 };
 
 const SEEDS: u64 = 150;
@@ -388,9 +386,8 @@ fn without_its_mark_a_log_keeps_what_lies_above_its_end() {
             is_mark_lost: true,
             term_max: LeadershipTermId::new(TERM_MAX),
         };
-        let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
         let handle = &mut disk.clone();
-        let found = recover(handle, &mut log, &known, &catalog(), meaning_of).unwrap();
+        let found = recover(handle, &known, None, &catalog(), meaning_of).unwrap();
         assert!(found.end < rotten as Position, "seed {seed}");
         assert_eq!(lost_position(&found), Some(model.len() as Position));
         assert_eq!(disk.contents("0-0.rec"), before, "seed {seed}");
@@ -408,8 +405,7 @@ fn a_log_that_is_another_ones_is_left_as_it_is() {
         is_mark_lost: false,
         term_max: LeadershipTermId::new(TERM_MAX),
     };
-    let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
-    let refused = recover(&mut disk.clone(), &mut log, &known, &catalog(), |frame| {
+    let refused = recover(&mut disk.clone(), &known, None, &catalog(), |frame| {
         let meaning = meaning_of(frame);
         let is_foreign = meaning.term_id.is_some();
         FrameMeaning {

@@ -13,12 +13,10 @@ use lockstep_archive::log::recorder::SyncMode;
 use lockstep_archive::log::recovery::{Acknowledged, FrameMeaning, RecoveredLog, recover};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::ids::LeadershipTermId;
-use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::position::Position;
 use recorded_log::{
-    MTU, REQUEST, RecordedLog, SEGMENT_LENGTH, catalog, geometry, meaning_of, open_mark,
-    recover_log,
+    REQUEST, RecordedLog, SEGMENT_LENGTH, catalog, meaning_of, open_mark, recover_log,
 };
 
 const BUDGET: u64 = 64 << 20;
@@ -251,9 +249,8 @@ fn a_segment_that_is_gone_below_another_one_is_damage_although_no_mark_tells() {
             is_mark_lost,
             term_max: LeadershipTermId::new(1),
         };
-        let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
         let mut disk = disk.fork();
-        let found = recover(&mut disk, &mut log, &known, &catalog(), meaning_of).unwrap();
+        let found = recover(&mut disk, &known, None, &catalog(), meaning_of).unwrap();
         assert_eq!(found.end, 0);
         let lost = found.lost.map(|lost| (lost.term.get(), lost.position));
         assert_eq!(lost, Some((1, end)), "the mark is lost: {is_mark_lost}");
@@ -402,14 +399,13 @@ fn what_a_frame_above_the_damage_calls_committed_is_no_torn_tail_even_after_a_po
         (acknowledged, Some((1, last))),
         (Position::MAX, Some((1, last))),
     ] {
-        let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
         let saying = |frame: &[u8]| FrameMeaning {
             leader_commit: committed,
             ..meaning_of(frame)
         };
         // Another disk with the same bytes: a recovery erases a torn tail.
         let mut disk = disk.fork();
-        let found = recover(&mut disk, &mut log, &known, &catalog(), saying).unwrap();
+        let found = recover(&mut disk, &known, None, &catalog(), saying).unwrap();
         assert_eq!(found.end, marked);
         let lost = found.lost.map(|lost| (lost.term.get(), lost.position));
         assert_eq!(lost, expected);
@@ -430,8 +426,7 @@ fn start_of_committed(disk: &SimDisk, committed: Position) -> Option<RecoveredLo
         leader_commit: committed,
         ..meaning_of(frame)
     };
-    let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
-    let found = recover(&mut disk, &mut log, &known, &catalog(), saying).ok()?;
+    let found = recover(&mut disk, &known, None, &catalog(), saying).ok()?;
     found.raise_mark(&mut disk, &mut mark, false).ok()?;
     Some(found)
 }

@@ -141,6 +141,47 @@ fn after_all_processes_died_the_cluster_leads_and_nothing_answered_is_lost() {
 }
 
 #[test]
+fn all_processes_killed_again_and_again_lose_nothing_and_say_what_they_took_from_memory() {
+    let (mut trio, ids, _) = answered();
+    for _ in 0..4 {
+        trio.answer(20);
+        let commits = ids.map(|id| trio.members[id].counter(Counter::Commit));
+        for id in ids {
+            trio.kill(id);
+        }
+        for id in ids {
+            trio.restart(id);
+        }
+        // In the session that there was: a number that was lost would be refused.
+        trio.answer(1);
+        let leader = trio.await_leader();
+        let committed = trio.committed(leader);
+        assert!(Some(committed.len() as i64) > commits.into_iter().max());
+        trio.expect_kept(&committed, &ids);
+    }
+    let words = ids.map(|id| trio.said(id)).concat();
+    assert!(words.contains("sync none (log buffer in shared memory)"));
+    assert!(words.contains("bytes of log from the log buffer of the process before"));
+    assert!(!words.contains("LEARNER"), "{words}");
+}
+
+#[test]
+fn a_member_whose_log_buffer_was_removed_after_a_kill_is_a_learner_and_says_why() {
+    let (mut trio, [leader, lost, other], committed) = answered();
+    trio.kill(lost);
+    let link = trio.directory(lost).join("log-buffer.dat");
+    let file = std::fs::read_link(&link).expect("a link to shared memory");
+    std::fs::remove_file(file).expect("it was left");
+    let before = trio.said(lost).len();
+    let since = Instant::now();
+    trio.restart(lost);
+    let words = "because it ran with sync = none, was killed, and log-buffer.dat";
+    expect_line(&mut trio, lost, before, since, words);
+    trio.answer(5);
+    trio.expect_kept(&committed, &[leader, lost, other]);
+}
+
+#[test]
 fn a_member_whose_host_lost_power_is_a_learner_and_the_others_go_on() {
     let (mut trio, [leader, lost, other], committed) = answered();
     trio.kill(lost);

@@ -168,6 +168,7 @@ impl Siege {
             };
             let parts = StartParts {
                 disk: disks[id].clone(),
+                log_memory: None,
                 member_port: tap(cluster.members[id].member, true),
                 ingress_port: tap(cluster.members[id].ingress, true),
                 service: Echo::new(),

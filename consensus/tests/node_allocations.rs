@@ -159,6 +159,7 @@ fn node(member: u8, cluster: &ClusterConfig, network: &SimNetwork, threading: Th
     });
     let parts = StartParts {
         disk: UncountedDisk(disk),
+        log_memory: None,
         member_port: UncountedPort(network.port(endpoints.member)),
         ingress_port: UncountedPort(network.port(endpoints.ingress)),
         service: Echo,

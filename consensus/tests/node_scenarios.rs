@@ -138,7 +138,7 @@ fn a_cursor_out_of_reach_is_not_taken_for_the_one_asked_for() {
     stage.join(1, &[(1, 0)], end);
     stage.send(1, &puppet.bytes(0, end));
     stage.run(50 * MILLISECOND);
-    assert_eq!(stage.node.agents().archive.durable(), end);
+    assert_eq!(stage.durable(), end);
     // It holds the first entry of the term already when it joins again, and the cursor of its
     // earlier life is more than half a term ahead.
     stage.restart();
@@ -225,7 +225,7 @@ fn a_reader_forgets_what_it_read_ahead_of_a_truncated_log() {
     stage.join(1, &[(1, 0)], end);
     stage.send(1, &old.bytes(0, end));
     stage.run(50 * MILLISECOND);
-    assert_eq!(stage.node.agents().archive.durable(), end);
+    assert_eq!(stage.durable(), end);
     // From here on the log of term 1 is on disk only, and read ahead.
     stage.restart();
     assert_eq!(read_start(&mut stage), old.bytes(0, FIRST));
@@ -282,7 +282,7 @@ fn a_pad_that_begins_a_term_waits_for_the_entry_behind_it() {
     assert_eq!(reached(&stage), base, "a PAD alone says nothing of a term");
     stage.send(2, &puppet.bytes(term_length, end));
     stage.run(50 * MILLISECOND);
-    assert_eq!(stage.node.agents().archive.durable(), end);
+    assert_eq!(stage.durable(), end);
     let terms = [(1, 0), (2, base)].map(|(term, base)| TermBase {
         term: LeadershipTermId::new(term),
         base,

@@ -39,6 +39,7 @@ fn node() -> (ClusterNode<SimDisk, Port, Echo>, [Troubles; 2]) {
     };
     let parts = StartParts {
         disk: disk(1, 60 * MICROSECOND, config.disk_budget_bytes),
+        log_memory: None,
         member_port: port(cluster.members[0].member, &troubles[0]),
         ingress_port: port(cluster.members[0].ingress, &troubles[1]),
         service: Echo::default(),

@@ -275,6 +275,8 @@ marks! {
     RecoveryErases,
     /// A start finds a log that was not synced write by write.
     RecoveryOfUnsyncedLog,
+    /// A start took a part of the log that only the log buffer had.
+    RecoveryTakesLogMemory,
     /// A start finds no ack mark.
     RecoveryWithoutMark,
     /// A start finds a PAD that begins a term, and its first entry.

@@ -105,7 +105,7 @@ impl Geometry {
 
     /// Index (0..3) of the term buffer that holds `position`.
     #[must_use]
-    pub(crate) const fn buffer_index(&self, position: Position) -> usize {
+    pub const fn buffer_index(&self, position: Position) -> usize {
         (self.term_count(position) % 3) as usize
     }
 }

@@ -64,6 +64,7 @@ pub struct AckMark {
     stale_since: Option<Nanos>,
     next_deadline: Option<Nanos>,
     failed: Option<DiskError>,
+    stale_max: Nanos,
 }
 
 impl AckMark {
@@ -107,6 +108,7 @@ impl AckMark {
             stale_since: None,
             next_deadline: None,
             failed: None,
+            stale_max: STALE_MAX_NS,
         }
     }
 
@@ -132,6 +134,11 @@ impl AckMark {
         self.slots.write(disk, &record.encode())?;
         self.mark = record;
         Ok(())
+    }
+
+    /// The mark may be so old from now on: what it would say is known by other means as well.
+    pub const fn be_written_each(&mut self, stale_max: Nanos) {
+        self.stale_max = stale_max;
     }
 
     /// The error that ended this file's use, if any (D4).
@@ -192,7 +199,7 @@ impl AckMark {
         };
         sometimes(match durability {
             Durability::Unflushed => Mark::MarkWrittenAlong,
-            Durability::Synced | Durability::Cached => Mark::MarkSyncedWhenIdle,
+            Durability::Synced | Durability::Cached | Durability::Lazy => Mark::MarkSyncedWhenIdle,
         });
         usize::from(self.submit(now, record, durability, disk))
     }
@@ -217,7 +224,7 @@ impl AckMark {
     fn next_write(&self, log_idle_since: Option<Nanos>) -> Option<(Nanos, Durability)> {
         if let Some(idle_since) = log_idle_since {
             let needs_sync = self.stale_since.is_some() || self.written == Written::Unflushed;
-            return needs_sync.then_some((idle_since + STALE_MAX_NS, Durability::Synced));
+            return needs_sync.then_some((idle_since + self.stale_max, Durability::Synced));
         }
         // At most one unflushed write per interval, and three writes of the log: whatever its pace.
         let is_in_cache = self.written == Written::Unflushed && self.flushed_by.1 < FLUSHES;
@@ -226,7 +233,7 @@ impl AckMark {
         }
         let stale_since = self.stale_since?;
         let earliest = self.submitted_at.unwrap_or(stale_since).max(stale_since);
-        Some((earliest + STALE_MAX_NS, Durability::Unflushed))
+        Some((earliest + self.stale_max, Durability::Unflushed))
     }
 
     fn submit(
@@ -242,7 +249,7 @@ impl AckMark {
                 slots.submit(now, disk, &bytes, durability).map(|_| ()),
                 Written::Unflushed,
             ),
-            Durability::Synced | Durability::Cached => {
+            Durability::Synced | Durability::Cached | Durability::Lazy => {
                 (slots.submit_both(now, disk, &bytes), Written::Synced)
             }
         };

@@ -63,7 +63,8 @@ impl LostAcks {
 /// | 40 | 16 | boot id, 0 for none |
 /// | 56 | 4 | leadership term of what is lost |
 /// | 60 | 1 | 1 when what it covers was acknowledged without syncs, else 0 |
-/// | 61 | 3 | 1 when the last frame of what is lost may reach beyond its position, else 0 |
+/// | 61 | 1 | 1 when the last frame of what is lost may reach beyond its position, else 0 |
+/// | 62 | 2 | 1 when what was acknowledged without syncs may be in the log buffer only, else 0 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AckRecord {
     /// How far the log was acknowledged.
@@ -82,6 +83,9 @@ pub struct AckRecord {
     pub boot_id: Option<u128>,
     /// What was acknowledged in that run may be in the page cache only (`sync = none`).
     pub is_unsynced: bool,
+    /// Even the page cache may not have it: it is in the log buffer of that life, in memory that
+    /// outlives its process.
+    pub is_in_memory: bool,
 }
 
 impl AckRecord {
@@ -108,7 +112,8 @@ impl AckRecord {
             fields
                 .u32(lost.term.get() as u32)
                 .u8(u8::from(self.is_unsynced));
-            fields.u8(u8::from(lost.is_open)).zeros(2);
+            fields.u8(u8::from(lost.is_open));
+            fields.u8(u8::from(self.is_in_memory)).zeros(1);
         })
     }
 
@@ -133,7 +138,8 @@ impl AckRecord {
                 term,
                 is_open,
             });
-            fields.skip(2)?;
+            mark.is_in_memory = fields.u8()? == 1;
+            fields.skip(1)?;
             Some(mark)
         })?;
         let numbers = [mark.position, mark.commit, mark.truncated_end];
@@ -157,6 +163,7 @@ mod tests {
                 lost: None,
                 boot_id: Some(7 << 100),
                 is_unsynced,
+                is_in_memory: is_unsynced,
             };
             let record = mark.encode();
             assert_eq!(AckRecord::decode(&record), Some(mark));
@@ -197,12 +204,13 @@ mod tests {
             lost: Some(lost),
             boot_id: Some(7 << 100),
             is_unsynced: true,
+            is_in_memory: true,
         };
         let fields = [
             &[2, 0, 0, 0, 3, 0, 0, 0][..],
             &[4096_i64, 2048, 8192, 9056].map(i64::to_le_bytes).concat(),
             &(7_u128 << 100).to_le_bytes(),
-            &[4, 0, 0, 0, 1, 1, 0, 0],
+            &[4, 0, 0, 0, 1, 1, 1, 0],
         ];
         let record = mark.encode();
         assert_eq!(record[..], fields.concat());

@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod chain;
+pub mod log_memory;
 pub mod log_reader;
 pub mod log_view;
 pub mod recorder;

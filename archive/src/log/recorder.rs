@@ -4,14 +4,16 @@
 //! the next (group commit by overlap). In `data` mode whole blocks go to the device and count
 //! when synced: straight from the log buffer's pages where the log has left them, else as a
 //! copy, for no byte may change under a write in flight. In `none` mode exactly the new bytes
-//! go to the page cache. Segments are prepared one ahead. Any failed write is final
-//! (`rules.md` D4). After a truncation the old bytes are overwritten with zeros from the
+//! go to the page cache, at once or lazily. Segments are prepared one ahead. Any failed write is
+//! final (`rules.md` D4). After a truncation the old bytes are overwritten with zeros from the
 //! top down before anything new is written, so that a crash at any moment leaves a prefix of
 //! the old log or of the new one, never a splice of both. It does not read, and does not
 //! decide what may be appended: the owner keeps `append` below `written` + one term.
 
 mod counters;
+mod laziness;
 mod preparation;
+mod timing;
 
 use lockstep_transport::concurrent::{AtomicBuffer, KernelBlock};
 use lockstep_transport::invariant;
@@ -19,9 +21,10 @@ use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::named_setting;
 use lockstep_transport::position::{Geometry, Position, align};
-use lockstep_transport::time::{Nanos, SECOND};
+use lockstep_transport::time::{Nanos, SECOND, earliest};
 
 pub use self::counters::RecorderCounters;
+use self::laziness::Laziness;
 use crate::disk::{
     BLOCK_LENGTH, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, SegmentName, Token,
 };
@@ -53,7 +56,8 @@ pub enum SyncMode {
     /// On stable storage.
     #[default]
     Data,
-    /// In the page cache: survives a crash of the process, not of the host.
+    /// In memory that outlives the process, or in the page cache where there is none: survives a
+    /// crash of the process, not of the host.
     None,
 }
 
@@ -109,6 +113,7 @@ pub struct Recorder {
     zeros: AtomicBuffer,
     /// What is in flight, where it is a copy.
     copy: AtomicBuffer,
+    laziness: Option<Laziness>,
     preparing: Option<(Token, Position)>,
     prepare_refused: bool,
     prepare_retry_at: Option<Nanos>,
@@ -165,6 +170,7 @@ impl Recorder {
             is_tail_stale: false,
             zeros: allocate(ERASE_LENGTH_MAX)?,
             copy,
+            laziness: None,
             preparing: None,
             prepare_refused: false,
             prepare_retry_at: None,
@@ -263,8 +269,9 @@ impl Recorder {
 
     /// When there is something to do although nothing was appended and nothing completed.
     #[must_use]
-    pub const fn next_deadline(&self) -> Option<Nanos> {
-        self.prepare_retry_at
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        let lazy = self.laziness.and_then(|laziness| laziness.due());
+        earliest(self.prepare_retry_at, lazy.filter(|_| !self.is_writing()))
     }
 
     /// Starts what can be started: the next write up to `append`, the next segment. Returns
@@ -288,7 +295,7 @@ impl Recorder {
         if self.in_flight.is_none() {
             work += if self.is_erasing() {
                 self.erase(now, disk)
-            } else if append > self.written || self.is_tail_stale {
+            } else if self.is_write_due(now, append) {
                 self.write(now, log, append, disk)
             } else {
                 0
@@ -492,9 +499,10 @@ impl Recorder {
             file,
             offset,
             block,
-            durability: match self.config.sync {
-                SyncMode::Data => Durability::Synced,
-                SyncMode::None => Durability::Cached,
+            durability: match (self.config.sync, self.laziness) {
+                (SyncMode::Data, _) => Durability::Synced,
+                (SyncMode::None, None) => Durability::Cached,
+                (SyncMode::None, Some(_)) => Durability::Lazy,
             },
         };
         if disk.submit(now, operation).is_err() {

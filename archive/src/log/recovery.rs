@@ -8,10 +8,12 @@
 //! cut: what lies above it is the member's evidence until its log is repaired. At the end of the
 //! log what was accepted is synced once more, and what a torn write left behind it is erased, so
 //! that nothing of it can ever be taken for a continuation. A truncation that a crash
-//! interrupted is completed.
+//! interrupted is completed. What a process left in its log buffer is written behind the end first,
+//! and judged as all else is.
 
 mod evidence;
 mod frame_scan;
+mod pouring;
 mod survey;
 mod verdict;
 
@@ -22,6 +24,7 @@ use lockstep_transport::position::{Geometry, Position};
 
 pub use self::evidence::{Acknowledged, FrameMeaning, RecoveredTerm, RecoveryError};
 use self::frame_scan::{FrameScan, is_zero};
+use self::pouring::pour;
 use self::survey::{Survey, survey};
 use self::verdict::{Verdict, judge};
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
@@ -29,6 +32,7 @@ use crate::files::ack_mark::AckMark;
 use crate::files::ack_record::{AckRecord, LostAcks};
 use crate::files::catalog::Catalog;
 use crate::log::chain::Chain;
+use crate::log::log_memory::LeftLog;
 use crate::log::segment::{SegmentTable, WRITE_LENGTH_MAX, length_in_segment};
 
 /// The log as recovery found it.
@@ -50,6 +54,8 @@ pub struct RecoveredLog {
     /// End of a torn tail in which a leader says what was committed: it is cut once the mark
     /// remembers that. `end` if there is none.
     torn_end: Position,
+    /// Bytes of the log that only the log buffer had, of the life before.
+    pub taken: u64,
     /// Hash over everything below `end`.
     pub chain: Chain,
     /// The open segments.
@@ -78,6 +84,7 @@ impl RecoveredLog {
             lost: self.lost,
             boot_id: disk.boot_id(),
             is_unsynced,
+            is_in_memory: false,
         };
         if self.torn_end > self.end {
             let announced = AckRecord {
@@ -90,19 +97,27 @@ impl RecoveredLog {
         }
         mark.write(disk, raised)
     }
+
+    /// Cold: makes `log` ready to be appended to at the end: zeros, and the bytes of the end's
+    /// block below it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn restore(&self, disk: &mut impl ColdFiles, log: &mut LogBuffer) -> Result<(), DiskError> {
+        restore_tail(disk, log, &self.segments, self.end)
+    }
 }
 
-/// Recovers the log of the directory behind `disk`, leaving `log` ready to be appended to at
-/// the end: zeros, and the bytes of the end's block below it. `meaning_of` looks into a whole
-/// frame.
+/// Recovers the log of the directory behind `disk`; what the process before `left` of it in memory
+/// is on disk on return. `meaning_of` looks into a whole frame.
 ///
 /// # Errors
 /// The disk's, and a log that is not its owner's, of which nothing is changed then. Damage is not
 /// an error, it is reported in the result.
 pub fn recover(
     disk: &mut impl ColdFiles,
-    log: &mut LogBuffer,
     known: &Acknowledged,
+    left: Option<&LeftLog<'_>>,
     catalog: &Catalog,
     meaning_of: impl Fn(&[u8]) -> FrameMeaning,
 ) -> Result<RecoveredLog, RecoveryError> {
@@ -110,7 +125,8 @@ pub fn recover(
         .filter(|_| catalog.segment_length.is_power_of_two())
         .filter(|_| catalog.segment_length >= catalog.term_length)
         .ok_or(RecoveryError::Geometry)?;
-    let segments = SegmentTable::open_all(disk, catalog.segment_length)?;
+    let mut segments = SegmentTable::open_all(disk, catalog.segment_length)?;
+    let known = &known.with_left(left);
     let limit = if known.is_cut() {
         known.mark.position
     } else {
@@ -118,6 +134,15 @@ pub fn recover(
     };
     let mut scan = FrameScan::new(segments.clone(), geometry, catalog, limit);
     scan.accept_frames(disk, &meaning_of)?;
+    let mut taken = 0;
+    if let Some(left) = left {
+        let found = scan.end();
+        if pour(disk, &mut segments, left, (found, limit))? {
+            scan.renew(segments.clone());
+            scan.accept_frames(disk, &meaning_of)?;
+        }
+        taken = (scan.end() - found) as u64;
+    }
     let above = look_above(disk, &segments, known, &mut scan, &meaning_of)?;
     let end = scan.end();
     let verdict = judge(known, &scan, &above, disk.boot_id());
@@ -135,7 +160,6 @@ pub fn recover(
     if verdict.lost.is_none() {
         erase_behind(disk, &segments, end, stale_end)?;
     }
-    restore_tail(disk, log, &segments, end)?;
     let (stale_end, torn_end) = match verdict {
         Verdict { lost: None, .. } => (end, end),
         Verdict { is_torn: true, .. } => (end, stale_end),
@@ -149,6 +173,7 @@ pub fn recover(
         lost: verdict.lost,
         stale_end,
         torn_end,
+        taken,
         chain: scan.chain,
         segments,
     })

@@ -287,7 +287,9 @@ impl Image {
                     other.flush_device();
                 }
             }
-            Durability::Cached => self.file(file).complete(ticket, WriteStage::Cached),
+            Durability::Cached | Durability::Lazy => {
+                self.file(file).complete(ticket, WriteStage::Cached);
+            }
             Durability::Unflushed => self.file(file).complete(ticket, WriteStage::Unflushed),
         }
         Ok(file)
@@ -345,7 +347,7 @@ impl Image {
         block: KernelBlock,
         durability: Durability,
     ) -> Pending {
-        if durability != Durability::Cached {
+        if !matches!(durability, Durability::Cached | Durability::Lazy) {
             let length = block.length();
             assert!(
                 (offset as usize | length).is_multiple_of(BLOCK_LENGTH)

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 
-use io_uring::{IoUring, opcode, types};
+use io_uring::{IoUring, opcode, squeue, types};
 use lockstep_transport::agent::WakeSources;
 use lockstep_transport::time::Nanos;
 
@@ -201,7 +201,12 @@ impl UringDisk {
                 .rw_flags(operation.flags())
                 .build(),
         };
-        let entry = entry.user_data(slot as u64);
+        // At leisure means on a kernel worker from the start, not in the caller's time.
+        let flags = match operation.transfer {
+            Transfer::Write(Durability::Lazy) => squeue::Flags::ASYNC,
+            _ => squeue::Flags::empty(),
+        };
+        let entry = entry.flags(flags).user_data(slot as u64);
         // SAFETY: the operation stays in its slot, keeping file and memory alive, until the
         // completion of this entry; `drop` waits for those.
         let is_queued = unsafe { self.ring.submission().push(&entry) }.is_ok();

@@ -121,7 +121,8 @@ pub fn recover_with(
         is_mark_lost: false,
         term_max: LeadershipTermId::new(TERM_MAX),
     };
-    let recovered = recover(disk, &mut log, &known, &catalog(), meaning_of)?;
+    let recovered = recover(disk, &known, None, &catalog(), meaning_of)?;
+    recovered.restore(disk, &mut log)?;
     Ok((log, recovered))
 }
 

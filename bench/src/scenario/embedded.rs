@@ -8,9 +8,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use lockstep_archive::log::log_memory::LOG_MEMORY_FILE;
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::node::launch::{self, Node, NodeService};
 use lockstep_consensus::node::notice_printer::NoticePrinter;
+use lockstep_consensus::node::shared_file::forget;
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
@@ -214,7 +216,7 @@ pub(crate) fn run(
     } else {
         vec![members[..1].to_vec(), members[1..].to_vec()]
     };
-    std::thread::scope(|scope| {
+    let outcome = std::thread::scope(|scope| {
         let stage = &stage;
         let others: Vec<_> = groups
             .iter()
@@ -238,7 +240,12 @@ pub(crate) fn run(
         let (client, own) = outcome?;
         results.insert(0, own);
         Ok(assemble(client, results))
-    })
+    });
+    // They ended as killed ones do, and nobody goes on from what they left.
+    for node in run.nodes {
+        forget(&node.directory, LOG_MEMORY_FILE);
+    }
+    outcome
 }
 
 fn assemble(client: BenchClient, results: Vec<GroupResult>) -> ClusterRun {

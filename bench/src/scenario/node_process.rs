@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use lockstep_archive::log::log_memory::LOG_MEMORY_FILE;
 use lockstep_consensus::node::counters::{COUNTERS_FILE, Counter, Counters};
 use lockstep_consensus::node::shared_file::forget;
 use lockstep_consensus::node::tracers::TRACE_FILE;
@@ -128,7 +129,7 @@ impl Drop for NodeProcess {
         // Fails only where it has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for name in [COUNTERS_FILE, TRACE_FILE] {
+        for name in [COUNTERS_FILE, TRACE_FILE, LOG_MEMORY_FILE] {
             forget(&self.directory, name);
         }
     }

@@ -194,7 +194,7 @@ disk_budget = "64m"
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for name in ["counters.dat", "trace.dat"] {
+        for name in ["counters.dat", "trace.dat", "log-buffer.dat"] {
             forget(&self.path().join("data"), name);
         }
     }

@@ -17,7 +17,7 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
-use lockstep_transport::time::{Nanos, earliest};
+use lockstep_transport::time::{Nanos, SECOND, earliest};
 
 use crate::directory::node_state::NodeStateFile;
 use crate::log::chain_rewind;
@@ -25,6 +25,14 @@ use crate::log::member_log::MemberLog;
 use crate::module::member::MemberId;
 use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::StoreFailure;
+
+/// Interval of the ack mark where the log outlives the process: the header of its memory says more,
+/// and at any moment (`log.md` 10.3).
+const LAZY_MARK_NS: Nanos = SECOND;
+
+/// The part of a term that is left for the first entry of a leader's term, with the PAD before it
+/// that is shorter than it is, where a log counts as durable before it is written.
+const FIRST_ENTRY_SHARE: usize = 8;
 
 /// What a completion meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +70,8 @@ pub struct RecoveredArchive {
     pub identity_file: IdentityFile,
     /// How far this member ever acknowledged.
     pub ack_mark: AckMark,
+    /// Bytes of the log that only the log buffer of the life before had.
+    pub taken: u64,
 }
 
 /// See the module.
@@ -75,6 +85,9 @@ pub struct ArchiveAgent<D> {
     wanted_state: Option<(LeadershipTermId, Option<MemberId>)>,
     written_state: Option<(LeadershipTermId, Option<MemberId>)>,
     truncation: Option<Truncation>,
+    /// How far the log in memory counted as durable when last looked at.
+    held: Position,
+    taken: u64,
     failure: Option<StoreFailure>,
     /// What tools read.
     pub(crate) counters: CounterBlock,
@@ -116,12 +129,19 @@ impl<D: Disk> ArchiveAgent<D> {
             recovered.recorder.durable() == log.append(),
             "A4: the chain ends where the log ends"
         );
+        let (mut recorder, mut ack_mark) = (recovered.recorder, recovered.ack_mark);
+        if log.outlives_process() {
+            recorder.write_lazily();
+            ack_mark.be_written_each(LAZY_MARK_NS);
+        }
         Self {
             disk,
-            recorder: recovered.recorder,
+            recorder,
             node_state: recovered.node_state,
             identity_file: recovered.identity_file,
-            ack_mark: recovered.ack_mark,
+            ack_mark,
+            held: log.append(),
+            taken: recovered.taken,
             wanted_state: None,
             written_state: None,
             truncation: None,
@@ -131,19 +151,51 @@ impl<D: Disk> ArchiveAgent<D> {
     }
 
     /// Writes what changes with every cycle, for tools.
-    pub(crate) fn publish(&mut self) {
-        self.counters.set(Counter::Durable, self.durable());
+    pub(crate) fn publish(&mut self, log: &MemberLog) {
+        self.counters.set(Counter::Durable, self.durable(log));
     }
 
-    /// Durable end of the log.
+    /// All below has reached its file.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn written(&self) -> Position {
+        self.recorder.written()
+    }
+
+    /// Bytes of the log that the start took from the log buffer of the life before.
     #[must_use]
-    pub const fn durable(&self) -> Position {
-        self.recorder.durable()
+    pub(crate) const fn taken(&self) -> u64 {
+        self.taken
     }
 
-    /// Nothing may be appended or placed above this position (`log.md` 2.1).
+    /// Durable end of the log: all of it where it outlives the process, unless a leader's first
+    /// entry went beyond what others may be appended to. It counts once the disk has followed;
+    /// else a member might stand again, and have no room for the next one.
+    #[must_use]
+    pub fn durable(&self, log: &MemberLog) -> Position {
+        if !log.outlives_process() {
+            self.recorder.durable()
+        } else if log.append() <= self.append_limit(log) {
+            log.append()
+        } else {
+            self.held
+        }
+    }
+
+    /// Nothing but the first entry of a term may be appended or placed above this position
+    /// (`log.md` 2.1).
     #[must_use]
     pub(crate) fn append_limit(&self, log: &MemberLog) -> Position {
+        let limit = self.first_entry_limit(log);
+        if !log.outlives_process() {
+            // Who leads has drained its log.
+            return limit;
+        }
+        limit - (log.buffer().geometry().term_length() / FIRST_ENTRY_SHARE) as Position
+    }
+
+    /// Nothing at all may be appended above.
+    #[must_use]
+    pub(crate) fn first_entry_limit(&self, log: &MemberLog) -> Position {
         self.recorder.written() + log.buffer().geometry().term_length() as Position
     }
 
@@ -305,6 +357,8 @@ impl<D: Disk> ArchiveAgent<D> {
     }
 
     fn truncate(&mut self, log: &mut MemberLog, position: Position) {
+        log.begin_cut(position);
+        self.held = position;
         let (recorder, files) = (&mut self.recorder, self.disk.files());
         match recorder.truncate(position, log.buffer_mut(), files) {
             Ok(()) => log.end_at(position),
@@ -344,6 +398,8 @@ impl<D: Disk> ArchiveAgent<D> {
         if self.failed() {
             return 0;
         }
+        self.held = self.durable(log);
+        self.recorder.hurry(self.truncation.is_some());
         let mut work = self
             .recorder
             .do_work(now, log.buffer(), log.append(), &mut self.disk);
@@ -366,10 +422,17 @@ impl<D: Disk> ArchiveAgent<D> {
         work
     }
 
-    /// Whether a write of the log or of its mark is under way.
-    #[must_use]
-    pub(crate) const fn is_settling(&self) -> bool {
-        self.recorder.is_writing() || self.ack_mark.is_writing()
+    /// Whether a write of the log or of its mark is under way, or to come: at the end of a run, all
+    /// that was acknowledged goes to its file.
+    pub(crate) fn settle(&mut self, now: Nanos, log: &MemberLog) -> bool {
+        if log.outlives_process() && !self.failed() {
+            self.recorder.hurry(true);
+            let disk = &mut self.disk;
+            self.recorder.do_work(now, log.buffer(), log.append(), disk);
+            disk.flush(now);
+        }
+        let is_ahead = log.outlives_process() && self.recorder.written() < log.append();
+        is_ahead || self.recorder.is_writing() || self.ack_mark.is_writing()
     }
 
     /// Of the writes of the log and of its mark under way at `now`, the one that has been for
@@ -404,6 +467,7 @@ impl<D: Disk> ArchiveAgent<D> {
         segments.sync_below(self.disk.files(), segments.end().unwrap_or(0))?;
         let mut sealed = AckRecord {
             is_unsynced: false,
+            is_in_memory: false,
             ..mark
         };
         if self.truncation.is_none() {

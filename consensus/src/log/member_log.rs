@@ -4,6 +4,7 @@
 //! Whoever appends or places frames owns it. It knows neither disk nor protocol.
 
 use lockstep_archive::log::chain::{Chain, Checkpoint};
+use lockstep_archive::log::log_memory::LogCursors;
 use lockstep_archive::log::log_view::MemoryWindow;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::LogBuffer;
@@ -27,6 +28,8 @@ pub struct MemberLog {
     tail_term: Option<TermBase>,
     /// No frame that was ever in this log is of a greater leadership term.
     term_max: LeadershipTermId,
+    /// Of term buffers that outlive this process.
+    cursors: Option<LogCursors>,
 }
 
 /// What recovery found of a log, to build it from.
@@ -40,6 +43,9 @@ pub struct FoundLog {
     pub log_time: i64,
     /// Leadership term of the last frame, and where it begins.
     pub tail_term: Option<TermBase>,
+    /// How far it reaches in memory, for the next life of this directory: where the term buffers
+    /// outlive this process.
+    pub cursors: Option<LogCursors>,
 }
 
 impl MemberLog {
@@ -55,7 +61,14 @@ impl MemberLog {
             log_time: recovered.log_time,
             term_max: TermBase::term_of(recovered.tail_term),
             tail_term: recovered.tail_term,
+            cursors: recovered.cursors,
         }
+    }
+
+    /// Whether what is in the log is safe from the death of this process (`log.md` 10.3).
+    #[must_use]
+    pub(crate) const fn outlives_process(&self) -> bool {
+        self.cursors.is_some()
     }
 
     /// The term buffers.
@@ -116,6 +129,9 @@ impl MemberLog {
         walk(&self.buffer, chain, tail_term, to, expected, walked);
         let before = self.append;
         self.append = self.chain.position();
+        if let Some(cursors) = &mut self.cursors {
+            cursors.set_end(self.append);
+        }
         self.term_max = self.term_max.max(TermBase::term_of(self.tail_term));
         if let Some(log_time) = walked.log_time {
             self.log_time = log_time;
@@ -167,9 +183,19 @@ impl MemberLog {
         &mut self.chain
     }
 
+    /// What lies above `position` is about to be erased in memory.
+    pub(super) fn begin_cut(&mut self, position: Position) {
+        if let Some(cursors) = &mut self.cursors {
+            cursors.begin_cut(position);
+        }
+    }
+
     /// The log ends at `position` from now on.
-    pub(super) const fn end_at(&mut self, position: Position) {
+    pub(super) fn end_at(&mut self, position: Position) {
         self.append = position;
         self.restart = position;
+        if let Some(cursors) = &mut self.cursors {
+            cursors.end_cut();
+        }
     }
 }

@@ -35,7 +35,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let archive = &mut self.agents.archive;
         // Nobody is told any more what has become durable.
         while archive.poll_completion(now, |_| {}).is_some() {}
-        if archive.is_settling() {
+        if archive.settle(now, &self.agents.consensus.log) {
             return Ok(Closing::Waiting);
         }
         archive.seal(&self.agents.consensus.log, commit)?;

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use lockstep_archive::disk::{ColdFiles, Disk};
+use lockstep_archive::log::log_memory::LogMemory;
 use lockstep_archive::log::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX, SEGMENTS_MIN};
 use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage::{self, StorageError};
@@ -30,14 +31,14 @@ use crate::node::fault::{NodeFault, StoreFailure};
 use crate::node::notice_printer::{NoticePrinter, NoticeSink};
 use crate::node::recovering::check_directory;
 use crate::node::service_thread::{ServicePlan, ServiceThread};
-use crate::node::shared_file::{SharedFile, SharedFileError};
+use crate::node::shared_file::{LogFile, SharedFile, SharedFileError};
 use crate::node::slow_service::slowed;
 use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
-use crate::node::start_line::{Granted, start_line};
+use crate::node::start_line::{Granted, Started, start_line};
 use crate::node::tracers::{TRACE_FILE, TRACE_LENGTH, Tracers};
 use crate::notice::{NodeNotice, NoticeLine, Place};
-use crate::settings::config::{ClusterConfig, ConfigError, NodeConfig};
+use crate::settings::config::{ClusterConfig, ConfigError, NodeConfig, SyncMode};
 
 /// Interval at which counters that need a look elsewhere are written.
 const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
@@ -134,6 +135,7 @@ pub struct Node {
     unsaid: Option<Notice<NodeNotice>>,
     /// Of a service that has one of its own. It ends with this value.
     _service_thread: Option<ServiceThread<NodeService>>,
+    log_file: Option<LogFile>,
     _shared: Vec<SharedFile>,
 }
 
@@ -178,6 +180,7 @@ pub fn launch(
     let mut shared = Vec::new();
     let counters = counters(node, &mut shared)?;
     let tracers = tracers(node, &mut shared)?;
+    let mut placed = log_file(cluster, node, disk.files())?;
     let ports = [member_port.inner(), ingress_port.inner()];
     let mut granted = Granted {
         network: &choice,
@@ -185,20 +188,20 @@ pub fn launch(
         socket_receive: least(ports.map(NetworkPort::receive_buffer)),
         socket_send: least(ports.map(NetworkPort::send_buffer)),
         disk: &format!("{disk_line}{log_words}"),
-        memory_locked: None,
-        forfeit: None,
         has_boot_id: disk.files().boot_id().is_some(),
+        log_memory: placed.refusal.take(),
+        started: Started::default(),
     };
-    let receive_window = member_port.inner().receive_buffer() / WINDOW_SHARE;
     let parts = StartParts {
         disk,
+        log_memory: placed.open()?,
+        receive_window: member_port.inner().receive_buffer() / WINDOW_SHARE,
         member_port,
         ingress_port,
         service,
         tracers,
         counters,
         wall_offset: realtime_now() - monotonic_now(),
-        receive_window,
         randomness: media::randomness().map_err(LaunchError::Randomness)?,
     };
     let mut agent = start(cluster, node, parts).map_err(refused)?;
@@ -208,8 +211,7 @@ pub fn launch(
         None => (None, String::new()),
     };
     // Now that it is all there.
-    granted.memory_locked = media::lock_memory();
-    granted.forfeit = agent.agents().consensus.membership.forfeit();
+    granted.started = started(&agent);
     Ok(Node {
         agent,
         start_line: start_line(cluster, node, &granted) + &thread_words,
@@ -220,6 +222,7 @@ pub fn launch(
         sink: None,
         unsaid: None,
         _service_thread: service_thread,
+        log_file: placed.keep_or_remove(node.sync),
         _shared: shared,
     })
 }
@@ -232,6 +235,65 @@ fn start_service(
     let plan = ServicePlan::new(node, &cores_allowed());
     let thread = ServiceThread::start(runner, &plan).map_err(LaunchError::Thread)?;
     Ok((Some(thread), format!("; {}", plan.words)))
+}
+
+fn started(agent: &ClusterNode<NodeDisk, NodePort, NodeService>) -> Started {
+    Started {
+        memory_locked: media::lock_memory(),
+        forfeit: agent.agents().consensus.membership.forfeit(),
+        taken: agent.agents().archive.taken(),
+    }
+}
+
+/// The log buffer's file, where there is one.
+struct PlacedLog {
+    file: Option<LogFile>,
+    /// Why there is none although one is wanted.
+    refusal: Option<SharedFileError>,
+}
+
+impl PlacedLog {
+    fn open(&self) -> Result<Option<LogMemory>, LaunchError> {
+        let Some(file) = &self.file else {
+            return Ok(None);
+        };
+        let opened = file.open().map_err(mapping_error(file.path()))?;
+        Ok(Some(opened))
+    }
+
+    /// The file of a node that goes on with it. A node that syncs needs what it has found no more:
+    /// what was in it is on disk once it has started.
+    fn keep_or_remove(self, sync: SyncMode) -> Option<LogFile> {
+        let file = self.file?;
+        if sync == SyncMode::None {
+            return Some(file);
+        }
+        file.remove();
+        None
+    }
+}
+
+/// After the files that a node cannot do without have their room: the log buffer that a killed
+/// process of this directory has left, or one for a node that runs without syncs. Without room for
+/// it, such a node does as well as it can.
+fn log_file(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    files: &mut impl ColdFiles,
+) -> Result<PlacedLog, LaunchError> {
+    let is_wanted = node.sync == SyncMode::None && files.boot_id().is_some();
+    let (directory, memory) = (&node.directory, &node.shared_memory);
+    match LogFile::place(directory, cluster.term_length, memory, is_wanted) {
+        Ok(file) => Ok(PlacedLog {
+            file,
+            refusal: None,
+        }),
+        Err(error) if error.is_for_room() => Ok(PlacedLog {
+            file: None,
+            refusal: Some(error),
+        }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// How much log this process may have, in bytes: its budget, or what it can keep open of it; and
@@ -384,6 +446,10 @@ impl Node {
         loop {
             let now = monotonic_now();
             if self.agent.close(now)? == Closing::Closed {
+                // After a fault it is as after a kill.
+                if let Some(file) = self.log_file.take_if(|_| self.agent.fault().is_none()) {
+                    file.remove();
+                }
                 return Ok(());
             }
             if now >= until {

@@ -14,6 +14,7 @@ pub mod facts;
 pub mod fault;
 pub mod launch;
 pub mod leadership;
+mod log_memory;
 pub mod notice_printer;
 #[cfg(feature = "sim")]
 pub(crate) mod planting;

@@ -45,7 +45,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.counters.set(Counter::Cycles, self.cycles);
         let agents = &mut self.agents;
         agents.consensus.publish();
-        agents.archive.publish();
+        agents.archive.publish(&agents.consensus.log);
         agents.clients.publish();
     }
 

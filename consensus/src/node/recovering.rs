@@ -6,6 +6,7 @@ use std::cell::Cell;
 use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
 use lockstep_archive::files::catalog::{Catalog, LOG_STREAM_ID};
 use lockstep_archive::log::budget::DiskBudget;
+use lockstep_archive::log::log_memory::{LeftLog, LogMemory};
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig};
 use lockstep_archive::log::recovery::{
     Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
@@ -15,7 +16,7 @@ use lockstep_client::cluster_id::cluster_id;
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_transport::codec::encoded;
 use lockstep_transport::ids::LeadershipTermId;
-use lockstep_transport::log_buffer::{Frame, LogBuffer, frames};
+use lockstep_transport::log_buffer::{Frame, frames};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::stable_hash::stable_hash;
@@ -34,6 +35,7 @@ use crate::module::member::TermBase;
 use crate::module::membership::{Forfeit, Found, Membership};
 use crate::node::birth::{self, Birth};
 use crate::node::counters::CounterBlock;
+use crate::node::log_memory;
 use crate::node::start_error::StartError;
 use crate::settings::cluster_limits::ClusterLimits;
 use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
@@ -77,7 +79,7 @@ pub(super) fn open_store<D: Disk>(
     cluster: &ClusterConfig,
     node: &NodeConfig,
     geometry: Geometry,
-    (mut disk, counters): (D, CounterBlock),
+    (mut disk, memory, counters): (D, Option<LogMemory>, CounterBlock),
     randomness: &mut Prng,
 ) -> Result<OpenedStore<D>, StartError> {
     let catalog = expected_catalog(cluster, geometry);
@@ -86,20 +88,24 @@ pub(super) fn open_store<D: Disk>(
     // Before they are written again.
     let spoiled = spoiled_slots::find(files)?;
     let mut directory = Directory::open_or_create(files, &catalog)?;
-    let mut log = LogBuffer::allocate(geometry, cluster.log_mtu)?;
-    log.pre_touch();
-    let recovered = recover_log(files, &mut log, &directory, &catalog)?;
+    let before = log_memory::owner_before(files, &directory, geometry)?;
+    let left = before.and_then(|owner| memory.as_ref()?.left(&owner));
+    let recovered = recover_log(files, left.as_ref(), &directory, &catalog)?;
     let logged = logged_limits::read(files, &recovered)?;
     logged_limits::check(logged, &ClusterLimits::of(cluster))?;
     // A directory that cannot answer for its promises is another one before any of the files
     // that held them is written again.
-    let boot_id = files.boot_id();
-    let forfeit = forfeit(&directory, boot_id);
+    let forfeit = forfeit(&directory, files.boot_id(), left.is_some());
     let birth = Birth::open(files, cluster, node, forfeit, randomness)?;
+    let memory = log_memory::for_this_life(files, memory, node.sync);
     // What may have been acknowledged is known for good before anything is said.
-    let is_unsynced = node.sync == SyncMode::None;
+    let is_unsynced = node.sync == SyncMode::None && memory.is_none();
     recovered.raise_mark(files, &mut directory.ack_mark, is_unsynced)?;
     let incarnation = directory.node_state.begin_incarnation(files)?;
+    let life = (birth.file.identity().directory, incarnation);
+    let shape = (geometry, cluster.log_mtu);
+    let mark = &mut directory.ack_mark;
+    let (log, cursors) = log_memory::begin(files, (memory, life), shape, &recovered, mark)?;
     let log_time = last_log_time(files, &recovered)?;
     let found = found(&directory, &recovered, incarnation, birth.notes.forfeit);
     let life = (incarnation, found_in(&found, cluster.log_mtu));
@@ -119,9 +125,11 @@ pub(super) fn open_store<D: Disk>(
         chain: recovered.chain,
         log_time,
         tail_term,
+        cursors,
     });
     let recovered = RecoveredArchive {
         recorder,
+        taken: recovered.taken,
         node_state: directory.node_state,
         identity_file: birth.file,
         ack_mark: directory.ack_mark,
@@ -159,7 +167,7 @@ fn found(
 /// Recovers the log behind `disk`, unless it is of another cluster than the identity file says.
 fn recover_log(
     disk: &mut impl ColdFiles,
-    log: &mut LogBuffer,
+    left: Option<&LeftLog<'_>>,
     directory: &Directory,
     catalog: &Catalog,
 ) -> Result<RecoveredLog, StartError> {
@@ -182,7 +190,7 @@ fn recover_log(
         is_mark_lost: directory.lost.ack_mark,
         term_max: directory.node_state.state().leadership_term,
     };
-    recover(disk, log, &known, catalog, meaning_of).map_err(|error| match error {
+    recover(disk, &known, left, catalog, meaning_of).map_err(|error| match error {
         RecoveryError::Foreign { position } => {
             birth::other_log(position, &other.get(), expected.as_ref()).into()
         }
@@ -214,7 +222,7 @@ fn found_in(recovered: &Recovered, mtu: usize) -> Found {
 
 /// What keeps this directory from answering for what was promised in it, if anything does. A
 /// member that has taken part in no term has acknowledged nothing.
-fn forfeit(directory: &Directory, boot_id: Option<u128>) -> Option<Forfeit> {
+fn forfeit(directory: &Directory, boot_id: Option<u128>, is_left: bool) -> Option<Forfeit> {
     let has_taken_part = directory.node_state.state().leadership_term > LeadershipTermId::NONE;
     let mark = directory.ack_mark.record();
     if directory.lost.node_state {
@@ -223,17 +231,19 @@ fn forfeit(directory: &Directory, boot_id: Option<u128>) -> Option<Forfeit> {
         Some(Forfeit::AckMark)
     } else if mark.may_have_gone(boot_id) && has_taken_part {
         Some(Forfeit::UnsyncedLog)
+    } else if mark.is_in_memory && !is_left && has_taken_part {
+        Some(Forfeit::LogMemory)
     } else {
         None
     }
 }
 
 /// How far the log that was found is known to be committed. Where some of it has gone with a run
-/// of the host, what the mark says is true of another log: only the log's own words, `logged`,
-/// count.
+/// of the host, or with the log buffer, what the mark says is true of another log: only the log's
+/// own words, `logged`, count.
 const fn commit_floor(logged: Position, marked: Position, forfeit: Option<Forfeit>) -> Position {
     match forfeit {
-        Some(Forfeit::UnsyncedLog) => logged,
+        Some(Forfeit::UnsyncedLog | Forfeit::LogMemory) => logged,
         _ => marked,
     }
 }
@@ -393,6 +403,7 @@ mod tests {
     fn where_log_has_gone_with_a_run_of_the_host_only_the_log_says_what_was_committed() {
         let floor = |forfeit| commit_floor(96, 640, forfeit);
         assert_eq!(floor(Some(Forfeit::UnsyncedLog)), 96);
+        assert_eq!(floor(Some(Forfeit::LogMemory)), 96);
         for forfeit in [None, Some(Forfeit::NodeState), Some(Forfeit::AckMark)] {
             assert_eq!(floor(forfeit), 640, "{forfeit:?}");
         }

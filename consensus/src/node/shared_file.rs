@@ -1,17 +1,20 @@
-//! Files that a node shares with tools, mapped: counters and trace.
+//! Files that a node shares with tools, or with its own next life, mapped: counters, trace and the
+//! log buffer.
 //!
 //! SHELL. The agent stores to them in its duty cycle. A store to a mapped page of a disk may
 //! wait for it, and ends the process without a word where the file system has no room or fails
 //! (SIGBUS). So the files lie in a memory file system, with all of their bytes allocated; the
-//! node's directory has a symbolic link to each, by which tools find it. They go with the node.
+//! node's directory has a symbolic link to each, by which tools find it. They go with the node,
+//! but for the log buffer: that goes at a clean end only (`log.md` 10.3).
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use lockstep_archive::log::log_memory::{LOG_MEMORY_FILE, LOG_MEMORY_HEADER, LogMemory};
+use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::media::host::file_system;
-
 use lockstep_transport::stable_hash::stable_hash;
 
 /// File systems that live in memory, as [`file_system`] names them; the number is ramfs.
@@ -41,12 +44,38 @@ pub enum SharedFileError {
         /// The file system found there.
         found: String,
     },
+    /// It is no log buffer of this cluster.
+    #[error(
+        "{file} has {found} bytes in memory and a log buffer of this node has {expected}: it was \
+         left as it is; see whose it is, or set shared_memory to another directory"
+    )]
+    NotWhole {
+        /// Which file.
+        file: String,
+        /// Bytes found.
+        found: u64,
+        /// Bytes wanted.
+        expected: u64,
+    },
     /// Somebody else has it.
     #[error("{file} is another user's: set shared_memory to a directory of this user's own")]
     Foreign {
         /// Which file.
         file: String,
     },
+}
+
+impl SharedFileError {
+    /// Whether the place has no room for it.
+    pub(crate) fn is_for_room(&self) -> bool {
+        let Self::Io { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
 }
 
 /// A file in memory that is removed with this value.
@@ -67,30 +96,11 @@ impl SharedFile {
         length: usize,
         shared_memory: &Path,
     ) -> Result<Self, SharedFileError> {
-        let failed = |path: &Path, source: io::Error| SharedFileError::Io {
-            file: path.display().to_string(),
-            place: shared_memory.display().to_string(),
-            source,
-        };
-        let link = directory.join(name);
-        let key = key_of(directory).map_err(|error| failed(&link, error))?;
-        let path = shared_memory.join(format!("lockstep-{key:016x}-{name}"));
-        std::fs::metadata(shared_memory).map_err(|error| failed(&path, error))?;
-        let found = file_system(shared_memory);
-        if !MEMORY_FILE_SYSTEMS.contains(&found.as_str()) {
-            let place = shared_memory.display().to_string();
-            return Err(SharedFileError::NotMemory { place, found });
-        }
-        let own = std::fs::metadata("/proc/self").map_err(|error| failed(&path, error))?;
-        match std::fs::symlink_metadata(&path) {
-            Ok(there) if !is_ours(&there, &own) => {
-                let file = path.display().to_string();
-                return Err(SharedFileError::Foreign { file });
-            }
-            _ => {}
-        }
+        let failed = failed_in(shared_memory);
+        let (path, _) = locate(directory, name, shared_memory)?;
         let this = Self { path };
         occupy(&this.path, length).map_err(|error| failed(&this.path, error))?;
+        let link = directory.join(name);
         link_to(&this.path, &link).map_err(|error| failed(&link, error))?;
         Ok(this)
     }
@@ -106,6 +116,119 @@ impl Drop for SharedFile {
     fn drop(&mut self) {
         // Best effort: the next node of the directory uses it again.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The log buffer's file. It stays when this value goes, for the next life of its directory.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    path: PathBuf,
+    term_length: usize,
+}
+
+impl LogFile {
+    /// The one that a node of `directory`, which this process has locked, has left; if there is
+    /// none and `is_wanted`, another one. Nothing that is there is changed.
+    ///
+    /// # Errors
+    /// See [`SharedFileError`].
+    pub fn place(
+        directory: &Path,
+        term_length: usize,
+        shared_memory: &Path,
+        is_wanted: bool,
+    ) -> Result<Option<Self>, SharedFileError> {
+        let failed = failed_in(shared_memory);
+        let expected = Self::length(term_length);
+        let (path, there) = locate(directory, LOG_MEMORY_FILE, shared_memory)?;
+        match there {
+            Some(there) => {
+                let found = there.len().min(there.blocks() * 512);
+                if there.len() != expected || found < expected {
+                    let file = path.display().to_string();
+                    return Err(SharedFileError::NotWhole {
+                        file,
+                        found,
+                        expected,
+                    });
+                }
+            }
+            None if !is_wanted => return Ok(None),
+            None => {
+                // A start that is killed in the middle of this leaves nothing under its name.
+                let unfinished = path.with_extension("dat.tmp");
+                make_anew(&unfinished, expected as usize)
+                    .and_then(|()| std::fs::rename(&unfinished, &path))
+                    .map_err(|error| failed(&path, error))?;
+            }
+        }
+        let link = directory.join(LOG_MEMORY_FILE);
+        link_to(&path, &link).map_err(|error| failed(&link, error))?;
+        Ok(Some(Self { path, term_length }))
+    }
+
+    /// Bytes of the file.
+    pub const fn length(term_length: usize) -> u64 {
+        (LOG_MEMORY_HEADER + LogMemory::terms_length(term_length)) as u64
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Maps it.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn open(&self) -> io::Result<LogMemory> {
+        let length = LogMemory::terms_length(self.term_length);
+        Ok(LogMemory::new(
+            AtomicBuffer::map_file_part(&self.path, 0, LOG_MEMORY_HEADER)?,
+            AtomicBuffer::map_file_part(&self.path, LOG_MEMORY_HEADER, length)?,
+        ))
+    }
+
+    /// Removes it: what was acknowledged is on disk, and the ack mark says so.
+    pub fn remove(&self) {
+        // Best effort: it costs memory, and the next life uses it again.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn failed_in(shared_memory: &Path) -> impl Fn(&Path, io::Error) -> SharedFileError {
+    let place = shared_memory.display().to_string();
+    move |path, source| SharedFileError::Io {
+        file: path.display().to_string(),
+        place: place.clone(),
+        source,
+    }
+}
+
+/// Where the file called `name` of the node of `directory` belongs, and what is there.
+fn locate(
+    directory: &Path,
+    name: &str,
+    shared_memory: &Path,
+) -> Result<(PathBuf, Option<Metadata>), SharedFileError> {
+    let failed = failed_in(shared_memory);
+    let key = key_of(directory).map_err(|error| failed(&directory.join(name), error))?;
+    let path = shared_memory.join(format!("lockstep-{key:016x}-{name}"));
+    std::fs::metadata(shared_memory).map_err(|error| failed(&path, error))?;
+    let found = file_system(shared_memory);
+    if !MEMORY_FILE_SYSTEMS.contains(&found.as_str()) {
+        let place = shared_memory.display().to_string();
+        return Err(SharedFileError::NotMemory { place, found });
+    }
+    let own = std::fs::metadata("/proc/self").map_err(|error| failed(&path, error))?;
+    match std::fs::symlink_metadata(&path) {
+        Ok(there) if !is_ours(&there, &own) => {
+            let file = path.display().to_string();
+            Err(SharedFileError::Foreign { file })
+        }
+        Ok(there) => Ok((path, Some(there))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((path, None)),
+        Err(error) => Err(failed(&path, error)),
     }
 }
 
@@ -139,6 +262,11 @@ fn occupy(path: &Path, length: usize) -> io::Result<()> {
         return Ok(());
     }
     // What is left of an earlier one is too short to be of use to anybody.
+    make_anew(path, length)
+}
+
+/// Makes the file, with all its bytes allocated, whatever was there.
+fn make_anew(path: &Path, length: usize) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -191,6 +319,35 @@ mod tests {
         assert!(!path.exists() && !place.path().join("x.dat").exists());
         let again = SharedFile::place(place.path(), "x.dat", 8192, memory).unwrap();
         assert_eq!(again.path(), path);
+    }
+
+    #[test]
+    fn a_log_buffer_stays_for_the_next_life_and_one_that_is_none_is_named_and_left_alone() {
+        const TERM: usize = 64 * 1024;
+        let place = tempfile::tempdir().unwrap();
+        let memory = Path::new(SHARED_MEMORY);
+        let placed = |is_wanted| LogFile::place(place.path(), TERM, memory, is_wanted);
+        assert!(placed(false).unwrap().is_none());
+        let file = placed(true).unwrap().unwrap();
+        let path = file.path().to_owned();
+        std::fs::write(path.with_extension("dat.tmp"), b"left by a crash").unwrap();
+        drop(file);
+        assert!(placed(false).unwrap().unwrap().open().is_ok());
+        placed(true).unwrap().unwrap().remove();
+        assert!(placed(true).unwrap().is_some() && !path.with_extension("dat.tmp").exists());
+        // Too short, too long, and of the right length with nothing behind it.
+        let length = LogFile::length(TERM);
+        for (length, holds) in [(length - 4096, true), (length + 1, true), (length, false)] {
+            std::fs::remove_file(&path).unwrap();
+            let bytes = if holds { length } else { 0 };
+            std::fs::write(&path, vec![7; bytes as usize]).unwrap();
+            let opened = OpenOptions::new().write(true).open(&path).unwrap();
+            opened.set_len(length).unwrap();
+            let said = placed(true).unwrap_err().to_string();
+            assert!(said.contains("left as it is"), "{said}");
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

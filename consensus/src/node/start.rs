@@ -2,6 +2,7 @@
 //! the simulator start nodes through this one path.
 
 use lockstep_archive::disk::Disk;
+use lockstep_archive::log::log_memory::LogMemory;
 use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::recovery::RecoveryError;
 use lockstep_service::clustered_service::ClusteredService;
@@ -43,6 +44,9 @@ use crate::settings::config::{ClusterConfig, NodeConfig, Threading};
 pub struct StartParts<D, P, S> {
     /// Its disk.
     pub disk: D,
+    /// Memory that outlives its process, and may hold what the process before it left there. It
+    /// must be given wherever it exists, also to a node that syncs.
+    pub log_memory: Option<LogMemory>,
     /// Where other members are heard.
     pub member_port: P,
     /// Where clients are heard.
@@ -73,7 +77,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
 ) -> Result<ClusterNode<D, P, S>, StartError> {
     let geometry = Geometry::new(0, cluster.term_length).ok_or(RecoveryError::Geometry)?;
     let (mut randomness, tracers, counters) = (parts.randomness, parts.tracers, parts.counters);
-    let disk = (parts.disk, counters.archive);
+    let disk = (parts.disk, parts.log_memory, counters.archive);
     let opened = open_store(cluster, node, geometry, disk, &mut randomness)?;
     let OpenedStore {
         log,
@@ -104,8 +108,8 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let (news, news_reader) = client_news::queue();
     let consensus = ConsensusAgent::new(ConsensusParts {
         facts,
+        durable: archive.durable(&log),
         log,
-        durable: archive.durable(),
         module,
         port: parts.member_port,
         applier: Applier::new(sessions, apply_reader, body_max),

@@ -4,10 +4,11 @@
 use lockstep_transport::media::NetworkChoice;
 
 use crate::module::membership::Forfeit;
+use crate::node::shared_file::SharedFileError;
 use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
 
 /// What the host was found to grant.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Granted<'a> {
     /// The network backend, and why.
     pub network: &'a NetworkChoice,
@@ -19,12 +20,23 @@ pub(crate) struct Granted<'a> {
     pub socket_send: usize,
     /// The disk's sentence.
     pub disk: &'a str,
-    /// Bytes of memory that are locked, once everything was allocated; `None`: refused.
+    /// Whether the host tells one of its runs from another.
+    pub has_boot_id: bool,
+    /// Why the log buffer is not in shared memory although it should be.
+    pub log_memory: Option<SharedFileError>,
+    /// What was found and granted once everything was allocated.
+    pub started: Started,
+}
+
+/// What is known once the node has started.
+#[derive(Debug, Default)]
+pub(crate) struct Started {
+    /// Bytes of memory that are locked; `None`: refused.
     pub memory_locked: Option<u64>,
     /// Why this member's directory counts for nothing, where it gave up its voice.
     pub forfeit: Option<Forfeit>,
-    /// Whether the host tells one of its runs from another.
-    pub has_boot_id: bool,
+    /// Bytes of the log that were taken from the log buffer of the life before.
+    pub taken: u64,
 }
 
 /// The line.
@@ -36,7 +48,7 @@ pub(crate) fn start_line(
 ) -> String {
     let own = cluster.members[usize::from(node.member)];
     format!(
-        "member {} of {} at {} (clients) and {} (members); network {}: {}; {}; {}; sync {}{}; \
+        "member {} of {} at {} (clients) and {} (members); network {}: {}; {}; {}; sync {}{}{}; \
          responses {}; memory {}{}",
         node.member,
         cluster.members.len(),
@@ -47,25 +59,37 @@ pub(crate) fn start_line(
         socket_words(granted),
         granted.disk,
         node.sync,
-        sync_words(node.sync, granted.has_boot_id),
+        sync_words(node.sync, granted),
+        taken_words(granted.started.taken),
         cluster.responses,
-        memory_words(granted.memory_locked),
-        standing_words(granted.forfeit),
+        memory_words(granted.started.memory_locked),
+        standing_words(granted.started.forfeit),
     )
 }
 
-const fn sync_words(sync: SyncMode, has_boot_id: bool) -> &'static str {
-    match (sync, has_boot_id) {
-        (SyncMode::Data, _) => "",
-        (SyncMode::None, true) => {
-            ": a host crash may lose acknowledged messages, and makes this member a learner"
-        }
-        (SyncMode::None, false) => {
-            ": a host crash may lose acknowledged messages, and makes this member a learner; \
-             as this host shows no boot id (/proc/sys/kernel/random/boot_id), so does every end \
-             of the process but by SIGTERM or SIGINT"
-        }
+fn sync_words(sync: SyncMode, granted: &Granted<'_>) -> String {
+    if sync == SyncMode::Data {
+        return String::new();
     }
+    let cost = "a host crash may lose acknowledged messages, and makes this member a learner";
+    match (granted.has_boot_id, &granted.log_memory) {
+        (false, _) => format!(
+            ": {cost}; as this host shows no boot id (/proc/sys/kernel/random/boot_id), so does \
+             every end of the process but by SIGTERM or SIGINT"
+        ),
+        (true, None) => format!(" (log buffer in shared memory): {cost}"),
+        (true, Some(refusal)) => format!(
+            " (in the page cache, which costs latency, for the log buffer is not in shared \
+             memory: {refusal}): {cost}"
+        ),
+    }
+}
+
+fn taken_words(taken: u64) -> String {
+    if taken == 0 {
+        return String::new();
+    }
+    format!("; took {taken} bytes of log from the log buffer of the process before")
 }
 
 fn standing_words(forfeit: Option<Forfeit>) -> String {
@@ -133,9 +157,9 @@ mod tests {
             socket_receive: 4 << 20,
             socket_send: 4 << 20,
             disk: "disk: writer thread",
-            memory_locked: Some(90 << 20),
-            forfeit: None,
             has_boot_id: true,
+            log_memory: None,
+            started: Started::default(),
         };
         let words = socket_words(&granted);
         assert_eq!(words, "socket buffers 4096 KiB");
@@ -149,11 +173,22 @@ mod tests {
             assert!(words.contains(part), "\"{part}\" is missing in: {words}");
         }
         assert!(!words.contains("to send"), "{words}");
-        assert!(memory_words(granted.memory_locked).starts_with("locked (90 MiB"));
+        assert!(memory_words(Some(90 << 20)).starts_with("locked (90 MiB"));
         assert!(memory_words(Some(0)).starts_with("not locked"));
         assert!(memory_words(None).contains("ulimit -l"));
-        assert!(!sync_words(SyncMode::None, true).contains("boot id"));
-        assert!(sync_words(SyncMode::None, false).contains("shows no boot id"));
+        let words = sync_words(SyncMode::None, &granted);
+        assert!(words.contains("in shared memory") && !words.contains("boot id"));
+        assert_eq!(sync_words(SyncMode::Data, &granted), "");
+        granted.log_memory = Some(SharedFileError::Foreign {
+            file: "x".to_owned(),
+        });
+        let words = sync_words(SyncMode::None, &granted);
+        assert!(
+            words.contains("page cache, which costs latency") && words.contains("another user")
+        );
+        granted.has_boot_id = false;
+        assert!(sync_words(SyncMode::None, &granted).contains("shows no boot id"));
+        assert!(taken_words(77).contains("took 77 bytes") && taken_words(0).is_empty());
         assert_eq!(standing_words(None), "");
         assert!(standing_words(Some(Forfeit::UnsyncedLog)).contains("ran with sync = none"));
     }

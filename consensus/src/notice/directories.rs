@@ -209,6 +209,14 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: "nothing is to be done: it is heard once it has told it",
     },
+    Row {
+        kind: NodeNotice::LogMemoryLost,
+        text: |_, place, f| gave_up(Forfeit::LogMemory, place, f),
+        remedy: "keep the directories of all members as they are and the other members running; \
+                 see \"Running without syncs\" in docs/operating.md for what takes files from \
+                 shared memory, and \"A majority is lost for good\" for what remains where nobody \
+                 is elected",
+    },
 ];
 
 /// Why the directory at `place` speaks for nobody.

@@ -108,6 +108,8 @@ pub enum NodeNotice {
     MajorityGone = 76,
     /// A message of a start of another member that has not been announced to this one.
     MessageUnannounced = 77,
+    /// What this member acknowledged was in a log buffer that is gone: it is a learner now.
+    LogMemoryLost = 78,
 
     // Recovery: the log's truth, damage, joining.
     /// Part of what this member acknowledged is missing from its log.

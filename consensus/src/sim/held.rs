@@ -25,7 +25,7 @@ impl Held {
 
     /// What is `stored` up to `durable`; zeros, which are no log, where a segment is not there.
     #[must_use]
-    pub fn of(stored: StoredLog<'_>, durable: Position, rotten: &[LogRange]) -> Self {
+    pub fn of(stored: &StoredLog<'_>, durable: Position, rotten: &[LogRange]) -> Self {
         let mut bytes = Vec::new();
         while (bytes.len() as Position) < durable {
             let position = bytes.len() as Position;

@@ -11,6 +11,7 @@ mod planted;
 mod rule;
 pub mod scenario;
 pub mod service_time;
+mod shared_memory;
 pub mod shrink;
 mod stored_log;
 pub mod tank;

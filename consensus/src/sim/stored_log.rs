@@ -1,19 +1,65 @@
 //! What a disk holds of the log, looked at from outside: oracles and scenarios ask, no node does.
 
-use lockstep_archive::disk::SegmentName;
+use lockstep_archive::disk::{Disk, SegmentName};
 use lockstep_archive::log::segment::LOG_RECORDING_ID;
 use lockstep_archive::sim::SimDisk;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::log_buffer::frame_seal::FramePlace;
 use lockstep_transport::position::Position;
 
-/// The log on a disk.
-#[derive(Clone, Copy, Debug)]
+use crate::log::archive_agent::ArchiveAgent;
+use crate::log::member_log::MemberLog;
+
+/// The end of a log that is in memory that outlives its process, and not on disk yet.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryTail {
+    start: Position,
+    bytes: Vec<u8>,
+}
+
+impl MemoryTail {
+    /// Of a running node.
+    #[must_use]
+    pub fn of<D: Disk>(archive: &ArchiveAgent<D>, log: &MemberLog) -> Self {
+        let start = archive.written();
+        let mut bytes = Vec::new();
+        if log.outlives_process() {
+            let geometry = log.buffer().geometry();
+            let mut position = start;
+            while position < log.append() {
+                let rest = geometry.term_length() - geometry.term_offset(position);
+                let length = rest.min((log.append() - position) as usize);
+                bytes.extend_from_slice(log.buffer().bytes(position, length));
+                position += length as Position;
+            }
+        }
+        Self { start, bytes }
+    }
+
+    /// What of it lies at `position` and behind.
+    fn from(&self, position: Position) -> Option<&[u8]> {
+        let offset = usize::try_from(position - self.start).ok()?;
+        self.bytes.get(offset..).filter(|rest| !rest.is_empty())
+    }
+
+    /// How much may be read at `position` before it begins.
+    fn before(&self, position: Position) -> usize {
+        match self.start - position {
+            distance if distance > 0 && !self.bytes.is_empty() => distance as usize,
+            _ => usize::MAX,
+        }
+    }
+}
+
+/// The log on a disk, and what memory has of it above.
+#[derive(Clone, Debug)]
 pub struct StoredLog<'a> {
     /// Where it is.
     pub disk: &'a SimDisk,
     /// Bytes of it in one file.
     pub segment_length: usize,
+    /// Its end, where that is not on disk.
+    pub tail: MemoryTail,
 }
 
 impl StoredLog<'_> {
@@ -35,7 +81,11 @@ impl StoredLog<'_> {
     #[must_use]
     pub fn part(&self, position: Position, length: usize) -> Option<Vec<u8>> {
         let (name, offset, rest) = self.place_of(position);
-        self.disk.part(&name, offset, length.min(rest))
+        let length = length.min(rest).min(self.tail.before(position));
+        match self.tail.from(position) {
+            Some(tail) => Some(tail[..length.min(tail.len())].to_vec()),
+            None => self.disk.part(&name, offset, length),
+        }
     }
 
     /// What the disk holds of the log between two positions, unless a segment is missing.
@@ -83,9 +133,12 @@ impl StoredLog<'_> {
     pub fn holds(&self, mut position: Position, mut bytes: &[u8], is_cache_enough: bool) -> bool {
         while !bytes.is_empty() {
             let (name, offset, rest) = self.place_of(position);
-            let (here, after) = bytes.split_at(rest.min(bytes.len()));
+            let whole = rest.min(bytes.len()).min(self.tail.before(position));
+            let tail = self.tail.from(position);
+            let length = tail.map_or(whole, |tail| whole.min(tail.len()));
+            let (here, after) = bytes.split_at(length);
             let is_there = if is_cache_enough {
-                self.disk.part(&name, offset, here.len()).as_deref() == Some(here)
+                self.part(position, length).as_deref() == Some(here)
             } else {
                 self.disk.holds_durably(&name, offset, here)
             };

@@ -92,6 +92,7 @@ impl Stage {
             cluster,
             config: &config,
             disk,
+            memory: None,
             network,
             service: Silent,
             wall_offset: 0,
@@ -99,6 +100,12 @@ impl Stage {
             seed: 1,
         });
         started.expect("the node starts")
+    }
+
+    /// How far its log is durable.
+    pub fn durable(&self) -> i64 {
+        let agents = self.node.agents();
+        agents.archive.durable(&agents.consensus.log)
     }
 
     /// The node's process dies and starts again.

@@ -219,6 +219,55 @@ impl KernelBlock {
     }
 }
 
+/// Memory of a simulated host, which outlives the processes that map it one after the other.
+#[cfg(feature = "sim")]
+#[derive(Debug)]
+pub struct HostMemory {
+    region: Arc<Region>,
+}
+
+#[cfg(feature = "sim")]
+impl HostMemory {
+    /// Allocates `length` zeroed bytes.
+    ///
+    /// # Errors
+    /// The operating system's, when it has no memory to give.
+    pub fn allocate(length: usize) -> io::Result<Self> {
+        let region = Arc::new(Region::anonymous(length)?);
+        Ok(Self { region })
+    }
+
+    /// The memory, for the one process that has it now.
+    ///
+    /// # Panics
+    /// While somebody has it, the kernel included: an [`AtomicBuffer`] has one owner.
+    #[must_use]
+    pub fn map(&self) -> AtomicBuffer {
+        assert_eq!(Arc::strong_count(&self.region), 1, "memory with an owner");
+        AtomicBuffer {
+            region: Arc::clone(&self.region),
+            length: self.region.length(),
+            not_sync: PhantomData,
+        }
+    }
+
+    /// Other memory with the same bytes, for another future.
+    ///
+    /// # Errors
+    /// See [`allocate`](Self::allocate).
+    ///
+    /// # Panics
+    /// See [`map`](Self::map).
+    pub fn copy(&self) -> io::Result<Self> {
+        let copy = Self::allocate(self.region.length())?;
+        let (from, mut to) = (self.map(), copy.map());
+        let length = from.length();
+        to.bytes_mut(0, length)
+            .copy_from_slice(from.bytes(0, length));
+        Ok(copy)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +282,26 @@ mod tests {
         assert_eq!(buffer.bytes(100, 3), b"abc");
         buffer.zero(0, 8192);
         assert!(buffer.bytes(0, 8192).iter().all(|b| *b == 0));
+    }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    fn memory_of_a_host_keeps_what_one_process_after_the_other_has_written() {
+        let memory = HostMemory::allocate(4096).unwrap();
+        memory.map().bytes_mut(7, 2).copy_from_slice(b"ab");
+        let copy = memory.copy().unwrap();
+        memory.map().bytes_mut(7, 2).copy_from_slice(b"cd");
+        assert_eq!(memory.map().bytes(7, 2), b"cd");
+        assert_eq!(copy.map().bytes(7, 2), b"ab");
+    }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    #[should_panic(expected = "memory with an owner")]
+    fn memory_of_a_host_has_one_owner_at_a_time() {
+        let memory = HostMemory::allocate(4096).unwrap();
+        let _first = memory.map();
+        let _second = memory.map();
     }
 
     #[test]

@@ -8,4 +8,6 @@
 mod atomic_buffer;
 mod region;
 
+#[cfg(feature = "sim")]
+pub use atomic_buffer::HostMemory;
 pub use atomic_buffer::{AtomicBuffer, KernelBlock};

@@ -73,7 +73,7 @@ impl LogBuffer {
 
     /// Bytes that three terms of `term_length` and their metadata need.
     #[must_use]
-    pub(crate) const fn required_length(term_length: usize) -> usize {
+    pub const fn required_length(term_length: usize) -> usize {
         TERM_BUFFERS * term_length + descriptor::METADATA_LENGTH
     }
 

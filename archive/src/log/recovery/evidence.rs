@@ -5,6 +5,7 @@ use lockstep_transport::position::Position;
 
 use crate::disk::DiskError;
 use crate::files::ack_record::AckRecord;
+use crate::log::log_memory::LeftLog;
 
 /// Why a log cannot be recovered at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,5 +64,21 @@ impl Acknowledged {
     /// A cut was announced and not reported done.
     pub(super) const fn is_cut(&self) -> bool {
         self.mark.truncated_end > self.mark.position
+    }
+
+    /// The same where the process before `left` a log buffer: all of the log in it may have been
+    /// acknowledged, unless it was cut.
+    pub(super) fn with_left(self, left: Option<&LeftLog<'_>>) -> Self {
+        let Some(left) = left.filter(|left| !self.is_cut() && left.end() > self.mark.position)
+        else {
+            return self;
+        };
+        let mark = AckRecord {
+            position: left.end(),
+            // Nothing of a greater one was acknowledged.
+            term: self.mark.term.max(self.term_max),
+            ..self.mark
+        };
+        Self { mark, ..self }
     }
 }

@@ -60,6 +60,13 @@ impl FrameScan {
         self.lone_pad_end.unwrap_or(self.chain.position())
     }
 
+    /// The segments hold more than they did.
+    pub(super) fn renew(&mut self, segments: SegmentTable) {
+        self.window.segments = segments;
+        self.window.length = 0;
+        self.lone_pad_end = None;
+    }
+
     pub(super) fn accept_frames(
         &mut self,
         disk: &mut impl ColdFiles,

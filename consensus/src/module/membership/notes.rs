@@ -53,6 +53,8 @@ pub enum Forfeit {
     NodeState = 2,
     /// How far it acknowledged was lost.
     AckMark = 3,
+    /// What it acknowledged was in a log buffer that is gone.
+    LogMemory = 4,
 }
 
 impl Forfeit {
@@ -61,6 +63,7 @@ impl Forfeit {
             1 => Some(Self::UnsyncedLog),
             2 => Some(Self::NodeState),
             3 => Some(Self::AckMark),
+            4 => Some(Self::LogMemory),
             _ => None,
         }
     }
@@ -79,6 +82,10 @@ impl Forfeit {
             Self::AckMark => {
                 "ack-mark.dat was missing or damaged, so that it cannot know how far it \
                  acknowledged the log"
+            }
+            Self::LogMemory => {
+                "it ran with sync = none, was killed, and log-buffer.dat in shared memory is gone \
+                 or another start's, so that what it acknowledged may be missing from its log"
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::log::log_writer::LogWriter;
 use crate::module::event::Event;
 use crate::module::member::MemberId;
 use crate::node::consensus_agent::ConsensusAgent;
+use crate::node::leadership::AppendContext;
 use crate::notice::NodeNotice;
 
 impl<P: DatagramPort> ConsensusAgent<P> {
@@ -61,7 +62,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         if self.follower.take_heard() {
             self.on_event(now, Event::LogHeard);
         }
-        let durable = archive.durable();
+        let durable = archive.durable(&self.log);
         if durable > self.reported_durable {
             let point = TracePoint::RequestPersist;
             self.tracer.cursor(point, self.reported_durable, durable);
@@ -225,7 +226,10 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     ) {
         self.stop_following();
         self.agreement.begin_term();
-        let context = self.append_context(now, archive);
+        let context = AppendContext {
+            limit: archive.first_entry_limit(&self.log),
+            ..self.append_context(now, archive)
+        };
         let log_time = self.log.log_time();
         let start = self.log.append();
         let facts = &self.facts;

@@ -146,6 +146,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 (NodeNotice::IsLearner, values)
             }
             Some(Forfeit::UnsyncedLog) => (NodeNotice::UnsyncedLogLost, [0; 4]),
+            Some(Forfeit::LogMemory) => (NodeNotice::LogMemoryLost, [0; 4]),
             Some(Forfeit::NodeState) => (NodeNotice::PromisesLost, [0; 4]),
             Some(Forfeit::AckMark) => (NodeNotice::PromisesLost, [1, 0, 0, 0]),
         };

@@ -61,7 +61,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let owed = service.outputs().outbox().log_bytes_owed(0);
         let is_full = !archive.has_room(self.log.append(), owed);
         self.watch_room(now, is_due, is_full);
-        self.watch_own_log(now, is_due, archive.durable());
+        self.watch_own_log(now, is_due, archive.durable(&self.log));
         self.watch_leader(now, is_due);
         self.watch_answers(now, is_due);
         self.watch_oddities(now);

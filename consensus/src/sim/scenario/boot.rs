@@ -3,6 +3,7 @@
 
 use core::net::{Ipv4Addr, SocketAddr};
 
+use lockstep_archive::log::log_memory::LogMemory;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::prng::Prng;
@@ -68,6 +69,8 @@ pub struct Boot<'a, S> {
     pub config: &'a NodeConfig,
     /// Its host's disk.
     pub disk: &'a SimDisk,
+    /// Its host's shared memory, as far as it is this member's.
+    pub memory: Option<LogMemory>,
     /// What its ports are plugged into.
     pub network: &'a SimNetwork,
     /// Its service, which has seen nothing.
@@ -91,6 +94,7 @@ pub fn boot<S: ClusteredService>(boot: Boot<'_, S>) -> Result<SimNode<S>, StartE
     let endpoints = boot.cluster.members[usize::from(boot.config.member)];
     let parts = StartParts {
         disk: boot.disk.clone(),
+        log_memory: boot.memory,
         member_port: boot.network.port(endpoints.member),
         ingress_port: boot.network.port(endpoints.ingress),
         service: boot.service,

@@ -73,7 +73,9 @@ impl<S: ClusteredService> SimCluster<S> {
             seed: 40 + id as u64,
             ..self.setup.node.clone()
         };
+        let term_length = self.setup.cluster.term_length;
         let started = boot(Boot {
+            memory: host.memory.open(config.sync, term_length),
             cluster: &self.setup.cluster,
             config: &config,
             disk: &host.disk,
@@ -87,6 +89,7 @@ impl<S: ClusteredService> SimCluster<S> {
             Ok(mut node) => {
                 node.measure_cycles_with(service_time::spent);
                 let life = Life::of(&node);
+                host.memory.on_start(config.sync);
                 host.node = Some(node);
                 host.is_unsynced = config.sync == SyncMode::None;
                 let stored = (!host.is_unsynced).then_some(stored(host, &self.setup));

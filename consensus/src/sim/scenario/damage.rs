@@ -9,6 +9,7 @@ use lockstep_transport::time::Nanos;
 use super::{Members, SimCluster};
 use crate::node::start_error::StartError;
 use crate::sim::log_range::LogRange;
+use crate::sim::shared_memory::SharedMemory;
 use crate::sim::stored_log::StoredLog;
 
 /// Where the record of a slot lies in it: its header is before.
@@ -42,6 +43,15 @@ impl<S: ClusteredService> SimCluster<S> {
             directory: self.hosts[id].disk.backup(),
             rotten: self.watch.rotten(id).to_vec(),
         }
+    }
+
+    /// The log buffer of a member that is down, for later.
+    ///
+    /// # Panics
+    /// Where it is up.
+    #[must_use]
+    pub fn log_buffer(&self, id: usize) -> SharedMemory {
+        self.hosts[id].memory.copy()
     }
 
     /// Two members that are down have their directories swapped.
@@ -90,6 +100,31 @@ impl<S: ClusteredService> Members<'_, S> {
         self.each_down("has an old state put back", |cluster, id| {
             cluster.hosts[id].disk.restore_in_place(&state.directory);
             cluster.watch.replace(id, &state.rotten);
+        })
+    }
+
+    /// Its log buffer in shared memory is gone.
+    ///
+    /// # Panics
+    /// Where it is up.
+    #[track_caller]
+    pub fn lose_log_buffer(&mut self) -> &mut Self {
+        self.each_down("loses its log buffer", |cluster, id| {
+            cluster.hosts[id].lose_memory();
+            cluster.watch.forget(id);
+        })
+    }
+
+    /// Its log buffer is the one that it had, or another member, when this was kept.
+    ///
+    /// # Panics
+    /// Where it is up.
+    #[track_caller]
+    pub fn put_log_buffer(&mut self, kept: &SharedMemory) -> &mut Self {
+        self.each_down("has another log buffer", |cluster, id| {
+            cluster.hosts[id].lose_memory();
+            cluster.hosts[id].memory = kept.copy();
+            cluster.watch.forget(id);
         })
     }
 

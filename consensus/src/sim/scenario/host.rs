@@ -10,11 +10,17 @@ use super::boot::SimNode;
 use crate::node::closing::Closing;
 use crate::node::fault::{NodeFault, StoreFailure};
 use crate::sim::service_time;
+use crate::sim::shared_memory::SharedMemory;
+use crate::sim::stored_log::MemoryTail;
 use crate::sim::wall_clock::TRUE_WALL_OFFSET;
 
 /// See the module.
 pub struct Host<S> {
     pub disk: SimDisk,
+    /// Where its process keeps what is to outlive it.
+    pub memory: SharedMemory,
+    /// What the process before had in memory alone.
+    left: MemoryTail,
     pub node: Option<SimNode<S>>,
     /// Its process acknowledges what its page cache has.
     pub is_unsynced: bool,
@@ -30,9 +36,11 @@ pub struct Host<S> {
 }
 
 impl<S: ClusteredService> Host<S> {
-    pub const fn new(disk: SimDisk) -> Self {
+    pub fn new(disk: SimDisk) -> Self {
         Self {
             disk,
+            memory: SharedMemory::default(),
+            left: MemoryTail::default(),
             node: None,
             is_unsynced: false,
             wall_offset: TRUE_WALL_OFFSET,
@@ -63,7 +71,7 @@ impl<S: ClusteredService> Host<S> {
             agents.consensus.module.role(),
             agents.consensus.module.term(),
             agents.consensus.module.commit(),
-            agents.archive.durable(),
+            agents.archive.durable(&agents.consensus.log),
             agents.consensus.applier.position(),
         );
         if self.leads() {
@@ -80,7 +88,22 @@ impl<S: ClusteredService> Host<S> {
     pub fn end_process(&mut self) -> Option<SimNode<S>> {
         (self.busy_until, self.is_closing) = (0, false);
         self.service_busy_until = 0;
+        self.left = self.tail();
         self.node.take()
+    }
+
+    /// What is, or was when its process ended, in memory alone of its log.
+    pub fn tail(&self) -> MemoryTail {
+        match &self.node {
+            Some(node) => MemoryTail::of(&node.agents().archive, &node.agents().consensus.log),
+            None => self.left.clone(),
+        }
+    }
+
+    /// What was in memory has gone.
+    pub fn lose_memory(&mut self) {
+        self.memory.lose();
+        self.left = MemoryTail::default();
     }
 
     /// It goes on with ending, if it is not busy: whether it has ended.

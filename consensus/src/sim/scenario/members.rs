@@ -154,6 +154,7 @@ impl<'a, S: ClusteredService> Members<'a, S> {
         self.each("loses power", |cluster, id| {
             cluster.end_process(id);
             cluster.hosts[id].disk.crash(cluster.now as u64 + id as u64);
+            cluster.hosts[id].lose_memory();
             if cluster.hosts[id].is_unsynced {
                 cluster.watch.forget(id);
             }
@@ -180,6 +181,7 @@ impl<'a, S: ClusteredService> Members<'a, S> {
                 cluster.step();
             }
             cluster.end_process(id);
+            cluster.hosts[id].lose_memory();
         })
     }
 

@@ -27,6 +27,7 @@ mod setup;
 mod verb_history;
 mod watch;
 
+pub use crate::sim::shared_memory::SharedMemory;
 pub use builder::Scenario;
 pub use client::{Client, Told};
 pub use cluster::SimCluster;

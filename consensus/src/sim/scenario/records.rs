@@ -117,7 +117,8 @@ impl<S: ClusteredService> SimCluster<S> {
     #[must_use]
     #[track_caller]
     pub fn durable(&self, id: usize) -> Position {
-        self.node(id).agents().archive.durable()
+        let agents = self.node(id).agents();
+        agents.archive.durable(&agents.consensus.log)
     }
 
     /// How far a running member takes the log for committed.

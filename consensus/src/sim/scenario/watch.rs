@@ -34,7 +34,7 @@ impl Life {
     pub fn of<S: ClusteredService>(node: &SimNode<S>) -> Self {
         let (archive, module) = (&node.agents().archive, &node.agents().consensus.module);
         Self {
-            durable: archive.durable(),
+            durable: archive.durable(&node.agents().consensus.log),
             is_damaged: module.is_damaged(),
             counts: counts(node),
         }
@@ -125,7 +125,7 @@ impl Watch {
         known.kept = differs.unwrap_or(found.len()) as Position;
         known.end = life.durable;
         if life.counts {
-            known.held = Held::of(stored, life.durable, &known.rotten);
+            known.held = Held::of(&stored, life.durable, &known.rotten);
         }
     }
 
@@ -249,7 +249,7 @@ impl Watch {
     }
 
     /// A member that has stopped had cause to.
-    fn check_halt<S>(
+    fn check_halt<S: ClusteredService>(
         &self,
         id: usize,
         fault: &NodeFault,
@@ -427,10 +427,11 @@ impl Watch {
     }
 }
 
-pub fn stored<'a, S>(host: &'a Host<S>, setup: &Setup) -> StoredLog<'a> {
+pub fn stored<'a, S: ClusteredService>(host: &'a Host<S>, setup: &Setup) -> StoredLog<'a> {
     StoredLog {
         disk: &host.disk,
         segment_length: setup.cluster.segment_length,
+        tail: host.tail(),
     }
 }
 
@@ -447,6 +448,7 @@ mod tests {
     use super::super::Scenario;
     use super::super::boot::disk;
     use super::*;
+    use crate::sim::stored_log::MemoryTail;
 
     #[test]
     fn who_learns_late_that_it_leads_has_what_was_committed_in_the_terms_before_its_own() {
@@ -528,6 +530,7 @@ mod tests {
             let stored = StoredLog {
                 disk,
                 segment_length: 64 * 1024,
+                tail: MemoryTail::default(),
             };
             Watch::new(1).begin(0, &life(durable), Some(stored))
         };

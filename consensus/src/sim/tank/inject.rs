@@ -21,6 +21,9 @@ const UNMARKED_WITHIN_NS: Nanos = 200 * MILLISECOND;
 /// So much of it, in bytes: some frames.
 const UNMARKED_BYTES: Position = 1024;
 
+/// Of so many kills of a member without syncs one is followed by the loss of its log buffer.
+const MEMORY_KEPT: u64 = 4;
+
 impl Tank {
     /// The faults that are due now.
     pub(super) fn inject(&mut self) {
@@ -163,9 +166,13 @@ impl Tank {
     pub(super) fn crash(&mut self, id: usize, crash: Crash) -> bool {
         let crash = self.within_damage_map(id, crash);
         let is_up = self.members[id].node().is_some();
+        let is_memory_lost = crash == Crash::Kill && self.loses_memory(id);
         let seed = self.random.next_u64();
         let until = self.now + self.a_long_while(800);
         self.members[id].crash(&self.network, crash, seed, until);
+        if is_memory_lost {
+            self.members[id].lose_memory();
+        }
         self.oracle.forget_commit(id);
         is_up
     }
@@ -183,6 +190,22 @@ impl Tank {
         self.damage_map
             .rot_slot(id, |rotten| member.held_log(rotten));
         crash
+    }
+
+    /// Somebody removes the log buffer of a member without syncs, while it is down: only where the
+    /// cluster survives that.
+    fn loses_memory(&mut self, id: usize) -> bool {
+        let member = &self.members[id];
+        if !member.is_unsynced() || member.node().is_none() || !self.damage_map.may_lose(id) {
+            return false;
+        }
+        let is_lost = self.random.range(0..MEMORY_KEPT) == 0;
+        if is_lost {
+            let member = &self.members[id];
+            self.damage_map
+                .rot_slot(id, |rotten| member.held_log(rotten));
+        }
+        is_lost
     }
 
     fn any_crash(&mut self) -> Crash {

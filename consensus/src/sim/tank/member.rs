@@ -13,6 +13,7 @@ mod stored_log;
 use core::net::SocketAddr;
 use std::path::PathBuf;
 
+use lockstep_archive::log::log_memory::LogMemory;
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
@@ -33,6 +34,8 @@ use crate::notice::NodeNotice;
 use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode, Threading};
 use crate::sim::PlantedFault;
 use crate::sim::service_time;
+use crate::sim::shared_memory::SharedMemory;
+use crate::sim::stored_log::MemoryTail;
 use crate::sim::tank::accident::{Accident, Misplaced};
 use crate::sim::tank::coverage::Coverage;
 use crate::sim::tank::crash::Crash;
@@ -64,6 +67,10 @@ pub struct TankMember {
     cluster: ClusterConfig,
     config: NodeConfig,
     disk: SimDisk,
+    /// Where its process keeps what is to outlive it.
+    memory: SharedMemory,
+    /// What the process before had in memory alone.
+    left: MemoryTail,
     host: TankHost,
     node: Option<TankNode>,
     start_at: Option<Nanos>,
@@ -129,6 +136,8 @@ impl TankMember {
             cluster,
             config,
             disk,
+            memory: SharedMemory::default(),
+            left: MemoryTail::default(),
             host: TankHost::default(),
             node: None,
             start_at: None,
@@ -234,7 +243,10 @@ impl TankMember {
             }
         }
         let randomness = self.randomness.fork();
-        let parts = self.start_parts(&self.disk, &self.host, network, randomness);
+        let mut memory = std::mem::take(&mut self.memory);
+        let place = (&self.disk, self.open_memory(&mut memory));
+        let parts = self.start_parts(place, &self.host, network, randomness);
+        self.memory = memory;
         match start(&self.cluster, &self.config, parts) {
             Ok(mut node) => {
                 node.measure_cycles_with(service_time::spent);
@@ -253,15 +265,20 @@ impl TankMember {
         }
     }
 
-    /// What a node of its is started with, on this disk, host and network.
+    fn open_memory(&self, memory: &mut SharedMemory) -> Option<LogMemory> {
+        memory.open(self.config.sync, self.cluster.term_length)
+    }
+
+    /// What a node of its is started with, on this disk, memory, host and network.
     fn start_parts(
         &self,
-        disk: &SimDisk,
+        (disk, log_memory): (&SimDisk, Option<LogMemory>),
         host: &TankHost,
         network: &SimNetwork,
         randomness: Prng,
     ) -> StartParts<TankDisk, TankPort, TankService> {
         StartParts {
+            log_memory,
             disk: TankDisk::new(disk.clone(), host.clone(), self.planted, self.starts),
             member_port: TankPort::new(network.port(self.member()), host.clone()),
             ingress_port: TankPort::new(network.port(self.ingress()), host.clone()),
@@ -279,7 +296,8 @@ impl TankMember {
         let Some(node) = self.node.take() else {
             return;
         };
-        self.held = node.agents().archive.durable();
+        self.held = node.agents().archive.durable(&node.agents().consensus.log);
+        self.left = MemoryTail::of(&node.agents().archive, &node.agents().consensus.log);
         self.coverage.add_node(&node);
         let kind = self.host.death().unwrap_or(crash);
         self.last_life = Some(LastLife::of(&node, kind, &self.promise));
@@ -291,7 +309,16 @@ impl TankMember {
             Crash::Kill => self.disk.kill(seed),
             Crash::InCycle => {}
         }
+        if kind == Crash::PowerLoss {
+            self.lose_memory();
+        }
         self.start_at = Some(until);
+    }
+
+    /// What it had in shared memory has gone.
+    pub fn lose_memory(&mut self) {
+        self.memory.lose();
+        self.left = MemoryTail::default();
     }
 
     /// What it has reached in all its lives.
@@ -319,7 +346,10 @@ impl TankMember {
     #[must_use]
     pub fn held(&self) -> i64 {
         let node = self.node.as_ref();
-        node.map_or(self.held, |node| node.agents().archive.durable())
+        node.map_or(self.held, |node| {
+            let agents = node.agents();
+            agents.archive.durable(&agents.consensus.log)
+        })
     }
 
     /// Its disk.
@@ -496,7 +526,9 @@ impl TankMember {
         if node.fault().is_some() || node.agents().archive.is_truncating() {
             self.promise.excuse(now);
         }
-        self.promise.note(now, node.agents().archive.durable());
+        let agents = node.agents();
+        self.promise
+            .note(now, agents.archive.durable(&agents.consensus.log));
         while let Some(notice) = node.take_notice() {
             if self.notices.len() < NOTICES_MAX {
                 self.notices.push(notice);

@@ -89,7 +89,7 @@ impl Tank {
                 self.members[id].check_start(is_rotten)?;
             }
             if let Some(fork) = sample.filter(|_| started.is_ok()) {
-                self.members[id].check_second_start(self.now, &fork)?;
+                self.members[id].check_second_start(self.now, fork)?;
             }
             match started {
                 Ok(()) if !self.members[id].has_forfeited() => self.damage_map.on_start(id),

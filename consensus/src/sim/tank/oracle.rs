@@ -353,7 +353,7 @@ impl LogOracle {
         };
         // Where no leader is left, nobody cuts what was never committed.
         let claimed = if is_led {
-            node.agents().archive.durable()
+            node.agents().archive.durable(&node.agents().consensus.log)
         } else {
             node.agents().consensus.module.commit()
         };

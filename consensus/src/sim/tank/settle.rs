@@ -266,9 +266,10 @@ impl Tank {
 const WAITING: [NodeNotice; 2] = [NodeNotice::NoLeader, NodeNotice::ReturnWaits];
 
 /// What a member whose directory never counts again says about itself: once, or again and again.
-const DEMOTED: [NodeNotice; 4] = [
+const DEMOTED: [NodeNotice; 5] = [
     NodeNotice::IsLearner,
     NodeNotice::UnsyncedLogLost,
+    NodeNotice::LogMemoryLost,
     NodeNotice::PromisesLost,
     NodeNotice::FormationWaits,
 ];

@@ -98,7 +98,7 @@ impl LastLife {
         let is_damaged = module.is_damaged();
         Self {
             crash,
-            durable: durable_end(archive.durable(), module),
+            durable: durable_end(archive.durable(&node.agents().consensus.log), module),
             append: node.agents().consensus.log.append(),
             is_truncating: archive.is_truncating(),
             is_mark_rotten: false,

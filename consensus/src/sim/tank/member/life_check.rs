@@ -5,6 +5,7 @@ use lockstep_transport::position::Position;
 
 use super::TankMember;
 use super::last_life::LastLife;
+use crate::sim::stored_log::MemoryTail;
 use crate::sim::tank::crash::Crash;
 use crate::sim::{Broken, Rule};
 
@@ -24,8 +25,9 @@ impl TankMember {
     }
 
     /// Something has happened to its directory.
-    pub const fn forget_last_life(&mut self) {
+    pub fn forget_last_life(&mut self) {
         self.last_life = None;
+        self.left = MemoryTail::default();
         self.known_commit = 0;
     }
 
@@ -80,7 +82,7 @@ fn check_started(
         return Ok(());
     };
     let (archive, module) = (&node.agents().archive, &node.agents().consensus.module);
-    let durable = archive.durable();
+    let durable = archive.durable(&node.agents().consensus.log);
     if durable < life.durable && !life.is_truncating && !module.is_damaged() {
         return Err(Rule::A2.broken(format!(
             "member {id} had its log durable up to {}, has it up to {durable} after a start, \

@@ -69,7 +69,7 @@ impl TankMember {
                     agents.consensus.module.leader(),
                     agents.consensus.module.commit(),
                     agents.consensus.log.append(),
-                    agents.archive.durable(),
+                    agents.archive.durable(&agents.consensus.log),
                     agents.consensus.applier.position(),
                     agents.consensus.module.lost(),
                     agents.consensus.membership.standing(),

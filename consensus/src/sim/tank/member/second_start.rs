@@ -12,6 +12,7 @@ use lockstep_transport::time::Nanos;
 use super::{StartError, TankHost, TankMember, TankNode, start};
 use crate::module::member::{MemberId, TermBase};
 use crate::module::membership::Forfeit;
+use crate::sim::shared_memory::SharedMemory;
 use crate::sim::{Broken, Rule};
 
 /// Of so many starts one is looked at.
@@ -19,6 +20,13 @@ const SAMPLE: u64 = 8;
 
 /// A start is ended in one of so many changing operations: half of them have fewer.
 const OPERATIONS: u64 = 24;
+
+/// A host before a start.
+#[derive(Debug)]
+pub struct Sample {
+    disk: SimDisk,
+    memory: SharedMemory,
+}
 
 /// What a start makes of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +48,7 @@ impl Findings {
         let agents = node.agents();
         let module = &agents.consensus.module;
         Self {
-            durable: agents.archive.durable(),
+            durable: agents.archive.durable(&agents.consensus.log),
             append: agents.consensus.log.append(),
             terms: module.terms().to_vec(),
             term: module.term(),
@@ -55,13 +63,16 @@ impl Findings {
 }
 
 impl TankMember {
-    /// The disk as it is, in one of so many starts, for [`check_second_start`].
+    /// The host as it is, in one of so many starts, for [`check_second_start`].
     ///
     /// [`check_second_start`]: Self::check_second_start
     #[must_use]
-    pub fn sample(&self, now: Nanos) -> Option<SimDisk> {
+    pub fn sample(&self, now: Nanos) -> Option<Sample> {
         let is_due = self.draw_of(now).is_multiple_of(SAMPLE);
-        is_due.then(|| self.disk.fork())
+        is_due.then(|| Sample {
+            disk: self.disk.fork(),
+            memory: self.memory.copy(),
+        })
     }
 
     /// It has just been started on what `fork` is a copy of: two starts on the copy, of which the
@@ -69,18 +80,19 @@ impl TankMember {
     ///
     /// # Errors
     /// They do not.
-    pub fn check_second_start(&self, now: Nanos, fork: &SimDisk) -> Result<(), Broken> {
+    pub fn check_second_start(&self, now: Nanos, sample: Sample) -> Result<(), Broken> {
         let Some(node) = &self.node else {
             return Ok(());
         };
+        let (fork, mut memory) = (&sample.disk, sample.memory);
         let mut random = Prng::new(self.draw_of(now));
         fork.restart();
         let last = random.range(0..OPERATIONS);
         fork.kill_at_cold_operation(fork.cold_operations() + last);
-        drop(self.start_on(fork, random.fork()));
+        drop(self.start_on((fork, &mut memory), random.fork()));
         fork.kill(random.next_u64());
         fork.restart();
-        let again = self.start_on(fork, random.fork());
+        let again = self.start_on((fork, &mut memory), random.fork());
         let found = again.map(|node| Findings::of(&node, fork));
         let expected = Findings::of(node, &self.disk);
         if found.as_ref().is_ok_and(|found| *found == expected) {
@@ -99,10 +111,15 @@ impl TankMember {
         mix(self.config.seed ^ now as u64)
     }
 
-    /// Starts a node on `disk`, alone in the world.
-    fn start_on(&self, disk: &SimDisk, randomness: Prng) -> Result<TankNode, StartError> {
+    /// Starts a node on them, alone in the world.
+    fn start_on(
+        &self,
+        (disk, memory): (&SimDisk, &mut SharedMemory),
+        randomness: Prng,
+    ) -> Result<TankNode, StartError> {
         let network = SimNetwork::new(0, LinkProfile::default());
-        let parts = self.start_parts(disk, &TankHost::default(), &network, randomness);
+        let memory = self.open_memory(memory);
+        let parts = self.start_parts((disk, memory), &TankHost::default(), &network, randomness);
         start(&self.cluster, &self.config, parts)
     }
 }

@@ -3,13 +3,22 @@
 use super::TankMember;
 use crate::sim::held::Held;
 use crate::sim::log_range::LogRange;
-use crate::sim::stored_log::StoredLog;
+use crate::sim::stored_log::{MemoryTail, StoredLog};
 
 impl TankMember {
+    /// What is, or was when its process ended, in memory alone of its log.
+    fn tail(&self) -> MemoryTail {
+        match &self.node {
+            Some(node) => MemoryTail::of(&node.agents().archive, &node.agents().consensus.log),
+            None => self.left.clone(),
+        }
+    }
+
     fn stored(&self) -> StoredLog<'_> {
         StoredLog {
             disk: &self.disk,
             segment_length: self.cluster.segment_length,
+            tail: self.tail(),
         }
     }
 
@@ -17,7 +26,7 @@ impl TankMember {
     /// rotten.
     #[must_use]
     pub fn held_log(&self, rotten: &[LogRange]) -> Held {
-        Held::of(self.stored(), self.held(), rotten)
+        Held::of(&self.stored(), self.held(), rotten)
     }
 
     /// The file and the offset in it where its disk holds the log at `position`, and how much of
