@@ -133,6 +133,19 @@ fn all_members_killed_at_once_cost_no_request_whatever_is_synced() {
 }
 
 #[test]
+fn cores_that_are_not_there_and_spinners_without_a_core_are_told_and_done_without() {
+    let result = bench(&["--cores", "99999,0", "--no-floor"]);
+    let notes = result["environment"]["notes"].to_string();
+    assert!(notes.contains("may not use core 99999"), "{notes}");
+    let processes = ["--cores", "0,0,0,0", "--idle", "busy-spin", "--processes"];
+    let result = bench(&[&processes[..], &["--no-floor"]].concat());
+    let notes = result["environment"]["notes"].to_string();
+    assert!(notes.contains("several threads on core 0"), "{notes}");
+    assert!(notes.contains("yield instead of busy-spin"), "{notes}");
+    assert_eq!(result["config"]["idle"], "yield");
+}
+
+#[test]
 fn an_idle_cluster_is_measured_beside_the_two_others() {
     let place = tempfile::tempdir().unwrap();
     let arguments = ["bench", "idle", "--samples", "3", "--pause", "200ms"];

@@ -126,7 +126,7 @@ fn without_a_free_core_a_node_works_and_says_what_that_costs() {
     let Some(node) = wrapped(&place, &["taskset", "-c", "0"]) else {
         return;
     };
-    let refused = "thread yield: busy-spin refused";
+    let refused = "thread yield instead of busy-spin";
     expect_words(
         &node,
         &[
@@ -154,6 +154,22 @@ fn a_core_that_the_process_may_not_use_is_named_and_the_node_works() {
             "costs moves between cores",
         ],
     );
+}
+
+#[test]
+fn every_thread_of_a_node_says_whose_it_is() {
+    let place = Place::new();
+    place.write("node.toml", &place.config());
+    let node = place.running();
+    expect_words(&node, &["thread"]);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", node.id())).unwrap();
+    let name = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm"));
+    let names: Vec<String> = threads
+        .map(|thread| name(thread.unwrap()).unwrap())
+        .collect();
+    for expected in ["lockstep-files\n", "lockstep-node-0\n"] {
+        assert!(names.iter().any(|name| name == expected), "{names:?}");
+    }
 }
 
 /// Requests that do not fit the small device, but fit it once it has grown.

@@ -142,13 +142,6 @@ fn more_in_flight_than_a_client_can_have_is_refused() {
 }
 
 #[test]
-fn cores_that_cannot_be_used_are_refused() {
-    let parts = ["--cores: this process may not use core 99999", "choose of"];
-    expect_refusal(&["bench", "--cores", "99999"], &parts);
-    expect_refusal(&["bench", "floor", "--cores", "99999"], &parts);
-}
-
-#[test]
 fn options_that_would_have_no_effect_are_refused() {
     expect_refusal(
         &["bench", "--service", "orderbook", "--message-length", "1k"],

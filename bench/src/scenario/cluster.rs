@@ -21,6 +21,8 @@ use crate::shortfall::shortfalls;
 /// # Errors
 /// When it could not be run; a run that went wrong is a report with errors.
 pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
+    let (bench, downgrades) = bench.fitted();
+    let bench = &bench;
     bench.check()?;
     let cluster = bench.cluster_config()?;
     let plan = bench.disk_plan(&cluster);
@@ -63,7 +65,9 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
     let floor = before
         .zip(after)
         .map(|(before, after)| FloorReport::smaller_of(&before, &after));
-    Ok(report(bench, directory.path(), run, floor))
+    let mut report = report(bench, directory.path(), run, floor);
+    report.notes.extend(downgrades);
+    Ok(report)
 }
 
 fn report(

@@ -14,7 +14,6 @@ use lockstep_service::samples::order_book::codec::REPORT_LENGTH_MAX;
 use lockstep_service::samples::order_book::reports::REPORT_MESSAGE_LENGTH_MAX;
 use lockstep_service::samples::order_book::{BookLimits, OrderBook};
 use lockstep_transport::agent::IdleStrategy;
-use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::named_setting;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use serde_json::{Map, Value, json};
@@ -22,6 +21,7 @@ use serde_json::{Map, Value, json};
 use super::addresses::reserve;
 use super::bench_error::BenchError;
 use super::disk_plan::DiskPlan;
+use super::thread_plan::ThreadPlan;
 use super::workload::Workload;
 use crate::floor::{FloorConfig, FloorLayout, FloorSizes, has_core_for_each_agent};
 use crate::load::{LoadConfig, LoadLimit, LoadShape};
@@ -37,6 +37,9 @@ const FLOOR_MESSAGES: u32 = 8_000;
 /// Members of the floor: beside any other number of them it would measure something else.
 const FLOOR_MEMBERS: usize = 3;
 
+/// Threads of a run in one process where cores are few: client and member 0, and the others.
+const THREADS_SHARED: usize = 2;
+
 /// Checks that a client can have so many requests in flight.
 ///
 /// # Errors
@@ -49,22 +52,6 @@ pub(super) fn check_window(window: usize) -> Result<(), BenchError> {
         return Err(BenchError::Option { option, problem });
     }
     Ok(())
-}
-
-/// Checks that this process may use the cores that threads are to be pinned to.
-///
-/// # Errors
-/// The core that it may not use, and those that it may.
-pub fn check_cores(cores: &[usize]) -> Result<(), BenchError> {
-    let allowed = cores_allowed();
-    match cores.iter().find(|core| !allowed.contains(core)) {
-        None => Ok(()),
-        Some(core) => {
-            let problem = format!("this process may not use core {core}; choose of {allowed:?}");
-            let option = "--cores";
-            Err(BenchError::Option { option, problem })
-        }
-    }
 }
 
 /// The service under test.
@@ -210,6 +197,22 @@ impl Default for ClusterBench {
 }
 
 impl ClusterBench {
+    /// This run as the host permits it, and what is other than asked for.
+    pub(super) fn fitted(&self) -> (Self, Vec<String>) {
+        let threads = if self.is_processes || has_core_for_each_agent() {
+            self.nodes + 1
+        } else {
+            THREADS_SHARED
+        };
+        let plan = ThreadPlan::new(&self.cores, self.idle, threads);
+        let bench = Self {
+            cores: plan.cores,
+            idle: plan.idle,
+            ..self.clone()
+        };
+        (bench, plan.notes)
+    }
+
     pub(super) fn check(&self) -> Result<(), BenchError> {
         let refuse = |option, problem| Err(BenchError::Option { option, problem });
         let longest = ClusterConfig::default().message_max;
@@ -224,7 +227,6 @@ impl ClusterBench {
         if let LoadShape::Closed { window } = self.load.shape {
             check_window(window)?;
         }
-        check_cores(&self.cores)?;
         self.check_faults()
     }
 
@@ -475,8 +477,6 @@ mod tests {
         let window = |window| LoadShape::Closed { window };
         let said = refused(|bench| bench.load.shape = window(4_097));
         assert!(said.contains("--window: 4097"), "{said}");
-        let said = refused(|bench| bench.cores = vec![99_999]);
-        assert!(said.contains("core 99999"), "{said}");
         let said = refused(|bench| {
             bench.sync = SyncMode::None;
             bench.leader_disk_delay_ns = 1;

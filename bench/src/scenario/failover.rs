@@ -60,6 +60,9 @@ pub struct FailoverConfig {
     pub victims: Victims,
     /// When the log counts as durable.
     pub sync: SyncMode,
+    /// Cores: one left to the client, which is not pinned as it starts members again, then those
+    /// that members are pinned to.
+    pub cores: Vec<usize>,
     /// Requests in flight.
     pub window: usize,
     /// Which threads a node's agents have.
@@ -86,6 +89,7 @@ pub struct FailoverReport {
     answered: u64,
     commit: i64,
     faults: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl FailoverReport {
@@ -150,6 +154,9 @@ impl Display for FailoverReport {
             "logs of all {} members equal byte for byte up to commit position {}",
             self.members, self.commit
         )?;
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
+        }
         for fault in &self.faults {
             writeln!(f, "ERROR: {fault}")?;
         }
@@ -168,10 +175,12 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
         threading: config.threading,
         seed: config.seed,
         sync: config.sync,
+        cores: config.cores.clone(),
         is_processes: true,
         trace_every: 0,
         ..ClusterBench::default()
     };
+    let (bench, notes) = bench.fitted();
     bench.check()?;
     check_window(config.window)?;
     let directory = RunDirectory::create(&config.directory, config.is_kept)?;
@@ -226,6 +235,7 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
         answered: client.load().map_or(0, Load::received),
         commit,
         faults: client.faults(),
+        notes,
     })
 }
 

@@ -17,5 +17,6 @@ pub mod orders;
 mod outage;
 pub mod process_cluster;
 pub mod run_directory;
+pub mod thread_plan;
 pub mod trace_plan;
 pub mod workload;

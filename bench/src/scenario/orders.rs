@@ -49,6 +49,8 @@ pub struct OrdersConfig {
     pub directory: PathBuf,
     /// Whether the run's directory stays.
     pub is_kept: bool,
+    /// Cores: one left to the client, then those that members are pinned to.
+    pub cores: Vec<usize>,
 }
 
 /// What came out.
@@ -61,6 +63,7 @@ pub struct OrdersReport {
     elapsed_ns: Nanos,
     failover_ns: Option<Nanos>,
     differences: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl OrdersReport {
@@ -138,6 +141,9 @@ impl Display for OrdersReport {
                 "leader killed; first response of the next one after {us} us"
             )?;
         }
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
+        }
         for difference in &self.differences {
             writeln!(f, "DIFFERENCE: {difference}")?;
         }
@@ -196,10 +202,12 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
         service: ServiceChoice::OrderBook,
         threading: config.threading,
         directory: config.directory.clone(),
+        cores: config.cores.clone(),
         is_processes: true,
         trace_every: 0,
         ..ClusterBench::default()
     };
+    let (bench, notes) = bench.fitted();
     let directory = RunDirectory::create(&config.directory, config.is_kept)?;
     let cluster = bench.cluster_config()?;
     let mut members = ProcessCluster::start(&bench, &cluster, directory.path())?;
@@ -234,6 +242,7 @@ pub fn run(config: &OrdersConfig) -> Result<OrdersReport, BenchError> {
         .unwrap_or_default();
     let mut report = compare(&orders, session, &received, state_hash);
     report.elapsed_ns = elapsed_ns;
+    report.notes = notes;
     report.failover_ns = failover_ns;
     report.differences.extend(client.faults());
     if let (Some(at), None) = (config.kill_leader_at, failover_ns) {
@@ -342,6 +351,7 @@ fn compare(
         state_hash,
         elapsed_ns: 0,
         failover_ns: None,
+        notes: Vec::new(),
         differences,
     }
 }

@@ -8,15 +8,15 @@ use lockstep_bench::floor::{self, FloorConfig, FloorLayout, FloorSizes};
 use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::scenario::bench_error::BenchError;
 use lockstep_bench::scenario::cluster;
-use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice, check_cores};
+use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice};
 use lockstep_bench::scenario::failover::{self, FailoverConfig, Victims};
 use lockstep_bench::scenario::idle::{self, IdleConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
+use lockstep_bench::scenario::thread_plan::ThreadPlan;
 use lockstep_bench::scenario::trace_plan;
 use lockstep_consensus::settings::config::{Faults, IoChoice, ResponsesMode, SyncMode, Threading};
 use lockstep_consensus::settings::quantity;
 use lockstep_transport::agent::IdleStrategy;
-use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::time::Nanos;
 use serde_json::{Value, json};
 
@@ -79,6 +79,9 @@ pub struct FailoverArguments {
     /// Seed of the choice of followers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Cores as of `bench cluster`: one left to the client, then those that members are pinned to.
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
 }
 
 /// Options of `lockstep bench cluster`.
@@ -263,12 +266,6 @@ fn run_cluster(arguments: &ClusterArguments) -> Outcome {
 }
 
 fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> {
-    let cores = cores_allowed().len().max(1);
-    let threads = if arguments.processes { 4 } else { 2 };
-    let idle = arguments
-        .idle
-        .fit(threads, cores)
-        .map_err(|error| Outcome::usage(format!("--idle: {error}")))?;
     let shape = match arguments.rate {
         Some(rate) => LoadShape::Open { rate },
         None => LoadShape::Closed {
@@ -299,7 +296,7 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         is_kept: arguments.keep,
         cores: arguments.cores.clone(),
         threading: arguments.threading,
-        idle,
+        idle: arguments.idle,
         io: arguments.io,
         follower_disk_delay_ns: arguments.follower_disk_delay,
         leader_disk_delay_ns: arguments.leader_disk_delay,
@@ -394,6 +391,7 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
             arguments.kill
         },
         sync: arguments.sync,
+        cores: arguments.cores.clone(),
         window: arguments.window,
         threading: arguments.threading,
         message_length: arguments.message_length as usize,
@@ -417,7 +415,10 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
 
 fn run_floor(arguments: &FloorArguments) -> Outcome {
     let run = || -> Result<String, BenchError> {
-        check_cores(&arguments.cores)?;
+        let threads = ThreadPlan::new(&arguments.cores, IdleStrategy::Yield, 2);
+        for note in &threads.notes {
+            eprintln!("lockstep: {note}");
+        }
         let directory = RunDirectory::create(&arguments.dir, false)?;
         let length = arguments.message_length as usize;
         let result = floor::measure(&FloorConfig {
@@ -432,8 +433,8 @@ fn run_floor(arguments: &FloorArguments) -> Outcome {
                 FloorLayout::Threads
             },
             directory: directory.path().to_owned(),
-            cores: arguments.cores.clone(),
-            idle: IdleStrategy::Yield,
+            cores: threads.cores,
+            idle: threads.idle,
         })?;
         let object = json!({
             "latency_ns": result.latencies.summary().to_json(),

@@ -46,10 +46,8 @@ pub fn run(arguments: &FloorPeerArguments) -> Outcome {
         },
         _ => PeerRole::Follower,
     };
-    let idle = match arguments.idle.fit(1, cores_allowed().len()) {
-        Ok(idle) => idle,
-        Err(error) => return Outcome::usage(format!("--idle: {error}")),
-    };
+    // Whoever starts it has said so if this is another one.
+    let (idle, _) = arguments.idle.fit(1, cores_allowed().len());
     let config = PeerConfig {
         role,
         sizes: FloorSizes {

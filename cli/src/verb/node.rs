@@ -11,7 +11,7 @@ use lockstep_consensus::node::notice_printer::NoticePrinter;
 use lockstep_consensus::settings::node_file;
 use lockstep_transport::agent::{Agent, IdleStrategy, pin, run as run_agent};
 use lockstep_transport::allocations;
-use lockstep_transport::media::host::cores_allowed;
+use lockstep_transport::media::host::{cores_allowed, name_thread};
 use lockstep_transport::media::monotonic_now;
 
 use crate::outcome::Outcome;
@@ -39,12 +39,10 @@ impl ThreadPlan {
     /// As near to what the file asks for as `cores` permit; the words say what is missing and
     /// what that costs.
     fn new(file: &NodeFile, cores: &[usize]) -> Self {
-        let (idle, mut words) = match file.idle.fit(1, cores.len()) {
-            Ok(idle) => {
-                let words = format!("thread {}", idle.name());
-                (idle, words)
-            }
-            Err(error) => (IdleStrategy::Yield, format!("thread yield: {error}")),
+        let (idle, downgrade) = file.idle.fit(1, cores.len());
+        let mut words = match downgrade {
+            None => format!("thread {idle}"),
+            Some(reason) => format!("thread {reason}"),
         };
         let core = file.core.filter(|core| cores.contains(core));
         match (core, file.core) {
@@ -69,6 +67,7 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
         Err(error) => return Outcome::usage(error),
     };
     let plan = ThreadPlan::new(&file, &cores_allowed());
+    name_thread(&format!("lockstep-node-{}", file.node.member));
     match start(&file, &plan.words) {
         Ok((mut node, stop)) => {
             let printer = match NoticePrinter::start() {

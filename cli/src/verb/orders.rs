@@ -31,6 +31,9 @@ pub struct OrdersArguments {
     /// Write all fills to this file.
     #[arg(long)]
     fills: Option<PathBuf>,
+    /// Cores as of `bench cluster`: one left to the client, then those that members are pinned to.
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
     /// Where the run makes its own directory.
     #[arg(long, default_value = "lockstep-data")]
     dir: PathBuf,
@@ -46,6 +49,7 @@ pub fn run(arguments: &OrdersArguments) -> Outcome {
         kill_leader_at: arguments.kill_leader_at,
         window: arguments.window,
         threading: arguments.threading,
+        cores: arguments.cores.clone(),
         directory: arguments.dir.clone(),
         is_kept: arguments.keep,
     };

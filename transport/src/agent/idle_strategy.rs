@@ -56,12 +56,12 @@ named_setting!(IdleStrategy {
     Adaptive => "adaptive",
 });
 
-/// Spinning threads would leave no core for anything else.
+/// Spinning threads would leave no core for anything else: they yield.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "busy-spin refused: {spinners} spinning threads on {cores} cores leave none for the disk's \
-     completion work, which then stalls for milliseconds; use yield, or allow this process at \
-     least {} cores", .spinners + 1
+    "yield instead of busy-spin: {spinners} spinning threads on {cores} cores leave none for the \
+     disk's completion work, which then stalls for milliseconds; costs a system call per idle \
+     poll, allow this process at least {} cores to spin", .spinners + 1
 )]
 pub struct NoCoreFree {
     /// Threads that would spin.
@@ -71,15 +71,14 @@ pub struct NoCoreFree {
 }
 
 impl IdleStrategy {
-    /// This strategy, when `spinners` threads of it fit into `cores` cores.
-    ///
-    /// # Errors
-    /// It spins, and no core would be left that does not.
-    pub fn fit(self, spinners: usize, cores: usize) -> Result<Self, NoCoreFree> {
+    /// This strategy, when `spinners` threads of it fit into `cores` cores; otherwise what is
+    /// taken instead, and why.
+    #[must_use]
+    pub fn fit(self, spinners: usize, cores: usize) -> (Self, Option<NoCoreFree>) {
         if self == Self::BusySpin && spinners >= cores {
-            return Err(NoCoreFree { spinners, cores });
+            return (Self::Yield, Some(NoCoreFree { spinners, cores }));
         }
-        Ok(self)
+        (self, None)
     }
 }
 
@@ -211,11 +210,14 @@ mod tests {
     use crate::media::monotonic_now;
 
     #[test]
-    fn spinning_is_refused_where_it_would_leave_no_core() {
-        assert!(IdleStrategy::BusySpin.fit(1, 2).is_ok());
-        let refused = IdleStrategy::BusySpin.fit(2, 2).unwrap_err();
-        assert!(refused.to_string().contains("at least 3 cores"));
-        assert!(IdleStrategy::Yield.fit(9, 2).is_ok());
+    fn threads_yield_where_spinning_would_leave_no_core() {
+        let spin = IdleStrategy::BusySpin;
+        assert_eq!(spin.fit(1, 2), (spin, None));
+        let (instead, reason) = spin.fit(2, 2);
+        assert_eq!(instead, IdleStrategy::Yield);
+        assert!(reason.unwrap().to_string().contains("at least 3 cores"));
+        let park = IdleStrategy::Park;
+        assert_eq!(park.fit(9, 2), (park, None));
     }
 
     #[test]
