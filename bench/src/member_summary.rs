@@ -3,6 +3,7 @@
 use lockstep_consensus::node::counters::Counter;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
 use serde_json::{Value, json};
 
 /// Where a member stood at the end.
@@ -22,6 +23,10 @@ pub struct MemberSummary {
     pub answers_waited: i64,
     /// Answers that left although no majority was known to have the same.
     pub answers_unverified: i64,
+    /// Mean time of the duty cycles that did work, ns.
+    pub cycle_mean_ns: Nanos,
+    /// Time of the longest of them, ns.
+    pub cycle_max_ns: Nanos,
 }
 
 impl MemberSummary {
@@ -36,6 +41,8 @@ impl MemberSummary {
             elections: counter(Counter::Elections),
             answers_waited: counter(Counter::AnswersWaited),
             answers_unverified: counter(Counter::AnswersUnverified),
+            cycle_mean_ns: counter(Counter::WorkTime) / counter(Counter::WorkCycles).max(1),
+            cycle_max_ns: counter(Counter::WorkTimeMax),
         }
     }
 
@@ -47,6 +54,7 @@ impl MemberSummary {
             "commit": self.commit, "elections": self.elections,
             "answers_waited": self.answers_waited,
             "answers_unverified": self.answers_unverified,
+            "cycle_mean_ns": self.cycle_mean_ns, "cycle_max_ns": self.cycle_max_ns,
         })
     }
 }

@@ -177,6 +177,7 @@ impl Display for Report {
                 "  leader: member {id} in term {term}, committed to {commit}"
             )?;
         }
+        write_cycles(f, &self.members)?;
         let sum = |of: fn(&MemberSummary) -> i64| self.members.iter().map(of).sum::<i64>();
         let (waited, left) = (sum(|m| m.answers_waited), sum(|m| m.answers_unverified));
         if waited + left > 0 {
@@ -217,6 +218,22 @@ impl Display for Report {
             writeln!(f, "  ERROR: {error}")?;
         }
         Ok(())
+    }
+}
+
+fn write_cycles(f: &mut Formatter<'_>, members: &[MemberSummary]) -> fmt::Result {
+    let word = |member: &MemberSummary| {
+        let (mean, max) = (member.cycle_mean_ns as f64, member.cycle_max_ns as f64);
+        format!("{} / {}", micros(mean), micros(max))
+    };
+    let words: Vec<String> = members.iter().map(word).collect();
+    match words.is_empty() {
+        true => Ok(()),
+        false => writeln!(
+            f,
+            "  duty cycles with work us, mean / longest by member: {}",
+            words.join(", ")
+        ),
     }
 }
 

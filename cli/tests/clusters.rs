@@ -30,6 +30,10 @@ fn an_embedded_cluster_answers_every_request_and_accounts_for_the_time() {
     assert_eq!(result["latency_ns"]["count"], 300);
     assert_eq!(result["config"]["sync"], "data");
     assert_eq!(result["config"]["responses"], "replicated");
+    for member in result["environment"]["members"].as_array().unwrap() {
+        let cycles = ["cycle_mean_ns", "cycle_max_ns"].map(|key| member[key].as_u64().unwrap());
+        assert!(0 < cycles[0] && cycles[0] <= cycles[1], "{member}");
+    }
     assert!(result["floor"]["ratio_p50"].as_f64().unwrap() > 0.0);
     assert!(result["phases"]["total"]["count"].as_u64().unwrap() >= 300);
     for (name, step) in result["steps"].as_object().unwrap() {

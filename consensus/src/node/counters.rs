@@ -104,6 +104,12 @@ pub enum Counter {
     AnswersWaited = 44,
     /// Answers that left although no majority was known to have the same output.
     AnswersUnverified = 45,
+    /// Duty cycles that did work.
+    WorkCycles = 46,
+    /// Their time, ns.
+    WorkTime = 47,
+    /// Time of the longest of them, ns.
+    WorkTimeMax = 48,
 }
 
 impl Counter {
@@ -111,9 +117,13 @@ impl Counter {
     #[inline]
     const fn is_of(self, block: Block) -> bool {
         match self {
-            Self::ProcessId | Self::Allocations | Self::Cycles | Self::Halted => {
-                matches!(block, Block::Node)
-            }
+            Self::ProcessId
+            | Self::Allocations
+            | Self::Cycles
+            | Self::Halted
+            | Self::WorkCycles
+            | Self::WorkTime
+            | Self::WorkTimeMax => matches!(block, Block::Node),
             Self::Role
             | Self::Term
             | Self::Leader

@@ -37,6 +37,7 @@ use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
 use crate::node::start_line::{Granted, Started, start_line};
 use crate::node::tracers::{TRACE_FILE, TRACE_LENGTH, Tracers};
+use crate::node::work_time::WorkTime;
 use crate::notice::{NodeNotice, NoticeLine, Place};
 use crate::settings::config::{ClusterConfig, ConfigError, NodeConfig, SyncMode};
 
@@ -130,6 +131,7 @@ pub struct Node {
     role_name: String,
     allocations: fn() -> u64,
     next_publish: Nanos,
+    work_time: WorkTime,
     place: Place,
     sink: Option<NoticeSink>,
     unsaid: Option<Notice<NodeNotice>>,
@@ -218,6 +220,7 @@ pub fn launch(
         role_name: format!("node-{}", node.member),
         allocations: no_allocations,
         next_publish: 0,
+        work_time: WorkTime::default(),
         place: Place::new(cluster, node),
         sink: None,
         unsaid: None,
@@ -422,7 +425,11 @@ impl Node {
         self.next_publish = now + PUBLISH_INTERVAL_NS;
         let allocations = (self.allocations)() as i64;
         self.agent.set_wall_offset(realtime_now() - monotonic_now());
-        self.agent.counters.set(Counter::Allocations, allocations);
+        let counters = &mut self.agent.counters;
+        counters.set(Counter::Allocations, allocations);
+        counters.set(Counter::WorkCycles, self.work_time.cycles);
+        counters.set(Counter::WorkTime, self.work_time.total_ns);
+        counters.set(Counter::WorkTimeMax, self.work_time.longest_ns);
         let agents = self.agent.agents_mut();
         publish_system_calls(&agents.consensus.port, &mut agents.consensus.counters);
         publish_system_calls(&agents.clients.port, &mut agents.clients.counters);
@@ -466,7 +473,9 @@ impl Agent for Node {
     }
 
     fn do_work(&mut self, now: Nanos) -> usize {
+        self.work_time.begin(now);
         let work = self.agent.do_work(now);
+        self.work_time.end(now, work);
         if now >= self.next_publish {
             self.publish(now);
         }

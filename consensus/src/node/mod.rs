@@ -27,3 +27,4 @@ pub mod start;
 pub mod start_error;
 pub mod start_line;
 pub mod tracers;
+mod work_time;
