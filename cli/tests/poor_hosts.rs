@@ -157,6 +157,19 @@ fn a_core_that_the_process_may_not_use_is_named_and_the_node_works() {
 }
 
 #[test]
+fn a_node_and_its_service_on_one_core_take_turns_and_say_so() {
+    let place = Place::new();
+    let split = "idle = \"busy-spin\"\ncore = 0\nthreading = \"split\"\n\
+                 service_core = 0\nservice_idle = \"busy-spin\"";
+    place.write("node.toml", &place.config_with("sync = \"data\"", split));
+    let Some(node) = wrapped(&place, &["taskset", "-c", "0"]) else {
+        return;
+    };
+    let parts = ["thread yield instead of busy-spin", "with its service"];
+    expect_words(&node, &parts);
+}
+
+#[test]
 fn every_thread_of_a_node_says_whose_it_is() {
     let place = Place::new();
     place.write("node.toml", &place.config());

@@ -8,6 +8,7 @@ use clap::Args;
 use lockstep_bench::scenario::cluster_bench::ServiceChoice;
 use lockstep_consensus::node::launch::{Node, launch};
 use lockstep_consensus::node::notice_printer::NoticePrinter;
+use lockstep_consensus::settings::config::Threading;
 use lockstep_consensus::settings::node_file;
 use lockstep_transport::agent::{Agent, IdleStrategy, pin, run as run_agent};
 use lockstep_transport::allocations;
@@ -39,12 +40,19 @@ impl ThreadPlan {
     /// As near to what the file asks for as `cores` permit; the words say what is missing and
     /// what that costs.
     fn new(file: &NodeFile, cores: &[usize]) -> Self {
-        let (idle, downgrade) = file.idle.fit(1, cores.len());
+        let threads = match file.node.threading {
+            Threading::Shared => 1,
+            Threading::Split => 2,
+        };
+        let core = file.core.filter(|core| cores.contains(core));
+        let is_shared = shares_core(file) && core.is_some();
+        // Where the service has this very core, the node may not keep it to itself.
+        let room = if is_shared { 1 } else { cores.len() };
+        let (idle, downgrade) = file.idle.fit(threads, room);
         let mut words = match downgrade {
             None => format!("thread {idle}"),
             Some(reason) => format!("thread {reason}"),
         };
-        let core = file.core.filter(|core| cores.contains(core));
         match (core, file.core) {
             (Some(core), _) => words.push_str(&format!(" on core {core}")),
             (None, Some(core)) => words.push_str(&format!(
@@ -53,6 +61,9 @@ impl ThreadPlan {
             )),
             (None, None) => words.push_str(", not pinned"),
         }
+        if is_shared {
+            words.push_str(", with its service: costs waiting for turns");
+        }
         if cores.len() < 2 {
             words.push_str("; no core is free for other work: costs waiting for turns");
         }
@@ -60,12 +71,21 @@ impl ThreadPlan {
     }
 }
 
+/// Whether the node's thread and its service's are to run on one core.
+fn shares_core(file: &NodeFile) -> bool {
+    file.node.threading == Threading::Split && file.core == file.node.service_core
+}
+
 /// Runs the node until it is told to stop or halts.
 pub fn run(arguments: &NodeArguments) -> Outcome {
-    let file = match NodeFile::read(&arguments.config) {
+    let mut file = match NodeFile::read(&arguments.config) {
         Ok(file) => file,
         Err(error) => return Outcome::usage(error),
     };
+    if shares_core(&file) && file.core.is_some() {
+        // As the node's own thread: neither may keep the core to itself.
+        (file.node.service_idle, _) = file.node.service_idle.fit(2, 1);
+    }
     let plan = ThreadPlan::new(&file, &cores_allowed());
     name_thread(&format!("lockstep-node-{}", file.node.member));
     match start(&file, &plan.words) {

@@ -178,7 +178,6 @@ pub fn launch(
     };
     check_directory(cluster, node, disk.files()).map_err(refused)?;
     let mut disk = SlowDisk::new(disk, node.disk_delay_ns);
-    let service = slowed(service, node);
     let mut shared = Vec::new();
     let counters = counters(node, &mut shared)?;
     let tracers = tracers(node, &mut shared)?;
@@ -200,7 +199,7 @@ pub fn launch(
         receive_window: member_port.inner().receive_buffer() / WINDOW_SHARE,
         member_port,
         ingress_port,
-        service,
+        service: slowed(service, node),
         tracers,
         counters,
         wall_offset: realtime_now() - monotonic_now(),

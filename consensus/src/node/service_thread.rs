@@ -42,12 +42,10 @@ pub(super) struct ServicePlan {
 impl ServicePlan {
     /// As near to what `node` asks for as the `cores` permit that this process may use.
     pub fn new(node: &NodeConfig, cores: &[usize]) -> Self {
-        let (idle, mut words) = match node.service_idle.fit(THREADS, cores.len()) {
-            Ok(idle) => (idle, format!("service on a thread of its own, {idle}")),
-            Err(error) => (
-                IdleStrategy::Yield,
-                format!("service on a thread of its own, yield: {error}"),
-            ),
+        let (idle, downgrade) = node.service_idle.fit(THREADS, cores.len());
+        let mut words = match downgrade {
+            None => format!("service on a thread of its own, {idle}"),
+            Some(reason) => format!("service on a thread of its own, {reason}"),
         };
         let core = node.service_core.filter(|core| cores.contains(core));
         match (core, node.service_core) {
@@ -126,7 +124,10 @@ mod tests {
     fn what_the_host_does_not_give_is_named_with_what_that_costs() {
         let spinning = plan(IdleStrategy::BusySpin, None, &[0, 1]);
         assert_eq!(spinning.idle, IdleStrategy::Yield);
-        assert!(spinning.words.contains("busy-spin refused"), "{spinning:?}");
+        assert!(
+            spinning.words.contains("yield instead of busy-spin"),
+            "{spinning:?}"
+        );
         let elsewhere = plan(IdleStrategy::Yield, Some(7), &[0, 1]);
         assert_eq!(elsewhere.core, None);
         assert!(
