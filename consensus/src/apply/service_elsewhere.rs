@@ -48,7 +48,7 @@ pub(crate) struct ServiceElsewhere {
     outputs: ServiceOutputs,
     ends: ApplierEnds,
     handed: VecDeque<HandedEntry>,
-    /// Something was queued that the service was not woken for.
+    /// Something was queued, or room made, that the service was not woken for.
     is_to_be_woken: bool,
     /// End of the entry that was handed over last.
     handed_end: Position,
@@ -149,7 +149,7 @@ impl ServiceElsewhere {
         self.handed.len()
     }
 
-    /// Wakes the service where something was handed over since the last time.
+    /// Wakes the service where something was handed over, or taken from it, since the last time.
     pub fn wake(&mut self) {
         if core::mem::take(&mut self.is_to_be_woken) {
             self.ends.service_bell.ring();
@@ -172,6 +172,8 @@ impl ServiceElsewhere {
     /// Why the service has stopped.
     pub fn take_executed(&mut self, now: Nanos) -> Result<Option<ExecutedEntry>, NodeFault> {
         let mut effects = 0;
+        // In this order: what it did before it stopped was told before.
+        let has_stopped = !self.ends.faults.is_empty() || self.ends.faults.is_abandoned();
         while let Some(report) = self.ends.reports.pop(&mut self.effect) {
             match report {
                 Report::Effect {
@@ -212,14 +214,11 @@ impl ServiceElsewhere {
             effects, 0,
             "effects come with the word that their cause is executed"
         );
-        // What it did before it stopped was told before.
-        if let Ok(fault) = self.ends.faults.pop() {
-            return Err(fault.into());
+        if !has_stopped {
+            return Ok(None);
         }
-        if self.ends.faults.is_abandoned() {
-            return Err(NodeFault::ServiceEnded);
-        }
-        Ok(None)
+        let fault = self.ends.faults.pop();
+        Err(fault.map_or(NodeFault::ServiceEnded, NodeFault::from))
     }
 
     /// What comes is of the oldest entry.
@@ -249,6 +248,8 @@ impl ServiceElsewhere {
         );
         if let Some(next) = self.handed.front_mut() {
             next.since = next.since.max(now);
+            // It may sleep for want of room for what comes of this one.
+            self.is_to_be_woken = true;
         }
         entry
     }
@@ -271,3 +272,6 @@ impl ServiceElsewhere {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,8 @@ use lockstep_transport::time::Nanos;
 use crate::apply::service_queue::{Order, Report, ServiceEnds};
 use crate::apply::verdict::ServiceOrder;
 
-/// Entries executed in one call.
-const ORDERS_PER_CALL: usize = 64;
+/// Entries executed in one call: between calls the thread sees that it is to end.
+const ORDERS_PER_CALL: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
@@ -98,6 +98,8 @@ impl<S: ClusteredService> ServiceRunner<S> {
                 is_traced,
             }),
         }
+        // For each: the next one may take long, and this one's answer is not to wait for it.
+        self.ends.applier_bell.ring();
         true
     }
 
@@ -179,9 +181,6 @@ impl<S: ClusteredService> Agent for ServiceRunner<S> {
         let mut work = 0;
         while work < ORDERS_PER_CALL && self.execute_next() {
             work += 1;
-        }
-        if work > 0 {
-            self.ends.applier_bell.ring();
         }
         work
     }

@@ -19,6 +19,7 @@ use lockstep_transport::media::{
     self, Backend, NetworkPort, PortError, SocketOptions, monotonic_now, realtime_now,
 };
 use lockstep_transport::notices::Notice;
+use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 use lockstep_transport::trace::TraceRecord;
 
@@ -30,7 +31,7 @@ use crate::node::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, CounterBloc
 use crate::node::fault::{NodeFault, StoreFailure};
 use crate::node::notice_printer::{NoticePrinter, NoticeSink};
 use crate::node::recovering::check_directory;
-use crate::node::service_thread::{ServicePlan, ServiceThread};
+use crate::node::service_thread::{END_PATIENCE_S, ServicePlan, ServiceThread};
 use crate::node::shared_file::{LogFile, SharedFile, SharedFileError};
 use crate::node::slow_service::slowed;
 use crate::node::start::{StartParts, start};
@@ -122,6 +123,17 @@ pub enum CloseError {
         seconds = CLOSE_PATIENCE_NS / SECOND
     )]
     Patience,
+    /// The service did not return.
+    #[error(
+        "the service has not returned for {seconds} s, it is at the entry at {position} or soon \
+         after it: its thread was left behind; the log is whole, and a start of this member \
+         executes it anew; a service must not wait for anything",
+        seconds = END_PATIENCE_S
+    )]
+    Service {
+        /// The entry.
+        position: Position,
+    },
 }
 
 /// A launched member. Drive it with [`Agent::do_work`].
@@ -136,7 +148,7 @@ pub struct Node {
     sink: Option<NoticeSink>,
     unsaid: Option<Notice<NodeNotice>>,
     /// Of a service that has one of its own. It ends with this value.
-    _service_thread: Option<ServiceThread<NodeService>>,
+    service_thread: Option<ServiceThread<NodeService>>,
     log_file: Option<LogFile>,
     _shared: Vec<SharedFile>,
 }
@@ -223,7 +235,7 @@ pub fn launch(
         place: Place::new(cluster, node),
         sink: None,
         unsaid: None,
-        _service_thread: service_thread,
+        service_thread,
         log_file: placed.keep_or_remove(node.sync),
         _shared: shared,
     })
@@ -446,8 +458,18 @@ impl Node {
     /// it acknowledged, and says so on disk: only then may its host go down without a loss.
     ///
     /// # Errors
-    /// See [`CloseError`]; the node is unclean then, as after a kill.
+    /// See [`CloseError`]; the node is unclean then, as after a kill, unless it is the service's.
     pub fn close(&mut self) -> Result<(), CloseError> {
+        self.close_log()?;
+        let oldest = self.agent.agents().service.oldest_handed();
+        let position = oldest.map_or(0, |entry| entry.position);
+        let has_ended = self.service_thread.as_mut().is_none_or(ServiceThread::end);
+        has_ended
+            .then_some(())
+            .ok_or(CloseError::Service { position })
+    }
+
+    fn close_log(&mut self) -> Result<(), CloseError> {
         let until = monotonic_now() + CLOSE_PATIENCE_NS;
         loop {
             let now = monotonic_now();

@@ -20,9 +20,12 @@ use crate::settings::config::NodeConfig;
 const THREADS: usize = 2;
 
 /// A service that does not return is waited for so often, so long each time, when its node ends:
-/// two seconds in all.
+/// [`END_PATIENCE_S`] in all.
 const END_CHECKS: u32 = 200;
 const END_CHECK: Duration = Duration::from_millis(10);
+
+/// For how long that is, in seconds.
+pub(super) const END_PATIENCE_S: u32 = 2;
 
 /// See the module.
 #[derive(Debug)]
@@ -75,22 +78,28 @@ impl<S: ClusteredService + Send + 'static> ServiceThread<S> {
             thread: Some(thread),
         })
     }
-}
 
-impl<S: ClusteredService + Send + 'static> Drop for ServiceThread<S> {
-    fn drop(&mut self) {
+    /// Ends it after the entry that the service is at. Returns whether it has ended: one that
+    /// hangs in the service goes with the process, which is not to hang for it.
+    pub fn end(&mut self) -> bool {
         let Some(thread) = self.thread.take() else {
-            return;
+            return true;
         };
         thread.stop();
         for _ in 0..END_CHECKS {
             if thread.is_finished() {
-                return;
+                return true;
             }
             std::thread::sleep(END_CHECK);
         }
-        // It hangs in the service: it goes with the process, which is not to hang for it.
         std::mem::forget(thread);
+        false
+    }
+}
+
+impl<S: ClusteredService + Send + 'static> Drop for ServiceThread<S> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

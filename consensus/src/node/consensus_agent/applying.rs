@@ -124,6 +124,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 }
             }
         }
+        way.service.wake();
         taken
     }
 

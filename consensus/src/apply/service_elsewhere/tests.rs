@@ -1,0 +1,164 @@
+//! Both ends of the queues, the service's on a thread of its own.
+#![allow(clippy::disallowed_methods, reason = "two threads are what is tried")]
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::{sleep, yield_now};
+use std::time::Duration;
+
+use lockstep_service::cluster::{ClientSession, Cluster};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::container::{ServiceFault, ServiceOutputs};
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_service::outbox::OutboxLimits;
+use lockstep_transport::agent::{AgentThread, IdleStrategy, Idler, spawn};
+use lockstep_transport::media::monotonic_now;
+use lockstep_transport::position::Position;
+use lockstep_transport::time::{MILLISECOND, Nanos};
+
+use super::{ExecutedEntry, ServiceElsewhere};
+use crate::apply::service_queue;
+use crate::apply::service_runner::ServiceRunner;
+use crate::apply::verdict::ServiceOrder;
+use crate::log::entry_assembler::Entry;
+use crate::node::fault::NodeFault;
+
+/// One cause's effects: the queue has room for twice as many, and two of these are too near to it.
+const EFFECT_BYTES: usize = 1 << 20;
+
+const BODY_MAX: usize = 16;
+
+/// Answers with as much as one cause may have, panics when told so, and sleeps when told so.
+struct Bulky(Vec<u8>);
+
+impl ClusteredService for Bulky {
+    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, bytes: &[u8]) {
+        match bytes {
+            b"panic" => panic!("as it was told"),
+            b"slow" => sleep(Duration::from_millis(50)),
+            b"quiet" => {}
+            _ => cluster
+                .respond(from, &self.0)
+                .expect("it is as long as permitted"),
+        }
+    }
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
+/// The applier's end, and the thread at the other.
+struct Both {
+    service: ServiceElsewhere,
+    end: Position,
+    /// It ends with this value.
+    _thread: AgentThread<ServiceRunner<Bulky>>,
+}
+
+impl Both {
+    fn start(idle: IdleStrategy) -> Self {
+        let limits = OutboxLimits {
+            effects_per_cause: 4,
+            effect_bytes_per_cause: EFFECT_BYTES,
+            capacity_bytes: 0,
+            enabled: false,
+            service: 0,
+        };
+        let (ends, service_ends) = service_queue::queues(&limits, BODY_MAX);
+        let bulky = Bulky(vec![7; EFFECT_BYTES]);
+        let within = (limits, EFFECT_BYTES);
+        let runner = ServiceRunner::new(bulky, 0, within, service_ends, monotonic_now);
+        let stop = Arc::new(AtomicBool::new(false));
+        let outputs = ServiceOutputs::new(0, limits, EFFECT_BYTES);
+        Self {
+            service: ServiceElsewhere::new(outputs, ends),
+            end: 0,
+            _thread: spawn(runner, idle, None, stop, monotonic_now).expect("a thread"),
+        }
+    }
+
+    fn hand_over(&mut self, body: &[u8]) {
+        let position = self.end;
+        self.end += 96;
+        let entry = Entry {
+            position,
+            end: self.end,
+            header: EntryHeader::of_kind(EntryKind::Request),
+            body,
+        };
+        let handed = self
+            .service
+            .hand_over(0, &entry, ServiceOrder::Execute, false);
+        handed.expect("it breaks no rule");
+    }
+
+    fn await_executed(&mut self) -> Result<ExecutedEntry, NodeFault> {
+        loop {
+            let taken = self.service.take_executed(0)?;
+            self.service.wake();
+            match taken {
+                Some(executed) => return Ok(executed),
+                None => yield_now(),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_that_sleeps_for_want_of_room_is_woken_when_there_is_some() {
+    const ENTRIES: usize = 20;
+    let mut both = Both::start(IdleStrategy::Adaptive);
+    for _ in 0..ENTRIES {
+        both.hand_over(b"work");
+    }
+    both.service.wake();
+    let mut waited: Nanos = 0;
+    for _ in 0..ENTRIES {
+        // Meanwhile it fills the queue and goes to sleep.
+        sleep(Duration::from_millis(10));
+        let since = monotonic_now();
+        both.await_executed().expect("it goes on");
+        waited += monotonic_now() - since;
+    }
+    // A sleep that nobody ends lasts a tenth of a second.
+    let limit = ENTRIES as Nanos * 20 * MILLISECOND;
+    assert!(waited < limit, "{} ms", waited / MILLISECOND);
+}
+
+#[test]
+fn an_entry_is_known_to_be_executed_while_the_service_is_slow_over_the_next() {
+    let mut both = Both::start(IdleStrategy::Yield);
+    let mut waker = Idler::new(IdleStrategy::Adaptive);
+    let sources = waker.wake_sources().expect("the host has descriptors");
+    both.service.name_wake_sources(sources);
+    both.hand_over(b"quiet");
+    both.hand_over(b"slow");
+    both.hand_over(b"slow");
+    both.hand_over(b"slow");
+    let begun = monotonic_now();
+    // As a node sleeps that has nothing else to do: a tenth of a second, unless woken.
+    while both.service.take_executed(0).expect("it goes on").is_none() {
+        waker.idle_until(0, monotonic_now(), || None);
+    }
+    let waited = monotonic_now() - begun;
+    assert!(waited < 80 * MILLISECOND, "{} ms", waited / MILLISECOND);
+}
+
+#[test]
+fn what_the_service_did_before_it_panicked_is_known_before_that() {
+    for _ in 0..300 {
+        let mut both = Both::start(IdleStrategy::Yield);
+        for body in [b"quiet" as &[u8], b"quiet", b"panic"] {
+            both.hand_over(body);
+        }
+        let positions = [both.await_executed(), both.await_executed()]
+            .map(|executed| executed.map(|executed| executed.entry.position));
+        assert_eq!(positions, [Ok(0), Ok(96)]);
+        let fault = both.await_executed().expect_err("it panicked");
+        let message = "as it was told".to_owned();
+        let position = 192;
+        let panicked = ServiceFault::Panicked { position, message };
+        assert_eq!(fault, NodeFault::Service(panicked));
+    }
+}
