@@ -24,6 +24,7 @@ use self::backup::Backup;
 use self::last_life::{LastLife, MarkPromise};
 use self::service_turns::ServiceTurns;
 use crate::module::action::HaltReason;
+use crate::module::membership::Found;
 use crate::node::cluster_node::ClusterNode;
 use crate::node::counters::CounterBlocks;
 use crate::node::fault::NodeFault;
@@ -71,6 +72,8 @@ pub struct TankMember {
     memory: SharedMemory,
     /// What the process before had in memory alone.
     left: MemoryTail,
+    /// Of which start that was, and how far the log in memory reached.
+    left_log: Option<(u64, Found)>,
     host: TankHost,
     node: Option<TankNode>,
     start_at: Option<Nanos>,
@@ -138,6 +141,7 @@ impl TankMember {
             disk,
             memory: SharedMemory::default(),
             left: MemoryTail::default(),
+            left_log: None,
             host: TankHost::default(),
             node: None,
             start_at: None,
@@ -293,11 +297,13 @@ impl TankMember {
 
     /// The process ends, or its host does; it starts again at `until`.
     pub fn crash(&mut self, network: &SimNetwork, crash: Crash, seed: u64, until: Nanos) {
+        let left_log = self.log_in_memory();
         let Some(node) = self.node.take() else {
             return;
         };
         self.held = node.agents().archive.durable(&node.agents().consensus.log);
         self.left = MemoryTail::of(&node.agents().archive, &node.agents().consensus.log);
+        self.left_log = left_log;
         self.coverage.add_node(&node);
         let kind = self.host.death().unwrap_or(crash);
         self.last_life = Some(LastLife::of(&node, kind, &self.promise));
@@ -319,6 +325,7 @@ impl TankMember {
     pub fn lose_memory(&mut self) {
         self.memory.lose();
         self.left = MemoryTail::default();
+        self.left_log = None;
     }
 
     /// What it has reached in all its lives.

@@ -57,7 +57,7 @@ impl Tank {
         };
         let others = (0..self.members.len()).filter(|other| *other != id);
         let counted = others.filter(|other| !self.damage_map.is_demoted(*other));
-        let ignorant = counted.filter(|other| !self.members[*other].knows_more_than(id, backup));
+        let ignorant = counted.filter(|other| !self.members[*other].knows_more_than(id, &backup));
         let is_another_unheard =
             (0..self.members.len()).any(|other| other != id && self.members[other].is_unheard());
         !is_another_unheard && ignorant.count() < self.members.len() / 2

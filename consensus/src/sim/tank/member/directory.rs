@@ -8,6 +8,19 @@ use super::backup::Backup;
 use crate::module::member::TermBase;
 use crate::module::membership::{Found, Standing};
 use crate::sim::tank::accident::Misplaced;
+use crate::sim::tank::tank_node::TankNode;
+
+/// What a start would find at most of what a node has promised.
+fn most_found(node: &TankNode) -> Found {
+    let agents = node.agents();
+    let module = &agents.consensus.module;
+    Found {
+        term: module.term(),
+        vote: module.vote(),
+        log_term: TermBase::term_of(module.terms().last().copied()),
+        end: agents.consensus.log.append(),
+    }
+}
 
 impl TankMember {
     /// It is about to be started on another member's directory; its own is kept aside.
@@ -25,9 +38,10 @@ impl TankMember {
 
     /// A backup tool copies the directory as it is.
     pub fn take_backup(&mut self) {
-        let Some(agents) = self.node.as_ref().map(|node| node.agents()) else {
+        let Some(node) = self.node.as_ref() else {
             return;
         };
+        let agents = node.agents();
         // What a damaged log may have held cannot be told from here.
         if agents.consensus.module.is_damaged() {
             return;
@@ -37,19 +51,34 @@ impl TankMember {
             content: self.disk.backup(),
             directory: sender.directory,
             starts: sender.incarnation.counter,
-            most: Found {
-                term: agents.consensus.module.term(),
-                vote: agents.consensus.module.vote(),
-                log_term: TermBase::term_of(agents.consensus.module.terms().last().copied()),
-                end: agents.consensus.log.append(),
-            },
+            most: most_found(node),
         });
     }
 
-    /// The old state of the directory, if there is one.
+    /// The old state of the directory, if there is one, with what a start finds in it at most: the
+    /// log also of the life it was made in, where memory has that.
     #[must_use]
-    pub const fn backup(&self) -> Option<&Backup> {
-        self.backup.as_ref()
+    pub fn backup(&self) -> Option<Backup> {
+        let mut backup = self.backup.clone()?;
+        if let Some((starts, log)) = self.log_in_memory()
+            && starts == backup.starts
+        {
+            let most = (backup.most.log_term, backup.most.end);
+            (backup.most.log_term, backup.most.end) = most.max((log.log_term, log.end));
+        }
+        Some(backup)
+    }
+
+    /// In which start of its directory the log was appended that memory has, or had when its
+    /// process ended, and how far it reaches.
+    pub(super) fn log_in_memory(&self) -> Option<(u64, Found)> {
+        let Some(node) = &self.node else {
+            return self.left_log;
+        };
+        let agents = node.agents();
+        let starts = agents.consensus.membership.sender().incarnation.counter;
+        let is_kept = agents.consensus.log.outlives_process();
+        is_kept.then(|| (starts, most_found(node)))
     }
 
     /// The old state of the directory is put back in place.
