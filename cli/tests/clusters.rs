@@ -52,6 +52,17 @@ fn processes_answer_directly_without_a_second_crossing() {
 }
 
 #[test]
+fn an_acknowledgement_from_memory_tells_what_the_service_put_out() {
+    let result = bench(&["--sync", "none", "--no-floor"]);
+    let members = result["environment"]["members"].as_array().unwrap();
+    let waited = members
+        .iter()
+        .map(|member| member["answers_waited"].as_i64().unwrap());
+    // A follower may be late at any moment; all of them would be late at every answer.
+    assert!(waited.sum::<i64>() < 150, "{members:?}");
+}
+
+#[test]
 fn an_open_loop_over_lossy_links_loses_nothing() {
     let result = bench(&["--rate", "2000", "--link-loss", "1%", "--no-floor"]);
     assert_eq!(result["sent"], result["received"]);

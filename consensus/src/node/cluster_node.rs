@@ -213,7 +213,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// Commit, apply, append, send, persist: the part of a cycle that feeds itself.
     fn round(&mut self, now: Nanos) -> usize {
-        let mut work = self.note_log(now);
+        let mut work = self.note_log(now, false);
         let Agents {
             consensus,
             archive,
@@ -232,7 +232,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         }
         let room = Room { archive, service };
         work += consensus.poll_ingress(now, room, clients);
-        work += self.note_log(now);
+        work += self.note_log(now, true);
         let agents = &mut self.agents;
         work += agents.consensus.send_log(now, &mut agents.archive);
         work + self.persist(now)
@@ -262,9 +262,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         work
     }
 
-    fn note_log(&mut self, now: Nanos) -> usize {
+    fn note_log(&mut self, now: Nanos, is_executed: bool) -> usize {
         let agents = &mut self.agents;
-        let work = agents.consensus.note_log(now, &agents.archive);
+        let work = agents.consensus.note_log(now, &agents.archive, is_executed);
         work + self.carry_out(now)
     }
 

@@ -52,18 +52,23 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         usize::from(has_moved)
     }
 
-    /// Tells the module how far the log reaches, in memory and on disk.
+    /// Tells the module how far the log reaches, in memory and on disk. Where it is durable in
+    /// memory at once, that is told only when what is committed `is_executed`: the
+    /// acknowledgement of an answer then tells also what the service here put out for it, for
+    /// which the answer would wait otherwise.
     pub(in crate::node) fn note_log<D: Disk>(
         &mut self,
         now: Nanos,
         archive: &ArchiveAgent<D>,
+        is_executed: bool,
     ) -> usize {
         let mut work = self.note_appended(now, archive);
         if self.follower.take_heard() {
             self.on_event(now, Event::LogHeard);
         }
         let durable = archive.durable(&self.log);
-        if durable > self.reported_durable {
+        let is_told = is_executed || !self.log.outlives_process();
+        if durable > self.reported_durable && is_told {
             let point = TracePoint::RequestPersist;
             self.tracer.cursor(point, self.reported_durable, durable);
             self.reported_durable = durable;
