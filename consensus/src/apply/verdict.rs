@@ -70,6 +70,17 @@ impl EntryVerdict {
     }
 }
 
+/// Whether a session begins or ends with this entry, which clients are told.
+pub(crate) fn is_of_session(sessions: &SessionTable, entry: &LogEntry<'_>) -> bool {
+    match entry {
+        LogEntry::SessionOpen(_) | LogEntry::SessionClose { .. } => true,
+        LogEntry::Request(request) => sessions
+            .get(request.session)
+            .is_some_and(|session| session.misses_before(request.number)),
+        _ => false,
+    }
+}
+
 /// Applies the `entry` at `position` to the sessions.
 pub(crate) fn judge(
     sessions: &mut SessionTable,
@@ -232,6 +243,8 @@ mod tests {
         let known = *sessions.get(session.id).unwrap();
         let news = SessionNews::Closed(known, CloseReason::SequenceGap);
         let gap = EntryVerdict::with_news(ServiceOrder::Close, news);
+        let is_of_session = |number| is_of_session(&sessions, &request(&session, number));
+        assert_eq!([2, 3, 4].map(is_of_session), [false, false, true]);
         assert_eq!(judge(&mut sessions, &request(&session, 4), 64), gap);
         assert_eq!(judge(&mut sessions, &request(&session, 3), 64), NOTHING);
     }

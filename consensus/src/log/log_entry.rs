@@ -162,11 +162,6 @@ impl<'a> LogEntry<'a> {
         )
     }
 
-    /// Whether a session begins or ends with it.
-    pub(crate) const fn is_of_session(&self) -> bool {
-        matches!(self, Self::SessionOpen(_) | Self::SessionClose { .. })
-    }
-
     /// Its header; what is stamped on it when it is appended is 0.
     #[inline]
     #[must_use]

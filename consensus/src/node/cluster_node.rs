@@ -8,7 +8,6 @@
 use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::Container;
-use lockstep_transport::agent::Agent;
 use lockstep_transport::datagram_port::{DATAGRAMS_PER_CYCLE, DatagramPort};
 use lockstep_transport::notices::Notice;
 use lockstep_transport::position::Position;
@@ -129,7 +128,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     #[cfg(feature = "sim")]
     pub fn step_service(&mut self, now: Nanos) -> usize {
         match &mut self.runner {
-            Some(runner) => runner.do_work(now),
+            Some(runner) => lockstep_transport::agent::Agent::do_work(runner.as_mut(), now),
             None => 0,
         }
     }

@@ -115,6 +115,11 @@ impl Session {
             is_takeover,
         }
     }
+
+    /// Whether requests are missing before that of this `number`.
+    pub(crate) fn misses_before(&self, number: RequestNumber) -> bool {
+        number > self.applied_number.next()
+    }
 }
 
 /// What applying a SessionOpen did to the table.
@@ -298,7 +303,7 @@ impl SessionTable {
         if number <= session.applied_number {
             return RequestVerdict::Ignore;
         }
-        if number > session.applied_number.next() {
+        if session.misses_before(number) {
             return RequestVerdict::Gap;
         }
         session.applied_number = number;

@@ -105,44 +105,54 @@ impl Both {
     }
 }
 
+/// A loaded host may hold up a thread: it is quick enough if it is once.
+fn is_once_within(limit: Nanos, mut waited: impl FnMut() -> Nanos) {
+    let times: Vec<Nanos> = (0..5)
+        .map(|_| waited())
+        .take_while(|took| *took >= limit)
+        .collect();
+    assert!(times.len() < 5, "{times:?} ns");
+}
+
 #[test]
 fn a_service_that_sleeps_for_want_of_room_is_woken_when_there_is_some() {
-    const ENTRIES: usize = 20;
-    let mut both = Both::start(IdleStrategy::Adaptive);
-    for _ in 0..ENTRIES {
-        both.hand_over(b"work");
-    }
-    both.service.wake();
-    let mut waited: Nanos = 0;
-    for _ in 0..ENTRIES {
-        // Meanwhile it fills the queue and goes to sleep.
-        sleep(Duration::from_millis(10));
-        let since = monotonic_now();
-        both.await_executed().expect("it goes on");
-        waited += monotonic_now() - since;
-    }
-    // A sleep that nobody ends lasts a tenth of a second.
-    let limit = ENTRIES as Nanos * 20 * MILLISECOND;
-    assert!(waited < limit, "{} ms", waited / MILLISECOND);
+    const ENTRIES: usize = 12;
+    // A sleep that nobody ends lasts a tenth of a second, and each second entry is waited for.
+    is_once_within(200 * MILLISECOND, || {
+        let mut both = Both::start(IdleStrategy::Adaptive);
+        for _ in 0..ENTRIES {
+            both.hand_over(b"work");
+        }
+        both.service.wake();
+        let mut waited = 0;
+        for _ in 0..ENTRIES {
+            // Meanwhile it fills the queue and goes to sleep.
+            sleep(Duration::from_millis(10));
+            let since = monotonic_now();
+            both.await_executed().expect("it goes on");
+            waited += monotonic_now() - since;
+        }
+        waited
+    });
 }
 
 #[test]
 fn an_entry_is_known_to_be_executed_while_the_service_is_slow_over_the_next() {
-    let mut both = Both::start(IdleStrategy::Yield);
-    let mut waker = Idler::new(IdleStrategy::Adaptive);
-    let sources = waker.wake_sources().expect("the host has descriptors");
-    both.service.name_wake_sources(sources);
-    both.hand_over(b"quiet");
-    both.hand_over(b"slow");
-    both.hand_over(b"slow");
-    both.hand_over(b"slow");
-    let begun = monotonic_now();
     // As a node sleeps that has nothing else to do: a tenth of a second, unless woken.
-    while both.service.take_executed(0).expect("it goes on").is_none() {
-        waker.idle_until(0, monotonic_now(), || None);
-    }
-    let waited = monotonic_now() - begun;
-    assert!(waited < 80 * MILLISECOND, "{} ms", waited / MILLISECOND);
+    is_once_within(80 * MILLISECOND, || {
+        let mut both = Both::start(IdleStrategy::Yield);
+        let mut idler = Idler::new(IdleStrategy::Adaptive);
+        let sources = idler.wake_sources().expect("the host has descriptors");
+        both.service.name_wake_sources(sources);
+        for body in [b"quiet" as &[u8], b"slow", b"slow", b"slow"] {
+            both.hand_over(body);
+        }
+        let begun = monotonic_now();
+        while both.service.take_executed(0).expect("it goes on").is_none() {
+            idler.idle_until(0, monotonic_now(), || None);
+        }
+        monotonic_now() - begun
+    });
 }
 
 #[test]

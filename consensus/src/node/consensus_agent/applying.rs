@@ -15,7 +15,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos};
 use crate::apply::answers::{Answers, HeldResponse};
 use crate::apply::applier::Awaited;
 use crate::apply::service_agent::{Executed, ServiceAgent};
-use crate::apply::verdict::{ServiceOrder, SessionNews, judge};
+use crate::apply::verdict::{ServiceOrder, SessionNews, is_of_session, judge};
 use crate::log::archive_agent::ArchiveAgent;
 use crate::log::entry_assembler::Entry;
 use crate::log::entry_cursor::{Passed, Run};
@@ -239,7 +239,8 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
             return Ok(EntryOutcome::Waits(Awaited::Agreement(position)));
         }
         // Clients hear of a session's end after all of its answers, which leave when executed.
-        if self.facts.is_direct && decoded.is_of_session() && self.service.is_behind() {
+        let is_behind = self.facts.is_direct && self.service.is_behind();
+        if is_behind && is_of_session(sessions, &decoded) {
             return Ok(EntryOutcome::Waits(Awaited::Service(position)));
         }
         let verdict = judge(sessions, &decoded, position);
