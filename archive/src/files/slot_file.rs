@@ -419,6 +419,15 @@ pub(crate) fn newest(content: &[u8], magic: [u8; 8]) -> Option<(u64, Record)> {
     valid.max_by_key(|(sequence, _)| *sequence)
 }
 
+/// The record that both slots of a file with this content hold.
+#[cfg(feature = "sim")]
+pub(crate) fn in_both(content: &[u8], magic: [u8; 8]) -> Option<Record> {
+    let (blocks, _) = content.as_chunks();
+    let mut records = blocks.iter().map(|block| decode(block, magic));
+    let (one, other) = (records.next()??.1, records.next()??.1);
+    (one == other).then_some(one)
+}
+
 /// Writes a slot into `block`, which is as long as one.
 pub(crate) fn encode(block: &mut [u8], magic: [u8; 8], sequence: u64, record: &Record) {
     let mut fields = FieldWriter::new(block);

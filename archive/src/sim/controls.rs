@@ -223,6 +223,15 @@ impl SimDisk {
         AckRecord::decode(&self.durable_record(&ACK_MARK_FILE)?)
     }
 
+    /// The record that stable storage holds in both slots of the file of this kind; `None` where
+    /// one of them holds another one, or none.
+    #[must_use]
+    pub fn durable_in_both(&self, kind: &SlotFileKind) -> Option<Record> {
+        let image = self.image.borrow();
+        let durable = image.files[image.find(kind.name)?].durable();
+        slot_file::in_both(durable, kind.magic)
+    }
+
     /// The newest record that stable storage holds in the slot file of this kind.
     #[must_use]
     pub fn durable_record(&self, kind: &SlotFileKind) -> Option<Record> {

@@ -284,6 +284,13 @@ impl<D: Disk> ArchiveAgent<D> {
         }
     }
 
+    /// Whether a term and vote are on their way to the disk: nobody was told that they are there.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub(crate) const fn is_persisting_state(&self) -> bool {
+        self.node_state.is_writing()
+    }
+
     /// Whether the log is being cut back.
     #[must_use]
     pub const fn is_truncating(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::directory::node_state::NodeState;
 use crate::sim::log_range::sound_parts;
 use crate::sim::tank::damage_map::DamageMap;
 use crate::sim::tank::member::TankMember;
-use crate::sim::tank::stored_state::durable_state;
+use crate::sim::tank::stored_state::{durable_state, state_in_both};
 use crate::sim::{Broken, Rule};
 
 /// Somebody has just taken the log up to `to` for committed, of which `bytes` begin at `from`:
@@ -46,7 +46,8 @@ pub fn check_commit(
 /// Term and vote as a directory says them.
 type Promise = (LeadershipTermId, Option<u8>);
 
-/// What stable storage of each directory, while it counted, was ever seen to say of term and vote.
+/// What stable storage of each directory, while it counted, was ever seen to promise of term and
+/// vote.
 #[derive(Debug)]
 pub struct Votes {
     seen: Vec<BTreeSet<Promise>>,
@@ -72,14 +73,21 @@ impl Votes {
         member: &TankMember,
         damage_map: &DamageMap,
     ) -> Result<(), Broken> {
-        let module = member.node().map(|node| &node.agents().consensus.module);
-        let Some(module) = module.filter(|_| !damage_map.is_demoted(id)) else {
+        let node = member.node().filter(|_| !damage_map.is_demoted(id));
+        let Some(agents) = node.map(|node| node.agents()) else {
             return Ok(());
         };
+        let module = &agents.consensus.module;
         if self.seen[id].contains(&(module.term(), module.vote())) {
             return Ok(());
         }
-        let state = durable_state(member.disk());
+        // While it is written only one slot may have it: nothing is promised by that, and rot of
+        // that slot may leave the state before.
+        let state = if agents.archive.is_persisting_state() {
+            state_in_both(member.disk())
+        } else {
+            durable_state(member.disk())
+        };
         state.map_or(Ok(()), |state| self.note(id, state))
     }
 
