@@ -220,7 +220,8 @@ fn responses(name: &str) -> Result<ResponsesMode, String> {
 
 fn split(members: &[usize], count: usize) -> Result<u8, String> {
     let bits = members.iter().try_fold(0, |bits, member| {
-        (*member < count).then_some(bits | 1_u8 << member)
+        let bit = 1_u8.checked_shl(*member as u32)?;
+        (*member < count).then_some(bits | bit)
     });
     bits.ok_or_else(|| "services_on_threads: name members by their numbers".to_owned())
 }
@@ -285,10 +286,15 @@ mod tests {
         let faults = TankSetup::draw(3, &TankOptions::default()).faults;
         let class = faults[0].class.name();
         for (from, to, expected) in [
-            ("version = 2", "version = 1", "reads version 2"),
+            ("version = 3", "version = 1", "reads version 3"),
             ("seed = 3", "sed = 3", "sed"),
             ("draw = ", "draw = -", "invalid value"),
             ("members = ", "members = 9", "members: 1 to 7"),
+            (
+                "services_on_threads = [",
+                "services_on_threads = [3, ",
+                "name members",
+            ),
             ("breaks = \"C1 ", "breaks = \"", "no rule called"),
             (class, "gremlins", "gremlins"),
             (

@@ -195,7 +195,7 @@ impl TankSetup {
                 "a member without syncs: one of the members",
             ),
             (
-                usize::from(self.split) < 1 << self.members,
+                self.split.checked_shr(self.members as u32).unwrap_or(0) == 0,
                 "members whose services have threads: of the members",
             ),
             (
