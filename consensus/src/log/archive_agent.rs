@@ -430,15 +430,20 @@ impl<D: Disk> ArchiveAgent<D> {
     }
 
     /// Whether a write of the log or of its mark is under way, or to come: at the end of a run, all
-    /// that was acknowledged goes to its file.
+    /// that was acknowledged goes to its file, and the mark to both slots. After a failure nothing
+    /// more does.
     pub(crate) fn settle(&mut self, now: Nanos, log: &MemberLog) -> bool {
-        if log.outlives_process() && !self.failed() {
-            self.recorder.hurry(true);
-            let disk = &mut self.disk;
-            self.recorder.do_work(now, log.buffer(), log.append(), disk);
-            disk.flush(now);
+        if self.failed() {
+            return false;
         }
-        let is_ahead = log.outlives_process() && self.recorder.written() < log.append();
+        let (is_lazy, disk) = (log.outlives_process(), &mut self.disk);
+        if is_lazy {
+            self.recorder.hurry(true);
+            self.recorder.do_work(now, log.buffer(), log.append(), disk);
+        }
+        self.ack_mark.write_other_slot(now, disk);
+        disk.flush(now);
+        let is_ahead = is_lazy && self.recorder.written() < log.append();
         is_ahead || self.recorder.is_writing() || self.ack_mark.is_writing()
     }
 
