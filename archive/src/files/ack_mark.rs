@@ -40,12 +40,12 @@ pub const STALE_MAX_NS: Nanos = 10 * MILLISECOND;
 /// begun after it: the first may have been on its way with the one that completed just before.
 const FLUSHES: u32 = 3;
 
-/// How the newest submitted mark was written.
+/// How a mark is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Written {
-    /// With a sync of its own, or before the start.
+    /// To both slots, with syncs of its own, or before the start.
     Synced,
-    /// Without: durable only once a later synced write has completed.
+    /// To one slot, without: durable only once a later synced write has completed.
     Unflushed,
 }
 
@@ -184,7 +184,7 @@ impl AckMark {
         if acked.position > self.mark.position || acked.commit > self.mark.commit {
             self.stale_since.get_or_insert(now);
         }
-        let Some((due, durability)) = self.next_write(log_idle_since) else {
+        let Some((due, written)) = self.next_write(log_idle_since) else {
             return 0;
         };
         if now < due {
@@ -197,11 +197,11 @@ impl AckMark {
             commit: self.mark.commit.max(acked.commit),
             ..self.mark
         };
-        sometimes(match durability {
-            Durability::Unflushed => Mark::MarkWrittenAlong,
-            Durability::Synced | Durability::Cached | Durability::Lazy => Mark::MarkSyncedWhenIdle,
+        sometimes(match written {
+            Written::Unflushed => Mark::MarkWrittenAlong,
+            Written::Synced => Mark::MarkSyncedWhenIdle,
         });
-        usize::from(self.submit(now, record, durability, disk))
+        usize::from(self.submit(now, record, written, disk))
     }
 
     /// An unflushed mark is on stable storage once a synced write of the log has completed that was
@@ -221,10 +221,10 @@ impl AckMark {
     }
 
     /// When the next write is due, and how it is to be made.
-    fn next_write(&self, log_idle_since: Option<Nanos>) -> Option<(Nanos, Durability)> {
+    fn next_write(&self, log_idle_since: Option<Nanos>) -> Option<(Nanos, Written)> {
         if let Some(idle_since) = log_idle_since {
             let needs_sync = self.stale_since.is_some() || self.written == Written::Unflushed;
-            return needs_sync.then_some((idle_since + self.stale_max, Durability::Synced));
+            return needs_sync.then_some((idle_since + self.stale_max, Written::Synced));
         }
         // At most one unflushed write per interval, and three writes of the log: whatever its pace.
         let is_in_cache = self.written == Written::Unflushed && self.flushed_by.1 < FLUSHES;
@@ -233,25 +233,23 @@ impl AckMark {
         }
         let stale_since = self.stale_since?;
         let earliest = self.submitted_at.unwrap_or(stale_since).max(stale_since);
-        Some((earliest + self.stale_max, Durability::Unflushed))
+        Some((earliest + self.stale_max, Written::Unflushed))
     }
 
     fn submit(
         &mut self,
         now: Nanos,
         record: AckRecord,
-        durability: Durability,
+        written: Written,
         disk: &mut impl Disk,
     ) -> bool {
         let (bytes, slots) = (record.encode(), &mut self.slots);
-        let (submitted, written) = match durability {
-            Durability::Unflushed => (
-                slots.submit(now, disk, &bytes, durability).map(|_| ()),
-                Written::Unflushed,
-            ),
-            Durability::Synced | Durability::Cached | Durability::Lazy => {
-                (slots.submit_both(now, disk, &bytes), Written::Synced)
+        let submitted = match written {
+            Written::Unflushed => {
+                let submitted = slots.submit(now, disk, &bytes, Durability::Unflushed);
+                submitted.map(|_| ())
             }
+            Written::Synced => slots.submit_both(now, disk, &bytes),
         };
         if submitted.is_ok() {
             self.mark = record;
@@ -314,7 +312,7 @@ impl AckMark {
     fn replace(&mut self, now: Nanos, record: AckRecord, disk: &mut impl Disk) -> bool {
         self.failed.is_none()
             && !self.slots.is_writing()
-            && self.submit(now, record, Durability::Synced, disk)
+            && self.submit(now, record, Written::Synced, disk)
     }
 
     /// Whether the newest mark is on stable storage.

@@ -61,13 +61,12 @@ pub struct LogMemoryOwner {
 
 impl LogMemoryOwner {
     fn encode(&self) -> [u8; OWNER_LENGTH] {
-        let words: [u8; OWNER_LENGTH - 8] = encoded(|fields| {
+        encoded(|fields| {
             fields.bytes(&MAGIC).u32(VERSION);
             fields.u32(self.term_length as u32).u128(self.directory);
             fields.u128(self.boot_id).u64(self.incarnation);
-        });
-        encoded(|fields| {
-            fields.bytes(&words).u32(crc32c::crc32c(&words)).zeros(4);
+            let crc = crc32c::crc32c(fields.written());
+            fields.u32(crc).zeros(4);
         })
     }
 
