@@ -44,6 +44,12 @@ const ATTEMPTS: usize = 3;
 /// Cores from which every agent, here and in the cluster, gets a thread of its own.
 const CORES_FOR_THREADS_OF_THEIR_OWN: usize = 5;
 
+/// Threads of one process where cores are fewer: client and leader, and the others.
+const THREADS_SHARED: usize = 2;
+
+/// Members of the floor.
+pub const MEMBERS: usize = 3;
+
 /// Round trips of the bare ping-pong: enough for a median, a few tens of milliseconds.
 const PING_PONGS: u32 = 2_000;
 
@@ -55,6 +61,16 @@ const BARE_WRITES: u32 = 200;
 #[must_use]
 pub(crate) fn has_core_for_each_agent() -> bool {
     cores_allowed().len() >= CORES_FOR_THREADS_OF_THEIR_OWN
+}
+
+/// Threads that `members` and their client take, here and in the cluster.
+#[must_use]
+pub fn threads_of(layout: FloorLayout, members: usize) -> usize {
+    if layout == FloorLayout::Processes || has_core_for_each_agent() {
+        members + 1
+    } else {
+        THREADS_SHARED
+    }
 }
 
 /// The smallest of [`ATTEMPTS`] medians.

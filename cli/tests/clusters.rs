@@ -158,6 +158,13 @@ fn cores_that_are_not_there_and_spinners_without_a_core_are_told_and_done_withou
     assert!(notes.contains("several threads on core 0"), "{notes}");
     assert!(notes.contains("yield instead of busy-spin"), "{notes}");
     assert_eq!(result["config"]["idle"], "yield");
+    // Each process of the floor has its place in the list, the third one too.
+    let place = tempfile::tempdir().unwrap();
+    let floor = ["bench", "floor", "--processes", "--messages", "20"];
+    let output = lockstep(place.path(), &[&floor[..], &["--cores", "0,1,0"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let said = words(&output);
+    assert!(said.contains("threads on core 0") || said.contains("may not use core 1"));
 }
 
 #[test]

@@ -170,6 +170,31 @@ fn a_node_and_its_service_on_one_core_take_turns_and_say_so() {
 }
 
 #[test]
+fn members_that_would_spin_on_too_few_cores_are_measured_as_they_wait_instead() {
+    let place = Place::new();
+    let wrapper = ["taskset", "-c", "0"];
+    if !runs(&wrapper) {
+        return;
+    }
+    let mut command = Command::new(wrapper[0]);
+    command.current_dir(place.path()).args(&wrapper[1..]);
+    command.args([LOCKSTEP, "bench", "idle", "--idle", "busy-spin"]);
+    command.args(["--samples", "1", "--pause", "200ms", "--json", "-"]);
+    let output = command.output().unwrap();
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let notes = result["environment"]["notes"].to_string();
+    assert!(notes.contains("yield instead of busy-spin"), "{notes}");
+    let idles = |run: &serde_json::Value| run["idle"].clone();
+    let runs: Vec<_> = result["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(idles)
+        .collect();
+    assert_eq!(runs, ["yield", "park"]);
+}
+
+#[test]
 fn every_thread_of_a_node_says_whose_it_is() {
     let place = Place::new();
     place.write("node.toml", &place.config());

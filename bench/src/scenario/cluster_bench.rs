@@ -23,7 +23,10 @@ use super::bench_error::BenchError;
 use super::disk_plan::DiskPlan;
 use super::thread_plan::ThreadPlan;
 use super::workload::Workload;
-use crate::floor::{FloorConfig, FloorLayout, FloorSizes, has_core_for_each_agent};
+use crate::floor::{
+    FloorConfig, FloorLayout, FloorSizes, MEMBERS as FLOOR_MEMBERS, has_core_for_each_agent,
+    threads_of,
+};
 use crate::load::{LoadConfig, LoadLimit, LoadShape};
 
 /// Election timeout of a member 0 that stands first, see [`ClusterBench::favour`]. Everybody
@@ -33,12 +36,6 @@ const FIRST_ELECTION_TIMEOUT_NS: Nanos = 200 * MILLISECOND;
 /// Timed round trips of each attempt at the floor, durable and not: a fifth of a second.
 const FLOOR_MESSAGES_DURABLE: u32 = 500;
 const FLOOR_MESSAGES: u32 = 8_000;
-
-/// Members of the floor: beside any other number of them it would measure something else.
-const FLOOR_MEMBERS: usize = 3;
-
-/// Threads of a run in one process where cores are few: client and member 0, and the others.
-const THREADS_SHARED: usize = 2;
 
 /// Checks that a client can have so many requests in flight.
 ///
@@ -199,12 +196,12 @@ impl Default for ClusterBench {
 impl ClusterBench {
     /// This run as the host permits it, and what is other than asked for.
     pub(super) fn fitted(&self) -> (Self, Vec<String>) {
-        let threads = if self.is_processes || has_core_for_each_agent() {
-            self.nodes + 1
-        } else {
-            THREADS_SHARED
+        let threads = threads_of(self.layout(), self.nodes);
+        let services = match self.threading {
+            Threading::Shared => 0,
+            Threading::Split => self.nodes,
         };
-        let plan = ThreadPlan::new(&self.cores, self.idle, threads);
+        let plan = ThreadPlan::new(&self.cores, self.idle, threads, services);
         let bench = Self {
             cores: plan.cores,
             idle: plan.idle,
@@ -307,6 +304,14 @@ impl ClusterBench {
         )
     }
 
+    const fn layout(&self) -> FloorLayout {
+        if self.is_processes {
+            FloorLayout::Processes
+        } else {
+            FloorLayout::Threads
+        }
+    }
+
     /// Whether the floor is measured beside this run.
     pub(super) fn has_floor(&self) -> bool {
         let is_closed = matches!(self.load.shape, LoadShape::Closed { .. });
@@ -316,6 +321,7 @@ impl ClusterBench {
     /// What a reader must know about the run besides its title.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.favour().map(str::to_owned).into_iter().collect();
+        // Beside any other number of them it would measure something else.
         if self.has_floor && self.nodes != FLOOR_MEMBERS {
             notes.push(format!("no floor: it has {FLOOR_MEMBERS} members"));
         }
@@ -356,11 +362,7 @@ impl ClusterBench {
             sizes: FloorSizes::of_message(self.request_length()),
             is_durable,
             crossings: self.responses.crossings(),
-            layout: if self.is_processes {
-                FloorLayout::Processes
-            } else {
-                FloorLayout::Threads
-            },
+            layout: self.layout(),
             directory: directory.to_owned(),
             cores: self.cores.clone(),
             // The floor never waits longer than for what it measures.

@@ -90,6 +90,7 @@ pub struct IdleReport {
     config: IdleConfig,
     environment: Environment,
     runs: Vec<IdleRun>,
+    notes: Vec<String>,
 }
 
 impl IdleReport {
@@ -104,6 +105,8 @@ impl IdleReport {
     pub fn to_json(&self) -> Value {
         let config = &self.config;
         let runs: Vec<Value> = self.runs.iter().map(IdleRun::to_json).collect();
+        let mut environment = self.environment.to_json();
+        environment["notes"] = json!(self.notes);
         json!({
             "config": {
                 "nodes": self.runs.first().map_or(0, |run| run.shares.len()),
@@ -112,7 +115,7 @@ impl IdleReport {
                 "sync": config.sync.name(), "responses": config.responses.name(),
                 "io": config.io.name(),
             },
-            "environment": self.environment.to_json(),
+            "environment": environment,
             "runs": runs,
         })
     }
@@ -130,6 +133,9 @@ impl Display for IdleReport {
             config.sync,
             config.responses,
         )?;
+        for note in &self.notes {
+            writeln!(f, "  {note}")?;
+        }
         writeln!(
             f,
             "  on {}, {} cores, kernel {}, {}",
@@ -208,15 +214,20 @@ pub fn run(config: &IdleConfig) -> Result<IdleReport, BenchError> {
         trace_every: 0,
         ..ClusterBench::default()
     };
-    bench(config.idle).check()?;
+    let (fitted, notes) = bench(config.idle).fitted();
+    fitted.check()?;
     let directory = RunDirectory::create(&config.directory, config.is_kept)?;
     let mut report = IdleReport {
-        config: config.clone(),
+        config: IdleConfig {
+            idle: fitted.idle,
+            ..config.clone()
+        },
         environment: Environment::read(directory.path()),
         runs: Vec::new(),
+        notes,
     };
-    let beside = BESIDE.into_iter().filter(|idle| *idle != config.idle);
-    for idle in std::iter::once(config.idle).chain(beside) {
+    let beside = BESIDE.into_iter().filter(|idle| *idle != fitted.idle);
+    for idle in std::iter::once(fitted.idle).chain(beside) {
         let place = directory.path().join(idle.name());
         let (run, start_line) = run_one(config, &bench(idle), &place)?;
         report.runs.push(run);

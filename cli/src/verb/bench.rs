@@ -415,7 +415,13 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
 
 fn run_floor(arguments: &FloorArguments) -> Outcome {
     let run = || -> Result<String, BenchError> {
-        let threads = ThreadPlan::new(&arguments.cores, IdleStrategy::Yield, 2);
+        let layout = if arguments.processes {
+            FloorLayout::Processes
+        } else {
+            FloorLayout::Threads
+        };
+        let count = floor::threads_of(layout, floor::MEMBERS);
+        let threads = ThreadPlan::new(&arguments.cores, IdleStrategy::Yield, count, 0);
         for note in &threads.notes {
             eprintln!("lockstep: {note}");
         }
@@ -427,11 +433,7 @@ fn run_floor(arguments: &FloorArguments) -> Outcome {
             sizes: FloorSizes::of_message(length),
             is_durable: matches!(arguments.sync, SyncMode::Data),
             crossings: arguments.responses.crossings(),
-            layout: if arguments.processes {
-                FloorLayout::Processes
-            } else {
-                FloorLayout::Threads
-            },
+            layout,
             directory: directory.path().to_owned(),
             cores: threads.cores,
             idle: threads.idle,
