@@ -32,6 +32,8 @@ type NodeFile = node_file::NodeFile<ServiceChoice>;
 #[derive(Debug)]
 struct ThreadPlan {
     idle: IdleStrategy,
+    /// Of the service's thread, where it has one.
+    service_idle: IdleStrategy,
     core: Option<usize>,
     words: String,
 }
@@ -45,12 +47,13 @@ impl ThreadPlan {
             Threading::Split => 2,
         };
         let core = file.core.filter(|core| cores.contains(core));
-        let is_shared = shares_core(file) && core.is_some();
-        // Where the service has this very core, the node may not keep it to itself.
+        let is_shared = threads > 1 && core.is_some() && core == file.node.service_core;
+        // Where the service has this very core, neither may keep it to itself.
         let room = if is_shared { 1 } else { cores.len() };
         let (idle, downgrade) = file.idle.fit(threads, room);
         let mut words = match downgrade {
             None => format!("thread {idle}"),
+            Some(_) if is_shared => format!("thread {idle} instead of {}", file.idle),
             Some(reason) => format!("thread {reason}"),
         };
         match (core, file.core) {
@@ -61,19 +64,26 @@ impl ThreadPlan {
             )),
             (None, None) => words.push_str(", not pinned"),
         }
+        let mut service_idle = file.node.service_idle;
         if is_shared {
-            words.push_str(", with its service: costs waiting for turns");
+            let (granted, downgrade) = service_idle.fit(threads, room);
+            words.push_str(", with its service");
+            if downgrade.is_some() {
+                words.push_str(&format!(", which has {granted} instead of {service_idle}"));
+            }
+            words.push_str(": costs waiting for turns");
+            service_idle = granted;
         }
         if cores.len() < 2 {
             words.push_str("; no core is free for other work: costs waiting for turns");
         }
-        Self { idle, core, words }
+        Self {
+            idle,
+            service_idle,
+            core,
+            words,
+        }
     }
-}
-
-/// Whether the node's thread and its service's are to run on one core.
-fn shares_core(file: &NodeFile) -> bool {
-    file.node.threading == Threading::Split && file.core == file.node.service_core
 }
 
 /// Runs the node until it is told to stop or halts.
@@ -82,11 +92,8 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
         Ok(file) => file,
         Err(error) => return Outcome::usage(error),
     };
-    if shares_core(&file) && file.core.is_some() {
-        // As the node's own thread: neither may keep the core to itself.
-        (file.node.service_idle, _) = file.node.service_idle.fit(2, 1);
-    }
     let plan = ThreadPlan::new(&file, &cores_allowed());
+    file.node.service_idle = plan.service_idle;
     name_thread(&format!("lockstep-node-{}", file.node.member));
     match start(&file, &plan.words) {
         Ok((mut node, stop)) => {
@@ -128,4 +135,40 @@ fn start(file: &NodeFile, thread: &str) -> Result<(Node, Arc<AtomicBool>), Outco
     node.count_allocations_with(allocations::count);
     println!("{}; {thread}", node.start_line());
     Ok((node, stop))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The plan of a node whose threads are to spin on these cores, where 0 to 3 are allowed.
+    fn spinning_on(core: usize, service_core: usize) -> ThreadPlan {
+        let text = format!(
+            "[cluster]\nmembers = [{{ ingress = \"127.0.0.1:1\", member = \"127.0.0.1:2\" }}]\n\
+             [node]\nmember = 0\ndirectory = \"data\"\nservice = \"echo\"\n\
+             threading = \"split\"\n\
+             idle = \"busy-spin\"\nservice_idle = \"busy-spin\"\n\
+             core = {core}\nservice_core = {service_core}\n"
+        );
+        let file = NodeFile::parse(Path::new("node.toml"), &text).unwrap();
+        ThreadPlan::new(&file, &[0, 1, 2, 3])
+    }
+
+    #[test]
+    fn a_node_and_its_service_spin_unless_they_share_a_core_that_they_have() {
+        const SPIN: IdleStrategy = IdleStrategy::BusySpin;
+        for plan in [spinning_on(0, 1), spinning_on(9, 9)] {
+            assert_eq!((plan.idle, plan.service_idle), (SPIN, SPIN), "{plan:?}");
+        }
+        let shared = spinning_on(1, 1);
+        let yielding = IdleStrategy::Yield;
+        assert_eq!((shared.idle, shared.service_idle), (yielding, yielding));
+        assert_eq!(
+            shared.words,
+            "thread yield instead of busy-spin on core 1, with its service, which has yield \
+             instead of busy-spin: costs waiting for turns"
+        );
+    }
 }
