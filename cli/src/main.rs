@@ -7,6 +7,7 @@ mod documented_commands;
 mod named;
 mod outcome;
 mod output_file;
+mod run_place;
 mod verb;
 
 use std::process::ExitCode;

@@ -4,6 +4,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use lockstep_bench::scenario::bench_error::BenchError;
+
 /// How a verb ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -39,6 +41,17 @@ impl Outcome {
                 eprintln!("lockstep: {problem}");
                 ExitCode::from(2)
             }
+        }
+    }
+}
+
+/// A run that could not be made, or was not to be.
+impl From<BenchError> for Outcome {
+    fn from(error: BenchError) -> Self {
+        if error.is_usage() {
+            Self::usage(error)
+        } else {
+            Self::failed(error)
         }
     }
 }

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::named::one_of;
 use crate::outcome::Outcome;
 use crate::output_file;
+use crate::run_place::RunPlace;
 
 /// Options of `lockstep bench`.
 #[derive(Args, Debug)]
@@ -70,12 +71,8 @@ pub struct FailoverArguments {
     /// Bytes of a request.
     #[arg(long, default_value = "288", value_parser = quantity::size)]
     message_length: u64,
-    /// Where the run makes its own directory.
-    #[arg(long, default_value = "lockstep-data")]
-    dir: PathBuf,
-    /// Leave the run's directory behind.
-    #[arg(long)]
-    keep: bool,
+    #[command(flatten)]
+    place: RunPlace,
     /// Seed of the choice of followers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -120,12 +117,8 @@ pub struct ClusterArguments {
     /// Members as processes of their own instead of threads of this one.
     #[arg(long)]
     processes: bool,
-    /// Where the run makes its own directory.
-    #[arg(long, default_value = "lockstep-data")]
-    dir: PathBuf,
-    /// Leave the run's directory behind.
-    #[arg(long)]
-    keep: bool,
+    #[command(flatten)]
+    place: RunPlace,
     /// Cores to pin to: client (and member 0), then the other members.
     #[arg(long, value_delimiter = ',')]
     cores: Vec<usize>,
@@ -201,12 +194,8 @@ pub struct IdleArguments {
     /// How nodes reach network and disk.
     #[arg(long, value_parser = one_of::<IoChoice>(), default_value = "auto")]
     io: IoChoice,
-    /// Where the run makes its own directory.
-    #[arg(long, default_value = "lockstep-data")]
-    dir: PathBuf,
-    /// Leave the run's directory behind.
-    #[arg(long)]
-    keep: bool,
+    #[command(flatten)]
+    place: RunPlace,
     /// Write the result to this file as JSON; - is stdout, and then nothing else goes there.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -260,8 +249,7 @@ fn run_cluster(arguments: &ClusterArguments) -> Outcome {
     }
     match cluster::run(&bench) {
         Ok(report) => print(&report, || report.to_json(), report.is_good(), json),
-        Err(error) if error.is_usage() => Outcome::usage(error),
-        Err(error) => Outcome::failed(error),
+        Err(error) => error.into(),
     }
 }
 
@@ -292,8 +280,8 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         responses,
         service: arguments.service,
         is_processes: arguments.processes,
-        directory: arguments.dir.clone(),
-        is_kept: arguments.keep,
+        directory: arguments.place.dir.clone(),
+        is_kept: arguments.place.keep,
         cores: arguments.cores.clone(),
         threading: arguments.threading,
         idle: arguments.idle,
@@ -372,13 +360,12 @@ fn run_idle(arguments: &IdleArguments) -> Outcome {
         sync: arguments.sync,
         responses: arguments.responses,
         io: arguments.io,
-        directory: arguments.dir.clone(),
-        is_kept: arguments.keep,
+        directory: arguments.place.dir.clone(),
+        is_kept: arguments.place.keep,
     };
     match idle::run(&config) {
         Ok(report) => print(&report, || report.to_json(), report.is_good(), json),
-        Err(error) if error.is_usage() => Outcome::usage(error),
-        Err(error) => Outcome::failed(error),
+        Err(error) => error.into(),
     }
 }
 
@@ -395,8 +382,8 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
         window: arguments.window,
         threading: arguments.threading,
         message_length: arguments.message_length as usize,
-        directory: arguments.dir.clone(),
-        is_kept: arguments.keep,
+        directory: arguments.place.dir.clone(),
+        is_kept: arguments.place.keep,
         seed: arguments.seed,
     };
     match failover::run(&config) {
@@ -408,8 +395,7 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
                 Outcome::failed("not every request was answered exactly once, see above")
             }
         }
-        Err(error) if error.is_usage() => Outcome::usage(error),
-        Err(error) => Outcome::failed(error),
+        Err(error) => error.into(),
     }
 }
 
@@ -449,7 +435,6 @@ fn run_floor(arguments: &FloorArguments) -> Outcome {
             println!("{text}");
             Outcome::Good
         }
-        Err(error) if error.is_usage() => Outcome::usage(error),
-        Err(error) => Outcome::failed(error),
+        Err(error) => error.into(),
     }
 }

@@ -12,6 +12,7 @@ use lockstep_consensus::settings::quantity;
 use crate::named::one_of;
 use crate::outcome::Outcome;
 use crate::output_file;
+use crate::run_place::RunPlace;
 
 /// Options of `lockstep orders`.
 #[derive(Args, Debug)]
@@ -34,12 +35,8 @@ pub struct OrdersArguments {
     /// Cores as of `bench cluster`: one left to the client, then those that members are pinned to.
     #[arg(long, value_delimiter = ',')]
     cores: Vec<usize>,
-    /// Where the run makes its own directory.
-    #[arg(long, default_value = "lockstep-data")]
-    dir: PathBuf,
-    /// Leave the run's directory behind.
-    #[arg(long)]
-    keep: bool,
+    #[command(flatten)]
+    place: RunPlace,
 }
 
 /// Plays the file and prints what came out.
@@ -50,8 +47,8 @@ pub fn run(arguments: &OrdersArguments) -> Outcome {
         window: arguments.window,
         threading: arguments.threading,
         cores: arguments.cores.clone(),
-        directory: arguments.dir.clone(),
-        is_kept: arguments.keep,
+        directory: arguments.place.dir.clone(),
+        is_kept: arguments.place.keep,
     };
     if let Some(path) = &arguments.fills
         && let Err(problem) = output_file::check(path)
@@ -60,8 +57,7 @@ pub fn run(arguments: &OrdersArguments) -> Outcome {
     }
     let report = match orders::run(&config) {
         Ok(report) => report,
-        Err(error) if error.is_usage() => return Outcome::usage(error),
-        Err(error) => return Outcome::failed(error),
+        Err(error) => return error.into(),
     };
     print!("{report}");
     if let Some(path) = &arguments.fills
