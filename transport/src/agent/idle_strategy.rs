@@ -21,7 +21,8 @@ const BACKOFF_YIELDS: u32 = 20;
 const BACKOFF_PARK_MIN: Duration = Duration::from_micros(1);
 /// Doublings of the first park: the longest is 1.024 ms, a fraction of the fastest heartbeat.
 const BACKOFF_DOUBLINGS_MAX: u32 = 10;
-/// One park of [`IdleStrategy::Park`]: 2,000 wake-ups a second cost under 1 % of a core.
+/// One park of [`IdleStrategy::Park`]: 2,000 wake-ups a second cost a member 2 to 3 % of a core
+/// (`bench idle`, `performance.md` 1).
 const PARK: Duration = Duration::from_micros(500);
 
 /// For how long [`IdleStrategy::Adaptive`] polls on after a sleep, and by how much longer after

@@ -13,8 +13,8 @@ use crate::time::{MICROSECOND, MILLISECOND, Nanos};
 
 /// The longest sleep: whoever stops a thread by a flag alone waits no longer than this.
 const SLEEP_MAX_NS: Nanos = 100 * MILLISECOND;
-/// The longest sleep where something cannot wake the thread: 2,000 wake-ups a second cost under
-/// 1 % of a core, as of [`IdleStrategy::Park`](super::IdleStrategy::Park).
+/// The longest sleep where something cannot wake the thread: as long, and as dear, as those of
+/// [`IdleStrategy::Park`](super::IdleStrategy::Park).
 const BLIND_SLEEP_MAX_NS: Nanos = 500 * MICROSECOND;
 
 #[derive(Debug)]
