@@ -2,7 +2,7 @@
 //! none leaves on a channel of another session.
 #![cfg(feature = "sim")]
 
-use lockstep_consensus::settings::config::ResponsesMode;
+use lockstep_consensus::settings::config::{ResponsesMode, Threading};
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_consensus::sim::service_time;
 use lockstep_service::cluster::{ClientSession, Cluster};
@@ -35,9 +35,19 @@ impl ClusteredService for Slow {
 
 #[test]
 fn from_the_first_contradiction_on_no_answer_leaves_until_it_is_known_who_is_right() {
+    expect_held_answers(Threading::Shared);
+}
+
+#[test]
+fn nor_does_one_that_a_service_with_a_thread_was_on_its_way_to_give() {
+    expect_held_answers(Threading::Split);
+}
+
+fn expect_held_answers(threading: Threading) {
     let mut cluster = Scenario::of(|id| Slow { is_wrong: id == 0 })
         .faulty_service()
         .responses(ResponsesMode::Direct)
+        .node(|node| node.threading = threading)
         .client(|client| client.in_flight_max = 256)
         .led_by(0);
     // One follower contradicts the leader, the other is not heard for a moment.

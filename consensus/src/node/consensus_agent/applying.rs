@@ -313,6 +313,10 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
 
     /// Takes one entry that the service has executed on its thread. Returns whether there was one.
     fn take_executed(&mut self, sessions: &SessionTable) -> Result<bool, NodeFault> {
+        // Direct answers leave when they are taken, and none does meanwhile.
+        if self.is_in_doubt() {
+            return Ok(false);
+        }
         let Some(entry) = self.service.take_executed(self.now)? else {
             return Ok(false);
         };
@@ -338,13 +342,18 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
         }
     }
 
+    /// Whether direct answers are held: it is not known whose are right.
+    const fn is_in_doubt(&self) -> bool {
+        self.facts.is_direct && self.leadership.is_open() && self.agreement.is_asking()
+    }
+
     /// Whether the answers to the entry at `cause` may be applied, and so reach clients, now.
     fn may_answer(&mut self, cause: Position) -> bool {
         if !self.leadership.is_open() {
             return true;
         }
         if self.facts.is_direct {
-            return !self.agreement.is_asking();
+            return !self.is_in_doubt();
         }
         self.agreement.may_deliver(self.now, cause)
     }
