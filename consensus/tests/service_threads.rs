@@ -3,13 +3,13 @@
 
 use lockstep_client::session::CloseReason;
 use lockstep_consensus::notice::NodeNotice;
-use lockstep_consensus::settings::config::{ResponsesMode, Threading};
-use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
+use lockstep_consensus::settings::config::{ResponsesMode, SyncMode, Threading};
+use lockstep_consensus::sim::scenario::{Pace, Scenario, SimCluster};
 use lockstep_consensus::sim::service_time;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::marks::{self, Mark};
-use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
 /// Answers each request with it, and with how many there were, after so long; a quiet one not.
 struct Counting {
@@ -191,4 +191,24 @@ fn a_sessions_end_comes_after_its_direct_answers_although_the_service_stalls() {
     cluster.run(SECOND);
     assert_eq!(cluster.answers(0).len(), 6);
     cluster.expect_closed(0, Some(CloseReason::Expired));
+}
+
+#[test]
+fn an_answer_waits_for_no_report_of_a_follower_that_has_nothing_more_to_acknowledge() {
+    let mut cluster = scenario(0)
+        .node(|node| node.sync = SyncMode::None)
+        .pace(Pace {
+            step_ns: 10 * MICROSECOND,
+            ..Pace::default()
+        })
+        .led_by(0);
+    cluster.run(100 * MILLISECOND);
+    for round in 1..=10 {
+        let begun = cluster.now;
+        offer(&mut cluster, 1);
+        await_answers(&mut cluster, 2 * round, SECOND);
+        let took = cluster.now - begun;
+        assert!(took < 800 * MICROSECOND, "{took} ns");
+        cluster.run(5 * MILLISECOND);
+    }
 }

@@ -53,6 +53,13 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// Whether a service may emit something when it is applied (`log.md` 5.1).
+    #[inline]
+    #[must_use]
+    pub const fn is_causing(self) -> bool {
+        matches!(self, Self::Request | Self::SessionOpen | Self::SessionClose)
+    }
+
     /// The kind with this number.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {

@@ -1,11 +1,11 @@
 //! A thread that does what it is sent, one piece of work after the other, and parks when there is
 //! nothing to do: work goes to it and results come back through two bounded queues.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use lockstep_transport::agent::Waker;
+use lockstep_transport::agent::{Waker, WakerSlot};
 
 use crate::disk::Busy;
 
@@ -17,7 +17,7 @@ pub(super) struct HelperThread<W, R> {
     in_flight: usize,
     in_flight_max: usize,
     stop: Arc<AtomicBool>,
-    waker: Arc<OnceLock<Waker>>,
+    waker: WakerSlot,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,8 +33,8 @@ impl<W: Send + 'static, R: Send + 'static> HelperThread<W, R> {
         let (mut outgoing, results) = rtrb::RingBuffer::<R>::new(in_flight_max);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let waker = Arc::new(OnceLock::<Waker>::new());
-        let sleeper = Arc::clone(&waker);
+        let waker = WakerSlot::default();
+        let waiting = waker.clone();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
@@ -49,9 +49,7 @@ impl<W: Send + 'static, R: Send + 'static> HelperThread<W, R> {
                         sent.is_ok(),
                         "more results than work the queue had room for"
                     );
-                    if let Some(waker) = sleeper.get() {
-                        waker.wake();
-                    }
+                    waiting.wake();
                 }
             })?;
         Ok(Self {
@@ -69,8 +67,7 @@ impl<W: Send + 'static, R: Send + 'static> HelperThread<W, R> {
 impl<W, R> HelperThread<W, R> {
     /// Has the thread wake by `waker` whoever waits for its results, from now on.
     pub(super) fn wake_with(&self, waker: &Waker) {
-        // One thread waits for them, and it says so once.
-        let _ = self.waker.set(waker.clone());
+        self.waker.fill(waker);
     }
 
     /// Whether there is no room for more work.

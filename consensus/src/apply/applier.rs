@@ -19,7 +19,7 @@ use crate::session::session_table::SessionTable;
 pub(crate) enum Awaited {
     /// The members' agreement on the output of this cause.
     Agreement(Position),
-    /// This node's own service, which has yet to execute what is before this position.
+    /// This node's own service, which has yet to execute what it was handed up to this position.
     Service(Position),
 }
 

@@ -8,7 +8,7 @@ use lockstep_transport::position::Position;
 
 /// Which request each waiting effect answers: (position, session, number) of the requests
 /// whose effects are in the outbox, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct CauseNumbers {
     causes: VecDeque<(Position, SessionId, RequestNumber)>,
 }

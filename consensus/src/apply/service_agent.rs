@@ -17,7 +17,8 @@ use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::apply::cause_numbers::CauseNumbers;
-use crate::apply::service_elsewhere::{ExecutedEntry, HandedEntry, ServiceElsewhere};
+use crate::apply::service_elsewhere::{ExecutedEntry, HandedEntry, ServiceElsewhere, StateAt};
+use crate::apply::service_queue::Task;
 use crate::apply::verdict::ServiceOrder;
 use crate::log::entry_assembler::Entry;
 use crate::module::output_agreement::OutputAt;
@@ -59,6 +60,14 @@ pub(crate) enum Executed {
     Differs(Divergence),
 }
 
+/// Steps of an execution, in order: before the service is called, after it, and when its effects
+/// are in the outbox or on their way there.
+const EXECUTION: [TracePoint; 3] = [
+    TracePoint::ExecuteDispatch,
+    TracePoint::ExecuteService,
+    TracePoint::ExecuteRespond,
+];
+
 /// Where the service is.
 #[allow(clippy::large_enum_variant, reason = "a node has one")]
 #[derive(Debug)]
@@ -69,11 +78,13 @@ enum Place<S> {
     Elsewhere(ServiceElsewhere),
 }
 
-const fn is_causing(kind: EntryKind) -> bool {
-    matches!(
-        kind,
-        EntryKind::Request | EntryKind::SessionOpen | EntryKind::SessionClose
-    )
+impl<S: ClusteredService> Place<S> {
+    const fn outputs(&self) -> &ServiceOutputs {
+        match self {
+            Self::Here(container) => container.outputs(),
+            Self::Elsewhere(service) => service.outputs(),
+        }
+    }
 }
 
 /// See the module.
@@ -105,16 +116,15 @@ impl<S: ClusteredService> ServiceAgent<S> {
     }
 
     fn at(place: Place<S>, tracer: Tracer, counters: CounterBlock) -> Self {
-        let mut agent = Self {
+        let causes = CauseNumbers::new(place.outputs().outbox().limits());
+        Self {
             place,
-            causes: CauseNumbers::default(),
+            causes,
             tracer,
             counters,
             #[cfg(feature = "sim")]
             takes_handed_for_executed: false,
-        };
-        agent.causes = CauseNumbers::new(agent.outputs().outbox().limits());
-        agent
+        }
     }
 
     /// Breaks `log.md` 5.3 on purpose: a planted fault that the simulator must find.
@@ -124,33 +134,33 @@ impl<S: ClusteredService> ServiceAgent<S> {
     }
 
     /// Writes the hashes of its state, as it is when the log is applied up to `applied`, for a tool
-    /// that asked. A service on a thread of its own is asked first.
+    /// that asked. A service on a thread of its own is asked first, and tells how it was then.
     pub(crate) fn publish_hashes(&mut self, applied: Position) {
         if self.counters.get(Counter::HashRequest) == 0 {
             return;
         }
         let state = match &mut self.place {
-            Place::Here(container) => Some(container.state_hash()),
-            Place::Elsewhere(service) => service.take_hash(),
+            Place::Here(container) => Some(StateAt {
+                position: applied,
+                state: container.state_hash(),
+                output: container.outputs().output_hash(),
+            }),
+            Place::Elsewhere(service) => service.take_state(applied),
         };
         let Some(state) = state else {
             return;
         };
-        let output = self.outputs().output_hash();
         let counters = &mut self.counters;
-        counters.set(Counter::StateHash, state as i64);
-        counters.set(Counter::OutputHash, output as i64);
-        counters.set(Counter::HashPosition, applied);
+        counters.set(Counter::StateHash, state.state as i64);
+        counters.set(Counter::OutputHash, state.output as i64);
+        counters.set(Counter::HashPosition, state.position);
         counters.set(Counter::HashRequest, 0);
     }
 
     /// What has come of the service.
     #[must_use]
     pub const fn outputs(&self) -> &ServiceOutputs {
-        match &self.place {
-            Place::Here(container) => container.outputs(),
-            Place::Elsewhere(service) => service.outputs(),
-        }
+        self.place.outputs()
     }
 
     const fn outputs_mut(&mut self) -> &mut ServiceOutputs {
@@ -194,7 +204,8 @@ impl<S: ClusteredService> ServiceAgent<S> {
     /// How far the service has applied what is applied up to `applied`.
     #[must_use]
     pub(crate) fn applied(&self, applied: Position) -> Position {
-        self.oldest_handed().map_or(applied, |entry| entry.position)
+        self.oldest_handed()
+            .map_or(applied, |oldest| oldest.task.position)
     }
 
     /// Wakes the service's thread, if there is something new for it.
@@ -223,11 +234,12 @@ impl<S: ClusteredService> ServiceAgent<S> {
         self.oldest_handed().is_some()
     }
 
-    /// Whether the service has executed what it was handed of the log before `position`.
+    /// Whether the service has executed what it was handed of the log up to the entry at
+    /// `position`.
     #[must_use]
-    pub(crate) fn has_executed_before(&self, position: Position) -> bool {
+    pub(crate) fn has_executed(&self, position: Position) -> bool {
         let oldest = self.oldest_handed();
-        oldest.is_none_or(|entry| position <= entry.position)
+        oldest.is_none_or(|oldest| position < oldest.task.position)
     }
 
     /// A leader appends what was emitted, from the first effect that is not in the log.
@@ -304,7 +316,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
                 return Ok(Executed::Done);
             }
             // The output up to a cause is known when all before it is executed.
-            ServiceOrder::Pass if is_causing(header.kind) && self.is_behind() => {}
+            ServiceOrder::Pass if header.kind.is_causing() && self.is_behind() => {}
             ServiceOrder::Pass => {
                 self.outputs_mut().advance(end);
                 return Ok(Executed::Done);
@@ -327,34 +339,21 @@ impl<S: ClusteredService> ServiceAgent<S> {
             ServiceOrder::Term(term) => {
                 container.apply_new_leadership_term(header, position, end, term)?;
             }
-            _ => self.request(entry, is_leading)?,
+            _ => {
+                let tracer = is_leading.then_some(&mut self.tracer);
+                let has_effects = request(container, tracer, entry)?;
+                self.note_cause(position, header, has_effects);
+            }
         }
         Ok(Executed::Done)
     }
 
-    fn request(&mut self, entry: &Entry<'_>, is_leading: bool) -> Result<(), NodeFault> {
-        let Entry { position, end, .. } = *entry;
-        let header = &entry.header;
-        let Place::Here(container) = &mut self.place else {
-            unreachable!("a service elsewhere is not called from here");
-        };
-        let tracer = &mut self.tracer;
-        let mut step = |point| {
-            if is_leading {
-                tracer.effect(point, position, end);
-            }
-        };
-        step(TracePoint::ExecuteDispatch);
-        let before = container.outputs().outbox().len();
-        container.apply_request(header, position, end, entry.body)?;
-        step(TracePoint::ExecuteService);
-        let has_effects = container.outputs().outbox().len() > before;
-        if has_effects && container.outputs().outbox().limits().enabled {
+    /// The request at `position` is executed: its number is needed while its effects wait.
+    fn note_cause(&mut self, position: Position, header: &EntryHeader, has_effects: bool) {
+        if has_effects && !self.is_direct() {
             let number = RequestNumber::new(header.number);
             self.causes.note(position, header.session, number);
         }
-        step(TracePoint::ExecuteRespond);
-        Ok(())
     }
 
     /// What has come of the oldest entry that its thread has, once it is executed.
@@ -369,20 +368,18 @@ impl<S: ClusteredService> ServiceAgent<S> {
             return Ok(None);
         };
         let ExecutedEntry { entry, times, .. } = executed;
-        let has_effects = executed.effects > 0;
-        let (position, header) = (entry.position, &entry.header);
-        if entry.order == ServiceOrder::Execute && has_effects && !self.is_direct() {
-            let number = RequestNumber::new(header.number);
-            self.causes.note(position, header.session, number);
-        }
-        if entry.order == ServiceOrder::Execute && times[0] > 0 {
-            let points = [
-                TracePoint::ExecuteDispatch,
-                TracePoint::ExecuteService,
-                TracePoint::ExecuteRespond,
-            ];
-            for (point, time) in points.into_iter().zip(times) {
-                self.tracer.effect_at(point, position, entry.end, time);
+        let Task {
+            position,
+            end,
+            header,
+            order,
+        } = entry.task;
+        if order == ServiceOrder::Execute {
+            self.note_cause(position, &header, executed.effects > 0);
+            if times[0] > 0 {
+                for (point, time) in EXECUTION.into_iter().zip(times) {
+                    self.tracer.effect_at(point, position, end, time);
+                }
             }
         }
         Ok(Some(entry))
@@ -391,7 +388,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
     /// Holds a Response against what this node's service said.
     fn compare(&self, entry: &Entry<'_>) -> Executed {
         let header = &entry.header;
-        if !self.has_executed_before(header.number + 1) {
+        if !self.has_executed(header.number) {
             return Executed::TooEarly;
         }
         match self.outputs().check_response(header, entry.body) {
@@ -445,4 +442,26 @@ impl<S: ClusteredService> ServiceAgent<S> {
         }
         self.outputs_mut().outbox_mut().clear_direct();
     }
+}
+
+/// Has the service execute a request, and traces the steps. Returns whether it emitted anything.
+fn request<S: ClusteredService>(
+    container: &mut Container<S>,
+    mut tracer: Option<&mut Tracer>,
+    entry: &Entry<'_>,
+) -> Result<bool, NodeFault> {
+    let Entry { position, end, .. } = *entry;
+    let mut step = |point| {
+        if let Some(tracer) = &mut tracer {
+            tracer.effect(point, position, end);
+        }
+    };
+    let [dispatch, service, respond] = EXECUTION;
+    step(dispatch);
+    let before = container.outputs().outbox().len();
+    container.apply_request(&entry.header, position, end, entry.body)?;
+    step(service);
+    let has_effects = container.outputs().outbox().len() > before;
+    step(respond);
+    Ok(has_effects)
 }

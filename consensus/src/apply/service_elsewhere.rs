@@ -4,13 +4,12 @@
 use std::collections::VecDeque;
 
 use lockstep_service::container::ServiceOutputs;
-use lockstep_service::log_entry::EntryHeader;
 use lockstep_transport::agent::WakeSources;
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
-use crate::apply::service_queue::{ApplierEnds, ORDERS_MAX, Order, Report};
+use crate::apply::service_queue::{ApplierEnds, ORDERS_MAX, Order, Report, Task};
 use crate::apply::verdict::ServiceOrder;
 use crate::log::entry_assembler::Entry;
 use crate::node::fault::NodeFault;
@@ -18,14 +17,8 @@ use crate::node::fault::NodeFault;
 /// An entry that the service has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HandedEntry {
-    /// Position of its first frame.
-    pub position: Position,
-    /// Position after its last frame.
-    pub end: Position,
-    /// Its header.
-    pub header: EntryHeader,
-    /// What the service is to do with it.
-    pub order: ServiceOrder,
+    /// Which, and what is to be done with it.
+    pub task: Task,
     /// Since when the service may be at it: since it was handed over, or the one before was
     /// executed.
     pub since: Nanos,
@@ -42,6 +35,17 @@ pub(crate) struct ExecutedEntry {
     pub times: [Nanos; 3],
 }
 
+/// What a service has come to where the log is applied up to `position`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StateAt {
+    /// There.
+    pub position: Position,
+    /// Hash of its state.
+    pub state: u64,
+    /// Hash of everything it ever emitted.
+    pub output: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct ServiceElsewhere {
@@ -50,20 +54,17 @@ pub(crate) struct ServiceElsewhere {
     handed: VecDeque<HandedEntry>,
     /// Something was queued, or room made, that the service was not woken for.
     is_to_be_woken: bool,
-    /// End of the entry that was handed over last.
-    handed_end: Position,
     effect: Vec<u8>,
     hash: HashQuestion,
 }
 
-/// What is known of the service's state where it was asked for.
+/// What is known of the service's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HashQuestion {
     None,
-    /// After the entry that was handed over last, which ends here.
+    /// Asked for where the log was applied up to here.
     Asked(Position),
-    /// The same, and what it is.
-    Told(Position, u64),
+    Told(StateAt),
 }
 
 impl ServiceElsewhere {
@@ -75,7 +76,6 @@ impl ServiceElsewhere {
             ends,
             handed: VecDeque::with_capacity(ORDERS_MAX),
             is_to_be_woken: false,
-            handed_end: 0,
             effect: Vec::with_capacity(effect_max),
             hash: HashQuestion::None,
         }
@@ -113,33 +113,30 @@ impl ServiceElsewhere {
             header,
             body,
         } = *entry;
-        self.outputs.enter(&header, position, end)?;
+        // What the service passes, it takes no time from, on whatever thread.
+        if order != ServiceOrder::Pass {
+            self.outputs.enter(&header, position, end)?;
+        }
         self.outputs.advance(end);
         // Only a request's body is the service's.
-        let body = if order == ServiceOrder::Execute {
-            body
-        } else {
-            &[]
+        let body = match order {
+            ServiceOrder::Execute => body,
+            _ => &[],
         };
-        let length = body.len();
-        let order_of = Order::Execute {
+        let task = Task {
             position,
             end,
             header,
             order,
+        };
+        let execute = Order::Execute {
+            task,
             is_traced,
-            length,
+            length: body.len(),
         };
-        self.ends.orders.push(order_of, body);
-        self.handed_end = end;
+        self.ends.orders.push(execute, body);
         self.is_to_be_woken = true;
-        self.handed.push_back(HandedEntry {
-            position,
-            end,
-            header,
-            order,
-            since: now,
-        });
+        self.handed.push_back(HandedEntry { task, since: now });
         Ok(())
     }
 
@@ -152,13 +149,13 @@ impl ServiceElsewhere {
     /// Wakes the service where something was handed over, or taken from it, since the last time.
     pub fn wake(&mut self) {
         if core::mem::take(&mut self.is_to_be_woken) {
-            self.ends.service_bell.ring();
+            self.ends.service_waker.wake();
         }
     }
 
     /// Names what wakes this end.
     pub fn name_wake_sources(&self, sources: &WakeSources) {
-        self.ends.own_bell.hang(sources);
+        self.ends.own_waker.fill(sources.waker());
     }
 
     /// The oldest entry that the service has not executed, as far as is known here.
@@ -203,11 +200,7 @@ impl ServiceElsewhere {
                         times,
                     }));
                 }
-                Report::Hash(hash) => {
-                    if let HashQuestion::Asked(end) = self.hash {
-                        self.hash = HashQuestion::Told(end, hash);
-                    }
-                }
+                Report::Hash(state) => self.on_hash(state),
             }
         }
         assert_eq!(
@@ -225,8 +218,8 @@ impl ServiceElsewhere {
     fn begin(&mut self) {
         let entry = self.handed.front();
         let entry = entry.expect("the service says what it was told");
-        if entry.order.may_emit() {
-            self.outputs.outbox_mut().begin(entry.position);
+        if entry.task.order.may_emit() {
+            self.outputs.outbox_mut().begin(entry.task.position);
         }
     }
 
@@ -237,9 +230,9 @@ impl ServiceElsewhere {
             .expect("the service says what it was told");
         invariant!(
             ServiceInOrder,
-            entry.position == position,
+            entry.task.position == position,
             "S3: the service has executed {position}, and {} is next",
-            entry.position
+            entry.task.position
         );
         invariant!(
             EffectsHandedOver,
@@ -254,21 +247,33 @@ impl ServiceElsewhere {
         entry
     }
 
-    /// The hash of the service's state after everything that was handed over: asks for it until it
-    /// is told.
-    pub fn take_hash(&mut self) -> Option<u64> {
+    /// The service's state as it was where it was asked for: asks, for where the log is `applied`
+    /// up to now, until it is told.
+    pub fn take_state(&mut self, applied: Position) -> Option<StateAt> {
         match self.hash {
             HashQuestion::None if self.ends.orders.has_room(1, 0) => {
                 self.ends.orders.push(Order::Hash, &[]);
                 self.is_to_be_woken = true;
-                self.hash = HashQuestion::Asked(self.handed_end);
+                self.hash = HashQuestion::Asked(applied);
                 None
             }
-            HashQuestion::Told(end, hash) => {
+            HashQuestion::Told(state) => {
                 self.hash = HashQuestion::None;
-                (end == self.handed_end).then_some(hash)
+                Some(state)
             }
             HashQuestion::None | HashQuestion::Asked(_) => None,
+        }
+    }
+
+    /// It is told behind all that was emitted before, and before all that came after.
+    fn on_hash(&mut self, state: u64) {
+        if let HashQuestion::Asked(position) = self.hash {
+            let output = self.outputs.output_hash();
+            self.hash = HashQuestion::Told(StateAt {
+                position,
+                state,
+                output,
+            });
         }
     }
 }

@@ -4,12 +4,10 @@
 //! says what the service emitted and that it is done. Both queues are bounded: while the first is
 //! full nothing more is applied, while the second is, nothing more is executed.
 
-use std::sync::{Arc, OnceLock};
-
 use lockstep_service::container::ServiceFault;
 use lockstep_service::log_entry::EntryHeader;
 use lockstep_service::outbox::{EFFECT_CHARGE_MIN, FAILURE_CHARGE, OutboxLimits};
-use lockstep_transport::agent::{WakeSources, Waker};
+use lockstep_transport::agent::WakerSlot;
 use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -26,19 +24,26 @@ const ORDER_BYTES: usize = 1 << 20;
 /// Bytes of effects on their way; room for those of two entries at their worst, if these are more.
 const REPORT_BYTES: usize = 1 << 20;
 
+/// An entry, and what the service is to do with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task {
+    /// Position of its first frame.
+    pub position: Position,
+    /// Position after its last frame.
+    pub end: Position,
+    /// Its header.
+    pub header: EntryHeader,
+    /// What to do with it.
+    pub order: ServiceOrder,
+}
+
 /// What the service is to do next.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Order {
-    /// Executes this entry, whose body it carries.
+    /// Does this with an entry, whose body it carries.
     Execute {
-        /// Position of its first frame.
-        position: Position,
-        /// Position after its last frame.
-        end: Position,
-        /// Its header.
-        header: EntryHeader,
-        /// What to do with it.
-        order: ServiceOrder,
+        /// This.
+        task: Task,
         /// Whether to tell when it was done, for the trace.
         is_traced: bool,
         /// Bytes of its body.
@@ -92,25 +97,6 @@ impl Record for Report {
     }
 }
 
-/// Wakes the thread at one end of the queues, once that has named its waker.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Bell(Arc<OnceLock<Waker>>);
-
-impl Bell {
-    /// The thread that is to be woken is this one's.
-    pub fn hang(&self, sources: &WakeSources) {
-        // Named once: a thread that names it again is the same.
-        let _ = self.0.set(sources.waker().clone());
-    }
-
-    /// Something was queued for the thread.
-    pub fn ring(&self) {
-        if let Some(waker) = self.0.get() {
-            waker.wake();
-        }
-    }
-}
-
 /// The applier's ends.
 #[derive(Debug)]
 pub(crate) struct ApplierEnds {
@@ -121,9 +107,9 @@ pub(crate) struct ApplierEnds {
     /// Why it has stopped.
     pub faults: rtrb::Consumer<ServiceFault>,
     /// Wakes this end.
-    pub own_bell: Bell,
+    pub own_waker: WakerSlot,
     /// Wakes the service.
-    pub service_bell: Bell,
+    pub service_waker: WakerSlot,
     /// Bytes of an entry's body at most.
     pub body_max: usize,
 }
@@ -138,9 +124,9 @@ pub(crate) struct ServiceEnds {
     /// Why it has stopped.
     pub faults: rtrb::Producer<ServiceFault>,
     /// Wakes this end.
-    pub own_bell: Bell,
+    pub own_waker: WakerSlot,
     /// Wakes the applier.
-    pub applier_bell: Bell,
+    pub applier_waker: WakerSlot,
     /// Records and bytes that one entry's effects take at most.
     pub effects_max: (usize, usize),
     /// Bytes of an entry's body at most.
@@ -161,21 +147,21 @@ pub(crate) fn queues(limits: &OutboxLimits, body_max: usize) -> (ApplierEnds, Se
     let (orders, orders_end) = record_ring::queue(ORDERS_MAX, order_bytes);
     let (reports_end, reports) = record_ring::queue(reports_max, report_bytes);
     let (faults_end, faults) = rtrb::RingBuffer::new(1);
-    let (applier_bell, service_bell) = (Bell::default(), Bell::default());
+    let (applier_waker, service_waker) = (WakerSlot::default(), WakerSlot::default());
     let applier = ApplierEnds {
         orders,
         reports,
         faults,
-        own_bell: applier_bell.clone(),
-        service_bell: service_bell.clone(),
+        own_waker: applier_waker.clone(),
+        service_waker: service_waker.clone(),
         body_max,
     };
     let service = ServiceEnds {
         orders: orders_end,
         reports: reports_end,
         faults: faults_end,
-        own_bell: service_bell,
-        applier_bell,
+        own_waker: service_waker,
+        applier_waker,
         effects_max,
         body_max,
     };

@@ -5,13 +5,11 @@
 
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::{Container, ServiceFault};
-use lockstep_service::log_entry::EntryHeader;
 use lockstep_service::outbox::OutboxLimits;
 use lockstep_transport::agent::{Agent, WakeSources};
-use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
-use crate::apply::service_queue::{Order, Report, ServiceEnds};
+use crate::apply::service_queue::{Order, Report, ServiceEnds, Task};
 use crate::apply::verdict::ServiceOrder;
 
 /// Entries executed in one call: between calls the thread sees that it is to end.
@@ -26,15 +24,6 @@ pub struct ServiceRunner<S> {
     clock: fn() -> Nanos,
     role_name: String,
     has_stopped: bool,
-}
-
-/// An entry to be executed.
-struct Task {
-    position: Position,
-    end: Position,
-    header: EntryHeader,
-    order: ServiceOrder,
-    is_traced: bool,
 }
 
 impl<S: ClusteredService> ServiceRunner<S> {
@@ -84,38 +73,34 @@ impl<S: ClusteredService> ServiceRunner<S> {
                 self.ends.reports.push(hash, &[]);
             }
             Order::Execute {
-                position,
-                end,
-                header,
-                order,
-                is_traced,
-                ..
-            } => self.execute(&Task {
-                position,
-                end,
-                header,
-                order,
-                is_traced,
-            }),
+                task, is_traced, ..
+            } => self.execute(&task, is_traced),
         }
         // For each: the next one may take long, and this one's answer is not to wait for it.
-        self.ends.applier_bell.ring();
+        self.ends.applier_waker.wake();
         true
     }
 
-    fn execute(&mut self, task: &Task) {
-        let time = |is_traced| if is_traced { (self.clock)() } else { 0 };
-        let before = time(task.is_traced);
-        let called = self.call(task);
-        let after = (task.is_traced).then(self.clock).unwrap_or(0);
-        match called {
-            Ok(()) => self.report(task, [before, after]),
-            Err(fault) => {
-                self.has_stopped = true;
-                let is_told = self.ends.faults.push(fault).is_ok();
-                assert!(is_told, "a service stops once");
-            }
+    fn execute(&mut self, task: &Task, is_traced: bool) {
+        let clock = self.clock;
+        let time = || if is_traced { clock() } else { 0 };
+        let called = time();
+        if let Err(fault) = self.call(task) {
+            self.has_stopped = true;
+            let is_told = self.ends.faults.push(fault).is_ok();
+            assert!(is_told, "a service stops once");
+            return;
         }
+        let returned = time();
+        self.stage_effects();
+        let executed = Report::Executed {
+            position: task.position,
+            output_hash: self.container.outputs().output_hash(),
+            times: [called, returned, time()],
+        };
+        // At once: an entry is executed as a whole, or nothing is known of it.
+        self.ends.reports.stage(executed, &[]);
+        self.ends.reports.publish();
     }
 
     fn call(&mut self, task: &Task) -> Result<(), ServiceFault> {
@@ -140,14 +125,6 @@ impl<S: ClusteredService> ServiceRunner<S> {
         }
     }
 
-    /// Says what the entry emitted, and that it is executed: both at once, so that an entry is
-    /// executed as a whole or nothing is known of it.
-    fn report(&mut self, task: &Task, times: [Nanos; 2]) {
-        self.stage_effects();
-        self.stage_executed(task, times);
-        self.ends.reports.publish();
-    }
-
     fn stage_effects(&mut self) {
         let reports = &mut self.ends.reports;
         for effect in self.container.outputs().outbox().direct() {
@@ -159,16 +136,6 @@ impl<S: ClusteredService> ServiceRunner<S> {
             reports.stage(report, effect.message);
         }
         self.container.outputs_mut().outbox_mut().clear_direct();
-    }
-
-    fn stage_executed(&mut self, task: &Task, [before, after]: [Nanos; 2]) {
-        let responded = if task.is_traced { (self.clock)() } else { 0 };
-        let executed = Report::Executed {
-            position: task.position,
-            output_hash: self.container.outputs().output_hash(),
-            times: [before, after, responded],
-        };
-        self.ends.reports.stage(executed, &[]);
     }
 }
 
@@ -186,7 +153,7 @@ impl<S: ClusteredService> Agent for ServiceRunner<S> {
     }
 
     fn name_wake_sources(&mut self, sources: &mut WakeSources) {
-        self.ends.own_bell.hang(sources);
+        self.ends.own_waker.fill(sources.waker());
     }
 
     fn next_deadline(&self, _now: Nanos) -> Option<Nanos> {

@@ -156,10 +156,7 @@ impl<'a> LogEntry<'a> {
     /// Whether it makes services emit effects.
     #[must_use]
     pub(crate) const fn is_causing(&self) -> bool {
-        matches!(
-            self,
-            Self::Request(_) | Self::SessionOpen(_) | Self::SessionClose { .. }
-        )
+        self.kind().is_causing()
     }
 
     /// Its header; what is stamped on it when it is appended is 0.

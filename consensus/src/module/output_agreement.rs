@@ -55,7 +55,8 @@ pub use self::report::{OutputAt, OutputMessage};
 /// How long a member in the minority looks for the entry at which it diverged.
 const SEARCH_TIME_NS: Nanos = 200 * MILLISECOND;
 
-/// What was executed after the last acknowledgement is told by repeating that after so long.
+/// What was executed after the last acknowledgement is told by repeating that after so long, unless
+/// the next one tells it before.
 const REPORT_DELAY_NS: Nanos = MILLISECOND;
 
 /// A member in the minority looks for the first entry it answered otherwise.

@@ -462,7 +462,7 @@ impl Node {
     pub fn close(&mut self) -> Result<(), CloseError> {
         self.close_log()?;
         let oldest = self.agent.agents().service.oldest_handed();
-        let position = oldest.map_or(0, |entry| entry.position);
+        let position = oldest.map_or(0, |oldest| oldest.task.position);
         let has_ended = self.service_thread.as_mut().is_none_or(ServiceThread::end);
         has_ended
             .then_some(())

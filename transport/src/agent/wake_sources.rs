@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::sleep_flag::SleepFlag;
 use crate::media::{Doorbell, WatchList};
@@ -32,6 +32,25 @@ impl Waker {
     pub fn wake(&self) {
         if self.0.flag.take() {
             self.0.doorbell.ring();
+        }
+    }
+}
+
+/// A place for the waker of a thread that names it later than others begin to work for it. Until
+/// then nobody is woken.
+#[derive(Clone, Debug, Default)]
+pub struct WakerSlot(Arc<OnceLock<Waker>>);
+
+impl WakerSlot {
+    /// The thread is woken by `waker` from now on. One thread, once: another one changes nothing.
+    pub fn fill(&self, waker: &Waker) {
+        self.0.get_or_init(|| waker.clone());
+    }
+
+    /// As [`Waker::wake`].
+    pub fn wake(&self) {
+        if let Some(waker) = self.0.get() {
+            waker.wake();
         }
     }
 }

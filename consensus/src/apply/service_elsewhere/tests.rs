@@ -28,23 +28,28 @@ const EFFECT_BYTES: usize = 1 << 20;
 
 const BODY_MAX: usize = 16;
 
-/// Answers with as much as one cause may have, panics when told so, and sleeps when told so.
-struct Bulky(Vec<u8>);
+/// Answers with as much as one cause may have, panics when told so, and sleeps when told so. Its
+/// state is how many requests there were.
+struct Bulky {
+    answer: Vec<u8>,
+    requests: u64,
+}
 
 impl ClusteredService for Bulky {
     fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, bytes: &[u8]) {
+        self.requests += 1;
         match bytes {
             b"panic" => panic!("as it was told"),
             b"slow" => sleep(Duration::from_millis(50)),
             b"quiet" => {}
             _ => cluster
-                .respond(from, &self.0)
+                .respond(from, &self.answer)
                 .expect("it is as long as permitted"),
         }
     }
 
     fn state_hash(&self) -> u64 {
-        0
+        self.requests
     }
 }
 
@@ -66,7 +71,10 @@ impl Both {
             service: 0,
         };
         let (ends, service_ends) = service_queue::queues(&limits, BODY_MAX);
-        let bulky = Bulky(vec![7; EFFECT_BYTES]);
+        let bulky = Bulky {
+            answer: vec![7; EFFECT_BYTES],
+            requests: 0,
+        };
         let within = (limits, EFFECT_BYTES);
         let runner = ServiceRunner::new(bulky, 0, within, service_ends, monotonic_now);
         let stop = Arc::new(AtomicBool::new(false));
@@ -79,18 +87,28 @@ impl Both {
     }
 
     fn hand_over(&mut self, body: &[u8]) {
+        let handed = self.hand_over_of(0, ServiceOrder::Execute, body);
+        handed.expect("it breaks no rule");
+    }
+
+    fn hand_over_of(
+        &mut self,
+        log_time: i64,
+        order: ServiceOrder,
+        body: &[u8],
+    ) -> Result<(), NodeFault> {
         let position = self.end;
         self.end += 96;
         let entry = Entry {
             position,
             end: self.end,
-            header: EntryHeader::of_kind(EntryKind::Request),
+            header: EntryHeader {
+                log_time,
+                ..EntryHeader::of_kind(EntryKind::Request)
+            },
             body,
         };
-        let handed = self
-            .service
-            .hand_over(0, &entry, ServiceOrder::Execute, false);
-        handed.expect("it breaks no rule");
+        self.service.hand_over(0, &entry, order, false)
     }
 
     fn await_executed(&mut self) -> Result<ExecutedEntry, NodeFault> {
@@ -163,12 +181,45 @@ fn what_the_service_did_before_it_panicked_is_known_before_that() {
             both.hand_over(body);
         }
         let positions = [both.await_executed(), both.await_executed()]
-            .map(|executed| executed.map(|executed| executed.entry.position));
+            .map(|executed| executed.map(|executed| executed.entry.task.position));
         assert_eq!(positions, [Ok(0), Ok(96)]);
         let fault = both.await_executed().expect_err("it panicked");
         let message = "as it was told".to_owned();
         let position = 192;
         let panicked = ServiceFault::Panicked { position, message };
         assert_eq!(fault, NodeFault::Service(panicked));
+    }
+}
+
+#[test]
+fn a_state_is_told_as_it_was_where_it_was_asked_for_however_much_follows() {
+    let mut both = Both::start(IdleStrategy::Yield);
+    for _ in 0..3 {
+        both.hand_over(b"quiet");
+    }
+    let asked = both.end;
+    let found = loop {
+        if let Some(found) = both.service.take_state(both.end) {
+            break found;
+        }
+        // There is always one on its way.
+        both.hand_over(b"quiet");
+        both.await_executed().expect("it goes on");
+    };
+    assert_eq!((found.position, found.state), (asked, 3));
+}
+
+#[test]
+fn what_the_service_passes_takes_it_no_time_further_as_on_a_node_that_is_not_behind() {
+    let mut both = Both::start(IdleStrategy::Yield);
+    let orders = [
+        (5, ServiceOrder::Execute, true),
+        (9, ServiceOrder::Pass, true),
+        (6, ServiceOrder::Execute, true),
+        (4, ServiceOrder::Execute, false),
+    ];
+    for (log_time, order, is_good) in orders {
+        let handed = both.hand_over_of(log_time, order, b"quiet");
+        assert_eq!(handed.is_ok(), is_good, "{order:?} at {log_time}");
     }
 }

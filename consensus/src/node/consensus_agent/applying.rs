@@ -152,7 +152,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let is_ready = match applier.waiting() {
             None => true,
             Some(Awaited::Agreement(cause)) => way.may_answer(cause),
-            Some(Awaited::Service(before)) => way.service.has_executed_before(before),
+            Some(Awaited::Service(position)) => way.service.has_executed(position),
         };
         if !is_ready {
             return Ok(0);
@@ -283,7 +283,7 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
         match compared {
             Executed::TooEarly => {
                 sometimes(Mark::ResponseBeforeExecution);
-                return Ok(EntryOutcome::Waits(Awaited::Service(cause + 1)));
+                return Ok(EntryOutcome::Waits(Awaited::Service(cause)));
             }
             #[cfg(feature = "sim")]
             Executed::Differs(_) if answers.takes_all() => {
@@ -320,11 +320,12 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
         let Some(entry) = self.service.take_executed(self.now)? else {
             return Ok(false);
         };
-        self.take_direct((entry.position, &entry.header), sessions);
-        if !matches!(entry.order, ServiceOrder::Term(_)) {
+        let task = &entry.task;
+        self.take_direct((task.position, &task.header), sessions);
+        if task.header.kind.is_causing() {
             let took = self.now - entry.since;
             let took = Some(took).filter(|took| self.budget.is_slow(*took));
-            self.on_executed(entry.position, took);
+            self.on_executed(task.position, took);
         }
         Ok(true)
     }

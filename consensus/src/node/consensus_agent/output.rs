@@ -111,9 +111,14 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         work
     }
 
-    /// Tells the leader what was executed since the last acknowledgement, when that is due.
+    /// Tells the leader what was executed since the last acknowledgement, when that is due: at once
+    /// where an answer may wait for it, and all of the log is acknowledged already, so that no
+    /// acknowledgement comes that would tell it along.
     pub(in crate::node) fn report_output(&mut self, now: Nanos) {
-        if self.report_deadline().is_some_and(|at| now >= at) {
+        let is_all_acknowledged = self.reported_durable >= self.log.append();
+        let is_awaited = is_all_acknowledged && !self.facts.is_direct;
+        let is_due = |at: Nanos| now >= at || is_awaited;
+        if self.report_deadline().is_some_and(is_due) {
             let module = &mut self.module;
             module.repeat_acknowledgement(now, &mut self.actions);
         }

@@ -146,13 +146,16 @@ impl<P: DatagramPort> ConsensusAgent<P> {
 
     /// Values: position of the entry, seconds, bytes of committed log that wait.
     fn watch_service<S: ClusteredService>(&mut self, now: Nanos, service: &ServiceAgent<S>) {
-        let Some(oldest) = service.oldest_handed() else {
+        // What it has done may not be taken while it is not known whose answers are right.
+        let oldest = service.oldest_handed();
+        let Some(oldest) = oldest.filter(|_| !self.agreement.is_asking()) else {
             return;
         };
         let took = now - oldest.since;
         if took > SERVICE_STALL_NS {
-            let behind = self.module.commit() - oldest.position;
-            let values = [oldest.position, took / SECOND, behind, 0];
+            let position = oldest.task.position;
+            let behind = self.module.commit() - position;
+            let values = [position, took / SECOND, behind, 0];
             let detail = Detail::default().with_values(values);
             self.notices.note(now, NodeNotice::ServiceStalled, detail);
         }
