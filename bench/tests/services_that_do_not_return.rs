@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_consensus::node::launch::{CloseError, Node, launch};
-use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig, Threading};
+use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
+use lockstep_consensus::settings::threading::Threading;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::agent::Agent;
@@ -51,7 +52,7 @@ fn node(directory: &Path, hangs: bool, members: &[MemberEndpoints]) -> Node {
     };
     let node = NodeConfig {
         directory: directory.join("data-0"),
-        threading: Threading::Split,
+        threading: Threading::SPLIT,
         ..NodeConfig::default()
     };
     launch(&cluster, &node, Box::new(Lost { hangs })).expect("it can be launched")

@@ -126,11 +126,11 @@ fn without_a_free_core_a_node_works_and_says_what_that_costs() {
     let Some(node) = wrapped(&place, &["taskset", "-c", "0"]) else {
         return;
     };
-    let refused = "thread yield instead of busy-spin";
     expect_words(
         &node,
         &[
-            refused,
+            "thread yield, not pinned",
+            "yield instead of busy-spin",
             "1 cores",
             "no core is free",
             "costs waiting for turns",
@@ -165,7 +165,11 @@ fn a_node_and_its_service_on_one_core_take_turns_and_say_so() {
     let Some(node) = wrapped(&place, &["taskset", "-c", "0"]) else {
         return;
     };
-    let parts = ["thread yield instead of busy-spin", "with its service"];
+    let parts = [
+        "node yield on core 0",
+        "service not pinned: node has core 0",
+        "service has yield instead of busy-spin",
+    ];
     expect_words(&node, &parts);
 }
 

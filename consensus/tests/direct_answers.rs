@@ -2,7 +2,8 @@
 //! none leaves on a channel of another session.
 #![cfg(feature = "sim")]
 
-use lockstep_consensus::settings::config::{ResponsesMode, Threading};
+use lockstep_consensus::settings::config::ResponsesMode;
+use lockstep_consensus::settings::threading::Threading;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_consensus::sim::service_time;
 use lockstep_service::cluster::{ClientSession, Cluster};
@@ -35,12 +36,12 @@ impl ClusteredService for Slow {
 
 #[test]
 fn from_the_first_contradiction_on_no_answer_leaves_until_it_is_known_who_is_right() {
-    expect_held_answers(Threading::Shared);
+    expect_held_answers(Threading::SHARED);
 }
 
 #[test]
 fn nor_does_one_that_a_service_with_a_thread_was_on_its_way_to_give() {
-    expect_held_answers(Threading::Split);
+    expect_held_answers(Threading::SPLIT);
 }
 
 fn expect_held_answers(threading: Threading) {

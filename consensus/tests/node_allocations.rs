@@ -17,7 +17,8 @@ use lockstep_consensus::node::cluster_node::ClusterNode;
 use lockstep_consensus::node::counters::CounterBlocks;
 use lockstep_consensus::node::start::{StartParts, start};
 use lockstep_consensus::node::tracers::Tracers;
-use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig, Threading};
+use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
+use lockstep_consensus::settings::threading::Threading;
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::allocations::{CountingAllocator, count_of_thread};
@@ -205,12 +206,12 @@ fn run_until(
 
 #[test]
 fn a_duty_cycle_in_steady_state_allocates_nothing() {
-    expect_no_allocations(Threading::Shared);
+    expect_no_allocations(Threading::SHARED);
 }
 
 #[test]
 fn nor_does_a_service_on_a_thread_of_its_own() {
-    expect_no_allocations(Threading::Split);
+    expect_no_allocations(Threading::SPLIT);
 }
 
 fn expect_no_allocations(threading: Threading) {

@@ -3,7 +3,8 @@
 
 use lockstep_client::session::CloseReason;
 use lockstep_consensus::notice::NodeNotice;
-use lockstep_consensus::settings::config::{ResponsesMode, SyncMode, Threading};
+use lockstep_consensus::settings::config::{ResponsesMode, SyncMode};
+use lockstep_consensus::settings::threading::Threading;
 use lockstep_consensus::sim::scenario::{Pace, Scenario, SimCluster};
 use lockstep_consensus::sim::service_time;
 use lockstep_service::cluster::{ClientSession, Cluster};
@@ -45,7 +46,7 @@ fn scenario(service_ns: Nanos) -> Scenario<Counting> {
     };
     Scenario::of(service)
         .cluster(|cluster| cluster.outbox_bytes = 128 << 20)
-        .node(|node| node.threading = Threading::Split)
+        .node(|node| node.threading = Threading::SPLIT)
         .client(|client| client.in_flight_max = WINDOW)
 }
 

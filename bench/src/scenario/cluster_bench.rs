@@ -6,9 +6,10 @@ use lockstep_client::config::ClientConfig;
 use lockstep_consensus::module::member::MEMBERS_MAX;
 use lockstep_consensus::node::launch::NodeService;
 use lockstep_consensus::settings::config::{
-    ClusterConfig, ConfigError, Faults, IoChoice, NodeConfig, ResponsesMode, SyncMode, Threading,
+    ClusterConfig, ConfigError, Faults, IoChoice, NodeConfig, ResponsesMode, SyncMode,
 };
 use lockstep_consensus::settings::node_file::ServiceKey;
+use lockstep_consensus::settings::threading::{ThreadSettings, Threading};
 use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::codec::REPORT_LENGTH_MAX;
 use lockstep_service::samples::order_book::reports::REPORT_MESSAGE_LENGTH_MAX;
@@ -131,7 +132,8 @@ pub struct ClusterBench {
     pub directory: PathBuf,
     /// Whether the run's directory stays.
     pub is_kept: bool,
-    /// Cores to pin to, in order: client (and member 0), then members; empty: no pinning.
+    /// Cores to pin to, in order: client (and member 0), then members, then the threads that each
+    /// member has besides; empty: no pinning.
     pub cores: Vec<usize>,
     /// Which threads a node's agents have.
     pub threading: Threading,
@@ -177,7 +179,7 @@ impl Default for ClusterBench {
             directory: PathBuf::from("lockstep-data"),
             is_kept: false,
             cores: Vec::new(),
-            threading: Threading::Shared,
+            threading: Threading::SHARED,
             idle: IdleStrategy::Yield,
             io: IoChoice::Auto,
             follower_disk_delay_ns: 0,
@@ -196,18 +198,49 @@ impl Default for ClusterBench {
 impl ClusterBench {
     /// This run as the host permits it, and what is other than asked for.
     pub(super) fn fitted(&self) -> (Self, Vec<String>) {
-        let threads = threads_of(self.layout(), self.nodes);
-        let services = match self.threading {
-            Threading::Shared => 0,
-            Threading::Split => self.nodes,
-        };
-        let plan = ThreadPlan::new(&self.cores, self.idle, threads, services);
+        let others = self.nodes * self.threads_beside();
+        let plan = ThreadPlan::new(&self.cores, self.idle, self.drivers() + others);
         let bench = Self {
             cores: plan.cores,
             idle: plan.idle,
             ..self.clone()
         };
         (bench, plan.notes)
+    }
+
+    /// Threads that drive client and members.
+    fn drivers(&self) -> usize {
+        threads_of(self.layout(), self.nodes)
+    }
+
+    /// Whether each member is driven by a thread that drives nobody else.
+    fn has_driver_each(&self) -> bool {
+        self.is_processes || has_core_for_each_agent()
+    }
+
+    /// Threads that each member has besides.
+    fn threads_beside(&self) -> usize {
+        self.threading.count() - 1
+    }
+
+    /// How the threads of a member run: the one that drives it has its place in `cores`, those
+    /// beside it come behind all that drive.
+    fn thread_settings(&self, member: usize) -> ThreadSettings {
+        let mut settings = ThreadSettings::waiting(self.idle);
+        let driver = if self.has_driver_each() {
+            member + 1
+        } else {
+            member.min(1)
+        };
+        settings.node.core = self.cores.get(driver).copied();
+        let beside = self.drivers() + member * self.threads_beside();
+        for thread in 1..self.threading.count() {
+            let core = self.cores.get(beside + thread - 1).copied();
+            for agent in self.threading.agents_of(thread) {
+                settings.of_mut(agent).core = core;
+            }
+        }
+        settings
     }
 
     pub(super) fn check(&self) -> Result<(), BenchError> {
@@ -270,7 +303,7 @@ impl ClusterBench {
             sync: self.sync,
             io: self.io,
             threading: self.threading,
-            service_idle: self.idle,
+            threads: self.thread_settings(member),
             election_timeout_ns: if member == 0 && self.favour().is_some() {
                 FIRST_ELECTION_TIMEOUT_NS
             } else {
@@ -401,9 +434,8 @@ impl ClusterBench {
             self.nodes,
             self.request_length(),
         );
-        if self.threading != Threading::Shared {
-            title.push_str(", threading ");
-            title.push_str(self.threading.name());
+        if self.threading != Threading::SHARED {
+            title.push_str(&format!(", threading {}", self.threading));
         }
         if self.sync == SyncMode::None {
             title.push_str(" (RELAXED: the log is not fsynced)");
@@ -436,7 +468,7 @@ impl ClusterBench {
             "sync": self.sync.name(), "responses": self.responses.name(),
             "verify": self.verify_name(),
             "service": self.service.name(), "processes": self.is_processes,
-            "threading": self.threading.name(), "cores": self.cores, "idle": self.idle.name(),
+            "threading": self.threading.to_string(), "cores": self.cores, "idle": self.idle.name(),
             "io": self.io.name(),
             "follower_disk_delay_ns": self.follower_disk_delay_ns,
             "leader_disk_delay_ns": self.leader_disk_delay_ns,

@@ -7,7 +7,8 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
-use lockstep_consensus::settings::config::{SyncMode, Threading};
+use lockstep_consensus::settings::config::SyncMode;
+use lockstep_consensus::settings::threading::Threading;
 use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::named_setting;

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use lockstep_consensus::settings::config::Threading;
+use lockstep_consensus::settings::threading::Threading;
 use lockstep_service::clustered_service::ClusteredService as _;
 use lockstep_service::samples::order_book::OrderBook;
 use lockstep_service::samples::order_book::codec::{

@@ -49,8 +49,6 @@ impl ProcessCluster {
                 cluster: cluster.clone(),
                 node,
                 service: bench.service,
-                core: bench.cores.get(member + 1).copied(),
-                idle: bench.idle,
             };
             let what = format!("failed to start member {member}");
             NodeProcess::start(&binary, &file).map_err(BenchError::io(what))

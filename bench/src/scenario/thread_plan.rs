@@ -16,15 +16,14 @@ pub struct ThreadPlan {
 }
 
 impl ThreadPlan {
-    /// On this host, for `threads` threads that have their places in `cores`, and `others` that
-    /// have none there and wait in the same way.
+    /// On this host, for `threads` threads, those that `cores` is too short for wherever they
+    /// like.
     #[must_use]
-    pub fn new(cores: &[usize], idle: IdleStrategy, threads: usize, others: usize) -> Self {
-        Self::on(&cores_allowed(), cores, idle, [threads, others])
+    pub fn new(cores: &[usize], idle: IdleStrategy, threads: usize) -> Self {
+        Self::on(&cores_allowed(), cores, idle, threads)
     }
 
-    fn on(allowed: &[usize], cores: &[usize], idle: IdleStrategy, counts: [usize; 2]) -> Self {
-        let [threads, others] = counts;
+    fn on(allowed: &[usize], cores: &[usize], idle: IdleStrategy, threads: usize) -> Self {
         let mut notes = Vec::new();
         let mut pinned = cores.to_vec();
         if let Some(core) = cores.iter().find(|core| !allowed.contains(core)) {
@@ -45,7 +44,7 @@ impl ThreadPlan {
             // None of them may keep the core to itself.
             room = 0;
         }
-        let (idle, downgrade) = idle.fit(threads + others, room);
+        let (idle, downgrade) = idle.fit(threads, room);
         if let Some(reason) = downgrade {
             let said = reason.to_string();
             let spin = "yield instead of busy-spin: threads share a core";
@@ -64,32 +63,31 @@ mod tests {
 
     #[test]
     fn what_the_host_permits_is_done_without_a_word() {
-        let plan = ThreadPlan::on(&[0, 1, 2], &[2, 0], SPIN, [2, 0]);
+        let plan = ThreadPlan::on(&[0, 1, 2], &[2, 0], SPIN, 2);
         assert_eq!((plan.cores, plan.idle), (vec![2, 0], SPIN));
         assert!(plan.notes.is_empty());
         // Cores that no thread is left for are nobody's.
-        let plan = ThreadPlan::on(&[0, 1], &[0, 1, 0], IdleStrategy::Park, [2, 0]);
+        let plan = ThreadPlan::on(&[0, 1], &[0, 1, 0], IdleStrategy::Park, 2);
         assert!(plan.notes.is_empty(), "{:?}", plan.notes);
     }
 
     #[test]
     fn a_core_that_may_not_be_used_pins_nobody_and_is_named() {
-        let plan = ThreadPlan::on(&[0, 1], &[0, 7], IdleStrategy::Yield, [2, 0]);
+        let plan = ThreadPlan::on(&[0, 1], &[0, 7], IdleStrategy::Yield, 2);
         assert!(plan.cores.is_empty());
         assert!(plan.notes[0].contains("may not use core 7, only [0, 1]"));
     }
 
     #[test]
     fn threads_that_share_a_core_or_leave_none_free_yield() {
-        let plan = ThreadPlan::on(&[0, 1, 2, 3], &[1, 1], SPIN, [2, 0]);
+        let plan = ThreadPlan::on(&[0, 1, 2, 3], &[1, 1], SPIN, 2);
         assert_eq!((plan.cores, plan.idle), (vec![1, 1], IdleStrategy::Yield));
         assert!(plan.notes[0].contains("several threads on core 1"));
         assert!(plan.notes[1].contains("threads share a core"));
-        let plan = ThreadPlan::on(&[0, 1], &[], SPIN, [2, 0]);
+        let plan = ThreadPlan::on(&[0, 1], &[], SPIN, 2);
         assert_eq!(plan.idle, IdleStrategy::Yield);
         assert!(plan.notes[0].contains("at least 3 cores"));
-        // Services on threads of their own spin too.
-        let plan = ThreadPlan::on(&[0, 1, 2, 3, 4], &[], SPIN, [4, 3]);
+        let plan = ThreadPlan::on(&[0, 1, 2, 3, 4], &[], SPIN, 7);
         assert_eq!(plan.idle, IdleStrategy::Yield);
         assert!(plan.notes[0].contains("at least 8 cores"));
     }

@@ -14,8 +14,9 @@ use lockstep_bench::scenario::idle::{self, IdleConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
 use lockstep_bench::scenario::thread_plan::ThreadPlan;
 use lockstep_bench::scenario::trace_plan;
-use lockstep_consensus::settings::config::{Faults, IoChoice, ResponsesMode, SyncMode, Threading};
+use lockstep_consensus::settings::config::{Faults, IoChoice, ResponsesMode, SyncMode};
 use lockstep_consensus::settings::quantity;
+use lockstep_consensus::settings::threading::Threading;
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::time::Nanos;
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ pub struct FailoverArguments {
     #[arg(long, default_value = "16", value_parser = quantity::positive)]
     window: usize,
     /// Which threads a node's agents have: one, or one more for the service.
-    #[arg(long, value_parser = one_of::<Threading>(), default_value = "shared")]
+    #[arg(long, default_value_t = Threading::SHARED)]
     threading: Threading,
     /// Bytes of a request.
     #[arg(long, default_value = "288", value_parser = quantity::size)]
@@ -123,7 +124,7 @@ pub struct ClusterArguments {
     #[arg(long, value_delimiter = ',')]
     cores: Vec<usize>,
     /// Which threads a node's agents have: one, or one more for the service.
-    #[arg(long, value_parser = one_of::<Threading>(), default_value = "shared")]
+    #[arg(long, default_value_t = Threading::SHARED)]
     threading: Threading,
     /// How threads wait.
     #[arg(long, value_parser = one_of::<IdleStrategy>(), default_value = "yield")]
@@ -407,7 +408,7 @@ fn run_floor(arguments: &FloorArguments) -> Outcome {
             FloorLayout::Threads
         };
         let count = floor::threads_of(layout, floor::MEMBERS);
-        let threads = ThreadPlan::new(&arguments.cores, IdleStrategy::Yield, count, 0);
+        let threads = ThreadPlan::new(&arguments.cores, IdleStrategy::Yield, count);
         for note in &threads.notes {
             eprintln!("lockstep: {note}");
         }

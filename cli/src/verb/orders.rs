@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use lockstep_bench::scenario::orders::{self, OrdersConfig};
 
-use lockstep_consensus::settings::config::Threading;
 use lockstep_consensus::settings::quantity;
+use lockstep_consensus::settings::threading::Threading;
 
-use crate::named::one_of;
 use crate::outcome::Outcome;
 use crate::output_file;
 use crate::run_place::RunPlace;
@@ -27,7 +26,7 @@ pub struct OrdersArguments {
     #[arg(long, default_value = "256", value_parser = quantity::positive)]
     window: usize,
     /// Which threads a node's agents have: one, or one more for the service.
-    #[arg(long, value_parser = one_of::<Threading>(), default_value = "shared")]
+    #[arg(long, default_value_t = Threading::SHARED)]
     threading: Threading,
     /// Write all fills to this file.
     #[arg(long)]

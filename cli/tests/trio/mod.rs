@@ -22,7 +22,6 @@ use lockstep_consensus::module::member::MemberId;
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig, SyncMode};
 use lockstep_consensus::settings::node_file::NodeFile;
-use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now};
 use lockstep_transport::time::{Nanos, SECOND};
 use tempfile::TempDir;
@@ -47,8 +46,6 @@ pub fn start_members(cluster: &ClusterConfig, place: &Path, sync: SyncMode) -> V
             cluster: cluster.clone(),
             node,
             service: ServiceChoice::Echo,
-            core: None,
-            idle: IdleStrategy::Yield,
         };
         let binary = Path::new(env!("CARGO_BIN_EXE_lockstep"));
         NodeProcess::start(binary, &file).expect("a member starts")

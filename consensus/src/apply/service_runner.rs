@@ -22,17 +22,15 @@ pub struct ServiceRunner<S> {
     ends: ServiceEnds,
     body: Vec<u8>,
     clock: fn() -> Nanos,
-    role_name: String,
     has_stopped: bool,
 }
 
 impl<S: ClusteredService> ServiceRunner<S> {
-    /// For a service that nothing was handed to, of member `member`. The limits are the cluster's;
+    /// For a service that nothing was handed to. The limits are the cluster's;
     /// `clock` is the trace's.
     #[must_use]
     pub(crate) fn new(
         service: S,
-        member: u8,
         (limits, message_max): (OutboxLimits, usize),
         ends: ServiceEnds,
         clock: fn() -> Nanos,
@@ -48,7 +46,6 @@ impl<S: ClusteredService> ServiceRunner<S> {
             ends,
             body,
             clock,
-            role_name: format!("service-{member}"),
             has_stopped: false,
         }
     }
@@ -140,8 +137,8 @@ impl<S: ClusteredService> ServiceRunner<S> {
 }
 
 impl<S: ClusteredService> Agent for ServiceRunner<S> {
-    fn role_name(&self) -> &str {
-        &self.role_name
+    fn role_name(&self) -> &'static str {
+        "service"
     }
 
     fn do_work(&mut self, _now: Nanos) -> usize {

@@ -25,22 +25,24 @@ use lockstep_transport::trace::TraceRecord;
 
 use crate::apply::service_runner::ServiceRunner;
 use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
+use crate::node::agent_threads::{AgentGroup, AgentThreads, END_PATIENCE_S};
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
 use crate::node::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, CounterBlock, CounterBlocks};
 use crate::node::fault::{NodeFault, StoreFailure};
 use crate::node::notice_printer::{NoticePrinter, NoticeSink};
 use crate::node::recovering::check_directory;
-use crate::node::service_thread::{END_PATIENCE_S, ServicePlan, ServiceThread};
 use crate::node::shared_file::{LogFile, SharedFile, SharedFileError};
 use crate::node::slow_service::slowed;
 use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
 use crate::node::start_line::{Granted, Started, start_line};
+use crate::node::thread_plan::{PlannedThread, ThreadPlan};
 use crate::node::tracers::{TRACE_FILE, TRACE_LENGTH, Tracers};
 use crate::node::work_time::WorkTime;
 use crate::notice::{NodeNotice, NoticeLine, Place};
 use crate::settings::config::{ClusterConfig, ConfigError, NodeConfig, SyncMode};
+use crate::settings::threading::AgentName;
 
 /// Interval at which counters that need a look elsewhere are written.
 const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
@@ -92,7 +94,7 @@ pub enum LaunchError {
     #[error("no randomness for the node's ids: {0}; check that getrandom(2) is permitted here")]
     Randomness(std::io::Error),
     /// The operating system has no thread to give.
-    #[error("no thread for the service: {0}; raise `ulimit -u`, or set threading = \"shared\"")]
+    #[error("no thread for its agents: {0}; raise `ulimit -u`, or set threading = \"shared\"")]
     Thread(std::io::Error),
     /// The counters or trace file.
     #[error(transparent)]
@@ -147,8 +149,10 @@ pub struct Node {
     place: Place,
     sink: Option<NoticeSink>,
     unsaid: Option<Notice<NodeNotice>>,
-    /// Of a service that has one of its own. It ends with this value.
-    service_thread: Option<ServiceThread<NodeService>>,
+    /// Those that it has besides the one that drives it. They end with this value, after what
+    /// gives them work.
+    threads: AgentThreads<NodeService>,
+    plan: ThreadPlan,
     log_file: Option<LogFile>,
     _shared: Vec<SharedFile>,
 }
@@ -176,6 +180,7 @@ pub fn launch(
     service: NodeService,
 ) -> Result<Node, LaunchError> {
     node.validate(cluster)?;
+    check_threading(node)?;
     let (log_bytes, log_words) = log_room(cluster, node);
     let node = &NodeConfig {
         disk_budget_bytes: log_bytes,
@@ -219,15 +224,13 @@ pub fn launch(
     };
     let mut agent = start(cluster, node, parts).map_err(refused)?;
     agent.measure_cycles_with(monotonic_now);
-    let (service_thread, thread_words) = match agent.take_runner() {
-        Some(runner) => start_service(*runner, node)?,
-        None => (None, String::new()),
-    };
+    let plan = ThreadPlan::new(node.threading, &node.threads, &cores_allowed());
+    let threads = start_threads(agent.take_runner(), node, &plan)?;
     // Now that it is all there.
     granted.started = started(&agent);
     Ok(Node {
         agent,
-        start_line: start_line(cluster, node, &granted) + &thread_words,
+        start_line: format!("{}; {}", start_line(cluster, node, &granted), plan.words),
         role_name: format!("node-{}", node.member),
         allocations: no_allocations,
         next_publish: 0,
@@ -235,20 +238,42 @@ pub fn launch(
         place: Place::new(cluster, node),
         sink: None,
         unsaid: None,
-        service_thread,
+        threads,
+        plan,
         log_file: placed.keep_or_remove(node.sync),
         _shared: shared,
     })
 }
 
-/// The service on a thread of its own, and the words about that.
-fn start_service(
-    runner: ServiceRunner<NodeService>,
+/// Archive and clients have no threads of their own yet.
+fn check_threading(node: &NodeConfig) -> Result<(), ConfigError> {
+    let mut agents = [AgentName::Archive, AgentName::Clients].into_iter();
+    if !agents.any(|agent| node.threading.is_apart(agent)) {
+        return Ok(());
+    }
+    Err(ConfigError {
+        key: "threading",
+        problem: node.threading.to_string(),
+        remedy: "only the service may have a thread of its own: use \"shared\" or \"split\"",
+    })
+}
+
+/// The threads of `plan` but the node's own, with whatever is on them.
+fn start_threads(
+    mut service: Option<Box<ServiceRunner<NodeService>>>,
     node: &NodeConfig,
-) -> Result<(Option<ServiceThread<NodeService>>, String), LaunchError> {
-    let plan = ServicePlan::new(node, &cores_allowed());
-    let thread = ServiceThread::start(runner, &plan).map_err(LaunchError::Thread)?;
-    Ok((Some(thread), format!("; {}", plan.words)))
+    plan: &ThreadPlan,
+) -> Result<AgentThreads<NodeService>, LaunchError> {
+    let mut groups = Vec::new();
+    for (thread, planned) in plan.threads.iter().enumerate().skip(1) {
+        let has = |agent| node.threading.agents_of(thread).any(|one| one == agent);
+        let mut group = AgentGroup::new(format!("{}-{}", planned.name, node.member));
+        if has(AgentName::Service) {
+            group = group.with_service(service.take().map(|runner| *runner));
+        }
+        groups.push((group, planned));
+    }
+    AgentThreads::start(groups).map_err(LaunchError::Thread)
 }
 
 fn started(agent: &ClusterNode<NodeDisk, NodePort, NodeService>) -> Started {
@@ -363,6 +388,15 @@ impl Node {
         &self.start_line
     }
 
+    /// How the thread that drives it is to run.
+    ///
+    /// # Panics
+    /// Never: there is one.
+    #[must_use]
+    pub fn thread(&self) -> &PlannedThread {
+        &self.plan.threads[0]
+    }
+
     /// One of its counters.
     #[must_use]
     pub fn counter(&self, counter: Counter) -> i64 {
@@ -463,8 +497,8 @@ impl Node {
         self.close_log()?;
         let oldest = self.agent.agents().service.oldest_handed();
         let position = oldest.map_or(0, |oldest| oldest.task.position);
-        let has_ended = self.service_thread.as_mut().is_none_or(ServiceThread::end);
-        has_ended
+        self.threads
+            .end_service()
             .then_some(())
             .ok_or(CloseError::Service { position })
     }

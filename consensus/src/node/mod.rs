@@ -1,5 +1,6 @@
 //! A member as a whole: its duty cycle, how it starts and ends, and the shell around it.
 
+mod agent_threads;
 pub mod birth;
 #[cfg(feature = "sim")]
 pub(crate) mod bounds;
@@ -20,11 +21,11 @@ pub mod notice_printer;
 pub(crate) mod planting;
 mod publishing;
 mod recovering;
-mod service_thread;
 pub mod shared_file;
 mod slow_service;
 pub mod start;
 pub mod start_error;
 pub mod start_line;
+pub mod thread_plan;
 pub mod tracers;
 mod work_time;

@@ -37,7 +37,8 @@ use crate::session::egress_streams::EgressStreams;
 use crate::session::ingress_images::IngressImages;
 use crate::session::response_egress::ResponseEgress;
 use crate::session::session_table::SessionTable;
-use crate::settings::config::{ClusterConfig, NodeConfig, Threading};
+use crate::settings::config::{ClusterConfig, NodeConfig};
+use crate::settings::threading::AgentName;
 
 /// What a node is started with besides its configuration.
 #[derive(Debug)]
@@ -150,22 +151,17 @@ fn service<S: ClusteredService>(
     (tracer, counters): (Tracer, CounterBlock),
 ) -> (ServiceAgent<S>, Option<Box<ServiceRunner<S>>>) {
     let message_max = cluster.message_max;
-    match node.threading {
-        Threading::Shared => {
-            let container = Container::new(service, 0, limits, message_max);
-            (ServiceAgent::here(container, tracer, counters), None)
-        }
-        Threading::Split => {
-            let (ends, service_ends) = service_queue::queues(&limits, body_max);
-            let within = (limits, message_max);
-            let runner =
-                ServiceRunner::new(service, node.member, within, service_ends, tracer.clock());
-            let outputs = ServiceOutputs::new(0, limits, message_max);
-            let elsewhere = ServiceElsewhere::new(outputs, ends);
-            let agent = ServiceAgent::elsewhere(elsewhere, tracer, counters);
-            (agent, Some(Box::new(runner)))
-        }
+    if !node.threading.is_apart(AgentName::Service) {
+        let container = Container::new(service, 0, limits, message_max);
+        return (ServiceAgent::here(container, tracer, counters), None);
     }
+    let (ends, service_ends) = service_queue::queues(&limits, body_max);
+    let within = (limits, message_max);
+    let runner = ServiceRunner::new(service, within, service_ends, tracer.clock());
+    let outputs = ServiceOutputs::new(0, limits, message_max);
+    let elsewhere = ServiceElsewhere::new(outputs, ends);
+    let agent = ServiceAgent::elsewhere(elsewhere, tracer, counters);
+    (agent, Some(Box::new(runner)))
 }
 
 fn client_egress(

@@ -4,13 +4,13 @@ use core::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use lockstep_archive::log::recorder::SyncMode;
-use lockstep_transport::agent::IdleStrategy;
 pub use lockstep_transport::fault::Faults;
 use lockstep_transport::named_setting;
 pub use lockstep_transport::setting::IoChoice;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use crate::module::member::MemberId;
+use crate::settings::threading::{ThreadSettings, Threading};
 
 /// Smallest frame the log may be cut into: the first entry of a term lies in one.
 pub(crate) const LOG_MTU_MIN: usize = 512;
@@ -39,21 +39,6 @@ impl ResponsesMode {
         }
     }
 }
-
-/// Which threads a node's agents have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threading {
-    /// All of them share one: the fewest cores, and no hop from thread to thread.
-    Shared,
-    /// The service has one of its own: however long it takes over a message, heartbeats,
-    /// acknowledgements and commit go on.
-    Split,
-}
-
-named_setting!(Threading {
-    Shared => "shared",
-    Split => "split",
-});
 
 /// Addresses of one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,10 +119,8 @@ pub struct NodeConfig {
     pub io: IoChoice,
     /// Which threads its agents have.
     pub threading: Threading,
-    /// Core to pin the service's thread to, if it has one.
-    pub service_core: Option<usize>,
-    /// How the service's thread waits, if it has one.
-    pub service_idle: IdleStrategy,
+    /// How each of these threads runs.
+    pub threads: ThreadSettings,
     /// Interval of the leader's heartbeats.
     pub heartbeat_interval_ns: Nanos,
     /// Silence of a leader after which an election begins (randomised up to twice this).
@@ -171,9 +154,8 @@ impl Default for NodeConfig {
             directory: PathBuf::new(),
             sync: SyncMode::Data,
             io: IoChoice::Auto,
-            threading: Threading::Shared,
-            service_core: None,
-            service_idle: IdleStrategy::Yield,
+            threading: Threading::SHARED,
+            threads: ThreadSettings::default(),
             heartbeat_interval_ns: 50 * MILLISECOND,
             election_timeout_ns: 500 * MILLISECOND,
             disk_budget_bytes: 2 << 30,

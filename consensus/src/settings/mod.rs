@@ -7,3 +7,4 @@ pub mod config_digest;
 pub mod lengths;
 pub mod node_file;
 pub mod quantity;
+pub mod threading;

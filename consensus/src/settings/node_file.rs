@@ -16,9 +16,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::settings::config::{
     ClusterConfig, ConfigError, IoChoice, MemberEndpoints, NodeConfig, ResponsesMode, SyncMode,
-    Threading,
 };
 use crate::settings::quantity;
+use crate::settings::threading::{ThreadSetting, ThreadSettings, Threading};
 
 /// Why a configuration file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -99,10 +99,6 @@ pub struct NodeFile<S = OwnService> {
     pub node: NodeConfig,
     /// The service to run.
     pub service: S,
-    /// Core to pin the node's thread to.
-    pub core: Option<usize>,
-    /// How the thread waits.
-    pub idle: IdleStrategy,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +140,10 @@ struct NodeText<S> {
     sync: Option<Named<SyncMode>>,
     io: Option<Named<IoChoice>>,
     threading: Option<Named<Threading>>,
+    archive_core: Option<usize>,
+    archive_idle: Option<Named<IdleStrategy>>,
+    clients_core: Option<usize>,
+    clients_idle: Option<Named<IdleStrategy>>,
     service_core: Option<usize>,
     service_idle: Option<Named<IdleStrategy>>,
     heartbeat_interval: Option<Duration>,
@@ -239,11 +239,6 @@ fn read_file<S: ServiceKey>(text: FileText<S>) -> NodeFile<S> {
     NodeFile {
         cluster: read_cluster(cluster),
         service: node.service.take().map_or_else(S::default, |named| named.0),
-        core: node.core,
-        idle: node
-            .idle
-            .take()
-            .map_or(IdleStrategy::Yield, |named| named.0),
         node: read_node(node),
     }
 }
@@ -287,10 +282,12 @@ fn read_node<S>(text: NodeText<S>) -> NodeConfig {
         sync: text.sync.map_or(default.sync, |named| named.0),
         io: text.io.map_or(default.io, |named| named.0),
         threading: text.threading.map_or(default.threading, |named| named.0),
-        service_core: text.service_core,
-        service_idle: text
-            .service_idle
-            .map_or(default.service_idle, |named| named.0),
+        threads: ThreadSettings {
+            node: read_thread(text.core, text.idle),
+            archive: read_thread(text.archive_core, text.archive_idle),
+            clients: read_thread(text.clients_core, text.clients_idle),
+            service: read_thread(text.service_core, text.service_idle),
+        },
         heartbeat_interval_ns: time(text.heartbeat_interval, default.heartbeat_interval_ns),
         election_timeout_ns: time(text.election_timeout, default.election_timeout_ns),
         disk_budget_bytes: text
@@ -305,6 +302,14 @@ fn read_node<S>(text: NodeText<S>) -> NodeConfig {
         seed: text.seed.unwrap_or(default.seed),
         insecure: text.insecure.unwrap_or(default.insecure),
         trace_every: text.trace_every.unwrap_or(default.trace_every),
+    }
+}
+
+fn read_thread(core: Option<usize>, idle: Option<Named<IdleStrategy>>) -> ThreadSetting {
+    let default = ThreadSetting::default();
+    ThreadSetting {
+        core,
+        idle: idle.map_or(default.idle, |named| named.0),
     }
 }
 

@@ -76,7 +76,7 @@ impl Both {
             requests: 0,
         };
         let within = (limits, EFFECT_BYTES);
-        let runner = ServiceRunner::new(bulky, 0, within, service_ends, monotonic_now);
+        let runner = ServiceRunner::new(bulky, within, service_ends, monotonic_now);
         let stop = Arc::new(AtomicBool::new(false));
         let outputs = ServiceOutputs::new(0, limits, EFFECT_BYTES);
         Self {

@@ -58,7 +58,7 @@ fn what_is_written_is_what_is_configured() {
     assert_eq!(file.node.disk_delay_ns, 200_000);
     assert!((file.node.faults.loss - 0.001).abs() < 1e-12);
     assert_eq!(file.service, Choice::Ledger);
-    assert_eq!(file.idle, IdleStrategy::Yield);
+    assert_eq!(file.node.threads, ThreadSettings::default());
 }
 
 #[test]
@@ -137,14 +137,21 @@ fn what_is_written_of_a_configuration_is_read_back_the_same() {
             },
             seed: 77,
             trace_every: 16,
-            threading: Threading::Split,
-            service_core: Some(3),
-            service_idle: IdleStrategy::Park,
+            threading: Threading::SPLIT,
+            threads: ThreadSettings {
+                node: ThreadSetting {
+                    core: Some(1),
+                    idle: IdleStrategy::Backoff,
+                },
+                service: ThreadSetting {
+                    core: Some(3),
+                    idle: IdleStrategy::Park,
+                },
+                ..ThreadSettings::waiting(IdleStrategy::BusySpin)
+            },
             ..NodeConfig::default()
         },
         service: Choice::Ledger,
-        core: Some(1),
-        idle: IdleStrategy::Backoff,
     };
     assert_eq!(parse(&file.text().unwrap()).unwrap(), file);
 }

@@ -28,8 +28,6 @@ impl<S: ServiceKey> NodeFile<S> {
         let mut lines = cluster_lines(&self.cluster)?;
         lines.extend(node_lines(&self.node)?);
         lines.extend(self.service.key().map(|key| named("service", key)));
-        lines.push(named("idle", self.idle.name()));
-        lines.extend(self.core.map(|core| format!("core = {core}")));
         lines.extend(fault_lines(&self.node.faults)?);
         lines.push(String::new());
         Ok(lines.join("\n"))
@@ -83,11 +81,18 @@ fn node_lines(node: &NodeConfig) -> Lines {
         format!("seed = {}", node.seed),
         format!("insecure = {}", node.insecure),
         format!("trace_every = {}", node.trace_every),
-        named("threading", node.threading.name()),
-        named("service_idle", node.service_idle.name()),
+        named("threading", &node.threading.to_string()),
     ];
-    let core = node.service_core;
-    lines.extend(core.map(|core| format!("service_core = {core}")));
+    let threads = &node.threads;
+    for (prefix, thread) in [
+        ("", threads.node),
+        ("archive_", threads.archive),
+        ("clients_", threads.clients),
+        ("service_", threads.service),
+    ] {
+        lines.push(named(&format!("{prefix}idle"), thread.idle.name()));
+        lines.extend(thread.core.map(|core| format!("{prefix}core = {core}")));
+    }
     Ok(lines)
 }
 

@@ -32,7 +32,8 @@ use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
 use crate::node::tracers::Tracers;
 use crate::notice::NodeNotice;
-use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode, Threading};
+use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
+use crate::settings::threading::Threading;
 use crate::sim::PlantedFault;
 use crate::sim::service_time;
 use crate::sim::shared_memory::SharedMemory;
@@ -176,7 +177,7 @@ impl TankMember {
 
     /// Its service has a thread of its own, which stalls now and then until faults end.
     pub fn split(&mut self) {
-        self.config.threading = Threading::Split;
+        self.config.threading = Threading::SPLIT;
     }
 
     /// It acknowledges what its page cache has.

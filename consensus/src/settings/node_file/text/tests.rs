@@ -9,8 +9,9 @@ use lockstep_transport::agent::IdleStrategy;
 use proptest::prelude::*;
 
 use super::*;
-use crate::settings::config::{IoChoice, MemberEndpoints, ResponsesMode, SyncMode, Threading};
+use crate::settings::config::{IoChoice, MemberEndpoints, ResponsesMode, SyncMode};
 use crate::settings::node_file::OwnService;
+use crate::settings::threading::{ThreadSetting, ThreadSettings, Threading};
 
 type File = NodeFile<OwnService>;
 
@@ -33,8 +34,6 @@ fn file() -> File {
             ..NodeConfig::default()
         },
         service: OwnService,
-        core: None,
-        idle: IdleStrategy::Yield,
     }
 }
 
@@ -140,17 +139,32 @@ fn nodes() -> impl Strategy<Value = NodeConfig> {
             socket_buffer_bytes: sizes.1 >> sizes.2,
             trace_every: 1 << sizes.2,
             faults,
-            threading: if seed % 2 == 0 {
-                Threading::Shared
-            } else {
-                Threading::Split
+            threading: threading(seed),
+            threads: ThreadSettings {
+                node: ThreadSetting {
+                    core: (seed % 5 == 0).then_some(sizes.1),
+                    idle: IdleStrategy::Park,
+                },
+                service: ThreadSetting {
+                    core: (seed % 3 == 0).then_some(sizes.1),
+                    idle: IdleStrategy::Backoff,
+                },
+                ..ThreadSettings::waiting(IdleStrategy::Adaptive)
             },
-            service_core: (seed % 3 == 0).then_some(sizes.1),
-            service_idle: IdleStrategy::Backoff,
             seed,
             insecure: true,
         },
     )
+}
+
+fn threading(seed: u64) -> Threading {
+    let text = match seed % 4 {
+        0 => "shared",
+        1 => "split",
+        2 => "dedicated",
+        _ => "consensus+archive, clients+service",
+    };
+    text.parse().unwrap()
 }
 
 proptest! {
@@ -158,10 +172,8 @@ proptest! {
     fn what_is_written_is_read_back_or_refused_by_its_key(
         cluster in clusters(),
         node in nodes(),
-        core in any::<Option<usize>>(),
     ) {
-        let idle = IdleStrategy::Park;
-        let file = NodeFile { cluster, node, service: OwnService, core, idle };
+        let file = NodeFile { cluster, node, service: OwnService };
         match file.text() {
             Ok(text) => prop_assert_eq!(read(&text), file),
             Err(error) => prop_assert!(KEYS.contains(&error.key), "{}", error),
