@@ -20,7 +20,7 @@ pub struct PlannedThread {
 
 /// All threads of a node. See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ThreadPlan {
+pub(crate) struct ThreadPlan {
     /// The node's own first, the others in the order of [`Threading::agents_of`].
     pub threads: Vec<PlannedThread>,
     /// For the start line.

@@ -61,7 +61,7 @@ impl Threading {
         threads: [0, 0, 0, 1],
     };
     /// Each has one of its own.
-    pub const DEDICATED: Self = Self {
+    pub(crate) const DEDICATED: Self = Self {
         threads: [0, 1, 2, 3],
     };
 
@@ -73,7 +73,7 @@ impl Threading {
 
     /// Whether this agent is on another thread than those that decide.
     #[must_use]
-    pub const fn is_apart(self, agent: AgentName) -> bool {
+    pub(crate) const fn is_apart(self, agent: AgentName) -> bool {
         self.threads[agent as usize] != self.threads[AgentName::Consensus as usize]
     }
 
