@@ -1,8 +1,6 @@
 //! How the threads of a node run: as near to what was asked for as the host permits. What it does
 //! not permit is done without, and said with what that costs.
 
-use core::fmt::Write as _;
-
 use lockstep_transport::agent::IdleStrategy;
 
 use crate::settings::threading::{AgentName, ThreadSettings, Threading};
@@ -96,7 +94,8 @@ fn pin_last(threads: &mut [PlannedThread], cores: &[usize], remarks: &mut Vec<St
         for thread in [last, other] {
             if thread.idle == IdleStrategy::BusySpin {
                 thread.idle = IdleStrategy::Yield;
-                let _ = write!(remark, ", {} has yield instead of busy-spin", thread.name);
+                let words = format!(", {} has yield instead of busy-spin", thread.name);
+                remark.push_str(&words);
             }
         }
         remarks.push(remark);
