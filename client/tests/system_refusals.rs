@@ -46,6 +46,7 @@ fn what_a_port_could_not_do_is_told_with_its_kind_number_and_peer() {
         (TroubleKind::TooLong, ClientNotice::PortTrouble),
         (TroubleKind::UnknownSource, ClientNotice::PortTrouble),
         (TroubleKind::RingFailed, ClientNotice::PortTrouble),
+        (TroubleKind::NotTaken, ClientNotice::PortTrouble),
     ];
     for (errno, (trouble, expected)) in (101..).zip(cases) {
         let peer = Some(member_address(0)).filter(|_| trouble == TroubleKind::SendRefused);

@@ -65,6 +65,7 @@ fn each_trouble_of_either_port_is_counted_and_told_once_with_its_number() {
         (TroubleKind::TooLong, NodeNotice::PortDatagramTooLong),
         (TroubleKind::UnknownSource, NodeNotice::PortUnknownSource),
         (TroubleKind::RingFailed, NodeNotice::PortRingFailed),
+        (TroubleKind::NotTaken, NodeNotice::PortNotTaken),
     ];
     let mut now = 0;
     for (troubles, refused) in ports.iter().zip(refused) {

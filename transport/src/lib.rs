@@ -38,10 +38,13 @@ pub mod marks;
 #[allow(unsafe_code, reason = "unsafe fence: system calls")]
 pub mod media;
 pub mod notices;
+pub mod port_counters;
 pub mod port_trouble;
 pub mod position;
 pub mod prng;
 pub mod protocol;
+pub mod queued_port;
+pub mod record_ring;
 pub mod setting;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -18,14 +18,17 @@ pub enum TroubleKind {
     UnknownSource = 3,
     /// The ring failed; the port goes on by system calls.
     RingFailed = 4,
+    /// Datagrams wait, and may be lost, because those before them were not taken in time.
+    NotTaken = 5,
 }
 
-const KINDS: [TroubleKind; 5] = [
+const KINDS: [TroubleKind; 6] = [
     TroubleKind::SendRefused,
     TroubleKind::ReceiveFailed,
     TroubleKind::TooLong,
     TroubleKind::UnknownSource,
     TroubleKind::RingFailed,
+    TroubleKind::NotTaken,
 ];
 
 /// One kind of trouble since it was last asked for.

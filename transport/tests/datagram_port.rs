@@ -1,5 +1,6 @@
 //! The conformance suite of [`DatagramPort`], run on every implementation: system calls,
-//! io_uring, the fault injecting port without faults, and the simulator's twin.
+//! io_uring, the fault injecting port without faults, the simulator's twin, and each of them with
+//! its system calls in another half.
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,6 +9,8 @@ use lockstep_transport::fault::FaultyPort;
 use lockstep_transport::media::{
     Backend, NetworkPort, PortError, SocketOptions, SyscallPort, UringPort,
 };
+use lockstep_transport::port_trouble::PortTrouble;
+use lockstep_transport::queued_port::{PortRunner, QueuedPort, queued_port};
 use lockstep_transport::time::{MICROSECOND, Nanos};
 
 /// Polls before a test gives up; each empty one yields and moves virtual time on.
@@ -75,6 +78,7 @@ impl<P: DatagramPort> Pair<P> {
         let mut buffer = [0; 64];
         let source = self.receive(&mut buffer).source;
         assert_eq!(self.far.send(self.now, source, b"pong"), SendOutcome::Sent);
+        self.far.flush(self.now);
         core::mem::swap(&mut self.near, &mut self.far);
         let received = self.receive(&mut buffer);
         assert_eq!(&buffer[..received.length], b"pong");
@@ -145,6 +149,48 @@ impl<P: DatagramPort> Pair<P> {
         self.a_burst_arrives_whole_and_in_order();
         self.an_absent_peer_does_not_disturb(absent);
         self.an_empty_poll_finds_nothing();
+    }
+}
+
+/// A port in two halves, of which the far one has its turn after each send phase and before each
+/// look.
+struct InTwo<P> {
+    near: QueuedPort,
+    far: PortRunner<P>,
+}
+
+impl<P: DatagramPort> InTwo<P> {
+    fn new(port: P) -> Self {
+        let (near, far) = queued_port(port);
+        Self { near, far }
+    }
+}
+
+impl<P: DatagramPort> DatagramPort for InTwo<P> {
+    fn local_address(&self) -> SocketAddr {
+        self.near.local_address()
+    }
+
+    fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> Option<Received> {
+        self.far.do_work(now);
+        self.near.receive(now, buffer)
+    }
+
+    fn send(&mut self, now: Nanos, to: SocketAddr, datagram: &[u8]) -> SendOutcome {
+        self.near.send(now, to, datagram)
+    }
+
+    fn flush(&mut self, now: Nanos) {
+        self.near.flush(now);
+        self.far.do_work(now);
+    }
+
+    fn take_trouble(&mut self) -> Option<PortTrouble> {
+        self.near.take_trouble()
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        self.far.next_deadline()
     }
 }
 
@@ -236,12 +282,21 @@ fn the_simulated_port_conforms() {
 
     let network = SimNetwork::new(1, LinkProfile::default());
     let mut last = 0_u16;
-    let absent = (Ipv4Addr::LOCALHOST, 9).into();
-    Pair::new(|| {
+    let mut open = || {
         last += 1;
         network.port((Ipv4Addr::LOCALHOST, last).into())
-    })
-    .conforms(absent);
+    };
+    let absent = (Ipv4Addr::LOCALHOST, 9).into();
+    Pair::new(&mut open).conforms(absent);
+    Pair::new(|| InTwo::new(open())).conforms(absent);
+}
+
+#[test]
+fn a_port_in_two_halves_conforms() {
+    Pair::new(|| InTwo::new(syscall_port(IPV4()))).conforms(absent());
+    if has_ring() {
+        Pair::new(|| InTwo::new(uring_port(IPV4()))).conforms(absent());
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use lockstep_consensus::node::launch::{self, Node, NodeService};
 use lockstep_consensus::node::notice_printer::NoticePrinter;
 use lockstep_consensus::node::shared_file::forget;
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
-use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
+use lockstep_transport::agent::{Agent, IdleStrategy, Idler, WakeSource};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{Nanos, earliest};
 use lockstep_transport::trace::TraceRecord;
@@ -308,7 +308,7 @@ fn drive_client(
     }
     let mut client = client()?;
     if let Some(sources) = idle.wake_sources() {
-        sources.watch(client.client().port());
+        client.client().port().name_wake_sources(sources);
     }
     let mut phase = STARTING;
     loop {

@@ -7,7 +7,7 @@ use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::node::tracers::{TRACE_FILE, read_trace};
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_consensus::settings::node_file::NodeFile;
-use lockstep_transport::agent::{Agent, Idler};
+use lockstep_transport::agent::{Agent, Idler, WakeSource};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::TraceRecord;
@@ -242,7 +242,7 @@ fn drive(
     client.start(load);
     let mut idle = Idler::new(bench.idle);
     if let Some(sources) = idle.wake_sources() {
-        sources.watch(client.client().port());
+        client.client().port().name_wake_sources(sources);
     }
     let mut next_watch = 0;
     let mut is_measuring = false;

@@ -3,7 +3,6 @@
 pub mod answers;
 pub mod applier;
 pub mod cause_numbers;
-pub mod record_ring;
 pub mod service_agent;
 pub mod service_elsewhere;
 pub mod service_queue;

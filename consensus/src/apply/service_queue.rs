@@ -10,9 +10,9 @@ use lockstep_service::outbox::{EFFECT_CHARGE_MIN, FAILURE_CHARGE, OutboxLimits};
 use lockstep_transport::agent::WakerSlot;
 use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Position;
+use lockstep_transport::record_ring::{self, Record, RecordReader, RecordWriter};
 use lockstep_transport::time::Nanos;
 
-use crate::apply::record_ring::{self, Record, RecordReader, RecordWriter};
 use crate::apply::verdict::ServiceOrder;
 
 /// Entries that may wait for the service: some milliseconds of one that is quick.

@@ -271,7 +271,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let work = self.agents.consensus.agree_on_output(now);
         self.carry_out(now);
         self.agents.consensus.report_output(now);
-        work + self.carry_out(now)
+        let work = work + self.carry_out(now);
+        self.agents.consensus.port.flush(now);
+        work
     }
 
     /// Sends what is due to clients.

@@ -12,7 +12,7 @@ use lockstep_archive::log::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX, SEGMENTS
 use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage::{self, StorageError};
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::agent::{Agent, WakeSources};
+use lockstep_transport::agent::{Agent, WakeSource, WakeSources};
 use lockstep_transport::fault::{Direction, Faults, FaultyPort};
 use lockstep_transport::media::host::{cores_allowed, raise_open_files};
 use lockstep_transport::media::{
@@ -544,8 +544,8 @@ impl Agent for Node {
     fn name_wake_sources(&mut self, sources: &mut WakeSources) {
         let agents = self.agent.agents_mut();
         agents.service.name_wake_sources(sources);
-        sources.watch(agents.consensus.port.inner());
-        sources.watch(agents.clients.port.inner());
+        agents.consensus.port.inner().name_wake_sources(sources);
+        agents.clients.port.inner().name_wake_sources(sources);
         let disk = agents.archive.disk_mut().inner_mut();
         disk.name_wake_sources(sources);
     }

@@ -52,6 +52,8 @@ pub enum NodeNotice {
     SecondLeader = 15,
     /// Leading: a member acknowledges more log than there is.
     AckBeyondLog = 16,
+    /// Datagrams waited at a socket, because this node took those before them too late.
+    PortNotTaken = 17,
 
     // Log stream: frames from the leader, status messages and NAKs to it.
     /// A datagram of a member is no frame of the protocol.

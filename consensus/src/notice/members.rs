@@ -208,6 +208,14 @@ pub(super) const ROWS: &[Row] = &[
         remedy: "keep all directories as they are; look for two processes with one member's \
                  address, and run the same version of lockstep on all members",
     },
+    Row {
+        kind: NodeNotice::PortNotTaken,
+        text: |_, _, f| {
+            f.write_str("datagrams wait at a socket: those before them were not taken in time")
+        },
+        remedy: "what is lost is sent again; if it goes on, give this node's threads cores of \
+                 their own, or find out who sends so much",
+    },
 ];
 
 fn no_leader(detail: &Detail, place: &Place, f: &mut Formatter<'_>) -> Result {

@@ -13,6 +13,7 @@ pub(crate) fn port_notice(trouble: &PortTrouble, refused: NodeNotice) -> (NodeNo
         TroubleKind::TooLong => NodeNotice::PortDatagramTooLong,
         TroubleKind::UnknownSource => NodeNotice::PortUnknownSource,
         TroubleKind::RingFailed => NodeNotice::PortRingFailed,
+        TroubleKind::NotTaken => NodeNotice::PortNotTaken,
     };
     let detail = Detail {
         subject: 0,

@@ -10,7 +10,7 @@ mod wake_sources;
 
 pub use idle_strategy::{IdleStrategy, Idler, NoCoreFree};
 pub use runner::{AgentThread, Clock, PinRefused, pin, run, spawn};
-pub use wake_sources::{WakeSources, Waker, WakerSlot};
+pub use wake_sources::{WakeSource, WakeSources, Waker, WakerSlot};
 
 use crate::time::Nanos;
 

@@ -55,6 +55,19 @@ impl WakerSlot {
     }
 }
 
+/// What can end the sleep of a thread that works for it.
+pub trait WakeSource {
+    /// Names itself, once and on that thread.
+    fn name_wake_sources(&self, sources: &mut WakeSources);
+}
+
+/// A descriptor does so when it is readable.
+impl<T: AsRawFd> WakeSource for T {
+    fn name_wake_sources(&self, sources: &mut WakeSources) {
+        sources.watch(self);
+    }
+}
+
 /// The doorbell itself, for a kernel that rings it at each completion.
 impl AsRawFd for Waker {
     fn as_raw_fd(&self) -> RawFd {

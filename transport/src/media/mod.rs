@@ -1,7 +1,8 @@
 //! UNSAFE FENCE 2: the operating system. Sockets, io_uring, the clock, facts about the host.
 //!
 //! Two implementations of [`DatagramPort`](crate::datagram_port::DatagramPort) stand behind
-//! [`NetworkPort`]: [`SyscallPort`] and [`UringPort`]; [`probe`] says which is better here.
+//! [`NetworkPort`]: [`SyscallPort`] and [`UringPort`]; [`probe`] says which is better here. A third
+//! is the near half of one of them that another thread drives.
 //! Shell: nothing of this runs in the simulator.
 
 mod doorbell;
@@ -22,6 +23,6 @@ pub use host::lock_memory;
 pub use network_port::{Backend, NetworkPort};
 pub use probe::{NetworkChoice, probe};
 pub use randomness::randomness;
-pub use syscall_port::{PortCounters, SocketOptions, SyscallPort};
+pub use syscall_port::{SocketOptions, SyscallPort};
 pub use system_clock::{monotonic_now, realtime_now};
 pub use uring_port::UringPort;

@@ -1,13 +1,16 @@
-//! The two backends as one type, chosen once at start: a predictable branch, no `dyn`.
+//! The two backends as one type, chosen once at start: a predictable branch, no `dyn`. Or the near
+//! half of such a port, whose system calls another thread makes.
 
 use core::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
 
 use super::error::PortError;
-use super::syscall_port::{PortCounters, SocketOptions, SyscallPort};
+use super::syscall_port::{SocketOptions, SyscallPort};
 use super::uring_port::UringPort;
+use crate::agent::{WakeSource, WakeSources};
 use crate::datagram_port::{DatagramPort, Received, SendOutcome};
+use crate::port_counters::PortCounters;
 use crate::port_trouble::PortTrouble;
+use crate::queued_port::{PortRunner, QueuedPort, counted_port};
 use crate::setting::IoChoice;
 use crate::time::Nanos;
 
@@ -42,6 +45,17 @@ pub enum NetworkPort {
     Syscall(SyscallPort),
     /// See [`UringPort`].
     Uring(UringPort),
+    /// One of these on another thread.
+    Elsewhere(DistantPort),
+}
+
+/// The near half of a port, and what is known of the far one since it was opened.
+#[derive(Debug)]
+pub struct DistantPort {
+    near: QueuedPort,
+    backend: Backend,
+    receive_buffer: usize,
+    send_buffer: usize,
 }
 
 impl NetworkPort {
@@ -60,21 +74,39 @@ impl NetworkPort {
         }
     }
 
+    /// Cuts this port in two: one half for whoever sends and receives, which makes no system call,
+    /// and one for the thread that makes them all.
+    #[must_use]
+    pub fn on_a_thread(self) -> (Self, PortRunner<Self>) {
+        let (backend, receive_buffer) = (self.backend(), self.receive_buffer());
+        let send_buffer = self.send_buffer();
+        let (near, far) = counted_port(self, Self::counters);
+        let distant = DistantPort {
+            near,
+            backend,
+            receive_buffer,
+            send_buffer,
+        };
+        (Self::Elsewhere(distant), far)
+    }
+
     /// The backend in use.
     #[must_use]
     pub const fn backend(&self) -> Backend {
         match self {
             Self::Syscall(_) => Backend::Syscall,
             Self::Uring(_) => Backend::Uring,
+            Self::Elsewhere(port) => port.backend,
         }
     }
 
-    /// What was dropped and refused so far.
+    /// What was dropped and refused so far, on whatever thread.
     #[must_use]
-    pub const fn counters(&self) -> &PortCounters {
+    pub fn counters(&self) -> PortCounters {
         match self {
-            Self::Syscall(port) => port.counters(),
-            Self::Uring(port) => port.counters(),
+            Self::Syscall(port) => *port.counters(),
+            Self::Uring(port) => *port.counters(),
+            Self::Elsewhere(port) => port.near.counters(),
         }
     }
 
@@ -84,6 +116,7 @@ impl NetworkPort {
         match self {
             Self::Syscall(port) => port.receive_buffer(),
             Self::Uring(port) => port.receive_buffer(),
+            Self::Elsewhere(port) => port.receive_buffer,
         }
     }
 
@@ -93,17 +126,20 @@ impl NetworkPort {
         match self {
             Self::Syscall(port) => port.send_buffer(),
             Self::Uring(port) => port.send_buffer(),
+            Self::Elsewhere(port) => port.send_buffer,
         }
     }
 }
 
-impl AsRawFd for NetworkPort {
-    /// The socket: readable while a datagram waits that the port has not looked at, on either
-    /// backend, for the ring takes nothing over from the socket but when it is polled.
-    fn as_raw_fd(&self) -> RawFd {
+impl WakeSource for NetworkPort {
+    /// A socket is readable while a datagram waits that the port has not looked at, on either
+    /// backend, for the ring takes nothing over from the socket but when it is polled. One on
+    /// another thread is watched there, and that thread wakes this one.
+    fn name_wake_sources(&self, sources: &mut WakeSources) {
         match self {
-            Self::Syscall(port) => port.as_raw_fd(),
-            Self::Uring(port) => port.as_raw_fd(),
+            Self::Syscall(port) => port.name_wake_sources(sources),
+            Self::Uring(port) => port.name_wake_sources(sources),
+            Self::Elsewhere(port) => port.near.name_wake_sources(sources),
         }
     }
 }
@@ -113,6 +149,7 @@ impl DatagramPort for NetworkPort {
         match self {
             Self::Syscall(port) => port.local_address(),
             Self::Uring(port) => port.local_address(),
+            Self::Elsewhere(port) => port.near.local_address(),
         }
     }
 
@@ -120,6 +157,7 @@ impl DatagramPort for NetworkPort {
         match self {
             Self::Syscall(port) => port.receive(now, buffer),
             Self::Uring(port) => port.receive(now, buffer),
+            Self::Elsewhere(port) => port.near.receive(now, buffer),
         }
     }
 
@@ -127,6 +165,7 @@ impl DatagramPort for NetworkPort {
         match self {
             Self::Syscall(port) => port.take_trouble(),
             Self::Uring(port) => port.take_trouble(),
+            Self::Elsewhere(port) => port.near.take_trouble(),
         }
     }
 
@@ -134,6 +173,22 @@ impl DatagramPort for NetworkPort {
         match self {
             Self::Syscall(port) => port.send(now, to, datagram),
             Self::Uring(port) => port.send(now, to, datagram),
+            Self::Elsewhere(port) => port.near.send(now, to, datagram),
+        }
+    }
+
+    fn flush(&mut self, now: Nanos) {
+        match self {
+            // Neither queues anything.
+            Self::Syscall(_) | Self::Uring(_) => {}
+            Self::Elsewhere(port) => port.near.flush(now),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        match self {
+            Self::Syscall(_) | Self::Uring(_) => None,
+            Self::Elsewhere(port) => port.near.next_deadline(),
         }
     }
 }

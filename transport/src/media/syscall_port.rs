@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::error::PortError;
 use super::socket_address::SocketAddress;
 use crate::datagram_port::{DATAGRAM_LENGTH_MAX, DatagramPort, Received, SendOutcome};
+use crate::port_counters::PortCounters;
 use crate::port_trouble::{PortTrouble, PortTroubles, TroubleKind};
 use crate::time::Nanos;
 
@@ -37,29 +38,6 @@ impl Default for SocketOptions {
             receive_buffer: 4 << 20,
             send_buffer: 4 << 20,
         }
-    }
-}
-
-/// What a port dropped, refused or met. Monotone counts since the port was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PortCounters {
-    /// See [`system_calls`](Self::system_calls).
-    pub(super) system_calls: u64,
-    /// Datagrams dropped because they were longer than the buffer to receive them.
-    pub too_long: u64,
-    /// Sends that found the socket's queue full.
-    pub back_pressured: u64,
-    /// Datagrams the operating system refused to send.
-    pub refused: u64,
-    /// Failures of the ring; after one the port receives by system call (io_uring only).
-    pub ring_failures: u64,
-}
-
-impl PortCounters {
-    /// System calls made to send, to receive and to find nothing.
-    #[must_use]
-    pub const fn system_calls(&self) -> u64 {
-        self.system_calls
     }
 }
 

@@ -11,9 +11,10 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use super::error::PortError;
 use super::socket_address;
-use super::syscall_port::{PortCounters, SocketOptions, SyscallPort};
+use super::syscall_port::{SocketOptions, SyscallPort};
 use super::uring::{Completion, ReceiveRing};
 use crate::datagram_port::{DatagramPort, Received, SendOutcome};
+use crate::port_counters::PortCounters;
 use crate::port_trouble::PortTrouble;
 use crate::time::Nanos;
 

@@ -231,6 +231,7 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
     ("node notice PortDatagramTooLong", OF_SYSTEM, &[PORT]),
     ("node notice PortUnknownSource", OF_SYSTEM, &[PORT]),
     ("node notice PortRingFailed", OF_SYSTEM, &[PORT]),
+    ("node notice PortNotTaken", OF_SYSTEM, &[PORT]),
     (
         "node notice MemberExcluded",
         OF_TWO_HISTORIES,

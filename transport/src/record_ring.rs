@@ -8,14 +8,14 @@
 use rtrb::{Consumer, Producer, RingBuffer};
 
 /// What is queued: how many bytes it carries is part of it.
-pub(crate) trait Record: Copy {
+pub trait Record: Copy {
     /// Bytes that it carries.
     fn length(&self) -> usize;
 }
 
 /// The writer's end.
 #[derive(Debug)]
-pub(crate) struct RecordWriter<T> {
+pub struct RecordWriter<T> {
     records: Producer<T>,
     bytes: Producer<u8>,
     /// Records that are not published yet; their bytes are.
@@ -24,14 +24,14 @@ pub(crate) struct RecordWriter<T> {
 
 /// The reader's end.
 #[derive(Debug)]
-pub(crate) struct RecordReader<T> {
+pub struct RecordReader<T> {
     records: Consumer<T>,
     bytes: Consumer<u8>,
 }
 
 /// A queue for `records_max` records that carry `bytes_max` bytes together.
 #[must_use]
-pub(crate) fn queue<T: Record>(
+pub fn queue<T: Record>(
     records_max: usize,
     bytes_max: usize,
 ) -> (RecordWriter<T>, RecordReader<T>) {
@@ -60,7 +60,9 @@ impl<T: Record> RecordWriter<T> {
     /// Whether there is room for `records` more that carry `bytes` together.
     #[must_use]
     pub fn has_room(&self, records: usize, bytes: usize) -> bool {
-        self.records.slots() >= records && self.bytes.slots() >= bytes
+        // What was free when the writer last looked still is, and costs no look at the reader's.
+        (self.records.cached_slots() >= records || self.records.slots() >= records)
+            && (self.bytes.cached_slots() >= bytes || self.bytes.slots() >= bytes)
     }
 
     /// Queues `record` with its bytes, which nobody sees before it is [published](Self::publish).
@@ -108,13 +110,32 @@ impl<T: Record> RecordWriter<T> {
 impl<T: Record> RecordReader<T> {
     /// Takes the oldest record, and its bytes into `bytes`, which has room for them.
     pub fn pop(&mut self, bytes: &mut Vec<u8>) -> Option<T> {
-        let record = self.records.pop().ok()?;
         bytes.clear();
+        self.take(|first, second| {
+            bytes.extend_from_slice(first);
+            bytes.extend_from_slice(second);
+        })
+    }
+
+    /// Takes the oldest record, and its bytes to the front of `buffer`. Those of a record that
+    /// carries more than `buffer` has room for are dropped.
+    pub(crate) fn pop_into(&mut self, buffer: &mut [u8]) -> Option<T> {
+        self.take(|first, second| {
+            if let Some((buffer, _)) = buffer.split_at_mut_checked(first.len() + second.len()) {
+                let (head, tail) = buffer.split_at_mut(first.len());
+                head.copy_from_slice(first);
+                tail.copy_from_slice(second);
+            }
+        })
+    }
+
+    /// Takes the oldest record; `copy` sees its bytes, which lie in two pieces.
+    fn take(&mut self, copy: impl FnOnce(&[u8], &[u8])) -> Option<T> {
+        let record = self.records.pop().ok()?;
         let chunk = self.bytes.read_chunk(record.length());
         let chunk = chunk.expect("the bytes of a record are published before it");
         let (first, second) = chunk.as_slices();
-        bytes.extend_from_slice(first);
-        bytes.extend_from_slice(second);
+        copy(first, second);
         chunk.commit_all();
         Some(record)
     }
@@ -162,6 +183,24 @@ mod tests {
             }
             assert_eq!(reader.pop(&mut bytes), None);
         }
+    }
+
+    #[test]
+    fn what_is_longer_than_the_readers_buffer_is_dropped_and_its_record_says_so() {
+        let (mut writer, mut reader) = queue(4, 16);
+        let mut buffer = [0; 5];
+        for round in 1..50_u8 {
+            for length in [5, 6, 4] {
+                writer.push(Length(length), &vec![round; length]);
+            }
+            for (length, copied) in [(5, 5), (6, 0), (4, 4)] {
+                buffer = [0; 5];
+                assert_eq!(reader.pop_into(&mut buffer), Some(Length(length)));
+                let is_of_round = buffer.map(|byte| byte == round);
+                assert_eq!(is_of_round.iter().filter(|is| **is).count(), copied);
+            }
+        }
+        assert_eq!(reader.pop_into(&mut buffer), None);
     }
 
     #[test]
