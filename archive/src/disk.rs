@@ -3,8 +3,9 @@
 //! Two faces. The calls of [`ColdFiles`] are synchronous and made only while a node starts or
 //! stops. Those of [`Disk`] have io_uring's shape: submit an operation, find its completion later,
 //! in any order; they never block. Implemented in [`crate::storage`] (io_uring; a writer thread
-//! where io_uring is refused), wrapped for slow-disk injection, and twinned by the simulator's
-//! disk, which forgets what was not synced when it crashes.
+//! where io_uring is refused), wrapped for slow-disk injection, cut in two where a thread of its own
+//! carries operations out ([`crate::queued_disk`]), and twinned by the simulator's disk, which
+//! forgets what was not synced when it crashes.
 
 use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;
@@ -82,6 +83,17 @@ pub enum DiskOp {
         /// Its length in bytes.
         length: u64,
     },
+}
+
+impl DiskOp {
+    /// What comes back with its completion.
+    pub(crate) const fn token(&self) -> Token {
+        match self {
+            Self::Write { token, .. } | Self::Read { token, .. } | Self::Prepare { token, .. } => {
+                *token
+            }
+        }
+    }
 }
 
 /// The outcome of an operation.

@@ -13,6 +13,7 @@
 pub mod disk;
 pub mod files;
 pub mod log;
+pub mod queued_disk;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod slow_disk;

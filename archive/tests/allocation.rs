@@ -1,5 +1,6 @@
 //! Recording on a real disk allocates nothing once it runs
-//! (`ARCHITECTURE.md` "Invariants, as absences").
+//! (`ARCHITECTURE.md` "Invariants, as absences"), nor does what carries its writes out on another
+//! thread.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -7,24 +8,74 @@ use lockstep_archive::disk::Disk;
 use lockstep_archive::log::budget::DiskBudget;
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode};
 use lockstep_archive::log::segment::SegmentTable;
-use lockstep_archive::storage::open;
+use lockstep_archive::storage::{NodeDisk, StorageRunner, open};
+use lockstep_transport::agent::{Agent, AgentThread, IdleStrategy, WakeSources, spawn};
 use lockstep_transport::allocations::{CountingAllocator, count_of_thread};
 use lockstep_transport::log_buffer::frame_seal::FrameSeal;
 use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
+use lockstep_transport::media::monotonic_now;
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::setting::IoChoice;
+use lockstep_transport::time::Nanos;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const TERM_LENGTH: usize = 1 << 20;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-fn record(choice: IoChoice, sync: SyncMode) {
+/// A far end that says what its thread has allocated.
+struct Far {
+    runner: StorageRunner,
+    allocations: Arc<AtomicU64>,
+}
+
+impl Agent for Far {
+    fn role_name(&self) -> &'static str {
+        "far"
+    }
+
+    fn do_work(&mut self, now: Nanos) -> usize {
+        let work = self.runner.do_work(now);
+        self.allocations.store(count_of_thread(), Ordering::Relaxed);
+        work
+    }
+
+    fn next_deadline(&self, _now: Nanos) -> Option<Nanos> {
+        self.runner.next_deadline()
+    }
+
+    fn name_wake_sources(&mut self, sources: &mut WakeSources) {
+        self.runner.name_wake_sources(sources);
+    }
+}
+
+fn on_a_thread(disk: NodeDisk) -> (NodeDisk, Arc<AtomicU64>, AgentThread<Far>) {
+    let (near, runner) = disk.on_a_thread();
+    let allocations = Arc::new(AtomicU64::new(0));
+    let far = Far {
+        runner,
+        allocations: Arc::clone(&allocations),
+    };
+    let (idle, stop) = (IdleStrategy::Adaptive, Arc::new(AtomicBool::new(false)));
+    let thread = spawn(far, idle, None, stop, monotonic_now).unwrap();
+    (near, allocations, thread)
+}
+
+fn record(choice: IoChoice, sync: SyncMode, is_in_two: bool) {
     let directory = tempfile::tempdir().unwrap();
-    let Ok((mut disk, sentence)) = open(directory.path(), choice, &[]) else {
+    let Ok((disk, sentence)) = open(directory.path(), choice, &[]) else {
         eprintln!("NOT TESTED: {choice:?} is refused here");
         return;
     };
+    let (mut disk, of_far, _thread) = if is_in_two {
+        let (disk, allocations, thread) = on_a_thread(disk);
+        (disk, allocations, Some(thread))
+    } else {
+        (disk, Arc::default(), None)
+    };
+    let counted = || count_of_thread() + of_far.load(Ordering::Relaxed);
     let geometry = Geometry::new(0, TERM_LENGTH).unwrap();
     let mut log = LogBuffer::allocate(geometry, 1408).unwrap();
     let config = RecorderConfig {
@@ -41,7 +92,7 @@ fn record(choice: IoChoice, sync: SyncMode) {
         // Taking over a prepared segment allocates its entry: once per segment, not counted.
         let is_warm = appender.position() > TERM_LENGTH as Position / 2;
         if is_warm && before == 0 && recorder.segments().count() == 2 {
-            before = count_of_thread();
+            before = counted();
         }
         let is_waiting = is_warm && before == 0;
         let limit = recorder.written()
@@ -62,18 +113,20 @@ fn record(choice: IoChoice, sync: SyncMode) {
         now += 1000;
         std::thread::yield_now();
     }
-    let allocations = count_of_thread() - before;
+    let allocations = counted() - before;
     assert_eq!(recorder.failed(), None);
     assert!(recorder.durable() > TERM_LENGTH as Position);
     assert!(before > 0);
-    assert_eq!(allocations, 0, "{sentence}, {sync:?}");
+    assert_eq!(allocations, 0, "{sentence}, {sync:?}, in two: {is_in_two}");
 }
 
 #[test]
 fn recording_allocates_nothing_in_steady_state() {
     for choice in [IoChoice::Uring, IoChoice::Syscall] {
         for sync in [SyncMode::Data, SyncMode::None] {
-            record(choice, sync);
+            for is_in_two in [false, true] {
+                record(choice, sync, is_in_two);
+            }
         }
     }
 }

@@ -16,8 +16,8 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::position::Position;
 use recorded_log::{
-    BUDGET, Dice, NEW_LEADERSHIP_TERM, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH, TERM_MAX,
-    catalog, disk, meaning_of, recorded, recover_log, recover_with, start, stored_bytes,
+    BUDGET, Dice, NEW_LEADERSHIP_TERM, Port, REQUEST, RecordedLog, SEGMENT_LENGTH, TERM_LENGTH,
+    TERM_MAX, catalog, disk, meaning_of, recorded, recover_log, recover_with, start, stored_bytes,
 };
 
 const SEEDS: u64 = 150;
@@ -91,11 +91,14 @@ fn check_recovered(node: &mut RecordedLog, durable: Position, log: &[u8], seed: 
     node.model = stored;
 }
 
-fn run(seed: u64, sync: SyncMode, host_crashes: bool) {
+fn run(seed: u64, sync: SyncMode, host_crashes: bool, is_in_two: bool) {
     let mut dice = Dice::new(seed);
     let disk = disk(seed);
     let mut node = start(&disk, sync);
-    for _ in 0..4 {
+    for life in 0..4 {
+        if is_in_two {
+            node.port = Port::in_two(&disk, seed ^ life << 32);
+        }
         let (durable, log) = live(&mut node, &mut dice);
         if host_crashes {
             disk.crash(dice.next());
@@ -110,17 +113,20 @@ fn run(seed: u64, sync: SyncMode, host_crashes: bool) {
 #[test]
 fn what_was_reported_durable_survives_every_crash_of_the_host() {
     for seed in 0..SEEDS {
-        run(seed, SyncMode::Data, true);
+        run(seed, SyncMode::Data, true, false);
     }
 }
 
 #[test]
 fn without_sync_everything_written_survives_a_crash_of_the_process() {
-    for seed in 0..SEEDS / 3 {
+    for (seed, is_in_two) in (0..SEEDS / 3).flat_map(|seed| [(seed, false), (seed, true)]) {
         let mut dice = Dice::new(seed);
         let disk = disk(seed);
         let mut node = start(&disk, SyncMode::None);
-        for _ in 0..3 {
+        for life in 0..3 {
+            if is_in_two {
+                node.port = Port::in_two(&disk, seed ^ life << 32);
+            }
             let (durable, log) = live(&mut node, &mut dice);
             disk.kill(dice.next());
             disk.restart();
@@ -133,7 +139,14 @@ fn without_sync_everything_written_survives_a_crash_of_the_process() {
 #[test]
 fn a_process_crash_in_data_mode_loses_nothing_either() {
     for seed in 1000..1000 + SEEDS / 3 {
-        run(seed, SyncMode::Data, false);
+        run(seed, SyncMode::Data, false, false);
+    }
+}
+
+#[test]
+fn a_far_end_of_the_disk_that_stalls_loses_nothing_that_was_reported_durable() {
+    for seed in 2000..2000 + SEEDS {
+        run(seed, SyncMode::Data, seed % 3 > 0, true);
     }
 }
 

@@ -371,7 +371,7 @@ impl Image {
 }
 
 /// What is on loan now, and its checksum.
-fn bytes_of(block: &KernelBlock) -> (Vec<u8>, u32) {
+pub(super) fn bytes_of(block: &KernelBlock) -> (Vec<u8>, u32) {
     let mut bytes = vec![0; block.length()];
     block.copy_to(&mut bytes);
     let checksum = crc32c::crc32c(&bytes);

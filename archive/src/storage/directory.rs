@@ -92,7 +92,6 @@ fn sync_directory(path: &Path, calls: &dyn FileCalls) -> Result<(), StorageError
 pub struct NodeDirectory {
     opener: FileOpener,
     files: Vec<Arc<OpenFile>>,
-    _lock: File,
 }
 
 impl NodeDirectory {
@@ -125,11 +124,11 @@ impl NodeDirectory {
             path: path.to_path_buf(),
             is_direct: true,
             calls,
+            lock: Arc::new(lock),
         };
         Ok(Self {
             opener,
             files: Vec::with_capacity(FILES_AT_FIRST),
-            _lock: lock,
         })
     }
 

@@ -7,8 +7,6 @@ use std::thread::JoinHandle;
 
 use lockstep_transport::agent::{Waker, WakerSlot};
 
-use crate::disk::Busy;
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct HelperThread<W, R> {
@@ -70,17 +68,19 @@ impl<W, R> HelperThread<W, R> {
         self.waker.fill(waker);
     }
 
-    /// Whether there is no room for more work.
-    pub(super) const fn is_full(&self) -> bool {
-        self.in_flight == self.in_flight_max
+    /// Whether nothing is under way.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.in_flight == 0
     }
 
-    /// Hands a piece of work over, and wakes the thread.
-    pub(super) fn submit(&mut self, work: W) -> Result<(), Busy> {
-        if self.is_full() {
-            return Err(Busy);
+    /// Hands a piece of work over, and wakes the thread; gives it back when there is no room.
+    pub(super) fn submit(&mut self, work: W) -> Result<(), W> {
+        if self.in_flight == self.in_flight_max {
+            return Err(work);
         }
-        self.work.push(work).map_err(|_| Busy)?;
+        self.work
+            .push(work)
+            .map_err(|rtrb::PushError::Full(work)| work)?;
         self.in_flight += 1;
         if let Some(thread) = &self.thread {
             thread.thread().unpark();

@@ -3,7 +3,8 @@
 //! [`NodeDisk`] is io_uring where the host allows it and a writer thread with `pwritev2` where
 //! not; [`open`] takes the better and says in one sentence what it took and what that costs.
 //! Both share [`directory`]: files, cold calls and the lock that keeps a
-//! second process out; and a helper thread that makes segments off the hot path.
+//! second process out; and a helper thread that makes segments off the hot path. What carries out
+//! reads and writes is an engine, on the caller's thread or on one that drives a [`StorageRunner`].
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -12,6 +13,7 @@
 
 mod boot_id;
 mod calls;
+mod desk;
 pub mod directory;
 mod error;
 #[cfg(test)]
@@ -21,11 +23,12 @@ mod node_disk;
 mod open_file;
 mod operation;
 mod preparer;
+mod real_disk;
+mod ring;
 mod thread_disk;
-mod uring_disk;
 
 pub use directory::{NodeDirectory, in_use};
 pub use error::StorageError;
-pub use node_disk::{NodeDisk, open};
+pub use node_disk::{NodeDisk, StorageRunner, open};
+pub use ring::UringDisk;
 pub use thread_disk::ThreadDisk;
-pub use uring_disk::UringDisk;

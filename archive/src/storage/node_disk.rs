@@ -1,24 +1,55 @@
-//! [`NodeDisk`]: whichever real disk this host allows, and the sentence about it.
+//! [`NodeDisk`]: whichever real disk this host allows, and the sentence about it; the whole of it
+//! on the caller's thread, or its far end on another ([`StorageRunner`]).
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lockstep_transport::agent::WakeSources;
 use lockstep_transport::setting::IoChoice;
 use lockstep_transport::time::Nanos;
 
+use super::desk::StorageDesk;
 use super::directory::NodeDirectory;
 use super::error::StorageError;
-use super::thread_disk::ThreadDisk;
-use super::uring_disk::UringDisk;
+use super::ring::{Ring, UringDisk};
+use super::thread_disk::{Calls, ThreadDisk, Writer};
 use crate::disk::{Busy, Completion, Disk, DiskOp};
+use crate::queued_disk::{DiskRunner, QueuedDisk};
 
 /// The disk of a real node.
 #[derive(Debug)]
-pub enum NodeDisk {
+pub struct NodeDisk(Way);
+
+/// How it is reached.
+#[derive(Debug)]
+enum Way {
     /// Through io_uring.
     Uring(Box<UringDisk>),
     /// Through a writer thread.
     Thread(Box<ThreadDisk>),
+    /// Through a [`StorageRunner`].
+    Runner(Box<NearEnd>),
+}
+
+#[derive(Debug)]
+struct NearEnd {
+    disk: QueuedDisk<StorageDesk>,
+    system_calls: Arc<AtomicU64>,
+}
+
+/// What carries out a node's operations on a thread of its own, which whoever has it drives.
+#[derive(Debug)]
+pub struct StorageRunner {
+    way: RunnerWay,
+    /// Written by this end alone. Relaxed: a statistic, it orders nothing.
+    system_calls: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum RunnerWay {
+    Uring(Box<DiskRunner<Ring>>),
+    Calls(Box<DiskRunner<Calls>>),
 }
 
 /// Opens (and locks) a node's directory, in which its user keeps files of its own under the names
@@ -48,7 +79,7 @@ pub fn open(
     match started {
         Ok(disk) => {
             let sentence = format!("disk: io_uring, {direct}");
-            Ok((NodeDisk::Uring(Box::new(disk)), sentence))
+            Ok((NodeDisk(Way::Uring(Box::new(disk))), sentence))
         }
         Err((refusal, directory)) => fall_back(directory, direct, choice, refusal),
     }
@@ -74,28 +105,64 @@ fn fall_back(
         "disk: writer thread, {reason}, {direct}; costs two thread wake-ups a sync against \
          io_uring"
     );
-    Ok((NodeDisk::Thread(Box::new(disk)), sentence))
+    Ok((NodeDisk(Way::Thread(Box::new(disk))), sentence))
 }
 
-macro_rules! either {
+macro_rules! whichever {
     ($self:ident, $disk:ident => $call:expr) => {
-        match $self {
-            NodeDisk::Uring($disk) => $call,
-            NodeDisk::Thread($disk) => $call,
+        match &mut $self.0 {
+            Way::Uring($disk) => $call,
+            Way::Thread($disk) => $call,
+            Way::Runner(near) => {
+                let $disk = &mut near.disk;
+                $call
+            }
         }
     };
 }
 
 impl NodeDisk {
-    /// Names what brings completions to the thread that polls for them.
-    pub fn name_wake_sources(&mut self, sources: &mut WakeSources) {
-        either!(self, disk => disk.name_wake_sources(sources));
+    /// The same disk, whose operations are carried out by whoever drives the runner, on another
+    /// thread as a rule. Without io_uring no writer thread is left: the runner makes the calls.
+    ///
+    /// # Panics
+    /// When operations were submitted before, or it has a runner.
+    #[must_use]
+    pub fn on_a_thread(self) -> (Self, StorageRunner) {
+        let (disk, way) = match self.0 {
+            Way::Uring(disk) => {
+                let (near, far) = disk.in_two(Ring::unused);
+                (near, RunnerWay::Uring(Box::new(far)))
+            }
+            Way::Thread(disk) => {
+                let (near, far) = disk.in_two(Writer::without_thread);
+                (near, RunnerWay::Calls(Box::new(far)))
+            }
+            Way::Runner(_) => panic!("a disk has one runner"),
+        };
+        let system_calls = Arc::new(AtomicU64::new(0));
+        let runner = StorageRunner {
+            way,
+            system_calls: Arc::clone(&system_calls),
+        };
+        let near = NearEnd { disk, system_calls };
+        (Self(Way::Runner(Box::new(near))), runner)
     }
 
-    /// System calls the caller's thread has made for hot operations so far.
+    /// Names what brings completions to the thread that polls for them.
+    pub fn name_wake_sources(&mut self, sources: &mut WakeSources) {
+        whichever!(self, disk => disk.name_wake_sources(sources));
+    }
+
+    /// System calls made for hot operations so far, by the thread that carries them out; where
+    /// that is a writer thread, those that hand over to it.
     #[must_use]
     pub fn system_calls(&self) -> u64 {
-        either!(self, disk => disk.system_calls())
+        match &self.0 {
+            Way::Uring(disk) => disk.system_calls(),
+            Way::Thread(disk) => disk.system_calls(),
+            Way::Runner(near) => near.system_calls.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -103,19 +170,69 @@ impl Disk for NodeDisk {
     type Files = NodeDirectory;
 
     fn files(&mut self) -> &mut Self::Files {
-        either!(self, disk => disk.files())
+        whichever!(self, disk => disk.files())
     }
 
     fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
-        either!(self, disk => disk.submit(now, operation))
+        whichever!(self, disk => disk.submit(now, operation))
     }
 
     fn poll_completion(&mut self, now: Nanos) -> Option<Completion> {
-        either!(self, disk => disk.poll_completion(now))
+        whichever!(self, disk => disk.poll_completion(now))
     }
 
     fn flush(&mut self, now: Nanos) {
-        either!(self, disk => disk.flush(now));
+        whichever!(self, disk => disk.flush(now));
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        match &self.0 {
+            Way::Uring(disk) => disk.next_deadline(),
+            Way::Thread(disk) => disk.next_deadline(),
+            Way::Runner(near) => near.disk.next_deadline(),
+        }
+    }
+}
+
+macro_rules! either {
+    ($way:expr, $runner:ident => $call:expr) => {
+        match $way {
+            RunnerWay::Uring($runner) => $call,
+            RunnerWay::Calls($runner) => $call,
+        }
+    };
+}
+
+impl StorageRunner {
+    /// See [`DiskRunner::do_work`].
+    pub fn do_work(&mut self, now: Nanos) -> usize {
+        let work = either!(&mut self.way, runner => runner.do_work(now));
+        let calls = either!(&self.way, runner => runner.system_calls());
+        self.system_calls.store(calls, Ordering::Relaxed);
+        work
+    }
+
+    /// See [`DiskRunner::next_deadline`].
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        either!(&self.way, runner => runner.next_deadline())
+    }
+
+    /// See [`DiskRunner::has_ended`].
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        either!(&self.way, runner => runner.has_ended())
+    }
+
+    /// See [`DiskRunner::name_wake_sources`].
+    pub fn name_wake_sources(&mut self, sources: &mut WakeSources) {
+        either!(&mut self.way, runner => runner.name_wake_sources(sources));
+    }
+
+    /// System calls its thread has made for operations so far.
+    #[must_use]
+    pub fn system_calls(&self) -> u64 {
+        either!(&self.way, runner => runner.system_calls())
     }
 }
 
@@ -135,7 +252,7 @@ mod tests {
     #[test]
     fn a_host_that_refuses_io_uring_gets_the_writer_thread_and_is_told_what_that_costs() {
         let (disk, sentence) = refused(IoChoice::Auto).unwrap();
-        assert!(matches!(disk, NodeDisk::Thread(_)));
+        assert!(matches!(disk.0, Way::Thread(_)));
         assert!(sentence.contains("refused by this host (Operation not permitted)"));
         assert!(sentence.contains("costs two thread wake-ups"), "{sentence}");
     }

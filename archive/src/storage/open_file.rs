@@ -32,6 +32,8 @@ pub(super) struct FileOpener {
     /// Whether the file system takes direct writes of one block.
     pub(super) is_direct: bool,
     pub(super) calls: Arc<dyn FileCalls>,
+    /// Says that a process uses the directory: until the last of its files is closed.
+    pub(super) lock: Arc<File>,
 }
 
 /// A file, open both ways.
@@ -40,6 +42,8 @@ pub(super) struct OpenFile {
     pub(super) name: String,
     path: PathBuf,
     calls: Arc<dyn FileCalls>,
+    /// Nobody else has the directory while something is under way to this file.
+    lock: Arc<File>,
     pub(super) buffered: File,
     /// Absent where the file system takes no direct writes.
     pub(super) direct: Option<File>,
@@ -72,6 +76,7 @@ impl FileOpener {
             name: name.to_owned(),
             path,
             calls: Arc::clone(&self.calls),
+            lock: Arc::clone(&self.lock),
             buffered,
             direct,
             failed: OnceLock::new(),
@@ -196,6 +201,7 @@ impl OpenFile {
             name: String::new(),
             path: self.path.clone(),
             calls: Arc::clone(&self.calls),
+            lock: Arc::clone(&self.lock),
             buffered: self.buffered.try_clone()?,
             direct: None,
             failed: self.failed.clone(),

@@ -48,7 +48,7 @@ impl Transfer {
 
 /// Keeps file and memory alive until the kernel is done with them.
 #[derive(Debug)]
-pub(super) struct Operation {
+pub struct Operation {
     pub(super) token: Token,
     file_id: FileId,
     file: Arc<OpenFile>,

@@ -45,11 +45,12 @@ impl Preparer {
         name: SegmentName,
         length: u64,
     ) -> Result<(), Busy> {
-        self.0.submit(Request {
+        let request = Request {
             token,
             name,
             length,
-        })
+        };
+        self.0.submit(request).map_err(|_| Busy)
     }
 
     pub(super) fn poll(&mut self, directory: &mut NodeDirectory) -> Option<Completion> {

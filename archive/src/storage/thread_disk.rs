@@ -1,26 +1,38 @@
 //! [`ThreadDisk`]: a writer thread with `pwritev2` and `RWF_DSYNC`, for hosts without io_uring.
 //!
-//! One operation runs at a time, in order.
+//! One operation runs at a time, in order. Where the far end of a disk has a thread of its own, it
+//! makes the calls itself ([`Calls`]): one that waits holds up nothing but those after it, as with
+//! a writer thread.
+
+use std::collections::VecDeque;
 
 use lockstep_transport::agent::WakeSources;
-use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::Nanos;
 
+use super::desk::StorageDesk;
 use super::directory::NodeDirectory;
 use super::error::StorageError;
 use super::helper_thread::HelperThread;
-use super::operation::{Operation, Transfer};
-use super::preparer::Preparer;
-use crate::disk::{Busy, Completion, Disk, DiskOp, FileId, QUEUE_LENGTH};
+use super::operation::Operation;
+use super::real_disk::RealDisk;
+use crate::disk::{Completion, QUEUE_LENGTH};
+use crate::queued_disk::Engine;
 
-/// See the module.
+/// A real disk through a writer thread.
+pub type ThreadDisk = RealDisk<Writer>;
+
+/// A thread that carries out what it is handed.
 #[derive(Debug)]
-pub struct ThreadDisk {
-    directory: NodeDirectory,
-    flushes_each: bool,
-    writer: HelperThread<Operation, Completion>,
+pub struct Writer {
+    thread: HelperThread<Operation, Completion>,
     wake_ups: u64,
-    preparer: Preparer,
+}
+
+/// Carries out on the thread that submits, which waits meanwhile.
+#[derive(Debug)]
+pub struct Calls {
+    done: VecDeque<Completion>,
+    system_calls: u64,
 }
 
 impl ThreadDisk {
@@ -34,83 +46,69 @@ impl ThreadDisk {
             path: path.clone(),
             detail: error.to_string(),
         };
-        let writer = HelperThread::start("lockstep-disk", QUEUE_LENGTH, Operation::run);
-        let writer = writer.map_err(failed)?;
-        let preparer = Preparer::start(directory.opener().clone()).map_err(failed)?;
-        Ok(Self {
-            flushes_each: directory.syncs_single_writes(),
-            directory,
-            writer,
+        let thread = HelperThread::start("lockstep-disk", QUEUE_LENGTH, Operation::run);
+        let thread = thread.map_err(failed)?;
+        let desk = StorageDesk::start(directory).map_err(|refused| failed(refused.0))?;
+        let engine = Writer {
+            thread,
             wake_ups: 0,
-            preparer,
-        })
-    }
-
-    /// System calls made by the caller's thread so far: one wake-up for each operation.
-    #[must_use]
-    pub const fn system_calls(&self) -> u64 {
-        self.wake_ups
-    }
-
-    /// Names what brings completions: both helper threads.
-    pub(super) fn name_wake_sources(&self, sources: &WakeSources) {
-        self.writer.wake_with(sources.waker());
-        self.preparer.wake_with(sources.waker());
-    }
-
-    fn push(
-        &mut self,
-        token: u64,
-        file: FileId,
-        offset: u64,
-        block: KernelBlock,
-        transfer: Transfer,
-    ) -> Result<(), Busy> {
-        if self.writer.is_full() {
-            return Err(Busy);
-        }
-        let mut operation = Operation::new(&self.directory, token, file, offset, block, transfer);
-        if self.flushes_each {
-            operation = operation.flush_each();
-        }
-        self.writer.submit(operation)?;
-        self.wake_ups += 1;
-        Ok(())
+        };
+        Ok(Self { desk, engine })
     }
 }
 
-impl Disk for ThreadDisk {
-    type Files = NodeDirectory;
-
-    fn files(&mut self) -> &mut Self::Files {
-        &mut self.directory
-    }
-
-    fn submit(&mut self, _now: Nanos, operation: DiskOp) -> Result<(), Busy> {
-        match operation {
-            DiskOp::Write {
-                token,
-                file,
-                offset,
-                block,
-                durability,
-            } => self.push(token, file, offset, block, Transfer::Write(durability)),
-            DiskOp::Read {
-                token,
-                file,
-                offset,
-                block,
-            } => self.push(token, file, offset, block, Transfer::Read),
-            DiskOp::Prepare {
-                token,
-                name,
-                length,
-            } => self.preparer.submit(token, name, length),
+impl Writer {
+    /// The same without the thread, on which nothing may be under way.
+    pub(super) fn without_thread(self) -> Calls {
+        assert!(self.thread.is_idle(), "the writer thread has work");
+        Calls {
+            done: VecDeque::with_capacity(QUEUE_LENGTH),
+            system_calls: 0,
         }
+    }
+}
+
+impl Engine for Writer {
+    type Work = Operation;
+
+    fn submit(&mut self, _now: Nanos, operation: Operation) -> Result<(), Operation> {
+        self.thread.submit(operation)?;
+        self.wake_ups += 1;
+        Ok(())
     }
 
     fn poll_completion(&mut self, _now: Nanos) -> Option<Completion> {
-        let completion = self.writer.poll();
-        completion.or_else(|| self.preparer.poll(&mut self.directory))
+        self.thread.poll()
+    }
+
+    /// One wake-up for each operation.
+    fn system_calls(&self) -> u64 {
+        self.wake_ups
+    }
+
+    fn name_wake_sources(&mut self, sources: &mut WakeSources) {
+        self.thread.wake_with(sources.waker());
+    }
+}
+
+impl Engine for Calls {
+    type Work = Operation;
+
+    fn submit(&mut self, _now: Nanos, operation: Operation) -> Result<(), Operation> {
+        if self.done.len() == QUEUE_LENGTH {
+            return Err(operation);
+        }
+        self.system_calls += 1;
+        self.done.push_back(operation.run());
+        Ok(())
+    }
+
+    fn poll_completion(&mut self, _now: Nanos) -> Option<Completion> {
+        self.done.pop_front()
+    }
+
+    /// One for each operation, unless the kernel leaves a part of it undone.
+    fn system_calls(&self) -> u64 {
+        self.system_calls
     }
 }

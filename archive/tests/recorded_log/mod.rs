@@ -2,6 +2,8 @@
 //! it should contain.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod port;
+
 use lockstep_archive::disk::{Completion, Disk, DiskError};
 use lockstep_archive::files::ack_mark::{AckMark, AckedPosition};
 use lockstep_archive::files::ack_record::AckRecord;
@@ -20,6 +22,7 @@ use lockstep_transport::log_buffer::{ExclusiveAppender, LogBuffer, Offer};
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::prng::SplitMix64;
 use lockstep_transport::time::Nanos;
+pub use port::Port;
 
 /// What these logs may take of their disk.
 pub const BUDGET: u64 = 64 << 20;
@@ -129,6 +132,8 @@ pub fn recover_with(
 /// A node's archive side: mark, log, recorder.
 pub struct RecordedLog {
     pub disk: SimDisk,
+    /// How it is reached.
+    pub port: Port,
     pub now: Nanos,
     pub ack_mark: AckMark,
     pub log: LogBuffer,
@@ -177,6 +182,7 @@ impl RecordedLog {
             recovered.stale_end,
         )?;
         Ok(Self {
+            port: Port::Whole(disk.clone()),
             disk,
             now,
             ack_mark,
@@ -242,7 +248,7 @@ impl RecordedLog {
 
     /// One duty cycle of recorder and ack mark.
     pub fn cycle(&mut self) {
-        while let Some(completion) = self.disk.poll_completion(self.now) {
+        while let Some(completion) = self.port.poll_completion(self.now) {
             let taken = self.recorder.on_completion(&completion)
                 || self.ack_mark.on_completion(&completion);
             match &mut self.strangers {
@@ -252,7 +258,7 @@ impl RecordedLog {
         }
         let append = self.append_position();
         self.recorder
-            .do_work(self.now, &self.log, append, &mut self.disk);
+            .do_work(self.now, &self.log, append, &mut self.port);
         self.log.clean_ahead(append, 16 * 1024);
         let durable = self.recorder.durable();
         let acked = AckedPosition {
@@ -263,16 +269,16 @@ impl RecordedLog {
         };
         let idle = self.recorder.log_idle_since();
         let mark = &mut self.ack_mark;
-        mark.write_other_slot(self.now, &mut self.disk);
+        mark.write_other_slot(self.now, &mut self.port);
         if mark.position() <= durable {
-            mark.do_work(self.now, acked, idle, &mut self.disk);
+            mark.do_work(self.now, acked, idle, &mut self.port);
         }
     }
 
     /// Lets time pass until the next completion.
     pub fn wait(&mut self) {
         self.now = self
-            .disk
+            .port
             .next_deadline()
             .unwrap_or(self.now + 100_000)
             .max(self.now);
@@ -303,7 +309,7 @@ impl RecordedLog {
             return false;
         }
         self.recorder
-            .truncate(position, &mut self.log, &mut self.disk)
+            .truncate(position, &mut self.log, self.port.files())
             .unwrap();
         self.model.truncate(position as usize);
         self.boundaries.retain(|boundary| *boundary <= position);
@@ -311,7 +317,7 @@ impl RecordedLog {
         self.appender = new_appender(position);
         while !self.recorder.is_drained(position) {
             self.recorder
-                .do_work(self.now, &self.log, position, &mut self.disk);
+                .do_work(self.now, &self.log, position, &mut self.port);
             if !self.recorder.is_drained(position) && !self.step(&mut steps) {
                 return false;
             }
@@ -326,9 +332,9 @@ impl RecordedLog {
         end: Option<Position>,
         steps: &mut usize,
     ) -> bool {
-        let (now, disk) = (self.now, &mut self.disk.clone());
-        let mut mark = |node: &mut Self| {
-            let mark = &mut node.ack_mark;
+        let now = self.now;
+        let mark = |node: &mut Self| {
+            let (mark, disk) = (&mut node.ack_mark, &mut node.port);
             match end {
                 Some(end) => mark.begin_truncation(now, position, end, disk),
                 None => mark.end_truncation(now, position, disk),
@@ -353,12 +359,12 @@ impl RecordedLog {
             return false;
         }
         *steps -= 1;
-        self.now = self.disk.next_deadline().unwrap_or(self.now).max(self.now);
-        if let Some(completion) = self.disk.poll_completion(self.now) {
+        self.now = self.port.next_deadline().unwrap_or(self.now).max(self.now);
+        if let Some(completion) = self.port.poll_completion(self.now) {
             let taken = self.recorder.on_completion(&completion)
                 || self.ack_mark.on_completion(&completion);
             assert!(taken, "a completion of nobody: {completion:?}");
-            self.ack_mark.write_other_slot(self.now, &mut self.disk);
+            self.ack_mark.write_other_slot(self.now, &mut self.port);
         }
         true
     }

@@ -1,4 +1,4 @@
-//! [`UringDisk`]: the log's writes through io_uring, polled without system calls.
+//! [`Ring`]: the log's writes through io_uring, polled without system calls.
 //!
 //! The ring is `SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG` (the CQ is polled in user memory, and
 //! the kernel is entered only when it says there is work) and is enabled by the thread that first
@@ -12,22 +12,25 @@ use io_uring::{IoUring, opcode, squeue, types};
 use lockstep_transport::agent::WakeSources;
 use lockstep_transport::time::Nanos;
 
+use super::desk::StorageDesk;
 use super::directory::NodeDirectory;
 use super::error::StorageError;
 use super::operation::{Operation, Progress, REFUSALS_MAX_NS, Transfer};
-use super::preparer::Preparer;
-use crate::disk::{Busy, Completion, Disk, DiskOp, Durability, QUEUE_LENGTH};
+use super::real_disk::RealDisk;
+use crate::disk::{Completion, Durability, QUEUE_LENGTH};
+use crate::queued_disk::Engine;
 
-/// Completions waited for when a disk is dropped: many times what can be in flight.
+/// Completions waited for when a ring is dropped: many times what can be in flight.
 const DROP_WAITS_MAX: usize = 1_000;
 
 /// How long the first operation of a ring may take, in seconds: it does nothing.
 const PROBE_TIMEOUT_S: u64 = 2;
 
+/// A real disk through io_uring.
+pub type UringDisk = RealDisk<Ring>;
+
 /// See the module.
-pub struct UringDisk {
-    directory: NodeDirectory,
-    flushes_each: bool,
+pub struct Ring {
     ring: IoUring,
     is_enabled: bool,
     is_deferring: bool,
@@ -44,14 +47,12 @@ pub struct UringDisk {
     cached: VecDeque<Completion>,
     unsubmitted: usize,
     system_calls: u64,
-    preparer: Preparer,
 }
 
-impl core::fmt::Debug for UringDisk {
+impl core::fmt::Debug for Ring {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         formatter
-            .debug_struct("UringDisk")
-            .field("directory", &self.directory)
+            .debug_struct("Ring")
             .field("in_flight", &self.in_flight)
             .finish_non_exhaustive()
     }
@@ -99,22 +100,27 @@ impl UringDisk {
     /// directory back when that is refused.
     ///
     /// # Errors
-    /// [`StorageError::UringRefused`] with the directory, or [`StorageError::Other`].
+    /// [`StorageError::UringRefused`] with the directory.
     pub fn start(directory: NodeDirectory) -> Result<Self, Box<(StorageError, NodeDirectory)>> {
         let refused = |error: std::io::Error| StorageError::UringRefused {
             detail: error.to_string(),
         };
-        let (ring, is_deferring) = match probe_ring().and_then(|()| build_ring()) {
-            Ok(built) => built,
+        let engine = match probe_ring().and_then(|()| Ring::new()) {
+            Ok(ring) => ring,
             Err(error) => return Err(Box::new((refused(error), directory))),
         };
-        let preparer = match Preparer::start(directory.opener().clone()) {
-            Ok(preparer) => preparer,
-            Err(error) => return Err(Box::new((refused(error), directory))),
-        };
+        let desk = StorageDesk::start(directory).map_err(|failed| {
+            let (error, directory) = *failed;
+            Box::new((refused(error), directory))
+        })?;
+        Ok(Self { desk, engine })
+    }
+}
+
+impl Ring {
+    fn new() -> std::io::Result<Self> {
+        let (ring, is_deferring) = build_ring()?;
         Ok(Self {
-            flushes_each: directory.syncs_single_writes(),
-            directory,
             ring,
             is_enabled: !is_deferring,
             is_deferring,
@@ -126,62 +132,14 @@ impl UringDisk {
             cached: VecDeque::with_capacity(QUEUE_LENGTH),
             unsubmitted: 0,
             system_calls: 0,
-            preparer,
         })
     }
 
-    /// System calls made on the hot path so far.
-    #[must_use]
-    pub const fn system_calls(&self) -> u64 {
-        self.system_calls
-    }
-
-    /// Names what brings completions: the kernel, which rings for each, and the preparer.
-    pub(super) fn name_wake_sources(&mut self, sources: &mut WakeSources) {
-        let doorbell = sources.waker().as_raw_fd();
-        if self.ring.submitter().register_eventfd(doorbell).is_err() {
-            sources.miss();
-        }
-        self.preparer.wake_with(sources.waker());
-    }
-
-    fn push(&mut self, now: Nanos, mut operation: Operation) -> Result<(), Busy> {
-        if self.cached.len() == QUEUE_LENGTH {
-            return Err(Busy);
-        }
-        if operation.transfer == Transfer::Write(Durability::Cached) {
-            // A copy into the page cache: many file systems, ext4 among them, hand it to a kernel
-            // worker when it comes through the ring, whose wake-up costs more than the copy.
-            self.system_calls += 1;
-            self.cached.push_back(operation.run_at_once());
-            return Ok(());
-        }
-        if let Some(number) = self.broken {
-            self.cached
-                .push_back(operation.abandoned(&enter_error(number)));
-            return Ok(());
-        }
-        let slot = self
-            .operations
-            .iter()
-            .position(Option::is_none)
-            .ok_or(Busy)?;
-        if self.flushes_each {
-            operation = operation.flush_each();
-        }
-        self.operations[slot] = Some(operation);
-        if !self.queue(slot) {
-            self.operations[slot] = None;
-            return Err(Busy);
-        }
-        self.in_flight += 1;
-        // Starting the device now rather than at the end of the cycle hides its latency.
-        self.submit_queued(now);
-        assert!(
-            !self.is_foreign,
-            "an io_uring disk belongs to the thread that first submitted to it"
-        );
-        Ok(())
+    /// The same for another thread. Nothing may have been submitted: the ring belongs to the thread
+    /// that first does.
+    pub(super) fn unused(self) -> Self {
+        assert_eq!(self.system_calls, 0, "the ring was used before");
+        self
     }
 
     /// Puts the rest of the operation in `slot` on the submission queue.
@@ -306,7 +264,7 @@ fn enter_error(number: i32) -> std::io::Error {
     std::io::Error::other(format!("io_uring_enter: {error}"))
 }
 
-impl Drop for UringDisk {
+impl Drop for Ring {
     fn drop(&mut self) {
         // Memory on loan to the kernel must outlive the operations: wait for all of them. Time
         // stands still here, but what is put off for ever is not waited for.
@@ -325,49 +283,67 @@ impl Drop for UringDisk {
     }
 }
 
-impl Disk for UringDisk {
-    type Files = NodeDirectory;
+impl Engine for Ring {
+    type Work = Operation;
 
-    fn files(&mut self) -> &mut Self::Files {
-        &mut self.directory
-    }
-
-    fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
-        let (token, file, offset, block, transfer) = match operation {
-            DiskOp::Write {
-                token,
-                file,
-                offset,
-                block,
-                durability,
-            } => (token, file, offset, block, Transfer::Write(durability)),
-            DiskOp::Read {
-                token,
-                file,
-                offset,
-                block,
-            } => (token, file, offset, block, Transfer::Read),
-            DiskOp::Prepare {
-                token,
-                name,
-                length,
-            } => return self.preparer.submit(token, name, length),
+    fn submit(&mut self, now: Nanos, operation: Operation) -> Result<(), Operation> {
+        if self.cached.len() == QUEUE_LENGTH {
+            return Err(operation);
+        }
+        if operation.transfer == Transfer::Write(Durability::Cached) {
+            // A copy into the page cache: many file systems, ext4 among them, hand it to a kernel
+            // worker when it comes through the ring, whose wake-up costs more than the copy.
+            self.system_calls += 1;
+            self.cached.push_back(operation.run_at_once());
+            return Ok(());
+        }
+        if let Some(number) = self.broken {
+            self.cached
+                .push_back(operation.abandoned(&enter_error(number)));
+            return Ok(());
+        }
+        let Some(slot) = self.operations.iter().position(Option::is_none) else {
+            return Err(operation);
         };
-        let operation = Operation::new(&self.directory, token, file, offset, block, transfer);
-        self.push(now, operation)
+        self.operations[slot] = Some(operation);
+        if !self.queue(slot) {
+            return self.operations[slot].take().map_or(Ok(()), Err);
+        }
+        self.in_flight += 1;
+        // Starting the device now rather than at the end of the cycle hides its latency.
+        self.submit_queued(now);
+        assert!(
+            !self.is_foreign,
+            "an io_uring disk belongs to the thread that first submitted to it"
+        );
+        Ok(())
     }
 
     fn poll_completion(&mut self, now: Nanos) -> Option<Completion> {
-        if let Some(completion) = self.cached.pop_front() {
-            return Some(completion);
-        }
-        self.poll_ring(now)
-            .or_else(|| self.preparer.poll(&mut self.directory))
+        let cached = self.cached.pop_front();
+        cached.or_else(|| self.poll_ring(now))
     }
 
     fn flush(&mut self, now: Nanos) {
         if self.unsubmitted > 0 && self.broken.is_none() {
             self.submit_queued(now);
+        }
+    }
+
+    /// A kernel that puts submissions off tells nobody when it takes them again.
+    fn next_deadline(&self) -> Option<Nanos> {
+        self.refused_since.filter(|_| self.broken.is_none())
+    }
+
+    fn system_calls(&self) -> u64 {
+        self.system_calls
+    }
+
+    /// The kernel rings for each completion.
+    fn name_wake_sources(&mut self, sources: &mut WakeSources) {
+        let doorbell = sources.waker().as_raw_fd();
+        if self.ring.submitter().register_eventfd(doorbell).is_err() {
+            sources.miss();
         }
     }
 }
@@ -377,7 +353,7 @@ mod tests {
     use lockstep_transport::concurrent::AtomicBuffer;
 
     use super::*;
-    use crate::disk::{BLOCK_LENGTH, ColdFiles, FileId};
+    use crate::disk::{BLOCK_LENGTH, ColdFiles, Disk, DiskOp, FileId};
     use crate::storage::operation::TRY_AGAIN;
 
     /// A disk with one write in its first slot that the kernel has not been told of.
@@ -390,9 +366,9 @@ mod tests {
         let memory = AtomicBuffer::allocate(BLOCK_LENGTH).unwrap();
         let block = memory.kernel_block(0, BLOCK_LENGTH);
         let transfer = Transfer::Write(Durability::Synced);
-        let operation = Operation::new(&disk.directory, 9, file, 0, block, transfer);
-        disk.operations[0] = Some(operation);
-        disk.in_flight = 1;
+        let operation = Operation::new(disk.files(), 9, file, 0, block, transfer);
+        disk.engine.operations[0] = Some(operation);
+        disk.engine.in_flight = 1;
         Some((disk, memory))
     }
 
@@ -403,14 +379,21 @@ mod tests {
             return;
         };
         // What the kernel makes of the operation in truth is of no interest here.
-        let calls = disk.system_calls;
-        assert_eq!(disk.on_result(50, 0, TRY_AGAIN), None);
-        assert_eq!(disk.system_calls, calls + 1, "one more try, and no loop");
-        let given_up = disk.on_result(50 + REFUSALS_MAX_NS, 0, TRY_AGAIN).unwrap();
+        let calls = disk.engine.system_calls;
+        assert_eq!(disk.engine.on_result(50, 0, TRY_AGAIN), None);
+        assert_eq!(
+            disk.engine.system_calls,
+            calls + 1,
+            "one more try, and no loop"
+        );
+        let given_up = disk
+            .engine
+            .on_result(50 + REFUSALS_MAX_NS, 0, TRY_AGAIN)
+            .unwrap();
         let said = given_up.result.unwrap_err().to_string();
         assert!(said.contains("write of x.dat failed"), "{said}");
         assert!(said.contains("os error 11"), "{said}");
-        assert_eq!(disk.in_flight, 0);
+        assert_eq!(disk.engine.in_flight, 0);
         std::mem::forget(disk);
     }
 
@@ -420,9 +403,9 @@ mod tests {
         let Some((mut disk, memory)) = disk(place.path()) else {
             return;
         };
-        disk.on_refused(50, libc::EBUSY);
+        disk.engine.on_refused(50, libc::EBUSY);
         assert_eq!(disk.poll_completion(60), None);
-        disk.on_refused(50 + REFUSALS_MAX_NS, libc::EBUSY);
+        disk.engine.on_refused(50 + REFUSALS_MAX_NS, libc::EBUSY);
         let failed = disk.poll_completion(70 + REFUSALS_MAX_NS).unwrap();
         let said = failed.result.unwrap_err().to_string();
         for part in ["write of x.dat", "io_uring_enter", "os error 16"] {
