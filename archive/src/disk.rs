@@ -3,7 +3,7 @@
 //! Two faces. The calls of [`ColdFiles`] are synchronous and made only while a node starts or
 //! stops. Those of [`Disk`] have io_uring's shape: submit an operation, find its completion later,
 //! in any order; they never block. Implemented in [`crate::storage`] (io_uring; a writer thread
-//! where io_uring is refused), wrapped for slow-disk injection, cut in two where a thread of its own
+//! where io_uring is refused), wrapped for slow-disk injection, cut in two where another thread
 //! carries operations out ([`crate::queued_disk`]), and twinned by the simulator's disk, which
 //! forgets what was not synced when it crashes.
 

@@ -1,5 +1,5 @@
-//! Every implementation of the disk port conforms: simulated, io_uring, writer thread, and slow-disk
-//! injection around the simulated one.
+//! Every implementation of the disk port conforms: simulated, io_uring, writer thread, and
+//! slow-disk injection around the simulated one.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod conformance;
