@@ -4,7 +4,53 @@ use lockstep_consensus::node::counters::Counter;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+/// How long the duty cycles of one thread took that did work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CycleTimes {
+    /// Their mean, ns.
+    pub mean_ns: Nanos,
+    /// The longest, ns; 0 where there is no such thread.
+    pub max_ns: Nanos,
+}
+
+impl CycleTimes {
+    fn read(counter: &impl Fn(Counter) -> i64, [cycles, time, longest]: [Counter; 3]) -> Self {
+        Self {
+            mean_ns: counter(time) / counter(cycles).max(1),
+            max_ns: counter(longest),
+        }
+    }
+}
+
+/// The threads that a member may have besides its own, by the first of their agents.
+pub const THREADS: [(&str, [Counter; 3]); 3] = [
+    (
+        "archive",
+        [
+            Counter::ArchiveWorkCycles,
+            Counter::ArchiveWorkTime,
+            Counter::ArchiveWorkTimeMax,
+        ],
+    ),
+    (
+        "clients",
+        [
+            Counter::ClientsWorkCycles,
+            Counter::ClientsWorkTime,
+            Counter::ClientsWorkTimeMax,
+        ],
+    ),
+    (
+        "service",
+        [
+            Counter::ServiceWorkCycles,
+            Counter::ServiceWorkTime,
+            Counter::ServiceWorkTimeMax,
+        ],
+    ),
+];
 
 /// Where a member stood at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,10 +69,10 @@ pub struct MemberSummary {
     pub answers_waited: i64,
     /// Answers that left although no majority was known to have the same.
     pub answers_unverified: i64,
-    /// Mean time of the duty cycles that did work, ns.
-    pub cycle_mean_ns: Nanos,
-    /// Time of the longest of them, ns.
-    pub cycle_max_ns: Nanos,
+    /// The duty cycles of its own thread.
+    pub cycles: CycleTimes,
+    /// Those of [`THREADS`].
+    pub thread_cycles: [CycleTimes; THREADS.len()],
 }
 
 impl MemberSummary {
@@ -41,20 +87,32 @@ impl MemberSummary {
             elections: counter(Counter::Elections),
             answers_waited: counter(Counter::AnswersWaited),
             answers_unverified: counter(Counter::AnswersUnverified),
-            cycle_mean_ns: counter(Counter::WorkTime) / counter(Counter::WorkCycles).max(1),
-            cycle_max_ns: counter(Counter::WorkTimeMax),
+            cycles: CycleTimes::read(
+                &counter,
+                [Counter::WorkCycles, Counter::WorkTime, Counter::WorkTimeMax],
+            ),
+            thread_cycles: THREADS.map(|(_, counters)| CycleTimes::read(&counter, counters)),
         }
     }
 
     /// The summary as a JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
+        let threads = THREADS.iter().zip(&self.thread_cycles);
+        let threads = threads.filter(|(_, cycles)| cycles.max_ns > 0);
+        let threads: Map<String, Value> = threads
+            .map(|((name, _), CycleTimes { mean_ns, max_ns })| {
+                let times = json!({ "cycle_mean_ns": mean_ns, "cycle_max_ns": max_ns });
+                ((*name).to_owned(), times)
+            })
+            .collect();
         json!({
             "leader": self.is_leader, "term": self.term.get(), "append": self.append,
             "commit": self.commit, "elections": self.elections,
             "answers_waited": self.answers_waited,
             "answers_unverified": self.answers_unverified,
-            "cycle_mean_ns": self.cycle_mean_ns, "cycle_max_ns": self.cycle_max_ns,
+            "cycle_mean_ns": self.cycles.mean_ns, "cycle_max_ns": self.cycles.max_ns,
+            "threads": threads,
         })
     }
 }

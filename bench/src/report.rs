@@ -8,7 +8,7 @@ use crate::budget::{Budget, StepBudget};
 use crate::environment::Environment;
 use crate::floor::FloorResult;
 use crate::histogram::LatencySummary;
-use crate::member_summary::MemberSummary;
+use crate::member_summary::{CycleTimes, MemberSummary, THREADS};
 
 /// The floor beside a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -222,19 +222,29 @@ impl Display for Report {
 }
 
 fn write_cycles(f: &mut Formatter<'_>, members: &[MemberSummary]) -> fmt::Result {
-    let word = |member: &MemberSummary| {
-        let (mean, max) = (member.cycle_mean_ns as f64, member.cycle_max_ns as f64);
-        format!("{} / {}", micros(mean), micros(max))
+    let words = |of: &dyn Fn(&MemberSummary) -> CycleTimes| {
+        let word = |member: &MemberSummary| {
+            let CycleTimes { mean_ns, max_ns } = of(member);
+            format!("{} / {}", micros(mean_ns as f64), micros(max_ns as f64))
+        };
+        let words: Vec<String> = members.iter().map(word).collect();
+        words.join(", ")
     };
-    let words: Vec<String> = members.iter().map(word).collect();
-    match words.is_empty() {
-        true => Ok(()),
-        false => writeln!(
-            f,
-            "  duty cycles with work us, mean / longest by member: {}",
-            words.join(", ")
-        ),
+    if members.is_empty() {
+        return Ok(());
     }
+    let own = words(&|member| member.cycles);
+    writeln!(
+        f,
+        "  duty cycles with work us, mean / longest by member: {own}"
+    )?;
+    for (thread, (name, _)) in THREADS.iter().enumerate() {
+        let of = |member: &MemberSummary| member.thread_cycles[thread];
+        if members.iter().any(|member| of(member).max_ns > 0) {
+            writeln!(f, "    those of the {name} thread: {}", words(&of))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_floor(

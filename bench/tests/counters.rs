@@ -36,7 +36,8 @@ fn named(source: &str) -> Vec<Named> {
         let arm = arms.split(&from).nth(1).unwrap_or_default();
         let arm = arm.split_once("=>").map_or("", |(_, blocks)| blocks);
         let blocks = arm.split(')').next().unwrap_or_default();
-        following(blocks, "Block::").join(", ").to_lowercase()
+        let blocks = following(blocks, "Block::").join(", ");
+        blocks.replace("Thread", " thread").to_lowercase()
     };
     let one = |line: &str| {
         let (name, number) = line.trim().strip_suffix(',')?.split_once(" = ")?;

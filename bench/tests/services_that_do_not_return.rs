@@ -11,7 +11,8 @@ use std::thread::{park, yield_now};
 use std::time::{Duration, Instant};
 
 use lockstep_bench::scenario::addresses::reserve;
-use lockstep_consensus::node::launch::{CloseError, Node, launch};
+use lockstep_consensus::node::launch::{Node, launch};
+use lockstep_consensus::node::launch_error::CloseError;
 use lockstep_consensus::settings::config::{ClusterConfig, MemberEndpoints, NodeConfig};
 use lockstep_consensus::settings::threading::Threading;
 use lockstep_service::cluster::{ClientSession, Cluster};

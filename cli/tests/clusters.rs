@@ -33,6 +33,7 @@ fn an_embedded_cluster_answers_every_request_and_accounts_for_the_time() {
     for member in result["environment"]["members"].as_array().unwrap() {
         let cycles = ["cycle_mean_ns", "cycle_max_ns"].map(|key| member[key].as_u64().unwrap());
         assert!(0 < cycles[0] && cycles[0] <= cycles[1], "{member}");
+        assert!(member["threads"].as_object().unwrap().is_empty());
     }
     assert!(result["floor"]["ratio_p50"].as_f64().unwrap() > 0.0);
     assert!(result["phases"]["total"]["count"].as_u64().unwrap() >= 300);
@@ -40,6 +41,21 @@ fn an_embedded_cluster_answers_every_request_and_accounts_for_the_time() {
         // The first step of a path has no duration of its own.
         let is_first = ["connect.request", "request.send"].contains(&name.as_str());
         assert_eq!(step["count"].as_u64().unwrap() == 0, is_first, "{name}");
+    }
+}
+
+#[test]
+fn a_service_on_a_thread_of_its_own_has_its_duty_cycles_measured() {
+    for processes in [&[][..], &["--processes"]] {
+        let result = bench(&[&["--threading", "split", "--no-floor"], processes].concat());
+        for member in result["environment"]["members"].as_array().unwrap() {
+            let threads = member["threads"].as_object().unwrap();
+            assert_eq!(threads.keys().collect::<Vec<_>>(), ["service"], "{member}");
+            let service = &threads["service"];
+            let cycles =
+                ["cycle_mean_ns", "cycle_max_ns"].map(|key| service[key].as_u64().unwrap());
+            assert!(0 < cycles[0] && cycles[0] <= cycles[1], "{member}");
+        }
     }
 }
 

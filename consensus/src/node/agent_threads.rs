@@ -14,6 +14,7 @@ use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::Nanos;
 
 use crate::apply::service_runner::ServiceRunner;
+use crate::node::measured_agent::MeasuredAgent;
 use crate::node::thread_plan::PlannedThread;
 
 /// A thread that does not end is waited for so often, so long each time, when its node ends:
@@ -76,7 +77,7 @@ impl<S: ClusteredService> Agent for AgentGroup<S> {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct AgentThreads<S: ClusteredService + Send + 'static> {
-    threads: Vec<AgentThread<AgentGroup<S>>>,
+    threads: Vec<AgentThread<MeasuredAgent<AgentGroup<S>>>>,
     /// Which of them has the service.
     of_service: Option<usize>,
 }
@@ -86,9 +87,10 @@ impl<S: ClusteredService + Send + 'static> AgentThreads<S> {
     ///
     /// # Errors
     /// The operating system's, when it has no thread to give.
-    pub fn start(groups: Vec<(AgentGroup<S>, &PlannedThread)>) -> io::Result<Self> {
-        let of_service = groups.iter().position(|(group, _)| group.service.is_some());
-        let spawn = |(group, plan): (AgentGroup<S>, &PlannedThread)| {
+    pub fn start(groups: Vec<(MeasuredAgent<AgentGroup<S>>, &PlannedThread)>) -> io::Result<Self> {
+        let has_service = |group: &MeasuredAgent<AgentGroup<S>>| group.agent().service.is_some();
+        let of_service = groups.iter().position(|(group, _)| has_service(group));
+        let spawn = |(group, plan): (MeasuredAgent<AgentGroup<S>>, &PlannedThread)| {
             let stop = Arc::new(AtomicBool::new(false));
             agent::spawn(group, plan.idle, plan.core, stop, monotonic_now)
         };

@@ -1,5 +1,6 @@
 //! A node's counters: fixed slots of 8 bytes in a mapped file that any process may read. Each
-//! agent has a block of the file, which nobody else writes, so it may run on a thread of its own.
+//! agent has a block of the file, which nobody else writes, so it may run on a thread of its own;
+//! and so has each thread but the node's, which counts its duty cycles.
 //!
 //! An agent writes its block in the duty cycles in which something changed; readers see each
 //! value whole, not all values at one instant. A slot has one number in all blocks, and what it
@@ -12,6 +13,7 @@ use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::notices::NoticeKind;
 
 use crate::notice::{NodeNotice, NodeNotices};
+use crate::settings::threading::AgentName;
 
 /// Name of the file in a node's directory.
 pub const COUNTERS_FILE: &str = "counters.dat";
@@ -28,7 +30,7 @@ pub const NOTICE_SLOT_FIRST: usize = 256;
 const _: () = assert!((NOTICE_SLOT_FIRST + NodeNotice::COUNT) * 8 <= BLOCK_LENGTH);
 
 /// Marks a file written by this version, in slot 0 of the first block.
-const MAGIC: i64 = 0x0002_5243_4B43_4F4C;
+const MAGIC: i64 = 0x0003_5243_4B43_4F4C;
 
 /// Whose block it is; they lie in the file in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +45,23 @@ enum Block {
     Service,
     /// The agent that faces clients.
     Clients,
+    /// The thread whose first agent is the archive, if there is one.
+    ArchiveThread,
+    /// The same for the clients.
+    ClientsThread,
+    /// The same for the service.
+    ServiceThread,
 }
 
-const BLOCKS: [Block; 5] = [
+const BLOCKS: [Block; 8] = [
     Block::Node,
     Block::Consensus,
     Block::Archive,
     Block::Service,
     Block::Clients,
+    Block::ArchiveThread,
+    Block::ClientsThread,
+    Block::ServiceThread,
 ];
 
 /// What a counter means; the number is its slot and never changes meaning.
@@ -104,12 +115,30 @@ pub enum Counter {
     AnswersWaited = 44,
     /// Answers that left although no majority was known to have the same output.
     AnswersUnverified = 45,
-    /// Duty cycles that did work.
+    /// Duty cycles that did work, of the node's own thread.
     WorkCycles = 46,
     /// Their time, ns.
     WorkTime = 47,
     /// Time of the longest of them, ns.
     WorkTimeMax = 48,
+    /// Duty cycles that did work, of the thread whose first agent is the archive.
+    ArchiveWorkCycles = 49,
+    /// Their time, ns.
+    ArchiveWorkTime = 50,
+    /// Time of the longest of them, ns.
+    ArchiveWorkTimeMax = 51,
+    /// Duty cycles that did work, of the thread whose first agent is the clients.
+    ClientsWorkCycles = 52,
+    /// Their time, ns.
+    ClientsWorkTime = 53,
+    /// Time of the longest of them, ns.
+    ClientsWorkTimeMax = 54,
+    /// Duty cycles that did work, of the thread whose first agent is the service.
+    ServiceWorkCycles = 55,
+    /// Their time, ns.
+    ServiceWorkTime = 56,
+    /// Time of the longest of them, ns.
+    ServiceWorkTimeMax = 57,
 }
 
 impl Counter {
@@ -141,6 +170,15 @@ impl Counter {
                 matches!(block, Block::Service)
             }
             Self::SystemCalls | Self::Refused => matches!(block, Block::Consensus | Block::Clients),
+            Self::ArchiveWorkCycles | Self::ArchiveWorkTime | Self::ArchiveWorkTimeMax => {
+                matches!(block, Block::ArchiveThread)
+            }
+            Self::ClientsWorkCycles | Self::ClientsWorkTime | Self::ClientsWorkTimeMax => {
+                matches!(block, Block::ClientsThread)
+            }
+            Self::ServiceWorkCycles | Self::ServiceWorkTime | Self::ServiceWorkTimeMax => {
+                matches!(block, Block::ServiceThread)
+            }
         }
     }
 
@@ -212,6 +250,35 @@ pub struct CounterBlocks {
     pub(crate) clients: CounterBlock,
 }
 
+/// Where the threads that a node may have besides its own count.
+#[derive(Debug)]
+pub(super) struct ThreadBlocks {
+    archive: Option<CounterBlock>,
+    clients: Option<CounterBlock>,
+    service: Option<CounterBlock>,
+}
+
+impl ThreadBlocks {
+    fn afresh(buffer: impl Fn(Block) -> io::Result<AtomicBuffer>) -> io::Result<Self> {
+        let block = |block: Block| Ok::<_, io::Error>(CounterBlock::afresh(block, buffer(block)?));
+        Ok(Self {
+            archive: Some(block(Block::ArchiveThread)?),
+            clients: Some(block(Block::ClientsThread)?),
+            service: Some(block(Block::ServiceThread)?),
+        })
+    }
+
+    /// Takes that of the thread whose first agent is this one; there is one for each.
+    pub const fn take(&mut self, first: AgentName) -> Option<CounterBlock> {
+        match first {
+            AgentName::Consensus => None,
+            AgentName::Archive => self.archive.take(),
+            AgentName::Clients => self.clients.take(),
+            AgentName::Service => self.service.take(),
+        }
+    }
+}
+
 impl CounterBlocks {
     /// Counters of this process alone (embedded nodes, simulation).
     ///
@@ -221,12 +288,14 @@ impl CounterBlocks {
         Self::afresh(|_| AtomicBuffer::allocate(BLOCK_LENGTH))
     }
 
-    /// Counts into the file at `path`, afresh.
+    /// Counts into the file at `path`, afresh, and so do the threads besides the node's own.
     ///
     /// # Errors
     /// The operating system's, when the file cannot be mapped.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
-        Self::afresh(|block| map(path, block))
+    pub(super) fn create(path: &Path) -> io::Result<(Self, ThreadBlocks)> {
+        // Before the magic number says that all of it is this node's.
+        let threads = ThreadBlocks::afresh(|block| map(path, block))?;
+        Ok((Self::afresh(|block| map(path, block))?, threads))
     }
 
     fn afresh(buffer: impl Fn(Block) -> io::Result<AtomicBuffer>) -> io::Result<Self> {
@@ -247,10 +316,11 @@ impl CounterBlocks {
     }
 }
 
-/// The counters of a node in another process.
+/// The counters of a node as its directory has them, for other processes and for itself.
 #[derive(Debug)]
 pub struct Counters {
-    blocks: [AtomicBuffer; BLOCKS.len()],
+    /// In the order of [`BLOCKS`].
+    blocks: Vec<AtomicBuffer>,
 }
 
 impl Counters {
@@ -267,9 +337,14 @@ impl Counters {
         if map(&path, Block::Node)?.get_i64_acquire(0) != MAGIC {
             return Ok(None);
         }
-        let [node, consensus, archive, service, clients] = BLOCKS.map(|block| map(&path, block));
-        let blocks = [node?, consensus?, archive?, service?, clients?];
-        Ok(Some(Self { blocks }))
+        Self::map(&path).map(Some)
+    }
+
+    /// Those of the file at `path`, which is of this version.
+    pub(super) fn map(path: &Path) -> io::Result<Self> {
+        let blocks = BLOCKS.iter().map(|block| map(path, *block));
+        let blocks = blocks.collect::<io::Result<_>>()?;
+        Ok(Self { blocks })
     }
 
     /// Asks the node for `StateHash` and `OutputHash`; `HashRequest` is 0 again when they are
@@ -313,7 +388,7 @@ mod tests {
         let path = directory.path().join(COUNTERS_FILE);
         let open = || Counters::open(directory.path()).unwrap();
         assert!(open().is_none());
-        let mut blocks = CounterBlocks::create(&path).unwrap();
+        let (mut blocks, _) = CounterBlocks::create(&path).unwrap();
         let mut reader = open().unwrap();
         assert_eq!(reader.get(Counter::Leader), -1);
         let process = i64::from(std::process::id());
@@ -332,7 +407,7 @@ mod tests {
     fn what_two_agents_count_is_read_as_one() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(COUNTERS_FILE);
-        let mut blocks = CounterBlocks::create(&path).unwrap();
+        let (mut blocks, _) = CounterBlocks::create(&path).unwrap();
         let kind = NodeNotice::PortUnknownSource;
         let mut notices = [NodeNotices::new(), NodeNotices::new()];
         notices[0].note(0, kind, Detail::default());
@@ -350,6 +425,26 @@ mod tests {
         // The next node of the directory begins anew.
         let _next = CounterBlocks::create(&path).unwrap();
         assert_eq!((reader.notice(kind), reader.get(Counter::Refused)), (0, 0));
+    }
+
+    #[test]
+    fn each_thread_counts_in_a_block_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(COUNTERS_FILE);
+        let (_, mut threads) = CounterBlocks::create(&path).unwrap();
+        let cases = [
+            (AgentName::Archive, Counter::ArchiveWorkTimeMax),
+            (AgentName::Clients, Counter::ClientsWorkTimeMax),
+            (AgentName::Service, Counter::ServiceWorkTimeMax),
+        ];
+        assert!(threads.take(AgentName::Consensus).is_none());
+        let reader = Counters::open(directory.path()).unwrap().unwrap();
+        for (value, (first, counter)) in (1..).zip(cases) {
+            let mut block = threads.take(first).unwrap();
+            assert!(threads.take(first).is_none());
+            block.set(counter, value);
+            assert_eq!(reader.get(counter), value);
+        }
     }
 
     #[test]

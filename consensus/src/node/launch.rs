@@ -4,13 +4,11 @@
 //! least (configuration, sockets, directory, then recovery), and returns a [`Node`] to be
 //! driven by [`lockstep_transport::agent::run`] on a thread of the caller's choice.
 
-use std::path::Path;
-
 use lockstep_archive::disk::{ColdFiles, Disk};
 use lockstep_archive::log::log_memory::LogMemory;
 use lockstep_archive::log::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX, SEGMENTS_MIN};
 use lockstep_archive::slow_disk::SlowDisk;
-use lockstep_archive::storage::{self, StorageError};
+use lockstep_archive::storage;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::agent::{Agent, WakeSource, WakeSources};
 use lockstep_transport::fault::{Direction, Faults, FaultyPort};
@@ -19,23 +17,27 @@ use lockstep_transport::media::{
     self, Backend, NetworkPort, PortError, SocketOptions, monotonic_now, realtime_now,
 };
 use lockstep_transport::notices::Notice;
-use lockstep_transport::position::Position;
-use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
+use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::TraceRecord;
 
 use crate::apply::service_runner::ServiceRunner;
 use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
-use crate::node::agent_threads::{AgentGroup, AgentThreads, END_PATIENCE_S};
+use crate::node::agent_threads::{AgentGroup, AgentThreads};
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
-use crate::node::counters::{COUNTERS_FILE, COUNTERS_LENGTH, Counter, CounterBlock, CounterBlocks};
-use crate::node::fault::{NodeFault, StoreFailure};
+use crate::node::counters::{
+    COUNTERS_FILE, COUNTERS_LENGTH, Counter, CounterBlock, CounterBlocks, Counters, ThreadBlocks,
+};
+use crate::node::fault::NodeFault;
+use crate::node::launch_error::{
+    CLOSE_PATIENCE_NS, CloseError, LaunchError, mapping_error, start_error,
+};
+use crate::node::measured_agent::MeasuredAgent;
 use crate::node::notice_printer::{NoticePrinter, NoticeSink};
 use crate::node::recovering::check_directory;
 use crate::node::shared_file::{LogFile, SharedFile, SharedFileError};
 use crate::node::slow_service::slowed;
 use crate::node::start::{StartParts, start};
-use crate::node::start_error::StartError;
 use crate::node::start_line::{Granted, Started, start_line};
 use crate::node::thread_plan::{PlannedThread, ThreadPlan};
 use crate::node::tracers::{TRACE_FILE, TRACE_LENGTH, Tracers};
@@ -50,9 +52,6 @@ const PUBLISH_INTERVAL_NS: Nanos = 20 * MILLISECOND;
 /// Notices handed to the printer per interval: a handful of causes at once is much, and each
 /// of them is said only once a minute.
 const NOTICES_PER_PUBLISH: usize = 4;
-
-/// Writes under way when a node ends are waited for so long: a disk that is merely slow ends them.
-const CLOSE_PATIENCE_NS: Nanos = 10 * SECOND;
 
 /// Open files of a node besides its segments, with room to spare.
 const OTHER_FILES: u64 = 128;
@@ -70,74 +69,6 @@ pub(crate) type NodePort = FaultyPort<NetworkPort>;
 /// A service that may move to the node's thread.
 pub type NodeService = Box<dyn ClusteredService + Send>;
 
-/// Why a node could not be launched.
-#[derive(Debug, thiserror::Error)]
-pub enum LaunchError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The directory.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// A socket.
-    #[error("failed to {0}")]
-    Port(#[from] PortError),
-    /// Recovery.
-    #[error("{directory}: {source}{}", source.remedy())]
-    Start {
-        /// The node's directory.
-        directory: String,
-        /// What is wrong with it.
-        source: StartError,
-    },
-    /// The operating system has no randomness to give.
-    #[error("no randomness for the node's ids: {0}; check that getrandom(2) is permitted here")]
-    Randomness(std::io::Error),
-    /// The operating system has no thread to give.
-    #[error("no thread for its agents: {0}; raise `ulimit -u`, or set threading = \"shared\"")]
-    Thread(std::io::Error),
-    /// The counters or trace file.
-    #[error(transparent)]
-    Shared(#[from] SharedFileError),
-    /// One of them cannot be mapped.
-    #[error("{file}: {source}; check the limits on this process's memory")]
-    Mapping {
-        /// Which file.
-        file: String,
-        /// The operating system's words.
-        source: std::io::Error,
-    },
-}
-
-/// Why a node could not end cleanly.
-#[derive(Debug, thiserror::Error)]
-pub enum CloseError {
-    /// The disk.
-    #[error(
-        "the log could not be made durable at the end: {0}; check the device, and start this \
-         member again before its host goes down"
-    )]
-    Disk(#[from] StoreFailure),
-    /// A write that was under way did not end.
-    #[error(
-        "the log could not be made durable at the end: a write has not ended for {seconds} s; \
-         check the device, and start this member again before its host goes down",
-        seconds = CLOSE_PATIENCE_NS / SECOND
-    )]
-    Patience,
-    /// The service did not return.
-    #[error(
-        "the service has not returned for {seconds} s, it is at the entry at {position} or soon \
-         after it: its thread was left behind; the log is whole, and a start of this member \
-         executes it anew; a service must not wait for anything",
-        seconds = END_PATIENCE_S
-    )]
-    Service {
-        /// The entry.
-        position: Position,
-    },
-}
-
 /// A launched member. Drive it with [`Agent::do_work`].
 pub struct Node {
     agent: ClusterNode<NodeDisk, NodePort, NodeService>,
@@ -146,6 +77,8 @@ pub struct Node {
     allocations: fn() -> u64,
     next_publish: Nanos,
     work_time: WorkTime,
+    /// What its agents and threads have written.
+    published: Counters,
     place: Place,
     sink: Option<NoticeSink>,
     unsaid: Option<Notice<NodeNotice>>,
@@ -189,14 +122,11 @@ pub fn launch(
     let choice = media::probe(node.io);
     let (member_port, ingress_port) = open_ports(cluster, node, choice.backend)?;
     let (mut disk, disk_line) = storage::open(&node.directory, node.io, &FILES_BESIDE_ARCHIVE)?;
-    let refused = |source| LaunchError::Start {
-        directory: node.directory.display().to_string(),
-        source,
-    };
+    let refused = |source| start_error(&node.directory, source);
     check_directory(cluster, node, disk.files()).map_err(refused)?;
     let mut disk = SlowDisk::new(disk, node.disk_delay_ns);
     let mut shared = Vec::new();
-    let counters = counters(node, &mut shared)?;
+    let (counters, thread_counters, published) = counters(node, &mut shared)?;
     let tracers = tracers(node, &mut shared)?;
     let mut placed = log_file(cluster, node, disk.files())?;
     let ports = [member_port.inner(), ingress_port.inner()];
@@ -225,7 +155,7 @@ pub fn launch(
     let mut agent = start(cluster, node, parts).map_err(refused)?;
     agent.measure_cycles_with(monotonic_now);
     let plan = ThreadPlan::new(node.threading, &node.threads, &cores_allowed());
-    let threads = start_threads(agent.take_runner(), node, &plan)?;
+    let threads = start_threads(agent.take_runner(), node, &plan, thread_counters)?;
     // Now that it is all there.
     granted.started = started(&agent);
     Ok(Node {
@@ -235,6 +165,7 @@ pub fn launch(
         allocations: no_allocations,
         next_publish: 0,
         work_time: WorkTime::default(),
+        published,
         place: Place::new(cluster, node),
         sink: None,
         unsaid: None,
@@ -263,6 +194,7 @@ fn start_threads(
     mut service: Option<Box<ServiceRunner<NodeService>>>,
     node: &NodeConfig,
     plan: &ThreadPlan,
+    mut counters: ThreadBlocks,
 ) -> Result<AgentThreads<NodeService>, LaunchError> {
     let mut groups = Vec::new();
     for (thread, planned) in plan.threads.iter().enumerate().skip(1) {
@@ -271,7 +203,10 @@ fn start_threads(
         if has(AgentName::Service) {
             group = group.with_service(service.take().map(|runner| *runner));
         }
-        groups.push((group, planned));
+        let first = node.threading.agents_of(thread).next();
+        let block = first.and_then(|first| Some((first, counters.take(first)?)));
+        let (first, block) = block.expect("each thread has agents, none of which is on another");
+        groups.push((MeasuredAgent::new(group, first, block), planned));
     }
     AgentThreads::start(groups).map_err(LaunchError::Thread)
 }
@@ -376,11 +311,6 @@ fn open_ports(
     })
 }
 
-fn mapping_error(path: &Path) -> impl FnOnce(std::io::Error) -> LaunchError {
-    let file = path.display().to_string();
-    move |source| LaunchError::Mapping { file, source }
-}
-
 impl Node {
     /// What this node runs on and what that costs, in one line for people.
     #[must_use]
@@ -400,7 +330,7 @@ impl Node {
     /// One of its counters.
     #[must_use]
     pub fn counter(&self, counter: Counter) -> i64 {
-        self.agent.counter(counter)
+        self.published.get(counter)
     }
 
     /// Asks for the hashes of the applied state to be written into the counters.
@@ -472,9 +402,7 @@ impl Node {
         self.agent.set_wall_offset(realtime_now() - monotonic_now());
         let counters = &mut self.agent.counters;
         counters.set(Counter::Allocations, allocations);
-        counters.set(Counter::WorkCycles, self.work_time.cycles);
-        counters.set(Counter::WorkTime, self.work_time.total_ns);
-        counters.set(Counter::WorkTimeMax, self.work_time.longest_ns);
+        self.work_time.write(AgentName::Consensus, counters);
         let agents = self.agent.agents_mut();
         publish_system_calls(&agents.consensus.port, &mut agents.consensus.counters);
         publish_system_calls(&agents.clients.port, &mut agents.clients.counters);
@@ -573,10 +501,19 @@ fn bind(
     Ok(port)
 }
 
-fn counters(node: &NodeConfig, shared: &mut Vec<SharedFile>) -> Result<CounterBlocks, LaunchError> {
+/// What its agents write, what its threads do, and what reads all of it.
+type CountersOfNode = (CounterBlocks, ThreadBlocks, Counters);
+
+fn counters(
+    node: &NodeConfig,
+    shared: &mut Vec<SharedFile>,
+) -> Result<CountersOfNode, LaunchError> {
     let (directory, memory) = (&node.directory, &node.shared_memory);
     let file = SharedFile::place(directory, COUNTERS_FILE, COUNTERS_LENGTH, memory)?;
-    let counters = CounterBlocks::create(file.path()).map_err(mapping_error(file.path()));
+    let blocks = CounterBlocks::create(file.path());
+    let counters =
+        blocks.and_then(|(agents, threads)| Ok((agents, threads, Counters::map(file.path())?)));
+    let counters = counters.map_err(mapping_error(file.path()));
     shared.push(file);
     counters
 }

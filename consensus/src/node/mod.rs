@@ -14,8 +14,10 @@ pub mod cycle_budget;
 pub mod facts;
 pub mod fault;
 pub mod launch;
+pub mod launch_error;
 pub mod leadership;
 mod log_memory;
+mod measured_agent;
 pub mod notice_printer;
 #[cfg(feature = "sim")]
 pub(crate) mod planting;

@@ -3,6 +3,9 @@
 
 use lockstep_transport::time::Nanos;
 
+use crate::node::counters::{Counter, CounterBlock};
+use crate::settings::threading::AgentName;
+
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WorkTime {
@@ -17,19 +20,48 @@ pub(crate) struct WorkTime {
 }
 
 impl WorkTime {
-    /// A cycle begins: the one before has ended.
-    pub fn begin(&mut self, now: Nanos) {
-        if let Some(began) = self.began.take() {
-            let took = now - began;
-            self.cycles += 1;
-            self.total_ns += took;
-            self.longest_ns = self.longest_ns.max(took);
-        }
+    /// A cycle begins: the one before has ended. Returns whether it is a new one to be counted.
+    pub fn begin(&mut self, now: Nanos) -> bool {
+        let Some(began) = self.began.take() else {
+            return false;
+        };
+        let took = now - began;
+        self.cycles += 1;
+        self.total_ns += took;
+        self.longest_ns = self.longest_ns.max(took);
+        true
     }
 
     /// The cycle that began at `now` did so much work.
     pub fn end(&mut self, now: Nanos, work: usize) {
         self.began = (work > 0).then_some(now);
+    }
+
+    /// Writes it as that of the thread whose first agent is this one.
+    pub fn write(&self, first: AgentName, block: &mut CounterBlock) {
+        let (cycles, total, longest) = (self.cycles, self.total_ns, self.longest_ns);
+        match first {
+            AgentName::Consensus => {
+                block.set(Counter::WorkCycles, cycles);
+                block.set(Counter::WorkTime, total);
+                block.set(Counter::WorkTimeMax, longest);
+            }
+            AgentName::Archive => {
+                block.set(Counter::ArchiveWorkCycles, cycles);
+                block.set(Counter::ArchiveWorkTime, total);
+                block.set(Counter::ArchiveWorkTimeMax, longest);
+            }
+            AgentName::Clients => {
+                block.set(Counter::ClientsWorkCycles, cycles);
+                block.set(Counter::ClientsWorkTime, total);
+                block.set(Counter::ClientsWorkTimeMax, longest);
+            }
+            AgentName::Service => {
+                block.set(Counter::ServiceWorkCycles, cycles);
+                block.set(Counter::ServiceWorkTime, total);
+                block.set(Counter::ServiceWorkTimeMax, longest);
+            }
+        }
     }
 }
 
@@ -41,7 +73,8 @@ mod tests {
     fn only_cycles_that_did_work_are_counted_and_idle_time_is_not() {
         let mut time = WorkTime::default();
         for (now, work) in [(0, 0), (100, 2), (110, 1), (140, 0), (900, 0)] {
-            time.begin(now);
+            let is_new = time.begin(now);
+            assert_eq!(is_new, [110, 140].contains(&now));
             time.end(now, work);
         }
         let counted = (time.cycles, time.total_ns, time.longest_ns);
