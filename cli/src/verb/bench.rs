@@ -66,7 +66,8 @@ pub struct FailoverArguments {
     /// Requests in flight.
     #[arg(long, default_value = "16", value_parser = quantity::positive)]
     window: usize,
-    /// Which threads a node's agents have: one, or one more for the service.
+    /// Which threads a node's agents have: shared, split, dedicated, or the agents by thread, as
+    /// consensus+clients,archive,service.
     #[arg(long, default_value_t = Threading::SHARED)]
     threading: Threading,
     /// Bytes of a request.
@@ -120,10 +121,12 @@ pub struct ClusterArguments {
     processes: bool,
     #[command(flatten)]
     place: RunPlace,
-    /// Cores to pin to: client (and member 0), then the other members.
+    /// Cores to pin to: client (and member 0), then the other members, then the threads that each
+    /// has besides.
     #[arg(long, value_delimiter = ',')]
     cores: Vec<usize>,
-    /// Which threads a node's agents have: one, or one more for the service.
+    /// Which threads a node's agents have: shared, split, dedicated, or the agents by thread, as
+    /// consensus+clients,archive,service.
     #[arg(long, default_value_t = Threading::SHARED)]
     threading: Threading,
     /// How threads wait.

@@ -25,7 +25,8 @@ pub struct OrdersArguments {
     /// Orders in flight.
     #[arg(long, default_value = "256", value_parser = quantity::positive)]
     window: usize,
-    /// Which threads a node's agents have: one, or one more for the service.
+    /// Which threads a node's agents have: shared, split, dedicated, or the agents by thread, as
+    /// consensus+clients,archive,service.
     #[arg(long, default_value_t = Threading::SHARED)]
     threading: Threading,
     /// Write all fills to this file.

@@ -102,6 +102,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.agents.consensus.set_wall_offset(wall_offset);
     }
 
+    /// One of its threads has ended although nobody told it to: the node does not go on without.
+    pub(crate) fn on_thread_ended(&mut self, name: String) {
+        let fault = &mut self.agents.consensus.fault;
+        fault.get_or_insert(NodeFault::ThreadEnded { name });
+    }
+
     /// Bounds duty cycles in time, measured by this monotonic clock in ns.
     pub(crate) const fn measure_cycles_with(&mut self, clock: fn() -> Nanos) {
         self.agents.consensus.budget.measure_with(clock);

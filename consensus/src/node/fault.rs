@@ -60,6 +60,14 @@ pub enum NodeFault {
          again, it executes its log anew"
     )]
     ServiceEnded,
+    /// One of its other threads ended without a word.
+    #[error(
+        "the thread {name} has ended: the panic above this line says why; start this member again"
+    )]
+    ThreadEnded {
+        /// What the thread was called.
+        name: String,
+    },
     /// A committed entry does not decode.
     #[error(
         "the committed entry at {position} does not decode: \

@@ -20,9 +20,8 @@ use lockstep_transport::notices::Notice;
 use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::TraceRecord;
 
-use crate::apply::service_runner::ServiceRunner;
 use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
-use crate::node::agent_threads::{AgentGroup, AgentThreads};
+use crate::node::agent_threads::{AgentGroup, AgentThreads, GroupMembers};
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
 use crate::node::counters::{
@@ -43,7 +42,7 @@ use crate::node::thread_plan::{PlannedThread, ThreadPlan};
 use crate::node::tracers::{TRACE_FILE, TRACE_LENGTH, Tracers};
 use crate::node::work_time::WorkTime;
 use crate::notice::{NodeNotice, NoticeLine, Place};
-use crate::settings::config::{ClusterConfig, ConfigError, NodeConfig, SyncMode};
+use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
 use crate::settings::threading::AgentName;
 
 /// Interval at which counters that need a look elsewhere are written.
@@ -113,18 +112,18 @@ pub fn launch(
     service: NodeService,
 ) -> Result<Node, LaunchError> {
     node.validate(cluster)?;
-    check_threading(node)?;
     let (log_bytes, log_words) = log_room(cluster, node);
     let node = &NodeConfig {
         disk_budget_bytes: log_bytes,
         ..node.clone()
     };
     let choice = media::probe(node.io);
-    let (member_port, ingress_port) = open_ports(cluster, node, choice.backend)?;
+    let mut beside = GroupMembers::default();
+    let (member_port, ingress_port) = open_ports(cluster, node, choice.backend, &mut beside)?;
     let (mut disk, disk_line) = storage::open(&node.directory, node.io, &FILES_BESIDE_ARCHIVE)?;
     let refused = |source| start_error(&node.directory, source);
     check_directory(cluster, node, disk.files()).map_err(refused)?;
-    let mut disk = SlowDisk::new(disk, node.disk_delay_ns);
+    let mut disk = SlowDisk::new(disk_of(disk, node, &mut beside), node.disk_delay_ns);
     let mut shared = Vec::new();
     let (counters, thread_counters, published) = counters(node, &mut shared)?;
     let tracers = tracers(node, &mut shared)?;
@@ -154,8 +153,8 @@ pub fn launch(
     };
     let mut agent = start(cluster, node, parts).map_err(refused)?;
     agent.measure_cycles_with(monotonic_now);
-    let plan = ThreadPlan::new(node.threading, &node.threads, &cores_allowed());
-    let threads = start_threads(agent.take_runner(), node, &plan, thread_counters)?;
+    beside.service = agent.take_runner();
+    let (threads, plan) = start_threads(beside, node, thread_counters)?;
     // Now that it is all there.
     granted.started = started(&agent);
     Ok(Node {
@@ -176,39 +175,24 @@ pub fn launch(
     })
 }
 
-/// Archive and clients have no threads of their own yet.
-fn check_threading(node: &NodeConfig) -> Result<(), ConfigError> {
-    let mut agents = [AgentName::Archive, AgentName::Clients].into_iter();
-    if !agents.any(|agent| node.threading.is_apart(agent)) {
-        return Ok(());
-    }
-    Err(ConfigError {
-        key: "threading",
-        problem: node.threading.to_string(),
-        remedy: "only the service may have a thread of its own: use \"shared\" or \"split\"",
-    })
-}
-
-/// The threads of `plan` but the node's own, with whatever is on them.
+/// The threads that the node has besides its own, with whatever is on them, as they are planned.
 fn start_threads(
-    mut service: Option<Box<ServiceRunner<NodeService>>>,
+    mut members: GroupMembers<NodeService>,
     node: &NodeConfig,
-    plan: &ThreadPlan,
     mut counters: ThreadBlocks,
-) -> Result<AgentThreads<NodeService>, LaunchError> {
+) -> Result<(AgentThreads<NodeService>, ThreadPlan), LaunchError> {
+    let plan = ThreadPlan::new(node.threading, &node.threads, &cores_allowed());
     let mut groups = Vec::new();
     for (thread, planned) in plan.threads.iter().enumerate().skip(1) {
-        let has = |agent| node.threading.agents_of(thread).any(|one| one == agent);
-        let mut group = AgentGroup::new(format!("{}-{}", planned.name, node.member));
-        if has(AgentName::Service) {
-            group = group.with_service(service.take().map(|runner| *runner));
-        }
+        let on_it = members.take(node.threading.agents_of(thread));
+        let group = AgentGroup::new(format!("{}-{}", planned.name, node.member), on_it);
         let first = node.threading.agents_of(thread).next();
         let block = first.and_then(|first| Some((first, counters.take(first)?)));
         let (first, block) = block.expect("each thread has agents, none of which is on another");
         groups.push((MeasuredAgent::new(group, first, block), planned));
     }
-    AgentThreads::start(groups).map_err(LaunchError::Thread)
+    let threads = AgentThreads::start(groups).map_err(LaunchError::Thread)?;
+    Ok((threads, plan))
 }
 
 fn started(agent: &ClusterNode<NodeDisk, NodePort, NodeService>) -> Started {
@@ -301,14 +285,39 @@ fn open_ports(
     cluster: &ClusterConfig,
     node: &NodeConfig,
     backend: Backend,
+    beside: &mut GroupMembers<NodeService>,
 ) -> Result<(NodePort, NodePort), LaunchError> {
     let own = cluster.members[usize::from(node.member)];
-    let ports = bind(own.member, backend, node, 0)
-        .and_then(|member| Ok((member, bind(own.ingress, backend, node, 1)?)));
-    ports.map_err(|error| match storage::in_use(&node.directory) {
+    let ports = bind(own.member, backend, node)
+        .and_then(|member| Ok((member, bind(own.ingress, backend, node)?)));
+    let (member, mut ingress) = ports.map_err(|error| match storage::in_use(&node.directory) {
         Some(in_use) => LaunchError::Storage(in_use),
         None => LaunchError::Port(error),
-    })
+    })?;
+    if node.threading.is_apart(AgentName::Clients) {
+        let (near, far) = ingress.on_a_thread();
+        ingress = near;
+        beside.clients = Some(far);
+    }
+    let mut member = faulty(member, node, 0);
+    if !node.faults.is_none() {
+        member.set_faults(None, Direction::Send, node.faults);
+    }
+    Ok((member, faulty(ingress, node, 1)))
+}
+
+/// The disk, its far end on a thread of its own if the archive is to have one.
+fn disk_of(
+    disk: storage::NodeDisk,
+    node: &NodeConfig,
+    beside: &mut GroupMembers<NodeService>,
+) -> storage::NodeDisk {
+    if !node.threading.is_apart(AgentName::Archive) {
+        return disk;
+    }
+    let (near, far) = disk.on_a_thread();
+    beside.archive = Some(far);
+    near
 }
 
 impl Node {
@@ -406,6 +415,10 @@ impl Node {
         let agents = self.agent.agents_mut();
         publish_system_calls(&agents.consensus.port, &mut agents.consensus.counters);
         publish_system_calls(&agents.clients.port, &mut agents.clients.counters);
+        if let Some(name) = self.threads.ended() {
+            let name = name.to_owned();
+            self.agent.on_thread_ended(name);
+        }
         self.say_notices();
     }
 }
@@ -487,18 +500,17 @@ fn bind(
     address: core::net::SocketAddr,
     backend: Backend,
     node: &NodeConfig,
-    salt: u64,
-) -> Result<NodePort, PortError> {
+) -> Result<NetworkPort, PortError> {
     let options = SocketOptions {
         receive_buffer: node.socket_buffer_bytes,
         send_buffer: node.socket_buffer_bytes,
     };
-    let port = NetworkPort::bind(address, options, backend)?;
-    let mut port = FaultyPort::new(port, node.seed ^ (salt << 32) ^ u64::from(node.member));
-    if salt == 0 && !node.faults.is_none() {
-        port.set_faults(None, Direction::Send, node.faults);
-    }
-    Ok(port)
+    NetworkPort::bind(address, options, backend)
+}
+
+/// A port whose link may fail; `salt` tells it from the node's others.
+fn faulty(port: NetworkPort, node: &NodeConfig, salt: u64) -> NodePort {
+    FaultyPort::new(port, node.seed ^ (salt << 32) ^ u64::from(node.member))
 }
 
 /// What its agents write, what its threads do, and what reads all of it.

@@ -270,7 +270,8 @@ impl Watch {
             ) => self.is_history_lost,
             NodeFault::MalformedEntry { .. }
             | NodeFault::TooManyVoidResponses { .. }
-            | NodeFault::ServiceEnded => false,
+            | NodeFault::ServiceEnded
+            | NodeFault::ThreadEnded { .. } => false,
         };
         let what = || format!("member {id} stopped: {fault}");
         is_excused
