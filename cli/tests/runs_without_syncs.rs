@@ -9,7 +9,7 @@
 
 mod trio;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -179,6 +179,59 @@ fn a_member_whose_log_buffer_was_removed_after_a_kill_is_a_learner_and_says_why(
     expect_line(&mut trio, lost, before, since, words);
     trio.answer(5);
     trio.expect_kept(&committed, &[leader, lost, other]);
+}
+
+/// The small files of a directory, which tell its state.
+fn state(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let names = ["node-state.dat", "ack-mark.dat", "identity.dat"];
+    let paths = names.map(|name| directory.join(name));
+    let files = paths.into_iter().map(|path| {
+        let bytes = std::fs::read(&path).expect("a file");
+        (path, bytes)
+    });
+    files.collect()
+}
+
+/// Puts a state back, into the very files.
+fn put_back(state: &[(PathBuf, Vec<u8>)]) {
+    for (path, bytes) in state {
+        std::fs::write(path, bytes).expect("a file");
+    }
+}
+
+#[test]
+fn a_log_buffer_outlives_a_start_of_an_older_state_of_its_directory() {
+    let (mut trio, [leader, member, other], _) = answered();
+    let directory = trio.directory(member);
+    trio.kill(member);
+    let older = state(&directory);
+    let before = trio.said(member).len();
+    trio.restart(member);
+    expect_line(&mut trio, member, before, Instant::now(), "member ");
+    trio.answer(20);
+    trio.kill(member);
+    let newest = state(&directory);
+    let file = std::fs::read_link(directory.join("log-buffer.dat")).expect("a link");
+    let kept = file.with_extension("dat.kept");
+    put_back(&older);
+    let before = trio.said(member).len();
+    let since = Instant::now();
+    trio.restart(member);
+    let words = format!("; {} is a log buffer that another state", kept.display());
+    expect_line(&mut trio, member, before, since, &words);
+    expect_line(&mut trio, member, before, since, "; LEARNER");
+    trio.kill(member);
+    put_back(&newest);
+    let before = trio.said(member).len();
+    trio.restart(member);
+    trio.answer(5);
+    let said = trio.said(member);
+    assert!(!said[before..].contains("LEARNER"), "{said}");
+    // It counts again.
+    trio.kill(other);
+    trio.answer(5);
+    let committed = trio.committed(leader);
+    trio.expect_kept(&committed, &[leader, member]);
 }
 
 #[test]

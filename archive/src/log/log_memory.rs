@@ -115,6 +115,14 @@ impl LogMemory {
         Self { header, terms }
     }
 
+    /// Whether no life has begun in it, or one was about to: what was in it before was needed no
+    /// more.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        let owner = self.header.bytes(0, OWNER_LENGTH);
+        owner.iter().all(|byte| *byte == 0)
+    }
+
     /// Whose it says it is; `None` where it was never used, or the header is damaged.
     #[must_use]
     pub fn owner(&self) -> Option<LogMemoryOwner> {

@@ -5,7 +5,6 @@
 //! driven by [`lockstep_transport::agent::run`] on a thread of the caller's choice.
 
 use lockstep_archive::disk::{ColdFiles, Disk};
-use lockstep_archive::log::log_memory::LogMemory;
 use lockstep_archive::log::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX, SEGMENTS_MIN};
 use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage;
@@ -31,10 +30,12 @@ use crate::node::fault::NodeFault;
 use crate::node::launch_error::{
     CLOSE_PATIENCE_NS, CloseError, LaunchError, mapping_error, start_error,
 };
+use crate::node::log_file::{LogFile, PlacedLog};
+use crate::node::log_memory::Claim;
 use crate::node::measured_agent::MeasuredAgent;
 use crate::node::notice_printer::{NoticePrinter, NoticeSink};
 use crate::node::recovering::check_directory;
-use crate::node::shared_file::{LogFile, SharedFile, SharedFileError};
+use crate::node::shared_file::SharedFile;
 use crate::node::slow_service::slowed;
 use crate::node::start::{StartParts, start};
 use crate::node::start_line::{Granted, Started, start_line};
@@ -127,7 +128,9 @@ pub fn launch(
     let mut shared = Vec::new();
     let (counters, thread_counters, published) = counters(node, &mut shared)?;
     let tracers = tracers(node, &mut shared)?;
-    let mut placed = log_file(cluster, node, disk.files())?;
+    let mut placed = place_log(cluster, node, disk.files())?;
+    let open = |file: &LogFile| file.open().map_err(mapping_error(file.path()));
+    let log_memory = placed.file.as_ref().map(open).transpose()?;
     let ports = [member_port.inner(), ingress_port.inner()];
     let mut granted = Granted {
         network: &choice,
@@ -137,11 +140,12 @@ pub fn launch(
         disk: &format!("{disk_line}{log_words}"),
         has_boot_id: disk.files().boot_id().is_some(),
         log_memory: placed.refusal.take(),
+        log_kept: placed.kept.take(),
         started: Started::default(),
     };
     let parts = StartParts {
         disk,
-        log_memory: placed.open()?,
+        log_memory,
         receive_window: member_port.inner().receive_buffer() / WINDOW_SHARE,
         member_port,
         ingress_port,
@@ -170,7 +174,7 @@ pub fn launch(
         unsaid: None,
         threads,
         plan,
-        log_file: placed.keep_or_remove(node.sync),
+        log_file: keep_or_remove(placed.file, node.sync),
         _shared: shared,
     })
 }
@@ -203,55 +207,31 @@ fn started(agent: &ClusterNode<NodeDisk, NodePort, NodeService>) -> Started {
     }
 }
 
-/// The log buffer's file, where there is one.
-struct PlacedLog {
-    file: Option<LogFile>,
-    /// Why there is none although one is wanted.
-    refusal: Option<SharedFileError>,
-}
-
-impl PlacedLog {
-    fn open(&self) -> Result<Option<LogMemory>, LaunchError> {
-        let Some(file) = &self.file else {
-            return Ok(None);
-        };
-        let opened = file.open().map_err(mapping_error(file.path()))?;
-        Ok(Some(opened))
-    }
-
-    /// The file of a node that goes on with it. A node that syncs needs what it has found no more:
-    /// what was in it is on disk once it has started.
-    fn keep_or_remove(self, sync: SyncMode) -> Option<LogFile> {
-        let file = self.file?;
-        if sync == SyncMode::None {
-            return Some(file);
-        }
-        file.remove();
-        None
-    }
-}
-
 /// After the files that a node cannot do without have their room: the log buffer that a killed
 /// process of this directory has left, or one for a node that runs without syncs. Without room for
 /// it, such a node does as well as it can.
-fn log_file(
+fn place_log(
     cluster: &ClusterConfig,
     node: &NodeConfig,
     files: &mut impl ColdFiles,
 ) -> Result<PlacedLog, LaunchError> {
+    let claim = Claim::read(files, cluster.term_length)
+        .map_err(|error| start_error(&node.directory, error.into()))?;
     let is_wanted = node.sync == SyncMode::None && files.boot_id().is_some();
     let (directory, memory) = (&node.directory, &node.shared_memory);
-    match LogFile::place(directory, cluster.term_length, memory, is_wanted) {
-        Ok(file) => Ok(PlacedLog {
-            file,
-            refusal: None,
-        }),
-        Err(error) if error.is_for_room() => Ok(PlacedLog {
-            file: None,
-            refusal: Some(error),
-        }),
-        Err(error) => Err(error.into()),
+    let placed = PlacedLog::place(directory, cluster.term_length, memory, is_wanted, &claim);
+    Ok(placed?)
+}
+
+/// The file of a node that goes on with it. A node that syncs needs what it has found no more: what
+/// was in it is on disk once it has started.
+fn keep_or_remove(file: Option<LogFile>, sync: SyncMode) -> Option<LogFile> {
+    let file = file?;
+    if sync == SyncMode::None {
+        return Some(file);
     }
+    file.remove();
+    None
 }
 
 /// How much log this process may have, in bytes: its budget, or what it can keep open of it; and

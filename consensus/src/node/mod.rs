@@ -16,6 +16,7 @@ pub mod fault;
 pub mod launch;
 pub mod launch_error;
 pub mod leadership;
+mod log_file;
 mod log_memory;
 mod measured_agent;
 pub mod notice_printer;

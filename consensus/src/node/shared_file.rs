@@ -1,24 +1,25 @@
-//! Files that a node shares with tools, or with its own next life, mapped: counters, trace and the
-//! log buffer.
+//! Files that a node shares with tools, or with its own next life, mapped: counters and trace, and
+//! where the log buffer lies.
 //!
 //! SHELL. The agent stores to them in its duty cycle. A store to a mapped page of a disk may
 //! wait for it, and ends the process without a word where the file system has no room or fails
 //! (SIGBUS). So the files lie in a memory file system, with all of their bytes allocated; the
 //! node's directory has a symbolic link to each, by which tools find it. They go with the node,
-//! but for the log buffer: that goes at a clean end only (`log.md` 10.3).
+//! but for the log buffer ([`super::log_file`]): that goes at a clean end only.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use lockstep_archive::log::log_memory::{LOG_MEMORY_FILE, LOG_MEMORY_HEADER, LogMemory};
-use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::media::host::file_system;
 use lockstep_transport::stable_hash::stable_hash;
 
 /// File systems that live in memory, as [`file_system`] names them; the number is ramfs.
 const MEMORY_FILE_SYSTEMS: [&str; 2] = ["tmpfs", "0x858458f6"];
+
+/// What the name of a file that was kept aside ends in.
+pub(super) const KEPT: &str = "dat.kept";
 
 /// Why a shared file cannot be placed.
 #[derive(Debug, thiserror::Error)]
@@ -119,84 +120,7 @@ impl Drop for SharedFile {
     }
 }
 
-/// The log buffer's file. It stays when this value goes, for the next life of its directory.
-#[derive(Debug)]
-pub(crate) struct LogFile {
-    path: PathBuf,
-    term_length: usize,
-}
-
-impl LogFile {
-    /// The one that a node of `directory`, which this process has locked, has left; if there is
-    /// none and `is_wanted`, another one. Nothing that is there is changed.
-    ///
-    /// # Errors
-    /// See [`SharedFileError`].
-    pub fn place(
-        directory: &Path,
-        term_length: usize,
-        shared_memory: &Path,
-        is_wanted: bool,
-    ) -> Result<Option<Self>, SharedFileError> {
-        let failed = failed_in(shared_memory);
-        let expected = Self::length(term_length);
-        let (path, there) = locate(directory, LOG_MEMORY_FILE, shared_memory)?;
-        match there {
-            Some(there) => {
-                let found = there.len().min(there.blocks() * 512);
-                if there.len() != expected || found < expected {
-                    let file = path.display().to_string();
-                    return Err(SharedFileError::NotWhole {
-                        file,
-                        found,
-                        expected,
-                    });
-                }
-            }
-            None if !is_wanted => return Ok(None),
-            None => {
-                // A start that is killed in the middle of this leaves nothing under its name.
-                let unfinished = path.with_extension("dat.tmp");
-                make_anew(&unfinished, expected as usize)
-                    .and_then(|()| std::fs::rename(&unfinished, &path))
-                    .map_err(|error| failed(&path, error))?;
-            }
-        }
-        let link = directory.join(LOG_MEMORY_FILE);
-        link_to(&path, &link).map_err(|error| failed(&link, error))?;
-        Ok(Some(Self { path, term_length }))
-    }
-
-    /// Bytes of the file.
-    pub const fn length(term_length: usize) -> u64 {
-        (LOG_MEMORY_HEADER + LogMemory::terms_length(term_length)) as u64
-    }
-
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Maps it.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn open(&self) -> io::Result<LogMemory> {
-        let length = LogMemory::terms_length(self.term_length);
-        Ok(LogMemory::new(
-            AtomicBuffer::map_file_part(&self.path, 0, LOG_MEMORY_HEADER)?,
-            AtomicBuffer::map_file_part(&self.path, LOG_MEMORY_HEADER, length)?,
-        ))
-    }
-
-    /// Removes it: what was acknowledged is on disk, and the ack mark says so.
-    pub fn remove(&self) {
-        // Best effort: it costs memory, and the next life uses it again.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-fn failed_in(shared_memory: &Path) -> impl Fn(&Path, io::Error) -> SharedFileError {
+pub(super) fn failed_in(shared_memory: &Path) -> impl Fn(&Path, io::Error) -> SharedFileError {
     let place = shared_memory.display().to_string();
     move |path, source| SharedFileError::Io {
         file: path.display().to_string(),
@@ -206,7 +130,7 @@ fn failed_in(shared_memory: &Path) -> impl Fn(&Path, io::Error) -> SharedFileErr
 }
 
 /// Where the file called `name` of the node of `directory` belongs, and what is there.
-fn locate(
+pub(super) fn locate(
     directory: &Path,
     name: &str,
     shared_memory: &Path,
@@ -232,10 +156,12 @@ fn locate(
     }
 }
 
-/// Removes the file behind `directory`'s link called `name`, for whoever has killed its node.
+/// Removes the file behind `directory`'s link called `name`, and one that was kept aside of it, for
+/// whoever has killed its node.
 pub fn forget(directory: &Path, name: &str) {
     if let Ok(path) = std::fs::read_link(directory.join(name)) {
         // Best effort: it is a few pages of memory, and the next node uses them again.
+        let _ = std::fs::remove_file(path.with_extension(KEPT));
         let _ = std::fs::remove_file(path);
     }
 }
@@ -251,7 +177,7 @@ fn key_of(directory: &Path) -> io::Result<u64> {
     Ok(stable_hash(&bytes))
 }
 
-fn is_ours(there: &Metadata, own: &Metadata) -> bool {
+pub(super) fn is_ours(there: &Metadata, own: &Metadata) -> bool {
     there.is_file() && there.uid() == own.uid()
 }
 
@@ -266,7 +192,7 @@ fn occupy(path: &Path, length: usize) -> io::Result<()> {
 }
 
 /// Makes the file, with all its bytes allocated, whatever was there.
-fn make_anew(path: &Path, length: usize) -> io::Result<()> {
+pub(super) fn make_anew(path: &Path, length: usize) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -285,7 +211,7 @@ fn make_anew(path: &Path, length: usize) -> io::Result<()> {
 
 /// Makes `link` point to `path`, whatever was there before: a link, or a file of a version that
 /// kept it in the directory.
-fn link_to(path: &Path, link: &Path) -> io::Result<()> {
+pub(super) fn link_to(path: &Path, link: &Path) -> io::Result<()> {
     if std::fs::read_link(link).is_ok_and(|found| found == path) {
         return Ok(());
     }
@@ -319,35 +245,6 @@ mod tests {
         assert!(!path.exists() && !place.path().join("x.dat").exists());
         let again = SharedFile::place(place.path(), "x.dat", 8192, memory).unwrap();
         assert_eq!(again.path(), path);
-    }
-
-    #[test]
-    fn a_log_buffer_stays_for_the_next_life_and_one_that_is_none_is_named_and_left_alone() {
-        const TERM: usize = 64 * 1024;
-        let place = tempfile::tempdir().unwrap();
-        let memory = Path::new(SHARED_MEMORY);
-        let placed = |is_wanted| LogFile::place(place.path(), TERM, memory, is_wanted);
-        assert!(placed(false).unwrap().is_none());
-        let file = placed(true).unwrap().unwrap();
-        let path = file.path().to_owned();
-        std::fs::write(path.with_extension("dat.tmp"), b"left by a crash").unwrap();
-        drop(file);
-        assert!(placed(false).unwrap().unwrap().open().is_ok());
-        placed(true).unwrap().unwrap().remove();
-        assert!(placed(true).unwrap().is_some() && !path.with_extension("dat.tmp").exists());
-        // Too short, too long, and of the right length with nothing behind it.
-        let length = LogFile::length(TERM);
-        for (length, holds) in [(length - 4096, true), (length + 1, true), (length, false)] {
-            std::fs::remove_file(&path).unwrap();
-            let bytes = if holds { length } else { 0 };
-            std::fs::write(&path, vec![7; bytes as usize]).unwrap();
-            let opened = OpenOptions::new().write(true).open(&path).unwrap();
-            opened.set_len(length).unwrap();
-            let said = placed(true).unwrap_err().to_string();
-            assert!(said.contains("left as it is"), "{said}");
-            assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
-        }
-        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a node runs on, in one line for people: what was checked, what was granted, and what
 //! costs where the host gives less than was asked for.
 
+use std::path::{Path, PathBuf};
+
 use lockstep_transport::media::NetworkChoice;
 
 use crate::module::membership::Forfeit;
@@ -24,6 +26,8 @@ pub(crate) struct Granted<'a> {
     pub has_boot_id: bool,
     /// Why the log buffer is not in shared memory although it should be.
     pub log_memory: Option<SharedFileError>,
+    /// Where another log buffer lies aside.
+    pub log_kept: Option<PathBuf>,
     /// What was found and granted once everything was allocated.
     pub started: Started,
 }
@@ -48,7 +52,7 @@ pub(crate) fn start_line(
 ) -> String {
     let own = cluster.members[usize::from(node.member)];
     format!(
-        "member {} of {} at {} (clients) and {} (members); network {}: {}; {}; {}; sync {}{}{}; \
+        "member {} of {} at {} (clients) and {} (members); network {}: {}; {}; {}; sync {}{}{}{}; \
          responses {}; memory {}{}",
         node.member,
         cluster.members.len(),
@@ -61,6 +65,7 @@ pub(crate) fn start_line(
         node.sync,
         sync_words(node.sync, granted),
         taken_words(granted.started.taken),
+        kept_words(granted.log_kept.as_deref()),
         cluster.responses,
         memory_words(granted.started.memory_locked),
         standing_words(granted.started.forfeit),
@@ -90,6 +95,17 @@ fn taken_words(taken: u64) -> String {
         return String::new();
     }
     format!("; took {taken} bytes of log from the log buffer of the process before")
+}
+
+fn kept_words(kept: Option<&Path>) -> String {
+    kept.map_or_else(String::new, |kept| {
+        format!(
+            "; {} is a log buffer that another state of this directory, or another directory in \
+             this place, has left: it was kept aside, and a start in that state takes it; see \
+             \"Running without syncs\" in docs/operating.md",
+            kept.display()
+        )
+    })
 }
 
 fn standing_words(forfeit: Option<Forfeit>) -> String {
@@ -159,6 +175,7 @@ mod tests {
             disk: "disk: writer thread",
             has_boot_id: true,
             log_memory: None,
+            log_kept: None,
             started: Started::default(),
         };
         let words = socket_words(&granted);
@@ -189,7 +206,9 @@ mod tests {
         granted.has_boot_id = false;
         assert!(sync_words(SyncMode::None, &granted).contains("shows no boot id"));
         assert!(taken_words(77).contains("took 77 bytes") && taken_words(0).is_empty());
-        assert_eq!(standing_words(None), "");
+        let words = kept_words(Some(Path::new("/dev/shm/x.kept")));
+        assert!(words.starts_with("; /dev/shm/x.kept is") && words.contains("takes it; see"));
+        assert_eq!((kept_words(None), standing_words(None)), Default::default());
         assert!(standing_words(Some(Forfeit::UnsyncedLog)).contains("ran with sync = none"));
     }
 }
