@@ -5,7 +5,7 @@
 //! wait for it, and ends the process without a word where the file system has no room or fails
 //! (SIGBUS). So the files lie in a memory file system, with all of their bytes allocated; the
 //! node's directory has a symbolic link to each, by which tools find it. They go with the node,
-//! but for the log buffer ([`super::log_file`]): that goes at a clean end only.
+//! but for the log buffer (`log_file.rs`): that goes at a clean end only (`log.md` 10.3).
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Write};
