@@ -5,6 +5,7 @@
 //! driven by [`lockstep_transport::agent::run`] on a thread of the caller's choice.
 
 use lockstep_archive::disk::{ColdFiles, Disk};
+use lockstep_archive::log::log_memory::LogMemory;
 use lockstep_archive::log::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX, SEGMENTS_MIN};
 use lockstep_archive::slow_disk::SlowDisk;
 use lockstep_archive::storage;
@@ -128,9 +129,7 @@ pub fn launch(
     let mut shared = Vec::new();
     let (counters, thread_counters, published) = counters(node, &mut shared)?;
     let tracers = tracers(node, &mut shared)?;
-    let mut placed = place_log(cluster, node, disk.files())?;
-    let open = |file: &LogFile| file.open().map_err(mapping_error(file.path()));
-    let log_memory = placed.file.as_ref().map(open).transpose()?;
+    let (mut placed, log_memory) = place_log(cluster, node, disk.files())?;
     let ports = [member_port.inner(), ingress_port.inner()];
     let mut granted = Granted {
         network: &choice,
@@ -214,13 +213,15 @@ fn place_log(
     cluster: &ClusterConfig,
     node: &NodeConfig,
     files: &mut impl ColdFiles,
-) -> Result<PlacedLog, LaunchError> {
+) -> Result<(PlacedLog, Option<LogMemory>), LaunchError> {
     let claim = Claim::read(files, cluster.term_length)
         .map_err(|error| start_error(&node.directory, error.into()))?;
     let is_wanted = node.sync == SyncMode::None && files.boot_id().is_some();
     let (directory, memory) = (&node.directory, &node.shared_memory);
-    let placed = PlacedLog::place(directory, cluster.term_length, memory, is_wanted, &claim);
-    Ok(placed?)
+    let placed = PlacedLog::place(directory, cluster.term_length, memory, is_wanted, &claim)?;
+    let open = |file: &LogFile| file.open().map_err(mapping_error(file.path()));
+    let opened = placed.file.as_ref().map(open).transpose()?;
+    Ok((placed, opened))
 }
 
 /// The file of a node that goes on with it. A node that syncs needs what it has found no more: what
