@@ -68,11 +68,6 @@ impl<W, R> HelperThread<W, R> {
         self.waker.fill(waker);
     }
 
-    /// Whether nothing is under way.
-    pub(super) const fn is_idle(&self) -> bool {
-        self.in_flight == 0
-    }
-
     /// Hands a piece of work over, and wakes the thread; gives it back when there is no room.
     pub(super) fn submit(&mut self, work: W) -> Result<(), W> {
         if self.in_flight == self.in_flight_max {
