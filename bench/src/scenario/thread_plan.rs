@@ -1,7 +1,7 @@
 //! How the threads of a run wait and where they run: as near to what was asked for as the host
 //! permits. What it does not permit is done without, and said with what that costs.
 
-use lockstep_transport::agent::IdleStrategy;
+use lockstep_transport::agent::{IdleStrategy, check_core};
 use lockstep_transport::media::host::cores_allowed;
 
 /// See the module.
@@ -26,11 +26,9 @@ impl ThreadPlan {
     fn on(allowed: &[usize], cores: &[usize], idle: IdleStrategy, threads: usize) -> Self {
         let mut notes = Vec::new();
         let mut pinned = cores.to_vec();
-        if let Some(core) = cores.iter().find(|core| !allowed.contains(core)) {
-            notes.push(format!(
-                "not pinned: this process may not use core {core}, only {allowed:?}; costs moves \
-                 between cores"
-            ));
+        let checked = cores.iter().try_for_each(|core| check_core(*core, allowed));
+        if let Err(refused) = checked {
+            notes.push(refused.to_string());
             pinned.clear();
         }
         pinned.truncate(threads);

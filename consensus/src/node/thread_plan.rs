@@ -1,7 +1,7 @@
 //! How the threads of a node run: as near to what was asked for as the host permits. What it does
 //! not permit is done without, and said with what that costs.
 
-use lockstep_transport::agent::IdleStrategy;
+use lockstep_transport::agent::{IdleStrategy, check_core};
 
 use crate::settings::threading::{AgentName, ThreadSettings, Threading};
 
@@ -78,13 +78,9 @@ fn pin_last(threads: &mut [PlannedThread], cores: &[usize], remarks: &mut Vec<St
         return;
     };
     let Some(core) = last.core else { return };
-    if !cores.contains(&core) {
+    if let Err(refused) = check_core(core, cores) {
         last.core = None;
-        remarks.push(format!(
-            "{} not pinned: this process may not use core {core}, only {cores:?}; costs moves \
-             between cores",
-            last.name
-        ));
+        remarks.push(format!("{} {refused}", last.name));
     } else if let Some(other) = earlier.iter_mut().find(|other| other.core == Some(core)) {
         last.core = None;
         let mut remark = format!(

@@ -9,7 +9,7 @@ mod sleep_flag;
 mod wake_sources;
 
 pub use idle_strategy::{IdleStrategy, Idler, NoCoreFree};
-pub use runner::{AgentThread, Clock, PinRefused, pin, run, spawn};
+pub use runner::{AgentThread, Clock, CoreNotAllowed, PinRefused, check_core, pin, run, spawn};
 pub use wake_sources::{WakeSource, WakeSources, Waker, WakerSlot};
 
 use crate::time::Nanos;

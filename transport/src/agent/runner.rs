@@ -25,6 +25,30 @@ pub struct PinRefused {
     pub core: usize,
 }
 
+/// A thread is to be on a core that its process may not use: it is pinned to none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not pinned: this process may not use core {core}, only {allowed:?}; costs moves between cores"
+)]
+pub struct CoreNotAllowed {
+    /// The core asked for.
+    pub core: usize,
+    /// Those that it may use.
+    pub allowed: Vec<usize>,
+}
+
+/// Checks that a process may use this core, of those that are `allowed` to it.
+///
+/// # Errors
+/// [`CoreNotAllowed`].
+pub fn check_core(core: usize, allowed: &[usize]) -> Result<(), CoreNotAllowed> {
+    if allowed.contains(&core) {
+        return Ok(());
+    }
+    let allowed = allowed.to_vec();
+    Err(CoreNotAllowed { core, allowed })
+}
+
 /// Pins the calling thread to this core.
 ///
 /// # Errors
