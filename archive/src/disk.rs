@@ -146,6 +146,14 @@ pub enum DiskError {
         /// Which file.
         name: String,
     },
+    /// The directory is only looked at: nothing in it may be changed.
+    #[error("{operation} of {name} was refused: this directory is only looked at")]
+    ReadOnly {
+        /// What was asked for.
+        operation: &'static str,
+        /// Of which file.
+        name: String,
+    },
     /// A simulated crash: everything from here on fails until restart.
     #[error("the simulated host has crashed")]
     Crashed,

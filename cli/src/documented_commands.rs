@@ -108,6 +108,7 @@ fn every_verb_and_option_named_in_a_sentence_exists() {
                     error,
                     None | Some(
                         ErrorKind::MissingRequiredArgument
+                            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
                             | ErrorKind::InvalidValue
                             | ErrorKind::ValueValidation
                     )

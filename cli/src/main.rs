@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lockstep_transport::allocations::CountingAllocator;
-use verb::{bench, floor_peer, node, orders, sim};
+use verb::{bench, floor_peer, log, node, orders, sim};
 
 /// Counts allocations for the reports.
 #[global_allocator]
@@ -32,6 +32,8 @@ struct CommandLine {
 enum Verb {
     /// Measure a cluster: latency, throughput, and where the time goes.
     Bench(Box<bench::BenchArguments>),
+    /// Look at the log in a node's directory, running or not; nothing in it is changed.
+    Log(log::LogArguments),
     /// Run one member of a cluster.
     Node(node::NodeArguments),
     /// Play a file of orders through a cluster and check the outcome.
@@ -47,6 +49,7 @@ enum Verb {
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().verb {
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Log(arguments) => log::run(&arguments),
         Verb::Node(arguments) => node::run(&arguments),
         Verb::Orders(arguments) => orders::run(&arguments),
         Verb::Sim(arguments) => sim::run(&arguments),

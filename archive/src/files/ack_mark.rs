@@ -88,6 +88,14 @@ impl AckMark {
         Ok(opened.map(|(slots, mark)| Self::new(slots, mark)))
     }
 
+    /// Cold: what the file holds, without changing anything.
+    ///
+    /// # Errors
+    /// The disk's, other than for a missing file.
+    pub fn look(disk: &mut impl ColdFiles) -> Result<Opened<AckRecord>, DiskError> {
+        SlotFile::look(disk, &ACK_MARK_FILE, AckRecord::decode)
+    }
+
     /// Cold: a file without a good slot, or none at all, from which nothing is known to be
     /// acknowledged. It holds no mark until it is written.
     ///

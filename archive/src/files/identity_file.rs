@@ -105,6 +105,13 @@ impl DirectoryIdentity {
         }
     }
 
+    /// Whether it is that of a copy, where its file lies at `found`: see
+    /// [`IdentityFile::is_copy`].
+    #[must_use]
+    pub fn is_copy_at(&self, found: &FilePlace) -> bool {
+        is_elsewhere(&self.place, found)
+    }
+
     /// Whether it was made for the cluster of this name.
     #[must_use]
     pub fn is_of_cluster(&self, name: &str) -> bool {
@@ -278,7 +285,7 @@ impl IdentityFile {
     /// # Errors
     /// The disk's.
     pub fn is_copy(&self, disk: &mut impl ColdFiles) -> Result<bool, DiskError> {
-        Ok(is_elsewhere(&self.identity.place, &disk.place(self.file)?))
+        Ok(self.identity.is_copy_at(&disk.place(self.file)?))
     }
 
     /// Cold: the directory is another one from now on, with `notes`, durable on return.

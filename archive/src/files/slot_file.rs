@@ -191,6 +191,25 @@ impl SlotFile {
         Ok(Opened::Record((slots, value)))
     }
 
+    /// Cold: the newest record of the file, which `decode` reads. Changes nothing.
+    ///
+    /// # Errors
+    /// The disk's, other than for a missing file.
+    pub fn look<T>(
+        disk: &mut impl ColdFiles,
+        kind: &SlotFileKind,
+        decode: impl FnOnce(&Record) -> Option<T>,
+    ) -> Result<Opened<T>, DiskError> {
+        let found = Self::inspect(disk, kind)?;
+        Ok(match found {
+            SlotContent::Valid { record, .. } => match decode(&record) {
+                Some(value) => Opened::Record(value),
+                None => Opened::OtherVersion,
+            },
+            SlotContent::Blank | SlotContent::Unreadable => Opened::Nothing,
+        })
+    }
+
     /// Cold: whether one slot of the file of this kind is spoiled, and the other one good. Changes
     /// nothing.
     ///

@@ -75,6 +75,15 @@ impl Chain {
         }
     }
 
+    /// A chain of which nothing below `position` is known: its hash says nothing of the log.
+    #[must_use]
+    pub(crate) fn starting_at(position: Position) -> Self {
+        let mut chain = Self::new();
+        chain.head.position = position;
+        chain.checkpoints[0] = chain.head;
+        chain
+    }
+
     /// Hash of the log below [`position`](Self::position).
     #[must_use]
     pub const fn hash(&self) -> u64 {

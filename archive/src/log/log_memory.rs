@@ -9,6 +9,8 @@
 //! what their order is for. Where the memory lies, and that nobody else has it, is the shell's
 //! matter.
 
+use std::io;
+
 use lockstep_transport::codec::{decoded, encoded};
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::log_buffer::LogBuffer;
@@ -19,6 +21,10 @@ pub const LOG_MEMORY_FILE: &str = "log-buffer.dat";
 
 /// Bytes of the header: a page, so that the terms begin on one.
 pub const LOG_MEMORY_HEADER: usize = 4096;
+
+/// Attempts to copy the memory of a node that runs: one is enough unless it writes a whole term
+/// within the time that takes.
+const COPIES_MAX: usize = 8;
 
 const MAGIC: [u8; 8] = *b"LSLOGBUF";
 const VERSION: u32 = 1;
@@ -121,6 +127,53 @@ impl LogMemory {
     pub fn is_unused(&self) -> bool {
         let owner = self.header.bytes(0, OWNER_LENGTH);
         owner.iter().all(|byte| *byte == 0)
+    }
+
+    /// Copies what its file holds for `owner`, for whoever looks and must not map it: `read` fills
+    /// a target from an offset of the file. `None` where it is somebody else's. A node may write
+    /// there meanwhile: what may have been overwritten while it was read is read again.
+    ///
+    /// # Errors
+    /// The operating system's; [`io::ErrorKind::WouldBlock`] where the log moves faster than it can
+    /// be read.
+    pub fn copied(
+        owner: &LogMemoryOwner,
+        mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+    ) -> io::Result<Option<Self>> {
+        let mut before = AtomicBuffer::allocate(LOG_MEMORY_HEADER)?;
+        read(0, before.bytes_mut(0, LOG_MEMORY_HEADER))?;
+        for _ in 0..COPIES_MAX {
+            let mut memory = Self {
+                header: before,
+                terms: AtomicBuffer::allocate(Self::terms_length(owner.term_length))?,
+            };
+            let Some(left) = memory.left(owner) else {
+                return Ok(None);
+            };
+            let (start, end, geometry) = (left.start, left.end, left.geometry);
+            let mut position = start;
+            while position < end {
+                let term = geometry.buffer_index(position) * geometry.term_length();
+                let offset = term + geometry.term_offset(position);
+                let rest = geometry.term_length() - geometry.term_offset(position);
+                let length = rest.min((end - position) as usize);
+                let from = (LOG_MEMORY_HEADER + offset) as u64;
+                read(from, memory.terms.bytes_mut(offset, length))?;
+                position += length as Position;
+            }
+            let mut after = AtomicBuffer::allocate(LOG_MEMORY_HEADER)?;
+            read(0, after.bytes_mut(0, LOG_MEMORY_HEADER))?;
+            let is_kept =
+                |word: &usize| after.get_i64_acquire(*word) == memory.header.get_i64_acquire(*word);
+            // A term is cleaned for the one that comes three later when the log is in the one
+            // before that.
+            let reach = geometry.term_start(start) + 2 * owner.term_length as Position;
+            if [RESTART, EPOCH].iter().all(is_kept) && after.get_i64_acquire(APPEND) < reach {
+                return Ok(Some(memory));
+            }
+            before = after;
+        }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// Whose it says it is; `None` where it was never used, or the header is damaged.
@@ -326,6 +379,50 @@ mod tests {
             assert!(memory.left(&OWNER).is_none(), "{cursor}: {position}");
             memory.header.put_i64_release(cursor, before);
         }
+    }
+
+    #[test]
+    fn a_copy_has_what_was_left_and_is_made_again_where_the_log_ran_over_it_meanwhile() {
+        let mut bytes = vec![0; LOG_MEMORY_HEADER + LogMemory::terms_length(TERM)];
+        bytes[..OWNER_LENGTH].copy_from_slice(&OWNER.encode());
+        let put = |bytes: &mut [u8], at: usize, value: Position| {
+            bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        };
+        put(&mut bytes, APPEND, 96);
+        put(&mut bytes, RESTART, 32);
+        bytes[LOG_MEMORY_HEADER + 32..LOG_MEMORY_HEADER + 96].fill(7);
+        let copy = |bytes: &[u8], offset: u64, target: &mut [u8]| {
+            target.copy_from_slice(&bytes[offset as usize..offset as usize + target.len()]);
+        };
+        let copied = LogMemory::copied(&OWNER, |offset, target| {
+            copy(&bytes, offset, target);
+            Ok(())
+        });
+        let copied = copied.unwrap().expect("it is the owner's");
+        let left = copied.left(&OWNER).unwrap();
+        assert_eq!((left.start(), left.end()), (32, 96));
+        assert_eq!(left.bytes(32, 64), [7; 64]);
+        // It runs on by more than a term each time that it is read.
+        let mut reads = 0;
+        let copied = LogMemory::copied(&OWNER, |offset, target| {
+            copy(&bytes, offset, target);
+            reads += 1;
+            if reads < 6 {
+                put(&mut bytes, APPEND, reads * 2 * TERM as Position);
+            }
+            Ok(())
+        });
+        let end = copied.unwrap().unwrap().left(&OWNER).unwrap().end();
+        assert_eq!(end, 10 * TERM as Position);
+        let other = LogMemoryOwner {
+            incarnation: 8,
+            ..OWNER
+        };
+        let copied = LogMemory::copied(&other, |offset, target| {
+            copy(&bytes, offset, target);
+            Ok(())
+        });
+        assert!(copied.unwrap().is_none());
     }
 
     #[test]

@@ -12,21 +12,28 @@
 //! and judged as all else is.
 
 mod evidence;
+mod findings;
 mod frame_scan;
+pub mod inspection;
+mod laid_over;
 mod pouring;
 mod survey;
 mod verdict;
 
+use core::ops::ControlFlow;
+
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
-use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::position::Position;
 
 pub use self::evidence::{Acknowledged, FrameMeaning, RecoveredTerm, RecoveryError};
+use self::findings::{conclude, geometry_of, mark_findings};
+pub use self::frame_scan::LogFrame;
 use self::frame_scan::{FrameScan, is_zero};
 use self::pouring::pour;
-use self::survey::{Survey, survey};
-use self::verdict::{Verdict, judge};
+use self::survey::Survey;
+use self::verdict::Verdict;
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
 use crate::files::ack_mark::AckMark;
 use crate::files::ack_record::{AckRecord, LostAcks};
@@ -121,52 +128,25 @@ pub fn recover(
     catalog: &Catalog,
     meaning_of: impl Fn(&[u8]) -> FrameMeaning,
 ) -> Result<RecoveredLog, RecoveryError> {
-    let geometry = Geometry::new(catalog.initial_term_id, catalog.term_length)
-        .filter(|_| catalog.segment_length.is_power_of_two())
-        .filter(|_| catalog.segment_length >= catalog.term_length)
-        .ok_or(RecoveryError::Geometry)?;
+    let geometry = geometry_of(catalog)?;
     let mut segments = SegmentTable::open_all(disk, catalog.segment_length)?;
     let known = &known.with_left(left);
-    let limit = if known.is_cut() {
-        known.mark.position
-    } else {
-        Position::MAX
-    };
-    let mut scan = FrameScan::new(segments.clone(), geometry, catalog, limit);
-    scan.accept_frames(disk, &meaning_of)?;
+    let mut scan = FrameScan::new(segments.clone(), geometry, catalog, known.limit());
+    scan.accept_frames(disk, &meaning_of, |_| ControlFlow::Continue(()))?;
     let mut taken = 0;
     if let Some(left) = left {
         let found = scan.end();
-        if pour(disk, &mut segments, left, (found, limit))? {
+        if pour(disk, &mut segments, left, (found, known.limit()))? {
             scan.renew(segments.clone());
-            scan.accept_frames(disk, &meaning_of)?;
+            scan.accept_frames(disk, &meaning_of, |_| ControlFlow::Continue(()))?;
         }
         taken = (scan.end() - found) as u64;
     }
-    let above = look_above(disk, &segments, known, &mut scan, &meaning_of)?;
-    let end = scan.end();
-    let verdict = judge(known, &scan, &above, disk.boot_id());
-    mark_findings(known, verdict.lost, (end, &above));
-    let stale_end = above.extent.max(known.mark.position).max(scan.reach());
-    // Zeros over what was cut off may be in a cache only, too, where writes were not synced. Else
-    // the crash may have been of the process only, with the last write still in a cache: that of a
-    // repair too, above what was acknowledged and lies below the damage.
-    let synced_end = if known.mark.is_unsynced {
-        segments.end().unwrap_or(end)
-    } else {
-        end
-    };
-    segments.sync_below(disk, synced_end)?;
-    if verdict.lost.is_none() {
-        erase_behind(disk, &segments, end, stale_end)?;
-    }
-    let (stale_end, torn_end) = match verdict {
-        Verdict { lost: None, .. } => (end, end),
-        Verdict { is_torn: true, .. } => (end, stale_end),
-        Verdict { .. } => (stale_end, end),
-    };
+    let (above, verdict) = conclude(disk, known, &mut scan, &meaning_of)?;
+    mark_findings(known, verdict.lost, (scan.end(), &above));
+    let (stale_end, torn_end) = clear(disk, &segments, known, &scan, (&above, &verdict))?;
     Ok(RecoveredLog {
-        end,
+        end: scan.end(),
         terms: scan.terms,
         last_term: scan.last_term,
         commit: scan.commit,
@@ -179,41 +159,40 @@ pub fn recover(
     })
 }
 
-/// What lies above the end; a cut that a crash interrupted is completed instead.
-fn look_above(
+/// Does what the verdict asks for: completes a cut that a crash interrupted, syncs what was
+/// accepted, erases what is no part of the log. Returns the ends of what is left above it, see
+/// [`RecoveredLog`].
+fn clear(
     disk: &mut impl ColdFiles,
     segments: &SegmentTable,
     known: &Acknowledged,
-    scan: &mut FrameScan,
-    meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
-) -> Result<Survey, RecoveryError> {
-    let mark = &known.mark;
+    scan: &FrameScan<'_>,
+    (above, verdict): (&Survey, &Verdict),
+) -> Result<(Position, Position), DiskError> {
+    let (end, mark) = (scan.end(), &known.mark);
     if known.is_cut() {
         sometimes(Mark::RecoveryFinishesCut);
-        let from = scan.end().max(mark.position);
+        let from = end.max(mark.position);
         erase_behind(disk, segments, from, mark.truncated_end)?;
-        return Ok(Survey::default());
     }
-    let span = (scan.reach(), mark.position);
-    let last_term = scan.last_term;
-    Ok(survey(disk, &mut scan.window, span, last_term, meaning_of)?)
-}
-
-/// What kind of log this start has found.
-fn mark_findings(known: &Acknowledged, lost: Option<LostAcks>, (end, above): (Position, &Survey)) {
-    match (known.mark.lost, lost) {
-        (None, None) if above.extent > end => sometimes(Mark::RecoveryCutsTornTail),
-        (None, Some(_)) => sometimes(Mark::RecoveryFindsLoss),
-        (Some(_), Some(_)) => sometimes(Mark::RecoveryKnowsLoss),
-        (Some(_), None) => sometimes(Mark::RecoveryFindsLossCovered),
-        (None, None) => {}
+    let stale_end = above.extent.max(mark.position).max(scan.reach());
+    // Zeros over what was cut off may be in a cache only, too, where writes were not synced. Else
+    // the crash may have been of the process only, with the last write still in a cache: that of a
+    // repair too, above what was acknowledged and lies below the damage.
+    let synced_end = if mark.is_unsynced {
+        segments.end().unwrap_or(end)
+    } else {
+        end
+    };
+    segments.sync_below(disk, synced_end)?;
+    if verdict.lost.is_none() {
+        erase_behind(disk, segments, end, stale_end)?;
     }
-    if known.mark.is_unsynced {
-        sometimes(Mark::RecoveryOfUnsyncedLog);
-    }
-    if known.is_mark_lost {
-        sometimes(Mark::RecoveryWithoutMark);
-    }
+    Ok(match verdict {
+        Verdict { lost: None, .. } => (end, end),
+        Verdict { is_torn: true, .. } => (end, stale_end),
+        Verdict { .. } => (stale_end, end),
+    })
 }
 
 /// Overwrites with zeros what lies behind the end, up to `stale_end`, from the top down, so that

@@ -14,6 +14,7 @@ use lockstep_transport::concurrent::AtomicBuffer;
 
 use super::calls::{FileCalls, SystemCalls};
 use super::error::{StorageError, disk_error};
+use super::looks::{free_bytes, list_files, place_of};
 use super::open_file::{FileOpener, OpenFile, TEMPORARY_SUFFIX};
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId, FilePlace, SegmentName};
 use crate::files::ack_mark::ACK_MARK_FILE;
@@ -215,18 +216,7 @@ impl NodeDirectory {
 
 impl ColdFiles for NodeDirectory {
     fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        let failed = |error: io::Error| disk_error("listing", "the data directory", 0, &error);
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(self.path()).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if let Ok(name) = entry.file_name().into_string()
-                && entry.file_type().map_err(failed)?.is_file()
-            {
-                names.push(name);
-            }
-        }
-        names.sort();
-        Ok(names)
+        list_files(self.path())
     }
 
     fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
@@ -255,15 +245,7 @@ impl ColdFiles for NodeDirectory {
 
     fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
         let file = self.file(file);
-        let failed = |error: io::Error| disk_error("place", &file.name, 0, &error);
-        let metadata = file.buffered.metadata().map_err(failed)?;
-        let birth = metadata.created().ok();
-        let since = birth.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        Ok(FilePlace {
-            inode: metadata.ino(),
-            birth_ns: since.map_or(0, |since| since.as_nanos() as u64),
-            file_system: metadata.dev(),
-        })
+        place_of(&file.buffered, &file.name)
     }
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
@@ -293,21 +275,7 @@ impl ColdFiles for NodeDirectory {
     }
 
     fn free_bytes(&mut self) -> Result<u64, DiskError> {
-        let failed = || {
-            let error = io::Error::last_os_error();
-            disk_error("statvfs", "the data directory", 0, &error)
-        };
-        let directory = File::open(self.path())
-            .map_err(|error| disk_error("opening", "the data directory", 0, &error))?;
-        let mut status = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-        // SAFETY: the descriptor is open and `status` has room for one statvfs.
-        let outcome = unsafe { libc::fstatvfs(directory.as_raw_fd(), status.as_mut_ptr()) };
-        if outcome != 0 {
-            return Err(failed());
-        }
-        // SAFETY: fstatvfs succeeded, so it filled `status`.
-        let status = unsafe { status.assume_init() };
-        Ok(status.f_bavail * status.f_frsize)
+        free_bytes(self.path())
     }
 
     fn boot_id(&mut self) -> Option<u128> {

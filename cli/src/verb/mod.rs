@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod floor_peer;
+pub mod log;
 pub mod node;
 pub mod orders;
 pub mod sim;

@@ -114,6 +114,14 @@ impl NodeStateFile {
         Ok(opened.map(|(slots, state)| Self { slots, state }))
     }
 
+    /// Cold: what the file holds, without changing anything.
+    ///
+    /// # Errors
+    /// The disk's, other than for a missing file.
+    pub(crate) fn look(disk: &mut impl ColdFiles) -> Result<Opened<NodeState>, DiskError> {
+        SlotFile::look(disk, &NODE_STATE_FILE, NodeState::decode)
+    }
+
     /// Cold: a file without a good slot, or none at all: what a member of `cluster` has promised is
     /// not known. It holds no state until it is written.
     ///

@@ -8,6 +8,7 @@ pub mod entry_assembler;
 pub mod entry_body;
 pub mod entry_cursor;
 pub mod follower_log;
+pub(crate) mod frame_meaning;
 pub mod log_clock;
 pub mod log_entry;
 pub mod log_session_id;

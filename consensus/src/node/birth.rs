@@ -101,7 +101,7 @@ pub(super) fn formed_record(
     Ok(formation.is_formed.then_some(formation.record))
 }
 
-fn read_notes(notes: &Notes) -> Result<MembershipNotes, BirthError> {
+pub(super) fn read_notes(notes: &Notes) -> Result<MembershipNotes, BirthError> {
     if let Some(version) = MembershipNotes::other_version(notes) {
         return Err(BirthError::OtherVersion { version });
     }

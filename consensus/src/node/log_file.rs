@@ -5,11 +5,14 @@
 //! when the directory is started in the state that it belongs to. Each step is one rename: a start
 //! that ends on the way leaves nothing that the next one does not find.
 
-use std::fs::Metadata;
+use std::fs::{Metadata, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use lockstep_archive::log::log_memory::{LOG_MEMORY_FILE, LOG_MEMORY_HEADER, LogMemory};
+use lockstep_archive::log::log_memory::{
+    LOG_MEMORY_FILE, LOG_MEMORY_HEADER, LogMemory, LogMemoryOwner,
+};
 use lockstep_transport::concurrent::AtomicBuffer;
 
 use crate::node::log_memory::{Claim, Standing};
@@ -28,6 +31,45 @@ const LEAVING: &str = "dat.leaving";
 pub(crate) struct LogFile {
     path: PathBuf,
     term_length: usize,
+}
+
+/// Copies what the log buffer of the node of `directory` has for `owner`, in use or kept aside, for
+/// whoever only looks: nothing is changed. `None` where there is none that the directory leads to,
+/// or it is another life's.
+///
+/// # Errors
+/// The operating system's: it is another user's, say.
+pub fn copy_log_memory(directory: &Path, owner: &LogMemoryOwner) -> io::Result<Option<LogMemory>> {
+    let path = match std::fs::read_link(directory.join(LOG_MEMORY_FILE)) {
+        // No link, or a file that was copied in its place.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            return Ok(None);
+        }
+        outcome => outcome?,
+    };
+    for path in [path.with_extension(KEPT), path] {
+        let file = match OpenOptions::new().read(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            outcome => outcome?,
+        };
+        let whole = LogFile {
+            path,
+            term_length: owner.term_length,
+        };
+        if file.metadata()?.len() != whole.length() {
+            continue;
+        }
+        let copied = LogMemory::copied(owner, |offset, target| file.read_exact_at(target, offset))?;
+        if copied.is_some() {
+            return Ok(copied);
+        }
+    }
+    Ok(None)
 }
 
 /// What a start has found and made.

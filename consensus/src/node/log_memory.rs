@@ -67,7 +67,12 @@ impl Claim {
         last: None,
     };
 
-    fn of(
+    /// Cold: the claim of the directory behind `disk` whose mark and whose count of starts these
+    /// are. Changes nothing.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn of(
         disk: &mut impl ColdFiles,
         mark: AckRecord,
         incarnation: u64,

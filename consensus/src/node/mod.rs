@@ -13,13 +13,15 @@ pub mod counters;
 pub mod cycle_budget;
 pub mod facts;
 pub mod fault;
+mod forfeiture;
 pub mod launch;
 pub mod launch_error;
 pub mod leadership;
-mod log_file;
+pub mod log_file;
 mod log_memory;
 mod measured_agent;
 pub mod notice_printer;
+pub mod offline;
 #[cfg(feature = "sim")]
 pub(crate) mod planting;
 mod publishing;

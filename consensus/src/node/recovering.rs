@@ -8,15 +8,12 @@ use lockstep_archive::files::catalog::{Catalog, LOG_STREAM_ID};
 use lockstep_archive::log::budget::DiskBudget;
 use lockstep_archive::log::log_memory::{LeftLog, LogMemory};
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig};
-use lockstep_archive::log::recovery::{
-    Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
-};
+use lockstep_archive::log::recovery::{Acknowledged, RecoveredLog, RecoveryError, recover};
 use lockstep_archive::log::segment::SEGMENTS_MIN;
 use lockstep_client::cluster_id::cluster_id;
-use lockstep_service::log_entry::{EntryHeader, EntryKind};
+use lockstep_service::log_entry::EntryHeader;
 use lockstep_transport::codec::encoded;
-use lockstep_transport::ids::LeadershipTermId;
-use lockstep_transport::log_buffer::{Frame, frames};
+use lockstep_transport::log_buffer::frames;
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::prng::Prng;
 use lockstep_transport::stable_hash::stable_hash;
@@ -24,8 +21,7 @@ use lockstep_transport::stable_hash::stable_hash;
 use crate::directory::member_directory::Directory;
 use crate::directory::spoiled_slots::{self, SpoiledSlots};
 use crate::log::archive_agent::{ArchiveAgent, RecoveredArchive};
-use crate::log::entry_body::NewLeadershipTerm;
-use crate::log::log_entry::LogEntry;
+use crate::log::frame_meaning::meaning_within;
 use crate::log::log_session_id::log_session_id;
 use crate::log::logged_limits;
 use crate::log::member_log::{FoundLog, MemberLog};
@@ -35,6 +31,7 @@ use crate::module::member::TermBase;
 use crate::module::membership::{Forfeit, Found, Membership};
 use crate::node::birth::{self, Birth};
 use crate::node::counters::CounterBlock;
+use crate::node::forfeiture::{FoundBeside, forfeit};
 use crate::node::log_memory;
 use crate::node::start_error::StartError;
 use crate::settings::cluster_limits::ClusterLimits;
@@ -95,7 +92,7 @@ pub(super) fn open_store<D: Disk>(
     logged_limits::check(logged, &ClusterLimits::of(cluster))?;
     // A directory that cannot answer for its promises is another one before any of the files
     // that held them is written again.
-    let forfeit = forfeit(&directory, files.boot_id(), left.is_some());
+    let forfeit = forfeit(&found_beside(&directory, files.boot_id(), left.is_some()));
     let birth = Birth::open(files, cluster, node, forfeit, randomness)?;
     let memory = log_memory::for_this_life(files, memory, node.sync);
     // What may have been acknowledged is known for good before anything is said.
@@ -174,16 +171,11 @@ fn recover_log(
     let expected = birth::formed_record(disk)?;
     let other = Cell::new(FormationRecord::default());
     let meaning_of = |frame: &[u8]| {
-        let (meaning, entry) = frame_meaning(frame);
-        let record = entry.map(|entry| entry.formation);
-        let is_foreign = record.is_some() && record != expected;
-        if let Some(record) = record.filter(|_| is_foreign) {
+        let (meaning, foreign) = meaning_within(expected, frame);
+        if let Some(record) = foreign {
             other.set(record);
         }
-        FrameMeaning {
-            is_foreign,
-            ..meaning
-        }
+        meaning
     };
     let known = Acknowledged {
         mark: directory.ack_mark.record(),
@@ -220,21 +212,14 @@ fn found_in(recovered: &Recovered, mtu: usize) -> Found {
     }
 }
 
-/// What keeps this directory from answering for what was promised in it, if anything does. A
-/// member that has taken part in no term has acknowledged nothing.
-fn forfeit(directory: &Directory, boot_id: Option<u128>, is_left: bool) -> Option<Forfeit> {
-    let has_taken_part = directory.node_state.state().leadership_term > LeadershipTermId::NONE;
-    let mark = directory.ack_mark.record();
-    if directory.lost.node_state {
-        Some(Forfeit::NodeState)
-    } else if directory.lost.ack_mark && has_taken_part {
-        Some(Forfeit::AckMark)
-    } else if mark.may_have_gone(boot_id) && has_taken_part {
-        Some(Forfeit::UnsyncedLog)
-    } else if mark.is_in_memory && !is_left && has_taken_part {
-        Some(Forfeit::LogMemory)
-    } else {
-        None
+/// What was found beside the log; `is_left`: its newest part in memory, too.
+fn found_beside(directory: &Directory, boot_id: Option<u128>, is_left: bool) -> FoundBeside {
+    FoundBeside {
+        lost: directory.lost,
+        leadership_term: directory.node_state.state().leadership_term,
+        mark: directory.ack_mark.record(),
+        boot_id,
+        is_left,
     }
 }
 
@@ -305,28 +290,6 @@ fn term_bases(recovered: &RecoveredLog) -> Vec<TermBase> {
             base: found.base,
         })
         .collect()
-}
-
-/// What recovery wants to know of a whole frame, and the entry of the term that it begins. One
-/// that does not decode begins a term all the same: applying it will name the cause.
-fn frame_meaning(frame: &[u8]) -> (FrameMeaning, Option<NewLeadershipTerm>) {
-    let begins = |frame: &Frame<'_>| frame.is_begin() && !frame.is_padding();
-    let frame = frames(frame).next().filter(begins);
-    let payload = frame.as_ref().map_or(&[][..], Frame::payload);
-    let Some(header) = EntryHeader::decode(payload) else {
-        return (FrameMeaning::default(), None);
-    };
-    let is_first = header.kind == EntryKind::NewLeadershipTerm;
-    let entry = match LogEntry::decode_whole(payload) {
-        Ok(LogEntry::NewLeadershipTerm(entry)) => Some(entry),
-        _ => None,
-    };
-    let meaning = FrameMeaning {
-        term_id: is_first.then(|| entry.map_or(0, |entry| entry.id)),
-        leader_commit: header.leader_commit,
-        is_foreign: false,
-    };
-    (meaning, entry)
 }
 
 /// Log time of the last entry that begins in the log: read back from the newest checkpoint of

@@ -55,7 +55,8 @@ impl StartError {
                 "; keep the directory as it is, see that this user may read and write each file \
                  in it, and look at the device's health (kernel log)"
             }
-            Some(DiskError::Full { .. } | DiskError::Crashed) | None => "",
+            Some(DiskError::Full { .. } | DiskError::ReadOnly { .. } | DiskError::Crashed)
+            | None => "",
         }
     }
 }

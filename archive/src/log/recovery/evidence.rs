@@ -66,6 +66,15 @@ impl Acknowledged {
         self.mark.truncated_end > self.mark.position
     }
 
+    /// Nothing above counts.
+    pub(super) const fn limit(&self) -> Position {
+        if self.is_cut() {
+            self.mark.position
+        } else {
+            Position::MAX
+        }
+    }
+
     /// The same where the process before `left` a log buffer: all of the log in it may have been
     /// acknowledged, unless it was cut.
     pub(super) fn with_left(self, left: Option<&LeftLog<'_>>) -> Self {

@@ -1,6 +1,8 @@
 //! Reads a log from its start and accepts frame after frame, up to the first that cannot be one of
 //! it (`log.md` 2.4). Cold; changes nothing.
 
+use core::ops::ControlFlow;
+
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
@@ -8,17 +10,31 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position};
 
 use super::evidence::{FrameMeaning, RecoveredTerm, RecoveryError};
-use crate::disk::{ColdFiles, DiskError};
+use super::laid_over::{LaidOver, is_in_memory};
+use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
 use crate::files::catalog::Catalog;
 use crate::log::chain::Chain;
+use crate::log::log_memory::LeftLog;
 use crate::log::segment::{SegmentTable, length_in_segment};
 
 /// Bytes read at once while scanning.
 const SCAN_LENGTH: usize = 1 << 20;
 
+/// A frame that was accepted, for whoever wants to see each of them.
+#[derive(Clone, Copy, Debug)]
+pub struct LogFrame<'a> {
+    /// Where it begins.
+    pub position: Position,
+    /// The leadership term that it is of.
+    pub term: LeadershipTermId,
+    /// Header, payload and padding.
+    pub bytes: &'a [u8],
+}
+
 /// The frames from the start of the log that are accepted.
-pub(super) struct FrameScan {
-    pub(super) window: ScanWindow,
+#[derive(Debug)]
+pub(super) struct FrameScan<'a> {
+    pub(super) window: ScanWindow<'a>,
     pub(super) chain: Chain,
     pub(super) terms: Vec<RecoveredTerm>,
     pub(super) last_term: LeadershipTermId,
@@ -27,9 +43,11 @@ pub(super) struct FrameScan {
     lone_pad_end: Option<Position>,
     /// Nothing above is accepted.
     limit: Position,
+    /// The frame before is not known: the next may be of any leadership term from the last one on.
+    is_joining: bool,
 }
 
-impl FrameScan {
+impl<'a> FrameScan<'a> {
     /// Of the log in `segments`, as far as `limit`.
     pub(super) fn new(
         segments: SegmentTable,
@@ -45,7 +63,26 @@ impl FrameScan {
             commit: 0,
             lone_pad_end: None,
             limit,
+            is_joining: false,
         }
+    }
+
+    /// Goes on at `position`, where a frame may begin, whatever lies below. What the chain says
+    /// means nothing from here on.
+    pub(super) fn join_at(&mut self, position: Position) {
+        self.chain = Chain::starting_at(position);
+        self.lone_pad_end = None;
+        self.is_joining = true;
+    }
+
+    /// What a process left in memory is read as if it lay on disk, above the end of what is
+    /// accepted and below the limit. Nothing is written.
+    pub(super) fn lay_over(&mut self, left: &'a LeftLog<'a>) {
+        let laid = LaidOver::new(left, (self.end(), self.limit));
+        let mut segments = self.window.segments.clone();
+        laid.add_segments(&mut segments);
+        self.window.laid_over = Some(laid);
+        self.renew(segments);
     }
 
     /// End of what is accepted.
@@ -71,6 +108,7 @@ impl FrameScan {
         &mut self,
         disk: &mut impl ColdFiles,
         meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
+        mut observe: impl FnMut(LogFrame<'_>) -> ControlFlow<()>,
     ) -> Result<(), RecoveryError> {
         // A new leader whose first entry does not fit in the term pads it first: the PAD is of
         // the new leadership term and counts only together with the entry that follows.
@@ -93,7 +131,7 @@ impl FrameScan {
             {
                 return Ok(());
             }
-            let begins_term = leadership_term > self.last_term;
+            let begins_term = leadership_term > self.last_term && !self.is_joining;
             if begins_term && place.is_pad && pad.is_none() {
                 pad = Some((place, next));
                 continue;
@@ -107,35 +145,53 @@ impl FrameScan {
                 return Err(RecoveryError::Foreign { position: end });
             }
             if begins_term {
-                let Some(id) = meaning.term_id else {
+                let Some(begun) = begun(&self.chain, leadership_term, meaning.term_id, pad) else {
                     return Ok(());
                 };
-                if pad.is_some_and(|(pad, _)| {
-                    LeadershipTermId::from(pad.leadership_term()) != leadership_term
-                }) {
-                    return Ok(());
-                }
-                self.terms.push(RecoveredTerm {
-                    term: leadership_term,
-                    base: self.chain.position(),
-                    id,
-                    chain: self.chain.hash(),
-                });
+                self.terms.push(begun);
             }
             if let Some((pad_place, pad_end)) = pad.take() {
                 sometimes(Mark::RecoveryOfPaddedFirstEntry);
                 self.chain.fold(pad_place.reserved, pad_end);
             }
             self.last_term = leadership_term;
+            self.is_joining = false;
             self.commit = self.commit.max(meaning.leader_commit.min(end));
+            let seen = observe(LogFrame {
+                position: end,
+                term: leadership_term,
+                bytes: frame,
+            });
             self.chain.fold(place.reserved, next);
+            if seen.is_break() {
+                return Ok(());
+            }
         }
     }
 }
 
+/// The leadership term that begins at the end of `chain` with its first entry, whose `id` that is,
+/// or with the PAD before that, if one does.
+fn begun(
+    chain: &Chain,
+    term: LeadershipTermId,
+    id: Option<u128>,
+    pad: Option<(FramePlace, Position)>,
+) -> Option<RecoveredTerm> {
+    let of_pad = pad.map(|(pad, _)| LeadershipTermId::from(pad.leadership_term()));
+    Some(RecoveredTerm {
+        term,
+        base: chain.position(),
+        id: id.filter(|_| of_pad.is_none_or(|of_pad| of_pad == term))?,
+        chain: chain.hash(),
+    })
+}
+
 /// A sliding window over the segments.
-pub(super) struct ScanWindow {
+#[derive(Debug)]
+pub(super) struct ScanWindow<'a> {
     segments: SegmentTable,
+    laid_over: Option<LaidOver<'a>>,
     geometry: Geometry,
     session_id: i32,
     stream_id: i32,
@@ -144,10 +200,11 @@ pub(super) struct ScanWindow {
     length: usize,
 }
 
-impl ScanWindow {
+impl ScanWindow<'_> {
     fn new(segments: SegmentTable, geometry: Geometry, catalog: &Catalog) -> Self {
         Self {
             segments,
+            laid_over: None,
             geometry,
             session_id: catalog.session_id,
             stream_id: catalog.stream_id,
@@ -168,6 +225,19 @@ impl ScanWindow {
     /// End of the newest segment.
     pub(super) fn end(&self) -> Position {
         self.segments.end().unwrap_or(0)
+    }
+
+    /// Whether there is anything in the block at `position`, as far as it can be read.
+    pub(super) fn is_used(
+        &mut self,
+        disk: &mut impl ColdFiles,
+        position: Position,
+    ) -> Result<bool, DiskError> {
+        let Some(length) = self.readable(position, BLOCK_LENGTH) else {
+            return Ok(false);
+        };
+        let bytes = self.bytes(disk, position, length)?;
+        Ok(bytes.is_none_or(|bytes| !is_zero(bytes)))
     }
 
     /// Whether the header in `bytes` is of a frame that the log may have at `position`, as far as
@@ -204,11 +274,19 @@ impl ScanWindow {
             }
             self.buffer.resize(wanted, 0);
             self.length = 0;
-            match disk.read(file, offset, &mut self.buffer[..readable]) {
-                Ok(()) => {}
-                Err(DiskError::Crashed) => return Err(DiskError::Crashed),
-                // An unreadable range is no frame: damage or tail, as the ack mark decides.
-                Err(_) => return Ok(None),
+            let target = &mut self.buffer[..readable];
+            if is_in_memory(file) {
+                target.fill(0);
+            } else {
+                match disk.read(file, offset, target) {
+                    Ok(()) => {}
+                    Err(DiskError::Crashed) => return Err(DiskError::Crashed),
+                    // An unreadable range is no frame: damage or tail, as the ack mark decides.
+                    Err(_) => return Ok(None),
+                }
+            }
+            if let Some(laid) = &self.laid_over {
+                laid.lay(position, target);
             }
             self.start = position;
             self.length = readable;

@@ -26,6 +26,8 @@ pub(super) struct Survey {
     /// End of the last byte that is not zero, rounded up to a frame boundary; at or below the
     /// end when all are zero.
     pub(super) extent: Position,
+    /// Where the first whole frame begins.
+    pub(super) first_intact: Option<Position>,
     /// End and leadership term of the last whole frame.
     pub(super) last_intact: Option<(Position, LeadershipTermId)>,
     /// Greatest commit position that a leader wrote into these frames, and the leadership term of
@@ -40,7 +42,7 @@ pub(super) struct Survey {
 /// Looks at everything above `end`, and above `mark`, until nothing more can come.
 pub(super) fn survey(
     disk: &mut impl ColdFiles,
-    window: &mut ScanWindow,
+    window: &mut ScanWindow<'_>,
     (end, mark): (Position, Position),
     last_term: LeadershipTermId,
     meaning_of: &impl Fn(&[u8]) -> FrameMeaning,
@@ -65,6 +67,7 @@ pub(super) fn survey(
                     terms.push((position, place.leadership_term().into()));
                 }
                 term = place.leadership_term().into();
+                found.first_intact.get_or_insert(position);
                 found.last_intact = Some((next, term));
                 if !place.is_pad {
                     // Nobody has committed what lies above the entry that says so.
@@ -88,10 +91,43 @@ pub(super) fn survey(
     Ok(found)
 }
 
+/// The first whole frame at `end` or above, of `last_term` or a greater one; `None` where there is
+/// none before so many zeros, above `mark` too, that nothing more can come.
+pub(super) fn first_intact(
+    disk: &mut impl ColdFiles,
+    window: &mut ScanWindow<'_>,
+    (end, mark): (Position, Position),
+    last_term: LeadershipTermId,
+) -> Result<Option<Position>, DiskError> {
+    let lowest = last_term.max(LeadershipTermId::FIRST);
+    let mut position = end;
+    let mut zero_run = 0;
+    while position < window.end() && (zero_run < ZERO_RUN_LENGTH || position < mark) {
+        let step = STEP_LENGTH - position as usize % STEP_LENGTH;
+        let length = window.readable(position, step).unwrap_or(step);
+        let is_blank = match window.bytes(disk, position, length)? {
+            Some(bytes) => is_zero(bytes),
+            None => false,
+        };
+        zero_run = if is_blank { zero_run + length } else { 0 };
+        let next = position + length as Position;
+        while !is_blank && position < next {
+            if let Some((place, _)) = window.frame(disk, position)?
+                && LeadershipTermId::from(place.leadership_term()) >= lowest
+            {
+                return Ok(Some(position));
+            }
+            position += FRAME_ALIGNMENT as Position;
+        }
+        position = next;
+    }
+    Ok(None)
+}
+
 /// Finds the last byte that is not zero.
 fn measure(
     disk: &mut impl ColdFiles,
-    window: &mut ScanWindow,
+    window: &mut ScanWindow<'_>,
     (end, mark): (Position, Position),
     found: &mut Survey,
 ) -> Result<(), DiskError> {
@@ -128,7 +164,7 @@ fn measure(
 
 fn is_cut_frame(
     disk: &mut impl ColdFiles,
-    window: &mut ScanWindow,
+    window: &mut ScanWindow<'_>,
     end: Position,
     found: &Survey,
 ) -> Result<bool, DiskError> {

@@ -23,7 +23,7 @@ pub(super) struct Verdict {
 /// Tells a torn tail from damage.
 pub(super) fn judge(
     known: &Acknowledged,
-    scan: &FrameScan,
+    scan: &FrameScan<'_>,
     above: &Survey,
     boot_id: Option<u128>,
 ) -> Verdict {

@@ -29,6 +29,12 @@ impl<S: ClusteredService> SimCluster<S> {
         node.unwrap_or_else(|| panic!("member {id} is down"))
     }
 
+    /// Whether the member's process runs.
+    #[must_use]
+    pub fn is_up(&self, id: usize) -> bool {
+        self.hosts[id].node.is_some()
+    }
+
     /// The same, to be changed behind the cluster's back.
     ///
     /// # Panics

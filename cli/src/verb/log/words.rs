@@ -1,0 +1,179 @@
+//! What was found in a directory, in sentences: what it is, what it means, what is to be done.
+
+use lockstep_archive::files::ack_record::AckRecord;
+use lockstep_consensus::node::offline::directory_look::{DirectoryLook, Standing};
+use lockstep_consensus::node::offline::log_source::FoundMemory;
+use lockstep_consensus::node::offline::verification::{LogVerdict, Verification};
+
+/// What to do about damage.
+const KEEP: &str =
+    "keep the directory as it is, keep the other members running, and check the disk";
+
+/// What the member's directory is in its cluster.
+pub fn standing(look: &DirectoryLook) -> String {
+    match look.standing {
+        Standing::Unknown => {
+            "of nobody: identity.dat is missing or damaged, and a start is refused".to_owned()
+        }
+        Standing::Unformed => "of a cluster that has not formed".to_owned(),
+        Standing::Voter => "voter".to_owned(),
+        Standing::Copy => {
+            "a copy: a start gives it an id of its own, and it is a learner then".to_owned()
+        }
+        Standing::Learner(None) => {
+            "learner: its cluster was formed with another directory".to_owned()
+        }
+        Standing::Learner(Some(forfeit)) => format!("learner, because {}", forfeit.reason()),
+    }
+}
+
+/// What a machine calls it.
+pub const fn standing_name(look: &DirectoryLook) -> &'static str {
+    match look.standing {
+        Standing::Unknown => "unknown",
+        Standing::Unformed => "unformed",
+        Standing::Voter => "voter",
+        Standing::Copy => "copy",
+        Standing::Learner(_) => "learner",
+    }
+}
+
+/// How what the mark covers was acknowledged.
+pub const fn durability(mark: &AckRecord) -> &'static str {
+    match (mark.is_unsynced, mark.is_in_memory) {
+        (false, _) => "synced",
+        (true, false) => "without syncs",
+        (true, true) => "without syncs, from the log buffer",
+    }
+}
+
+/// What the log buffer has, where it matters.
+pub fn memory(found: &Verification) -> Option<String> {
+    Some(match &found.memory {
+        FoundMemory::NotNeeded => return None,
+        FoundMemory::There(..) => format!(
+            "{} bytes of the log lie only in the log buffer in shared memory, from where the next \
+             start takes them",
+            found.log.taken
+        ),
+        FoundMemory::Unreadable(detail) => format!(
+            "the log buffer in shared memory cannot be read ({detail}): what lies only there is \
+             not known; look as the user that the node runs as"
+        ),
+        FoundMemory::Gone if found.is_running => {
+            "the log buffer in shared memory is not seen from here: what lies only there is not \
+             known"
+                .to_owned()
+        }
+        FoundMemory::Gone => {
+            "the log buffer in shared memory is gone, or another start's: what lay only there is \
+             not known"
+                .to_owned()
+        }
+    })
+}
+
+/// What a machine calls it.
+pub const fn memory_name(found: &FoundMemory) -> &'static str {
+    match found {
+        FoundMemory::NotNeeded => "not needed",
+        FoundMemory::There(..) => "there",
+        FoundMemory::Unreadable(_) => "unreadable",
+        FoundMemory::Gone => "gone",
+    }
+}
+
+/// What a machine calls the verdict.
+pub const fn verdict_name(verdict: &LogVerdict) -> &'static str {
+    match verdict {
+        LogVerdict::Whole => "whole",
+        LogVerdict::TornTail { .. } => "torn tail",
+        LogVerdict::UnfinishedCut { .. } => "unfinished cut",
+        LogVerdict::Damaged { .. } => "damaged",
+        LogVerdict::Lost(_) => "lost",
+        LogVerdict::Foreign { .. } => "foreign",
+    }
+}
+
+/// The verdict, as a sentence.
+pub fn verdict(found: &Verification) -> String {
+    let end = found.log.end;
+    match &found.verdict {
+        LogVerdict::Whole if found.is_running => format!(
+            "whole: all that was acknowledged is there, up to {end}, when it was looked at; its \
+             node goes on"
+        ),
+        LogVerdict::Whole => format!("whole: all that was acknowledged is there, up to {end}"),
+        LogVerdict::TornTail { length } => format!(
+            "torn tail: {length} bytes above {end} are what an interrupted write left; they were \
+             never acknowledged, the next start clears them away, and nothing is to be done"
+        ),
+        LogVerdict::UnfinishedCut { end: cut } => format!(
+            "unfinished cut: what lies above {end}, up to {cut}, is no part of the log; the next \
+             start completes that, and nothing is to be done"
+        ),
+        LogVerdict::Damaged {
+            place: (file, offset),
+            end: next,
+            lost,
+        } => format!(
+            "damaged: the log cannot be read from {end} to {next}, {length} bytes from offset \
+             {offset} of {file} on, and this member acknowledged up to {acknowledged} in term \
+             {term}; the next start says that the log ends at {end}, before what this member \
+             acknowledged ({acknowledged}), and it is filled up from its leader; {KEEP}",
+            length = next - end,
+            acknowledged = lost.position,
+            term = lost.term,
+        ),
+        LogVerdict::Lost(lost) => format!(
+            "lost: the log ends at {end}, before what this member acknowledged ({acknowledged}, in \
+             term {term}), and nothing is left above; the next start says so, and it is filled up \
+             from its leader; {KEEP}",
+            acknowledged = lost.position,
+            term = lost.term,
+        ),
+        LogVerdict::Foreign { position } => format!(
+            "foreign: the entry at {position} says that the log is of another cluster than \
+             identity.dat; a start is refused; give each directory its own files back, as \
+             docs/operating.md describes"
+        ),
+    }
+}
+
+/// What a start will make of the small files, besides.
+pub fn forecast(found: &Verification) -> Option<String> {
+    let forfeit = found.forfeit?;
+    Some(format!(
+        "the next start makes it a learner, because {}",
+        forfeit.reason()
+    ))
+}
+
+/// What is bad, in one sentence; nothing where all is well or harmless.
+pub fn problem(found: &Verification) -> Option<String> {
+    if !found.is_bad() {
+        return None;
+    }
+    let is_log = matches!(
+        found.verdict,
+        LogVerdict::Damaged { .. } | LogVerdict::Lost(_) | LogVerdict::Foreign { .. }
+    );
+    if is_log {
+        return Some(verdict(found));
+    }
+    let lost = found.directory.lost();
+    if !lost.is_empty() {
+        return Some(format!(
+            "{} is missing, or damaged in both of its places; {KEEP}, and see \"A directory is \
+             damaged\" in docs/operating.md",
+            lost.join(" and ")
+        ));
+    }
+    forecast(found).or_else(|| {
+        let (count, first) = (found.entries.unknown, found.entries.first_unknown?);
+        Some(format!(
+            "{count} entries, the first at {first}, are none that this version of lockstep writes: \
+             look with the version that wrote them"
+        ))
+    })
+}

@@ -1,0 +1,41 @@
+//! Whether a directory can answer for what was promised in it, by what a start finds there
+//! (`log.md` 9.1, 10.3). Pure.
+
+use lockstep_archive::files::ack_record::AckRecord;
+use lockstep_transport::ids::LeadershipTermId;
+
+use crate::directory::member_directory::Lost;
+use crate::module::membership::Forfeit;
+
+/// What a start finds beside the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FoundBeside {
+    /// What is blank although the directory is not new.
+    pub(super) lost: Lost,
+    /// The greatest term it has taken part in.
+    pub(super) leadership_term: LeadershipTermId,
+    /// The ack mark.
+    pub(super) mark: AckRecord,
+    /// The run of the host.
+    pub(super) boot_id: Option<u128>,
+    /// Whether the log buffer of the life before is there.
+    pub(super) is_left: bool,
+}
+
+/// What keeps this directory from answering for what was promised in it, if anything does. A
+/// member that has taken part in no term has acknowledged nothing.
+pub(super) fn forfeit(found: &FoundBeside) -> Option<Forfeit> {
+    let has_taken_part = found.leadership_term > LeadershipTermId::NONE;
+    let mark = &found.mark;
+    if found.lost.node_state {
+        Some(Forfeit::NodeState)
+    } else if found.lost.ack_mark && has_taken_part {
+        Some(Forfeit::AckMark)
+    } else if mark.may_have_gone(found.boot_id) && has_taken_part {
+        Some(Forfeit::UnsyncedLog)
+    } else if mark.is_in_memory && !found.is_left && has_taken_part {
+        Some(Forfeit::LogMemory)
+    } else {
+        None
+    }
+}

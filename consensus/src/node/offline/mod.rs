@@ -1,0 +1,9 @@
+//! A node's directory looked at from outside, with nothing in it changed: what a start would find,
+//! and what the log says. For operators and auditors; the node may run meanwhile.
+
+pub mod directory_look;
+pub mod entry_counts;
+pub mod listing;
+pub mod log_source;
+pub mod newest_entries;
+pub mod verification;
