@@ -130,6 +130,35 @@ fn a_torn_tail_a_lost_mark_and_a_log_that_lost_its_end_are_seen_as_a_start_sees_
 }
 
 #[test]
+fn a_cut_that_a_crash_interrupted_is_seen_as_a_start_sees_it() {
+    let mut unfinished = 0;
+    for steps in 0..16 {
+        let disk = disk(9);
+        let mut node = start(&disk, SyncMode::Data);
+        assert!(node.begin_leadership_term());
+        for entry in 0..200 {
+            while !node.append(REQUEST, 900, entry) {
+                node.wait();
+            }
+            node.cycle();
+        }
+        node.drain();
+        let cut = node.boundaries[node.boundaries.len() / 2];
+        node.truncate_in(cut, steps);
+        drop(node);
+        disk.kill(steps as u64);
+        let mark = known(&mut disk.clone()).mark;
+        unfinished += u32::from(mark.truncated_end > cut);
+        let looked = expect_same(&disk);
+        assert!(
+            looked.end == cut || mark.truncated_end == 0,
+            "{steps} steps"
+        );
+    }
+    assert!(unfinished > 2, "{unfinished} cuts were interrupted");
+}
+
+#[test]
 fn a_log_is_read_from_the_beginning_of_any_of_its_terms_and_goes_on_above_damage() {
     let (mut disk, model, _) = recorded(7, 300);
     let known = known(&mut disk);

@@ -147,6 +147,28 @@ fn a_node_under_load_is_found_whole_at_every_moment_though_its_tail_moves() {
 }
 
 #[test]
+fn a_node_whose_lock_is_not_seen_from_here_is_known_by_its_mark() {
+    let mut cluster = serving(SyncMode::None);
+    let mut disk = cluster.disk(1);
+    let mut looks = 0;
+    let found = Verification::of(&mut LogSource {
+        disk: &mut disk,
+        is_in_use: &|| false,
+        read_memory: &mut |_| {
+            looks += 1;
+            if looks == 1 {
+                cluster.answer(20);
+                cluster.run(2 * SECOND);
+            }
+            Err(io::Error::from(io::ErrorKind::PermissionDenied))
+        },
+    });
+    let found = found.unwrap();
+    assert_eq!((found.is_running, found.verdict), (true, LogVerdict::Whole));
+    assert_eq!(looks, 2);
+}
+
+#[test]
 fn rot_is_found_where_it_is_while_the_node_runs_and_the_next_start_says_the_same() {
     let mut cluster = serving(SyncMode::Data);
     let whole = list(&cluster, 1, &Wanted::ALL).0;
@@ -227,6 +249,7 @@ fn what_lies_only_in_the_log_buffer_is_said_and_shown_and_its_loss_is_foretold()
     cluster.member(2).lose_log_buffer();
     let lost = verify(&cluster, 2);
     assert!(matches!(lost.memory, FoundMemory::Gone));
+    assert_eq!(lost.verdict, LogVerdict::NotKnown);
     assert_eq!(
         (lost.forfeit, lost.is_bad()),
         (Some(Forfeit::LogMemory), true)
@@ -290,6 +313,21 @@ fn what_is_wrong_with_the_small_files_is_named_and_what_cannot_be_read_refused()
         (copy.directory.standing, copy.is_bad()),
         (Standing::Copy, false)
     );
+}
+
+#[test]
+fn a_log_of_another_cluster_than_the_identity_file_is_named_with_its_entry() {
+    let mut cluster = serving(SyncMode::Data);
+    let mut others = Scenario::echo().members(5).led_by(0);
+    others.answer(1);
+    cluster.member(1).kill();
+    let theirs = others.disk(1).contents(IDENTITY_FILE).unwrap();
+    assert!(cluster.disk(1).overwrite(IDENTITY_FILE, 0, &theirs));
+    let found = verify(&cluster, 1);
+    assert_eq!(found.verdict, LogVerdict::Foreign { position: 0 });
+    assert!(found.is_bad());
+    let refused = cluster.member(1).try_start().unwrap_err().to_string();
+    assert!(refused.contains("the log's entry at 0 says"), "{refused}");
 }
 
 /// Three members with a log of several terms.

@@ -245,7 +245,7 @@ fn verdict_object(found: &Verification) -> Value {
         "words": verdict(found),
     });
     match &found.verdict {
-        LogVerdict::Whole => {}
+        LogVerdict::Whole | LogVerdict::NotKnown => {}
         LogVerdict::TornTail { length } => object["length"] = json!(length),
         LogVerdict::UnfinishedCut { end } => object["cut_end"] = json!(end),
         LogVerdict::Damaged { place, end, lost } => {

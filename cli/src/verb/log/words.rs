@@ -51,6 +51,9 @@ pub const fn durability(mark: &AckRecord) -> &'static str {
 pub fn memory(found: &Verification) -> Option<String> {
     Some(match &found.memory {
         FoundMemory::NotNeeded => return None,
+        FoundMemory::There(..) if found.log.taken == 0 => {
+            "nothing of the log lies only in the log buffer in shared memory".to_owned()
+        }
         FoundMemory::There(..) => format!(
             "{} bytes of the log lie only in the log buffer in shared memory, from where the next \
              start takes them",
@@ -73,6 +76,14 @@ pub fn memory(found: &Verification) -> Option<String> {
     })
 }
 
+/// Whether what was acknowledged from memory, if anything was, could be looked at.
+const fn is_memory_seen(found: &Verification) -> bool {
+    matches!(
+        found.memory,
+        FoundMemory::NotNeeded | FoundMemory::There(..)
+    )
+}
+
 /// What a machine calls it.
 pub const fn memory_name(found: &FoundMemory) -> &'static str {
     match found {
@@ -88,6 +99,7 @@ pub const fn verdict_name(verdict: &LogVerdict) -> &'static str {
     match verdict {
         LogVerdict::Whole => "whole",
         LogVerdict::TornTail { .. } => "torn tail",
+        LogVerdict::NotKnown => "not known",
         LogVerdict::UnfinishedCut { .. } => "unfinished cut",
         LogVerdict::Damaged { .. } => "damaged",
         LogVerdict::Lost(_) => "lost",
@@ -99,6 +111,10 @@ pub const fn verdict_name(verdict: &LogVerdict) -> &'static str {
 pub fn verdict(found: &Verification) -> String {
     let end = found.log.end;
     match &found.verdict {
+        LogVerdict::Whole if !is_memory_seen(found) => format!(
+            "whole: all that is on disk is there, up to {end}, when it was looked at; what lies \
+             only in the log buffer is not known"
+        ),
         LogVerdict::Whole if found.is_running => format!(
             "whole: all that was acknowledged is there, up to {end}, when it was looked at; its \
              node goes on"
@@ -107,6 +123,11 @@ pub fn verdict(found: &Verification) -> String {
         LogVerdict::TornTail { length } => format!(
             "torn tail: {length} bytes above {end} are what an interrupted write left; they were \
              never acknowledged, the next start clears them away, and nothing is to be done"
+        ),
+        LogVerdict::NotKnown => format!(
+            "not known: the log is whole up to {end}, and whether this member acknowledged more \
+             cannot be told any more; keep the directory as it is, and keep the other members \
+             running"
         ),
         LogVerdict::UnfinishedCut { end: cut } => format!(
             "unfinished cut: what lies above {end}, up to {cut}, is no part of the log; the next \

@@ -42,6 +42,9 @@ pub enum LogVerdict {
         /// Bytes.
         length: u64,
     },
+    /// What is there is whole. But what this member acknowledged above it may have gone without a
+    /// trace, or nobody knows how far it acknowledged: [`Verification::forfeit`] says why.
+    NotKnown,
     /// A cut of the log that was interrupted: the next start completes it.
     UnfinishedCut {
         /// Where what was cut off ends.
@@ -104,17 +107,22 @@ impl Verification {
     /// # Errors
     /// See [`OfflineError`].
     pub fn of(source: &mut LogSource<'_, impl ColdFiles>) -> Result<Self, OfflineError> {
+        let mut has_moved = false;
         for _ in 0..LOOKS_MAX {
-            if let Some(found) = Self::look(source)? {
+            if let Some(found) = Self::look(source, &mut has_moved)? {
                 return Ok(found);
             }
         }
         Err(OfflineError::Restless)
     }
 
-    /// `None` where the directory became another one while it was looked at.
-    fn look(source: &mut LogSource<'_, impl ColdFiles>) -> Result<Option<Self>, OfflineError> {
-        let is_running = (source.is_in_use)();
+    /// `None` where the directory became another one while it was looked at, or was found to be in
+    /// use although its lock does not say so from here: it `has_moved`.
+    fn look(
+        source: &mut LogSource<'_, impl ColdFiles>,
+        has_moved: &mut bool,
+    ) -> Result<Option<Self>, OfflineError> {
+        let is_running = (source.is_in_use)() || *has_moved;
         let mut directory = DirectoryLook::read(source.disk)?;
         let memory = source.memory(&directory)?;
         let looked = LogLook::at(source.disk, is_running, &directory, memory.left().as_ref())?;
@@ -128,11 +136,20 @@ impl Verification {
                 again = DirectoryLook::read(source.disk)?;
             }
         }
-        if !directory.may_go_on_as(&again) {
+        let moves = !is_running && directory.mark != again.mark;
+        *has_moved |= moves;
+        if moves || !directory.may_go_on_as(&again) {
             return Ok(None);
         }
         let segments = segments(source.disk, directory.catalog.segment_length)?;
         let forfeit = directory.forfeit(is_running || memory.may_be_there());
+        let verdict = match (verdict, forfeit) {
+            (
+                LogVerdict::Whole | LogVerdict::TornTail { .. },
+                Some(Forfeit::UnsyncedLog | Forfeit::LogMemory | Forfeit::AckMark),
+            ) => LogVerdict::NotKnown,
+            (verdict, _) => verdict,
+        };
         Ok(Some(Self {
             directory,
             is_running,
