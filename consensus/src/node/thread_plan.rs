@@ -41,11 +41,16 @@ impl ThreadPlan {
                 idle: setting.idle,
                 core: setting.core,
             };
+            remarks.extend(company_of_service(&agents));
+            let unused = cores_unused(&agents, setting.core, settings, &planned.name);
             threads.push(planned);
             pin_last(&mut threads, cores, &mut remarks);
+            remarks.extend(unused);
         }
+        let is_spinning = |thread: &&PlannedThread| thread.idle == IdleStrategy::BusySpin;
+        let spinners = threads.iter().filter(is_spinning).count();
         for thread in &mut threads {
-            let (idle, downgrade) = thread.idle.fit(count, cores.len());
+            let (idle, downgrade) = thread.idle.fit(spinners, cores.len());
             thread.idle = idle;
             let remark = downgrade.map(|reason| reason.to_string());
             remarks.extend(remark.filter(|remark| !remarks.contains(remark)));
@@ -69,6 +74,35 @@ fn name(agents: &[AgentName]) -> String {
     }
     let names: Vec<_> = agents.iter().map(|agent| agent.name()).collect();
     names.join("+")
+}
+
+/// What waits for the service, which has a thread but not to itself.
+fn company_of_service(agents: &[AgentName]) -> Option<String> {
+    let (last, others) = agents.split_last()?;
+    let is_company = *last == AgentName::Service
+        && !others.is_empty()
+        && !others.contains(&AgentName::Consensus);
+    is_company.then(|| {
+        let others = name(others);
+        format!("{others} with the service on one thread: costs waiting while it is at a message")
+    })
+}
+
+/// Cores that are named for agents of a thread which has another one, or none, by the first of
+/// them.
+fn cores_unused(
+    agents: &[AgentName],
+    core: Option<usize>,
+    settings: &ThreadSettings,
+    thread: &str,
+) -> Vec<String> {
+    let unused = |agent: &AgentName| {
+        let (named, agent) = (settings.of(*agent).core?, agent.name());
+        let is_unused = core != Some(named);
+        is_unused
+            .then(|| format!("{agent}_core {named} pins nobody: {agent} is on thread {thread}"))
+    };
+    agents.iter().skip(1).filter_map(unused).collect()
 }
 
 /// Takes the core of the last thread away if it may not have it. Where two want one, neither may
@@ -152,8 +186,61 @@ mod tests {
             "threads: node busy-spin on core 4; archive busy-spin on core 1; clients \
              busy-spin on core 2; service busy-spin on core 3"
         );
+        let settings = ThreadSettings {
+            node: on(4),
+            ..ThreadSettings::default()
+        };
         let plan = ThreadPlan::new(Threading::SHARED, &settings, &[3, 4]);
         assert_eq!(plan.words, "thread busy-spin on core 4");
+    }
+
+    #[test]
+    fn threads_that_do_not_spin_leave_a_core_to_those_that_do() {
+        let settings = ThreadSettings {
+            node: on(1),
+            ..ThreadSettings::waiting(IdleStrategy::Adaptive)
+        };
+        let plan = ThreadPlan::new(Threading::DEDICATED, &settings, &[0, 1, 2, 3]);
+        assert_eq!(
+            plan.words,
+            "threads: node busy-spin on core 1; archive adaptive, not pinned; clients adaptive, \
+             not pinned; service adaptive, not pinned"
+        );
+    }
+
+    #[test]
+    fn a_core_named_for_an_agent_that_is_on_anothers_thread_is_said_to_pin_nobody() {
+        let settings = spinning([0, 1, 2, 0]);
+        let plan = ThreadPlan::new(Threading::SHARED, &settings, &[0, 1, 2]);
+        assert_eq!(
+            plan.words,
+            "thread busy-spin on core 0; archive_core 1 pins nobody: archive is on thread node; \
+             clients_core 2 pins nobody: clients is on thread node"
+        );
+        let threading: Threading = "consensus, archive+clients, service".parse().unwrap();
+        let plan = ThreadPlan::new(threading, &settings, &[0, 1, 2]);
+        let said = "clients_core 2 pins nobody: clients is on thread archive+clients";
+        assert!(plan.words.contains(said), "{}", plan.words);
+    }
+
+    #[test]
+    fn what_waits_for_the_service_on_its_thread_is_named() {
+        let plan_of = |threading: &str| {
+            let threading = threading.parse().unwrap();
+            ThreadPlan::new(threading, &ThreadSettings::default(), &[0, 1, 2, 3]).words
+        };
+        let words = plan_of("consensus, archive+clients+service");
+        let said = "; archive+clients with the service on one thread: costs waiting while it is";
+        assert!(words.contains(said), "{words}");
+        for threading in [
+            "dedicated",
+            "split",
+            "shared",
+            "consensus+clients+service, archive",
+        ] {
+            let words = plan_of(threading);
+            assert!(!words.contains("with the service"), "{words}");
+        }
     }
 
     #[test]
