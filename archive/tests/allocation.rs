@@ -65,7 +65,7 @@ fn on_a_thread(disk: NodeDisk) -> (NodeDisk, Arc<AtomicU64>, AgentThread<Far>) {
 
 fn record(choice: IoChoice, sync: SyncMode, is_in_two: bool) {
     let directory = tempfile::tempdir().unwrap();
-    let Ok((disk, sentence)) = open(directory.path(), choice, &[]) else {
+    let Ok((disk, way)) = open(directory.path(), choice, &[]) else {
         eprintln!("NOT TESTED: {choice:?} is refused here");
         return;
     };
@@ -117,7 +117,7 @@ fn record(choice: IoChoice, sync: SyncMode, is_in_two: bool) {
     assert_eq!(recorder.failed(), None);
     assert!(recorder.durable() > TERM_LENGTH as Position);
     assert!(before > 0);
-    assert_eq!(allocations, 0, "{sentence}, {sync:?}, in two: {is_in_two}");
+    assert_eq!(allocations, 0, "{way:?}, {sync:?}, in two: {is_in_two}");
 }
 
 #[test]

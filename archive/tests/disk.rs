@@ -40,7 +40,8 @@ fn the_io_uring_disk_conforms() {
 #[test]
 fn an_io_uring_disk_moves_to_the_thread_that_uses_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (disk, sentence) = open(directory.path(), IoChoice::Auto, &[]).unwrap();
+    let (disk, way) = open(directory.path(), IoChoice::Auto, &[]).unwrap();
+    let sentence = way.sentence(false);
     assert!(sentence.starts_with("disk: "), "{sentence}");
     std::thread::scope(|scope| {
         scope.spawn(move || conforms(disk)).join().unwrap();
@@ -54,7 +55,8 @@ fn a_memory_file_system_works_and_the_start_line_says_how() {
             eprintln!("NOT TESTED: a memory file system, because there is none");
             return;
         };
-        let (disk, sentence) = open(directory.path(), choice, &[]).unwrap();
+        let (disk, way) = open(directory.path(), choice, &[]).unwrap();
+        let sentence = way.sentence(false);
         assert!(sentence.contains("direct"), "{sentence}");
         conforms(disk);
     }

@@ -52,8 +52,36 @@ enum RunnerWay {
     Calls(Box<DiskRunner<Calls>>),
 }
 
+/// Which way to a disk was taken, and why not the best one.
+#[derive(Debug)]
+pub struct DiskWay {
+    direct: &'static str,
+    /// Why it is not io_uring, if it is not.
+    reason: Option<String>,
+}
+
+impl DiskWay {
+    /// The sentence for the start line: the way, and what it costs. The disk may be
+    /// [on a thread](NodeDisk::on_a_thread) of its own.
+    #[must_use]
+    pub fn sentence(&self, is_on_a_thread: bool) -> String {
+        let direct = self.direct;
+        match &self.reason {
+            None => format!("disk: io_uring, {direct}"),
+            Some(reason) if is_on_a_thread => format!(
+                "disk: system calls of its thread, {reason}, {direct}; costs one operation at a \
+                 time against io_uring"
+            ),
+            Some(reason) => format!(
+                "disk: writer thread, {reason}, {direct}; costs two thread wake-ups a sync against \
+                 io_uring"
+            ),
+        }
+    }
+}
+
 /// Opens (and locks) a node's directory, in which its user keeps files of its own under the names
-/// `of_user`; also gives the sentence for the start line: which way was taken, and what that costs.
+/// `of_user`; also says which way was taken.
 ///
 /// # Errors
 /// See [`StorageError`]: each names the thing, the place and the remedy.
@@ -61,7 +89,7 @@ pub fn open(
     path: &Path,
     choice: IoChoice,
     of_user: &[&str],
-) -> Result<(NodeDisk, String), StorageError> {
+) -> Result<(NodeDisk, DiskWay), StorageError> {
     let mut directory = NodeDirectory::open(path, of_user)?;
     let direct = if directory.probe_direct_writes()? {
         "direct writes with RWF_DSYNC"
@@ -78,8 +106,9 @@ pub fn open(
     };
     match started {
         Ok(disk) => {
-            let sentence = format!("disk: io_uring, {direct}");
-            Ok((NodeDisk(Way::Uring(Box::new(disk))), sentence))
+            let reason = None;
+            let disk = NodeDisk(Way::Uring(Box::new(disk)));
+            Ok((disk, DiskWay { direct, reason }))
         }
         Err((refusal, directory)) => fall_back(directory, direct, choice, refusal),
     }
@@ -88,10 +117,10 @@ pub fn open(
 /// The writer thread: as told, or because io_uring is refused and was not demanded.
 fn fall_back(
     directory: NodeDirectory,
-    direct: &str,
+    direct: &'static str,
     choice: IoChoice,
     refusal: Option<StorageError>,
-) -> Result<(NodeDisk, String), StorageError> {
+) -> Result<(NodeDisk, DiskWay), StorageError> {
     let reason = match refusal {
         Some(refusal) if choice == IoChoice::Uring => return Err(refusal),
         Some(StorageError::UringRefused { detail }) => {
@@ -101,11 +130,9 @@ fn fall_back(
         None => "as configured".to_owned(),
     };
     let disk = ThreadDisk::start(directory)?;
-    let sentence = format!(
-        "disk: writer thread, {reason}, {direct}; costs two thread wake-ups a sync against \
-         io_uring"
-    );
-    Ok((NodeDisk(Way::Thread(Box::new(disk))), sentence))
+    let reason = Some(reason);
+    let disk = NodeDisk(Way::Thread(Box::new(disk)));
+    Ok((disk, DiskWay { direct, reason }))
 }
 
 macro_rules! whichever {
@@ -240,7 +267,7 @@ impl StorageRunner {
 mod tests {
     use super::*;
 
-    fn refused(choice: IoChoice) -> Result<(NodeDisk, String), StorageError> {
+    fn refused(choice: IoChoice) -> Result<(NodeDisk, DiskWay), StorageError> {
         let place = tempfile::tempdir().unwrap();
         let directory = NodeDirectory::open(place.path(), &[])?;
         let refusal = StorageError::UringRefused {
@@ -251,10 +278,15 @@ mod tests {
 
     #[test]
     fn a_host_that_refuses_io_uring_gets_the_writer_thread_and_is_told_what_that_costs() {
-        let (disk, sentence) = refused(IoChoice::Auto).unwrap();
+        let (disk, way) = refused(IoChoice::Auto).unwrap();
         assert!(matches!(disk.0, Way::Thread(_)));
+        let sentence = way.sentence(false);
         assert!(sentence.contains("refused by this host (Operation not permitted)"));
         assert!(sentence.contains("costs two thread wake-ups"), "{sentence}");
+        // Of which none is left where the disk has a thread.
+        let sentence = way.sentence(true);
+        assert!(sentence.contains("refused by this host (Operation not permitted)"));
+        assert!(!sentence.contains("writer thread"), "{sentence}");
     }
 
     #[test]

@@ -122,9 +122,10 @@ pub fn launch(
     let choice = media::probe(node.io);
     let mut beside = GroupMembers::default();
     let (member_port, ingress_port) = open_ports(cluster, node, choice.backend, &mut beside)?;
-    let (mut disk, disk_line) = storage::open(&node.directory, node.io, &FILES_BESIDE_ARCHIVE)?;
+    let (mut disk, disk_way) = storage::open(&node.directory, node.io, &FILES_BESIDE_ARCHIVE)?;
     let refused = |source| start_error(&node.directory, source);
     check_directory(cluster, node, disk.files()).map_err(refused)?;
+    let has_disk_apart = node.threading.is_apart(AgentName::Archive);
     let mut disk = SlowDisk::new(disk_of(disk, node, &mut beside), node.disk_delay_ns);
     let mut shared = Vec::new();
     let (counters, thread_counters, published) = counters(node, &mut shared)?;
@@ -136,7 +137,7 @@ pub fn launch(
         socket_asked: node.socket_buffer_bytes,
         socket_receive: least(ports.map(NetworkPort::receive_buffer)),
         socket_send: least(ports.map(NetworkPort::send_buffer)),
-        disk: &format!("{disk_line}{log_words}"),
+        disk: &format!("{}{log_words}", disk_way.sentence(has_disk_apart)),
         has_boot_id: disk.files().boot_id().is_some(),
         log_memory: placed.refusal.take(),
         log_kept: placed.kept.take(),
