@@ -46,6 +46,16 @@ impl ClusteredService for Lost {
 
 /// The one member of a cluster, with such a service.
 fn node(directory: &Path, hangs: bool, members: &[MemberEndpoints]) -> Node {
+    node_of(Threading::SPLIT, directory, hangs, members)
+}
+
+/// The same with these threads.
+fn node_of(
+    threading: Threading,
+    directory: &Path,
+    hangs: bool,
+    members: &[MemberEndpoints],
+) -> Node {
     let cluster = ClusterConfig {
         name: "lost".to_owned(),
         members: members.to_vec(),
@@ -53,7 +63,7 @@ fn node(directory: &Path, hangs: bool, members: &[MemberEndpoints]) -> Node {
     };
     let node = NodeConfig {
         directory: directory.join("data-0"),
-        threading: Threading::SPLIT,
+        threading,
         ..NodeConfig::default()
     };
     launch(&cluster, &node, Box::new(Lost { hangs })).expect("it can be launched")
@@ -102,4 +112,24 @@ fn a_node_whose_service_hangs_names_the_entry_and_ends_all_the_same_when_told_to
     assert!(begun.elapsed() < PATIENCE);
     // The directory is free, and the log whole.
     drop(self::node(place.path(), true, &members));
+}
+
+#[test]
+fn where_the_disk_waits_for_a_service_that_hangs_the_service_is_blamed_at_the_end() {
+    let place = tempfile::tempdir().expect("a directory can be made");
+    let members = reserve(1).expect("loopback has free ports");
+    let threading = "consensus, archive+service, clients".parse();
+    let threading = threading.expect("a threading");
+    let mut node = node_of(threading, place.path(), true, &members);
+    let mut said = String::new();
+    run_until(&mut node, |node| {
+        said.push_str(&node.take_notice().unwrap_or_default());
+        said.contains("has been under way for")
+            && said.contains("the service has been at the entry at 0 for")
+    });
+    let closed = node.close().expect_err("the disk is not free");
+    assert!(
+        matches!(closed, CloseError::ServiceHoldsDisk { position: 0 }),
+        "{closed}"
+    );
 }

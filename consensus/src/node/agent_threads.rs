@@ -143,6 +143,7 @@ pub(super) struct AgentThreads<S: ClusteredService + Send + 'static> {
 struct GroupThread<S> {
     name: String,
     has_service: bool,
+    has_disk: bool,
     thread: AgentThread<MeasuredAgent<AgentGroup<S>>>,
 }
 
@@ -157,6 +158,7 @@ impl<S: ClusteredService + Send + 'static> AgentThreads<S> {
             Ok(GroupThread {
                 name: group.role_name().to_owned(),
                 has_service: group.agent().members.service.is_some(),
+                has_disk: group.agent().members.archive.is_some(),
                 thread: agent::spawn(group, plan.idle, plan.core, stop, monotonic_now)?,
             })
         };
@@ -169,6 +171,13 @@ impl<S: ClusteredService + Send + 'static> AgentThreads<S> {
         let is_lost = |one: &&GroupThread<S>| !one.has_service && one.thread.is_finished();
         let ended = self.threads.iter().find(is_lost);
         ended.map(|one| one.name.as_str())
+    }
+
+    /// Whether the disk waits while the service is at an entry.
+    pub fn has_disk_with_service(&self) -> bool {
+        self.threads
+            .iter()
+            .any(|one| one.has_service && one.has_disk)
     }
 
     /// Ends the service's thread after the entry that it is at. Returns whether it has ended: one

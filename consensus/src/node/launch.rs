@@ -17,6 +17,7 @@ use lockstep_transport::media::{
     self, Backend, NetworkPort, PortError, SocketOptions, monotonic_now, realtime_now,
 };
 use lockstep_transport::notices::Notice;
+use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::TraceRecord;
 
@@ -418,12 +419,25 @@ impl Node {
     /// See [`CloseError`]; the node is unclean then, as after a kill, unless it is the service's.
     pub fn close(&mut self) -> Result<(), CloseError> {
         self.close_log()?;
-        let oldest = self.agent.agents().service.oldest_handed();
-        let position = oldest.map_or(0, |oldest| oldest.task.position);
+        let position = self.service_is_at().unwrap_or(0);
         self.threads
             .end_service()
             .then_some(())
             .ok_or(CloseError::Service { position })
+    }
+
+    /// The entry that the service was at, as far as is known, if it has not executed all.
+    fn service_is_at(&self) -> Option<Position> {
+        let oldest = self.agent.agents().service.oldest_handed();
+        oldest.map(|oldest| oldest.task.position)
+    }
+
+    fn out_of_patience(&self) -> CloseError {
+        let is_company = self.threads.has_disk_with_service();
+        match self.service_is_at().filter(|_| is_company) {
+            Some(position) => CloseError::ServiceHoldsDisk { position },
+            None => CloseError::Patience,
+        }
     }
 
     fn close_log(&mut self) -> Result<(), CloseError> {
@@ -438,7 +452,7 @@ impl Node {
                 return Ok(());
             }
             if now >= until {
-                return Err(CloseError::Patience);
+                return Err(self.out_of_patience());
             }
             std::thread::yield_now();
         }

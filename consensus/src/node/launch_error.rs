@@ -71,6 +71,18 @@ pub enum CloseError {
         seconds = CLOSE_PATIENCE_NS / SECOND
     )]
     Patience,
+    /// A write did not end, for the service, which did not return, has the disk's thread.
+    #[error(
+        "the log could not be made durable at the end: the service has not returned for \
+         {seconds} s, it is at the entry at {position} or soon after it, and the disk is on its \
+         thread; a service must not wait for anything; give the archive another thread, and start \
+         this member again before its host goes down",
+        seconds = CLOSE_PATIENCE_NS / SECOND
+    )]
+    ServiceHoldsDisk {
+        /// The entry.
+        position: Position,
+    },
     /// The service did not return.
     #[error(
         "the service has not returned for {seconds} s, it is at the entry at {position} or soon \
