@@ -128,6 +128,25 @@ fn a_nodes_counters_are_set_and_explained() {
 }
 
 #[test]
+fn the_pages_have_the_length_of_the_counters_file() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).expect("it is there");
+    let source = read(NAMES);
+    let blocks = body(&source, "const BLOCKS: [Block; ", "]");
+    let blocks: usize = blocks.parse().expect("a number");
+    let (kib, bytes) = (blocks * 4, blocks * 4096);
+    let bytes = format!("{},{:03}", bytes / 1000, bytes % 1000);
+    let files = format!("`counters.dat`, {bytes} bytes");
+    assert!(read("docs/files.md").contains(&files), "{files}");
+    let operating = read("docs/operating.md");
+    for said in [
+        format!("room for {kib} KiB"),
+        format!("each of its {blocks} blocks of 4,096"),
+    ] {
+        assert!(operating.contains(&said), "{said}");
+    }
+}
+
+#[test]
 fn what_is_counted_is_read_somewhere() {
     let sources = rust(&CRATES, &["src", "tests", "examples"]);
     let mut violations = Vec::new();
