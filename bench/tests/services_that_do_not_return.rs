@@ -81,15 +81,18 @@ fn run_until(node: &mut Node, mut is_over: impl FnMut(&mut Node) -> bool) {
 
 #[test]
 fn a_service_that_panics_on_its_thread_halts_its_node_which_names_the_entry() {
-    let place = tempfile::tempdir().expect("a directory can be made");
-    let members = reserve(1).expect("loopback has free ports");
-    let mut node = node(place.path(), false, &members);
-    run_until(&mut node, |node| node.has_ended());
-    let fault = node.fault().expect("it has halted").to_string();
-    assert!(
-        fault.contains("panicked at position 0: as it was told"),
-        "{fault}"
-    );
+    for threading in ["split", "consensus, archive+clients+service"] {
+        let place = tempfile::tempdir().expect("a directory can be made");
+        let members = reserve(1).expect("loopback has free ports");
+        let threading = threading.parse().expect("a threading");
+        let mut node = node_of(threading, place.path(), false, &members);
+        run_until(&mut node, |node| node.has_ended());
+        let fault = node.fault().expect("it has halted").to_string();
+        assert!(
+            fault.contains("panicked at position 0: as it was told"),
+            "{fault}"
+        );
+    }
 }
 
 #[test]
