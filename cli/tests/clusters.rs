@@ -187,13 +187,16 @@ fn cores_that_are_not_there_and_spinners_without_a_core_are_told_and_done_withou
 fn an_idle_cluster_is_measured_beside_the_two_others() {
     let place = tempfile::tempdir().unwrap();
     let arguments = ["bench", "idle", "--samples", "3", "--pause", "200ms"];
-    let arguments = [&arguments[..], &["--json", "idle.json"]].concat();
+    let others = ["--threading", "dedicated", "--json", "idle.json"];
+    let arguments = [&arguments[..], &others].concat();
     let output = lockstep(place.path(), &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     let said = words(&output);
     assert!(said.contains("% of a core, by member"), "{said}");
+    assert!(said.contains("threading dedicated"), "{said}");
     let text = std::fs::read_to_string(place.path().join("idle.json")).unwrap();
     let result: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(result["config"]["threading"], "dedicated");
     for (run, idle) in ["adaptive", "yield", "park"].into_iter().enumerate() {
         let run = &result["runs"][run];
         assert_eq!(run["idle"], idle);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_consensus::settings::config::{IoChoice, ResponsesMode, SyncMode};
+use lockstep_consensus::settings::threading::Threading;
 use lockstep_transport::agent::{Agent, IdleStrategy};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
@@ -40,6 +41,8 @@ const P99_FROM: u64 = 100;
 pub struct IdleConfig {
     /// How the members wait.
     pub idle: IdleStrategy,
+    /// Which threads a member's agents have.
+    pub threading: Threading,
     /// Messages, one after each pause.
     pub samples: u64,
     /// Length of a pause, ns.
@@ -110,7 +113,8 @@ impl IdleReport {
         json!({
             "config": {
                 "nodes": self.runs.first().map_or(0, |run| run.shares.len()),
-                "idle": config.idle.name(), "samples": config.samples,
+                "idle": config.idle.name(), "threading": config.threading.to_string(),
+                "samples": config.samples,
                 "pause_ns": config.pause_ns, "message_length": config.message_length,
                 "sync": config.sync.name(), "responses": config.responses.name(),
                 "io": config.io.name(),
@@ -127,11 +131,12 @@ impl Display for IdleReport {
         writeln!(
             f,
             "idle cluster (processes), one message of {} bytes after each {} ms of silence, sync \
-             {}, responses {}",
+             {}, responses {}, threading {}",
             config.message_length,
             config.pause_ns / MILLISECOND,
             config.sync,
             config.responses,
+            config.threading,
         )?;
         for note in &self.notes {
             writeln!(f, "  {note}")?;
@@ -209,6 +214,7 @@ pub fn run(config: &IdleConfig) -> Result<IdleReport, BenchError> {
         responses: config.responses,
         directory: config.directory.clone(),
         io: config.io,
+        threading: config.threading,
         idle,
         is_processes: true,
         trace_every: 0,

@@ -180,6 +180,10 @@ pub struct IdleArguments {
     /// How the members wait; `yield` and `park` are measured beside it.
     #[arg(long, value_parser = one_of::<IdleStrategy>(), default_value = "adaptive")]
     idle: IdleStrategy,
+    /// Which threads a node's agents have: shared, split, dedicated, or the agents by thread, as
+    /// consensus+clients,archive,service.
+    #[arg(long, default_value_t = Threading::SHARED)]
+    threading: Threading,
     /// Messages, each after a pause.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     samples: u64,
@@ -358,6 +362,7 @@ fn run_idle(arguments: &IdleArguments) -> Outcome {
     }
     let config = IdleConfig {
         idle: arguments.idle,
+        threading: arguments.threading,
         samples: arguments.samples,
         pause_ns: arguments.pause,
         message_length: arguments.message_length as usize,
