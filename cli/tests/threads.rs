@@ -5,6 +5,7 @@ mod place;
 
 use std::process::Command;
 
+use lockstep_transport::media::host::cores_allowed;
 use place::{LOCKSTEP, Place, Running, outcome, words};
 
 /// A short run of `bench cluster` with these options; what it reports.
@@ -43,6 +44,28 @@ fn a_cluster_whose_agents_have_threads_answers_every_request_without_an_allocati
     expect_all_answered(&["--threading", "dedicated", "--idle", "adaptive"]);
     let unsynced = ["--sync", "none", "--responses", "direct"];
     expect_all_answered(&[&["--threading", "dedicated", "--processes"], &unsynced[..]].concat());
+}
+
+#[test]
+fn a_thread_beside_a_member_has_the_core_named_for_it_and_not_its_drivers() {
+    let allowed = cores_allowed();
+    let &[first, second, ..] = &allowed[..] else {
+        eprintln!("NOT TESTED: this host gives one core");
+        return;
+    };
+    // With few cores the client's thread drives the member, and the second one nobody.
+    let beside = if allowed.len() < 5 {
+        second
+    } else {
+        allowed[2]
+    };
+    let cores = format!("{first},{second},{beside}");
+    let threads = ["--nodes", "1", "--threading", "dedicated"];
+    let result = bench(&[&threads[..], &["--cores", &cores]].concat());
+    let said = result["environment"]["io_backend"].as_str();
+    let said = said.expect("what the member said at its start");
+    let archive = format!("; archive yield on core {beside}; clients yield, not pinned");
+    assert!(said.contains(&archive), "{said}");
 }
 
 #[test]

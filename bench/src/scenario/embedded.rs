@@ -80,7 +80,8 @@ struct NodeGroup {
 }
 
 impl NodeGroup {
-    fn launch(run: &EmbeddedRun<'_>, members: &[usize]) -> Result<Self, BenchError> {
+    /// Launches these members on the calling thread, the `index`-th that drives some.
+    fn launch(run: &EmbeddedRun<'_>, members: &[usize], index: usize) -> Result<Self, BenchError> {
         let launch = |member: &usize| {
             let service = (run.service)();
             launch::launch(run.cluster, &run.nodes[*member], service).map_err(|error| {
@@ -96,6 +97,8 @@ impl NodeGroup {
         for node in &mut nodes {
             node.print_notices(&printer);
         }
+        // After whatever starts threads of its own, which are to run elsewhere.
+        pin(run.cores.get(index).copied())?;
         Ok(Self {
             nodes,
             printer,
@@ -267,8 +270,7 @@ fn drive_nodes(
     members: &[usize],
     stage: &Stage,
 ) -> Option<GroupResult> {
-    let is_pinned = pin(run.cores.get(index).copied()).map_err(BenchError::from);
-    let mut group = match is_pinned.and_then(|()| NodeGroup::launch(run, members)) {
+    let mut group = match NodeGroup::launch(run, members, index) {
         Ok(group) => group,
         Err(error) => {
             stage.fail(error);
@@ -292,8 +294,7 @@ fn drive_client(
     load: LoadConfig,
     stage: &Stage,
 ) -> Result<(BenchClient, GroupResult), BenchError> {
-    pin(run.cores.first().copied())?;
-    let mut group = NodeGroup::launch(run, members)?;
+    let mut group = NodeGroup::launch(run, members, 0)?;
     let mut idle = Idler::new(run.idle);
     group.name_wake_sources(&mut idle);
     let started = monotonic_now();
