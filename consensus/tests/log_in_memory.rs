@@ -79,6 +79,34 @@ fn processes_killed_again_and_again_under_load_lose_nothing() {
 }
 
 #[test]
+fn what_a_loss_left_on_disk_above_a_log_that_is_in_memory_is_none_of_it() {
+    // Each kill leaves another part of what it finds under way.
+    for round in 1..6 {
+        let mut cluster = serving();
+        cluster.answer(100);
+        // From this start on memory has nothing of what rots.
+        cluster.member(2).restart();
+        cluster.run(2 * SECOND);
+        cluster.answer(round);
+        let (before, committed) = (cluster.durable(2), cluster.committed());
+        cluster.member(2).kill().rot(40).start();
+        cluster.member(2).expect_damaged(true);
+        // It follows from the beginning again, in memory alone.
+        cluster.member(2).stall_disk(10 * SECOND);
+        let _passed = cluster.run_until(SECOND, |cluster| cluster.durable(2) > 0);
+        let followed = cluster.durable(2);
+        assert!(0 < followed && followed < before, "{followed} of {before}");
+        cluster.member(2).kill().isolate().start();
+        assert_eq!(cluster.durable(2), followed);
+        cluster.member(2).expect_damaged(true);
+        cluster.heal();
+        cluster.run(3 * SECOND);
+        cluster.member(2).expect_damaged(false);
+        expect_kept(&mut cluster, committed);
+    }
+}
+
+#[test]
 fn a_start_that_is_killed_in_any_of_its_operations_loses_nothing() {
     let mut operation = 0;
     loop {

@@ -254,6 +254,13 @@ impl LeftLog<'_> {
         self.start
     }
 
+    /// Nothing above is of the log, whatever lies there on disk, if the process appended anything:
+    /// it did not go on from what is there.
+    #[must_use]
+    pub fn limit(&self) -> Option<Position> {
+        (self.start < self.end).then_some(self.end)
+    }
+
     /// End of the log: a frame boundary. All below may have been acknowledged.
     #[must_use]
     pub const fn end(&self) -> Position {

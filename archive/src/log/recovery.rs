@@ -131,12 +131,13 @@ pub fn recover(
     let geometry = geometry_of(catalog)?;
     let mut segments = SegmentTable::open_all(disk, catalog.segment_length)?;
     let known = &known.with_left(left);
-    let mut scan = FrameScan::new(segments.clone(), geometry, catalog, known.limit());
+    let limit = known.limit(left);
+    let mut scan = FrameScan::new(segments.clone(), geometry, catalog, limit);
     scan.accept_frames(disk, &meaning_of, |_| ControlFlow::Continue(()))?;
     let mut taken = 0;
     if let Some(left) = left {
         let found = scan.end();
-        if pour(disk, &mut segments, left, (found, known.limit()))? {
+        if pour(disk, &mut segments, left, (found, limit))? {
             scan.renew(segments.clone());
             scan.accept_frames(disk, &meaning_of, |_| ControlFlow::Continue(()))?;
         }

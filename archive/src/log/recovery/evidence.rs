@@ -66,13 +66,13 @@ impl Acknowledged {
         self.mark.truncated_end > self.mark.position
     }
 
-    /// Nothing above counts.
-    pub(super) const fn limit(&self) -> Position {
+    /// Nothing above counts, where the process before `left` a log buffer: what a loss has left
+    /// above the log is erased only once the disk follows.
+    pub(super) fn limit(&self, left: Option<&LeftLog<'_>>) -> Position {
         if self.is_cut() {
-            self.mark.position
-        } else {
-            Position::MAX
+            return self.mark.position;
         }
+        left.and_then(LeftLog::limit).unwrap_or(Position::MAX)
     }
 
     /// The same where the process before `left` a log buffer: all of the log in it may have been

@@ -78,6 +78,7 @@ impl<'a> FrameScan<'a> {
     /// What a process left in memory is read as if it lay on disk, above the end of what is
     /// accepted and below the limit. Nothing is written.
     pub(super) fn lay_over(&mut self, left: &'a LeftLog<'a>) {
+        self.limit = self.limit.min(left.limit().unwrap_or(self.limit));
         let laid = LaidOver::new(left, (self.end(), self.limit));
         let mut segments = self.window.segments.clone();
         laid.add_segments(&mut segments);

@@ -66,7 +66,7 @@ impl<'a> Inspection<'a> {
         let geometry = geometry_of(catalog)?;
         let segments = SegmentTable::open_all(disk, catalog.segment_length)?;
         Ok(Self {
-            scan: FrameScan::new(segments, geometry, catalog, known.limit()),
+            scan: FrameScan::new(segments, geometry, catalog, known.limit(None)),
             left: None,
             segment_length: catalog.segment_length,
             taken: 0,
