@@ -85,6 +85,9 @@ struct State {
     hash: u64,
     counters: NetworkCounters,
     sent: BTreeMap<Path, u64>,
+    /// What of a datagram makes it one of those that are counted by what they say.
+    words: fn(&[u8]) -> Option<&[u8]>,
+    said: BTreeMap<(Path, Vec<u8>), u64>,
 }
 
 impl State {
@@ -125,6 +128,9 @@ impl State {
         }
         self.counters.sent += 1;
         *self.sent.entry(path).or_default() += 1;
+        if let Some(words) = (self.words)(datagram) {
+            *self.said.entry((path, words.to_vec())).or_default() += 1;
+        }
         let profile = *self.profiles.get(&path).unwrap_or(&self.profile);
         if self.partitions.contains(&path) {
             self.counters.partitioned += 1;
@@ -223,6 +229,8 @@ impl SimNetwork {
                 hash: 0,
                 counters: NetworkCounters::default(),
                 sent: BTreeMap::new(),
+                words: |_| None,
+                said: BTreeMap::new(),
             })),
         }
     }
@@ -347,6 +355,22 @@ impl SimNetwork {
         let paths = state.sent.iter();
         let named = paths.map(|((from, to), count)| ((address(*from), address(*to)), *count));
         named.collect()
+    }
+
+    /// Counts datagrams of which `words` says so by what it returns of them.
+    pub fn count_words(&self, words: fn(&[u8]) -> Option<&[u8]>) {
+        self.state.borrow_mut().words = words;
+    }
+
+    /// How often each of those words was sent on each path since this was last asked.
+    #[must_use]
+    pub fn take_said(&self) -> Vec<((SocketAddr, SocketAddr), u64)> {
+        let mut state = self.state.borrow_mut();
+        let said = core::mem::take(&mut state.said);
+        let address = |place: Place| state.endpoints[place as usize].address;
+        let said = said.into_iter();
+        said.map(|(((from, to), _), count)| ((address(from), address(to)), count))
+            .collect()
     }
 
     /// Sends a datagram in the name of `from`, whoever has a port there: its source is forged. No

@@ -5,8 +5,9 @@ use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
 use lockstep_transport::fill::Fill;
+use lockstep_transport::protocol::{Nak, Packet, parse};
 use lockstep_transport::sim::SimNetwork;
-use lockstep_transport::time::{Nanos, SECOND};
+use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
 
 use crate::sim::tank::client::TankClient;
 use crate::sim::tank::member::TankMember;
@@ -42,11 +43,10 @@ fn check_fills(whose: &dyn core::fmt::Display, fills: &[Fill]) -> Result<(), Bro
         })
 }
 
-/// Datagrams that a member may send in a second to one destination, whatever is wrong: heartbeats,
-/// reports, hellos and their answers (100 of each, one in a heartbeat interval), 130 NAKs for a
-/// hole that nobody fills. Seen are 163; a hello that answers a hello makes 20,000 and more, and
-/// NAKs whose pauses do not grow 10,000.
-const OWN_MAX: u64 = 500;
+/// Datagrams that a member may send in a second to one destination, whatever is wrong, but for
+/// NAKs: heartbeats, reports, hellos and their answers, 100 of each, one in a heartbeat interval. A
+/// hello that answers a hello makes 20,000 and more.
+const OWN_MAX: u64 = 400;
 
 /// What a member may send one destination while nobody wants anything: heartbeats and reports, and
 /// what lets streams live. Seen are 154.
@@ -62,6 +62,34 @@ const COPIES: u64 = 2;
 
 type Path = (SocketAddr, SocketAddr);
 
+/// The pauses between NAKs for one hole: so long at least and at most, and such a share of the time
+/// since its first in between (`wire.md` A.15).
+const NAK_PAUSES: (Nanos, Nanos) = (100 * MICROSECOND, 25_600 * MICROSECOND);
+const NAK_PAUSE_SHARE: Nanos = 16;
+
+/// A second, by a clock that runs five percent too fast, and what a look may come late.
+const LONG_SECOND_NS: Nanos = SECOND + SECOND / 10;
+
+/// The stream, and where in it the hole begins that a NAK asks for. All the rest of it may change
+/// while it stays the same hole.
+fn hole_of(datagram: &[u8]) -> Option<&[u8]> {
+    let is_nak = datagram.len() == Nak::LENGTH && matches!(parse(datagram), Ok(Packet::Nak(_)));
+    is_nak.then(|| &datagram[..Nak::LENGTH - 4])
+}
+
+/// NAKs that may ask for one hole in a second in which the pauses began afresh so many times. The
+/// longer one waits the fewer come, so most come where the parts between are as long as each other.
+fn naks_max(beginnings: u64) -> u64 {
+    let parts = beginnings + 1;
+    let part = LONG_SECOND_NS / parts as Nanos;
+    let (mut at, mut count) = (0, 0);
+    while at <= part {
+        count += 1;
+        at += (at / NAK_PAUSE_SHARE).clamp(NAK_PAUSES.0, NAK_PAUSES.1);
+    }
+    parts * count
+}
+
 /// How many datagrams everybody sends everybody else in a second.
 #[derive(Debug, Default)]
 pub struct Traffic {
@@ -69,13 +97,16 @@ pub struct Traffic {
     is_quiet: bool,
     /// Sent before that second.
     sent: BTreeMap<Path, u64>,
+    /// Sent in the second before that one.
+    sent_before: BTreeMap<Path, u64>,
 }
 
 impl Traffic {
     /// From `now` on nobody wants anything, or somebody may again.
     pub fn expect(&mut self, is_quiet: bool, now: Nanos, network: &SimNetwork) {
         self.is_quiet = is_quiet;
-        let _until_now = self.count(now, network);
+        network.count_words(hole_of);
+        let (_sent, _said) = (self.count(now, network), network.take_said());
     }
 
     /// At the end of each second of virtual time: nobody has sent anybody more in it than there is
@@ -94,7 +125,12 @@ impl Traffic {
         if now - self.since < SECOND {
             return Ok(());
         }
-        let counts = self.count(now, network);
+        let (counts, holes) = (self.count(now, network), network.take_said());
+        self.look_at_holes(&counts, &holes)?;
+        let naks = |path: &Path| -> u64 {
+            let holes = holes.iter().filter(|(of, _)| of == path);
+            holes.map(|(_, count)| count).sum()
+        };
         let asked = counts.iter().filter(|((from, _), _)| !is_member(*from));
         let asked: u64 = asked.map(|(_, count)| count).sum();
         let most = |from| match (is_member(from), self.is_quiet) {
@@ -102,12 +138,40 @@ impl Traffic {
             (true, true) => QUIET_MAX,
             (true, false) => OWN_MAX + COPIES * (asked + log_datagrams),
         };
-        let mut storms = counts.iter().filter(|((from, _), n)| *n > most(*from));
-        storms.next().map_or(Ok(()), |((from, to), count)| {
+        let counts = counts.into_iter();
+        let mut others = counts.map(|(path, count)| (path, count - naks(&path)));
+        let storm = others.find(|((from, _), count)| *count > most(*from));
+        storm.map_or(Ok(()), |((from, to), count)| {
             Err(Rule::NoStorm.broken(format!(
                 "{from} sent {to} {count} datagrams in a second in which clients sent {asked}, \
                  and the log fills {log_datagrams}: more than {}",
-                most(*from)
+                most(from)
+            )))
+        })
+    }
+
+    /// Nobody asks for one hole more often than pauses that grow allow. They begin afresh with each
+    /// piece that comes from where it was asked for, so not more often than whoever was asked has
+    /// sent anything, in this second or late in the one before.
+    fn look_at_holes(
+        &mut self,
+        counts: &[(Path, u64)],
+        holes: &[(Path, u64)],
+    ) -> Result<(), Broken> {
+        let counts: BTreeMap<Path, u64> = counts.iter().copied().collect();
+        let before = core::mem::replace(&mut self.sent_before, counts);
+        let sent = |path: Path| {
+            let of = |counts: &BTreeMap<Path, u64>| counts.get(&path).copied().unwrap_or_default();
+            of(&before) + of(&self.sent_before)
+        };
+        let most = |(from, to): Path| naks_max(sent((to, from)));
+        let over = holes.iter().find(|(path, count)| *count > most(*path));
+        over.map_or(Ok(()), |((from, to), count)| {
+            Err(Rule::NoStorm.broken(format!(
+                "{from} asked {to} {count} times in a second for the same hole, and had {} \
+                 datagrams from there: more than {}",
+                sent((*to, *from)),
+                most((*from, *to))
             )))
         })
     }
@@ -129,6 +193,7 @@ mod tests {
     use core::net::{IpAddr, Ipv4Addr};
 
     use lockstep_transport::datagram_port::{DatagramPort, SendOutcome};
+    use lockstep_transport::position::Geometry;
     use lockstep_transport::sim::LinkProfile;
 
     use super::*;
@@ -181,6 +246,37 @@ mod tests {
             let words = broken.what;
             assert!(words.starts_with("10.0.0.2:1 sent 10.0.0.1:1"), "{words}");
         }
+    }
+
+    /// A member asks another one so often in a second for the same hole, and hears so much from it.
+    fn ask(naks: u64, heard: u64) -> Result<(), Broken> {
+        let network = SimNetwork::new(1, LinkProfile::default());
+        let [mut from, mut to] = MEMBERS.map(|address| network.port(address));
+        let mut traffic = Traffic::default();
+        traffic.expect(false, 0, &network);
+        let geometry = Geometry::new(0, 64 * 1024).unwrap();
+        for number in 0..naks {
+            let nak = Nak::new(7, 8, geometry, 640, 32 * (number % 2 + 1) as usize);
+            let sent = from.send(0, MEMBERS[1], &nak.encode());
+            assert_eq!(sent, SendOutcome::Sent);
+        }
+        for _ in 0..heard {
+            assert_eq!(to.send(0, MEMBERS[0], &[0]), SendOutcome::Sent);
+        }
+        traffic.look(SECOND, &network, LOG, |address| MEMBERS.contains(&address))
+    }
+
+    #[test]
+    fn a_hole_is_asked_for_no_more_often_than_pauses_that_grow_allow() {
+        assert_eq!(ask(naks_max(0), 0), Ok(()));
+        let broken = ask(naks_max(0) + 1, 0).unwrap_err();
+        assert!(broken.what.contains("the same hole"), "{broken}");
+        // What comes may let pauses begin afresh.
+        assert_eq!(ask(naks_max(3), 3), Ok(()));
+        assert!(ask(naks_max(3) + 1, 3).is_err());
+        assert!((naks_max(0) + 1..4 * naks_max(0)).contains(&naks_max(3)));
+        // Pauses that do not grow are found, whatever comes.
+        assert!(naks_max(0) < 150 && naks_max(100) < 5_500);
     }
 
     #[test]
