@@ -73,7 +73,7 @@ fn clusters_of_five_survive_faults() {
 }
 
 #[test]
-fn a_member_without_syncs_whose_host_lost_power_counts_for_nothing_and_costs_nothing() {
+fn members_without_syncs_whose_hosts_lost_power_count_for_nothing_and_cost_nothing() {
     let options = TankOptions {
         members: Some(3),
         unsynced: true,

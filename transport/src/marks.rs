@@ -322,6 +322,20 @@ marks! {
     /// A read of the log finds bytes that are not the log's.
     LogReadDamaged,
 
+    // Threads of a node's agents.
+    /// The service of a leader stalls on its thread for longer than an election timeout.
+    LeadersServiceStalls,
+    /// The archive of a leader does.
+    LeadersArchiveStalls,
+    /// The clients' side of a leader does.
+    LeadersClientsSideStalls,
+    /// A process ends, and its archive's thread has yet to begin what it was told to do.
+    OrderedWorkLost,
+    /// A process ends, and has yet to hear that its archive's thread has done what it was told to.
+    CompletionsUnheard,
+    /// A process ends, and the thread of its clients' side has yet to send what it was told to.
+    QueuedDatagramsLost,
+
     // Forming.
     /// A record is drawn again because a directory changed.
     FormationRedraws,

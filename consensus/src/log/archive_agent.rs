@@ -237,6 +237,12 @@ impl<D: Disk> ArchiveAgent<D> {
         }
     }
 
+    /// The disk, to look at.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn disk(&self) -> &D {
+        &self.disk
+    }
+
     /// The disk, for the shell that knows which one it is.
     pub(crate) const fn disk_mut(&mut self) -> &mut D {
         &mut self.disk

@@ -23,6 +23,8 @@ pub enum PlantedFault {
     NoEraseAfterTruncation,
     /// A running node's ack mark never reaches its disk.
     AckMarkNeverWritten,
+    /// An archive's thread says that a write of the log is complete before it is carried out.
+    CompletedBeforeWritten,
     /// A vote is told when it is in the page cache.
     VoteInPageCache,
     /// A start takes what it finds for durable.
@@ -106,6 +108,12 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         rules: &[Rule::W2],
     },
     Planting {
+        name: "completed-before-written",
+        what: "an archive's thread says that a write is complete before it is carried out",
+        tanks: NODE,
+        rules: &[Rule::C1],
+    },
+    Planting {
         name: "vote-in-page-cache",
         what: "a vote is told when it is in the page cache only",
         tanks: NODE,
@@ -163,7 +171,7 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         name: "executed-too-early",
         what: "what a service's thread was handed passes for executed before it is",
         tanks: NODE,
-        rules: &[Rule::Replay, Rule::Answers],
+        rules: &[Rule::Replay, Rule::Answers, Rule::EqualStates],
     },
     Planting {
         name: "applied-beyond-commit",
@@ -175,7 +183,7 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
 
 impl PlantedFault {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AckBeforeFsync,
         Self::CountOlderTermAcks,
         Self::ForgetVoteOnRestart,
@@ -183,6 +191,7 @@ impl PlantedFault {
         Self::ResumeWithoutEpoch,
         Self::NoEraseAfterTruncation,
         Self::AckMarkNeverWritten,
+        Self::CompletedBeforeWritten,
         Self::VoteInPageCache,
         Self::NoSecondSync,
         Self::DamageAboveMarkIgnored,

@@ -170,7 +170,7 @@ impl<T, F: FnMut(&TankSetup, &mut u32) -> Option<T>> Shrinking<T, F> {
 }
 
 /// Each makes something plainer, or changes nothing.
-const PLAINER: [fn(&mut TankSetup); 26] = [
+const PLAINER: [fn(&mut TankSetup); 29] = [
     |setup| setup.network = LinkProfile::default(),
     |setup| setup.network.corrupt = 0.0,
     |setup| setup.network.late_ns = 0,
@@ -187,16 +187,19 @@ const PLAINER: [fn(&mut TankSetup); 26] = [
     |setup| setup.load.wave_ns = 0,
     |setup| setup.load.pause_ns = 0,
     |setup| setup.is_slow = false,
-    |setup| setup.split = 0,
+    |setup| setup.threads.services = 0,
+    |setup| setup.threads.archives = 0,
+    |setup| setup.threads.clients = 0,
     |setup| setup.is_seen_late = false,
     |setup| setup.first_start_ns = 0,
     |setup| setup.is_watched_long = false,
-    |setup| setup.unsynced = None,
+    |setup| setup.unsynced = 0,
+    |setup| setup.unsynced &= setup.unsynced.wrapping_sub(1),
     |setup| setup.may_lose_all = false,
     |setup| setup.responses = ResponsesMode::Replicated,
     |setup| {
         setup.members = 3.min(setup.members);
-        setup.split &= (1 << setup.members) - 1;
+        setup.keep_members();
     },
     end_with_last_fault,
     halve_phase,
@@ -215,7 +218,7 @@ fn halve_phase(setup: &mut TankSetup) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tank::{FaultClass, Load, TankOptions};
+    use super::super::tank::{FaultClass, Load, TankOptions, Threads};
     use super::*;
 
     fn shrink_as_long_as(is_bad: impl Fn(&TankSetup) -> bool, runs_max: u32) -> (TankSetup, u32) {
@@ -278,6 +281,7 @@ mod tests {
         assert_eq!((pause_ns, wave_ns, restarts, may_expire), (0, 0, 0, false));
         assert!(padded == 0.0 && small.faults.is_empty());
         assert_eq!((small.fault_phase_ns, small.may_lose_all), (0, false));
+        assert_eq!(small.threads, Threads::default());
     }
 
     #[test]

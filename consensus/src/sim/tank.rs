@@ -15,6 +15,7 @@ pub mod coverage;
 mod crash;
 pub(super) mod damage_map;
 mod disk;
+mod far_ends;
 mod host;
 mod impossible;
 mod inject;
@@ -33,6 +34,7 @@ mod setup;
 mod stored_state;
 mod strangers;
 mod tank_node;
+mod threads;
 mod troubles;
 mod work_schedule;
 
@@ -64,6 +66,7 @@ use crate::sim::tank::plan::FaultPlan;
 pub use crate::sim::tank::plan::{Decision, FAULT_CLASS_COUNT, FaultClass, FaultCounts, Target};
 use crate::sim::tank::setup::Draws;
 pub use crate::sim::tank::setup::{Load, TankSetup};
+pub use crate::sim::tank::threads::{MemberBits, Threads};
 use crate::sim::tank::work_schedule::WorkSchedule;
 
 /// What a client keeps of its requests at most: less than some want under way.
@@ -187,12 +190,10 @@ fn set_up_members(setup: &TankSetup, config: &ClusterConfig) -> Vec<TankMember> 
         if setup.is_seen_late {
             member.disk().show_writes_late();
         }
-        if setup.unsynced == Some(id) {
+        if setup.unsynced >> id & 1 == 1 {
             member.run_without_syncs();
         }
-        if setup.split >> id & 1 == 1 {
-            member.split();
-        }
+        member.run_apart(setup.threads.of(id));
         if setup.is_slow {
             member.slow_down(MILLISECOND);
         }

@@ -4,14 +4,16 @@
 use std::path::Path;
 
 use lockstep_consensus::settings::config::ResponsesMode;
-use lockstep_consensus::sim::tank::{Decision, FaultClass, Load, TankSetup, Target};
+use lockstep_consensus::sim::tank::{
+    Decision, FaultClass, Load, MemberBits, TankSetup, Target, Threads,
+};
 use lockstep_consensus::sim::{PlantedFault, Rule};
 use lockstep_transport::sim::LinkProfile;
 use lockstep_transport::time::Nanos;
 use serde::{Deserialize, Serialize};
 
 /// Version of the format.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// A scenario as it is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,9 +28,10 @@ struct ScenarioText {
     planted: Option<String>,
     members: usize,
     responses: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unsynced_member: Option<usize>,
+    unsynced_members: Vec<usize>,
     services_on_threads: Vec<usize>,
+    archives_on_threads: Vec<usize>,
+    clients_sides_on_threads: Vec<usize>,
     slow_service: bool,
     writes_seen_late: bool,
     first_start_ns: Nanos,
@@ -136,10 +139,10 @@ pub fn to_text(setup: &TankSetup, breaks: Rule) -> Result<String, String> {
         planted: setup.planted.map(|fault| fault.name().to_owned()),
         members: setup.members,
         responses: setup.responses.name().to_owned(),
-        unsynced_member: setup.unsynced,
-        services_on_threads: (0..setup.members)
-            .filter(|member| setup.split >> member & 1 == 1)
-            .collect(),
+        unsynced_members: numbers(setup.unsynced),
+        services_on_threads: numbers(setup.threads.services),
+        archives_on_threads: numbers(setup.threads.archives),
+        clients_sides_on_threads: numbers(setup.threads.clients),
         slow_service: setup.is_slow,
         writes_seen_late: setup.is_seen_late,
         first_start_ns: setup.first_start_ns,
@@ -191,9 +194,9 @@ pub fn from_text(text: &str) -> Result<Scenario, String> {
         planted: text.planted.as_deref().map(planted).transpose()?,
         members: text.members,
         responses: responses(&text.responses)?,
-        diverging: text.diverging.map(|odd| (odd.member, odd.request)),
-        unsynced: text.unsynced_member,
-        split: split(&text.services_on_threads, text.members)?,
+        diverging: text.diverging.as_ref().map(|odd| (odd.member, odd.request)),
+        unsynced: bits("unsynced_members", &text.unsynced_members, text.members)?,
+        threads: threads(&text)?,
         is_slow: text.slow_service,
         is_seen_late: text.writes_seen_late,
         first_start_ns: text.first_start_ns,
@@ -218,12 +221,28 @@ fn responses(name: &str) -> Result<ResponsesMode, String> {
     named.map_err(|error| format!("responses: {error}"))
 }
 
-fn split(members: &[usize], count: usize) -> Result<u8, String> {
+fn threads(text: &ScenarioText) -> Result<Threads, String> {
+    let of = |key, members| bits(key, members, text.members);
+    Ok(Threads {
+        services: of("services_on_threads", &text.services_on_threads)?,
+        archives: of("archives_on_threads", &text.archives_on_threads)?,
+        clients: of("clients_sides_on_threads", &text.clients_sides_on_threads)?,
+    })
+}
+
+/// The members that have their bits.
+fn numbers(bits: MemberBits) -> Vec<usize> {
+    let members = 0..MemberBits::BITS as usize;
+    members.filter(|member| bits >> member & 1 == 1).collect()
+}
+
+/// The bits of members among so many.
+fn bits(key: &str, members: &[usize], count: usize) -> Result<MemberBits, String> {
     let bits = members.iter().try_fold(0, |bits, member| {
-        let bit = 1_u8.checked_shl(*member as u32)?;
+        let bit = (1 as MemberBits).checked_shl(*member as u32)?;
         (*member < count).then_some(bits | bit)
     });
-    bits.ok_or_else(|| "services_on_threads: name members by their numbers".to_owned())
+    bits.ok_or_else(|| format!("{key}: name members by their numbers"))
 }
 
 fn rule(name: &str) -> Result<Rule, String> {
@@ -264,6 +283,7 @@ mod tests {
             let mut setup = TankSetup::draw(seed, &TankOptions::default());
             setup.planted = Some(PlantedFault::AckBeforeFsync);
             setup.members = 3;
+            setup.keep_members();
             setup.diverging = Some((0, 5));
             let text = to_text(&setup, Rule::C1).unwrap();
             let breaks = Some(Rule::C1);
@@ -275,6 +295,7 @@ mod tests {
     fn refusal(from: &str, to: &str) -> String {
         let mut setup = TankSetup::draw(3, &TankOptions::default());
         setup.members = 3;
+        setup.keep_members();
         setup.diverging = Some((0, 5));
         let good = to_text(&setup, Rule::C1).unwrap();
         assert!(good.contains(from), "{good}");
@@ -286,14 +307,29 @@ mod tests {
         let faults = TankSetup::draw(3, &TankOptions::default()).faults;
         let class = faults[0].class.name();
         for (from, to, expected) in [
-            ("version = 3", "version = 1", "reads version 3"),
+            ("version = 4", "version = 1", "reads version 4"),
             ("seed = 3", "sed = 3", "sed"),
             ("draw = ", "draw = -", "invalid value"),
             ("members = ", "members = 9", "members: 1 to 7"),
             (
                 "services_on_threads = [",
                 "services_on_threads = [3, ",
-                "name members",
+                "services_on_threads: name members",
+            ),
+            (
+                "unsynced_members = [",
+                "unsynced_members = [3, ",
+                "unsynced_members: name members",
+            ),
+            (
+                "archives_on_threads = [",
+                "archives_on_threads = [8, ",
+                "archives_on_threads: name members",
+            ),
+            (
+                "clients_sides_on_threads = [",
+                "clients_sides_on_threads = [5, ",
+                "clients_sides_on_threads: name members",
             ),
             ("breaks = \"C1 ", "breaks = \"", "no rule called"),
             (class, "gremlins", "gremlins"),

@@ -1,15 +1,17 @@
 //! The disk of a member of the node tank, as its host's clock and end have it: nothing is done for
 //! a process that has ended in the middle of its cycle. It lies where a fault is planted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use lockstep_archive::disk::{
     Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId, FilePlace,
-    SegmentName,
+    SegmentName, Token,
 };
 use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::sim::{SimDisk, forget_commit};
-use lockstep_transport::concurrent::KernelBlock;
+use lockstep_transport::concurrent::{AtomicBuffer, KernelBlock};
 use lockstep_transport::time::Nanos;
 
 use crate::directory::node_state::NODE_STATE_FILE;
@@ -25,44 +27,91 @@ pub struct TankDisk {
     planted: Option<PlantedFault>,
     /// Which start of its member this is.
     start: u64,
-    /// Files that are no segments of the log, by name.
-    small: BTreeMap<FileId, String>,
+    /// Files that are no segments of the log, by name. All handles know them.
+    small: Rc<RefCell<BTreeMap<FileId, String>>>,
+    /// Whether it is the handle of an archive that has a thread of its own.
+    is_far: bool,
     /// Of operations that were not carried out.
     forged: VecDeque<Completion>,
+    /// Writes under way that are said to be complete.
+    told_early: BTreeSet<Token>,
 }
 
 impl TankDisk {
     /// The disk of a member's host, as its node sees it in its `start`th life.
     #[must_use]
-    pub const fn new(
-        disk: SimDisk,
-        host: TankHost,
-        planted: Option<PlantedFault>,
-        start: u64,
-    ) -> Self {
+    pub fn new(disk: SimDisk, host: TankHost, planted: Option<PlantedFault>, start: u64) -> Self {
         Self {
             disk,
             host,
             planted,
             start,
-            small: BTreeMap::new(),
+            small: Rc::default(),
+            is_far: false,
             forged: VecDeque::new(),
+            told_early: BTreeSet::new(),
         }
+    }
+
+    /// Another handle of the same disk, if it `is_far` for an archive that has a thread of its own.
+    #[must_use]
+    pub fn handle(&self, is_far: bool) -> Self {
+        Self {
+            small: Rc::clone(&self.small),
+            is_far,
+            ..Self::new(
+                self.disk.clone(),
+                self.host.clone(),
+                self.planted,
+                self.start,
+            )
+        }
+    }
+
+    /// Whether the process has ended, if only because its next operation was not to be.
+    pub fn has_ended_before_operation(&self) -> bool {
+        match self.host.burn() {
+            Some((Crash::PowerLoss, seed)) => self.disk.crash(seed),
+            Some((_, seed)) => self.disk.kill(seed),
+            None => {}
+        }
+        self.has_ended()
+    }
+
+    /// Whether the process has ended: nobody is left to be told anything.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.host.is_dead()
     }
 
     fn note(&mut self, name: &str, file: FileId) -> FileId {
         if SegmentName::parse(name).is_none() {
-            self.small.insert(file, name.to_owned());
+            self.small.borrow_mut().insert(file, name.to_owned());
         }
         file
     }
 
     fn is_of_log(&self, file: FileId) -> bool {
-        !self.small.contains_key(&file)
+        !self.small.borrow().contains_key(&file)
     }
 
     fn is_named(&self, file: FileId, name: &str) -> bool {
-        self.small.get(&file).is_some_and(|known| known == name)
+        let small = self.small.borrow();
+        small.get(&file).is_some_and(|known| known == name)
+    }
+
+    /// Whether a write is said to be complete when it has only begun.
+    fn is_told_early(&self, file: FileId) -> bool {
+        let is_planted = self.planted == Some(PlantedFault::CompletedBeforeWritten);
+        self.is_far && is_planted && self.is_of_log(file)
+    }
+
+    /// A write that is said to be complete and has only begun. Its bytes may change from now on.
+    fn tell_early(&mut self, token: Token, file: FileId, block: &KernelBlock) -> KernelBlock {
+        let result = Ok(file);
+        self.forged.push_back(Completion { token, result });
+        self.told_early.insert(token);
+        copy_of(block)
     }
 
     /// Whether a write is said to be durable when it is in the page cache only.
@@ -91,10 +140,22 @@ impl TankDisk {
     }
 }
 
-fn is_blank(block: &KernelBlock) -> bool {
+fn bytes_of(block: &KernelBlock) -> Vec<u8> {
     let mut bytes = vec![0; block.length()];
     block.copy_to(&mut bytes);
-    bytes.iter().all(|byte| *byte == 0)
+    bytes
+}
+
+fn is_blank(block: &KernelBlock) -> bool {
+    bytes_of(block).iter().all(|byte| *byte == 0)
+}
+
+fn copy_of(block: &KernelBlock) -> KernelBlock {
+    let length = block.length();
+    let memory = AtomicBuffer::allocate(length).expect("some pages of memory");
+    let copy = memory.kernel_block(0, length);
+    copy.copy_from(&bytes_of(block));
+    copy
 }
 
 impl ColdFiles for TankDisk {
@@ -169,13 +230,7 @@ impl Disk for TankDisk {
     }
 
     fn submit(&mut self, _now: Nanos, operation: DiskOp) -> Result<(), Busy> {
-        match self.host.burn() {
-            Some((Crash::PowerLoss, seed)) => self.disk.crash(seed),
-            Some((_, seed)) => self.disk.kill(seed),
-            None => {}
-        }
-        if self.host.is_dead() {
-            // Nobody is left to be told.
+        if self.has_ended_before_operation() {
             return Ok(());
         }
         let operation = match operation {
@@ -199,13 +254,26 @@ impl Disk for TankDisk {
                 block,
                 durability: Durability::Cached,
             },
+            DiskOp::Write {
+                token,
+                file,
+                offset,
+                block,
+                durability,
+            } if self.is_told_early(file) => DiskOp::Write {
+                token,
+                file,
+                offset,
+                block: self.tell_early(token, file, &block),
+                durability,
+            },
             other => other,
         };
         self.disk.submit(self.host.now(), operation)
     }
 
     fn poll_completion(&mut self, _now: Nanos) -> Option<Completion> {
-        if self.host.is_dead() {
+        if self.has_ended() {
             return None;
         }
         let forged = self.forged.pop_front();
@@ -213,7 +281,16 @@ impl Disk for TankDisk {
     }
 
     fn flush(&mut self, _now: Nanos) {
-        self.disk.flush(self.host.now());
+        let now = self.host.now();
+        self.disk.flush(now);
+        // Nobody asks what became of them.
+        while !self.told_early.is_empty()
+            && let Some(completion) = self.disk.poll_completion(now)
+        {
+            if !self.told_early.remove(&completion.token) {
+                self.forged.push_back(completion);
+            }
+        }
     }
 
     fn next_deadline(&self) -> Option<Nanos> {

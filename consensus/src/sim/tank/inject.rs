@@ -104,7 +104,13 @@ impl Tank {
             FaultClass::PowerLoss => self.crash(id, Crash::PowerLoss),
             FaultClass::Pause => {
                 let until = self.now + self.a_while(900);
-                self.members[id].pause(until);
+                let is_of_all = self.random.chance(0.5);
+                let member = &mut self.members[id];
+                if is_of_all || !member.has_threads() {
+                    member.pause(until);
+                } else {
+                    member.stall_node(until);
+                }
                 true
             }
             FaultClass::CrashInStart => self.crash_in_start(id),

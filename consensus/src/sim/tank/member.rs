@@ -6,9 +6,10 @@ mod last_life;
 mod life_check;
 mod looks;
 mod planting;
+mod running;
 mod second_start;
-mod service_turns;
 mod stored_log;
+mod turns;
 
 use core::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,11 +19,11 @@ use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::notices::Notice;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::sim::SimNetwork;
-use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND, earliest};
+use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
 use self::backup::Backup;
 use self::last_life::{LastLife, MarkPromise};
-use self::service_turns::ServiceTurns;
+use self::turns::Turns;
 use crate::module::action::HaltReason;
 use crate::module::membership::Found;
 use crate::node::cluster_node::ClusterNode;
@@ -42,9 +43,11 @@ use crate::sim::tank::accident::{Accident, Misplaced};
 use crate::sim::tank::coverage::Coverage;
 use crate::sim::tank::crash::Crash;
 use crate::sim::tank::disk::TankDisk;
+use crate::sim::tank::far_ends::{FarEnds, MemberDisk, MemberPort};
 use crate::sim::tank::host::{TankHost, TankPort};
 use crate::sim::tank::service::TankService;
 use crate::sim::tank::tank_node::{AppliedState, TankNode};
+use crate::sim::tank::threads::MemberThreads;
 use crate::sim::wall_clock::TRUE_WALL_OFFSET;
 
 /// Notices kept of one member.
@@ -77,16 +80,22 @@ pub struct TankMember {
     left_log: Option<(u64, Found)>,
     host: TankHost,
     node: Option<TankNode>,
+    far_ends: FarEnds,
     start_at: Option<Nanos>,
     paused_until: Nanos,
+    /// The node does nothing before, and what runs apart from it goes on.
+    busy_until: Nanos,
     full_until: Nanos,
     stalled_until: Nanos,
     planted: Option<PlantedFault>,
     wall_offset: i64,
     diverges_at: i64,
     service_ns: Nanos,
-    /// Of a service that has a thread of its own.
-    service_turns: ServiceTurns,
+    /// Which of its agents run apart.
+    threads: MemberThreads,
+    service_turns: Turns,
+    archive_turns: Turns,
+    client_turns: Turns,
     randomness: Prng,
     notices: Vec<Notice<NodeNotice>>,
     starts: u64,
@@ -145,15 +154,20 @@ impl TankMember {
             left_log: None,
             host: TankHost::default(),
             node: None,
+            far_ends: FarEnds::default(),
             start_at: None,
             paused_until: 0,
+            busy_until: 0,
             full_until: 0,
             stalled_until: 0,
             planted,
             wall_offset: TRUE_WALL_OFFSET + error,
             diverges_at: 0,
             service_ns: 0,
-            service_turns: ServiceTurns::new(seed),
+            threads: MemberThreads::default(),
+            service_turns: Turns::new(seed.rotate_left(17)),
+            archive_turns: Turns::new(seed.rotate_left(29)),
+            client_turns: Turns::new(seed.rotate_left(41)),
             randomness: Prng::new(seed),
             notices: Vec::new(),
             starts: 0,
@@ -175,9 +189,18 @@ impl TankMember {
         self.service_ns = service_ns;
     }
 
-    /// Its service has a thread of its own, which stalls now and then until faults end.
-    pub fn split(&mut self) {
-        self.config.threading = Threading::SPLIT;
+    /// These agents have threads of their own, which stall now and then until faults end.
+    pub fn run_apart(&mut self, threads: MemberThreads) {
+        self.threads = threads;
+        if threads.service {
+            self.config.threading = Threading::SPLIT;
+        }
+    }
+
+    /// Whether any of its agents has a thread of its own.
+    #[must_use]
+    pub const fn has_threads(&self) -> bool {
+        self.threads.is_any()
     }
 
     /// It acknowledges what its page cache has.
@@ -250,14 +273,15 @@ impl TankMember {
         let randomness = self.randomness.fork();
         let mut memory = std::mem::take(&mut self.memory);
         let place = (&self.disk, self.open_memory(&mut memory));
-        let parts = self.start_parts(place, &self.host, network, randomness);
+        let (parts, far_ends) = self.start_parts(place, &self.host, network, randomness);
         self.memory = memory;
         match start(&self.cluster, &self.config, parts) {
             Ok(mut node) => {
                 node.measure_cycles_with(service_time::spent);
-                self.service_turns.begin();
+                self.begin_turns();
                 planting::at_start(self.planted, &mut node);
                 self.node = Some(node);
+                self.far_ends = far_ends;
                 // A crash that was to come later in the start does not come any more.
                 self.disk.restart();
                 Ok(())
@@ -274,26 +298,47 @@ impl TankMember {
         memory.open(self.config.sync, self.cluster.term_length)
     }
 
-    /// What a node of its is started with, on this disk, memory, host and network.
+    /// What a node of its is started with, on this disk, memory, host and network, and what of it
+    /// runs apart.
     fn start_parts(
         &self,
         (disk, log_memory): (&SimDisk, Option<LogMemory>),
         host: &TankHost,
         network: &SimNetwork,
         randomness: Prng,
-    ) -> StartParts<TankDisk, TankPort, TankService> {
-        StartParts {
+    ) -> (StartParts<MemberDisk, MemberPort, TankService>, FarEnds) {
+        let disk = TankDisk::new(disk.clone(), host.clone(), self.planted, self.starts);
+        let (disk, far_disk) = if self.threads.archive {
+            let (near, far) = MemberDisk::cut(disk);
+            (near, Some(far))
+        } else {
+            (MemberDisk::Whole(disk), None)
+        };
+        let member_port = TankPort::new(network.port(self.member()), host.clone());
+        let ingress_port = TankPort::new(network.port(self.ingress()), host.clone());
+        let (ingress_port, far_port) = if self.threads.clients {
+            let (near, far) = MemberPort::cut(ingress_port, host.clone());
+            (near, Some(far))
+        } else {
+            (MemberPort::Whole(ingress_port), None)
+        };
+        let parts = StartParts {
             log_memory,
-            disk: TankDisk::new(disk.clone(), host.clone(), self.planted, self.starts),
-            member_port: TankPort::new(network.port(self.member()), host.clone()),
-            ingress_port: TankPort::new(network.port(self.ingress()), host.clone()),
+            disk,
+            member_port: MemberPort::Whole(member_port),
+            ingress_port,
             service: TankService::new(self.diverges_at, self.service_ns),
             tracers: Tracers::disabled(),
             counters: CounterBlocks::in_memory().expect("some pages of memory"),
             wall_offset: self.wall_offset,
             receive_window: 32 * 1024,
             randomness,
-        }
+        };
+        let far_ends = FarEnds {
+            disk: far_disk,
+            port: far_port,
+        };
+        (parts, far_ends)
     }
 
     /// The process ends, or its host does; it starts again at `until`.
@@ -308,7 +353,9 @@ impl TankMember {
         self.coverage.add_node(&node);
         let kind = self.host.death().unwrap_or(crash);
         self.last_life = Some(LastLife::of(&node, kind, &self.promise));
+        node.agents().archive.disk().end();
         drop(node);
+        self.far_ends.end();
         network.close(self.member());
         network.close(self.ingress());
         match crash {
@@ -489,15 +536,11 @@ impl TankMember {
         self.disk.spoil_reads(count);
     }
 
-    /// The process does not run before `until`, as under SIGSTOP.
-    pub fn pause(&mut self, until: Nanos) {
-        self.paused_until = until;
-    }
-
     /// Ends all faults of this member.
     pub fn heal(&mut self, now: Nanos) {
         self.paused_until = 0;
-        self.service_turns.end_stalls();
+        self.busy_until = 0;
+        self.end_stalls();
         self.host.begin();
         self.set_clock_rate(now, 0);
         self.accident = None;
@@ -513,59 +556,10 @@ impl TankMember {
         }
     }
 
-    /// One duty cycle, unless it is down or paused.
-    pub fn do_work(&mut self, now: Nanos) -> usize {
-        if now < self.paused_until {
-            self.promise.excuse(now);
-            return 0;
-        }
-        let Some(node) = self.node.as_mut() else {
-            return 0;
-        };
-        planting::before_cycle(self.planted, node, self.host.tell_time(now));
-        let own_now = self.host.tell_time(now);
-        let mut work = self.service_turns.step_first(now, own_now, node);
-        let before = service_time::spent();
-        work += node.do_work(own_now);
-        self.paused_until = self.paused_until.max(now + service_time::spent() - before);
-        if !self.host.is_dead() {
-            work += self.service_turns.step(now, own_now, node);
-        }
-        if node.fault().is_some() || node.agents().archive.is_truncating() {
-            self.promise.excuse(now);
-        }
-        let agents = node.agents();
-        self.promise
-            .note(now, agents.archive.durable(&agents.consensus.log));
-        while let Some(notice) = node.take_notice() {
-            if self.notices.len() < NOTICES_MAX {
-                self.notices.push(notice);
-            }
-        }
-        self.note_name();
-        work
-    }
-
     /// What it has said about itself, in all its lives; the first thousand.
     #[must_use]
     pub fn notices(&self) -> &[Notice<NodeNotice>] {
         &self.notices
-    }
-
-    /// When it has something to do by itself.
-    #[must_use]
-    pub fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
-        if self.node.is_none() {
-            return self.start_at;
-        }
-        if now < self.paused_until {
-            return Some(self.paused_until);
-        }
-        let own_now = self.host.tell_time(now);
-        let node = self.node.as_ref()?;
-        let deadline = node.next_deadline(own_now);
-        let deadline = deadline.map(|deadline| self.host.true_time(deadline));
-        earliest(deadline, self.service_turns.next_deadline(now, node))
     }
 
     /// The node, while it runs.

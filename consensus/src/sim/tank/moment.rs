@@ -4,13 +4,11 @@
 //! Whoever has nothing to do is left alone: an agent's `next_deadline` and its ports say when it
 //! has. Datagrams and disks take their time, so within a moment nobody waits for anybody else.
 
-use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, earliest};
 
 use crate::sim::rule::{Broken, Rule};
 use crate::sim::tank::Tank;
 use crate::sim::tank::bounds::{check_client, check_member};
-use crate::sim::tank::member::TankMember;
 
 /// Cycles of all agents at one moment before time must move on; more is a livelock.
 const CYCLES_PER_MOMENT: usize = 10_000;
@@ -56,7 +54,7 @@ impl Tank {
         let is_everybody_due = core::mem::take(&mut self.schedule.is_everybody_due);
         let members = self.schedule.members.iter_mut().zip(&self.members);
         for (turn, member) in members {
-            turn.begin(self.now, is_everybody_due || has_datagrams(member));
+            turn.begin(self.now, is_everybody_due || member.has_datagrams(self.now));
         }
         let clients = self.schedule.clients.iter_mut().zip(&self.clients);
         for (turn, client) in clients {
@@ -165,12 +163,4 @@ impl Tank {
         }
         next
     }
-}
-
-/// Whether something waits in one of the ports of a member.
-fn has_datagrams(member: &TankMember) -> bool {
-    member.node().is_some_and(|node| {
-        let ports = [&node.agents().consensus.port, &node.agents().clients.port];
-        ports.iter().any(|port| port.next_deadline().is_some())
-    })
 }

@@ -26,7 +26,7 @@ pub struct TankOptions {
     pub responses: ResponsesMode,
     /// One member's service answers one request otherwise than the others'.
     pub diverging: bool,
-    /// One member runs with `sync = none`: from its first loss of power on it is a learner.
+    /// A member runs with `sync = none`, or more: from its first loss of power on it is a learner.
     pub unsynced: bool,
     /// A fault planted on purpose, that the oracles must find.
     pub planted: Option<PlantedFault>,

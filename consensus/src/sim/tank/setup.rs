@@ -16,6 +16,7 @@ use crate::sim::tank::client_twin::RESTARTS_MAX;
 use crate::sim::tank::options::TankOptions;
 use crate::sim::tank::plan::{Decision, FaultDraw, Target};
 use crate::sim::tank::service::response_count;
+use crate::sim::tank::threads::{MemberBits, Threads, all_of};
 
 /// One run of so many has responses that leave at once, and one a member without syncs.
 const ODD_MODE_SEEDS: u64 = 16;
@@ -68,10 +69,10 @@ pub struct TankSetup {
     pub responses: ResponsesMode,
     /// This member's service answers this request otherwise than the others'.
     pub diverging: Option<(usize, i64)>,
-    /// This member runs with `sync = none`: from its first loss of power on it is a learner.
-    pub unsynced: Option<usize>,
-    /// Members whose services have threads of their own, one bit each.
-    pub split: u8,
+    /// Members that run with `sync = none`: from its first loss of power on each is a learner.
+    pub unsynced: MemberBits,
+    /// Agents that have threads of their own.
+    pub threads: Threads,
     /// Whether the service takes a millisecond over each request.
     pub is_slow: bool,
     /// Whether reads see a write only once it has completed.
@@ -156,8 +157,8 @@ impl TankSetup {
             members: options.members.unwrap_or(members),
             responses: options.responses,
             diverging: None,
-            unsynced: None,
-            split: 0,
+            unsynced: 0,
+            threads: Threads::default(),
             is_slow: false,
             is_seen_late: false,
             first_start_ns: 0,
@@ -191,12 +192,12 @@ impl TankSetup {
         let checks = [
             (MEMBERS.contains(&self.members), "members: 1 to 7"),
             (
-                self.unsynced.is_none_or(is_member),
-                "a member without syncs: one of the members",
+                self.unsynced & !all_of(self.members) == 0,
+                "members without syncs: of the members",
             ),
             (
-                self.split.checked_shr(self.members as u32).unwrap_or(0) == 0,
-                "members whose services have threads: of the members",
+                self.threads.is_of(self.members),
+                "members whose agents have threads: of the members",
             ),
             (
                 self.is_divergence_possible(),
@@ -233,6 +234,12 @@ impl TankSetup {
         wrong.map(|(_, must)| must.to_owned())
     }
 
+    /// Nothing is said of members that are not there.
+    pub fn keep_members(&mut self) {
+        self.threads.keep(self.members);
+        self.unsynced &= all_of(self.members);
+    }
+
     fn is_divergence_possible(&self) -> bool {
         self.diverging.is_none_or(|(member, request)| {
             let is_asked = (1..=self.load.requests).contains(&request);
@@ -258,15 +265,17 @@ impl TankSetup {
         self.is_slow = is_slow;
         let is_outvoted = self.members >= DIVERGING_MEMBERS_MIN;
         self.diverging = (options.diverging && is_outvoted).then_some((odd, request));
-        self.unsynced = options.unsynced.then_some(unsynced);
+        self.unsynced = if options.unsynced { 1 << unsynced } else { 0 };
         if options.fault_phase_ns > 0 {
             if is_direct {
                 self.responses = ResponsesMode::Direct;
             }
-            self.unsynced = (options.unsynced || is_unsynced).then_some(unsynced);
+            self.unsynced |= if is_unsynced { 1 << unsynced } else { 0 };
             self.is_seen_late = is_seen_late;
             self.first_start_ns = if is_late { first_start } else { 0 };
-            self.split = random.next_u64() as u8 & ((1 << self.members) - 1);
+            self.threads = Threads::draw(self.members, random);
+            let more = draw_more_unsynced(self.members, random);
+            self.unsynced |= if self.unsynced == 0 { 0 } else { more };
         }
     }
 }
@@ -326,6 +335,13 @@ impl Load {
             may_expire: random.chance(0.35) && is_faulty,
         }
     }
+}
+
+/// Where one member runs without syncs, as often it alone does, some do, and all do.
+fn draw_more_unsynced(members: usize, random: &mut Prng) -> MemberBits {
+    let some = random.next_u64() as MemberBits;
+    let more = [0, some, MemberBits::MAX][random.range(0..3) as usize];
+    more & all_of(members)
 }
 
 /// Mostly the usual three.

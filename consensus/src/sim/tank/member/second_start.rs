@@ -119,7 +119,8 @@ impl TankMember {
     ) -> Result<TankNode, StartError> {
         let network = SimNetwork::new(0, LinkProfile::default());
         let memory = self.open_memory(memory);
-        let parts = self.start_parts((disk, memory), &TankHost::default(), &network, randomness);
+        let host = TankHost::default();
+        let (parts, _far_ends) = self.start_parts((disk, memory), &host, &network, randomness);
         start(&self.cluster, &self.config, parts)
     }
 }
