@@ -231,7 +231,7 @@ impl ConsensusModule {
                     self.on_log_hashed(member, position, hash, actions);
                 }
             }
-            Event::LogRefused => self.on_log_refused(actions),
+            Event::LogRefused => self.on_log_refused(now, actions),
             Event::Truncated { position } => self.on_truncated(now, position, actions),
             Event::Applied { position } => {
                 invariant!(

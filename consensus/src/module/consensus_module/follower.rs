@@ -91,9 +91,16 @@ impl ConsensusModule {
     /// Goes on with joining as soon as the log is drained and the term durable.
     pub(super) fn try_join(&mut self, now: Nanos, actions: &mut Actions) {
         let is_ready = self.log.is_drained() && self.vote.is_persisted();
+        let is_ready = is_ready && now >= self.following.join_at;
         if self.role == Role::Follower && self.following.joining == Joining::Draining && is_ready {
             self.request_page(now, 0, actions);
         }
+    }
+
+    /// Joining came to nothing: it begins again when the leader is next heard, a while later.
+    fn join_later(&mut self, now: Nanos) {
+        self.following.joining = Joining::Draining;
+        self.following.join_at = now + self.config.heartbeat_interval_ns;
     }
 
     fn request_page(&mut self, now: Nanos, page: u32, actions: &mut Actions) {
@@ -126,7 +133,7 @@ impl ConsensusModule {
             return;
         }
         if !self.take_page(page) {
-            self.request_page(now, 0, actions);
+            self.join_later(now);
         } else if page.page + 1 < page.pages {
             self.request_page(now, page.page + 1, actions);
         } else if self.log.is_drained() {
@@ -226,8 +233,7 @@ impl ConsensusModule {
             LogHash::Is(hash) => Some(hash),
             LogHash::NoBoundary => None,
             LogHash::Unreadable => {
-                // It cannot tell: it asks again when the leader is next heard.
-                self.following.joining = Joining::Draining;
+                self.join_later(now);
                 return;
             }
         };
@@ -285,7 +291,7 @@ impl ConsensusModule {
         });
         if !is_checking {
             actions.push(Action::StopPlacing);
-            self.following.joining = Joining::Draining;
+            self.join_later(now);
         }
     }
 
@@ -371,10 +377,10 @@ impl ConsensusModule {
 
     /// Stops placing, and joins afresh when the leader is next heard: what it sends then may be
     /// whole.
-    pub(super) fn on_log_refused(&mut self, actions: &mut Actions) {
+    pub(super) fn on_log_refused(&mut self, now: Nanos, actions: &mut Actions) {
         if self.following.is_placing() {
             actions.push(Action::StopPlacing);
-            self.following.joining = Joining::Draining;
+            self.join_later(now);
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Following {
     pub(super) leader_commit: Position,
     /// When the present request or report is repeated.
     pub(super) resend_at: Nanos,
+    /// No join begins before: the one that came to nothing would at once do so again.
+    pub(super) join_at: Nanos,
     /// Counts this incarnation's joins.
     pub(super) joins: u32,
     /// Where the newest one began, and when.
