@@ -42,7 +42,11 @@ impl MemberThreads {
 /// All of so many members.
 #[must_use]
 pub const fn all_of(members: usize) -> MemberBits {
-    (1 << members) - 1
+    if members < MemberBits::BITS as usize {
+        (1 << members) - 1
+    } else {
+        MemberBits::MAX
+    }
 }
 
 impl Threads {
