@@ -16,7 +16,7 @@ use lockstep_transport::agent::Agent;
 use lockstep_transport::media::{NetworkPort, monotonic_now};
 use lockstep_transport::time::{Nanos, SECOND};
 
-use place::{LOCKSTEP, Mount, Place, Running, words};
+use place::{LOCKSTEP, Mount, Place, Running, outcome, words};
 
 /// Whether `wrapper` can run a program here.
 fn runs(wrapper: &[&str]) -> bool {
@@ -196,6 +196,35 @@ fn members_that_would_spin_on_too_few_cores_are_measured_as_they_wait_instead() 
         .map(idles)
         .collect();
     assert_eq!(runs, ["yield", "park"]);
+}
+
+#[test]
+fn a_host_that_has_too_few_threads_to_give_is_told_so_whichever_is_missing() {
+    let nobody = ["setpriv", "--reuid=65534", "--clear-groups", "prlimit"];
+    if !runs(&[&nobody[..], &["--nproc=9"]].concat()) {
+        eprintln!("NOT TESTED: too few threads, because this user cannot be another");
+        return;
+    }
+    let place = Place::new();
+    let threads = "threading = \"dedicated\"\nio = \"syscall\"";
+    place.write("node.toml", &place.config_with("sync = \"data\"", threads));
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(place.path(), everybody).expect("it is this user's");
+    let mut refusals = 0;
+    for threads in 2..20 {
+        let mut command = Command::new(nobody[0]);
+        command.current_dir(place.path()).args(&nobody[1..]);
+        command.arg(format!("--nproc={threads}"));
+        command.args(["timeout", "5", LOCKSTEP, "node", "--config", "node.toml"]);
+        let said = words(&outcome(&mut command));
+        if !said.starts_with("lockstep: ") && !said.contains("to print notices") {
+            assert!(said.starts_with("member 0 of 1"), "{threads}: {said}");
+            break;
+        }
+        assert!(said.contains("raise `ulimit -u`"), "{threads}: {said}");
+        refusals += 1;
+    }
+    assert!(refusals >= 3, "disk, agents and notices have threads");
 }
 
 #[test]

@@ -53,6 +53,12 @@ pub enum StorageError {
         /// The operating system's words.
         detail: String,
     },
+    /// The operating system has no thread to give.
+    #[error("no thread for the disk: {detail}; raise `ulimit -u`")]
+    NoThread {
+        /// The operating system's words.
+        detail: String,
+    },
     /// A call failed on what is there, and nobody knows now what the device holds of it.
     #[error(
         "{operation} of {} failed: {detail}; look at the device's health (kernel log) before \

@@ -100,7 +100,7 @@ impl UringDisk {
     /// directory back when that is refused.
     ///
     /// # Errors
-    /// [`StorageError::UringRefused`] with the directory.
+    /// [`StorageError::UringRefused`] or [`StorageError::NoThread`], with the directory.
     pub fn start(directory: NodeDirectory) -> Result<Self, Box<(StorageError, NodeDirectory)>> {
         let refused = |error: std::io::Error| StorageError::UringRefused {
             detail: error.to_string(),
@@ -111,7 +111,8 @@ impl UringDisk {
         };
         let desk = StorageDesk::start(directory).map_err(|failed| {
             let (error, directory) = *failed;
-            Box::new((refused(error), directory))
+            let detail = error.to_string();
+            Box::new((StorageError::NoThread { detail }, directory))
         })?;
         Ok(Self { desk, engine })
     }

@@ -41,9 +41,7 @@ impl ThreadDisk {
     /// # Errors
     /// When no thread can be started.
     pub fn start(directory: NodeDirectory) -> Result<Self, StorageError> {
-        let path = directory.path().to_path_buf();
-        let failed = |error: std::io::Error| StorageError::Other {
-            path: path.clone(),
+        let failed = |error: std::io::Error| StorageError::NoThread {
             detail: error.to_string(),
         };
         let thread = HelperThread::start("lockstep-disk", QUEUE_LENGTH, Operation::run);

@@ -38,7 +38,11 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
         Ok((mut node, stop)) => {
             let printer = match NoticePrinter::start() {
                 Ok(printer) => printer,
-                Err(error) => return Outcome::failed(error),
+                Err(error) => {
+                    return Outcome::failed(format!(
+                        "no thread to print notices: {error}; raise `ulimit -u`"
+                    ));
+                }
             };
             node.print_notices(&printer);
             // After whatever starts threads of its own, which are to run elsewhere.
