@@ -224,9 +224,9 @@ impl Tank {
             planted: setup.planted,
             is_watched_long: setup.is_watched_long,
             random: Draws::Run.of(seed),
-            network,
             schedule: WorkSchedule::new(setup.members, load.clients as usize),
-            traffic: Traffic::default(),
+            traffic: Traffic::on(&network),
+            network,
             oracle: LogOracle::new(setup.members),
             replay: setup.diverging.is_none().then(|| {
                 let is_logged = setup.responses != ResponsesMode::Direct;

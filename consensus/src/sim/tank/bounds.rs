@@ -102,10 +102,16 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// Of this network, on which nobody has sent anything.
+    #[must_use]
+    pub fn on(network: &SimNetwork) -> Self {
+        network.count_words(hole_of);
+        Self::default()
+    }
+
     /// From `now` on nobody wants anything, or somebody may again.
     pub fn expect(&mut self, is_quiet: bool, now: Nanos, network: &SimNetwork) {
         self.is_quiet = is_quiet;
-        network.count_words(hole_of);
         let (_sent, _said) = (self.count(now, network), network.take_said());
     }
 
@@ -220,7 +226,7 @@ mod tests {
     fn look(seconds: &[(u64, u64)], is_quiet: bool) -> Result<(), Broken> {
         let network = SimNetwork::new(1, LinkProfile::default());
         let (mut member, mut client) = (network.port(MEMBERS[1]), network.port(address(100)));
-        let mut traffic = Traffic::default();
+        let mut traffic = Traffic::on(&network);
         traffic.expect(is_quiet, 0, &network);
         for (second, (of_member, of_client)) in seconds.iter().enumerate() {
             let now = (second + 1) as Nanos * SECOND;
@@ -252,8 +258,7 @@ mod tests {
     fn ask(naks: u64, heard: u64) -> Result<(), Broken> {
         let network = SimNetwork::new(1, LinkProfile::default());
         let [mut from, mut to] = MEMBERS.map(|address| network.port(address));
-        let mut traffic = Traffic::default();
-        traffic.expect(false, 0, &network);
+        let mut traffic = Traffic::on(&network);
         let geometry = Geometry::new(0, 64 * 1024).unwrap();
         for number in 0..naks {
             let nak = Nak::new(7, 8, geometry, 640, 32 * (number % 2 + 1) as usize);
