@@ -46,36 +46,32 @@ impl TankMember {
             return 0;
         }
         let own_now = self.host.tell_time(now);
-        let is_first = [
-            self.service_turns.is_first(),
-            self.archive_turns.is_first(),
-            self.client_turns.is_first(),
-        ];
-        let mut work = self.step_apart(now, own_now, is_first);
+        // Before the node: a process that ends in this has told nobody of anything since it was
+        // last looked at. After the node it is before the node's next cycle.
+        let mut work = self.step_archive(now, own_now);
+        let is_first = [self.service_turns.is_first(), self.client_turns.is_first()];
+        work += self.step_apart(now, own_now, is_first);
         if !self.host.is_dead() {
             work += self.step_node(now, own_now);
         }
         work + self.step_apart(now, own_now, is_first.map(|is_first| !is_first))
     }
 
-    /// Those of service, archive and clients' side that run apart and have their turn.
-    fn step_apart(&mut self, now: Nanos, own_now: Nanos, have_turns: [bool; 3]) -> usize {
-        let [service, archive, clients] = have_turns;
+    /// Those of service and clients' side that run apart and have their turn.
+    fn step_apart(&mut self, now: Nanos, own_now: Nanos, have_turns: [bool; 2]) -> usize {
+        let [service, clients] = have_turns.map(|has_turn| has_turn && !self.host.is_dead());
         let mut work = 0;
         if service && self.threads.service {
             work += self.step_service(now, own_now);
         }
-        if archive && !self.host.is_dead() {
-            work += self.step_archive(now, own_now);
-        }
-        if clients && !self.host.is_dead() {
+        if clients {
             work += self.step_clients(now, own_now);
         }
         work
     }
 
     fn step_service(&mut self, now: Nanos, own_now: Nanos) -> usize {
-        let Some(node) = self.node.as_mut().filter(|_| !self.host.is_dead()) else {
+        let Some(node) = self.node.as_mut() else {
             return 0;
         };
         if !self.service_turns.may_run(now) {
