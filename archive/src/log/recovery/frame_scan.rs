@@ -11,7 +11,7 @@ use lockstep_transport::position::{Geometry, Position};
 
 use super::evidence::{FrameMeaning, RecoveredTerm, RecoveryError};
 use super::laid_over::{LaidOver, is_in_memory};
-use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
+use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId};
 use crate::files::catalog::Catalog;
 use crate::log::chain::Chain;
 use crate::log::log_memory::LeftLog;
@@ -102,6 +102,7 @@ impl<'a> FrameScan<'a> {
     pub(super) fn renew(&mut self, segments: SegmentTable) {
         self.window.segments = segments;
         self.window.length = 0;
+        self.window.unreadable = None;
         self.lone_pad_end = None;
     }
 
@@ -199,6 +200,8 @@ pub(super) struct ScanWindow<'a> {
     buffer: Vec<u8>,
     start: Position,
     length: usize,
+    /// The block that could not be read last.
+    unreadable: Option<Position>,
 }
 
 impl ScanWindow<'_> {
@@ -212,6 +215,7 @@ impl ScanWindow<'_> {
             buffer: vec![0; SCAN_LENGTH],
             start: 0,
             length: 0,
+            unreadable: None,
         }
     }
 
@@ -270,30 +274,70 @@ impl ScanWindow<'_> {
             };
             let wanted = SCAN_LENGTH.max(length);
             let readable = length_in_segment(position, wanted, self.segments.segment_length());
-            if readable < length {
+            if readable < length || self.overlaps_unreadable(position, length) {
                 return Ok(None);
             }
             self.buffer.resize(wanted, 0);
             self.length = 0;
-            let target = &mut self.buffer[..readable];
-            if is_in_memory(file) {
-                target.fill(0);
-            } else {
-                match disk.read(file, offset, target) {
-                    Ok(()) => {}
-                    Err(DiskError::Crashed) => return Err(DiskError::Crashed),
-                    // An unreadable range is no frame: damage or tail, as the ack mark decides.
-                    Err(_) => return Ok(None),
-                }
-            }
+            let found = self.fill(disk, file, (position, offset), readable)?;
             if let Some(laid) = &self.laid_over {
-                laid.lay(position, target);
+                laid.lay(position, &mut self.buffer[..found]);
             }
             self.start = position;
-            self.length = readable;
+            self.length = found;
+            if found < length {
+                return Ok(None);
+            }
         }
         let offset = (position - self.start) as usize;
         Ok(Some(&self.buffer[offset..offset + length]))
+    }
+
+    /// Whether some of the bytes there lie in the block that could not be read last.
+    fn overlaps_unreadable(&self, position: Position, length: usize) -> bool {
+        let end = position + length as Position;
+        self.unreadable
+            .is_some_and(|block| position < block + BLOCK_LENGTH as Position && block < end)
+    }
+
+    /// Fills the buffer with the `wanted` bytes at `position`, which is at `offset` of the file, or
+    /// with those below the first block that cannot be read: that block alone is no frame, but
+    /// damage or tail, as the ack mark decides. It is not asked for again at once, for a device may
+    /// take seconds to say no.
+    fn fill(
+        &mut self,
+        disk: &mut impl ColdFiles,
+        file: FileId,
+        (position, offset): (Position, u64),
+        wanted: usize,
+    ) -> Result<usize, DiskError> {
+        if is_in_memory(file) {
+            self.buffer[..wanted].fill(0);
+            return Ok(wanted);
+        }
+        match disk.read(file, offset, &mut self.buffer[..wanted]) {
+            Ok(()) => return Ok(wanted),
+            Err(DiskError::Crashed) => return Err(DiskError::Crashed),
+            // Part of it can be read, it may be.
+            Err(_) => {}
+        }
+        let mut found = 0;
+        while found < wanted {
+            let to_block = BLOCK_LENGTH - (offset as usize + found) % BLOCK_LENGTH;
+            let length = to_block.min(wanted - found);
+            let target = &mut self.buffer[found..found + length];
+            match disk.read(file, offset + found as u64, target) {
+                Ok(()) => found += length,
+                Err(DiskError::Crashed) => return Err(DiskError::Crashed),
+                // What is missing is told as damage, with its place, or is a tail.
+                Err(_) => {
+                    let at = position + found as Position;
+                    self.unreadable = Some(at & !(BLOCK_LENGTH as Position - 1));
+                    break;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The frame at `position`, if there is a good one (leadership terms not looked at).
