@@ -145,7 +145,7 @@ pub fn recover(
     }
     let (above, verdict) = conclude(disk, known, &mut scan, &meaning_of)?;
     mark_findings(known, verdict.lost, (scan.end(), &above));
-    let (stale_end, torn_end) = clear(disk, &segments, known, &scan, (&above, &verdict))?;
+    let (stale_end, torn_end) = clear(disk, &segments, (known, limit), &scan, (&above, &verdict))?;
     Ok(RecoveredLog {
         end: scan.end(),
         terms: scan.terms,
@@ -166,7 +166,7 @@ pub fn recover(
 fn clear(
     disk: &mut impl ColdFiles,
     segments: &SegmentTable,
-    known: &Acknowledged,
+    (known, limit): (&Acknowledged, Position),
     scan: &FrameScan<'_>,
     (above, verdict): (&Survey, &Verdict),
 ) -> Result<(Position, Position), DiskError> {
@@ -176,7 +176,7 @@ fn clear(
         let from = end.max(mark.position);
         erase_behind(disk, segments, from, mark.truncated_end)?;
     }
-    let stale_end = above.extent.max(mark.position).max(scan.reach());
+    let mut stale_end = above.extent.max(mark.position).max(scan.reach());
     // Zeros over what was cut off may be in a cache only, too, where writes were not synced. Else
     // the crash may have been of the process only, with the last write still in a cache: that of a
     // repair too, above what was acknowledged and lies below the damage.
@@ -186,6 +186,13 @@ fn clear(
         end
     };
     segments.sync_below(disk, synced_end)?;
+    if !known.is_cut() && limit < stale_end {
+        // What an earlier start has found, and its mark says: the log went on without it, in memory
+        // alone, and the next start would find no gap before it.
+        let kept_end = limit.max(end);
+        erase_behind(disk, segments, kept_end, stale_end)?;
+        stale_end = kept_end;
+    }
     if verdict.lost.is_none() {
         erase_behind(disk, segments, end, stale_end)?;
     }
