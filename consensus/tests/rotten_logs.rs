@@ -113,9 +113,10 @@ fn a_leader_that_cannot_read_its_rotten_log_says_so_and_another_fills_the_follow
     let (committed, lagging) = (cluster.committed(), cluster.durable(2));
     cluster.member(0).rot(lagging + 1_000);
     cluster.heal();
-    cluster.run(3 * SECOND);
+    cluster.run(4 * SECOND);
     cluster.expect_leader(0);
     cluster.member(0).expect_told(NodeNotice::LogUnreadable);
+    cluster.member(2).expect_told(NodeNotice::LogStuck);
     assert!(cluster.durable(2) < committed);
     // As the notice advises.
     cluster.member(0).restart();

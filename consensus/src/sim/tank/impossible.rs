@@ -185,6 +185,11 @@ const MANY_TERMS: Test = (
     "a_list_of_many_terms_comes_page_by_page",
 );
 
+const STUCK_FOLLOWER: Test = (
+    "consensus/tests/rotten_logs.rs",
+    "a_leader_that_cannot_read_its_rotten_log_says_so_and_another_fills_the_follower_up",
+);
+
 const OUTLIVED_CUT: Test = (
     "consensus/tests/consensus_module/joining.rs",
     "a_truncation_that_is_under_way_is_finished_before_another_leader_is_joined",
@@ -356,6 +361,11 @@ pub(super) const RARE: &[Excuse] = &[
         "TermListPaged",
         "a log has more than 32 terms",
         &[MANY_TERMS],
+    ),
+    (
+        "node notice LogStuck",
+        "a leader is heard for seconds and cannot read what a follower lacks, and nobody restarts",
+        &[STUCK_FOLLOWER],
     ),
     (
         "TruncationOutlivesLeader",
