@@ -11,6 +11,7 @@ use lockstep_consensus::module::formation::FormationRecord;
 use lockstep_consensus::module::member::MEMBERS_MAX;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::settings::cluster_limits::ClusterLimits;
+use lockstep_consensus::settings::config::NodeConfig;
 use lockstep_consensus::sim::scenario::boot::three_members;
 use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind};
 use lockstep_transport::ids::LeadershipTermId;
@@ -218,7 +219,9 @@ fn frames_that_contradict_the_leaders_list_are_refused_and_counted() {
         }
         assert_eq!(append(&stage), before, "{name}");
         assert!(noted(&stage, NodeNotice::LogFrameContradicts) > 0, "{name}");
-        // The leader was wrong once; what it sends after the next join is taken.
+        // The leader was wrong once; what it sends after the next join, which is a heartbeat interval
+        // later, is taken.
+        stage.run(NodeConfig::default().heartbeat_interval_ns);
         join(&mut stage);
         for frame in &honest()[index..] {
             play(&mut stage, frame);
