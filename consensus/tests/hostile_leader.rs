@@ -219,8 +219,8 @@ fn frames_that_contradict_the_leaders_list_are_refused_and_counted() {
         }
         assert_eq!(append(&stage), before, "{name}");
         assert!(noted(&stage, NodeNotice::LogFrameContradicts) > 0, "{name}");
-        // The leader was wrong once; what it sends after the next join, which is a heartbeat interval
-        // later, is taken.
+        // The leader was wrong once; what it sends after the next join is taken, which begins a
+        // heartbeat interval later.
         stage.run(NodeConfig::default().heartbeat_interval_ns);
         join(&mut stage);
         for frame in &honest()[index..] {

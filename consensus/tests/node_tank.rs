@@ -178,12 +178,13 @@ fn a_member_whose_service_diverges_stops_and_no_client_sees_its_answer() {
 
 /// Within so many seeds each fault must show: ten times as many as it took from six first seeds on
 /// average, and 20 at least.
-const PLANTED: [(PlantedFault, u64); 16] = [
+const PLANTED: [(PlantedFault, u64); 17] = [
     (PlantedFault::AckBeforeFsync, 20),
     (PlantedFault::AppendBeforeOwnFirstEntryApplied, 130),
     (PlantedFault::ResumeWithoutEpoch, 60),
     (PlantedFault::NoEraseAfterTruncation, 260),
     (PlantedFault::AckMarkNeverWritten, 20),
+    (PlantedFault::CompletedBeforeWritten, 20),
     (PlantedFault::VoteInPageCache, 20),
     (PlantedFault::NoSecondSync, 90),
     (PlantedFault::DamageAboveMarkIgnored, 400),
@@ -233,6 +234,7 @@ fn disks_that_lie_are_found() {
     expect_found(PlantedFault::AckBeforeFsync);
     expect_found(PlantedFault::VoteInPageCache);
     expect_found(PlantedFault::AckMarkNeverWritten);
+    expect_found(PlantedFault::CompletedBeforeWritten);
     expect_found(PlantedFault::NoSecondSync);
 }
 
