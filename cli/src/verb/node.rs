@@ -34,16 +34,17 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
         Err(error) => return Outcome::usage(error),
     };
     name_thread(&format!("lockstep-node-{}", file.node.member));
+    // Before there is a node: one that has started ends cleanly.
+    let printer = match NoticePrinter::start() {
+        Ok(printer) => printer,
+        Err(error) => {
+            return Outcome::failed(format!(
+                "no thread to print notices: {error}; raise `ulimit -u`"
+            ));
+        }
+    };
     match start(&file) {
         Ok((mut node, stop)) => {
-            let printer = match NoticePrinter::start() {
-                Ok(printer) => printer,
-                Err(error) => {
-                    return Outcome::failed(format!(
-                        "no thread to print notices: {error}; raise `ulimit -u`"
-                    ));
-                }
-            };
             node.print_notices(&printer);
             // After whatever starts threads of its own, which are to run elsewhere.
             let thread = node.thread().clone();
