@@ -1,6 +1,7 @@
 //! Where a member stood at the end of a run, from its counters.
 
 use lockstep_consensus::node::counters::Counter;
+use lockstep_consensus::settings::threading::AgentName;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
@@ -16,7 +17,8 @@ pub struct CycleTimes {
 }
 
 impl CycleTimes {
-    fn read(counter: &impl Fn(Counter) -> i64, [cycles, time, longest]: [Counter; 3]) -> Self {
+    fn read(counter: &impl Fn(Counter) -> i64, first: AgentName) -> Self {
+        let [cycles, time, longest] = Counter::work_of(first);
         Self {
             mean_ns: counter(time) / counter(cycles).max(1),
             max_ns: counter(longest),
@@ -25,32 +27,7 @@ impl CycleTimes {
 }
 
 /// The threads that a member may have besides its own, by the first of their agents.
-pub const THREADS: [(&str, [Counter; 3]); 3] = [
-    (
-        "archive",
-        [
-            Counter::ArchiveWorkCycles,
-            Counter::ArchiveWorkTime,
-            Counter::ArchiveWorkTimeMax,
-        ],
-    ),
-    (
-        "clients",
-        [
-            Counter::ClientsWorkCycles,
-            Counter::ClientsWorkTime,
-            Counter::ClientsWorkTimeMax,
-        ],
-    ),
-    (
-        "service",
-        [
-            Counter::ServiceWorkCycles,
-            Counter::ServiceWorkTime,
-            Counter::ServiceWorkTimeMax,
-        ],
-    ),
-];
+pub const THREADS: [AgentName; 3] = [AgentName::Archive, AgentName::Clients, AgentName::Service];
 
 /// Where a member stood at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,11 +64,8 @@ impl MemberSummary {
             elections: counter(Counter::Elections),
             answers_waited: counter(Counter::AnswersWaited),
             answers_unverified: counter(Counter::AnswersUnverified),
-            cycles: CycleTimes::read(
-                &counter,
-                [Counter::WorkCycles, Counter::WorkTime, Counter::WorkTimeMax],
-            ),
-            thread_cycles: THREADS.map(|(_, counters)| CycleTimes::read(&counter, counters)),
+            cycles: CycleTimes::read(&counter, AgentName::Consensus),
+            thread_cycles: THREADS.map(|first| CycleTimes::read(&counter, first)),
         }
     }
 
@@ -101,9 +75,9 @@ impl MemberSummary {
         let threads = THREADS.iter().zip(&self.thread_cycles);
         let threads = threads.filter(|(_, cycles)| cycles.max_ns > 0);
         let threads: Map<String, Value> = threads
-            .map(|((name, _), CycleTimes { mean_ns, max_ns })| {
+            .map(|(first, CycleTimes { mean_ns, max_ns })| {
                 let times = json!({ "cycle_mean_ns": mean_ns, "cycle_max_ns": max_ns });
-                ((*name).to_owned(), times)
+                (first.name().to_owned(), times)
             })
             .collect();
         json!({

@@ -238,10 +238,15 @@ fn write_cycles(f: &mut Formatter<'_>, members: &[MemberSummary]) -> fmt::Result
         f,
         "  duty cycles with work us, mean / longest by member: {own}"
     )?;
-    for (thread, (name, _)) in THREADS.iter().enumerate() {
+    for (thread, first) in THREADS.into_iter().enumerate() {
         let of = |member: &MemberSummary| member.thread_cycles[thread];
         if members.iter().any(|member| of(member).max_ns > 0) {
-            writeln!(f, "    those of the {name} thread: {}", words(&of))?;
+            writeln!(
+                f,
+                "    those of the {} thread: {}",
+                first.name(),
+                words(&of)
+            )?;
         }
     }
     Ok(())

@@ -182,6 +182,30 @@ impl Counter {
         }
     }
 
+    /// What is counted of the thread whose first agent is this one: its duty cycles that did work,
+    /// their time, and that of the longest, ns.
+    #[must_use]
+    pub const fn work_of(first: AgentName) -> [Self; 3] {
+        match first {
+            AgentName::Consensus => [Self::WorkCycles, Self::WorkTime, Self::WorkTimeMax],
+            AgentName::Archive => [
+                Self::ArchiveWorkCycles,
+                Self::ArchiveWorkTime,
+                Self::ArchiveWorkTimeMax,
+            ],
+            AgentName::Clients => [
+                Self::ClientsWorkCycles,
+                Self::ClientsWorkTime,
+                Self::ClientsWorkTimeMax,
+            ],
+            AgentName::Service => [
+                Self::ServiceWorkCycles,
+                Self::ServiceWorkTime,
+                Self::ServiceWorkTimeMax,
+            ],
+        }
+    }
+
     /// Where it is in a block, in bytes.
     const fn offset(self) -> usize {
         self as usize * 8

@@ -39,28 +39,9 @@ impl WorkTime {
 
     /// Writes it as that of the thread whose first agent is this one.
     pub fn write(&self, first: AgentName, block: &mut CounterBlock) {
-        let (cycles, total, longest) = (self.cycles, self.total_ns, self.longest_ns);
-        match first {
-            AgentName::Consensus => {
-                block.set(Counter::WorkCycles, cycles);
-                block.set(Counter::WorkTime, total);
-                block.set(Counter::WorkTimeMax, longest);
-            }
-            AgentName::Archive => {
-                block.set(Counter::ArchiveWorkCycles, cycles);
-                block.set(Counter::ArchiveWorkTime, total);
-                block.set(Counter::ArchiveWorkTimeMax, longest);
-            }
-            AgentName::Clients => {
-                block.set(Counter::ClientsWorkCycles, cycles);
-                block.set(Counter::ClientsWorkTime, total);
-                block.set(Counter::ClientsWorkTimeMax, longest);
-            }
-            AgentName::Service => {
-                block.set(Counter::ServiceWorkCycles, cycles);
-                block.set(Counter::ServiceWorkTime, total);
-                block.set(Counter::ServiceWorkTimeMax, longest);
-            }
+        let values = [self.cycles, self.total_ns, self.longest_ns];
+        for (counter, value) in Counter::work_of(first).into_iter().zip(values) {
+            block.set(counter, value);
         }
     }
 }
