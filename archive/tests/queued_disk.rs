@@ -138,7 +138,7 @@ fn a_real_disk_whose_far_end_has_a_thread_conforms_however_that_idles() {
             if let Some((near, thread)) = on_a_thread(directory.path(), choice, idle) {
                 conforms(near);
                 // It goes by itself, now that nobody orders any more.
-                let (far, _) = thread.join().unwrap();
+                let far = thread.join().unwrap();
                 assert!(far.0.has_ended() && far.0.system_calls() > 0);
             }
         }

@@ -130,7 +130,7 @@ fn two_sleeping_threads_wake_each_other_and_neither_allocates() {
         assert_eq!(count_of_thread() - before, 0);
         peer.join().unwrap();
         drop(near);
-        let (far, _) = thread.join().unwrap();
+        let far = thread.join().unwrap();
         assert_eq!(far.allocations, 0, "in {} cycles", far.cycles);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lockstep_archive::storage::StorageRunner;
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_transport::agent::{self, Agent, AgentThread, WakeSources};
+use lockstep_transport::agent::{self, Agent, AgentThread, PinRefused, WakeSources};
 use lockstep_transport::media::{NetworkPort, monotonic_now};
 use lockstep_transport::queued_port::PortRunner;
 use lockstep_transport::time::{Nanos, earliest};
@@ -166,6 +166,16 @@ impl<S: ClusteredService + Send + 'static> AgentThreads<S> {
         Ok(Self { threads })
     }
 
+    /// Those that were refused their core, by their places in the plan, where the node's own has
+    /// the first.
+    pub fn refused(&self) -> impl Iterator<Item = (usize, PinRefused)> {
+        let refused = |(place, one): (usize, &GroupThread<S>)| {
+            let refused = one.thread.pinned().err()?;
+            Some((place, refused))
+        };
+        (1..).zip(&self.threads).filter_map(refused)
+    }
+
     /// One that has ended although its node goes on. A service tells by itself why it has.
     pub fn ended(&self) -> Option<&str> {
         let is_lost = |one: &&GroupThread<S>| !one.has_service && one.thread.is_finished();
@@ -222,20 +232,31 @@ mod tests {
     use super::*;
     use crate::node::counters::{COUNTERS_FILE, CounterBlocks};
 
-    #[test]
-    fn a_thread_that_has_ended_is_named() {
+    /// A thread with nothing on it: it ends at once.
+    fn empty(core: Option<usize>) -> AgentThreads<Echo> {
         let group = AgentGroup::<Echo>::new("clients-1".to_owned(), GroupMembers::default());
         let plan = PlannedThread {
             name: "clients".to_owned(),
             idle: IdleStrategy::Yield,
-            core: None,
+            core,
         };
         let place = tempfile::tempdir().unwrap();
         let (_, mut blocks) = CounterBlocks::create(&place.path().join(COUNTERS_FILE)).unwrap();
         let block = blocks.take(AgentName::Clients).unwrap();
         let group = MeasuredAgent::new(group, AgentName::Clients, block);
-        // Nothing is on it: it ends at once.
-        let mut threads = AgentThreads::start(vec![(group, &plan)]).unwrap();
+        AgentThreads::start(vec![(group, &plan)]).unwrap()
+    }
+
+    #[test]
+    fn a_thread_that_is_refused_its_core_is_told_by_its_place_in_the_plan() {
+        let refused = |core| empty(core).refused().collect::<Vec<_>>();
+        assert_eq!(refused(Some(1_000)), [(1, PinRefused { core: 1_000 })]);
+        assert_eq!(refused(None), []);
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_is_named() {
+        let mut threads = empty(None);
         for _ in 0..END_CHECKS {
             if threads.ended().is_some() {
                 break;

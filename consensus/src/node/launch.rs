@@ -108,7 +108,8 @@ fn no_allocations() -> u64 {
 /// Opens everything `node` needs and recovers its log.
 ///
 /// # Errors
-/// See [`LaunchError`]; what was there before is unchanged then.
+/// See [`LaunchError`]; what was there before is unchanged then, or as after a kill where only a
+/// thread was missing.
 pub fn launch(
     cluster: &ClusterConfig,
     node: &NodeConfig,
@@ -164,7 +165,7 @@ pub fn launch(
     granted.started = started(&agent);
     Ok(Node {
         agent,
-        start_line: format!("{}; {}", start_line(cluster, node, &granted), plan.words),
+        start_line: format!("{}; {}", start_line(cluster, node, &granted), plan.words()),
         role_name: format!("node-{}", node.member),
         allocations: no_allocations,
         next_publish: 0,
@@ -186,7 +187,7 @@ fn start_threads(
     node: &NodeConfig,
     mut counters: ThreadBlocks,
 ) -> Result<(AgentThreads<NodeService>, ThreadPlan), LaunchError> {
-    let plan = ThreadPlan::new(node.threading, &node.threads, &cores_allowed());
+    let mut plan = ThreadPlan::new(node.threading, &node.threads, &cores_allowed());
     let mut groups = Vec::new();
     for (thread, planned) in plan.threads.iter().enumerate().skip(1) {
         let on_it = members.take(node.threading.agents_of(thread));
@@ -197,6 +198,9 @@ fn start_threads(
         groups.push((MeasuredAgent::new(group, first, block), planned));
     }
     let threads = AgentThreads::start(groups).map_err(LaunchError::Thread)?;
+    for (thread, refused) in threads.refused() {
+        plan.on_refused(thread, refused);
+    }
     Ok((threads, plan))
 }
 

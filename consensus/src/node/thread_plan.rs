@@ -1,7 +1,7 @@
 //! How the threads of a node run: as near to what was asked for as the host permits. What it does
 //! not permit is done without, and said with what that costs.
 
-use lockstep_transport::agent::{IdleStrategy, check_core};
+use lockstep_transport::agent::{IdleStrategy, PinRefused, check_core};
 
 use crate::settings::threading::{AgentName, ThreadSettings, Threading};
 
@@ -21,8 +21,8 @@ pub struct PlannedThread {
 pub(crate) struct ThreadPlan {
     /// The node's own first, the others in the order of [`Threading::agents_of`].
     pub threads: Vec<PlannedThread>,
-    /// For the start line.
-    pub words: String,
+    /// What is not as it was asked for, and what that costs.
+    remarks: Vec<String>,
 }
 
 impl ThreadPlan {
@@ -63,8 +63,37 @@ impl ThreadPlan {
                 "{count} threads on {on} cores: costs waiting for turns"
             ));
         }
-        let words = words(&threads, &remarks);
-        Self { threads, words }
+        Self { threads, remarks }
+    }
+
+    /// The host has refused this thread its core, for reasons that nobody could see before.
+    pub fn on_refused(&mut self, thread: usize, refused: PinRefused) {
+        let PlannedThread { name, core, .. } = &mut self.threads[thread];
+        *core = None;
+        let remark = format!("{name} not pinned: {refused}; costs moves between cores");
+        self.remarks.push(remark);
+    }
+
+    /// For the start line.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let of_thread = |thread: &PlannedThread| {
+            let (name, idle) = (&thread.name, thread.idle);
+            match thread.core {
+                Some(core) => format!("{name} {idle} on core {core}"),
+                None => format!("{name} {idle}, not pinned"),
+            }
+        };
+        let each: Vec<_> = self.threads.iter().map(of_thread).collect();
+        let mut words = match &each[..] {
+            [only] => only.replacen("node", "thread", 1),
+            _ => format!("threads: {}", each.join("; ")),
+        };
+        for remark in &self.remarks {
+            words.push_str("; ");
+            words.push_str(remark);
+        }
+        words
     }
 }
 
@@ -132,26 +161,6 @@ fn pin_last(threads: &mut [PlannedThread], cores: &[usize], remarks: &mut Vec<St
     }
 }
 
-fn words(threads: &[PlannedThread], remarks: &[String]) -> String {
-    let of_thread = |thread: &PlannedThread| {
-        let (name, idle) = (&thread.name, thread.idle);
-        match thread.core {
-            Some(core) => format!("{name} {idle} on core {core}"),
-            None => format!("{name} {idle}, not pinned"),
-        }
-    };
-    let each: Vec<_> = threads.iter().map(of_thread).collect();
-    let mut words = match &each[..] {
-        [only] => only.replacen("node", "thread", 1),
-        _ => format!("threads: {}", each.join("; ")),
-    };
-    for remark in remarks {
-        words.push_str("; ");
-        words.push_str(remark);
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,7 +191,7 @@ mod tests {
         let settings = spinning([4, 1, 2, 3]);
         let plan = ThreadPlan::new(Threading::DEDICATED, &settings, &[0, 1, 2, 3, 4]);
         assert_eq!(
-            plan.words,
+            plan.words(),
             "threads: node busy-spin on core 4; archive busy-spin on core 1; clients \
              busy-spin on core 2; service busy-spin on core 3"
         );
@@ -191,7 +200,7 @@ mod tests {
             ..ThreadSettings::default()
         };
         let plan = ThreadPlan::new(Threading::SHARED, &settings, &[3, 4]);
-        assert_eq!(plan.words, "thread busy-spin on core 4");
+        assert_eq!(plan.words(), "thread busy-spin on core 4");
     }
 
     #[test]
@@ -202,7 +211,7 @@ mod tests {
         };
         let plan = ThreadPlan::new(Threading::DEDICATED, &settings, &[0, 1, 2, 3]);
         assert_eq!(
-            plan.words,
+            plan.words(),
             "threads: node busy-spin on core 1; archive adaptive, not pinned; clients adaptive, \
              not pinned; service adaptive, not pinned"
         );
@@ -213,21 +222,21 @@ mod tests {
         let settings = spinning([0, 1, 2, 0]);
         let plan = ThreadPlan::new(Threading::SHARED, &settings, &[0, 1, 2]);
         assert_eq!(
-            plan.words,
+            plan.words(),
             "thread busy-spin on core 0; archive_core 1 pins nobody: archive is on thread node; \
              clients_core 2 pins nobody: clients is on thread node"
         );
         let threading: Threading = "consensus, archive+clients, service".parse().unwrap();
         let plan = ThreadPlan::new(threading, &settings, &[0, 1, 2]);
         let said = "clients_core 2 pins nobody: clients is on thread archive+clients";
-        assert!(plan.words.contains(said), "{}", plan.words);
+        assert!(plan.words().contains(said), "{}", plan.words());
     }
 
     #[test]
     fn what_waits_for_the_service_on_its_thread_is_named() {
         let plan_of = |threading: &str| {
             let threading = threading.parse().unwrap();
-            ThreadPlan::new(threading, &ThreadSettings::default(), &[0, 1, 2, 3]).words
+            ThreadPlan::new(threading, &ThreadSettings::default(), &[0, 1, 2, 3]).words()
         };
         let words = plan_of("consensus, archive+clients+service");
         let said = "; archive+clients with the service on one thread: costs waiting while it is";
@@ -252,7 +261,23 @@ mod tests {
             (Some(0), None)
         );
         let said = "service not pinned: this process may not use core 9, only [0, 1, 2]";
-        assert!(plan.words.contains(said), "{}", plan.words);
+        assert!(plan.words().contains(said), "{}", plan.words());
+    }
+
+    #[test]
+    fn a_thread_that_the_host_refuses_its_core_is_not_said_to_be_on_it() {
+        let settings = ThreadSettings {
+            service: on(3),
+            ..ThreadSettings::default()
+        };
+        let mut plan = ThreadPlan::new(Threading::SPLIT, &settings, &[0, 1, 2, 3]);
+        plan.on_refused(1, PinRefused { core: 3 });
+        assert_eq!(
+            plan.words(),
+            "threads: node yield, not pinned; service busy-spin, not pinned; service not pinned: \
+             the host refused core 3 to a thread: choose one that this process may use, or none; \
+             costs moves between cores"
+        );
     }
 
     #[test]
@@ -265,12 +290,12 @@ mod tests {
             (Some(1), None)
         );
         assert!(
-            plan.words.ends_with(
+            plan.words().ends_with(
                 "; service not pinned: node has core 1; costs moves between cores, service \
                  has yield instead of busy-spin, node has yield instead of busy-spin"
             ),
             "{}",
-            plan.words
+            plan.words()
         );
     }
 
@@ -279,10 +304,10 @@ mod tests {
         let settings = spinning([0, 1, 2, 3]);
         let plan = ThreadPlan::new(Threading::DEDICATED, &settings, &[0, 1]);
         assert_eq!(idles(&plan), [IdleStrategy::Yield; 4]);
-        let said = plan.words.matches("instead of busy-spin").count();
-        assert_eq!(said, 1, "{}", plan.words);
+        let said = plan.words().matches("instead of busy-spin").count();
+        assert_eq!(said, 1, "{}", plan.words());
         assert!(
-            plan.words
+            plan.words()
                 .ends_with("; 4 threads on 2 cores: costs waiting for turns")
         );
     }
@@ -298,6 +323,6 @@ mod tests {
     #[test]
     fn the_only_core_is_named_as_such() {
         let plan = ThreadPlan::new(Threading::SHARED, &ThreadSettings::default(), &[0]);
-        assert!(plan.words.contains("no core is free"), "{}", plan.words);
+        assert!(plan.words().contains("no core is free"), "{}", plan.words());
     }
 }

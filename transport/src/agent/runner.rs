@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 
 use core_affinity::CoreId;
@@ -79,11 +80,13 @@ pub fn run<A: Agent>(agent: &mut A, idle: IdleStrategy, stop: &AtomicBool, clock
 #[derive(Debug)]
 pub struct AgentThread<A> {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<(A, bool)>>,
+    pinned: Result<(), PinRefused>,
+    thread: Option<JoinHandle<A>>,
 }
 
 /// Starts a thread named after the agent, pins it to `core` if there is one, and drives the agent
-/// on it; see [`run`]. An agent that could not be pinned runs all the same.
+/// on it; see [`run`]. An agent that could not be pinned runs all the same, and its handle
+/// [says so](AgentThread::pinned).
 ///
 /// `stop` may be shared with other threads and with the agent itself, which sets it to end.
 ///
@@ -97,16 +100,19 @@ pub fn spawn<A: Agent + Send + 'static>(
     clock: Clock,
 ) -> io::Result<AgentThread<A>> {
     let flag = Arc::clone(&stop);
+    let (teller, told) = channel();
     let thread = thread::Builder::new()
         .name(agent.role_name().to_owned())
         .spawn(move || {
-            // Who joins it is told.
-            let pinned = core.is_none_or(|core| pin(core).is_ok());
+            let pinned = core.map_or(Ok(()), pin);
+            teller.send(pinned).expect("whoever started it waits");
             run(&mut agent, idle, &flag, clock);
-            (agent, pinned)
+            agent
         })?;
+    let pinned = told.recv().expect("it says so before all else");
     Ok(AgentThread {
         stop,
+        pinned,
         thread: Some(thread),
     })
 }
@@ -123,12 +129,19 @@ impl<A> AgentThread<A> {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Waits for the thread and returns the agent, and whether it ran on the core asked for.
-    /// Does not ask it to stop.
+    /// Whether it is on the core that was asked for, if one was.
+    ///
+    /// # Errors
+    /// [`PinRefused`]: it runs on whichever.
+    pub const fn pinned(&self) -> Result<(), PinRefused> {
+        self.pinned
+    }
+
+    /// Waits for the thread and returns the agent. Does not ask it to stop.
     ///
     /// # Errors
     /// What the agent panicked with.
-    pub fn join(mut self) -> thread::Result<(A, bool)> {
+    pub fn join(mut self) -> thread::Result<A> {
         let thread = self
             .thread
             .take()
@@ -188,8 +201,7 @@ mod tests {
     fn a_thread_ends_with_its_agent() {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = spawn(Mortal { left: 3 }, IdleStrategy::Yield, None, stop, || 0).unwrap();
-        let (agent, _) = thread.join().unwrap();
-        assert_eq!(agent.left, 0);
+        assert_eq!(thread.join().unwrap().left, 0);
     }
 
     struct Countdown {
@@ -236,9 +248,17 @@ mod tests {
         let agent = countdown(1_000);
         let stop = Arc::clone(&agent.stop);
         let thread = spawn(agent, IdleStrategy::Yield, None, stop, || 42).unwrap();
-        let (agent, pinned) = thread.join().unwrap();
-        assert_eq!(agent.left, 0);
-        assert!(pinned);
+        assert_eq!(thread.pinned(), Ok(()));
+        assert_eq!(thread.join().unwrap().left, 0);
+    }
+
+    #[test]
+    fn an_agent_that_is_refused_its_core_runs_all_the_same_and_its_handle_says_so() {
+        let (agent, core) = (countdown(10), 1_000);
+        let stop = Arc::clone(&agent.stop);
+        let thread = spawn(agent, IdleStrategy::Yield, Some(core), stop, || 42).unwrap();
+        assert_eq!(thread.pinned(), Err(PinRefused { core }));
+        assert_eq!(thread.join().unwrap().left, 0);
     }
 
     #[test]
