@@ -1,31 +1,15 @@
 //! Whole clusters through the binary: short, real sockets, real files, real kills.
 
 mod binary;
+mod lines;
+mod place;
 
 use binary::{lockstep, words};
-
-fn bench(options: &[&str]) -> serde_json::Value {
-    let place = tempfile::tempdir().expect("a directory can be made");
-    let common = [
-        "bench",
-        "cluster",
-        "--messages",
-        "300",
-        "--warmup",
-        "50ms",
-        "--json",
-        "-",
-    ];
-    let output = lockstep(place.path(), &[&common, options].concat());
-    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
-    let left = std::fs::read_dir(place.path()).expect("the directory can be read");
-    assert_eq!(left.count(), 0, "files left behind");
-    serde_json::from_slice(&output.stdout).expect("the result is JSON")
-}
+use place::bench_cluster;
 
 #[test]
 fn an_embedded_cluster_answers_every_request_and_accounts_for_the_time() {
-    let result = bench(&[]);
+    let result = bench_cluster(&[]);
     assert_eq!(result["sent"], result["received"]);
     assert_eq!(result["latency_ns"]["count"], 300);
     assert_eq!(result["config"]["sync"], "data");
@@ -47,7 +31,7 @@ fn an_embedded_cluster_answers_every_request_and_accounts_for_the_time() {
 #[test]
 fn a_service_on_a_thread_of_its_own_has_its_duty_cycles_measured() {
     for processes in [&[][..], &["--processes"]] {
-        let result = bench(&[&["--threading", "split", "--no-floor"], processes].concat());
+        let result = bench_cluster(&[&["--threading", "split", "--no-floor"], processes].concat());
         for member in result["environment"]["members"].as_array().unwrap() {
             let threads = member["threads"].as_object().unwrap();
             assert_eq!(threads.keys().collect::<Vec<_>>(), ["service"], "{member}");
@@ -61,7 +45,7 @@ fn a_service_on_a_thread_of_its_own_has_its_duty_cycles_measured() {
 
 #[test]
 fn processes_answer_directly_without_a_second_crossing() {
-    let result = bench(&["--processes", "--sync", "none", "--responses", "direct"]);
+    let result = bench_cluster(&["--processes", "--sync", "none", "--responses", "direct"]);
     assert_eq!(result["sent"], result["received"]);
     assert_eq!(result["steps"]["response.commit"]["count"], 0);
     assert_eq!(result["errors"].as_array().unwrap().len(), 0);
@@ -69,7 +53,7 @@ fn processes_answer_directly_without_a_second_crossing() {
 
 #[test]
 fn an_acknowledgement_from_memory_tells_what_the_service_put_out() {
-    let result = bench(&["--sync", "none", "--no-floor"]);
+    let result = bench_cluster(&["--sync", "none", "--no-floor"]);
     let members = result["environment"]["members"].as_array().unwrap();
     let waited = members
         .iter()
@@ -80,14 +64,14 @@ fn an_acknowledgement_from_memory_tells_what_the_service_put_out() {
 
 #[test]
 fn an_open_loop_over_lossy_links_loses_nothing() {
-    let result = bench(&["--rate", "2000", "--link-loss", "1%", "--no-floor"]);
+    let result = bench_cluster(&["--rate", "2000", "--link-loss", "1%", "--no-floor"]);
     assert_eq!(result["sent"], result["received"]);
     assert!(result["floor"].is_null());
 }
 
 #[test]
 fn the_matching_engine_can_be_measured_too() {
-    let result = bench(&["--service", "orderbook", "--sync", "none", "--window", "8"]);
+    let result = bench_cluster(&["--service", "orderbook", "--sync", "none", "--window", "8"]);
     assert_eq!(result["sent"], result["received"]);
     assert_eq!(result["config"]["message_length"], 32);
 }
@@ -165,11 +149,11 @@ fn all_members_killed_at_once_cost_no_request_whatever_is_synced() {
 
 #[test]
 fn cores_that_are_not_there_and_spinners_without_a_core_are_told_and_done_without() {
-    let result = bench(&["--cores", "99999,0", "--no-floor"]);
+    let result = bench_cluster(&["--cores", "99999,0", "--no-floor"]);
     let notes = result["environment"]["notes"].to_string();
     assert!(notes.contains("may not use core 99999"), "{notes}");
     let processes = ["--cores", "0,0,0,0", "--idle", "busy-spin", "--processes"];
-    let result = bench(&[&processes[..], &["--no-floor"]].concat());
+    let result = bench_cluster(&[&processes[..], &["--no-floor"]].concat());
     let notes = result["environment"]["notes"].to_string();
     assert!(notes.contains("several threads on core 0"), "{notes}");
     assert!(notes.contains("yield instead of busy-spin"), "{notes}");

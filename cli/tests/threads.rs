@@ -6,26 +6,11 @@ mod place;
 use std::process::Command;
 
 use lockstep_transport::media::host::cores_allowed;
-use place::{LOCKSTEP, Place, Running, outcome, words};
+use place::{LOCKSTEP, Place, Running, bench_cluster, outcome, words};
 
-/// A short run of `bench cluster` with these options; what it reports.
+/// A run without the floor, which has no threads of agents.
 fn bench(options: &[&str]) -> serde_json::Value {
-    let place = Place::new();
-    let mut command = Command::new(LOCKSTEP);
-    command.current_dir(place.path()).args([
-        "bench",
-        "cluster",
-        "--messages",
-        "300",
-        "--warmup",
-        "50ms",
-        "--no-floor",
-        "--json",
-        "-",
-    ]);
-    let output = outcome(command.args(options));
-    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
-    serde_json::from_slice(&output.stdout).expect("the result is JSON")
+    bench_cluster(&[options, &["--no-floor"]].concat())
 }
 
 fn expect_all_answered(options: &[&str]) {

@@ -85,6 +85,28 @@ pub fn outcome(command: &mut Command) -> Output {
     child.wait_with_output().expect("a child can be awaited")
 }
 
+/// What a short run of `bench cluster` with these options reports; it leaves nothing behind.
+pub fn bench_cluster(options: &[&str]) -> serde_json::Value {
+    let place = tempfile::tempdir().expect("a directory can be made");
+    let common = [
+        "bench",
+        "cluster",
+        "--messages",
+        "300",
+        "--warmup",
+        "50ms",
+        "--json",
+        "-",
+    ];
+    let mut command = Command::new(LOCKSTEP);
+    command.current_dir(place.path()).args(common).args(options);
+    let output = outcome(&mut command);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let left = std::fs::read_dir(place.path()).expect("the directory can be read");
+    assert_eq!(left.count(), 0, "files left behind");
+    serde_json::from_slice(&output.stdout).expect("the result is JSON")
+}
+
 /// Demands that `output` ended with `code` and names everything in `parts` in one message.
 pub fn expect_refusal(output: &Output, code: i32, parts: &[&str]) {
     let said = words(output);
