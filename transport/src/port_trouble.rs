@@ -18,7 +18,8 @@ pub enum TroubleKind {
     UnknownSource = 3,
     /// The ring failed; the port goes on by system calls.
     RingFailed = 4,
-    /// Datagrams wait, and may be lost, because those before them were not taken in time.
+    /// Datagrams were not taken in time: the queue of those received is full, and what comes
+    /// before there is room waits at the socket, or is lost.
     NotTaken = 5,
 }
 

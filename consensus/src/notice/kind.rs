@@ -52,7 +52,8 @@ pub enum NodeNotice {
     SecondLeader = 15,
     /// Leading: a member acknowledges more log than there is.
     AckBeyondLog = 16,
-    /// Datagrams waited at a socket, because this node took those before them too late.
+    /// This node took datagrams too late: the queue from its socket's thread was full, and the
+    /// socket was not read before there was room.
     PortNotTaken = 17,
 
     // Log stream: frames from the leader, status messages and NAKs to it.

@@ -211,7 +211,10 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::PortNotTaken,
         text: |_, _, f| {
-            f.write_str("datagrams wait at a socket: those before them were not taken in time")
+            f.write_str(
+                "this node did not take datagrams in time: the queue from its socket's thread is \
+                 full, and the socket is not read before there is room",
+            )
         },
         remedy: "what is lost is sent again; if it goes on, give this node's threads cores of \
                  their own, or find out who sends so much",
