@@ -34,7 +34,7 @@ fn known(disk: &mut SimDisk) -> Acknowledged {
 }
 
 fn inspect(disk: &mut SimDisk, known: &Acknowledged) -> InspectedLog {
-    let mut inspection = Inspection::begin(disk, known, &catalog()).unwrap();
+    let mut inspection = Inspection::begin(disk, known, &catalog(), None).unwrap();
     let mut seen = 0;
     let observe = |frame: LogFrame<'_>| {
         assert!(frame.position >= seen);
@@ -171,11 +171,11 @@ fn a_log_is_read_from_the_beginning_of_any_of_its_terms_and_goes_on_above_damage
         inspection.accept(disk, &meaning_of, observe).unwrap();
         found
     };
-    let mut inspection = Inspection::begin(&mut disk, &known, &catalog()).unwrap();
+    let mut inspection = Inspection::begin(&mut disk, &known, &catalog(), None).unwrap();
     let all = frames(&mut disk, &mut inspection);
     assert_eq!(inspection.end(), model.len() as Position);
     for term in (0..model.len()).step_by(TERM_LENGTH) {
-        let mut inspection = Inspection::begin(&mut disk, &known, &catalog()).unwrap();
+        let mut inspection = Inspection::begin(&mut disk, &known, &catalog(), None).unwrap();
         inspection.join_at(term as Position);
         let above: Vec<Position> = all
             .iter()
@@ -188,7 +188,7 @@ fn a_log_is_read_from_the_beginning_of_any_of_its_terms_and_goes_on_above_damage
     let segment = damaged as usize / SEGMENT_LENGTH * SEGMENT_LENGTH;
     let name = format!("0-{segment}.rec");
     assert!(disk.flip_bit(&name, damaged as usize - segment + 40, 1));
-    let mut inspection = Inspection::begin(&mut disk, &known, &catalog()).unwrap();
+    let mut inspection = Inspection::begin(&mut disk, &known, &catalog(), None).unwrap();
     let below = frames(&mut disk, &mut inspection);
     assert_eq!(inspection.end(), damaged);
     let next = inspection
@@ -199,7 +199,7 @@ fn a_log_is_read_from_the_beginning_of_any_of_its_terms_and_goes_on_above_damage
     let above = frames(&mut disk, &mut inspection);
     assert_eq!(below.len() + 1 + above.len(), all.len());
     // Seen enough after one.
-    let mut inspection = Inspection::begin(&mut disk, &known, &catalog()).unwrap();
+    let mut inspection = Inspection::begin(&mut disk, &known, &catalog(), None).unwrap();
     let enough = inspection.accept(&mut disk, &meaning_of, |_| ControlFlow::Break(()));
     assert_eq!((enough, inspection.end()), (Ok(()), all[1]));
 }
@@ -216,14 +216,15 @@ fn a_log_that_goes_on_meanwhile_is_followed_from_where_it_was_left() {
         is_mark_lost: false,
         term_max: LeadershipTermId::new(TERM_MAX),
     };
-    let mut inspection = Inspection::begin(&mut handle, &known, &catalog()).unwrap();
+    let mut inspection = Inspection::begin(&mut handle, &known, &catalog(), None).unwrap();
     for entry in 0..300 {
         while !node.append(REQUEST, 900, entry as u8) {
             node.wait();
         }
         node.drain();
         if entry % 29 == 0 {
-            inspection.look_again(&mut handle).unwrap();
+            let mark = node.append_position();
+            inspection.look_again(&mut handle, mark).unwrap();
             let all = |_: LogFrame<'_>| ControlFlow::Continue(());
             inspection.accept(&mut handle, &meaning_of, all).unwrap();
             assert_eq!(inspection.end(), node.append_position());

@@ -78,12 +78,21 @@ impl<'a> FrameScan<'a> {
     /// What a process left in memory is read as if it lay on disk, above the end of what is
     /// accepted and below the limit. Nothing is written.
     pub(super) fn lay_over(&mut self, left: &'a LeftLog<'a>) {
-        self.limit = self.limit.min(left.limit().unwrap_or(self.limit));
         let laid = LaidOver::new(left, (self.end(), self.limit));
         let mut segments = self.window.segments.clone();
         laid.add_segments(&mut segments);
         self.window.laid_over = Some(laid);
         self.renew(segments);
+    }
+
+    /// Nothing above is accepted, unless the limit is raised.
+    pub(super) const fn limit(&self) -> Position {
+        self.limit
+    }
+
+    /// All below `position` may be accepted: it was acknowledged since the limit was set.
+    pub(super) fn raise_limit(&mut self, position: Position) {
+        self.limit = self.limit.max(position);
     }
 
     /// End of what is accepted.

@@ -25,6 +25,8 @@ use crate::log::segment::SegmentTable;
 pub struct Inspection<'a> {
     scan: FrameScan<'a>,
     left: Option<&'a LeftLog<'a>>,
+    /// Whether what was left counts by now as if it lay on disk.
+    is_laid_over: bool,
     segment_length: usize,
     /// Bytes of the log that only the log buffer has.
     taken: u64,
@@ -54,7 +56,8 @@ pub struct InspectedLog {
 }
 
 impl<'a> Inspection<'a> {
-    /// Of the log behind `disk`, from its start; what is `known` of a cut bounds it.
+    /// Of the log behind `disk`, from its start; what is `known` of a cut bounds it, and what a
+    /// process `left` in its log buffer.
     ///
     /// # Errors
     /// The disk's, and a catalog that describes no log.
@@ -62,12 +65,14 @@ impl<'a> Inspection<'a> {
         disk: &mut impl ColdFiles,
         known: &Acknowledged,
         catalog: &Catalog,
+        left: Option<&'a LeftLog<'a>>,
     ) -> Result<Self, RecoveryError> {
         let geometry = geometry_of(catalog)?;
         let segments = SegmentTable::open_all(disk, catalog.segment_length)?;
         Ok(Self {
-            scan: FrameScan::new(segments, geometry, catalog, known.limit(None)),
-            left: None,
+            scan: FrameScan::new(segments, geometry, catalog, known.limit(left)),
+            left,
+            is_laid_over: false,
             segment_length: catalog.segment_length,
             taken: 0,
         })
@@ -92,29 +97,39 @@ impl<'a> Inspection<'a> {
     ) -> Result<(), RecoveryError> {
         let before = self.scan.end();
         self.scan.accept_frames(disk, meaning_of, observe)?;
-        if let Some(left) = self.left {
+        if let Some(left) = self.left.filter(|_| self.is_laid_over) {
             let taken = self.scan.end().min(left.end()) - before;
             self.taken += taken.max(0) as u64;
         }
         Ok(())
     }
 
-    /// From here on what a process `left` in its log buffer counts as if it lay on disk. Called
-    /// once, where the log on disk has been found to end.
-    pub fn lay_over(&mut self, left: &'a LeftLog<'a>) {
-        self.left = Some(left);
+    /// From here on what was left in a log buffer counts as if it lay on disk: where the log on
+    /// disk has been found to end. Returns whether there is any that did not count yet.
+    pub fn lay_over(&mut self) -> bool {
+        let Some(left) = self.left.filter(|_| !self.is_laid_over) else {
+            return false;
+        };
         self.scan.lay_over(left);
+        self.is_laid_over = true;
+        true
     }
 
     /// What has been read is forgotten, and segments that were made since are looked at too: the
-    /// log goes on.
+    /// log goes on, and was acknowledged up to `mark` meanwhile, whatever was read of a log buffer
+    /// before.
     ///
     /// # Errors
     /// The disk's.
-    pub fn look_again(&mut self, disk: &mut impl ColdFiles) -> Result<(), DiskError> {
+    pub fn look_again(
+        &mut self,
+        disk: &mut impl ColdFiles,
+        mark: Position,
+    ) -> Result<(), DiskError> {
         let segments = SegmentTable::open_all(disk, self.segment_length)?;
         self.scan.renew(segments);
-        if let Some(left) = self.left {
+        self.scan.raise_limit(mark);
+        if let Some(left) = self.left.filter(|_| self.is_laid_over) {
             self.scan.lay_over(left);
         }
         Ok(())
@@ -126,10 +141,19 @@ impl<'a> Inspection<'a> {
         self.scan.end()
     }
 
-    /// Where the newest segment ends.
+    /// Whether all that is `known` to have been acknowledged was found, and all of a log buffer: of
+    /// a node that runs, what lies above is being written.
+    #[must_use]
+    pub fn has_all(&self, known: &Acknowledged) -> bool {
+        let (mark, last_term) = (known.with_left(self.left).mark, self.scan.last_term);
+        let is_covered = |lost: LostAcks| lost.is_covered_by(last_term, self.end());
+        self.end() >= mark.position && mark.lost.is_none_or(is_covered)
+    }
+
+    /// Where the newest segment ends, or below that where nothing above is of the log.
     #[must_use]
     pub fn segments_end(&self) -> Position {
-        self.scan.window.end()
+        self.scan.window.end().min(self.scan.limit())
     }
 
     /// Whether anything lies at `position`, as far as that can be read.
@@ -156,7 +180,13 @@ impl<'a> Inspection<'a> {
     ) -> Result<Option<Position>, DiskError> {
         let span = (self.scan.reach(), mark);
         let last_term = self.scan.last_term;
-        first_intact(disk, &mut self.scan.window, span, last_term)
+        let next = first_intact(disk, &mut self.scan.window, span, last_term)?;
+        Ok(self.of_the_log(next))
+    }
+
+    /// What lies above the limit is none of the log, however whole it is.
+    fn of_the_log(&self, intact: Option<Position>) -> Option<Position> {
+        intact.filter(|position| *position < self.scan.limit())
     }
 
     /// The verdict, by what is `known`. The terms found so far are handed out with it.
@@ -175,7 +205,7 @@ impl<'a> Inspection<'a> {
         Ok(InspectedLog {
             end,
             extent: above.extent.max(self.scan.reach()).max(end),
-            next_intact: above.first_intact,
+            next_intact: self.of_the_log(above.first_intact),
             lost: verdict.lost,
             taken: self.taken,
             ..self.as_it_stands()

@@ -144,21 +144,19 @@ impl<'a, 'b, D: ColdFiles> Listing<'a, 'b, D> {
     ) -> Result<Position, OfflineError> {
         let catalog = self.directory.catalog;
         let known = self.directory.acknowledged();
-        let mut inspection = Inspection::begin(self.source.disk, &known, &catalog)?;
+        let left = self.memory.left();
+        let mut inspection = Inspection::begin(self.source.disk, &known, &catalog, left.as_ref())?;
         let start = self.term_start(wanted.from);
         if start > 0 {
             inspection.join_at(start);
         }
-        let left = self.memory.left();
         let mut walk = Walk {
             disk: &mut *self.source.disk,
             directory: &self.directory,
             is_running: self.is_running,
-            memory_end: left.as_ref().map_or(0, LeftLog::end),
             read_again_at: None,
         };
         let mut parts = EntryParts::new(catalog.term_length);
-        let mut to_lay = left.as_ref();
         let meaning_of = |frame: &[u8]| frame_meaning(frame).0;
         loop {
             let mut flow = ControlFlow::Continue(());
@@ -169,8 +167,7 @@ impl<'a, 'b, D: ColdFiles> Listing<'a, 'b, D> {
             if flow.is_break() {
                 return Ok(inspection.end());
             }
-            if let Some(left) = to_lay.take() {
-                inspection.lay_over(left);
+            if inspection.lay_over() {
                 continue;
             }
             let position = inspection.end();
@@ -203,8 +200,9 @@ impl<'a, 'b, D: ColdFiles> Listing<'a, 'b, D> {
     /// See [`OfflineError`].
     pub(super) fn newest_term(&mut self) -> Result<Position, OfflineError> {
         let (catalog, known) = (self.directory.catalog, self.directory.acknowledged());
-        let mut inspection = Inspection::begin(self.source.disk, &known, &catalog)?;
-        let in_memory = self.memory.left().map_or(0, |left| left.end());
+        let left = self.memory.left();
+        let mut inspection = Inspection::begin(self.source.disk, &known, &catalog, left.as_ref())?;
+        let in_memory = left.as_ref().map_or(0, LeftLog::end);
         let lowest = self.term_start(in_memory - 1).max(0);
         let mut start = self.term_start(inspection.segments_end() - 1);
         while start > lowest && !inspection.is_used(self.source.disk, start)? {
@@ -262,7 +260,6 @@ struct Walk<'a, D> {
     disk: &'a mut D,
     directory: &'a DirectoryLook,
     is_running: bool,
-    memory_end: Position,
     /// Where a running node's log was read anew because its mark says that there is more.
     read_again_at: Option<Position>,
 }
@@ -270,19 +267,21 @@ struct Walk<'a, D> {
 impl<D: ColdFiles> Walk<'_, D> {
     fn beyond(&mut self, inspection: &mut Inspection<'_>) -> Result<Beyond, OfflineError> {
         let position = inspection.end();
-        let mut known = self.directory.acknowledged();
+        let now = DirectoryLook::read(self.disk)?;
+        // Its lock is not seen from here, it may be.
+        self.is_running |= now.mark != self.directory.mark;
+        let known = now.acknowledged();
+        let marked = known.mark.position;
         if self.is_running {
-            known = DirectoryLook::read(self.disk)?.acknowledged();
-            if position >= known.mark.position.max(self.memory_end) {
+            if inspection.has_all(&known) {
                 return Ok(Beyond::End);
             }
             if self.read_again_at != Some(position) {
                 self.read_again_at = Some(position);
-                inspection.look_again(self.disk)?;
+                inspection.look_again(self.disk, marked)?;
                 return Ok(Beyond::More);
             }
         }
-        let marked = known.mark.position;
         if position < marked {
             // Without a look at all that lies above: a log has as many damaged places as it has.
             let next = inspection.next_intact(self.disk, marked)?;

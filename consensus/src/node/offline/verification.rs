@@ -197,7 +197,7 @@ impl<'a> LogLook<'a> {
         left: Option<&'a LeftLog<'a>>,
     ) -> Result<Option<Looked>, OfflineError> {
         let known = directory.acknowledged();
-        let inspection = Inspection::begin(disk, &known, &directory.catalog)?;
+        let inspection = Inspection::begin(disk, &known, &directory.catalog, left)?;
         let mut this = Self {
             is_running,
             directory,
@@ -205,7 +205,7 @@ impl<'a> LogLook<'a> {
             counts: EntryCounts::default(),
             parts: EntryParts::new(directory.catalog.term_length),
         };
-        let known = match this.scan_all(disk, left) {
+        let known = match this.scan_all(disk) {
             Ok(Some(known)) => known,
             Ok(None) => return Ok(None),
             Err(OfflineError::Recovery(RecoveryError::Foreign { position })) => {
@@ -214,8 +214,7 @@ impl<'a> LogLook<'a> {
             }
             Err(error) => return Err(error),
         };
-        let marked = known.mark.position.max(left.map_or(0, LeftLog::end));
-        if is_running && this.inspection.end() >= marked {
+        if is_running && this.inspection.has_all(&known) {
             let log = this.inspection.as_it_stands();
             return Ok(Some((log, this.counts, LogVerdict::Whole)));
         }
@@ -231,11 +230,9 @@ impl<'a> LogLook<'a> {
     fn scan_all(
         &mut self,
         disk: &mut impl ColdFiles,
-        left: Option<&'a LeftLog<'a>>,
     ) -> Result<Option<Acknowledged>, OfflineError> {
         self.scan(disk)?;
-        if let Some(left) = left {
-            self.inspection.lay_over(left);
+        if self.inspection.lay_over() {
             self.scan(disk)?;
         }
         let mut before = self.directory.clone();
@@ -245,12 +242,13 @@ impl<'a> LogLook<'a> {
                 return Ok(None);
             }
             let reached = self.inspection.end();
-            if !self.is_running || reached >= now.acknowledged().mark.position {
+            let mark = now.acknowledged().mark.position;
+            if !self.is_running || reached >= mark {
                 break;
             }
             // The mark has passed what was read: now all below it can be.
             before = now;
-            self.inspection.look_again(disk)?;
+            self.inspection.look_again(disk, mark)?;
             self.scan(disk)?;
             if self.inspection.end() == reached {
                 break;
