@@ -229,46 +229,29 @@ impl Disk for TankDisk {
         self
     }
 
-    fn submit(&mut self, _now: Nanos, operation: DiskOp) -> Result<(), Busy> {
+    fn submit(&mut self, _now: Nanos, mut operation: DiskOp) -> Result<(), Busy> {
         if self.has_ended_before_operation() {
             return Ok(());
         }
-        let operation = match operation {
-            DiskOp::Write {
-                token, file, block, ..
-            } if self.is_dropped(file, &block) => {
-                let result = Ok(file);
+        if let DiskOp::Write {
+            token,
+            file,
+            block,
+            durability,
+            ..
+        } = &mut operation
+        {
+            if self.is_dropped(*file, block) {
+                let (token, result) = (*token, Ok(*file));
                 self.forged.push_back(Completion { token, result });
                 return Ok(());
             }
-            DiskOp::Write {
-                token,
-                file,
-                offset,
-                block,
-                durability: Durability::Synced,
-            } if self.is_cached_only(file) => DiskOp::Write {
-                token,
-                file,
-                offset,
-                block,
-                durability: Durability::Cached,
-            },
-            DiskOp::Write {
-                token,
-                file,
-                offset,
-                block,
-                durability,
-            } if self.is_told_early(file) => DiskOp::Write {
-                token,
-                file,
-                offset,
-                block: self.tell_early(token, file, &block),
-                durability,
-            },
-            other => other,
-        };
+            if *durability == Durability::Synced && self.is_cached_only(*file) {
+                *durability = Durability::Cached;
+            } else if self.is_told_early(*file) {
+                *block = self.tell_early(*token, *file, block);
+            }
+        }
         self.disk.submit(self.host.now(), operation)
     }
 
