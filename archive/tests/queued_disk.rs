@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use conformance::{Driver, Write, conforms, pattern, sim};
-use lockstep_archive::disk::{Busy, ColdFiles, Completion, Disk, DiskOp, Durability};
+use lockstep_archive::disk::{Busy, ColdFiles, Completion, Disk, DiskOp, Durability, FileId};
 use lockstep_archive::queued_disk::{Desk, DiskRunner, Engine, QueuedDisk, queued_disk};
 use lockstep_archive::sim::{SimDisk, WholeDisk};
 use lockstep_archive::slow_disk::SlowDisk;
@@ -43,6 +43,17 @@ impl<K: Desk, E: Engine> Disk for InTwo<K, E> {
     fn flush(&mut self, now: Nanos) {
         self.near.flush(now);
         self.far.do_work(now);
+    }
+}
+
+/// A synced write of the block of that index, which is also its token. It has its memory to itself.
+fn write_of(file: FileId, index: u64) -> DiskOp {
+    DiskOp::Write {
+        token: index,
+        file,
+        offset: index * 4096,
+        block: pattern(4096).kernel_block(0, 4096),
+        durability: Durability::Synced,
     }
 }
 
@@ -154,15 +165,7 @@ fn the_near_end_of_a_real_disk_tells_the_calls_that_its_far_end_makes() {
         };
         let (mut near, mut far) = disk.on_a_thread();
         let file = near.files().create("a.dat", 4096).unwrap();
-        let buffer = pattern(4096);
-        let write = DiskOp::Write {
-            token: 1,
-            file,
-            offset: 0,
-            block: buffer.kernel_block(0, 4096),
-            durability: Durability::Synced,
-        };
-        near.submit(0, write).unwrap();
+        near.submit(0, write_of(file, 0)).unwrap();
         assert_eq!(near.system_calls(), 0, "the far end makes them");
         while near.poll_completion(0).is_none() {
             far.do_work(0);
@@ -183,14 +186,7 @@ fn a_near_end_that_goes_while_writes_are_under_way_leaves_them_whole() {
         let file = near.files().create("a.dat", 32 * 4096).unwrap();
         for index in 0..32 {
             // The near end's side of the memory is gone before the write is made.
-            let write = DiskOp::Write {
-                token: index,
-                file,
-                offset: index * 4096,
-                block: pattern(4096).kernel_block(0, 4096),
-                durability: Durability::Synced,
-            };
-            near.submit(0, write).unwrap();
+            near.submit(0, write_of(file, index)).unwrap();
         }
         drop(near);
         thread.join().unwrap();
@@ -210,15 +206,7 @@ fn a_disk_that_was_used_stays_on_its_thread() {
             continue;
         };
         let file = disk.files().create("a.dat", 4096).unwrap();
-        let buffer = pattern(4096);
-        let write = DiskOp::Write {
-            token: 1,
-            file,
-            offset: 0,
-            block: buffer.kernel_block(0, 4096),
-            durability: Durability::Synced,
-        };
-        disk.submit(0, write).unwrap();
+        disk.submit(0, write_of(file, 0)).unwrap();
         let parted = std::panic::AssertUnwindSafe(|| disk.on_a_thread());
         assert!(std::panic::catch_unwind(parted).is_err(), "{choice:?}");
     }
@@ -233,15 +221,7 @@ fn a_directory_is_in_use_until_the_far_end_has_done_what_was_ordered() {
         };
         let (mut near, mut far) = disk.on_a_thread();
         let file = near.files().create("a.dat", 4096).unwrap();
-        let buffer = pattern(4096);
-        let write = DiskOp::Write {
-            token: 1,
-            file,
-            offset: 0,
-            block: buffer.kernel_block(0, 4096),
-            durability: Durability::Synced,
-        };
-        near.submit(0, write).unwrap();
+        near.submit(0, write_of(file, 0)).unwrap();
         drop(near);
         let second = NodeDirectory::open(directory.path(), &[]);
         assert!(matches!(second, Err(StorageError::InUse { .. })));
