@@ -48,8 +48,9 @@ pub(super) const ROWS: &[Row] = &[
                 " in {directory} has been under way for {milliseconds} ms"
             )
         },
-        remedy: "look at the device (the kernel's log, other load on it); requests are answered \
-                 while the disks of a majority do their writes",
+        remedy: "where the archive shares a thread with the service, see first whether the \
+                 service holds it; else look at the device (the kernel's log, other load on it); \
+                 requests are answered while the disks of a majority do their writes",
     },
     Row {
         kind: NodeNotice::SlotSpoiled,
