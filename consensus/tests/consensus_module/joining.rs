@@ -319,6 +319,17 @@ fn a_list_that_cannot_be_is_asked_for_again_later() {
 }
 
 #[test]
+fn another_leader_is_joined_at_once_though_joining_the_one_before_just_came_to_nothing() {
+    let mut member = Driven::voter(recovered(&[], 0));
+    member.receive(1, heartbeat(3, 0));
+    member.event(persisted(3, None));
+    member.receive(1, join_reply(3, &[]));
+    member.receive(2, heartbeat(4, 0));
+    let asked = member.event(persisted(4, None));
+    assert_eq!(asked, [send(2, join_request(4, 0, 0, 0))]);
+}
+
+#[test]
 fn a_damaged_member_is_whole_once_it_holds_what_it_acknowledged() {
     let mut damaged = recovered(&[(1, 0)], 96);
     damaged.lost = Some(LostAcks {

@@ -48,7 +48,8 @@ pub(super) struct Following {
     pub(super) leader_commit: Position,
     /// When the present request or report is repeated.
     pub(super) resend_at: Nanos,
-    /// No join begins before: the one that came to nothing would at once do so again.
+    /// No join of this leader begins before: the one that came to nothing would at once do so
+    /// again.
     pub(super) join_at: Nanos,
     /// Counts this incarnation's joins.
     pub(super) joins: u32,
@@ -77,5 +78,6 @@ impl Following {
         self.joining = Joining::Draining;
         self.leader_terms.clear();
         self.leader_commit = 0;
+        self.join_at = 0;
     }
 }
