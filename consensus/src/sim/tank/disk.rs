@@ -241,15 +241,17 @@ impl Disk for TankDisk {
             ..
         } = &mut operation
         {
-            if self.is_dropped(*file, block) {
-                let (token, result) = (*token, Ok(*file));
+            let (token, file) = (*token, *file);
+            if self.is_dropped(file, block) {
+                let result = Ok(file);
                 self.forged.push_back(Completion { token, result });
                 return Ok(());
             }
-            if *durability == Durability::Synced && self.is_cached_only(*file) {
+            if *durability == Durability::Synced && self.is_cached_only(file) {
                 *durability = Durability::Cached;
-            } else if self.is_told_early(*file) {
-                *block = self.tell_early(*token, *file, block);
+            }
+            if self.is_told_early(file) {
+                *block = self.tell_early(token, file, block);
             }
         }
         self.disk.submit(self.host.now(), operation)

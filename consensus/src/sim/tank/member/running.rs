@@ -74,16 +74,9 @@ impl TankMember {
         let Some(node) = self.node.as_mut() else {
             return 0;
         };
-        if !self.service_turns.may_run(now) {
-            return 0;
-        }
-        let before = service_time::spent();
-        let work = node.step_service(own_now);
-        if work > 0 {
-            let busy = service_time::spent() - before;
-            let stall = self.service_turns.on_work(now + busy);
-            self.note_stall(stall, Mark::LeadersServiceStalls);
-        }
+        let step = || node.step_service(own_now);
+        let (work, stall) = self.service_turns.run(now, step);
+        self.note_stall(stall, Mark::LeadersServiceStalls);
         work
     }
 
@@ -91,17 +84,11 @@ impl TankMember {
         let Some(disk) = &mut self.far_ends.disk else {
             return 0;
         };
-        if !self.archive_turns.may_run(now) {
-            return 0;
+        let (work, stall) = self.archive_turns.run(now, || disk.do_work(own_now));
+        if stall > LAG_NS {
+            self.promise.excuse(now + stall);
         }
-        let work = disk.do_work(own_now);
-        if work > 0 {
-            let stall = self.archive_turns.on_work(now);
-            if stall > LAG_NS {
-                self.promise.excuse(now + stall);
-            }
-            self.note_stall(stall, Mark::LeadersArchiveStalls);
-        }
+        self.note_stall(stall, Mark::LeadersArchiveStalls);
         work
     }
 
@@ -109,14 +96,8 @@ impl TankMember {
         let Some(port) = &mut self.far_ends.port else {
             return 0;
         };
-        if !self.client_turns.may_run(now) {
-            return 0;
-        }
-        let work = port.do_work(own_now);
-        if work > 0 {
-            let stall = self.client_turns.on_work(now);
-            self.note_stall(stall, Mark::LeadersClientsSideStalls);
-        }
+        let (work, stall) = self.client_turns.run(now, || port.do_work(own_now));
+        self.note_stall(stall, Mark::LeadersClientsSideStalls);
         work
     }
 

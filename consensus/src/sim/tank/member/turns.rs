@@ -4,6 +4,8 @@
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
+use crate::sim::service_time;
+
 /// A stall may come when so much time has gone by since the one before, at most.
 const RUN_MAX_NS: Nanos = 20 * MILLISECOND;
 
@@ -63,12 +65,21 @@ impl Turns {
         (!self.may_run(now)).then_some(self.until)
     }
 
-    /// It has done something, which keeps it busy until then; a stall may follow. Returns how long
-    /// that one lasts.
-    pub fn on_work(&mut self, busy_until: Nanos) -> Nanos {
+    /// Has it do what it has to do, unless it is busy or stalled; a stall may follow what it does.
+    /// Returns how much that was, and how long the stall lasts.
+    pub fn run(&mut self, now: Nanos, step: impl FnOnce() -> usize) -> (usize, Nanos) {
+        if !self.may_run(now) {
+            return (0, 0);
+        }
+        let before = service_time::spent();
+        let work = step();
+        if work == 0 {
+            return (0, 0);
+        }
+        let busy_until = now + service_time::spent() - before;
         let stall = self.draw_stall(busy_until);
         self.until = busy_until + stall;
-        stall
+        (work, stall)
     }
 
     fn draw_stall(&mut self, now: Nanos) -> Nanos {
@@ -99,12 +110,13 @@ mod tests {
             now += MILLISECOND;
             if !turns.may_run(now) {
                 assert!(turns.held_up(now).is_some_and(|until| until > now));
+                assert_eq!(turns.run(now, || unreachable!()), (0, 0));
                 continue;
             }
-            match turns.on_work(now) {
-                0 => {}
-                stall if stall < SHORT_STALL_NS => short += 1,
-                stall => {
+            match turns.run(now, || 1) {
+                (_, 0) => {}
+                (_, stall) if stall < SHORT_STALL_NS => short += 1,
+                (_, stall) => {
                     assert!(stall < LONG_STALL_NS);
                     long += 1;
                 }
@@ -114,7 +126,7 @@ mod tests {
         turns.end_stalls();
         for _ in 0..1_000 {
             now += MILLISECOND;
-            assert_eq!(turns.on_work(now), 0);
+            assert_eq!(turns.run(now, || 1), (1, 0));
             assert!(turns.may_run(now));
         }
     }
