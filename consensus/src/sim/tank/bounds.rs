@@ -67,6 +67,10 @@ type Path = (SocketAddr, SocketAddr);
 const NAK_PAUSES: (Nanos, Nanos) = (100 * MICROSECOND, 25_600 * MICROSECOND);
 const NAK_PAUSE_SHARE: Nanos = 16;
 
+/// Streams that somebody may have a hole in and that come from one address: its newest, and those
+/// of its processes before. Seen is one.
+const STREAMS_MAX: u64 = 4;
+
 /// A second, by a clock that runs five percent too fast, and what a look may come late.
 const LONG_SECOND_NS: Nanos = SECOND + SECOND / 10;
 
@@ -158,7 +162,9 @@ impl Traffic {
 
     /// Nobody asks for one hole more often than pauses that grow allow. They begin afresh with each
     /// piece that comes from where it was asked for, so not more often than whoever was asked has
-    /// sent anything, in this second or late in the one before.
+    /// sent anything, in this second or late in the one before. Nor does anybody ask for more holes
+    /// than that, and the one of each stream that there was before: only what comes ends one, or
+    /// begins one.
     fn look_at_holes(
         &mut self,
         counts: &[(Path, u64)],
@@ -172,12 +178,27 @@ impl Traffic {
         };
         let most = |(from, to): Path| naks_max(sent((to, from)));
         let over = holes.iter().find(|(path, count)| *count > most(*path));
-        over.map_or(Ok(()), |((from, to), count)| {
-            Err(Rule::NoStorm.broken(format!(
+        if let Some(((from, to), count)) = over {
+            return Err(Rule::NoStorm.broken(format!(
                 "{from} asked {to} {count} times in a second for the same hole, and had {} \
                  datagrams from there: more than {}",
                 sent((*to, *from)),
                 most((*from, *to))
+            )));
+        }
+        let mut by_path = BTreeMap::<Path, u64>::new();
+        for (path, _) in holes {
+            *by_path.entry(*path).or_default() += 1;
+        }
+        let sent_back = |(from, to): Path| sent((to, from));
+        let mut many = by_path.into_iter();
+        let many = many.find(|(path, count)| *count > STREAMS_MAX + sent_back(*path));
+        many.map_or(Ok(()), |(path, count)| {
+            Err(Rule::NoStorm.broken(format!(
+                "{} asked {} for {count} holes in a second, and had {} datagrams from there",
+                path.0,
+                path.1,
+                sent_back(path)
             )))
         })
     }
@@ -199,7 +220,7 @@ mod tests {
     use core::net::{IpAddr, Ipv4Addr};
 
     use lockstep_transport::datagram_port::{DatagramPort, SendOutcome};
-    use lockstep_transport::position::Geometry;
+    use lockstep_transport::position::{Geometry, Position};
     use lockstep_transport::sim::LinkProfile;
 
     use super::*;
@@ -254,14 +275,16 @@ mod tests {
         }
     }
 
-    /// A member asks another one so often in a second for the same hole, and hears so much from it.
-    fn ask(naks: u64, heard: u64) -> Result<(), Broken> {
+    /// A member asks another one so often in a second for each of so many holes, and hears so much
+    /// from it.
+    fn ask(holes: u64, naks: u64, heard: u64) -> Result<(), Broken> {
         let network = SimNetwork::new(1, LinkProfile::default());
         let [mut from, mut to] = MEMBERS.map(|address| network.port(address));
         let mut traffic = Traffic::on(&network);
         let geometry = Geometry::new(0, 64 * 1024).unwrap();
-        for number in 0..naks {
-            let nak = Nak::new(7, 8, geometry, 640, 32 * (number % 2 + 1) as usize);
+        for number in 0..holes * naks {
+            let hole = 640 + 32 * (number / naks) as Position;
+            let nak = Nak::new(7, 8, geometry, hole, 32 * (number % 2 + 1) as usize);
             let sent = from.send(0, MEMBERS[1], &nak.encode());
             assert_eq!(sent, SendOutcome::Sent);
         }
@@ -273,15 +296,24 @@ mod tests {
 
     #[test]
     fn a_hole_is_asked_for_no_more_often_than_pauses_that_grow_allow() {
-        assert_eq!(ask(naks_max(0), 0), Ok(()));
-        let broken = ask(naks_max(0) + 1, 0).unwrap_err();
+        assert_eq!(ask(1, naks_max(0), 0), Ok(()));
+        let broken = ask(1, naks_max(0) + 1, 0).unwrap_err();
         assert!(broken.what.contains("the same hole"), "{broken}");
         // What comes may let pauses begin afresh.
-        assert_eq!(ask(naks_max(3), 3), Ok(()));
-        assert!(ask(naks_max(3) + 1, 3).is_err());
+        assert_eq!(ask(1, naks_max(3), 3), Ok(()));
+        assert!(ask(1, naks_max(3) + 1, 3).is_err());
         assert!((naks_max(0) + 1..4 * naks_max(0)).contains(&naks_max(3)));
         // Pauses that do not grow are found, whatever comes.
         assert!(naks_max(0) < 150 && naks_max(100) < 5_500);
+    }
+
+    #[test]
+    fn no_more_holes_are_asked_for_than_come_to_be_by_what_is_heard() {
+        for heard in [0, 10] {
+            assert_eq!(ask(STREAMS_MAX + heard, 1, heard), Ok(()));
+            let broken = ask(STREAMS_MAX + heard + 1, 1, heard).unwrap_err();
+            assert!(broken.what.contains("holes in a second"), "{broken}");
+        }
     }
 
     #[test]
