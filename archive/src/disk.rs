@@ -74,7 +74,8 @@ pub enum DiskOp {
         block: KernelBlock,
     },
     /// Creates a segment written with zeros, synced, its directory entry synced too, or opens
-    /// it when it exists. Slow; carried out off the hot path.
+    /// it when it exists. One without a length is made longer by writes at its end. Slow; carried
+    /// out off the hot path.
     Prepare {
         /// Comes back with the completion.
         token: Token,

@@ -17,5 +17,6 @@ pub mod queued_disk;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod slow_disk;
+pub mod snapshot_file;
 #[allow(unsafe_code, reason = "unsafe fence: system calls and io_uring")]
 pub mod storage;

@@ -1,13 +1,15 @@
 //! Recording on a real disk allocates nothing once it runs
 //! (`ARCHITECTURE.md` "Invariants, as absences"), nor does what carries its writes out on another
-//! thread.
+//! thread; nor does writing and reading a snapshot's file.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use lockstep_archive::disk::Disk;
+use lockstep_archive::disk::{Disk, SegmentName};
 use lockstep_archive::log::budget::DiskBudget;
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode};
 use lockstep_archive::log::segment::SegmentTable;
+use lockstep_archive::snapshot_file::reader::{SnapshotFileReader, SnapshotRead};
+use lockstep_archive::snapshot_file::writer::{SnapshotFileState, SnapshotFileWriter};
 use lockstep_archive::storage::{NodeDisk, StorageRunner, open};
 use lockstep_transport::agent::{Agent, AgentThread, IdleStrategy, WakeSources, spawn};
 use lockstep_transport::allocations::{CountingAllocator, count_of_thread};
@@ -128,5 +130,68 @@ fn recording_allocates_nothing_in_steady_state() {
                 record(choice, sync, is_in_two);
             }
         }
+    }
+}
+
+/// One turn of a snapshot's writer on its disk.
+fn turn(writer: &mut SnapshotFileWriter, disk: &mut NodeDisk) {
+    writer.do_work(0, disk);
+    disk.flush(0);
+    while let Some(completion) = disk.poll_completion(0) {
+        assert!(writer.on_completion(&completion));
+    }
+    std::thread::yield_now();
+}
+
+#[test]
+fn a_snapshot_is_written_and_read_without_an_allocation() {
+    for choice in [IoChoice::Uring, IoChoice::Syscall] {
+        let directory = tempfile::tempdir().unwrap();
+        let Ok((mut disk, way)) = open(directory.path(), choice, &[]) else {
+            eprintln!("NOT TESTED: {choice:?} is refused here");
+            continue;
+        };
+        let mut writer = SnapshotFileWriter::new().unwrap();
+        writer.begin(SegmentName {
+            recording_id: 1,
+            position: 640,
+        });
+        // Taking over the new file allocates its entry.
+        while writer.state() == SnapshotFileState::Preparing {
+            turn(&mut writer, &mut disk);
+        }
+        let mut reader = SnapshotFileReader::new(0).unwrap();
+        let before = count_of_thread();
+        for piece in 0..1000_u32 {
+            let bytes = [piece as u8; 1000];
+            let mut taken = 0;
+            while taken < bytes.len() {
+                taken += writer.push(&bytes[taken..]);
+                turn(&mut writer, &mut disk);
+            }
+        }
+        writer.finish();
+        let length = 1_000_000;
+        while writer.state() != (SnapshotFileState::Durable { length }) {
+            turn(&mut writer, &mut disk);
+        }
+        reader.open(writer.file().unwrap(), length);
+        let mut piece = 0_u32;
+        while piece < 1000 {
+            match reader.read(u64::from(piece) * 1000, 1000) {
+                SnapshotRead::Bytes(bytes) => {
+                    assert!(bytes.iter().all(|byte| *byte == piece as u8));
+                    piece += 1;
+                }
+                SnapshotRead::Pending => {}
+                SnapshotRead::Failed => panic!("{:?}", reader.failed()),
+            }
+            reader.do_work(0, &mut disk);
+            disk.flush(0);
+            while let Some(completion) = disk.poll_completion(0) {
+                assert!(reader.on_completion(&completion));
+            }
+        }
+        assert_eq!(count_of_thread(), before, "{way:?}");
     }
 }

@@ -19,6 +19,10 @@ pub(crate) const OWNER_ACK_MARK: Owner = 3;
 pub(crate) const OWNER_IDENTITY: Owner = 4;
 /// The first log reader; reader `n` is this plus `n`.
 pub const OWNER_READER_FIRST: Owner = 16;
+/// The writer of a snapshot's file.
+pub const OWNER_SNAPSHOT_WRITER: Owner = 255;
+/// The first reader of snapshot files; reader `n` is this plus `n`.
+pub const OWNER_SNAPSHOT_READER_FIRST: Owner = 256;
 
 const SEQUENCE_BITS: u32 = 48;
 

@@ -13,8 +13,8 @@ use lockstep_transport::time::{MICROSECOND, Nanos};
 
 use super::image::{Dice, FileImage, SECTOR_LENGTH, WriteStage};
 use crate::disk::{
-    BLOCK_LENGTH, Busy, ColdFiles, Completion, Disk, DiskError, DiskOp, Durability, FileId,
-    FilePlace, QUEUE_LENGTH, Token,
+    BLOCK_LENGTH, Busy, Completion, Disk, DiskError, DiskOp, Durability, FileId, QUEUE_LENGTH,
+    Token,
 };
 
 /// Shape of a simulated disk.
@@ -49,6 +49,8 @@ enum Pending {
         block: KernelBlock,
         checksum: u32,
     },
+    /// What there is no room for.
+    Misfit(DiskError),
     Read {
         file: FileId,
         offset: u64,
@@ -142,11 +144,11 @@ impl Image {
             .position(|file| file.exists && file.name == name)
     }
 
-    fn file(&mut self, file: FileId) -> &mut FileImage {
+    pub(super) fn file(&mut self, file: FileId) -> &mut FileImage {
         &mut self.files[file.0 as usize]
     }
 
-    fn check_up(&self) -> Result<(), DiskError> {
+    pub(super) fn check_up(&self) -> Result<(), DiskError> {
         if self.crashed {
             Err(DiskError::Crashed)
         } else {
@@ -154,7 +156,7 @@ impl Image {
         }
     }
 
-    fn used(&self) -> u64 {
+    pub(super) fn used(&self) -> u64 {
         self.files
             .iter()
             .filter(|file| file.exists)
@@ -186,7 +188,7 @@ impl Image {
     }
 
     /// Counts a changing cold operation; `true` when the host crashes in it.
-    fn begin_cold(&mut self) -> Result<bool, DiskError> {
+    pub(super) fn begin_cold(&mut self) -> Result<bool, DiskError> {
         self.check_up()?;
         let crashes = self.crash_at_cold == Some(self.cold_operations);
         self.crashed = self.kill_at_cold == Some(self.cold_operations);
@@ -198,27 +200,30 @@ impl Image {
     }
 
     /// The end of a changing cold operation that has happened.
-    fn end_cold<T>(&self, value: T) -> Result<T, DiskError> {
+    pub(super) fn end_cold<T>(&self, value: T) -> Result<T, DiskError> {
         self.check_up().map(|()| value)
     }
 
-    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
+    fn room_for(&self, needed: u64, name: impl FnOnce() -> String) -> Result<(), DiskError> {
+        if self.used() + needed > self.config.capacity_bytes {
+            let name = name();
+            return Err(DiskError::Full { name, needed });
+        }
+        Ok(())
+    }
+
+    pub(super) fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
         if let Some(index) = self.find(name) {
             return Ok(FileId(index as u32));
         }
-        if self.used() + length > self.config.capacity_bytes {
-            return Err(DiskError::Full {
-                name: name.to_owned(),
-                needed: length,
-            });
-        }
+        self.room_for(length, || name.to_owned())?;
         self.inodes += 1;
         let file = FileImage::zeros(name, length as usize, self.inodes);
         self.files.push(file);
         Ok(FileId(self.files.len() as u32 - 1))
     }
 
-    fn outside(&mut self, file: FileId, operation: &'static str) -> DiskError {
+    pub(super) fn outside(&mut self, file: FileId, operation: &'static str) -> DiskError {
         DiskError::Io {
             operation,
             name: self.file(file).name.clone(),
@@ -242,6 +247,7 @@ impl Image {
                 );
                 self.finish_write(done.ticket, file, durability)
             }
+            Pending::Misfit(error) => Err(error),
             Pending::Read {
                 file,
                 offset,
@@ -355,11 +361,20 @@ impl Image {
                 "a direct write of {length} bytes at {offset} is not aligned"
             );
         }
+        let growth = self.file(file).growth(offset as usize, block.length());
+        let growth = growth.expect("a write lies in its file");
+        if growth > 0
+            && let Err(error) =
+                self.room_for(growth as u64, || self.files[file.0 as usize].name.clone())
+        {
+            return Pending::Misfit(error);
+        }
         let (bytes, checksum) = bytes_of(&block);
         let stage = WriteStage::InFlight(self.next_ticket);
         let is_seen = !self.is_seen_late;
-        let file_image = self.file(file);
-        let fits = file_image.submit(offset as usize, bytes, stage, is_seen);
+        let fits = self
+            .file(file)
+            .submit(offset as usize, bytes, stage, is_seen);
         assert!(fits, "a write at {offset} outside its file");
         Pending::Write {
             file,
@@ -376,130 +391,6 @@ pub(super) fn bytes_of(block: &KernelBlock) -> (Vec<u8>, u32) {
     block.copy_to(&mut bytes);
     let checksum = crc32c::crc32c(&bytes);
     (bytes, checksum)
-}
-
-impl ColdFiles for SimDisk {
-    fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        let image = self.image.borrow();
-        image.check_up()?;
-        let live = image.files.iter().filter(|file| file.exists);
-        let mut names: Vec<String> = live.map(|file| file.name.clone()).collect();
-        names.sort();
-        Ok(names)
-    }
-
-    fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
-        let image = self.image.borrow();
-        image.check_up()?;
-        let missing = || DiskError::Missing {
-            name: name.to_owned(),
-        };
-        Ok(FileId(image.find(name).ok_or_else(missing)? as u32))
-    }
-
-    fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
-        let mut image = self.image.borrow_mut();
-        if image.begin_cold()? {
-            let happened = image.dice.below(2) == 1;
-            if happened {
-                image.create(name, length)?;
-            }
-            let seed = image.dice.next();
-            image.crash(seed);
-            return Err(DiskError::Crashed);
-        }
-        let file = image.create(name, length)?;
-        image.end_cold(file)
-    }
-
-    fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
-        let mut image = self.image.borrow_mut();
-        image.check_up()?;
-        Ok(image.file(file).length() as u64)
-    }
-
-    fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
-        let mut image = self.image.borrow_mut();
-        image.check_up()?;
-        let inode = image.file(file).inode;
-        Ok(FilePlace {
-            inode,
-            birth_ns: inode,
-            file_system: image.config.seed,
-        })
-    }
-
-    fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
-        let mut image = self.image.borrow_mut();
-        image.check_up()?;
-        image.cold_reads += 1;
-        match image.file(file).range(offset as usize, target.len()) {
-            Some(bytes) => {
-                target.copy_from_slice(bytes);
-                Ok(())
-            }
-            None => Err(image.outside(file, "read")),
-        }
-    }
-
-    fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        let mut image = self.image.borrow_mut();
-        let crashes = image.begin_cold()?;
-        let fits = image
-            .file(file)
-            .write(offset as usize, bytes.to_vec(), WriteStage::Cached);
-        if !fits {
-            return Err(image.outside(file, "write"));
-        }
-        if crashes {
-            let seed = image.dice.next();
-            image.crash(seed);
-            return Err(DiskError::Crashed);
-        }
-        image.file(file).sync_all();
-        image.end_cold(())
-    }
-
-    fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
-        let mut image = self.image.borrow_mut();
-        if image.begin_cold()? {
-            let seed = image.dice.next();
-            image.crash(seed);
-            return Err(DiskError::Crashed);
-        }
-        image.file(file).sync_all();
-        image.end_cold(())
-    }
-
-    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
-        let mut image = self.image.borrow_mut();
-        let crashes = image.begin_cold()?;
-        let happens = !crashes || image.dice.below(2) == 1;
-        let Some(index) = image.find(name) else {
-            return Err(DiskError::Missing {
-                name: name.to_owned(),
-            });
-        };
-        if happens {
-            image.files[index].exists = false;
-        }
-        if crashes {
-            let seed = image.dice.next();
-            image.crash(seed);
-            return Err(DiskError::Crashed);
-        }
-        image.end_cold(())
-    }
-
-    fn free_bytes(&mut self) -> Result<u64, DiskError> {
-        let image = self.image.borrow();
-        image.check_up()?;
-        Ok(image.config.capacity_bytes.saturating_sub(image.used()))
-    }
-
-    fn boot_id(&mut self) -> Option<u128> {
-        Some(self.image.borrow().boots.into())
-    }
 }
 
 impl Disk for SimDisk {

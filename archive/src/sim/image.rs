@@ -55,13 +55,19 @@ pub(super) struct FileImage {
     pub(super) exists: bool,
     /// Its number on the file system; a copy gets another one.
     pub(super) inode: u64,
+    /// It was made without a length: writes at its end lengthen it.
+    grows: bool,
     current: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Unsynced>,
 }
 
-fn apply(target: &mut [u8], offset: usize, bytes: &[u8]) {
-    target[offset..offset + bytes.len()].copy_from_slice(bytes);
+fn apply(target: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if end > target.len() {
+        target.resize(end, 0);
+    }
+    target[offset..end].copy_from_slice(bytes);
 }
 
 impl FileImage {
@@ -70,6 +76,7 @@ impl FileImage {
             name: name.to_owned(),
             exists: true,
             inode,
+            grows: length == 0,
             current: vec![0; length],
             durable: vec![0; length],
             unsynced: Vec::new(),
@@ -91,6 +98,7 @@ impl FileImage {
             name: self.name.clone(),
             exists: true,
             inode: self.inode,
+            grows: self.grows,
             current: self.current.clone(),
             durable: self.current.clone(),
             unsynced: Vec::new(),
@@ -99,6 +107,13 @@ impl FileImage {
 
     pub(super) fn range(&self, offset: usize, length: usize) -> Option<&[u8]> {
         self.current.get(offset..offset.checked_add(length)?)
+    }
+
+    /// How much longer a write makes the file; `None` when it does not lie in it.
+    pub(super) fn growth(&self, offset: usize, length: usize) -> Option<usize> {
+        let growth = offset.checked_add(length)?.saturating_sub(self.length());
+        let lies_in_it = growth == 0 || (self.grows && offset <= self.length());
+        lies_in_it.then_some(growth)
     }
 
     /// Takes a write; `false` when it does not lie in the file.
@@ -114,7 +129,7 @@ impl FileImage {
         stage: WriteStage,
         is_seen: bool,
     ) -> bool {
-        if self.range(offset, bytes.len()).is_none() {
+        if self.growth(offset, bytes.len()).is_none() {
             return false;
         }
         if is_seen {
@@ -197,7 +212,7 @@ impl FileImage {
     pub(super) fn lose_write(&mut self, ticket: u64) {
         self.unsynced
             .retain(|write| write.stage != WriteStage::InFlight(ticket));
-        self.current.copy_from_slice(&self.durable);
+        self.current.clone_from(&self.durable);
         for write in self.unsynced.iter().filter(|write| write.is_seen) {
             apply(&mut self.current, write.offset, &write.bytes);
         }
@@ -219,15 +234,18 @@ impl FileImage {
                     (_, 4..=6) => 0,
                     _ => dice.below((end - start) as u64) as usize,
                 };
-                apply(
-                    &mut self.durable,
-                    write.offset + start,
-                    &write.bytes[start..start + kept],
-                );
+                // A file that grows may do so by a later part only: zeros are before it then.
+                if kept > 0 {
+                    apply(
+                        &mut self.durable,
+                        write.offset + start,
+                        &write.bytes[start..start + kept],
+                    );
+                }
                 start = end;
             }
         }
-        self.current.copy_from_slice(&self.durable);
+        self.current.clone_from(&self.durable);
     }
 
     /// The process dies and the host lives: caches survive, writes in flight may.
@@ -267,8 +285,10 @@ impl FileImage {
     fn rot(&mut self, offset: usize, length: usize, change: impl Fn(usize, &mut u8)) {
         for index in 0..length {
             let at = offset + index;
-            change(index, &mut self.durable[at]);
             change(index, &mut self.current[at]);
+            if let Some(byte) = self.durable.get_mut(at) {
+                change(index, byte);
+            }
             for write in self.unsynced.iter_mut().filter(|write| write.is_seen) {
                 let inside = at.checked_sub(write.offset);
                 if let Some(byte) = inside.and_then(|inside| write.bytes.get_mut(inside)) {

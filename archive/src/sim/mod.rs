@@ -1,6 +1,7 @@
 //! The archive's simulated twins (feature `sim`): a disk that forgets what was not synced, and what
 //! makes the two ends of a queued one of it.
 
+mod cold_files;
 mod controls;
 mod disk;
 mod image;

@@ -84,6 +84,7 @@ pub fn conforms<D: Disk>(disk: D) {
     writes_of_each_durability_are_read_back(&mut driver);
     many_writes_in_flight_complete_once_each(&mut driver);
     a_prepared_segment_is_zeros_and_opens_again(&mut driver);
+    a_file_prepared_without_a_length_grows_at_its_end(&mut driver);
     a_write_outside_a_direct_block_boundary_works_cached(&mut driver);
 }
 
@@ -218,6 +219,45 @@ fn a_prepared_segment_is_zeros_and_opens_again<D: Disk>(driver: &mut Driver<D>) 
             .unwrap()
             .contains(&name.file_name())
     );
+}
+
+fn a_file_prepared_without_a_length_grows_at_its_end<D: Disk>(driver: &mut Driver<D>) {
+    let name = SegmentName {
+        recording_id: 1,
+        position: 640,
+    };
+    let operation = DiskOp::Prepare {
+        token: 7,
+        name,
+        length: 0,
+    };
+    driver.disk.submit(driver.now, operation).expect("room");
+    let file = driver.completion().result.unwrap();
+    let buffer = pattern(6 * 4096);
+    let parts = [
+        (0, 3, Durability::Unflushed),
+        (3, 1, Durability::Unflushed),
+        (4, 2, Durability::Synced),
+    ];
+    for (block, blocks, durability) in parts {
+        let length = driver.disk.files().length(file).unwrap();
+        assert_eq!(length, block * 4096);
+        let write = Write {
+            buffer: &buffer,
+            start: length as usize,
+            length: blocks * 4096,
+            offset: length,
+            durability,
+        };
+        assert_eq!(driver.write(8, file, &write).result, Ok(file));
+    }
+    let mut bytes = vec![0; 6 * 4096];
+    driver.disk.files().read(file, 0, &mut bytes).unwrap();
+    assert_eq!(bytes, buffer.bytes(0, 6 * 4096));
+    let target = AtomicBuffer::allocate(2 * 4096).unwrap();
+    let read = driver.read(9, file, 4 * 4096, &target);
+    assert_eq!(read.result, Ok(file));
+    assert_eq!(target.bytes(0, 8192), buffer.bytes(4 * 4096, 8192));
 }
 
 fn a_write_outside_a_direct_block_boundary_works_cached<D: Disk>(driver: &mut Driver<D>) {
