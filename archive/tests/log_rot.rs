@@ -427,7 +427,8 @@ fn start_of_committed(disk: &SimDisk, committed: Position) -> Option<RecoveredLo
         ..meaning_of(frame)
     };
     let found = recover(&mut disk, &known, None, &catalog(), saying).ok()?;
-    found.raise_mark(&mut disk, &mut mark, false).ok()?;
+    let of_run = (found.commit, false);
+    found.raise_mark(&mut disk, &mut mark, of_run).ok()?;
     Some(found)
 }
 

@@ -2,8 +2,9 @@
 //! members, up to three terms and two entries, with crashes, lost tails and lost votes.
 //!
 //! The rules this crate implements hold in every state; each rule left out loses a committed
-//! entry, in a known smallest number of steps. Abstract: no snapshots, no membership change, no
-//! reordering of messages; an election is one step that takes one voter.
+//! entry, or takes for committed what is not, in a known smallest number of steps. Abstract: no
+//! snapshots, no membership change, no reordering of messages; an election is one step that takes
+//! one voter. What a member learns of commit is durable at once: no start finds more.
 
 /// Members of the model.
 const MEMBERS: usize = 3;
@@ -27,7 +28,20 @@ struct Rules {
     acks_unsynced: bool,
     /// A term is recorded, and stood with, only above a durable log.
     records_after_sync: bool,
+    /// What a member takes a leader's word for about commit.
+    learns: Learns,
     terms_max: u8,
+}
+
+/// What a member learns of commit, keeps, and goes on to when it starts (`log.md` 4.4).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Learns {
+    /// Nothing: a start waits for a leader.
+    Nothing,
+    /// What a leader says whose term its own log has come to (C3).
+    OfOwnTerm,
+    /// What any leader says that it hears.
+    Anything,
 }
 
 const SAFE: Rules = Rules {
@@ -37,6 +51,7 @@ const SAFE: Rules = Rules {
     is_log_durable: true,
     acks_unsynced: false,
     records_after_sync: false,
+    learns: Learns::Nothing,
     terms_max: 4,
 };
 
@@ -91,6 +106,7 @@ struct Member {
     base: u8,
     joined: u8,
     reported: [u8; MEMBERS],
+    known_commit: u8,
 }
 
 impl Member {
@@ -131,7 +147,12 @@ impl State {
                 put(term, 3);
             }
             put_entries(&member.log, &mut put);
-            for length in [member.durable, member.base, member.joined] {
+            for length in [
+                member.durable,
+                member.base,
+                member.joined,
+                member.known_commit,
+            ] {
                 put(length, 2);
             }
             member
@@ -185,10 +206,11 @@ impl Visited {
     }
 }
 
-/// The states one step away, and whether a step broke the promise.
+/// The states one step away, and whether a step broke the promise: what is committed is lost to a
+/// leader, or a member takes for committed what is not.
 struct Successors {
     states: Vec<State>,
-    is_committed_lost: bool,
+    is_broken: bool,
 }
 
 impl Successors {
@@ -219,6 +241,11 @@ impl Successors {
     }
 
     fn crash_or_restart(&mut self, state: &State, rules: &Rules, id: usize) {
+        let member = &state.members[id];
+        // A start goes on to what is known, as far as the log reaches.
+        let taken = member.known_commit.min(member.log.count);
+        let kept = state.committed.common_prefix(&member.log);
+        self.is_broken |= !member.is_up && kept < usize::from(taken);
         self.add(*state, |next| {
             let member = &mut next.members[id];
             member.is_up = !member.is_up;
@@ -234,6 +261,23 @@ impl Successors {
                 member.log.truncate(usize::from(member.durable));
             }
         });
+    }
+
+    /// `id` hears from `leading` how far the log is committed.
+    fn learn(&mut self, state: &State, rules: &Rules, id: usize, leading: usize) {
+        let (member, leader) = (&state.members[id], &state.members[leading]);
+        let is_of_term = usize::from(member.joined) == leading
+            && member.term == leader.term
+            && member.log_term == leader.term;
+        let is_believed = match rules.learns {
+            Learns::Nothing => false,
+            Learns::OfOwnTerm => is_of_term,
+            Learns::Anything => true,
+        };
+        let known = leader.known_commit.min(member.log.count);
+        if is_believed && known > member.known_commit {
+            self.add(*state, |next| next.members[id].known_commit = known);
+        }
     }
 
     fn sync(&mut self, state: &State, rules: &Rules, id: usize) {
@@ -256,7 +300,7 @@ impl Successors {
             return;
         }
         let kept = state.committed.common_prefix(&candidate.log);
-        self.is_committed_lost |= kept < state.committed.length();
+        self.is_broken |= kept < state.committed.length();
         self.add(*state, |next| {
             let voting = &mut next.members[voter];
             voting.leave();
@@ -288,6 +332,7 @@ impl Successors {
         if !leader.is_leader || member.term > leader.term || is_rival {
             return;
         }
+        self.learn(state, rules, id, leading);
         if usize::from(member.joined) != leading || member.term != leader.term {
             self.join(state, id, leading);
             if rules.counts_any_report {
@@ -343,12 +388,20 @@ impl Successors {
         durable.sort_unstable();
         let position = usize::from(durable[1].min(leader.log.count));
         let kept = state.committed.common_prefix(&leader.log);
+        let knows = rules.learns != Learns::Nothing;
         if kept < state.committed.length().min(position) {
-            self.is_committed_lost = true;
-        } else if position > state.committed.length() {
+            self.is_broken = true;
+        } else if position > state.committed.length()
+            || (knows && position > usize::from(leader.known_commit))
+        {
             self.add(*state, |next| {
-                next.committed = leader.log;
-                next.committed.truncate(position);
+                if position > next.committed.length() {
+                    next.committed = leader.log;
+                    next.committed.truncate(position);
+                }
+                if knows {
+                    next.members[id].known_commit = position as u8;
+                }
             });
         }
     }
@@ -359,7 +412,7 @@ impl Successors {
 enum Outcome {
     /// All so many states keep the promise.
     Safe(usize),
-    /// A committed entry is lost, in so many steps.
+    /// A committed entry is lost, or another one taken for it, in so many steps.
     Lost(usize),
 }
 
@@ -374,13 +427,13 @@ fn search(rules: &Rules) -> Outcome {
     visited.insert(start.pack());
     let mut successors = Successors {
         states: Vec::new(),
-        is_committed_lost: false,
+        is_broken: false,
     };
     let (mut level, mut next_level) = (vec![start], Vec::new());
     for steps in 1.. {
         for state in &level {
             successors.collect(state, rules);
-            if successors.is_committed_lost {
+            if successors.is_broken {
                 return Outcome::Lost(steps);
             }
             let new = successors.states.iter();
@@ -458,4 +511,26 @@ fn r50_a_term_recorded_ahead_of_the_log_loses_a_committed_entry() {
         ..SAFE_WITH_SYNC
     };
     assert_eq!(search(&rules), Outcome::Lost(16));
+}
+
+#[test]
+fn a_start_that_goes_on_to_what_it_knew_takes_nothing_for_committed_that_is_not() {
+    for rules in [SAFE_WITH_SYNC, SAFE] {
+        let rules = Rules {
+            learns: Learns::OfOwnTerm,
+            terms_max: 3,
+            ..rules
+        };
+        let found = search(&rules);
+        assert!(matches!(found, Outcome::Safe(_)), "{found:?}");
+    }
+}
+
+#[test]
+fn a_start_that_goes_on_to_what_any_leader_said_takes_for_committed_what_is_not() {
+    let rules = Rules {
+        learns: Learns::Anything,
+        ..SAFE_WITH_SYNC
+    };
+    assert_eq!(search(&rules), Outcome::Lost(15));
 }

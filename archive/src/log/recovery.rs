@@ -72,8 +72,9 @@ pub struct RecoveredLog {
 impl RecoveredLog {
     /// Cold: raises the mark, durable on return, before anything is said: to all that may have
     /// been acknowledged, and of this run of the host, in which acknowledgements wait for a sync or
-    /// do not. A torn tail that is evidence of a loss goes after that, announced as any cut: were
-    /// it left, the next start in this run would take all of it for acknowledged.
+    /// do not. It says that the log is committed up to `commit`, and no more. A torn tail that is
+    /// evidence of a loss goes after that, announced as any cut: were it left, the next start in
+    /// this run would take all of it for acknowledged.
     ///
     /// # Errors
     /// The disk's.
@@ -81,12 +82,12 @@ impl RecoveredLog {
         &self,
         disk: &mut impl ColdFiles,
         mark: &mut AckMark,
-        is_unsynced: bool,
+        (commit, is_unsynced): (Position, bool),
     ) -> Result<(), DiskError> {
         let raised = AckRecord {
             position: self.end,
             term: self.last_term,
-            commit: mark.record().commit.max(self.commit),
+            commit,
             truncated_end: 0,
             lost: self.lost,
             boot_id: disk.boot_id(),

@@ -167,7 +167,8 @@ impl RecordedLog {
         };
         let end = recovered.end;
         let is_unsynced = sync == SyncMode::None;
-        recovered.raise_mark(&mut disk, &mut ack_mark, is_unsynced)?;
+        let of_run = (recovered.commit, is_unsynced);
+        recovered.raise_mark(&mut disk, &mut ack_mark, of_run)?;
         model.truncate(end as usize);
         let config = RecorderConfig {
             geometry: geometry(),

@@ -26,6 +26,7 @@ mod role_marks;
 use lockstep_archive::files::ack_record::LostAcks;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::invariant;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::Nanos;
@@ -192,7 +193,7 @@ impl ConsensusModule {
         if self.is_halted {
             return;
         }
-        self.start(now);
+        self.start(now, actions);
         match event {
             Event::Message {
                 from,
@@ -253,7 +254,7 @@ impl ConsensusModule {
         if self.is_halted || std::mem::replace(&mut self.standing, standing) == standing {
             return;
         }
-        self.start(now);
+        self.start(now, actions);
         if standing == Standing::Voter {
             self.report_durable(now, actions);
         } else if self.role != Role::Follower {
@@ -280,7 +281,7 @@ impl ConsensusModule {
         if self.is_halted {
             return;
         }
-        self.start(now);
+        self.start(now, actions);
         if self.role == Role::Leader {
             self.tick_leader(now, actions);
         } else {
@@ -425,7 +426,7 @@ impl ConsensusModule {
 
     /// The first call tells the time: a member just started waits for a leader to be heard, and
     /// must not help to depose one it has not had time to hear (LV3).
-    fn start(&mut self, now: Nanos) {
+    fn start(&mut self, now: Nanos, actions: &mut Actions) {
         if self.is_started {
             return;
         }
@@ -434,6 +435,17 @@ impl ConsensusModule {
         self.reset_election_deadline(now);
         if self.config.members == 1 {
             self.election.expire(now);
+        }
+        self.go_on_to_commit_floor(actions);
+    }
+
+    /// What was known to be committed in an earlier life is: it is applied again at once, not
+    /// when a leader has said so (`log.md` 4.4). A damaged log is not what it was.
+    fn go_on_to_commit_floor(&mut self, actions: &mut Actions) {
+        let known = self.commit_floor.min(self.log.durable);
+        if known > self.commit && self.lost.is_none() {
+            sometimes(Mark::CommitFloorUsed);
+            self.raise_commit(known, actions);
         }
     }
 

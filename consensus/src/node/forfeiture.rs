@@ -22,20 +22,30 @@ pub(super) struct FoundBeside {
     pub(super) is_left: bool,
 }
 
+impl FoundBeside {
+    /// What may have taken some of the log away without a trace, although it was acknowledged.
+    pub(super) fn gone_without_trace(&self) -> Option<Forfeit> {
+        if self.mark.may_have_gone(self.boot_id) {
+            Some(Forfeit::UnsyncedLog)
+        } else if self.mark.is_in_memory && !self.is_left {
+            Some(Forfeit::LogMemory)
+        } else {
+            None
+        }
+    }
+}
+
 /// What keeps this directory from answering for what was promised in it, if anything does. A
 /// member that has taken part in no term has acknowledged nothing.
 pub(super) fn forfeit(found: &FoundBeside) -> Option<Forfeit> {
     let has_taken_part = found.leadership_term > LeadershipTermId::NONE;
-    let mark = &found.mark;
     if found.lost.node_state {
         Some(Forfeit::NodeState)
-    } else if found.lost.ack_mark && has_taken_part {
-        Some(Forfeit::AckMark)
-    } else if mark.may_have_gone(found.boot_id) && has_taken_part {
-        Some(Forfeit::UnsyncedLog)
-    } else if mark.is_in_memory && !found.is_left && has_taken_part {
-        Some(Forfeit::LogMemory)
-    } else {
+    } else if !has_taken_part {
         None
+    } else if found.lost.ack_mark {
+        Some(Forfeit::AckMark)
+    } else {
+        found.gone_without_trace()
     }
 }

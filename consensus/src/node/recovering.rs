@@ -28,7 +28,7 @@ use crate::log::member_log::{FoundLog, MemberLog};
 use crate::module::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
 use crate::module::formation::FormationRecord;
 use crate::module::member::TermBase;
-use crate::module::membership::{Forfeit, Found, Membership};
+use crate::module::membership::{Found, Membership};
 use crate::node::birth::{self, Birth};
 use crate::node::counters::CounterBlock;
 use crate::node::forfeiture::{FoundBeside, forfeit};
@@ -92,19 +92,21 @@ pub(super) fn open_store<D: Disk>(
     logged_limits::check(logged, &ClusterLimits::of(cluster))?;
     // A directory that cannot answer for its promises is another one before any of the files
     // that held them is written again.
-    let forfeit = forfeit(&found_beside(&directory, files.boot_id(), left.is_some()));
+    let beside = found_beside(&directory, files.boot_id(), left.is_some());
+    let forfeit = forfeit(&beside);
     let birth = Birth::open(files, cluster, node, forfeit, randomness)?;
     let memory = log_memory::for_this_life(files, memory, node.sync);
     // What may have been acknowledged is known for good before anything is said.
     let is_unsynced = node.sync == SyncMode::None && memory.is_none();
-    recovered.raise_mark(files, &mut directory.ack_mark, is_unsynced)?;
+    let floor = commit_floor(recovered.commit, &beside);
+    recovered.raise_mark(files, &mut directory.ack_mark, (floor, is_unsynced))?;
     let incarnation = directory.node_state.begin_incarnation(files)?;
     let life = (birth.file.identity().directory, incarnation);
     let shape = (geometry, cluster.log_mtu);
     let mark = &mut directory.ack_mark;
     let (log, cursors) = log_memory::begin(files, (memory, life), shape, &recovered, mark)?;
     let log_time = last_log_time(files, &recovered)?;
-    let found = found(&directory, &recovered, incarnation, birth.notes.forfeit);
+    let found = found(&directory, &recovered, incarnation);
     let life = (incarnation, found_in(&found, cluster.log_mtu));
     let membership = birth.membership(cluster, node, life, randomness)?;
     let tail_term = found.terms.last().copied();
@@ -142,14 +144,8 @@ pub(super) fn open_store<D: Disk>(
 }
 
 /// What a start has found, for the consensus module.
-fn found(
-    directory: &Directory,
-    recovered: &RecoveredLog,
-    incarnation: u64,
-    forfeit: Option<Forfeit>,
-) -> Recovered {
+fn found(directory: &Directory, recovered: &RecoveredLog, incarnation: u64) -> Recovered {
     let state = directory.node_state.state();
-    let marked = directory.ack_mark.record().commit;
     Recovered {
         term: state.leadership_term,
         vote: state.vote,
@@ -157,7 +153,7 @@ fn found(
         terms: term_bases(recovered),
         durable: recovered.end,
         lost: recovered.lost,
-        commit_floor: commit_floor(recovered.commit, marked, forfeit),
+        commit_floor: directory.ack_mark.record().commit,
     }
 }
 
@@ -223,13 +219,13 @@ fn found_beside(directory: &Directory, boot_id: Option<u128>, is_left: bool) -> 
     }
 }
 
-/// How far the log that was found is known to be committed. Where some of it has gone with a run
-/// of the host, or with the log buffer, what the mark says is true of another log: only the log's
-/// own words, `logged`, count.
-const fn commit_floor(logged: Position, marked: Position, forfeit: Option<Forfeit>) -> Position {
-    match forfeit {
-        Some(Forfeit::UnsyncedLog | Forfeit::LogMemory) => logged,
-        _ => marked,
+/// How far the log that was found is known to be committed. Where some of it may have gone without
+/// a trace, what the mark says is true of another log: only the log's own words, `logged`, count.
+/// That holds for good, so the mark is to say no more from now on.
+fn commit_floor(logged: Position, found: &FoundBeside) -> Position {
+    match found.gone_without_trace() {
+        Some(_) => logged,
+        None => logged.max(found.mark.commit),
     }
 }
 
@@ -345,7 +341,11 @@ fn log_time_between(
 
 #[cfg(test)]
 mod tests {
+    use lockstep_archive::files::ack_record::AckRecord;
+    use lockstep_transport::ids::LeadershipTermId;
+
     use super::*;
+    use crate::directory::member_directory::Lost;
 
     #[test]
     fn members_whose_seeds_count_up_do_not_share_their_timeouts() {
@@ -363,12 +363,45 @@ mod tests {
     }
 
     #[test]
-    fn where_log_has_gone_with_a_run_of_the_host_only_the_log_says_what_was_committed() {
-        let floor = |forfeit| commit_floor(96, 640, forfeit);
-        assert_eq!(floor(Some(Forfeit::UnsyncedLog)), 96);
-        assert_eq!(floor(Some(Forfeit::LogMemory)), 96);
-        for forfeit in [None, Some(Forfeit::NodeState), Some(Forfeit::AckMark)] {
-            assert_eq!(floor(forfeit), 640, "{forfeit:?}");
+    fn where_log_has_gone_without_a_trace_only_the_log_says_what_was_committed() {
+        let mark = AckRecord {
+            commit: 640,
+            boot_id: Some(1),
+            ..AckRecord::default()
+        };
+        let floor = |mark, boot_id, is_left, lost| {
+            let beside = FoundBeside {
+                lost,
+                leadership_term: LeadershipTermId::NONE,
+                mark,
+                boot_id,
+                is_left,
+            };
+            commit_floor(96, &beside)
+        };
+        let unsynced = AckRecord {
+            is_unsynced: true,
+            ..mark
+        };
+        let in_memory = AckRecord {
+            is_in_memory: true,
+            ..unsynced
+        };
+        // What else is lost, and with it the voice, changes nothing of that.
+        for node_state in [false, true] {
+            let lost = Lost {
+                node_state,
+                ..Lost::default()
+            };
+            assert_eq!(floor(mark, Some(2), false, lost), 640);
+            assert_eq!(floor(unsynced, Some(1), false, lost), 640);
+            assert_eq!(floor(unsynced, Some(2), false, lost), 96);
+            assert_eq!(floor(in_memory, Some(1), true, lost), 640);
+            assert_eq!(floor(in_memory, Some(1), false, lost), 96);
         }
+        assert_eq!(
+            floor(AckRecord::default(), Some(1), false, Lost::default()),
+            96
+        );
     }
 }

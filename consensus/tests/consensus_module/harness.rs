@@ -91,7 +91,9 @@ impl Driven {
         };
         assert_eq!(driven.module.next_deadline(), 0);
         if members > 1 {
-            assert_eq!(driven.tick(), []);
+            // What it knows to be committed it goes on to at once.
+            let is_commit = |action: &Action| matches!(action, Action::Commit { .. });
+            assert!(driven.tick().iter().all(is_commit));
         }
         driven
     }

@@ -39,6 +39,38 @@ fn a_log_is_never_cut_below_what_an_earlier_life_knew_to_be_committed() {
 }
 
 #[test]
+fn a_start_goes_on_at_once_to_what_was_known_to_be_committed_and_no_further_than_its_log() {
+    for (durable, commit_floor, expected) in [(192, 96, 96), (192, 192, 192), (192, 640, 192)] {
+        let state = Recovered {
+            commit_floor,
+            ..recovered(&[(1, 0), (2, 96)], durable)
+        };
+        let mut member = Driven::new(0, 3, state);
+        assert_eq!(member.module.commit(), expected);
+        // What a leader says goes on from there.
+        member.receive(1, heartbeat(2, 32));
+        member.receive(1, join_reply(2, &[(1, 0), (2, 96)]));
+        assert!(member.module.is_placing() && member.module.commit() == expected);
+        member.event(Event::Appended { position: 1024 });
+        let position = 960;
+        let heard = member.receive(1, heartbeat(2, position));
+        assert!(heard.contains(&Action::Commit { position }), "{heard:?}");
+    }
+}
+
+#[test]
+fn a_damaged_log_waits_for_a_leader_to_say_what_of_it_is_committed() {
+    let state = Recovered {
+        commit_floor: 96,
+        ..damaged()
+    };
+    let mut member = Driven::new(0, 3, state);
+    assert_eq!(member.module.commit(), 0);
+    member.receive(1, heartbeat(2, 96));
+    assert_eq!(member.module.commit(), 0);
+}
+
+#[test]
 fn a_damaged_log_that_ends_below_its_commit_floor_is_repaired() {
     let state = Recovered {
         commit_floor: 192,

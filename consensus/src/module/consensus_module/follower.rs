@@ -175,9 +175,6 @@ impl ConsensusModule {
         let point = truncation_point(own, self.log.append, &self.following.leader_terms);
         let stable = self.commit.max(self.applied).max(self.commit_floor);
         self.following.agreed = 0;
-        if self.commit_floor > self.commit.max(self.applied) {
-            sometimes(Mark::CommitFloorUsed);
-        }
         // What is missing at the end of a damaged log is not cut off: it has gone.
         if point < stable.min(self.log.append) {
             let reason = HaltReason::CommittedTruncation {
