@@ -19,6 +19,8 @@ use crate::clustered_service::ClusteredService;
 use crate::log_entry::EntryHeader;
 use crate::outbox::OutboxLimits;
 
+mod container_snapshot;
+mod outputs_snapshot;
 mod service_fault;
 mod service_outputs;
 
@@ -160,12 +162,16 @@ impl<S: ClusteredService> Container<S> {
                 self.outputs.applied = end;
                 Ok(())
             }
-            Err(panic) => {
-                self.outputs.stopped = Some(position);
-                let message = panic_message(panic.as_ref());
-                Err(ServiceFault::Panicked { position, message })
-            }
+            Err(panic) => Err(self.stop(position, panic.as_ref())),
         }
+    }
+
+    /// The service panicked at `position`: it is never called again.
+    #[cold]
+    fn stop(&mut self, position: Position, panic: &(dyn Any + Send)) -> ServiceFault {
+        self.outputs.stopped = Some(position);
+        let message = panic_message(panic);
+        ServiceFault::Panicked { position, message }
     }
 
     /// What has come of the service.

@@ -18,4 +18,5 @@ pub mod log_entry;
 pub mod outbox;
 #[cfg(feature = "samples")]
 pub mod samples;
+pub mod snapshot;
 pub mod state_hash;

@@ -21,6 +21,7 @@ use crate::state_hash::StateHash;
 mod difference;
 mod effect;
 mod emit_error;
+mod outbox_snapshot;
 
 use difference::difference;
 pub use difference::{Difference, Divergence, ResponseVerdict};

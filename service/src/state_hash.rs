@@ -26,6 +26,12 @@ impl StateHash {
         Self { value: MULTIPLIER }
     }
 
+    /// The hash of everything that had this value.
+    #[must_use]
+    pub const fn resumed(value: u64) -> Self {
+        Self { value }
+    }
+
     /// Adds one word.
     pub const fn word(&mut self, word: u64) {
         let mixed = (self.value.rotate_left(23) ^ word).wrapping_mul(MULTIPLIER);

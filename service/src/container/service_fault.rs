@@ -3,6 +3,7 @@
 use lockstep_transport::position::Position;
 
 use crate::outbox::Divergence;
+use crate::snapshot::SnapshotError;
 
 /// Why a service stopped. Final: the node stops with it and is restarted by its operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,14 @@ pub enum ServiceFault {
         before: i64,
         /// Its own log time, in ns.
         found: i64,
+    },
+    /// The service's state could not be written to a snapshot, or taken from one.
+    #[error("the service has applied the log up to {position} and has no snapshot there: {error}")]
+    Snapshot {
+        /// Up to where the log is applied.
+        position: Position,
+        /// Why not.
+        error: Box<SnapshotError>,
     },
     /// The service stopped earlier.
     #[error("the service stopped at position {position}")]

@@ -10,6 +10,7 @@
 
 use crate::cluster::{ClientSession, Cluster};
 use crate::clustered_service::ClusteredService;
+use crate::snapshot::{ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress};
 use crate::state_hash::StateHash;
 
 /// Adds up what it is sent.
@@ -61,5 +62,31 @@ impl ClusteredService for Counter {
 
     fn describe(&self) -> String {
         format!("counter: {}", self.sum)
+    }
+
+    fn takes_snapshots(&self) -> bool {
+        true
+    }
+
+    fn snapshot_step(
+        &mut self,
+        _step: u64,
+        snapshot: &mut ServiceSnapshot<'_>,
+    ) -> Result<SnapshotProgress, SnapshotError> {
+        snapshot.begin_section("counter")?;
+        snapshot.i64(self.sum)?;
+        snapshot.u64(self.refused)?;
+        snapshot.end_section()?;
+        Ok(SnapshotProgress::Done)
+    }
+
+    fn load_snapshot(
+        &mut self,
+        snapshot: &mut ServiceSnapshotReader<'_, '_>,
+    ) -> Result<(), SnapshotError> {
+        snapshot.expect_section("counter")?;
+        self.sum = snapshot.i64()?;
+        self.refused = snapshot.u64()?;
+        snapshot.end_section()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::cluster::{ClientSession, Cluster};
 use crate::clustered_service::ClusteredService;
+use crate::snapshot::{ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress};
 use crate::state_hash::StateHash;
 
 /// Echoes; its state is what it echoed so far, in numbers.
@@ -54,5 +55,33 @@ impl ClusteredService for Echo {
             "echo: {} messages, {} bytes, {} not answered",
             self.messages, self.bytes, self.refused
         )
+    }
+
+    fn takes_snapshots(&self) -> bool {
+        true
+    }
+
+    fn snapshot_step(
+        &mut self,
+        _step: u64,
+        snapshot: &mut ServiceSnapshot<'_>,
+    ) -> Result<SnapshotProgress, SnapshotError> {
+        snapshot.begin_section("echo")?;
+        snapshot.u64(self.messages)?;
+        snapshot.u64(self.bytes)?;
+        snapshot.u64(self.refused)?;
+        snapshot.end_section()?;
+        Ok(SnapshotProgress::Done)
+    }
+
+    fn load_snapshot(
+        &mut self,
+        snapshot: &mut ServiceSnapshotReader<'_, '_>,
+    ) -> Result<(), SnapshotError> {
+        snapshot.expect_section("echo")?;
+        self.messages = snapshot.u64()?;
+        self.bytes = snapshot.u64()?;
+        self.refused = snapshot.u64()?;
+        snapshot.end_section()
     }
 }

@@ -1,0 +1,32 @@
+//! The state of a node as a stream of bytes, the same on every member that applied the same log
+//! (`log.md` 8).
+//!
+//! A stream is a number of named sections. What a node keeps of its own comes first; a service
+//! writes its state as sections of its own behind it, through [`ServiceSnapshot`], and gets it
+//! back through [`ServiceSnapshotReader`]. The layout is in `files.md` 11.
+//!
+//! Pure: a [`SnapshotWriter`] writes to memory that its driver empties, a [`SnapshotReader`] asks
+//! a [`SnapshotSource`] for one piece after the other. Neither ever holds a whole snapshot.
+
+mod error;
+mod hash;
+mod progress;
+mod reader;
+mod record;
+mod section_name;
+mod service_reader;
+mod service_snapshot;
+mod source;
+mod summary;
+mod writer;
+
+pub use error::{Place, SnapshotError};
+pub(crate) use progress::STEP_LENGTH;
+pub use progress::SnapshotProgress;
+pub use reader::{SnapshotReader, verify};
+pub use section_name::SectionName;
+pub use service_reader::ServiceSnapshotReader;
+pub use service_snapshot::ServiceSnapshot;
+pub use source::SnapshotSource;
+pub use summary::{SectionSummary, SnapshotSummary};
+pub use writer::SnapshotWriter;
