@@ -9,7 +9,7 @@ use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
 use lockstep_archive::files::ack_record::{AckRecord, LostAcks};
 use lockstep_archive::log::recorder::SyncMode;
 use lockstep_archive::log::recovery::{
-    Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
+    Acknowledged, FrameMeaning, LogOrigin, RecoveredLog, RecoveryError, recover,
 };
 use lockstep_archive::sim::SimDisk;
 use lockstep_transport::ids::LeadershipTermId;
@@ -400,7 +400,14 @@ fn without_its_mark_a_log_keeps_what_lies_above_its_end() {
             term_max: LeadershipTermId::new(TERM_MAX),
         };
         let handle = &mut disk.clone();
-        let found = recover(handle, &known, None, &catalog(), meaning_of).unwrap();
+        let found = recover(
+            handle,
+            &known,
+            None,
+            (&catalog(), &LogOrigin::default()),
+            meaning_of,
+        )
+        .unwrap();
         assert!(found.end < rotten as Position, "seed {seed}");
         assert_eq!(lost_position(&found), Some(model.len() as Position));
         assert_eq!(disk.contents("0-0.rec"), before, "seed {seed}");
@@ -418,14 +425,20 @@ fn a_log_that_is_another_ones_is_left_as_it_is() {
         is_mark_lost: false,
         term_max: LeadershipTermId::new(TERM_MAX),
     };
-    let refused = recover(&mut disk.clone(), &known, None, &catalog(), |frame| {
-        let meaning = meaning_of(frame);
-        let is_foreign = meaning.term_id.is_some();
-        FrameMeaning {
-            is_foreign,
-            ..meaning
-        }
-    });
+    let refused = recover(
+        &mut disk.clone(),
+        &known,
+        None,
+        (&catalog(), &LogOrigin::default()),
+        |frame| {
+            let meaning = meaning_of(frame);
+            let is_foreign = meaning.term_id.is_some();
+            FrameMeaning {
+                is_foreign,
+                ..meaning
+            }
+        },
+    );
     let refused = refused.map(|found| found.end);
     assert_eq!(refused, Err(RecoveryError::Foreign { position: 0 }));
     assert_eq!(disk.contents("0-0.rec"), before);

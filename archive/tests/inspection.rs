@@ -10,9 +10,10 @@ use core::ops::ControlFlow;
 use lockstep_archive::files::ack_mark::{ACK_MARK_FILE, AckMark};
 use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_archive::files::slot_file::Opened;
+use lockstep_archive::log::chain::Checkpoint;
 use lockstep_archive::log::recorder::SyncMode;
 use lockstep_archive::log::recovery::inspection::{InspectedLog, Inspection};
-use lockstep_archive::log::recovery::{Acknowledged, LogFrame, recover};
+use lockstep_archive::log::recovery::{Acknowledged, LogFrame, LogOrigin, recover};
 use lockstep_archive::sim::SimDisk;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
@@ -34,7 +35,8 @@ fn known(disk: &mut SimDisk) -> Acknowledged {
 }
 
 fn inspect(disk: &mut SimDisk, known: &Acknowledged) -> InspectedLog {
-    let mut inspection = Inspection::begin(disk, known, &catalog(), None).unwrap();
+    let mut inspection =
+        Inspection::begin(disk, known, (&catalog(), Checkpoint::ZERO), None).unwrap();
     let mut seen = 0;
     let observe = |frame: LogFrame<'_>| {
         assert!(frame.position >= seen);
@@ -56,7 +58,14 @@ fn expect_same(disk: &SimDisk) -> InspectedLog {
         (copy.cold_operations(), copy.backup()) == before,
         "it was changed"
     );
-    let found = recover(&mut copy, &known, None, &catalog(), meaning_of).unwrap();
+    let found = recover(
+        &mut copy,
+        &known,
+        None,
+        (&catalog(), &LogOrigin::default()),
+        meaning_of,
+    )
+    .unwrap();
     assert_eq!(
         (looked.end, looked.last_term, looked.commit, looked.lost),
         (found.end, found.last_term, found.commit, found.lost)
@@ -171,11 +180,13 @@ fn a_log_is_read_from_the_beginning_of_any_of_its_terms_and_goes_on_above_damage
         inspection.accept(disk, &meaning_of, observe).unwrap();
         found
     };
-    let mut inspection = Inspection::begin(&mut disk, &known, &catalog(), None).unwrap();
+    let mut inspection =
+        Inspection::begin(&mut disk, &known, (&catalog(), Checkpoint::ZERO), None).unwrap();
     let all = frames(&mut disk, &mut inspection);
     assert_eq!(inspection.end(), model.len() as Position);
     for term in (0..model.len()).step_by(TERM_LENGTH) {
-        let mut inspection = Inspection::begin(&mut disk, &known, &catalog(), None).unwrap();
+        let mut inspection =
+            Inspection::begin(&mut disk, &known, (&catalog(), Checkpoint::ZERO), None).unwrap();
         inspection.join_at(term as Position);
         let above: Vec<Position> = all
             .iter()
@@ -188,7 +199,8 @@ fn a_log_is_read_from_the_beginning_of_any_of_its_terms_and_goes_on_above_damage
     let segment = damaged as usize / SEGMENT_LENGTH * SEGMENT_LENGTH;
     let name = format!("0-{segment}.rec");
     assert!(disk.flip_bit(&name, damaged as usize - segment + 40, 1));
-    let mut inspection = Inspection::begin(&mut disk, &known, &catalog(), None).unwrap();
+    let mut inspection =
+        Inspection::begin(&mut disk, &known, (&catalog(), Checkpoint::ZERO), None).unwrap();
     let below = frames(&mut disk, &mut inspection);
     assert_eq!(inspection.end(), damaged);
     let next = inspection
@@ -199,7 +211,8 @@ fn a_log_is_read_from_the_beginning_of_any_of_its_terms_and_goes_on_above_damage
     let above = frames(&mut disk, &mut inspection);
     assert_eq!(below.len() + 1 + above.len(), all.len());
     // Seen enough after one.
-    let mut inspection = Inspection::begin(&mut disk, &known, &catalog(), None).unwrap();
+    let mut inspection =
+        Inspection::begin(&mut disk, &known, (&catalog(), Checkpoint::ZERO), None).unwrap();
     let enough = inspection.accept(&mut disk, &meaning_of, |_| ControlFlow::Break(()));
     assert_eq!((enough, inspection.end()), (Ok(()), all[1]));
 }
@@ -216,7 +229,8 @@ fn a_log_that_goes_on_meanwhile_is_followed_from_where_it_was_left() {
         is_mark_lost: false,
         term_max: LeadershipTermId::new(TERM_MAX),
     };
-    let mut inspection = Inspection::begin(&mut handle, &known, &catalog(), None).unwrap();
+    let mut inspection =
+        Inspection::begin(&mut handle, &known, (&catalog(), Checkpoint::ZERO), None).unwrap();
     for entry in 0..300 {
         while !node.append(REQUEST, 900, entry as u8) {
             node.wait();

@@ -10,7 +10,9 @@ use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
 use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_archive::log::recorder::SyncMode;
-use lockstep_archive::log::recovery::{Acknowledged, FrameMeaning, RecoveredLog, recover};
+use lockstep_archive::log::recovery::{
+    Acknowledged, FrameMeaning, LogOrigin, RecoveredLog, recover,
+};
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::marks::{self, Mark};
@@ -250,7 +252,14 @@ fn a_segment_that_is_gone_below_another_one_is_damage_although_no_mark_tells() {
             term_max: LeadershipTermId::new(1),
         };
         let mut disk = disk.fork();
-        let found = recover(&mut disk, &known, None, &catalog(), meaning_of).unwrap();
+        let found = recover(
+            &mut disk,
+            &known,
+            None,
+            (&catalog(), &LogOrigin::default()),
+            meaning_of,
+        )
+        .unwrap();
         assert_eq!(found.end, 0);
         let lost = found.lost.map(|lost| (lost.term.get(), lost.position));
         assert_eq!(lost, Some((1, end)), "the mark is lost: {is_mark_lost}");
@@ -405,7 +414,14 @@ fn what_a_frame_above_the_damage_calls_committed_is_no_torn_tail_even_after_a_po
         };
         // Another disk with the same bytes: a recovery erases a torn tail.
         let mut disk = disk.fork();
-        let found = recover(&mut disk, &known, None, &catalog(), saying).unwrap();
+        let found = recover(
+            &mut disk,
+            &known,
+            None,
+            (&catalog(), &LogOrigin::default()),
+            saying,
+        )
+        .unwrap();
         assert_eq!(found.end, marked);
         let lost = found.lost.map(|lost| (lost.term.get(), lost.position));
         assert_eq!(lost, expected);
@@ -426,7 +442,14 @@ fn start_of_committed(disk: &SimDisk, committed: Position) -> Option<RecoveredLo
         leader_commit: committed,
         ..meaning_of(frame)
     };
-    let found = recover(&mut disk, &known, None, &catalog(), saying).ok()?;
+    let found = recover(
+        &mut disk,
+        &known,
+        None,
+        (&catalog(), &LogOrigin::default()),
+        saying,
+    )
+    .ok()?;
     let of_run = (found.commit, false);
     found.raise_mark(&mut disk, &mut mark, of_run).ok()?;
     Some(found)

@@ -278,7 +278,7 @@ fn read_all(
                     assert!(reader.on_completion(&completion));
                 }
             }
-            LogRead::Damaged => panic!("damaged at {position}"),
+            LogRead::Damaged | LogRead::Gone => panic!("damaged at {position}"),
         }
     }
     found
@@ -359,7 +359,9 @@ fn a_reader_that_follows_a_growing_log_now_from_disk_now_from_memory_misses_noth
                         reader.submit_order(node.now, &mut disk);
                         break;
                     }
-                    LogRead::Damaged => panic!("seed {seed}: damaged at {}", found.len()),
+                    LogRead::Damaged | LogRead::Gone => {
+                        panic!("seed {seed}: damaged at {}", found.len())
+                    }
                 }
             }
         }
@@ -427,7 +429,7 @@ fn a_reader_refuses_a_rotten_frame_and_gives_it_once_it_is_repaired() {
                 let completion = handle.poll_completion(node.now).unwrap();
                 assert!(reader.on_completion(&completion));
             }
-            LogRead::Damaged => break,
+            LogRead::Damaged | LogRead::Gone => break,
         }
     }
     assert_eq!(position, rotten);

@@ -7,7 +7,7 @@ mod recorded_log;
 
 use lockstep_archive::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId, FilePlace};
 use lockstep_archive::files::ack_record::AckRecord;
-use lockstep_archive::log::recovery::{Acknowledged, recover};
+use lockstep_archive::log::recovery::{Acknowledged, LogOrigin, recover};
 use lockstep_archive::sim::SimDisk;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
@@ -97,7 +97,14 @@ fn a_block_that_cannot_be_read_costs_the_frames_in_it_and_is_not_asked_for_over_
             offset: (block - segment) as u64,
             refused: 0,
         };
-        let found = recover(&mut bad, &known, None, &catalog(), meaning_of).unwrap();
+        let found = recover(
+            &mut bad,
+            &known,
+            None,
+            (&catalog(), &LogOrigin::default()),
+            meaning_of,
+        )
+        .unwrap();
         let (end, block) = (found.end, block as Position);
         assert!(
             end <= block && end + MTU as Position > block,

@@ -211,7 +211,7 @@ fn read_start(stage: &mut Stage) -> Vec<u8> {
                 agents.archive.submit_order(now, reader);
                 stage.run(MILLISECOND);
             }
-            LogRead::Damaged => break,
+            LogRead::Damaged | LogRead::Gone => break,
         }
     }
     panic!("the log cannot be read at 0");

@@ -1,11 +1,15 @@
 //! The chain hash over the frames of the log (`log.md` 1.2).
 //!
 //! The [`Chain`] folds reserved values and positions into one hash, so that two members, or
-//! one member and its own past, can compare whole prefixes of the log by one number.
+//! one member and its own past, can compare whole prefixes of the log by one number. Where a
+//! segment begins its hash is kept for as long as the segment is: there the log may be made to
+//! start.
 
 use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
 use lockstep_transport::position::Position;
 use lockstep_transport::prng::mix;
+
+use crate::log::segment::SEGMENTS_MAX;
 
 /// Positions between checkpoints of the chain, in bytes.
 pub const CHECKPOINT_INTERVAL: Position = 64 * 1024;
@@ -13,6 +17,10 @@ pub const CHECKPOINT_INTERVAL: Position = 64 * 1024;
 /// Checkpoints kept: with [`CHECKPOINT_INTERVAL`] they reach back 32 MiB, two default terms,
 /// which is as far as members in contact lie apart before one is served from its archive.
 pub(crate) const CHECKPOINTS_MAX: usize = 512;
+
+/// Anchors kept: one for each segment that may be open, and two for where the log starts and where
+/// the chain was taken up.
+const ANCHORS_MAX: usize = SEGMENTS_MAX + 2;
 
 /// The chain's hash at one position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +63,11 @@ pub struct Chain {
     checkpoints: Box<[Checkpoint]>,
     first: usize,
     count: usize,
+    /// Kept for as long as the log is: where it starts, where the chain was taken up, and where
+    /// segments begin above that. In order of their positions, never empty.
+    anchors: Vec<Checkpoint>,
+    /// Anchors lie at its multiples.
+    segment_length: Position,
 }
 
 impl Default for Chain {
@@ -64,24 +77,67 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// The chain of the empty log.
+    /// The chain of an empty log, of one segment.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            head: Checkpoint::ZERO,
-            checkpoints: vec![Checkpoint::ZERO; CHECKPOINTS_MAX].into_boxed_slice(),
-            first: 0,
-            count: 1,
-        }
+        Self::with_anchors(vec![Checkpoint::ZERO], Position::MAX)
     }
 
-    /// A chain of which nothing below `position` is known: its hash says nothing of the log.
+    /// The chain of a log that starts at `start`, from `origin` on, which is not below.
+    ///
+    /// # Panics
+    /// When it is.
     #[must_use]
-    pub(crate) fn starting_at(position: Position) -> Self {
-        let mut chain = Self::new();
-        chain.head.position = position;
-        chain.checkpoints[0] = chain.head;
+    pub(crate) fn of_log(start: Checkpoint, origin: Checkpoint, segment_length: usize) -> Self {
+        assert!(
+            start.position <= origin.position,
+            "a log that starts at {} is read from {} on",
+            start.position,
+            origin.position
+        );
+        let mut anchors = Vec::with_capacity(ANCHORS_MAX);
+        anchors.push(start);
+        if origin != start {
+            anchors.push(origin);
+        }
+        Self::with_anchors(anchors, segment_length as Position)
+    }
+
+    fn with_anchors(anchors: Vec<Checkpoint>, segment_length: Position) -> Self {
+        let head = anchors.last().copied().unwrap_or(Checkpoint::ZERO);
+        let mut chain = Self {
+            head,
+            checkpoints: vec![Checkpoint::ZERO; CHECKPOINTS_MAX].into_boxed_slice(),
+            first: 0,
+            count: 0,
+            anchors,
+            segment_length,
+        };
+        chain.push(head);
         chain
+    }
+
+    /// Where the log starts. What lies below is of no interest to anybody any more.
+    #[must_use]
+    pub fn start(&self) -> Checkpoint {
+        self.anchors.first().copied().unwrap_or(Checkpoint::ZERO)
+    }
+
+    /// The greatest place at or below `position` that the log may be made to start at: there its
+    /// hash is known, for as long as the log is.
+    #[must_use]
+    pub(crate) fn anchor_at_or_below(&self, position: Position) -> Option<Checkpoint> {
+        let above = self
+            .anchors
+            .partition_point(|anchor| anchor.position <= position);
+        Some(self.anchors[above.checked_sub(1)?])
+    }
+
+    /// The log starts at `start`, an anchor, from now on.
+    pub(crate) fn forget_below(&mut self, start: Checkpoint) {
+        let below = |anchor: &Checkpoint| anchor.position < start.position;
+        let count = self.anchors.partition_point(below);
+        self.anchors.drain(..count);
     }
 
     /// Hash of the log below [`position`](Self::position).
@@ -107,6 +163,10 @@ impl Chain {
         if end / CHECKPOINT_INTERVAL > boundary {
             self.push(self.head);
         }
+        // Frames never cross a segment's end. Who opens no further segment needs no further anchor.
+        if end % self.segment_length == 0 && self.anchors.len() < ANCHORS_MAX {
+            self.anchors.push(self.head);
+        }
     }
 
     /// Folds in all whole frames at the start of `bytes`, which were read back from
@@ -131,13 +191,16 @@ impl Chain {
         Ok(())
     }
 
-    /// The greatest kept checkpoint at or below `position`.
+    /// The greatest kept checkpoint at or below `position`; none below the start of the log.
     #[must_use]
     pub fn checkpoint_at_or_below(&self, position: Position) -> Option<Checkpoint> {
+        let start = self.start().position;
         (0..self.count)
             .rev()
             .map(|index| self.checkpoints[(self.first + index) % CHECKPOINTS_MAX])
             .find(|checkpoint| checkpoint.position <= position)
+            .filter(|checkpoint| checkpoint.position >= start)
+            .or_else(|| self.anchor_at_or_below(position))
     }
 
     /// Goes back to the greatest kept checkpoint at or below `position`, from where the caller
@@ -145,9 +208,14 @@ impl Chain {
     /// reaches back so far.
     pub fn rewind(&mut self, position: Position) -> Option<Checkpoint> {
         let target = self.checkpoint_at_or_below(position)?;
-        while self.newest().position > target.position {
+        while self.count > 0 && self.newest().position > target.position {
             self.count -= 1;
         }
+        if self.count == 0 {
+            self.push(target);
+        }
+        let kept = |anchor: &Checkpoint| anchor.position <= target.position;
+        self.anchors.truncate(self.anchors.partition_point(kept));
         self.head = target;
         Some(target)
     }

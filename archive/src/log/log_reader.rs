@@ -49,6 +49,8 @@ pub enum LogRead<'a> {
     Pending,
     /// The frame cannot be read: missing segment, read error or bad checksum.
     Damaged,
+    /// The log starts above, and what was there is kept no more.
+    Gone,
 }
 
 /// A read that whoever has the disk is to submit.
@@ -142,6 +144,9 @@ impl LogReader {
         }
         if span.position >= view.window.start {
             return self.read_memory(span, limit, view);
+        }
+        if span.position < view.segments.log_start() {
+            return LogRead::Gone;
         }
         if self.damaged_at == Some(span.position) {
             return LogRead::Damaged;
@@ -403,7 +408,7 @@ impl FrameSource for LogSource<'_> {
         match self.reader.read(span, self.view) {
             LogRead::Frames { advance: 0, .. } | LogRead::Pending => SourceFrames::NotYet,
             LogRead::Frames { bytes, advance } => SourceFrames::Ready { bytes, advance },
-            LogRead::Damaged => SourceFrames::Gone,
+            LogRead::Damaged | LogRead::Gone => SourceFrames::Gone,
         }
     }
 }

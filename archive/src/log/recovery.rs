@@ -1,16 +1,17 @@
 //! Finds where a crashed log ends, and tells a torn tail from damage (`log.md` 2.4).
 //!
-//! Cold, while a node starts. Scans the segments from the start of the log and accepts the
-//! frame at q iff its checksum is good, it says (term id, offset) = q, and its leadership term
-//! is the previous frame's or a greater one that a NewLeadershipTerm entry begins. What lies
-//! above the first failure, and the ack mark, tell what the failure is (`survey`): the
-//! end of the log, or damage of what may have been acknowledged. Damage is reported and never
-//! cut: what lies above it is the member's evidence until its log is repaired. At the end of the
-//! log what was accepted is synced once more, and what a torn write left behind it is erased, so
-//! that nothing of it can ever be taken for a continuation. A truncation that a crash
-//! interrupted is completed. What a process left in its log buffer is written behind the end first,
-//! and judged as all else is.
+//! Cold, while a node starts. Scans the segments from the start of the log, or from where a
+//! snapshot stands for all below ([`LogOrigin`]), and accepts the frame at q iff its checksum is
+//! good, it says (term id, offset) = q, and its leadership term is the previous frame's or a
+//! greater one that a NewLeadershipTerm entry begins. What lies above the first failure, and the
+//! ack mark, tell what the failure is (`survey`): the end of the log, or damage of what may have
+//! been acknowledged. Damage is reported and never cut: what lies above it is the member's evidence
+//! until its log is repaired. At the end of the log what was accepted is synced once more, and what
+//! a torn write left behind it is erased, so that nothing of it can ever be taken for a
+//! continuation. A truncation that a crash interrupted is completed. What a process left in its log
+//! buffer is written behind the end first, and judged as all else is.
 
+mod below;
 mod evidence;
 mod findings;
 mod frame_scan;
@@ -27,7 +28,8 @@ use lockstep_transport::log_buffer::LogBuffer;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
-pub use self::evidence::{Acknowledged, FrameMeaning, RecoveredTerm, RecoveryError};
+use self::below::missing_below;
+pub use self::evidence::{Acknowledged, FrameMeaning, LogOrigin, RecoveredTerm, RecoveryError};
 use self::findings::{conclude, geometry_of, mark_findings};
 pub use self::frame_scan::LogFrame;
 use self::frame_scan::{FrameScan, is_zero};
@@ -38,13 +40,18 @@ use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError};
 use crate::files::ack_mark::AckMark;
 use crate::files::ack_record::{AckRecord, LostAcks};
 use crate::files::catalog::Catalog;
-use crate::log::chain::Chain;
+use crate::log::chain::{Chain, Checkpoint};
 use crate::log::log_memory::LeftLog;
 use crate::log::segment::{SegmentTable, WRITE_LENGTH_MAX, length_in_segment};
 
 /// The log as recovery found it.
 #[derive(Debug)]
 pub struct RecoveredLog {
+    /// Where it starts: nothing below can be read, whatever is there.
+    pub start: Checkpoint,
+    /// Where it breaks off below the place that it was scanned from, if it does: from there up to
+    /// that place it is not there, and so it starts at that place.
+    pub missing_from: Option<Position>,
     /// Durable end: a frame boundary.
     pub end: Position,
     /// Leadership terms, oldest first.
@@ -63,7 +70,7 @@ pub struct RecoveredLog {
     torn_end: Position,
     /// Bytes of the log that only the log buffer had, of the life before.
     pub taken: u64,
-    /// Hash over everything below `end`.
+    /// Hash over everything below `end`, whether it is read or not.
     pub chain: Chain,
     /// The open segments.
     pub segments: SegmentTable,
@@ -116,8 +123,9 @@ impl RecoveredLog {
     }
 }
 
-/// Recovers the log of the directory behind `disk`; what the process before `left` of it in memory
-/// is on disk on return. `meaning_of` looks into a whole frame.
+/// Recovers the log of the directory behind `disk` from `origin` on; what the process before `left`
+/// of it in memory is on disk on return, and segments in which nothing of the log is left are gone.
+/// `meaning_of` looks into a whole frame.
 ///
 /// # Errors
 /// The disk's, and a log that is not its owner's, of which nothing is changed then. Damage is not
@@ -126,19 +134,26 @@ pub fn recover(
     disk: &mut impl ColdFiles,
     known: &Acknowledged,
     left: Option<&LeftLog<'_>>,
-    catalog: &Catalog,
+    (catalog, origin): (&Catalog, &LogOrigin),
     meaning_of: impl Fn(&[u8]) -> FrameMeaning,
 ) -> Result<RecoveredLog, RecoveryError> {
     let geometry = geometry_of(catalog)?;
-    let mut segments = SegmentTable::open_all(disk, catalog.segment_length)?;
+    let log_start = origin.log_start.position;
+    let mut segments = SegmentTable::open_all(disk, catalog.segment_length, log_start)?;
     let known = &known.with_left(left);
     let limit = known.limit(left);
-    let mut scan = FrameScan::new(segments.clone(), geometry, catalog, limit);
+    let mut scan = FrameScan::new(segments.clone(), geometry, catalog, origin, limit);
     scan.accept_frames(disk, &meaning_of, |_| ControlFlow::Continue(()))?;
     let mut taken = 0;
     if let Some(left) = left {
         let found = scan.end();
-        if pour(disk, &mut segments, left, (found, limit))? {
+        // Where nothing was found, how much of what lies below is on disk is not known.
+        let poured_from = if found == origin.position() {
+            log_start
+        } else {
+            found
+        };
+        if pour(disk, &mut segments, left, (poured_from, limit))? {
             scan.renew(segments.clone());
             scan.accept_frames(disk, &meaning_of, |_| ControlFlow::Continue(()))?;
         }
@@ -146,8 +161,17 @@ pub fn recover(
     }
     let (above, verdict) = conclude(disk, known, &mut scan, &meaning_of)?;
     mark_findings(known, verdict.lost, (scan.end(), &above));
+    let shape = (geometry, catalog);
+    let missing_from = missing_below(disk, &segments, shape, origin, &meaning_of)?;
+    if missing_from.is_some() {
+        scan.chain.forget_below(origin.checkpoint);
+    }
     let (stale_end, torn_end) = clear(disk, &segments, (known, limit), &scan, (&above, &verdict))?;
+    let start = scan.chain.start();
+    segments.raise_log_start(start.position);
     Ok(RecoveredLog {
+        start,
+        missing_from,
         end: scan.end(),
         terms: scan.terms,
         last_term: scan.last_term,
@@ -161,9 +185,9 @@ pub fn recover(
     })
 }
 
-/// Does what the verdict asks for: completes a cut that a crash interrupted, syncs what was
-/// accepted, erases what is no part of the log. Returns the ends of what is left above it, see
-/// [`RecoveredLog`].
+/// Does what the verdict asks for: removes what a crash left of what was given up below, completes
+/// a cut that it interrupted, syncs what was accepted, erases what is no part of the log. Returns
+/// the ends of what is left above it, see [`RecoveredLog`].
 fn clear(
     disk: &mut impl ColdFiles,
     segments: &SegmentTable,
@@ -172,6 +196,7 @@ fn clear(
     (above, verdict): (&Survey, &Verdict),
 ) -> Result<(Position, Position), DiskError> {
     let (end, mark) = (scan.end(), &known.mark);
+    segments.remove_gone(disk)?;
     if known.is_cut() {
         sometimes(Mark::RecoveryFinishesCut);
         let from = end.max(mark.position);
@@ -254,7 +279,8 @@ pub(crate) fn restore_tail(
     let mut block = [0; BLOCK_LENGTH];
     let start = end & !(BLOCK_LENGTH as Position - 1);
     let length = (end - start) as usize;
-    if length > 0 {
+    // Where the log starts at its end, nothing of it lies below, and nothing else has to.
+    if length > 0 && segments.log_start() < end {
         let (file, offset) = segments.locate(start).ok_or_else(|| DiskError::Missing {
             name: format!("the segment of position {start}"),
         })?;

@@ -69,10 +69,30 @@ impl SegmentName {
     }
 }
 
+/// The segments of the log in the directory: names and base positions, in the order of these.
+fn log_segments(
+    disk: &mut impl ColdFiles,
+    segment_length: usize,
+) -> Result<Vec<(String, Position)>, DiskError> {
+    let mut found: Vec<(String, Position)> = disk
+        .list()?
+        .into_iter()
+        .filter_map(|name| {
+            let segment = SegmentName::parse(&name)?;
+            let is_of_log = segment.recording_id == LOG_RECORDING_ID
+                && base_position(segment.position, segment_length) == segment.position;
+            is_of_log.then_some((name, segment.position))
+        })
+        .collect();
+    found.sort_by_key(|(_, base)| *base);
+    Ok(found)
+}
+
 /// Open segments of one recording, in order of position.
 #[derive(Clone, Debug)]
 pub struct SegmentTable {
     segment_length: usize,
+    log_start: Position,
     open: Vec<(Position, FileId)>,
 }
 
@@ -89,30 +109,73 @@ impl SegmentTable {
         );
         Self {
             segment_length,
+            log_start: 0,
             open: Vec::with_capacity(SEGMENTS_MAX),
         }
     }
 
-    /// Cold: opens all segments of the log that exist in the directory.
+    /// Cold: opens all segments of the log that exist in the directory and hold anything of a log
+    /// that starts at `log_start`.
     ///
     /// # Errors
     /// The disk's.
     pub(crate) fn open_all(
         disk: &mut impl ColdFiles,
         segment_length: usize,
+        log_start: Position,
     ) -> Result<Self, DiskError> {
         let mut table = Self::new(segment_length);
-        for name in disk.list()? {
-            if let Some(segment) = SegmentName::parse(&name)
-                && segment.recording_id == LOG_RECORDING_ID
-                && base_position(segment.position, segment_length) == segment.position
-                && !table.is_full()
-            {
+        table.log_start = log_start;
+        for (name, base) in log_segments(disk, segment_length)? {
+            if !table.is_gone(base) && !table.is_full() {
                 let file = disk.open(&name)?;
-                table.insert(segment.position, file);
+                table.insert(base, file);
             }
         }
         Ok(table)
+    }
+
+    /// Cold: removes the segments in the directory that hold nothing of the log any more, the
+    /// lowest first. Somebody has made durable before that the log starts above them.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn remove_gone(&self, disk: &mut impl ColdFiles) -> Result<(), DiskError> {
+        for (name, base) in log_segments(disk, self.segment_length)? {
+            if self.is_gone(base) {
+                disk.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the segment that begins at `base` holds nothing of the log any more.
+    const fn is_gone(&self, base: Position) -> bool {
+        base + self.segment_length as Position <= self.log_start
+    }
+
+    /// Where the log starts. Bytes below may still lie in a segment, or have gone: whoever reads
+    /// asks for none of them.
+    #[must_use]
+    pub const fn log_start(&self) -> Position {
+        self.log_start
+    }
+
+    /// The log starts at `position` from now on, if that is higher.
+    pub(crate) fn raise_log_start(&mut self, position: Position) {
+        self.log_start = self.log_start.max(position);
+    }
+
+    /// Whether a segment of the log is missing below `end`: the first that is.
+    pub(crate) fn missing_below(&self, end: Position) -> Option<Position> {
+        let mut base = base_position(self.log_start, self.segment_length);
+        while base < end {
+            if self.locate(base).is_none() {
+                return Some(base);
+            }
+            base += self.segment_length as Position;
+        }
+        None
     }
 
     /// Bytes in each segment.

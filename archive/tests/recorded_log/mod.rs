@@ -13,7 +13,7 @@ use lockstep_archive::log::budget::DiskBudget;
 use lockstep_archive::log::log_view::{LogView, MemoryWindow};
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig, SyncMode};
 use lockstep_archive::log::recovery::{
-    Acknowledged, FrameMeaning, RecoveredLog, RecoveryError, recover,
+    Acknowledged, FrameMeaning, LogOrigin, RecoveredLog, RecoveryError, recover,
 };
 use lockstep_archive::sim::{SimDisk, SimDiskConfig};
 use lockstep_transport::ids::LeadershipTermId;
@@ -118,13 +118,22 @@ pub fn recover_with(
     disk: &mut SimDisk,
     mark: &AckRecord,
 ) -> Result<(LogBuffer, RecoveredLog), RecoveryError> {
+    recover_from(disk, mark, &LogOrigin::default())
+}
+
+/// The same from somewhere within the log.
+pub fn recover_from(
+    disk: &mut SimDisk,
+    mark: &AckRecord,
+    origin: &LogOrigin,
+) -> Result<(LogBuffer, RecoveredLog), RecoveryError> {
     let mut log = LogBuffer::allocate(geometry(), MTU).unwrap();
     let known = Acknowledged {
         mark: *mark,
         is_mark_lost: false,
         term_max: LeadershipTermId::new(TERM_MAX),
     };
-    let recovered = recover(disk, &known, None, &catalog(), meaning_of)?;
+    let recovered = recover(disk, &known, None, (&catalog(), origin), meaning_of)?;
     recovered.restore(disk, &mut log)?;
     Ok((log, recovered))
 }
@@ -156,11 +165,23 @@ impl RecordedLog {
         now: Nanos,
         sync: SyncMode,
         budget: u64,
+        model: Vec<u8>,
+    ) -> Result<Self, DiskError> {
+        let origin = LogOrigin::default();
+        Self::start_from(disk, &origin, now, (sync, budget), model)
+    }
+
+    /// The same from somewhere within the log.
+    pub fn start_from(
+        disk: &SimDisk,
+        origin: &LogOrigin,
+        now: Nanos,
+        (sync, budget): (SyncMode, u64),
         mut model: Vec<u8>,
     ) -> Result<Self, DiskError> {
         let mut disk = disk.clone();
         let mut ack_mark = open_mark(&mut disk)?;
-        let (log, recovered) = match recover_with(&mut disk, &ack_mark.record()) {
+        let (log, recovered) = match recover_from(&mut disk, &ack_mark.record(), origin) {
             Ok(found) => found,
             Err(RecoveryError::Disk(error)) => return Err(error),
             Err(other) => panic!("{other}"),

@@ -22,7 +22,18 @@ const BYTES_PER_CYCLE: usize = CHECKPOINT_INTERVAL as usize;
 pub(crate) struct ChainQuery {
     reader: LogReader,
     asked: [Option<Position>; MEMBERS_MAX],
-    active: Option<(MemberId, Position, Checkpoint)>,
+    active: Option<Question>,
+}
+
+/// Who asks, about where, and how far its answer has come.
+type Question = (MemberId, Position, Option<Checkpoint>);
+
+const fn hashed(member: MemberId, position: Position, hash: LogHash) -> Event {
+    Event::LogHashed {
+        member,
+        position,
+        hash,
+    }
 }
 
 impl ChainQuery {
@@ -62,26 +73,25 @@ impl ChainQuery {
 
     /// Goes on; an answer is an event for the module. Also returns whether it moved.
     pub fn do_work(&mut self, log: &MemberLog, view: LogView<'_>) -> (bool, Option<Event>) {
-        let Some((member, position, start)) = self.active.or_else(|| self.next_question(log))
-        else {
+        let Some((member, position, known)) = self.active.or_else(|| self.next_question()) else {
             return (false, None);
+        };
+        let Some(start) = known.or_else(|| log.checkpoint_below(position)) else {
+            self.active = None;
+            return (true, Some(hashed(member, position, LogHash::Gone)));
         };
         let mut at = start;
         let hash = Self::advance(&mut self.reader, position, &mut at, (log, view));
-        self.active = hash.is_none().then_some((member, position, at));
-        let event = hash.map(|hash| Event::LogHashed {
-            member,
-            position,
-            hash,
-        });
+        self.active = hash.is_none().then_some((member, position, Some(at)));
+        let event = hash.map(|hash| hashed(member, position, hash));
         (event.is_some() || at != start, event)
     }
 
-    fn next_question(&mut self, log: &MemberLog) -> Option<(MemberId, Position, Checkpoint)> {
+    fn next_question(&mut self) -> Option<Question> {
         let index = self.asked.iter().position(Option::is_some)?;
         let position = self.asked[index].take()?;
         self.reader.reset();
-        Some((index as MemberId, position, log.checkpoint_below(position)))
+        Some((index as MemberId, position, None))
     }
 
     fn advance(
@@ -107,6 +117,7 @@ impl ChainQuery {
             match reader.read(span, view) {
                 LogRead::Pending => return None,
                 LogRead::Damaged => return Some(LogHash::Unreadable),
+                LogRead::Gone => return Some(LogHash::Gone),
                 LogRead::Frames { bytes, .. } => {
                     for frame in frames(bytes) {
                         let end = at.position + frame.aligned_length() as Position;

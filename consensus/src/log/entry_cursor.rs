@@ -98,6 +98,10 @@ impl EntryCursor {
         match reader.read(span, view) {
             LogRead::Pending => Ok(Run::Pending),
             LogRead::Damaged => Err(NodeFault::DamagedLog { position }),
+            LogRead::Gone => {
+                let start = view.segments.log_start();
+                Err(NodeFault::LogGone { position, start })
+            }
             LogRead::Frames { advance: 0, .. } => Ok(Run::Nothing),
             LogRead::Frames { advance, .. } => {
                 self.run_end = position + advance as Position;

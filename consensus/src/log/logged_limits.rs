@@ -46,7 +46,8 @@ pub(crate) fn check(
 }
 
 /// The limits in the first NewLeadershipTerm entry that can be read back; all have the same. None
-/// in an empty log. A term that begins with a PAD is passed over.
+/// in an empty log, or where no term begins above its start. A term that begins with a PAD is
+/// passed over.
 ///
 /// # Errors
 /// The disk's.
@@ -55,7 +56,8 @@ pub(crate) fn read(
     recovered: &RecoveredLog,
 ) -> Result<Option<ClusterLimits>, DiskError> {
     const LENGTH: usize = HEADER_LENGTH + ENTRY_HEADER_LENGTH + NewLeadershipTerm::LENGTH;
-    for term in &recovered.terms {
+    let start = recovered.start.position;
+    for term in recovered.terms.iter().filter(|term| term.base >= start) {
         let segments = &recovered.segments;
         let Some((file, offset)) = segments.locate(term.base) else {
             continue;

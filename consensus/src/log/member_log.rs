@@ -108,11 +108,10 @@ impl MemberLog {
             .map_or((0, 0), |c| (c.position, c.hash))
     }
 
-    /// The nearest known chain hash at or below `position`.
+    /// The nearest known chain hash at or below `position`; none below the start of the log.
     #[must_use]
-    pub(crate) fn checkpoint_below(&self, position: Position) -> Checkpoint {
-        let known = self.chain.checkpoint_at_or_below(position);
-        known.unwrap_or(Checkpoint::ZERO)
+    pub(crate) fn checkpoint_below(&self, position: Position) -> Option<Checkpoint> {
+        self.chain.checkpoint_at_or_below(position)
     }
 
     /// A frame boundary at or below `position` and not below `floor`, which is one.
@@ -172,9 +171,14 @@ impl MemberLog {
     }
 
     /// Takes the chain hash back to the nearest checkpoint at or below `position`.
+    ///
+    /// # Panics
+    /// When the log starts above: all below its start is committed.
     pub(super) fn cut_chain(&mut self, position: Position) {
-        if self.chain.position() != position && self.chain.rewind(position).is_none() {
-            self.chain = Chain::new();
+        if self.chain.position() != position {
+            let start = self.chain.start().position;
+            let is_back = self.chain.rewind(position).is_some();
+            assert!(is_back, "a log that starts at {start} is cut at {position}");
         }
     }
 

@@ -15,6 +15,8 @@ pub enum LogHash {
     NoBoundary,
     /// The log cannot be read back there.
     Unreadable,
+    /// The log starts above.
+    Gone,
 }
 
 /// An input of the consensus module.

@@ -96,6 +96,17 @@ pub enum NodeFault {
         /// Where.
         position: Position,
     },
+    /// Committed bytes are wanted that a snapshot stands for, and that are not there any more.
+    #[error(
+        "the log at {position} is wanted, and what this member has of it starts at {start}: start \
+         this member again; what it cannot deliver another leader can"
+    )]
+    LogGone {
+        /// Where.
+        position: Position,
+        /// Where the log starts.
+        start: Position,
+    },
 }
 
 impl From<StoreFailure> for NodeFault {

@@ -8,8 +8,10 @@ use lockstep_archive::files::catalog::{Catalog, LOG_STREAM_ID};
 use lockstep_archive::log::budget::DiskBudget;
 use lockstep_archive::log::log_memory::{LeftLog, LogMemory};
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig};
-use lockstep_archive::log::recovery::{Acknowledged, RecoveredLog, RecoveryError, recover};
-use lockstep_archive::log::segment::SEGMENTS_MIN;
+use lockstep_archive::log::recovery::{
+    Acknowledged, LogOrigin, RecoveredLog, RecoveryError, recover,
+};
+use lockstep_archive::log::segment::{SEGMENTS_MIN, SegmentTable};
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_service::log_entry::EntryHeader;
 use lockstep_transport::codec::encoded;
@@ -87,7 +89,9 @@ pub(super) fn open_store<D: Disk>(
     let mut directory = Directory::open_or_create(files, &catalog)?;
     let before = log_memory::owner_before(files, &directory, geometry)?;
     let left = before.and_then(|owner| memory.as_ref()?.left(&owner));
-    let recovered = recover_log(files, left.as_ref(), &directory, &catalog)?;
+    let origin = LogOrigin::default();
+    let shape = (&catalog, &origin);
+    let recovered = recover_log(files, left.as_ref(), &directory, shape)?;
     let logged = logged_limits::read(files, &recovered)?;
     logged_limits::check(logged, &ClusterLimits::of(cluster))?;
     // A directory that cannot answer for its promises is another one before any of the files
@@ -105,20 +109,14 @@ pub(super) fn open_store<D: Disk>(
     let shape = (geometry, cluster.log_mtu);
     let mark = &mut directory.ack_mark;
     let (log, cursors) = log_memory::begin(files, (memory, life), shape, &recovered, mark)?;
-    let log_time = last_log_time(files, &recovered)?;
+    let log_time = last_log_time(files, &recovered, &origin)?;
     let found = found(&directory, &recovered, incarnation);
     let life = (incarnation, found_in(&found, cluster.log_mtu));
     let membership = birth.membership(cluster, node, life, randomness)?;
     let tail_term = found.terms.last().copied();
     let module = consensus_module(cluster, node, found);
-    let config = recorder_config(node, geometry);
-    let recorder = Recorder::open(
-        files,
-        config,
-        recovered.segments,
-        recovered.end,
-        recovered.stale_end,
-    )?;
+    let ends = (recovered.end, recovered.stale_end);
+    let recorder = open_recorder(files, (node, geometry), recovered.segments, ends)?;
     let log = MemberLog::new(FoundLog {
         buffer: log,
         chain: recovered.chain,
@@ -157,12 +155,13 @@ fn found(directory: &Directory, recovered: &RecoveredLog, incarnation: u64) -> R
     }
 }
 
-/// Recovers the log behind `disk`, unless it is of another cluster than the identity file says.
+/// Recovers the log behind `disk` from its origin on, unless it is of another cluster than the
+/// identity file says.
 fn recover_log(
     disk: &mut impl ColdFiles,
     left: Option<&LeftLog<'_>>,
     directory: &Directory,
-    catalog: &Catalog,
+    shape: (&Catalog, &LogOrigin),
 ) -> Result<RecoveredLog, StartError> {
     let expected = birth::formed_record(disk)?;
     let other = Cell::new(FormationRecord::default());
@@ -178,7 +177,7 @@ fn recover_log(
         is_mark_lost: directory.lost.ack_mark,
         term_max: directory.node_state.state().leadership_term,
     };
-    recover(disk, &known, left, catalog, meaning_of).map_err(|error| match error {
+    recover(disk, &known, left, shape, meaning_of).map_err(|error| match error {
         RecoveryError::Foreign { position } => {
             birth::other_log(position, &other.get(), expected.as_ref()).into()
         }
@@ -267,14 +266,20 @@ fn election_seed(node: &NodeConfig, incarnation: u64) -> u64 {
     stable_hash(&bytes)
 }
 
-fn recorder_config(node: &NodeConfig, geometry: Geometry) -> RecorderConfig {
-    RecorderConfig {
+fn open_recorder(
+    disk: &mut impl ColdFiles,
+    (node, geometry): (&NodeConfig, Geometry),
+    segments: SegmentTable,
+    (end, stale_end): (Position, Position),
+) -> Result<Recorder, DiskError> {
+    let config = RecorderConfig {
         geometry,
         sync: node.sync,
         budget: DiskBudget {
             bytes: node.disk_budget_bytes,
         },
-    }
+    };
+    Recorder::open(disk, config, segments, end, stale_end)
 }
 
 fn term_bases(recovered: &RecoveredLog) -> Vec<TermBase> {
@@ -289,10 +294,14 @@ fn term_bases(recovered: &RecoveredLog) -> Vec<TermBase> {
 }
 
 /// Log time of the last entry that begins in the log: read back from the newest checkpoint of
-/// the chain that has an entry after it.
-fn last_log_time(disk: &mut impl ColdFiles, recovered: &RecoveredLog) -> Result<i64, DiskError> {
+/// the chain that has an entry after it, or as the `origin` says where there is none above that.
+fn last_log_time(
+    disk: &mut impl ColdFiles,
+    recovered: &RecoveredLog,
+    origin: &LogOrigin,
+) -> Result<i64, DiskError> {
     let mut upper = recovered.end;
-    while upper > 0 {
+    while upper > origin.position() {
         let lower = recovered
             .chain
             .checkpoint_at_or_below(upper - 1)
@@ -302,7 +311,7 @@ fn last_log_time(disk: &mut impl ColdFiles, recovered: &RecoveredLog) -> Result<
         }
         upper = lower;
     }
-    Ok(0)
+    Ok(origin.log_time)
 }
 
 fn log_time_between(

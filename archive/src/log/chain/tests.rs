@@ -62,8 +62,66 @@ fn checkpoints_are_bounded_and_the_oldest_go_first() {
     for n in 0..frames {
         chain.fold(n, (n + 1) * CHECKPOINT_INTERVAL / 2);
     }
-    assert_eq!(chain.checkpoint_at_or_below(CHECKPOINT_INTERVAL), None);
+    // But for the start of the log.
+    let first = chain.checkpoint_at_or_below(CHECKPOINT_INTERVAL);
+    assert_eq!(first, Some(Checkpoint::ZERO));
     let oldest = (frames / 2 - CHECKPOINTS_MAX as i64 + 1) * CHECKPOINT_INTERVAL;
     let found = chain.checkpoint_at_or_below(oldest).unwrap();
     assert_eq!(found.position, oldest);
+}
+
+/// A chain of `frames` frames of 1 KiB from `origin` on, and its hash after each.
+fn folded(chain: &mut Chain, frames: i64) -> Vec<Checkpoint> {
+    let mut hashes = Vec::new();
+    for _ in 0..frames {
+        let position = chain.position();
+        chain.fold(position / 1024 * 31, position + 1024);
+        hashes.push(Checkpoint {
+            position: chain.position(),
+            hash: chain.hash(),
+        });
+    }
+    hashes
+}
+
+#[test]
+fn a_chain_taken_up_at_a_checkpoint_has_the_hashes_of_the_whole_one() {
+    const SEGMENT: usize = 256 * 1024;
+    let mut whole = Chain::of_log(Checkpoint::ZERO, Checkpoint::ZERO, SEGMENT);
+    let hashes = folded(&mut whole, 2000);
+    let (start, origin) = (hashes[255], hashes[700]);
+    let mut chain = Chain::of_log(start, origin, SEGMENT);
+    assert_eq!(folded(&mut chain, 1299), hashes[701..]);
+    assert_eq!(chain.start(), start);
+    // Where segments begin, and where it was taken up.
+    for (position, anchor) in [
+        (300_000, start),
+        (origin.position - 32, start),
+        (origin.position, origin),
+        (3 * 256 * 1024 - 1024, origin),
+        (3 * 256 * 1024, hashes[767]),
+        (Position::MAX, hashes[1791]),
+    ] {
+        assert_eq!(chain.anchor_at_or_below(position), Some(anchor));
+    }
+    assert_eq!(chain.anchor_at_or_below(start.position - 32), None);
+    assert_eq!(chain.checkpoint_at_or_below(start.position - 32), None);
+    // It goes back below where it was taken up, and forward to the same hash.
+    assert_eq!(chain.rewind(origin.position - 1024), Some(start));
+    assert_eq!(folded(&mut chain, 1744), hashes[256..]);
+    assert_eq!(chain.anchor_at_or_below(Position::MAX), Some(hashes[1791]));
+}
+
+#[test]
+fn a_log_that_starts_higher_knows_nothing_below() {
+    const SEGMENT: usize = 64 * 1024;
+    let mut chain = Chain::of_log(Checkpoint::ZERO, Checkpoint::ZERO, SEGMENT);
+    let hashes = folded(&mut chain, 500);
+    let start = chain.anchor_at_or_below(200_000).unwrap();
+    assert_eq!(start, hashes[191]);
+    chain.forget_below(start);
+    assert_eq!(chain.start(), start);
+    assert_eq!(chain.checkpoint_at_or_below(start.position - 32), None);
+    assert_eq!(chain.checkpoint_at_or_below(start.position), Some(start));
+    assert_eq!(chain.hash(), hashes[499].hash);
 }

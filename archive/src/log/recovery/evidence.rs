@@ -5,6 +5,7 @@ use lockstep_transport::position::Position;
 
 use crate::disk::DiskError;
 use crate::files::ack_record::AckRecord;
+use crate::log::chain::Checkpoint;
 use crate::log::log_memory::LeftLog;
 
 /// Why a log cannot be recovered at all.
@@ -47,6 +48,56 @@ pub struct RecoveredTerm {
     pub id: u128,
     /// Hash of the log below `base`.
     pub chain: u64,
+}
+
+/// Where a recovery begins, and what is known of the log below, of which nothing is read: it comes
+/// from a snapshot of the state there. By default the beginning of a log of which nothing is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOrigin {
+    /// Where the log starts: nothing below is of interest to anybody any more, and may have gone.
+    pub log_start: Checkpoint,
+    /// Where the first frame is expected, with the hash of all below. All below is committed.
+    pub checkpoint: Checkpoint,
+    /// The leadership terms that begin below, oldest first, wherever the log starts.
+    pub terms: Vec<RecoveredTerm>,
+    /// Log time of the last entry below, ns.
+    pub log_time: i64,
+}
+
+impl Default for LogOrigin {
+    fn default() -> Self {
+        Self {
+            log_start: Checkpoint::ZERO,
+            checkpoint: Checkpoint::ZERO,
+            terms: Vec::new(),
+            log_time: 0,
+        }
+    }
+}
+
+impl LogOrigin {
+    /// Of whoever only looks at a log from where it starts, and knows nothing of what was below.
+    #[must_use]
+    pub(crate) fn unknown_below(log_start: Checkpoint) -> Self {
+        Self {
+            log_start,
+            checkpoint: log_start,
+            ..Self::default()
+        }
+    }
+
+    /// Where the first frame is expected.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.checkpoint.position
+    }
+
+    /// Leadership term of the last frame below; 0 where none is known.
+    #[must_use]
+    pub fn last_term(&self) -> LeadershipTermId {
+        let last = self.terms.last();
+        last.map_or(LeadershipTermId::NONE, |last| last.term)
+    }
 }
 
 /// What a member knows besides its log.

@@ -1,5 +1,5 @@
-//! Reads a log from its start and accepts frame after frame, up to the first that cannot be one of
-//! it (`log.md` 2.4). Cold; changes nothing.
+//! Reads a log from where it starts, or from where a snapshot was taken of it, and accepts frame
+//! after frame, up to the first that cannot be one of it (`log.md` 2.4). Cold; changes nothing.
 
 use core::ops::ControlFlow;
 
@@ -9,11 +9,11 @@ use lockstep_transport::log_buffer::frame_seal::{FramePlace, verify};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::{Geometry, Position};
 
-use super::evidence::{FrameMeaning, RecoveredTerm, RecoveryError};
+use super::evidence::{FrameMeaning, LogOrigin, RecoveredTerm, RecoveryError};
 use super::laid_over::{LaidOver, is_in_memory};
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId};
 use crate::files::catalog::Catalog;
-use crate::log::chain::Chain;
+use crate::log::chain::{Chain, Checkpoint};
 use crate::log::log_memory::LeftLog;
 use crate::log::segment::{SegmentTable, length_in_segment};
 
@@ -31,7 +31,7 @@ pub struct LogFrame<'a> {
     pub bytes: &'a [u8],
 }
 
-/// The frames from the start of the log that are accepted.
+/// The frames that are accepted, from where the scan began.
 #[derive(Debug)]
 pub(super) struct FrameScan<'a> {
     pub(super) window: ScanWindow<'a>,
@@ -48,29 +48,34 @@ pub(super) struct FrameScan<'a> {
 }
 
 impl<'a> FrameScan<'a> {
-    /// Of the log in `segments`, as far as `limit`.
+    /// Of the log in `segments`, from `origin` as far as `limit`.
     pub(super) fn new(
         segments: SegmentTable,
         geometry: Geometry,
         catalog: &Catalog,
+        origin: &LogOrigin,
         limit: Position,
     ) -> Self {
+        let segment_length = segments.segment_length();
+        let last_term = origin.last_term();
         Self {
             window: ScanWindow::new(segments, geometry, catalog),
-            chain: Chain::new(),
-            terms: Vec::new(),
-            last_term: LeadershipTermId::NONE,
-            commit: 0,
+            chain: Chain::of_log(origin.log_start, origin.checkpoint, segment_length),
+            terms: origin.terms.clone(),
+            last_term,
+            commit: origin.position(),
             lone_pad_end: None,
             limit,
-            is_joining: false,
+            is_joining: origin.position() > 0 && last_term == LeadershipTermId::NONE,
         }
     }
 
     /// Goes on at `position`, where a frame may begin, whatever lies below. What the chain says
     /// means nothing from here on.
     pub(super) fn join_at(&mut self, position: Position) {
-        self.chain = Chain::starting_at(position);
+        let unknown = Checkpoint { position, hash: 0 };
+        let segment_length = self.window.segments.segment_length();
+        self.chain = Chain::of_log(unknown, unknown, segment_length);
         self.lone_pad_end = None;
         self.is_joining = true;
     }
@@ -83,6 +88,11 @@ impl<'a> FrameScan<'a> {
         laid.add_segments(&mut segments);
         self.window.laid_over = Some(laid);
         self.renew(segments);
+    }
+
+    /// Where the log starts.
+    pub(super) const fn log_start(&self) -> Position {
+        self.window.segments.log_start()
     }
 
     /// Nothing above is accepted, unless the limit is raised.
@@ -155,7 +165,7 @@ impl<'a> FrameScan<'a> {
             if meaning.is_foreign {
                 return Err(RecoveryError::Foreign { position: end });
             }
-            if begins_term {
+            if begins_term || self.is_joining && meaning.term_id.is_some() {
                 let Some(begun) = begun(&self.chain, leadership_term, meaning.term_id, pad) else {
                     return Ok(());
                 };

@@ -10,13 +10,14 @@ use core::ops::ControlFlow;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
-use super::evidence::{Acknowledged, FrameMeaning, RecoveredTerm, RecoveryError};
+use super::evidence::{Acknowledged, FrameMeaning, LogOrigin, RecoveredTerm, RecoveryError};
 use super::findings::{conclude, geometry_of};
 use super::frame_scan::{FrameScan, LogFrame};
 use super::survey::first_intact;
 use crate::disk::{ColdFiles, DiskError};
 use crate::files::ack_record::LostAcks;
 use crate::files::catalog::Catalog;
+use crate::log::chain::Checkpoint;
 use crate::log::log_memory::LeftLog;
 use crate::log::segment::SegmentTable;
 
@@ -37,7 +38,7 @@ pub struct Inspection<'a> {
 pub struct InspectedLog {
     /// Where the log ends: a frame boundary.
     pub end: Position,
-    /// Leadership terms, oldest first.
+    /// Leadership terms that begin in it, oldest first.
     pub terms: Vec<RecoveredTerm>,
     /// Leadership term of the last frame, 0 for an empty log.
     pub last_term: LeadershipTermId,
@@ -56,7 +57,7 @@ pub struct InspectedLog {
 }
 
 impl<'a> Inspection<'a> {
-    /// Of the log behind `disk`, from its start; what is `known` of a cut bounds it, and what a
+    /// Of the log behind `disk`, from its `start`; what is `known` of a cut bounds it, and what a
     /// process `left` in its log buffer.
     ///
     /// # Errors
@@ -64,13 +65,14 @@ impl<'a> Inspection<'a> {
     pub fn begin(
         disk: &mut impl ColdFiles,
         known: &Acknowledged,
-        catalog: &Catalog,
+        (catalog, start): (&Catalog, Checkpoint),
         left: Option<&'a LeftLog<'a>>,
     ) -> Result<Self, RecoveryError> {
         let geometry = geometry_of(catalog)?;
-        let segments = SegmentTable::open_all(disk, catalog.segment_length)?;
+        let segments = SegmentTable::open_all(disk, catalog.segment_length, start.position)?;
+        let origin = LogOrigin::unknown_below(start);
         Ok(Self {
-            scan: FrameScan::new(segments, geometry, catalog, known.limit(left)),
+            scan: FrameScan::new(segments, geometry, catalog, &origin, known.limit(left)),
             left,
             is_laid_over: false,
             segment_length: catalog.segment_length,
@@ -126,7 +128,8 @@ impl<'a> Inspection<'a> {
         disk: &mut impl ColdFiles,
         mark: Position,
     ) -> Result<(), DiskError> {
-        let segments = SegmentTable::open_all(disk, self.segment_length)?;
+        let log_start = self.scan.log_start();
+        let segments = SegmentTable::open_all(disk, self.segment_length, log_start)?;
         self.scan.renew(segments);
         self.scan.raise_limit(mark);
         if let Some(left) = self.left.filter(|_| self.is_laid_over) {

@@ -229,7 +229,7 @@ impl ConsensusModule {
         let hash = match hash {
             LogHash::Is(hash) => Some(hash),
             LogHash::NoBoundary => None,
-            LogHash::Unreadable => {
+            LogHash::Unreadable | LogHash::Gone => {
                 self.join_later(now);
                 return;
             }

@@ -210,7 +210,7 @@ impl ConsensusModule {
         let own = match hash {
             LogHash::Is(hash) => Some(hash),
             LogHash::NoBoundary => None,
-            LogHash::Unreadable => {
+            LogHash::Unreadable | LogHash::Gone => {
                 // It cannot tell; the follower asks again.
                 follower.check = None;
                 return;

@@ -8,6 +8,7 @@ use lockstep_archive::files::identity_file::{
     DirectoryIdentity, IDENTITY_FILE, IdentityContent, IdentityFile,
 };
 use lockstep_archive::files::slot_file::Opened;
+use lockstep_archive::log::chain::Checkpoint;
 use lockstep_archive::log::recovery::{Acknowledged, RecoveryError};
 use lockstep_transport::ids::LeadershipTermId;
 
@@ -95,6 +96,8 @@ pub struct DirectoryLook {
     pub formation: Option<FormationRecord>,
     /// What its log looks like.
     pub catalog: Catalog,
+    /// Where its log starts.
+    pub log_start: Checkpoint,
     /// Term, vote and starts; `None` where they are lost.
     pub node_state: Option<NodeState>,
     /// How far it acknowledged; `None` where that is lost.
@@ -127,6 +130,7 @@ impl DirectoryLook {
                 .filter(|formation| formation.is_formed)
                 .map(|formation| formation.record),
             catalog,
+            log_start: Checkpoint::ZERO,
             node_state,
             mark,
             boot_id: disk.boot_id(),

@@ -145,9 +145,10 @@ impl<'a, 'b, D: ColdFiles> Listing<'a, 'b, D> {
         let catalog = self.directory.catalog;
         let known = self.directory.acknowledged();
         let left = self.memory.left();
-        let mut inspection = Inspection::begin(self.source.disk, &known, &catalog, left.as_ref())?;
+        let shape = (&catalog, self.directory.log_start);
+        let mut inspection = Inspection::begin(self.source.disk, &known, shape, left.as_ref())?;
         let start = self.term_start(wanted.from);
-        if start > 0 {
+        if start > inspection.end() {
             inspection.join_at(start);
         }
         let mut walk = Walk {
@@ -201,9 +202,10 @@ impl<'a, 'b, D: ColdFiles> Listing<'a, 'b, D> {
     pub(super) fn newest_term(&mut self) -> Result<Position, OfflineError> {
         let (catalog, known) = (self.directory.catalog, self.directory.acknowledged());
         let left = self.memory.left();
-        let mut inspection = Inspection::begin(self.source.disk, &known, &catalog, left.as_ref())?;
+        let shape = (&catalog, self.directory.log_start);
+        let mut inspection = Inspection::begin(self.source.disk, &known, shape, left.as_ref())?;
         let in_memory = left.as_ref().map_or(0, LeftLog::end);
-        let lowest = self.term_start(in_memory - 1).max(0);
+        let lowest = self.term_start(in_memory - 1).max(inspection.end());
         let mut start = self.term_start(inspection.segments_end() - 1);
         while start > lowest && !inspection.is_used(self.source.disk, start)? {
             start -= catalog.term_length as Position;

@@ -33,17 +33,18 @@ impl NewestEntries {
     ) -> Result<Self, OfflineError> {
         let newest = listing.newest_term()?;
         let term_length = listing.directory().catalog.term_length as Position;
+        let lowest = listing.directory().log_start.position;
         let mut back = 0;
         loop {
             let from = newest
                 .saturating_sub(term_length.saturating_mul(back))
-                .max(0);
+                .max(lowest);
             let mut found: u64 = 0;
             let to = listing.list(&Wanted { from, ..*wanted }, |listed| {
                 found += u64::from(!matches!(listed, Listed::Damaged { .. }));
                 ControlFlow::Continue(())
             })?;
-            if found >= count || from == 0 {
+            if found >= count || from == lowest {
                 let skipped = found.saturating_sub(count);
                 return Ok(Self { from, to, skipped });
             }

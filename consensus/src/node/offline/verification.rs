@@ -197,7 +197,8 @@ impl<'a> LogLook<'a> {
         left: Option<&'a LeftLog<'a>>,
     ) -> Result<Option<Looked>, OfflineError> {
         let known = directory.acknowledged();
-        let inspection = Inspection::begin(disk, &known, &directory.catalog, left)?;
+        let shape = (&directory.catalog, directory.log_start);
+        let inspection = Inspection::begin(disk, &known, shape, left)?;
         let mut this = Self {
             is_running,
             directory,

@@ -269,6 +269,7 @@ impl Watch {
                 HaltReason::CommittedTruncation { .. } | HaltReason::ChainMismatch { .. },
             ) => self.is_history_lost,
             NodeFault::MalformedEntry { .. }
+            | NodeFault::LogGone { .. }
             | NodeFault::TooManyVoidResponses { .. }
             | NodeFault::ServiceEnded
             | NodeFault::ThreadEnded { .. } => false,
