@@ -24,3 +24,5 @@ pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod slots;
+#[cfg(test)]
+mod test_snapshot;

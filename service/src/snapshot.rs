@@ -21,9 +21,9 @@ mod summary;
 mod writer;
 
 pub use error::{Place, SnapshotError};
-pub(crate) use progress::STEP_LENGTH;
-pub use progress::SnapshotProgress;
+pub use progress::{STEP_LENGTH, SnapshotProgress};
 pub use reader::{SnapshotReader, verify};
+pub use record::RECORD_LENGTH_MAX;
 pub use section_name::SectionName;
 pub use service_reader::ServiceSnapshotReader;
 pub use service_snapshot::ServiceSnapshot;

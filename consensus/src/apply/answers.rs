@@ -2,12 +2,17 @@
 //! a majority's services make of these (`log.md` 5.8).
 
 use lockstep_service::outbox::Divergence;
+use lockstep_service::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 use crate::apply::verdict::ServiceOrder;
 use crate::apply::void_responses::VoidResponses;
+use crate::module::output_agreement::OutputAt;
 use crate::node::fault::NodeFault;
+
+/// What they are called in a snapshot.
+const SECTION: &str = "answers";
 
 /// A Response in the log that is not what this node's service said: nothing from it on is applied
 /// until the members have agreed on whose answer counts.
@@ -102,5 +107,191 @@ impl Answers {
                 position: held.position,
             })
         }
+    }
+
+    /// Writes the section `answers`, where `newest` is the entry executed last, and the output
+    /// there:
+    ///
+    /// | offset | size | field of the section answers |
+    /// |---|---|---|
+    /// | 0 | 8 | leadership term of the last entry |
+    /// | 8 | 8 | position of the last entry that may have had an output, 0 before the first |
+    /// | 16 | 8 | hash of everything emitted up to there |
+    /// | 24 | 8 | regions of void Responses, which follow |
+    ///
+    /// # Errors
+    /// When `writer` cannot begin this section.
+    ///
+    /// # Panics
+    /// When a Response is held: nothing behind it is applied, an order for a snapshot neither.
+    #[allow(dead_code, reason = "until a node takes snapshots")]
+    pub(crate) fn save(
+        &self,
+        newest: OutputAt,
+        writer: &mut SnapshotWriter,
+    ) -> Result<(), SnapshotError> {
+        assert!(self.held.is_none(), "a snapshot at a Response that is held");
+        writer.begin_section(SECTION)?;
+        writer.i64(self.term.get())?;
+        writer.i64(newest.position)?;
+        writer.u64(newest.hash)?;
+        self.void.save(writer)?;
+        writer.end_section()
+    }
+
+    /// Takes over what [`save`](Self::save) wrote where the log was applied up to `applied`, and
+    /// returns the entry executed last.
+    ///
+    /// # Errors
+    /// When no log can have come to this.
+    #[allow(dead_code, reason = "until a node takes snapshots")]
+    pub(crate) fn load(
+        &mut self,
+        applied: Position,
+        reader: &mut SnapshotReader<'_>,
+    ) -> Result<OutputAt, SnapshotError> {
+        reader.expect_section(SECTION)?;
+        self.term = LeadershipTermId::new(reader.i64()?);
+        let newest = OutputAt {
+            position: reader.i64()?,
+            hash: reader.u64()?,
+        };
+        let is_term = (LeadershipTermId::NONE..=LeadershipTermId::MAX).contains(&self.term);
+        if !is_term || !(0..applied.max(1)).contains(&newest.position) {
+            return Err(reader.refuse("an output that was not applied"));
+        }
+        self.void.load(applied, self.term, reader)?;
+        reader.end_section()?;
+        self.held = None;
+        Ok(newest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_service::outbox::{Difference, EffectName};
+
+    use super::*;
+    use crate::test_snapshot::{forged, loaded, saved, words};
+
+    const NEWEST: OutputAt = OutputAt {
+        position: 96,
+        hash: 11,
+    };
+
+    fn saved_answers(answers: &Answers) -> Vec<u8> {
+        saved(|_, writer| answers.save(NEWEST, writer).map(|()| None))
+    }
+
+    fn restored(applied: Position, stream: &[u8]) -> Result<Answers, SnapshotError> {
+        let mut answers = Answers::new();
+        let newest = loaded(stream, |reader| answers.load(applied, reader))?;
+        assert_eq!(newest, NEWEST);
+        Ok(answers)
+    }
+
+    fn held(position: Position) -> HeldResponse {
+        let logged = EffectName {
+            cause: position - 32,
+            service: 0,
+            ordinal: 0,
+        };
+        HeldResponse {
+            position,
+            cause: logged.cause,
+            divergence: Divergence {
+                logged,
+                own: None,
+                difference: Difference::Name,
+            },
+        }
+    }
+
+    fn hold_and_pass(answers: &mut Answers, position: Position) {
+        answers.hold(held(position));
+        answers.pass_held(position as u64).unwrap();
+    }
+
+    #[test]
+    fn what_was_passed_over_is_restored_as_it_was_and_goes_on_until_its_term_ends() {
+        let mut applied = Answers::new();
+        applied.begin_term(LeadershipTermId::new(2), 32);
+        for term in 3..9 {
+            let base = term * 640;
+            hold_and_pass(&mut applied, base);
+            let mut restored = restored(base + 320, &saved_answers(&applied)).unwrap();
+            assert_eq!(restored.order(), ServiceOrder::PassOver);
+            assert_eq!(restored.void().hash_at(base - 32), Some(base as u64));
+            for answers in [&mut applied, &mut restored] {
+                answers.begin_term(LeadershipTermId::new(term), base + 352);
+                assert_eq!(answers.order(), ServiceOrder::Compare);
+                assert!(answers.void().contains(base) && !answers.void().contains(base + 352));
+            }
+            assert_eq!(saved_answers(&restored), saved_answers(&applied));
+        }
+        assert!(
+            restored(8 * 640, &saved_answers(&applied)).is_err(),
+            "not applied"
+        );
+    }
+
+    #[test]
+    fn answers_that_no_log_leads_to_are_refused() {
+        let load = |content: &[i64]| {
+            let stream = forged(SECTION, &words(content));
+            loaded(&stream, |reader| Answers::new().load(960, reader)).is_ok()
+        };
+        assert!(load(&[0, 0, 0, 0]) && load(&[5, 928, 1, 0]));
+        assert!(load(&[
+            5, 96, 1, 2, 320, 640, 2, 288, 7, 672, -1, 5, 640, 7
+        ]));
+        for (content, what) in [
+            (&[-1, 0, 0, 0][..], "a term below the first"),
+            (&[1 << 31, 0, 0, 0], "a term beyond the last"),
+            (&[5, -32, 1, 0], "an output before the log"),
+            (&[5, 960, 1, 0], "an output that is not applied"),
+            (&[5, 96, 1, 257], "too many"),
+            (&[5, 96, 1, 1, 320, 640, 2, 288], "cut short"),
+            (
+                &[5, 96, 1, 1, 320, 640, 2, 320, 7],
+                "not behind what it answers",
+            ),
+            (
+                &[5, 96, 1, 1, 320, 640, 2, -32, 7],
+                "answers what is no entry",
+            ),
+            (&[5, 96, 1, 1, 320, 320, 2, 288, 7], "nothing in it"),
+            (&[5, 96, 1, 1, 320, 992, 2, 288, 7], "ends beyond the log"),
+            (
+                &[5, 96, 1, 1, 320, -1, 2, 288, 7],
+                "an earlier term that goes on",
+            ),
+            (
+                &[5, 96, 1, 1, 320, 640, 5, 288, 7],
+                "this term, and it is over",
+            ),
+            (&[5, 96, 1, 1, 320, 640, 6, 288, 7], "a later term"),
+            (&[5, 96, 1, 1, 320, 640, 0, 288, 7], "no term"),
+            (&[5, 96, 1, 1, 960, -1, 5, 288, 7], "beyond the log"),
+            (
+                &[5, 96, 1, 2, 320, 640, 2, 288, 7, 608, 672, 3, 288, 7],
+                "one in the other",
+            ),
+            (
+                &[5, 96, 1, 2, 320, 640, 3, 288, 7, 672, 704, 2, 288, 7],
+                "terms that fall",
+            ),
+        ] {
+            assert!(!load(content), "{what}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a snapshot at a Response that is held")]
+    fn no_snapshot_is_taken_where_nothing_is_applied() {
+        let mut answers = Answers::new();
+        answers.begin_term(LeadershipTermId::new(2), 32);
+        answers.hold(held(640));
+        saved_answers(&answers);
     }
 }

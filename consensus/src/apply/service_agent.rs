@@ -26,6 +26,9 @@ use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::NodeFault;
 use crate::session::session_table::SessionTable;
 
+#[allow(dead_code, reason = "until a node takes snapshots")]
+mod service_snapshot;
+
 /// An effect that leaves at apply, in direct mode.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DirectEffect<'a> {
@@ -87,11 +90,22 @@ impl<S: ClusteredService> Place<S> {
     }
 }
 
+/// A part of a snapshot, and how far it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SnapshotPart {
+    Causes(usize),
+    Outbox(usize),
+    /// What the service itself writes; its next step.
+    Service(u64),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct ServiceAgent<S> {
     place: Place<S>,
     causes: CauseNumbers,
+    /// What is to be written next of a snapshot that was begun.
+    snapshot: Option<SnapshotPart>,
     /// Trace points.
     pub(crate) tracer: Tracer,
     /// What tools read.
@@ -120,6 +134,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
         Self {
             place,
             causes,
+            snapshot: None,
             tracer,
             counters,
             #[cfg(feature = "sim")]

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use lockstep_service::container::ServiceOutputs;
+use lockstep_service::snapshot::RECORD_LENGTH_MAX;
 use lockstep_transport::agent::WakeSources;
 use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
@@ -13,6 +14,8 @@ use crate::apply::service_queue::{ApplierEnds, ORDERS_MAX, Order, Report, Task};
 use crate::apply::verdict::ServiceOrder;
 use crate::log::entry_assembler::Entry;
 use crate::node::fault::NodeFault;
+
+mod snapshot_orders;
 
 /// An entry that the service has.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +59,18 @@ pub(crate) struct ServiceElsewhere {
     is_to_be_woken: bool,
     effect: Vec<u8>,
     hash: HashQuestion,
+    takes_snapshots: bool,
+    snapshot: SnapshotOrder,
+    /// Snapshots that were given up after they had been ordered, and of which more may come.
+    snapshots_given_up: usize,
+}
+
+/// Whether the service is to write its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SnapshotOrder {
+    None,
+    Wanted,
+    Ordered,
 }
 
 /// What is known of the service's state.
@@ -69,8 +84,9 @@ enum HashQuestion {
 
 impl ServiceElsewhere {
     /// Nothing is handed over yet.
-    pub fn new(outputs: ServiceOutputs, ends: ApplierEnds) -> Self {
+    pub fn new(outputs: ServiceOutputs, ends: ApplierEnds, takes_snapshots: bool) -> Self {
         let effect_max = outputs.outbox().limits().effect_bytes_per_cause;
+        let effect_max = effect_max.max(RECORD_LENGTH_MAX);
         Self {
             outputs,
             ends,
@@ -78,6 +94,9 @@ impl ServiceElsewhere {
             is_to_be_woken: false,
             effect: Vec::with_capacity(effect_max),
             hash: HashQuestion::None,
+            takes_snapshots,
+            snapshot: SnapshotOrder::None,
+            snapshots_given_up: 0,
         }
     }
 
@@ -168,9 +187,13 @@ impl ServiceElsewhere {
     /// # Errors
     /// Why the service has stopped.
     pub fn take_executed(&mut self, now: Nanos) -> Result<Option<ExecutedEntry>, NodeFault> {
+        // It executes nothing meanwhile, and what it writes is not taken here.
+        if self.snapshot != SnapshotOrder::None {
+            return Ok(None);
+        }
         let mut effects = 0;
         // In this order: what it did before it stopped was told before.
-        let has_stopped = !self.ends.faults.is_empty() || self.ends.faults.is_abandoned();
+        let has_stopped = self.has_stopped();
         while let Some(report) = self.ends.reports.pop(&mut self.effect) {
             match report {
                 Report::Effect {
@@ -201,17 +224,29 @@ impl ServiceElsewhere {
                     }));
                 }
                 Report::Hash(state) => self.on_hash(state),
+                // Of a snapshot that was given up.
+                Report::SnapshotRecord { .. } => self.is_to_be_woken = true,
+                Report::SnapshotEnded { has_failed } => self.drop_ended(has_failed),
             }
         }
         assert_eq!(
             effects, 0,
             "effects come with the word that their cause is executed"
         );
-        if !has_stopped {
-            return Ok(None);
+        if has_stopped {
+            return Err(self.why_stopped());
         }
+        Ok(None)
+    }
+
+    fn has_stopped(&self) -> bool {
+        !self.ends.faults.is_empty() || self.ends.faults.is_abandoned()
+    }
+
+    #[cold]
+    fn why_stopped(&mut self) -> NodeFault {
         let fault = self.ends.faults.pop();
-        Err(fault.map_or(NodeFault::ServiceEnded, NodeFault::from))
+        fault.map_or(NodeFault::ServiceEnded, NodeFault::from)
     }
 
     /// What comes is of the oldest entry.

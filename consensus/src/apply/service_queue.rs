@@ -21,7 +21,8 @@ pub(crate) const ORDERS_MAX: usize = 1024;
 /// Bytes of entries that may wait; room for two of the greatest, if these are longer.
 const ORDER_BYTES: usize = 1 << 20;
 
-/// Bytes of effects on their way; room for those of two entries at their worst, if these are more.
+/// Bytes of effects on their way, or of a snapshot; room for the effects of two entries at their
+/// worst, if these are more.
 const REPORT_BYTES: usize = 1 << 20;
 
 /// An entry, and what the service is to do with it.
@@ -51,13 +52,17 @@ pub(crate) enum Order {
     },
     /// Tells the hash of its state.
     Hash,
+    /// Writes its state: record after record of a snapshot, while nothing else is executed.
+    Snapshot,
+    /// Gives up the snapshot ordered last, if it is not written yet.
+    AbandonSnapshot,
 }
 
 impl Record for Order {
     fn length(&self) -> usize {
         match self {
             Self::Execute { length, .. } => *length,
-            Self::Hash => 0,
+            Self::Hash | Self::Snapshot | Self::AbandonSnapshot => 0,
         }
     }
 }
@@ -86,13 +91,24 @@ pub(crate) enum Report {
     },
     /// This is the hash of its state, after everything that was ordered before.
     Hash(u64),
+    /// The next record of the snapshot that was ordered.
+    SnapshotRecord {
+        /// Bytes of it.
+        length: usize,
+    },
+    /// No more comes of the snapshot: it is written, was given up, or has failed. Once for each
+    /// that was ordered.
+    SnapshotEnded {
+        /// It could not be written: why is among the snapshots' faults.
+        has_failed: bool,
+    },
 }
 
 impl Record for Report {
     fn length(&self) -> usize {
         match self {
-            Self::Effect { length, .. } => *length,
-            Self::Executed { .. } | Self::Hash(_) => 0,
+            Self::Effect { length, .. } | Self::SnapshotRecord { length } => *length,
+            Self::Executed { .. } | Self::Hash(_) | Self::SnapshotEnded { .. } => 0,
         }
     }
 }
@@ -106,6 +122,8 @@ pub(crate) struct ApplierEnds {
     pub reports: RecordReader<Report>,
     /// Why it has stopped.
     pub faults: rtrb::Consumer<ServiceFault>,
+    /// Why it has not written a snapshot.
+    pub snapshot_faults: rtrb::Consumer<ServiceFault>,
     /// Wakes this end.
     pub own_waker: WakerSlot,
     /// Wakes the service.
@@ -123,6 +141,8 @@ pub(crate) struct ServiceEnds {
     pub reports: RecordWriter<Report>,
     /// Why it has stopped.
     pub faults: rtrb::Producer<ServiceFault>,
+    /// Why it has not written a snapshot.
+    pub snapshot_faults: rtrb::Producer<ServiceFault>,
     /// Wakes this end.
     pub own_waker: WakerSlot,
     /// Wakes the applier.
@@ -147,11 +167,13 @@ pub(crate) fn queues(limits: &OutboxLimits, body_max: usize) -> (ApplierEnds, Se
     let (orders, orders_end) = record_ring::queue(ORDERS_MAX, order_bytes);
     let (reports_end, reports) = record_ring::queue(reports_max, report_bytes);
     let (faults_end, faults) = rtrb::RingBuffer::new(1);
+    let (snapshot_faults_end, snapshot_faults) = rtrb::RingBuffer::new(1);
     let (applier_waker, service_waker) = (WakerSlot::default(), WakerSlot::default());
     let applier = ApplierEnds {
         orders,
         reports,
         faults,
+        snapshot_faults,
         own_waker: applier_waker.clone(),
         service_waker: service_waker.clone(),
         body_max,
@@ -160,6 +182,7 @@ pub(crate) fn queues(limits: &OutboxLimits, body_max: usize) -> (ApplierEnds, Se
         orders: orders_end,
         reports: reports_end,
         faults: faults_end,
+        snapshot_faults: snapshot_faults_end,
         own_waker: service_waker,
         applier_waker,
         effects_max,

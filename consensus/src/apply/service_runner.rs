@@ -4,8 +4,9 @@
 //! service holds up applying, and with it answers: never acknowledgements, commit or heartbeats.
 
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::container::{Container, ServiceFault};
+use lockstep_service::container::{Container, ServiceFault, ServiceOutputs};
 use lockstep_service::outbox::OutboxLimits;
+use lockstep_service::snapshot::{SnapshotProgress, SnapshotReader, SnapshotWriter};
 use lockstep_transport::agent::{Agent, WakeSources};
 use lockstep_transport::time::Nanos;
 
@@ -23,6 +24,18 @@ pub struct ServiceRunner<S> {
     body: Vec<u8>,
     clock: fn() -> Nanos,
     has_stopped: bool,
+    /// The records of a snapshot that are not handed over yet.
+    records: SnapshotWriter,
+    snapshot: Option<Writing>,
+}
+
+/// A snapshot that is being written.
+#[derive(Debug)]
+enum Writing {
+    /// This is the service's next step.
+    Step(u64),
+    /// All is written, or cannot be for this reason.
+    Over(Option<ServiceFault>),
 }
 
 impl<S: ClusteredService> ServiceRunner<S> {
@@ -47,7 +60,24 @@ impl<S: ClusteredService> ServiceRunner<S> {
             body,
             clock,
             has_stopped: false,
+            records: SnapshotWriter::new(),
+            snapshot: None,
         }
+    }
+
+    /// Has the service take its state from the sections that `reader` comes to next. `outputs` is
+    /// what has come of it up to there.
+    ///
+    /// # Errors
+    /// When it panics or refuses that.
+    pub(crate) fn load_snapshot(
+        &mut self,
+        outputs: &ServiceOutputs,
+        reader: &mut SnapshotReader<'_>,
+    ) -> Result<(), ServiceFault> {
+        self.container.load_snapshot(reader)?;
+        self.container.outputs_mut().resume(outputs);
+        Ok(())
     }
 
     /// The service, to look at.
@@ -57,14 +87,29 @@ impl<S: ClusteredService> ServiceRunner<S> {
     }
 
     fn execute_next(&mut self) -> bool {
-        let (records, bytes) = self.ends.effects_max;
-        if self.has_stopped || !self.ends.reports.has_room(records, bytes) {
+        if self.has_stopped {
             return false;
         }
-        let Some(order) = self.ends.orders.pop(&mut self.body) else {
-            return false;
+        let (records, bytes) = self.ends.effects_max;
+        let has_room = self.ends.reports.has_room(records, bytes);
+        // Also while a snapshot is written: it may be given up.
+        let order = has_room.then(|| self.ends.orders.pop(&mut self.body));
+        let Some(order) = order.flatten() else {
+            return self.write_next();
         };
         match order {
+            Order::Snapshot => {
+                self.records.restart();
+                let head = self.records.pending().len();
+                self.records.consume(head);
+                self.snapshot = Some(Writing::Step(0));
+            }
+            Order::AbandonSnapshot => {
+                if self.snapshot.take().is_some() {
+                    let ended = Report::SnapshotEnded { has_failed: false };
+                    self.ends.reports.push(ended, &[]);
+                }
+            }
             Order::Hash => {
                 let hash = Report::Hash(self.container.state_hash());
                 self.ends.reports.push(hash, &[]);
@@ -83,9 +128,7 @@ impl<S: ClusteredService> ServiceRunner<S> {
         let time = || if is_traced { clock() } else { 0 };
         let called = time();
         if let Err(fault) = self.call(task) {
-            self.has_stopped = true;
-            let is_told = self.ends.faults.push(fault).is_ok();
-            assert!(is_told, "a service stops once");
+            self.stop(fault);
             return;
         }
         let returned = time();
@@ -98,6 +141,64 @@ impl<S: ClusteredService> ServiceRunner<S> {
         // At once: an entry is executed as a whole, or nothing is known of it.
         self.ends.reports.stage(executed, &[]);
         self.ends.reports.publish();
+    }
+
+    fn stop(&mut self, fault: ServiceFault) {
+        self.has_stopped = true;
+        let is_told = self.ends.faults.push(fault).is_ok();
+        assert!(is_told, "a service stops once");
+    }
+
+    /// Hands over the next record of a snapshot, as fast as there is room, and has the service
+    /// write more where there is none. Returns whether there was anything to do.
+    fn write_next(&mut self) -> bool {
+        let Some(snapshot) = &mut self.snapshot else {
+            return false;
+        };
+        let reports = &mut self.ends.reports;
+        let record = self.records.first_record();
+        let length = record.len();
+        if length > 0 {
+            if !reports.has_room(1, length) {
+                return false;
+            }
+            reports.push(Report::SnapshotRecord { length }, record);
+            self.records.consume(length);
+        } else {
+            match snapshot {
+                Writing::Step(step) => {
+                    let step = *step;
+                    self.write_step(step);
+                }
+                Writing::Over(fault) => {
+                    let is_told = fault.is_none() || !self.ends.snapshot_faults.is_full();
+                    if !is_told || !reports.has_room(1, 0) {
+                        return false;
+                    }
+                    let fault = fault.take();
+                    let has_failed = fault.is_some();
+                    if let Some(fault) = fault {
+                        let is_told = self.ends.snapshot_faults.push(fault).is_ok();
+                        assert!(is_told, "there was room");
+                    }
+                    reports.push(Report::SnapshotEnded { has_failed }, &[]);
+                    self.snapshot = None;
+                }
+            }
+        }
+        self.ends.applier_waker.wake();
+        true
+    }
+
+    fn write_step(&mut self, step: u64) {
+        self.snapshot = Some(
+            match self.container.snapshot_step(step, &mut self.records) {
+                Ok(SnapshotProgress::More) => Writing::Step(step + 1),
+                Ok(SnapshotProgress::Done) => Writing::Over(None),
+                Err(fault @ ServiceFault::Snapshot { .. }) => Writing::Over(Some(fault)),
+                Err(fault) => return self.stop(fault),
+            },
+        );
     }
 
     fn call(&mut self, task: &Task) -> Result<(), ServiceFault> {

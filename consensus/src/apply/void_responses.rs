@@ -2,14 +2,18 @@
 //!
 //! The first of them was decided; all later ones of its leadership term follow it. A function
 //! of the log: a member that executes the log again comes to the same regions, so nothing of
-//! them is stored.
+//! them is stored but in snapshots.
 
+use lockstep_service::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
 /// Regions that are remembered: each has cost the cluster a leader. A member that met more
 /// stops.
 pub(crate) const REGIONS_MAX: usize = 256;
+
+/// In a snapshot, the end of a region whose leadership term goes on.
+const NOT_APPLIED: Position = -1;
 
 /// One leader's void Responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +119,75 @@ impl VoidResponses {
     pub(crate) fn hash_at(&self, cause: Position) -> Option<u64> {
         let region = self.regions.iter().find(|region| region.cause == cause)?;
         Some(region.hash)
+    }
+
+    /// Writes the regions: how many there are as 8 bytes, and each of them:
+    ///
+    /// | offset | size | field of a region |
+    /// |---|---|---|
+    /// | 0 | 8 | position of its first Response |
+    /// | 8 | 8 | where the next leadership term begins, -1 while that is not applied |
+    /// | 16 | 8 | leadership term |
+    /// | 24 | 8 | position of the entry that the first Response answered |
+    /// | 32 | 8 | the majority's hash there |
+    pub(super) fn save(&self, writer: &mut SnapshotWriter) -> Result<(), SnapshotError> {
+        writer.u64(self.regions.len() as u64)?;
+        for region in &self.regions {
+            writer.i64(region.from)?;
+            writer.i64(region.until.unwrap_or(NOT_APPLIED))?;
+            writer.i64(region.term.get())?;
+            writer.i64(region.cause)?;
+            writer.u64(region.hash)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what was saved where the log was applied up to `applied`, in `term`.
+    pub(super) fn load(
+        &mut self,
+        applied: Position,
+        term: LeadershipTermId,
+        reader: &mut SnapshotReader<'_>,
+    ) -> Result<(), SnapshotError> {
+        let count = reader.u64()?;
+        if count > REGIONS_MAX as u64 {
+            return Err(reader.refuse(format!("{count} regions of void Responses")));
+        }
+        self.regions.clear();
+        for _ in 0..count {
+            let (from, until) = (reader.i64()?, reader.i64()?);
+            let region = Region {
+                from,
+                until: (until != NOT_APPLIED).then_some(until),
+                term: LeadershipTermId::new(reader.i64()?),
+                cause: reader.i64()?,
+                hash: reader.u64()?,
+            };
+            if !self.may_follow(&region, applied, term) {
+                return Err(reader.refuse(format!("void Responses from {from} to {until}")));
+            }
+            self.regions.push(region);
+        }
+        Ok(())
+    }
+
+    /// Whether `region` can be the next one where the log is applied up to `applied`, in `term`.
+    fn may_follow(&self, region: &Region, applied: Position, term: LeadershipTermId) -> bool {
+        // Where one is open, its term goes on, and no other begins.
+        let (begins, before) = match self.regions.last() {
+            Some(last) => (last.until.unwrap_or(Position::MAX), last.term),
+            None => (0, LeadershipTermId::NONE),
+        };
+        let is_closed = region.until.is_some();
+        let until = region.until.unwrap_or(applied);
+        let is_last = region.term == term;
+        begins <= region.from
+            && before < region.term
+            && region.term <= term
+            && (0..region.from).contains(&region.cause)
+            && region.from < until
+            && until <= applied
+            && is_closed != is_last
     }
 
     /// Regions so far.

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::snapshot::{
+    ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress,
+};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::Nanos;
@@ -83,11 +86,31 @@ impl ClusteredService for SlowService {
     fn describe(&self) -> String {
         self.service.describe()
     }
+
+    fn takes_snapshots(&self) -> bool {
+        self.service.takes_snapshots()
+    }
+
+    fn snapshot_step(
+        &mut self,
+        step: u64,
+        snapshot: &mut ServiceSnapshot<'_>,
+    ) -> Result<SnapshotProgress, SnapshotError> {
+        self.service.snapshot_step(step, snapshot)
+    }
+
+    fn load_snapshot(
+        &mut self,
+        snapshot: &mut ServiceSnapshotReader<'_, '_>,
+    ) -> Result<(), SnapshotError> {
+        self.service.load_snapshot(snapshot)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use lockstep_service::samples::echo::Echo;
+    use lockstep_service::snapshot::{SnapshotReader, SnapshotWriter};
 
     use super::*;
 
@@ -107,5 +130,20 @@ mod tests {
             assert!(monotonic_now() - began >= 1_000_000);
             assert_eq!(service.state_hash(), Echo::new().state_hash());
         }
+    }
+
+    #[test]
+    fn a_slow_service_gives_its_state_away_and_takes_it_back() {
+        let mut service = slow(0, 0);
+        assert!(service.takes_snapshots());
+        let mut writer = SnapshotWriter::new();
+        let written = service.snapshot_step(0, &mut ServiceSnapshot::new(&mut writer));
+        assert_eq!(written, Ok(SnapshotProgress::Done));
+        writer.finish().unwrap();
+        let mut source = writer.pending();
+        let mut reader = SnapshotReader::open(&mut source).unwrap();
+        let loaded = service.load_snapshot(&mut ServiceSnapshotReader::new(&mut reader));
+        assert_eq!(loaded, Ok(()));
+        assert!(reader.finish().is_ok());
     }
 }

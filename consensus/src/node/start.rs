@@ -159,7 +159,8 @@ fn service<S: ClusteredService>(
     let within = (limits, message_max);
     let runner = ServiceRunner::new(service, within, service_ends, tracer.clock());
     let outputs = ServiceOutputs::new(0, limits, message_max);
-    let elsewhere = ServiceElsewhere::new(outputs, ends);
+    let takes_snapshots = runner.container().takes_snapshots();
+    let elsewhere = ServiceElsewhere::new(outputs, ends, takes_snapshots);
     let agent = ServiceAgent::elsewhere(elsewhere, tracer, counters);
     (agent, Some(Box::new(runner)))
 }

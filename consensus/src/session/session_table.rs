@@ -14,6 +14,9 @@ use lockstep_transport::time::Nanos;
 
 use crate::log::entry_body::{ClientKey, SessionOpen};
 
+#[allow(dead_code, reason = "until a node takes snapshots")]
+mod sessions_snapshot;
+
 /// What indexes of sessions find one of this id by.
 pub(crate) const fn session_hash(id: SessionId) -> u64 {
     mix(id.get() as u64)

@@ -55,15 +55,11 @@ impl<S: ClusteredService> Container<S> {
         if let Some(position) = self.outputs.stopped {
             return Err(ServiceFault::Stopped { position });
         }
-        let position = self.outputs.applied;
         let service = &mut self.service;
         // A service that panicked is never called again, so no broken state is observed.
         match catch_unwind(AssertUnwindSafe(|| call(service))) {
-            Ok(outcome) => outcome.map_err(|error| {
-                let error = Box::new(error);
-                ServiceFault::Snapshot { position, error }
-            }),
-            Err(panic) => Err(self.stop(position, panic.as_ref())),
+            Ok(outcome) => outcome.map_err(|error| self.outputs.no_snapshot(error)),
+            Err(panic) => Err(self.stop(self.outputs.applied, panic.as_ref())),
         }
     }
 }

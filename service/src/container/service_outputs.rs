@@ -10,6 +10,7 @@ use lockstep_transport::position::Position;
 use super::service_fault::ServiceFault;
 use crate::log_entry::{EntryHeader, RESPONSE_FAILED};
 use crate::outbox::{Divergence, EffectName, Outbox, OutboxLimits, ResponseVerdict};
+use crate::snapshot::SnapshotError;
 
 /// See the module.
 #[derive(Debug)]
@@ -148,6 +149,16 @@ impl ServiceOutputs {
         }
         self.log_time = header.log_time;
         Ok(())
+    }
+
+    /// That there is no snapshot here, and why.
+    #[must_use]
+    #[cold]
+    pub fn no_snapshot(&self, error: SnapshotError) -> ServiceFault {
+        ServiceFault::Snapshot {
+            position: self.applied,
+            error: Box::new(error),
+        }
     }
 
     /// End of the last entry applied or passed.

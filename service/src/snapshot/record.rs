@@ -58,6 +58,9 @@ pub const RECORD_HEADER_LENGTH: usize = 12;
 /// that is damaged, and read at a time.
 pub const CHUNK_LENGTH_MAX: usize = 32 * 1024;
 
+/// Bytes of a record at most.
+pub const RECORD_LENGTH_MAX: usize = RECORD_HEADER_LENGTH + CHUNK_LENGTH_MAX;
+
 /// Sections of a snapshot at most: a reader remembers all of them.
 pub const SECTIONS_MAX: usize = 256;
 

@@ -292,6 +292,43 @@ impl SnapshotWriter {
         }
     }
 
+    /// The first of the records that are pending, and no bytes where none is: what
+    /// [`append_record`](Self::append_record) of another writer takes.
+    ///
+    /// # Panics
+    /// When the head of the stream was not taken.
+    #[must_use]
+    pub fn first_record(&self) -> &[u8] {
+        let pending = self.pending();
+        let Some(header) = pending.first_chunk() else {
+            return pending;
+        };
+        let header = RecordHeader::decode(header).expect("a record begins here");
+        &pending[..RECORD_HEADER_LENGTH + header.length]
+    }
+
+    /// Writes what another writer wrote, of which this is the next record: one of a section, which
+    /// was handed from one thread to another.
+    ///
+    /// # Errors
+    /// As the call that wrote it.
+    ///
+    /// # Panics
+    /// When it is no such record.
+    pub fn append_record(&mut self, record: &[u8]) -> Result<(), SnapshotError> {
+        let (header, payload) = record.split_first_chunk().expect("a record has a header");
+        let header = RecordHeader::decode(header).expect("a record begins here");
+        match header.kind {
+            RecordKind::SectionBegins => {
+                let name = SectionName::from_bytes(payload);
+                self.begin_named(name, "")
+            }
+            RecordKind::Chunk => self.write(payload),
+            RecordKind::SectionEnds => self.end_section(),
+            RecordKind::Listed | RecordKind::End => panic!("{:?} is of no section", header.kind),
+        }
+    }
+
     /// Bytes of the stream so far, without what is still being filled.
     #[must_use]
     pub const fn length(&self) -> u64 {

@@ -80,7 +80,7 @@ impl Both {
         let stop = Arc::new(AtomicBool::new(false));
         let outputs = ServiceOutputs::new(0, limits, EFFECT_BYTES);
         Self {
-            service: ServiceElsewhere::new(outputs, ends),
+            service: ServiceElsewhere::new(outputs, ends, false),
             end: 0,
             _thread: spawn(runner, idle, None, stop, monotonic_now).expect("a thread"),
         }

@@ -186,3 +186,29 @@ fn a_member_in_the_minority_finds_the_first_entry_it_answered_otherwise() {
         assert_eq!(found, Some((first * 32, (first - 1) * 32)));
     }
 }
+
+#[test]
+fn a_member_that_begins_at_a_snapshot_reports_and_compares_as_one_that_executed_the_log() {
+    let mut leader = agreement(0);
+    for position in [32, 64, 96] {
+        leader.record(0, at(position, position as u64));
+    }
+    let mut follower = agreement(1);
+    follower.begin_at(leader.newest());
+    assert!(follower.report_deadline().is_some(), "nobody was told");
+    let report = follower.report();
+    assert_eq!((report, follower.report_deadline()), (at(96, 96), None));
+    assert_eq!(leader.on_report(1, 1, report), None);
+    assert!(leader.may_deliver(1, 96) && !leader.is_asking());
+    // What was executed before the snapshot is not remembered, and no reason to differ.
+    assert_eq!(follower.hash_at(64), None);
+    follower.on_question(at(64, 9));
+    assert!(!follower.is_asking());
+    follower.on_question(at(96, 9));
+    assert!(follower.is_asking());
+    follower.record(2, at(128, 5));
+    assert_eq!(follower.newest(), at(128, 5));
+    let mut blank = agreement(2);
+    blank.begin_at(OutputAt::default());
+    assert_eq!(blank.report_deadline(), None);
+}
