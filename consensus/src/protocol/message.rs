@@ -7,6 +7,7 @@ use lockstep_transport::position::Position;
 use crate::module::member::TermBase;
 use crate::module::membership::Hello;
 use crate::module::output_agreement::{OutputAt, OutputMessage};
+use crate::protocol::snapshot_message::SnapshotMessage;
 
 /// Terms in one [`MemberMessage::JoinReply`] page.
 pub const JOIN_PAGE_TERMS: usize = 32;
@@ -141,4 +142,6 @@ pub enum MemberMessage {
     /// Who the sender is and what it knows of the cluster and of the receiver. Not for the
     /// consensus module: it has no part in a term.
     Hello(Hello),
+    /// Which snapshots there are, and the fetching of one: as a Hello, no part of a term.
+    Snapshot(SnapshotMessage),
 }

@@ -15,13 +15,14 @@
 //! | 20 | JoinCheck | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
 //! | 21 | JoinVerdict | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
 //! | 41, 42 | Output | see `output_block` |
+//! | 50 to 53 | Snapshot | see `snapshot_block` |
 
 use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
 use super::message_error::MemberMessageError;
-use super::{hello_block, output_block};
+use super::{hello_block, output_block, snapshot_block};
 use crate::module::member::TermBase;
 use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage, TermPage};
 
@@ -50,7 +51,12 @@ pub(super) const fn block_length(template: u16) -> Option<usize> {
         APPEND_POSITION => 48,
         JOIN_REPLY => BLOCK_LENGTH_MAX,
         HELLO => hello_block::LENGTH,
-        _ => return output_block::block_length(template),
+        _ => {
+            return match output_block::block_length(template) {
+                None => snapshot_block::block_length(template),
+                known => known,
+            };
+        }
     })
 }
 
@@ -70,6 +76,7 @@ pub(super) const fn template_of(message: &MemberMessage) -> (u16, u16) {
         MemberMessage::JoinVerdict { .. } => (JOIN_VERDICT, 32),
         MemberMessage::Output(message) => output_block::template_of(message),
         MemberMessage::Hello(_) => (HELLO, hello_block::LENGTH as u16),
+        MemberMessage::Snapshot(message) => snapshot_block::template_of(message),
     }
 }
 
@@ -137,6 +144,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
         }
         MemberMessage::Output(message) => output_block::write(&message, writer),
         MemberMessage::Hello(hello) => hello_block::write(&hello, writer),
+        MemberMessage::Snapshot(message) => snapshot_block::write(&message, writer),
     }
 }
 
@@ -245,6 +253,9 @@ impl Fields<'_, '_> {
                 output: output_block::read_output(self.block)?,
             },
             HELLO => MemberMessage::Hello(hello_block::read(self.block)?),
+            _ if snapshot_block::block_length(template).is_some() => {
+                MemberMessage::Snapshot(snapshot_block::read(template, self.block, rest)?)
+            }
             _ => MemberMessage::Output(output_block::read(template, self.block)?),
         })
     }

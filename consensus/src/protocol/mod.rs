@@ -13,17 +13,21 @@
 //! | 112 | | fields of the template, see `message_block` |
 //!
 //! The frame's reserved value is sealed like a log frame's, with the sender in the place of the
-//! leadership term. All integers are little endian; padding is zero. Pure.
+//! leadership term. All integers are little endian; padding is zero. A piece of a snapshot is as
+//! long as a datagram of the log; all other messages are short. Pure.
 
 mod hello_block;
 pub mod message;
 mod message_block;
 mod message_error;
 mod output_block;
+mod snapshot_block;
+pub mod snapshot_message;
 #[cfg(test)]
 mod tests;
 
 use lockstep_transport::codec::{FieldReader, FieldWriter};
+use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
 use lockstep_transport::log_buffer::frame_seal::{FrameSeal, verify};
 use lockstep_transport::log_buffer::{
     DataHeader, FLAGS_UNFRAGMENTED, FRAME_TYPE_DATA, Frame, HEADER_LENGTH, Seal,
@@ -34,6 +38,7 @@ use crate::module::formation::Incarnation;
 use crate::module::member::{MEMBERS_MAX, MemberId};
 use crate::module::membership::Sender;
 use crate::protocol::message::{JOIN_PAGE_TERMS, MemberMessage};
+use crate::protocol::snapshot_message::SnapshotMessage;
 
 pub use self::message_error::MemberMessageError;
 
@@ -46,7 +51,7 @@ pub(crate) const MEMBER_SCHEMA_ID: u16 = 0x4C53;
 /// Version of the schema. Fields are only ever appended.
 pub(crate) const MEMBER_SCHEMA_VERSION: u16 = 4;
 
-/// Longest datagram, in bytes: a full page of terms.
+/// Longest datagram, in bytes: a full page of terms. Only a chunk of a snapshot is longer.
 pub const MEMBER_MESSAGE_MAX: usize =
     align_frame(MESSAGE_OFFSET + message_block::BLOCK_LENGTH_MAX + JOIN_PAGE_TERMS * 16);
 
@@ -75,9 +80,33 @@ pub struct Envelope {
 /// 32 and at most [`MEMBER_MESSAGE_MAX`].
 ///
 /// # Panics
-/// If `buffer` is shorter than [`MEMBER_MESSAGE_MAX`].
+/// If `buffer` is shorter than [`MEMBER_MESSAGE_MAX`], or the message is a chunk of a snapshot.
 pub fn encode(envelope: &Envelope, buffer: &mut [u8]) -> usize {
-    let buffer = &mut buffer[..MEMBER_MESSAGE_MAX];
+    encode_with(envelope, &[], &mut buffer[..MEMBER_MESSAGE_MAX])
+}
+
+/// Most bytes of a snapshot in a datagram of at most `mtu` bytes, a multiple of 32.
+#[must_use]
+pub const fn chunk_length_max(mtu: usize) -> usize {
+    mtu - MESSAGE_OFFSET - snapshot_block::CHUNK_LENGTH
+}
+
+/// Writes `envelope`, whose message is a chunk of a snapshot, with the chunk's `bytes` to the start
+/// of `buffer`, and returns the datagram's length, a multiple of 32.
+///
+/// # Panics
+/// If `buffer` is too short for it.
+pub fn encode_chunk(envelope: &Envelope, bytes: &[u8], buffer: &mut [u8]) -> usize {
+    let length = align_frame(MESSAGE_OFFSET + snapshot_block::CHUNK_LENGTH + bytes.len());
+    encode_with(envelope, bytes, &mut buffer[..length])
+}
+
+fn encode_with(envelope: &Envelope, bytes: &[u8], buffer: &mut [u8]) -> usize {
+    let told = match envelope.message {
+        MemberMessage::Snapshot(SnapshotMessage::Chunk(chunk)) => chunk.length as usize,
+        _ => 0,
+    };
+    assert_eq!(bytes.len(), told, "bytes after a message that tells others");
     buffer.fill(0);
     let (template, block_length) = message_block::template_of(&envelope.message);
     let mut writer = FieldWriter::new(&mut buffer[HEADER_LENGTH..]);
@@ -90,6 +119,7 @@ pub fn encode(envelope: &Envelope, buffer: &mut [u8]) -> usize {
     writer.u64(sender.incarnation.nonce);
     writer.u64(u64::from(envelope.from));
     message_block::write(&envelope.message, &mut writer);
+    writer.bytes(bytes);
     let frame_length = HEADER_LENGTH + writer.length();
     let datagram_length = align_frame(frame_length);
     let session_id = session_id(envelope.cluster_id);
@@ -128,6 +158,19 @@ pub fn decode(
     Ok(envelope)
 }
 
+/// The bytes of the chunk of a snapshot that [`decode`] has found in `datagram`: to be asked for of
+/// such a datagram only.
+#[must_use]
+pub fn chunk_bytes(datagram: &[u8]) -> &[u8] {
+    let Some(frame) = Frame::first(datagram) else {
+        return &[];
+    };
+    let payload = frame.payload();
+    let block_length = FieldReader::new(payload).u16().unwrap_or(0);
+    let start = ENVELOPE_LENGTH + usize::from(block_length);
+    payload.get(start..).unwrap_or(&[])
+}
+
 fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
     let frame = checked_frame(datagram)?;
     let mut reader = FieldReader::new(frame.payload());
@@ -143,6 +186,9 @@ fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
     };
     if schema != MEMBER_SCHEMA_ID || version < MEMBER_SCHEMA_VERSION {
         return Err(unknown);
+    }
+    if datagram.len() > MEMBER_MESSAGE_MAX && template != snapshot_block::CHUNK {
+        return Err(malformed);
     }
     let cluster_id = reader.u64().ok_or(malformed)?;
     let config_digest = reader.u64().ok_or(malformed)?;
@@ -182,7 +228,7 @@ fn decode_any(datagram: &[u8]) -> Result<Envelope, MemberMessageError> {
 fn checked_frame(datagram: &[u8]) -> Result<Frame<'_>, MemberMessageError> {
     let malformed = MemberMessageError::Malformed;
     let frame = Frame::first(datagram).ok_or(malformed)?;
-    if datagram.len() > MEMBER_MESSAGE_MAX || frame.aligned_length() != datagram.len() {
+    if datagram.len() > DATAGRAM_LENGTH_MAX || frame.aligned_length() != datagram.len() {
         return Err(malformed);
     }
     let header = *frame.header();

@@ -8,6 +8,9 @@ use crate::module::member::TermBase;
 use crate::module::membership::{Found, Hello, KnownLife};
 use crate::module::output_agreement::{OutputAt, OutputMessage};
 use crate::protocol::message::TermPage;
+use crate::protocol::snapshot_message::{
+    SnapshotChunk, SnapshotId, SnapshotOffer, SnapshotRefusal, SnapshotRequest, SnapshotStatus,
+};
 use proptest::prelude::*;
 
 const CLUSTER: u64 = 0x1122_3344_5566_7788;
@@ -33,6 +36,12 @@ fn page(count: u32) -> TermPage {
 }
 
 fn messages() -> Vec<MemberMessage> {
+    let mut messages = messages_of_terms();
+    messages.extend(messages_about_snapshots());
+    messages
+}
+
+fn messages_of_terms() -> Vec<MemberMessage> {
     let join_reply = |count| MemberMessage::JoinReply {
         term: LeadershipTermId::new(9),
         commit: 640,
@@ -92,6 +101,62 @@ fn messages() -> Vec<MemberMessage> {
         MemberMessage::Hello(Hello::default()),
         MemberMessage::Hello(hello()),
     ]
+}
+
+fn messages_about_snapshots() -> [MemberMessage; 6] {
+    [
+        MemberMessage::Snapshot(SnapshotMessage::Status(SnapshotStatus::default())),
+        MemberMessage::Snapshot(SnapshotMessage::Status(status())),
+        MemberMessage::Snapshot(SnapshotMessage::Request(SnapshotRequest {
+            id: snapshot(640),
+            offset: (1 << 40) - 1,
+            chunk_length: 1248,
+            chunks: 64,
+        })),
+        chunk((1 << 40) - 100, 100),
+        chunk(0, 1248),
+        MemberMessage::Snapshot(SnapshotMessage::Refused {
+            id: snapshot(640),
+            refusal: SnapshotRefusal::Unreadable,
+        }),
+    ]
+}
+
+fn snapshot(position: i64) -> SnapshotId {
+    SnapshotId {
+        position,
+        length: 1 << 40,
+        hash: u128::MAX - 9,
+    }
+}
+
+fn status() -> SnapshotStatus {
+    let offer = |position, term| SnapshotOffer {
+        id: snapshot(position),
+        term: LeadershipTermId::new(term),
+    };
+    SnapshotStatus {
+        log_start: 320,
+        offers: [Some(offer(1 << 50, 7)), Some(offer(640, 6))],
+    }
+}
+
+fn chunk(offset: u64, length: u32) -> MemberMessage {
+    MemberMessage::Snapshot(SnapshotMessage::Chunk(SnapshotChunk {
+        id: snapshot(640),
+        offset,
+        length,
+    }))
+}
+
+/// What follows a message: the bytes of a chunk.
+fn bytes_of(message: &MemberMessage) -> Vec<u8> {
+    match message {
+        MemberMessage::Snapshot(SnapshotMessage::Chunk(chunk)) => {
+            (0..chunk.length).map(|byte| byte as u8 ^ 0x5A).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn question() -> OutputMessage {
@@ -171,8 +236,13 @@ fn envelope(message: MemberMessage) -> Envelope {
 }
 
 fn encoded(message: MemberMessage) -> Vec<u8> {
-    let mut buffer = [0xAA; MEMBER_MESSAGE_MAX];
-    let length = encode(&envelope(message), &mut buffer);
+    let mut buffer = [0xAA; 1408];
+    let bytes = bytes_of(&message);
+    let length = if bytes.is_empty() {
+        encode(&envelope(message), &mut buffer)
+    } else {
+        encode_chunk(&envelope(message), &bytes, &mut buffer)
+    };
     buffer[..length].to_vec()
 }
 
@@ -194,6 +264,8 @@ fn every_message_comes_back_as_it_was_sent() {
         let datagram = encoded(message);
         assert_eq!(datagram.len() % 32, 0);
         assert_eq!(decode_here(&datagram), Ok(envelope(message)));
+        let bytes = bytes_of(&message);
+        assert!(bytes.is_empty() || chunk_bytes(&datagram) == bytes);
     }
 }
 
@@ -384,11 +456,94 @@ fn a_hello_that_nobody_says_is_refused_even_with_a_good_checksum() {
     assert_eq!(refused, Err(MemberMessageError::Field));
 }
 
+#[test]
+fn a_piece_of_a_snapshot_has_these_bytes() {
+    let datagram = encoded(chunk(96, 100));
+    assert_eq!(datagram.len(), 288);
+    assert_eq!(datagram[..4], 260_u32.to_le_bytes());
+    assert_eq!(datagram[32..40], [48, 0, 52, 0, 0x53, 0x4C, 4, 0]);
+    assert_eq!(datagram[112..120], 640_u64.to_le_bytes());
+    assert_eq!(datagram[120..128], (1_u64 << 40).to_le_bytes());
+    assert_eq!(datagram[128..144], (u128::MAX - 9).to_le_bytes());
+    assert_eq!(datagram[144..152], 96_u64.to_le_bytes());
+    assert_eq!(datagram[152..160], 100_u64.to_le_bytes());
+    assert_eq!(datagram[160..260], bytes_of(&chunk(96, 100)));
+    assert_eq!(datagram[260..], [0; 28]);
+}
+
+#[test]
+fn a_message_about_a_snapshot_that_nobody_sends_is_refused_even_with_a_good_checksum() {
+    // No position, one between frames; no length, one that no file has.
+    let of_every = [(112, 0), (112, 641), (120, 0), (120, u64::MAX)];
+    let request = messages()[17];
+    // At the end; no chunks, too many, none of any length.
+    let of_requests = [
+        (144, 1 << 40),
+        (152, 1248),
+        (152, 65 << 32 | 1248),
+        (152, 64 << 32),
+    ];
+    // Beyond the end; of no bytes, of more and of fewer than follow; not plain.
+    let of_chunks = [
+        (144, (1 << 40) - 99),
+        (144, u64::MAX),
+        (152, 0),
+        (152, 101),
+        (152, 99),
+        (152, 1 << 32 | 100),
+    ];
+    let refused = messages()[20];
+    let all = of_every.map(|change| (request, change)).into_iter();
+    let all = all.chain(of_every.map(|change| (chunk(96, 100), change)));
+    let all = all.chain(of_every.map(|change| (refused, change)));
+    let all = all.chain(of_requests.map(|change| (request, change)));
+    let all = all.chain(of_chunks.map(|change| (chunk(96, 100), change)));
+    let all = all.chain([0, 3].map(|why| (refused, (144, why))));
+    for (message, (offset, value)) in all {
+        let mut datagram = encoded(message);
+        datagram[offset..offset + 8].copy_from_slice(&u64::to_le_bytes(value));
+        let decoded = decode_here(&resealed(datagram));
+        let expected = Err(MemberMessageError::Field);
+        assert_eq!(decoded, expected, "{value} at {offset} of {message:?}");
+    }
+}
+
+#[test]
+fn snapshots_that_no_member_has_are_refused_even_with_a_good_checksum() {
+    let good = encoded(MemberMessage::Snapshot(SnapshotMessage::Status(status())));
+    // A log that begins between frames; the newer one not first, nor first at all, of no term, of
+    // a term beyond 31 bits; the older one of no length.
+    for (range, value) in [
+        (112..120, 1_u8),
+        (120..128, 0),
+        (120..160, 0),
+        (152..160, 0),
+        (152..160, 0x7F),
+        (168..176, 0),
+    ] {
+        let mut datagram = good.clone();
+        datagram[range.clone()].fill(value);
+        let refused = decode_here(&resealed(datagram));
+        assert_eq!(refused, Err(MemberMessageError::Field), "{range:?}");
+    }
+}
+
+#[test]
+fn only_a_piece_of_a_snapshot_is_longer_than_other_messages() {
+    let mut datagram = encoded(chunk(96, 1200));
+    assert!(datagram.len() > MEMBER_MESSAGE_MAX);
+    assert!(decode_here(&datagram).is_ok());
+    // Heartbeats, as long as they may be otherwise.
+    datagram[34] = 5;
+    let refused = decode_here(&resealed(datagram));
+    assert_eq!(refused, Err(MemberMessageError::Malformed));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(
         mut body in proptest::collection::vec(any::<u8>(), 0..600),
-        index in 0_usize..15,
+        index in 0..messages().len(),
         keep in 0_usize..200,
     ) {
         let _ = decode_here(&body);
@@ -396,9 +551,17 @@ proptest! {
         let from = keep.min(datagram.len()).max(40);
         body.resize(datagram.len(), 0);
         datagram[from..].copy_from_slice(&body[from..]);
-        if let Ok(decoded) = decode_here(&resealed(datagram)) {
-            let again = encoded(decoded.message);
-            prop_assert_eq!(decode_here(&again).map(|e| e.message), Ok(decoded.message));
+        let datagram = resealed(datagram);
+        if let Ok(decoded) = decode_here(&datagram) {
+            let mut again = [0; 1408];
+            let length = match decoded.message {
+                MemberMessage::Snapshot(SnapshotMessage::Chunk(_)) => {
+                    encode_chunk(&decoded, chunk_bytes(&datagram), &mut again)
+                }
+                _ => encode(&decoded, &mut again),
+            };
+            let again = &again[..length];
+            prop_assert_eq!(decode_here(again).map(|e| e.message), Ok(decoded.message));
         }
     }
 }

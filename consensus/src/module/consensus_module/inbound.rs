@@ -68,7 +68,7 @@ impl ConsensusModule {
                 self.on_follower_message(now, from, term, &message, actions);
             }
             // Not of the log: the agent's.
-            MemberMessage::Output(_) | MemberMessage::Hello(_) => {}
+            MemberMessage::Output(_) | MemberMessage::Hello(_) | MemberMessage::Snapshot(_) => {}
         }
     }
 

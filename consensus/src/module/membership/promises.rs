@@ -66,7 +66,8 @@ impl Promises {
             MemberMessage::PreVoteRequest { .. }
             | MemberMessage::PreVote { .. }
             | MemberMessage::Output(_)
-            | MemberMessage::Hello(_) => {}
+            | MemberMessage::Hello(_)
+            | MemberMessage::Snapshot(_) => {}
         }
         *self != before
     }
