@@ -2,9 +2,9 @@
 //!
 //! [`module`] is the pure heart: elections, joining, commit. [`log`] writes, walks and
 //! replicates the log, [`apply`] applies it, [`session`] serves clients, [`directory`] is what a
-//! member keeps beside its log; [`node`] puts them together and is the shell with real sockets and
-//! a real disk. With feature `sim`, `sim` runs
-//! all of it in virtual time.
+//! member keeps beside its log, [`snapshot`] what spares it the log; [`node`] puts them together
+//! and is the shell with real sockets and a real disk. With feature `sim`, `sim` runs all of it in
+//! virtual time.
 //!
 //! # Surface
 //! What is public though nobody in this workspace needs it:
@@ -24,5 +24,6 @@ pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod slots;
+pub mod snapshot;
 #[cfg(test)]
 mod test_snapshot;

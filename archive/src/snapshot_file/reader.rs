@@ -102,6 +102,12 @@ impl SnapshotFileReader {
         self.failed.as_ref()
     }
 
+    /// Whether a read is on its way.
+    #[must_use]
+    pub const fn is_reading(&self) -> bool {
+        self.pending.is_some()
+    }
+
     /// `length` bytes of the open file from `offset` on. What has to come from disk is ordered:
     /// [`do_work`](Self::do_work) is the other half.
     ///
