@@ -1,12 +1,20 @@
-//! What a member makes of its log when it starts, before it hears of a leader: what it knew to be
-//! committed is applied again (`log.md` 4.4).
+//! What a member makes of its log when it starts: what it knew to be committed is applied again
+//! whether it hears a leader or not (`log.md` 4.4), and as long as that lasts, others lead
+//! (`log.md` 4.5).
 #![cfg(feature = "sim")]
 
+use std::cell::Cell;
+use std::rc::Rc;
+
+use lockstep_consensus::module::consensus_module::Role;
 use lockstep_consensus::settings::config::SyncMode;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
+use lockstep_consensus::sim::service_time;
+use lockstep_service::cluster::{ClientSession, Cluster as Emitter};
+use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::counter::Counter;
 use lockstep_transport::position::Position;
-use lockstep_transport::time::{MILLISECOND, SECOND};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 type Cluster = SimCluster<Counter>;
 
@@ -25,7 +33,7 @@ fn sum(cluster: &Cluster, id: usize) -> i64 {
     container.expect("on its own thread").service().sum()
 }
 
-fn applied(cluster: &Cluster, id: usize) -> Position {
+fn applied<S: ClusteredService>(cluster: &SimCluster<S>, id: usize) -> Position {
     cluster.node(id).agents().consensus.applier.position()
 }
 
@@ -85,4 +93,96 @@ fn a_member_that_may_have_lost_its_unsynced_log_no_longer_says_what_was_committe
     cluster.member(1).kill().rot_file("node-state.dat").start();
     cluster.run(100 * MILLISECOND);
     assert!(marked(&cluster) <= end && cluster.commit(1) <= end);
+}
+
+/// Echoes, after so long as is set at the moment.
+struct Slow(Rc<Cell<Nanos>>);
+
+impl ClusteredService for Slow {
+    fn on_session_message(&mut self, emitter: &mut Emitter<'_>, from: ClientSession, bytes: &[u8]) {
+        service_time::spend(self.0.get());
+        emitter.respond(from, bytes).expect("a short answer");
+    }
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
+/// Three members that have executed 300 requests, led by the first: who does so again from now on
+/// takes three seconds for it.
+fn slow_to_replay(seed: u64) -> SimCluster<Slow> {
+    let pace = Rc::new(Cell::new(0));
+    let own = Rc::clone(&pace);
+    let scenario = Scenario::of(move |_| Slow(Rc::clone(&own)));
+    let mut cluster = scenario.node(|node| node.seed = seed).led_by(0);
+    cluster.answer(300);
+    cluster.run(SECOND);
+    pace.set(10 * MILLISECOND);
+    cluster
+}
+
+fn is_replaying(cluster: &SimCluster<Slow>, id: usize) -> bool {
+    applied(cluster, id) < cluster.commit(id)
+}
+
+#[test]
+fn a_member_that_replays_its_log_does_not_lead_where_another_can() {
+    for seed in 0..9 {
+        let mut cluster = slow_to_replay(seed);
+        cluster.member(1).restart();
+        // It has joined its leader, or has not heard it yet.
+        cluster.run((seed as i64 % 3) * 100 * MILLISECOND);
+        cluster.member(0).kill();
+        cluster.run(1500 * MILLISECOND);
+        assert!(is_replaying(&cluster, 1));
+        cluster.expect_leader(2);
+        cluster.answer(1);
+    }
+}
+
+#[test]
+fn a_leader_that_is_started_again_leaves_its_place_to_who_has_nothing_to_replay() {
+    for seed in 0..9 {
+        let mut cluster = slow_to_replay(seed);
+        cluster.member(0).restart();
+        cluster.run(1500 * MILLISECOND);
+        assert!(is_replaying(&cluster, 0));
+        assert_ne!(cluster.expect_some_leader(), 0);
+    }
+}
+
+/// Who leads, whether it serves yet or not.
+fn elected(cluster: &SimCluster<Slow>) -> Option<usize> {
+    let mut up = (0..3).filter(|id| cluster.is_up(*id));
+    up.find(|id| {
+        let module = &cluster.node(*id).agents().consensus.module;
+        module.role() == Role::Leader
+    })
+}
+
+#[test]
+fn members_that_all_replay_their_logs_have_a_leader_before_they_are_done() {
+    for seed in 0..4 {
+        let mut cluster = slow_to_replay(seed);
+        cluster.everybody().restart();
+        cluster.run(2200 * MILLISECOND);
+        let leader = elected(&cluster).expect("a leader");
+        assert!(is_replaying(&cluster, leader));
+        cluster.run(1500 * MILLISECOND);
+        cluster.expect_leader(leader);
+        cluster.answer(1);
+    }
+}
+
+#[test]
+fn the_only_member_whose_log_has_everything_leads_although_it_replays() {
+    let mut cluster = slow_to_replay(1);
+    cluster.member(2).kill();
+    cluster.answer(1);
+    cluster.everybody().kill();
+    cluster.members(&[1, 2]).start();
+    cluster.run(2200 * MILLISECOND);
+    assert!(is_replaying(&cluster, 1));
+    assert_eq!(elected(&cluster), Some(1));
 }

@@ -121,6 +121,8 @@ marks! {
     StandingWaitsForTruncation,
     /// A member does not stand while its vote is not durable.
     StandingWaitsForVote,
+    /// A member that has yet to apply what is committed lets others stand first.
+    StandingWaitsForReplay,
     /// A member whose log is damaged has no vote for a log without what it acknowledged.
     LossRefusesCandidate,
 

@@ -2,7 +2,7 @@
 
 use lockstep_archive::files::ack_record::LostAcks;
 use lockstep_consensus::module::action::Action;
-use lockstep_consensus::module::consensus_module::Role;
+use lockstep_consensus::module::consensus_module::{Recovered, Role};
 use lockstep_consensus::module::event::Event;
 use lockstep_consensus::protocol::message::MemberMessage;
 use lockstep_transport::ids::LeadershipTermId;
@@ -248,4 +248,46 @@ fn follow(member: &mut Driven, leader: u8, term: i64) {
     member.receive(leader, reply);
     member.event(Event::LogHeard);
     assert!(member.module.is_placing());
+}
+
+/// A member of `members` that has started with a log that it knows to be committed.
+fn replaying(members: usize) -> Driven {
+    let state = Recovered {
+        commit_floor: 320,
+        ..recovered(&[(3, 0)], 320)
+    };
+    Driven::new(0, members, state)
+}
+
+#[test]
+fn a_member_that_has_yet_to_apply_what_is_committed_lets_all_others_stand_first() {
+    let mut member = replaying(3);
+    let started = member.now;
+    let stands = member.module.next_deadline();
+    assert!((3 * TIMEOUT..4 * TIMEOUT).contains(&(stands - started)));
+    member.event(Event::Applied { position: 288 });
+    assert_eq!(member.wait(3 * TIMEOUT - 1), []);
+    // Nobody has: it stands all the same, and goes on like everybody else.
+    let request = pre_vote_request(4, 3, 320);
+    assert_eq!(member.pass_deadline(), [send(1, request), send(2, request)]);
+    assert_eq!(member.wait(HEARTBEAT), [send(1, request), send(2, request)]);
+}
+
+#[test]
+fn a_member_stands_as_soon_as_it_has_applied_all_and_nobody_else_did() {
+    let mut member = replaying(3);
+    let started = member.now;
+    assert_eq!(member.wait(2 * TIMEOUT), []);
+    assert_eq!(member.module.role(), Role::Follower);
+    member.event(Event::Applied { position: 320 });
+    assert!(member.module.next_deadline() < started + 2 * TIMEOUT);
+    member.tick();
+    assert_eq!(member.module.role(), Role::PreCandidate);
+}
+
+#[test]
+fn the_only_member_of_a_cluster_does_not_wait_until_it_has_applied_its_log() {
+    let mut member = replaying(1);
+    member.tick();
+    assert_eq!(member.module.role(), Role::Candidate);
 }

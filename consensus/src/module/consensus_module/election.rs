@@ -17,6 +17,10 @@ use crate::module::member::MemberId;
 use crate::module::membership::Standing;
 use crate::protocol::message::MemberMessage;
 
+/// Election timeouts that a member waits longer while it has yet to apply what it knows to be
+/// committed: one more than after which all others have stood.
+const REPLAY_PATIENCE: Nanos = 2;
+
 impl ConsensusModule {
     /// Silence after which an election begins, ns.
     #[must_use]
@@ -47,12 +51,25 @@ impl ConsensusModule {
             Role::PreCandidate | Role::Candidate => {
                 self.election.deadline.min(self.election.resend_at)
             }
-            Role::Follower | Role::Leader => self.election.deadline,
+            Role::Follower | Role::Leader => self.standing_deadline(),
         }
     }
 
+    /// When this member stands unless it hears a leader. By then what it knows to be committed has
+    /// been so for an election timeout at least: who has not applied all of it would lead for long
+    /// before it serves, so others go first (`log.md` 4.5).
+    fn standing_deadline(&self) -> Nanos {
+        let is_behind = self.applied < self.commit && self.config.members > 1;
+        let patience = if is_behind && self.role == Role::Follower {
+            REPLAY_PATIENCE * self.config.election_timeout_ns
+        } else {
+            0
+        };
+        self.election.deadline + patience
+    }
+
     pub(super) fn tick_election(&mut self, now: Nanos, actions: &mut Actions) {
-        if now >= self.election.deadline {
+        if now >= self.standing_deadline() {
             self.begin_pre_vote(now, actions);
         } else if now >= self.election_deadline() {
             self.election.resend_at = now + self.config.heartbeat_interval_ns;
@@ -61,6 +78,8 @@ impl ConsensusModule {
             } else if self.role == Role::PreCandidate && !self.election.is_pre_vote_won {
                 self.send_pre_vote_requests(actions);
             }
+        } else if now >= self.election.deadline {
+            sometimes(Mark::StandingWaitsForReplay);
         }
     }
 

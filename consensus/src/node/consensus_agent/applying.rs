@@ -90,7 +90,13 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             let room = Room { archive, service };
             self.answer_decided(now, room, clients);
         }
-        let position = self.applier.position();
+        self.report_applied(now, service);
+        passed
+    }
+
+    /// Tells the consensus module how far the sessions and the service have applied the log.
+    fn report_applied<S: ClusteredService>(&mut self, now: Nanos, service: &ServiceAgent<S>) {
+        let position = service.applied(self.applier.position());
         #[cfg(feature = "sim")]
         let position = if self.applies_all() {
             position.min(self.module.commit())
@@ -101,7 +107,6 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             self.reported_applied = position;
             self.on_event(now, Event::Applied { position });
         }
-        passed
     }
 
     /// Takes what the service has executed on a thread of its own.
@@ -125,6 +130,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             }
         }
         way.service.wake();
+        if taken > 0 {
+            self.report_applied(now, service);
+        }
         taken
     }
 
