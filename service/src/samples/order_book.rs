@@ -7,6 +7,7 @@
 //! request is bounded by [`BookLimits`], that of a closing session by its open orders.
 
 mod band;
+mod book_snapshot;
 pub mod codec;
 pub mod csv;
 mod levels;
@@ -14,6 +15,7 @@ mod limits;
 mod matching;
 mod orders;
 mod owners;
+mod place;
 pub mod reports;
 mod service;
 mod slot_index;
@@ -28,6 +30,7 @@ use self::levels::Levels;
 pub use self::limits::{BAND_PERCENT_LIMIT, BookLimits, ORDERS_LIMIT, SIDE_ORDERS_LIMIT};
 use self::orders::{NO_ORDER, Orders};
 use self::owners::Owners;
+use self::place::Place;
 use self::reports::Outgoing;
 use self::taker::Taker;
 use crate::state_hash::StateHash;
@@ -128,6 +131,8 @@ pub struct OrderBook {
     /// Plans made so far; tells sessions that a plan has counted from others.
     plans: u64,
     outgoing: Outgoing,
+    /// The order that a snapshot which is being written comes to next.
+    written: Place,
 }
 
 impl Default for OrderBook {
@@ -156,6 +161,7 @@ impl OrderBook {
             totals: BookTotals::default(),
             plans: 0,
             outgoing: Outgoing::new(limits.reports_max() as usize),
+            written: Place::START,
         }
     }
 

@@ -62,7 +62,7 @@ pub enum Side {
 }
 
 impl Side {
-    const fn from_number(number: u8) -> Option<Self> {
+    pub(super) const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Buy),
             2 => Some(Self::Sell),

@@ -75,6 +75,11 @@ impl Levels {
         self.levels.iter().rev()
     }
 
+    /// The level that has `index` worse ones behind it.
+    pub(super) fn behind_worse(&self, index: usize) -> Option<&Level> {
+        self.levels.get(index)
+    }
+
     /// The order that trades first.
     pub(super) fn first(&self) -> Option<u32> {
         self.levels.last().map(|level| level.head)

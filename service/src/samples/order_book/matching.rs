@@ -159,13 +159,13 @@ impl OrderBook {
 
     /// Puts what is left of `taker` at the end of the queue of its price.
     fn rest(&mut self, taker: &Taker) {
-        let slot = self.orders.insert(Order {
+        self.rest_order(Order {
             session: taker.session,
             id: taker.id,
             price: taker.price,
             quantity: taker.quantity,
             filled: taker.filled,
-            owner: self.owners.enter(taker.session),
+            owner: 0,
             symbol: taker.symbol,
             side: taker.side,
             next: NO_ORDER,
@@ -173,7 +173,15 @@ impl OrderBook {
             older: NO_ORDER,
             newer: NO_ORDER,
         });
+    }
+
+    /// Puts an order, of whatever owner, at the end of the queue of its price.
+    pub(super) fn rest_order(&mut self, order: Order) {
+        let slot = self.orders.insert(Order {
+            owner: self.owners.enter(order.session),
+            ..order
+        });
         self.owners.link(slot, &mut self.orders);
-        self.sides[taker.side.index(taker.symbol)].push(slot, &mut self.orders);
+        self.sides[order.side.index(order.symbol)].push(slot, &mut self.orders);
     }
 }

@@ -8,6 +8,7 @@ use super::OrderBook;
 use super::codec::{OrderRequest, RejectReason, Report, Side, decimal_price, decimal_quantity};
 use crate::cluster::{ClientSession, Cluster};
 use crate::clustered_service::ClusteredService;
+use crate::snapshot::{ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress};
 
 impl OrderBook {
     /// Carries out `message` of `session` and hands every message that answers it to `send`,
@@ -90,5 +91,24 @@ impl ClusteredService for OrderBook {
             self.hash()
         );
         text
+    }
+
+    fn takes_snapshots(&self) -> bool {
+        true
+    }
+
+    fn snapshot_step(
+        &mut self,
+        step: u64,
+        snapshot: &mut ServiceSnapshot<'_>,
+    ) -> Result<SnapshotProgress, SnapshotError> {
+        self.write_step(step, snapshot)
+    }
+
+    fn load_snapshot(
+        &mut self,
+        snapshot: &mut ServiceSnapshotReader<'_, '_>,
+    ) -> Result<(), SnapshotError> {
+        self.read_all(snapshot)
     }
 }
