@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 use lockstep_transport::time::{Nanos, earliest};
 
 use crate::disk::{Busy, Completion, Disk, DiskOp};
-use crate::log::token::{OWNER_ACK_MARK, OWNER_IDENTITY, OWNER_RECORDER, OWNER_USER, owner};
+use crate::log::token::{
+    OWNER_ACK_MARK, OWNER_IDENTITY, OWNER_RECORDER, OWNER_SNAPSHOT_INDEX, OWNER_USER, owner,
+};
 
 /// Completions held back at once: more than the writers of one node can have in flight (one
 /// each of recorder, small file of the user, and ack mark).
@@ -57,7 +59,7 @@ const fn is_write(completion: &Completion) -> bool {
     // delay changes nothing.
     matches!(
         owner(completion.token),
-        OWNER_RECORDER | OWNER_USER | OWNER_ACK_MARK | OWNER_IDENTITY
+        OWNER_RECORDER | OWNER_USER | OWNER_ACK_MARK | OWNER_IDENTITY | OWNER_SNAPSHOT_INDEX
     )
 }
 

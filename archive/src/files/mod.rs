@@ -5,3 +5,4 @@ pub mod ack_record;
 pub mod catalog;
 pub mod identity_file;
 pub mod slot_file;
+pub mod snapshot_index;

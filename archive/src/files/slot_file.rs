@@ -10,6 +10,8 @@
 //! promises anything, so that it always starts from two good slots. Owned by whoever owns the
 //! record and gives it meaning: [`crate::files::ack_mark`], and the archive's user.
 //!
+//! A record has 64 bytes, or what its [kind](SlotFileKind) says:
+//!
 //! | offset | size | field of a slot |
 //! |---|---|---|
 //! | 0 | 8 | magic, names the kind of file |
@@ -27,7 +29,7 @@ use crate::disk::{
 };
 use crate::log::token::{Owner, TokenSource};
 
-/// Bytes of the record.
+/// Bytes of a record of which nothing else is said.
 pub const RECORD_LENGTH: usize = 64;
 
 /// Copies of what a file holds, each in a block of its own: one is good whatever a crash tears.
@@ -37,9 +39,9 @@ const CHECKSUM_OFFSET: usize = BLOCK_LENGTH - 4;
 /// The record's bytes.
 pub type Record = [u8; RECORD_LENGTH];
 
-/// What kind of record a file holds.
+/// What kind of record a file holds, and how many bytes it has.
 #[derive(Clone, Copy, Debug)]
-pub struct SlotFileKind {
+pub struct SlotFileKind<const LENGTH: usize = RECORD_LENGTH> {
     /// The file's name.
     pub name: &'static str,
     /// First eight bytes of each slot.
@@ -50,7 +52,7 @@ pub struct SlotFileKind {
 
 /// What a slot file was found to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlotContent {
+pub enum SlotContent<const LENGTH: usize = RECORD_LENGTH> {
     /// No such file, or one that was created but never written.
     Blank,
     /// The newest valid record.
@@ -60,7 +62,7 @@ pub enum SlotContent {
         /// Of the slot.
         sequence: u64,
         /// The record.
-        record: Record,
+        record: [u8; LENGTH],
     },
     /// Bytes, but no valid slot among them.
     Unreadable,
@@ -91,7 +93,7 @@ impl<T> Opened<T> {
 
 /// An open slot file with room for one hot write in flight.
 #[derive(Debug)]
-pub struct SlotFile {
+pub struct SlotFile<const LENGTH: usize = RECORD_LENGTH> {
     file: FileId,
     magic: [u8; 8],
     sequence: u64,
@@ -115,15 +117,15 @@ struct InFlight {
     is_synced: bool,
 }
 
-impl SlotFile {
+impl<const LENGTH: usize> SlotFile<LENGTH> {
     /// Cold: what the file of this kind holds, without changing anything.
     ///
     /// # Errors
     /// The disk's, other than for a missing file.
     pub fn inspect(
         disk: &mut impl ColdFiles,
-        kind: &SlotFileKind,
-    ) -> Result<SlotContent, DiskError> {
+        kind: &SlotFileKind<LENGTH>,
+    ) -> Result<SlotContent<LENGTH>, DiskError> {
         let mut newest = SlotContent::Unreadable;
         let is_blank = read_slots(disk, kind.name, |slot, block| {
             if let Some((sequence, record)) = decode(block, kind.magic)
@@ -145,8 +147,8 @@ impl SlotFile {
     /// The disk's.
     pub fn create(
         disk: &mut impl ColdFiles,
-        kind: &SlotFileKind,
-        record: &Record,
+        kind: &SlotFileKind<LENGTH>,
+        record: &[u8; LENGTH],
     ) -> Result<Self, DiskError> {
         let mut slots = Self::renew(disk, kind)?;
         slots.write(disk, record)?;
@@ -158,7 +160,10 @@ impl SlotFile {
     ///
     /// # Errors
     /// The disk's.
-    pub fn renew(disk: &mut impl ColdFiles, kind: &SlotFileKind) -> Result<Self, DiskError> {
+    pub fn renew(
+        disk: &mut impl ColdFiles,
+        kind: &SlotFileKind<LENGTH>,
+    ) -> Result<Self, DiskError> {
         let file = disk.create(kind.name, SLOTS * BLOCK_LENGTH as u64)?;
         Self::over(file, kind, 0, 0)
     }
@@ -171,8 +176,8 @@ impl SlotFile {
     /// The disk's, other than for a missing file.
     pub fn open<T>(
         disk: &mut impl ColdFiles,
-        kind: &SlotFileKind,
-        decode: impl FnOnce(&Record) -> Option<T>,
+        kind: &SlotFileKind<LENGTH>,
+        decode: impl FnOnce(&[u8; LENGTH]) -> Option<T>,
     ) -> Result<Opened<(Self, T)>, DiskError> {
         let SlotContent::Valid {
             slot,
@@ -197,8 +202,8 @@ impl SlotFile {
     /// The disk's, other than for a missing file.
     pub fn look<T>(
         disk: &mut impl ColdFiles,
-        kind: &SlotFileKind,
-        decode: impl FnOnce(&Record) -> Option<T>,
+        kind: &SlotFileKind<LENGTH>,
+        decode: impl FnOnce(&[u8; LENGTH]) -> Option<T>,
     ) -> Result<Opened<T>, DiskError> {
         let found = Self::inspect(disk, kind)?;
         Ok(match found {
@@ -217,14 +222,16 @@ impl SlotFile {
     /// The disk's, other than for a missing file.
     pub fn has_spoiled_slot(
         disk: &mut impl ColdFiles,
-        kind: &SlotFileKind,
+        kind: &SlotFileKind<LENGTH>,
     ) -> Result<bool, DiskError> {
-        is_half_good(disk, kind.name, |block| decode(block, kind.magic).is_some())
+        is_half_good(disk, kind.name, |block| {
+            decode::<LENGTH>(block, kind.magic).is_some()
+        })
     }
 
     fn over(
         file: FileId,
-        kind: &SlotFileKind,
+        kind: &SlotFileKind<LENGTH>,
         slot: u64,
         sequence: u64,
     ) -> Result<Self, DiskError> {
@@ -250,7 +257,11 @@ impl SlotFile {
     ///
     /// # Errors
     /// The disk's; the file keeps its old or has its new content.
-    pub fn write(&mut self, disk: &mut impl ColdFiles, record: &Record) -> Result<(), DiskError> {
+    pub fn write(
+        &mut self,
+        disk: &mut impl ColdFiles,
+        record: &[u8; LENGTH],
+    ) -> Result<(), DiskError> {
         assert!(!self.is_writing(), "a cold write during a hot one");
         self.encode_next(record);
         for slot in [other_slot(self.synced_slot), self.synced_slot] {
@@ -272,7 +283,7 @@ impl SlotFile {
         &mut self,
         now: Nanos,
         disk: &mut impl Disk,
-        record: &Record,
+        record: &[u8; LENGTH],
     ) -> Result<(), Busy> {
         self.submit(now, disk, record, Durability::Synced)?;
         self.is_half = true;
@@ -298,7 +309,7 @@ impl SlotFile {
         &mut self,
         now: Nanos,
         disk: &mut impl Disk,
-        record: &Record,
+        record: &[u8; LENGTH],
         durability: Durability,
     ) -> Result<Token, Busy> {
         if self.is_writing() {
@@ -370,7 +381,7 @@ impl SlotFile {
     }
 
     /// Encodes the record with the next sequence number.
-    fn encode_next(&mut self, record: &Record) {
+    fn encode_next(&mut self, record: &[u8; LENGTH]) {
         self.sequence += 1;
         let block = self.block.bytes_mut(0, BLOCK_LENGTH);
         encode(block, self.magic, self.sequence, record);
@@ -448,7 +459,7 @@ pub(crate) fn in_both(content: &[u8], magic: [u8; 8]) -> Option<Record> {
 }
 
 /// Writes a slot into `block`, which is as long as one.
-pub(crate) fn encode(block: &mut [u8], magic: [u8; 8], sequence: u64, record: &Record) {
+pub(crate) fn encode(block: &mut [u8], magic: [u8; 8], sequence: u64, record: &[u8]) {
     let mut fields = FieldWriter::new(block);
     fields.bytes(&magic).u64(sequence).bytes(record);
     fields.zeros(CHECKSUM_OFFSET - fields.length());
@@ -456,7 +467,10 @@ pub(crate) fn encode(block: &mut [u8], magic: [u8; 8], sequence: u64, record: &R
     fields.u32(crc);
 }
 
-pub(crate) fn decode(block: &[u8; BLOCK_LENGTH], magic: [u8; 8]) -> Option<(u64, Record)> {
+pub(crate) fn decode<const LENGTH: usize>(
+    block: &[u8; BLOCK_LENGTH],
+    magic: [u8; 8],
+) -> Option<(u64, [u8; LENGTH])> {
     let mut fields = FieldReader::new(block);
     let mut covered = fields.block(CHECKSUM_OFFSET)?;
     if *covered.array()? != magic || fields.u32()? != crc32c::crc32c(&block[..CHECKSUM_OFFSET]) {
@@ -480,10 +494,11 @@ mod tests {
         assert!(slot[80..4092].iter().all(|byte| *byte == 0));
         assert_eq!(slot[4092..], crc32c::crc32c(&slot[..4092]).to_le_bytes());
         assert_eq!(decode(&slot, *b"LSNODEST"), Some((7, record)));
-        assert_eq!(decode(&slot, *b"LSACKMRK"), None);
+        assert_eq!(decode::<RECORD_LENGTH>(&slot, *b"LSACKMRK"), None);
         for bit in 0..BLOCK_LENGTH * 8 {
             slot[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(decode(&slot, *b"LSNODEST"), None, "bit {bit}");
+            let found = decode::<RECORD_LENGTH>(&slot, *b"LSNODEST");
+            assert_eq!(found, None, "bit {bit}");
             slot[bit / 8] ^= 1 << (bit % 8);
         }
     }

@@ -88,6 +88,17 @@ fn log_segments(
     Ok(found)
 }
 
+/// Cold: name and first position of the oldest segment of the log in the directory.
+///
+/// # Errors
+/// The disk's.
+pub fn lowest_segment(
+    disk: &mut impl ColdFiles,
+    segment_length: usize,
+) -> Result<Option<(String, Position)>, DiskError> {
+    Ok(log_segments(disk, segment_length)?.into_iter().next())
+}
+
 /// Open segments of one recording, in order of position.
 #[derive(Clone, Debug)]
 pub struct SegmentTable {

@@ -17,6 +17,8 @@ pub const OWNER_USER: Owner = 2;
 pub(crate) const OWNER_ACK_MARK: Owner = 3;
 /// The file that says which directory this is.
 pub(crate) const OWNER_IDENTITY: Owner = 4;
+/// The file that says which snapshots there are.
+pub(crate) const OWNER_SNAPSHOT_INDEX: Owner = 5;
 /// The first log reader; reader `n` is this plus `n`.
 pub const OWNER_READER_FIRST: Owner = 16;
 /// The writer of a snapshot's file.

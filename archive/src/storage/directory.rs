@@ -20,6 +20,7 @@ use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId, FilePlace, Segment
 use crate::files::ack_mark::ACK_MARK_FILE;
 use crate::files::catalog::CATALOG_FILE;
 use crate::files::identity_file::IDENTITY_FILE;
+use crate::files::snapshot_index::SNAPSHOT_INDEX_FILE;
 
 /// The file whose lock says that a process uses the directory.
 pub(crate) const LOCK_FILE: &str = "node.lock";
@@ -35,7 +36,13 @@ const FILES_AT_FIRST: usize = 512;
 /// people's files may lie in the directory, and may end alike: they are left alone.
 fn is_unfinished(name: &str, of_user: &[&str]) -> bool {
     name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(|name| {
-        let ours = [CATALOG_FILE, ACK_MARK_FILE.name, IDENTITY_FILE, PROBE];
+        let ours = [
+            CATALOG_FILE,
+            ACK_MARK_FILE.name,
+            IDENTITY_FILE,
+            SNAPSHOT_INDEX_FILE.name,
+            PROBE,
+        ];
         SegmentName::parse(name).is_some() || ours.contains(&name) || of_user.contains(&name)
     })
 }

@@ -1,6 +1,7 @@
-//! A member's directory: catalog, node state and ack mark, made and opened together.
+//! A member's directory: catalog, node state, ack mark and the index of snapshots, made and opened
+//! together.
 //!
-//! Made in the order node state, ack mark, catalog, each durable before the next: a catalog
+//! Made in the order node state, ack mark, index, catalog, each durable before the next: a catalog
 //! that verifies stands for a complete directory, and a crash on the way leaves one that is
 //! recognised as unfinished and made again. A finished directory that lost a part is never
 //! taken for a fresh one: an amnesiac member could vote twice (`rules.md` D15). Without its
@@ -12,6 +13,7 @@ use lockstep_archive::disk::{ColdFiles, DiskError, SegmentName};
 use lockstep_archive::files::ack_mark::{ACK_MARK_FILE, AckMark};
 use lockstep_archive::files::catalog::{CATALOG_FILE, Catalog, CatalogContent, CatalogMismatch};
 use lockstep_archive::files::slot_file::{Opened, SlotContent, SlotFile};
+use lockstep_archive::files::snapshot_index::{SnapshotIndexError, SnapshotIndexFile};
 
 use crate::directory::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile};
 
@@ -27,6 +29,9 @@ pub enum DirectoryError {
     /// It was made for something else.
     #[error(transparent)]
     Mismatch(#[from] CatalogMismatch),
+    /// The index of snapshots.
+    #[error(transparent)]
+    SnapshotIndex(SnapshotIndexError),
     /// A file that must be good is not.
     #[error(
         "{name} is missing or damaged: this member cannot know what it promised; keep the \
@@ -48,6 +53,15 @@ pub enum DirectoryError {
     },
 }
 
+impl From<SnapshotIndexError> for DirectoryError {
+    fn from(error: SnapshotIndexError) -> Self {
+        match error {
+            SnapshotIndexError::Disk(error) => Self::Disk(error),
+            error => Self::SnapshotIndex(error),
+        }
+    }
+}
+
 /// Which files of a finished directory are missing, or have no good slot left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
@@ -66,6 +80,8 @@ pub struct Directory {
     pub node_state: NodeStateFile,
     /// How far the member ever acknowledged.
     pub ack_mark: AckMark,
+    /// Which snapshots there are, and where the log starts.
+    pub snapshot_index: SnapshotIndexFile,
     /// Whether it was made just now.
     pub is_new: bool,
     /// What is blank here although the directory is not new.
@@ -133,6 +149,7 @@ impl Directory {
     fn open(disk: &mut impl ColdFiles, catalog: Catalog) -> Result<Self, DirectoryError> {
         let node_state = known(NodeStateFile::open(disk)?, NODE_STATE_FILE.name)?;
         let ack_mark = known(AckMark::open(disk)?, ACK_MARK_FILE.name)?;
+        let snapshot_index = SnapshotIndexFile::open(disk, catalog.segment_length)?;
         let lost = Lost {
             node_state: node_state.is_none(),
             ack_mark: ack_mark.is_none(),
@@ -157,6 +174,7 @@ impl Directory {
             catalog,
             node_state,
             ack_mark,
+            snapshot_index,
             is_new: false,
             lost,
         })
@@ -189,11 +207,13 @@ impl Directory {
     fn create(disk: &mut impl ColdFiles, catalog: &Catalog) -> Result<Self, DirectoryError> {
         let node_state = NodeStateFile::create(disk, catalog.cluster)?;
         let ack_mark = AckMark::create(disk)?;
+        let snapshot_index = SnapshotIndexFile::open(disk, catalog.segment_length)?;
         catalog.write(disk)?;
         Ok(Self {
             catalog: *catalog,
             node_state,
             ack_mark,
+            snapshot_index,
             is_new: true,
             lost: Lost::default(),
         })
@@ -238,7 +258,7 @@ mod tests {
         let made = files.list().unwrap();
         drop(disk);
         let made: Vec<&String> = made.iter().filter(|name| *name != "node.lock").collect();
-        assert_eq!(made.len(), 3, "{made:?}");
+        assert_eq!(made.len(), 4, "{made:?}");
         for name in &made {
             std::fs::write(place.path().join(format!("{name}.tmp")), b"x").unwrap();
         }

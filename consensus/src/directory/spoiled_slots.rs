@@ -7,15 +7,17 @@ use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::files::catalog::{CATALOG_FILE, Catalog};
 use lockstep_archive::files::identity_file::{IDENTITY_FILE, IdentityFile};
 use lockstep_archive::files::slot_file::SlotFile;
+use lockstep_archive::files::snapshot_index::SNAPSHOT_INDEX_FILE;
 
 use crate::directory::node_state::NODE_STATE_FILE;
 
 /// The files that are kept twice.
-pub const FILES: [&str; 4] = [
+pub const FILES: [&str; 5] = [
     IDENTITY_FILE,
     CATALOG_FILE,
     NODE_STATE_FILE.name,
     ACK_MARK_FILE.name,
+    SNAPSHOT_INDEX_FILE.name,
 ];
 
 /// For each of [`FILES`], whether one of its slots is spoiled and the other one good.
@@ -31,5 +33,6 @@ pub(crate) fn find(disk: &mut impl ColdFiles) -> Result<SpoiledSlots, DiskError>
         Catalog::has_spoiled_slot(disk)?,
         SlotFile::has_spoiled_slot(disk, &NODE_STATE_FILE)?,
         SlotFile::has_spoiled_slot(disk, &ACK_MARK_FILE)?,
+        SlotFile::has_spoiled_slot(disk, &SNAPSHOT_INDEX_FILE)?,
     ])
 }

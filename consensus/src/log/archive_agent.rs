@@ -8,6 +8,7 @@ use lockstep_archive::disk::{Completion, Disk};
 use lockstep_archive::files::ack_mark::{AckMark, AckedPosition};
 use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_archive::files::identity_file::{IdentityFile, Notes};
+use lockstep_archive::files::snapshot_index::SnapshotIndexFile;
 use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::log_view::LogView;
 use lockstep_archive::log::recorder::Recorder;
@@ -70,6 +71,8 @@ pub struct RecoveredArchive {
     pub identity_file: IdentityFile,
     /// How far this member ever acknowledged.
     pub ack_mark: AckMark,
+    /// Which snapshots there are, and where the log starts.
+    pub snapshot_index: SnapshotIndexFile,
     /// Bytes of the log that only the log buffer of the life before had.
     pub taken: u64,
 }
@@ -82,6 +85,8 @@ pub struct ArchiveAgent<D> {
     node_state: NodeStateFile,
     identity_file: IdentityFile,
     ack_mark: AckMark,
+    /// Which snapshots there are, and where the log starts.
+    pub(crate) snapshot_index: SnapshotIndexFile,
     wanted_state: Option<(LeadershipTermId, Option<MemberId>)>,
     written_state: Option<(LeadershipTermId, Option<MemberId>)>,
     truncation: Option<Truncation>,
@@ -140,6 +145,7 @@ impl<D: Disk> ArchiveAgent<D> {
             node_state: recovered.node_state,
             identity_file: recovered.identity_file,
             ack_mark,
+            snapshot_index: recovered.snapshot_index,
             held: log.append(),
             taken: recovered.taken,
             wanted_state: None,
@@ -420,6 +426,7 @@ impl<D: Disk> ArchiveAgent<D> {
         work += self.node_state.do_work(now, &mut self.disk);
         self.identity_file.do_work(now, &mut self.disk);
         work += self.ack_mark.write_other_slot(now, &mut self.disk);
+        work += self.snapshot_index.do_work(now, &mut self.disk);
         if self.truncation.is_none() {
             let durable = self.recorder.durable();
             let acked = AckedPosition {
@@ -435,9 +442,9 @@ impl<D: Disk> ArchiveAgent<D> {
         work
     }
 
-    /// Whether a write of the log or of its mark is under way, or to come: at the end of a run, all
-    /// that was acknowledged goes to its file, and the mark to both slots. After a failure nothing
-    /// more does.
+    /// Whether a write of the log, of its mark or of its index is under way, or to come: at the end
+    /// of a run, all that was acknowledged goes to its file, and the mark to both slots. After a
+    /// failure nothing more does.
     pub(crate) fn settle(&mut self, now: Nanos, log: &MemberLog) -> bool {
         if self.failed() {
             return false;
@@ -448,9 +455,11 @@ impl<D: Disk> ArchiveAgent<D> {
             self.recorder.do_work(now, log.buffer(), log.append(), disk);
         }
         self.ack_mark.write_other_slot(now, disk);
+        self.snapshot_index.do_work(now, disk);
         disk.flush(now);
         let is_ahead = is_lazy && self.recorder.written() < log.append();
-        is_ahead || self.recorder.is_writing() || self.ack_mark.is_writing()
+        let is_writing = self.recorder.is_writing() || self.ack_mark.is_writing();
+        is_ahead || is_writing || !self.snapshot_index.is_settled()
     }
 
     /// Of the writes of the log and of its mark under way at `now`, the one that has been for
@@ -508,6 +517,12 @@ impl<D: Disk> ArchiveAgent<D> {
             return Some(ArchiveEvent::Done);
         }
         if self.recorder.on_completion(&completion) || self.ack_mark.on_completion(&completion) {
+            return Some(ArchiveEvent::Done);
+        }
+        if let Some(outcome) = self.snapshot_index.on_completion(&completion) {
+            if let Err(error) = outcome {
+                self.failure.get_or_insert(error.into());
+            }
             return Some(ArchiveEvent::Done);
         }
         if let Some(outcome) = self.identity_file.on_completion(&completion) {

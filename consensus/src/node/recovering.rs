@@ -104,6 +104,7 @@ pub(super) fn open_store<D: Disk>(
     let is_unsynced = node.sync == SyncMode::None && memory.is_none();
     let floor = commit_floor(recovered.commit, &beside);
     recovered.raise_mark(files, &mut directory.ack_mark, (floor, is_unsynced))?;
+    directory.snapshot_index.write(files)?;
     let incarnation = directory.node_state.begin_incarnation(files)?;
     let life = (birth.file.identity().directory, incarnation);
     let shape = (geometry, cluster.log_mtu);
@@ -130,6 +131,7 @@ pub(super) fn open_store<D: Disk>(
         node_state: directory.node_state,
         identity_file: birth.file,
         ack_mark: directory.ack_mark,
+        snapshot_index: directory.snapshot_index,
     };
     Ok(OpenedStore {
         archive: ArchiveAgent::new(disk, recovered, &log, counters),

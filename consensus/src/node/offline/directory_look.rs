@@ -8,8 +8,10 @@ use lockstep_archive::files::identity_file::{
     DirectoryIdentity, IDENTITY_FILE, IdentityContent, IdentityFile,
 };
 use lockstep_archive::files::slot_file::Opened;
+use lockstep_archive::files::snapshot_index::{SNAPSHOT_INDEX_FILE, SnapshotIndexFile};
 use lockstep_archive::log::chain::Checkpoint;
 use lockstep_archive::log::recovery::{Acknowledged, RecoveryError};
+use lockstep_archive::log::segment::lowest_segment;
 use lockstep_transport::ids::LeadershipTermId;
 
 use crate::directory::member_directory::Lost;
@@ -96,8 +98,9 @@ pub struct DirectoryLook {
     pub formation: Option<FormationRecord>,
     /// What its log looks like.
     pub catalog: Catalog,
-    /// Where its log starts.
+    /// Where its log starts, as its index says, or the oldest segment.
     pub log_start: Checkpoint,
+    is_index_lost: bool,
     /// Term, vote and starts; `None` where they are lost.
     pub node_state: Option<NodeState>,
     /// How far it acknowledged; `None` where that is lost.
@@ -123,6 +126,14 @@ impl DirectoryLook {
         let notes = identity.as_ref().map(notes);
         let notes = notes.transpose()?.flatten();
         let formation = notes.map(|notes| notes.formation);
+        let index = record(SnapshotIndexFile::look(disk)?, SNAPSHOT_INDEX_FILE.name)?;
+        let oldest = lowest_segment(disk, catalog.segment_length)?;
+        let lowest = oldest.map_or(0, |(_, base)| base);
+        // As of a log that starts there, of which nothing is known.
+        let unknown = Checkpoint {
+            position: lowest,
+            hash: 0,
+        };
         Ok(Self {
             standing: standing(disk, identity.as_ref(), notes.as_ref())?,
             identity,
@@ -130,7 +141,8 @@ impl DirectoryLook {
                 .filter(|formation| formation.is_formed)
                 .map(|formation| formation.record),
             catalog,
-            log_start: Checkpoint::ZERO,
+            log_start: index.map_or(unknown, |index| index.log_start()),
+            is_index_lost: index.is_none() && lowest > 0,
             node_state,
             mark,
             boot_id: disk.boot_id(),
@@ -176,6 +188,7 @@ impl DirectoryLook {
             (self.standing == Standing::Unknown, IDENTITY_FILE),
             (self.node_state.is_none(), NODE_STATE_FILE.name),
             (self.mark.is_none(), ACK_MARK_FILE.name),
+            (self.is_index_lost, SNAPSHOT_INDEX_FILE.name),
         ];
         let lost = lost.into_iter().filter(|(is_lost, _)| *is_lost);
         lost.map(|(_, name)| name).collect()
@@ -194,6 +207,7 @@ impl DirectoryLook {
         let starts = |look: &Self| look.node_state.map(|state| state.incarnation);
         let mark = |look: &Self| look.mark.unwrap_or_default();
         starts(self) == starts(later)
+            && self.log_start == later.log_start
             && self.identity.as_ref().map(|id| id.directory)
                 == later.identity.as_ref().map(|id| id.directory)
             && mark(self).position <= mark(later).position

@@ -103,6 +103,8 @@ enum Beyond {
     More,
     /// Damage up to here, where the log goes on.
     Gap(Position),
+    /// It has been trimmed up to here meanwhile.
+    Gone(Position),
     /// Damage up to here, and nothing above.
     LastGap(Position),
     /// Nothing.
@@ -175,6 +177,11 @@ impl<'a, 'b, D: ColdFiles> Listing<'a, 'b, D> {
             let (end, is_last) = match walk.beyond(&mut inspection)? {
                 Beyond::More => continue,
                 Beyond::End => return Ok(position),
+                Beyond::Gone(start) => {
+                    parts.reset();
+                    inspection.join_at(start);
+                    continue;
+                }
                 Beyond::Gap(end) => (end, false),
                 Beyond::LastGap(end) => (end, true),
             };
@@ -274,6 +281,10 @@ impl<D: ColdFiles> Walk<'_, D> {
         self.is_running |= now.mark != self.directory.mark;
         let known = now.acknowledged();
         let marked = known.mark.position;
+        let log_start = now.log_start.position;
+        if position < log_start {
+            return Ok(Beyond::Gone(log_start));
+        }
         if self.is_running {
             if inspection.has_all(&known) {
                 return Ok(Beyond::End);
