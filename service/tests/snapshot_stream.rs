@@ -303,6 +303,29 @@ fn a_length_beyond_its_limit_takes_no_memory() {
     reader.expect_section("a").unwrap();
     let error = reader.bytes(9, &mut Vec::new()).unwrap_err();
     assert!(matches!(error, SnapshotError::Refused { .. }), "{error}");
+    let mut source = writer.pending();
+    let mut reader = SnapshotReader::open(&mut source).unwrap();
+    reader.expect_section("a").unwrap();
+    let mut bytes = Vec::new();
+    let error = reader.bytes(usize::MAX, &mut bytes).unwrap_err();
+    assert!(matches!(error, SnapshotError::SectionTooShort { .. }));
+    assert!(bytes.capacity() < 1 << 20);
+}
+
+#[test]
+fn all_that_was_written_counts_before_it_can_be_taken() {
+    let mut writer = SnapshotWriter::new();
+    writer.begin_section("a").unwrap();
+    let (before, pending) = (writer.length(), writer.pending().len());
+    writer.write(&[1]).unwrap();
+    // With the header of its chunk.
+    assert_eq!(
+        (writer.length(), writer.pending().len()),
+        (before + 13, pending)
+    );
+    writer.write(&vec![1; 1 << 20]).unwrap();
+    writer.restart();
+    assert_eq!(writer.length(), 16);
 }
 
 /// A disk on which something cannot be read from some byte on.

@@ -75,9 +75,8 @@ impl<S: ClusteredService> ServiceRunner<S> {
         outputs: &ServiceOutputs,
         reader: &mut SnapshotReader<'_>,
     ) -> Result<(), ServiceFault> {
-        self.container.load_snapshot(reader)?;
         self.container.outputs_mut().resume(outputs);
-        Ok(())
+        self.container.load_snapshot(reader)
     }
 
     /// The service, to look at.

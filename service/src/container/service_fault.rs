@@ -45,9 +45,9 @@ pub enum ServiceFault {
         found: i64,
     },
     /// The service's state could not be written to a snapshot, or taken from one.
-    #[error("the service has applied the log up to {position} and has no snapshot there: {error}")]
+    #[error("no snapshot of the service at position {position} of the log: {error}")]
     Snapshot {
-        /// Up to where the log is applied.
+        /// Up to where the log is applied, or was where the snapshot was taken.
         position: Position,
         /// Why not.
         error: Box<SnapshotError>,

@@ -263,8 +263,15 @@ impl<'a> SnapshotReader<'a> {
             return Err(self.refuse(format!("{length} bytes where {limit} is the limit")));
         }
         bytes.clear();
-        bytes.resize(length as usize, 0);
-        self.read_exact(bytes)
+        let mut left = length as usize;
+        // Piece by piece: a wrong number meets the end of the section before it takes all memory.
+        while left > 0 {
+            let (from, piece) = (bytes.len(), left.min(CHUNK_LENGTH_MAX));
+            bytes.resize(from + piece, 0);
+            self.read_exact(&mut bytes[from..])?;
+            left -= piece;
+        }
+        Ok(())
     }
 
     /// The section is read.

@@ -94,6 +94,8 @@ impl SnapshotWriter {
     /// Begins another stream in the memory of this one.
     pub fn restart(&mut self) {
         self.buffer.clear();
+        // Somebody may have written all of its state at once.
+        self.buffer.shrink_to(RESERVED_LENGTH);
         self.sections.clear();
         (self.taken, self.whole, self.length) = (0, 0, 0);
         self.stream = SnapshotHash::new();
@@ -329,10 +331,10 @@ impl SnapshotWriter {
         }
     }
 
-    /// Bytes of the stream so far, without what is still being filled.
+    /// Bytes of the stream so far, with those of a chunk that is being filled and not pending yet.
     #[must_use]
-    pub const fn length(&self) -> u64 {
-        self.length
+    pub fn length(&self) -> u64 {
+        self.length + (self.buffer.len() - self.whole) as u64
     }
 
     fn record(&mut self, kind: RecordKind, payload: &[u8]) {

@@ -2,7 +2,8 @@
 //! itself, wherever it runs.
 
 use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::snapshot::{SnapshotProgress, SnapshotReader, SnapshotWriter};
+use lockstep_service::container::ServiceFault;
+use lockstep_service::snapshot::{SnapshotError, SnapshotProgress, SnapshotReader, SnapshotWriter};
 use lockstep_transport::position::Position;
 
 use super::{Place, ServiceAgent, SnapshotPart};
@@ -40,7 +41,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
     ///
     /// # Errors
     /// When the service panicked, which is final, or cannot be written to `writer`
-    /// ([`ServiceFault::Snapshot`](lockstep_service::container::ServiceFault::Snapshot)): the
+    /// ([`ServiceFault::Snapshot`]): the
     /// service can go on then, without a snapshot. The snapshot is given up.
     ///
     /// # Panics
@@ -122,16 +123,11 @@ impl<S: ClusteredService> ServiceAgent<S> {
         reader: &mut SnapshotReader<'_>,
         runner: Option<&mut ServiceRunner<S>>,
     ) -> Result<(), NodeFault> {
-        let loaded = self.causes.load(position, reader);
-        let outputs = self.outputs_mut();
-        let loaded = loaded.and_then(|()| outputs.load(reader));
-        loaded.map_err(|error| outputs.no_snapshot(error))?;
-        let applied = outputs.applied();
-        if applied > position {
-            let error = reader.refuse(format!("applied up to {applied}, beyond {position}"));
-            return Err(outputs.no_snapshot(error).into());
-        }
-        outputs.advance(position);
+        let loaded = self.load_outputs(position, reader);
+        loaded.map_err(|error| ServiceFault::Snapshot {
+            position,
+            error: Box::new(error),
+        })?;
         match &mut self.place {
             Place::Here(container) => container.load_snapshot(reader)?,
             Place::Elsewhere(service) => {
@@ -139,6 +135,24 @@ impl<S: ClusteredService> ServiceAgent<S> {
                 runner.load_snapshot(service.outputs(), reader)?;
             }
         }
+        Ok(())
+    }
+
+    /// Takes over what has come of the service, which is applied up to `position` then: the entry
+    /// that ordered the snapshot is passed.
+    fn load_outputs(
+        &mut self,
+        position: Position,
+        reader: &mut SnapshotReader<'_>,
+    ) -> Result<(), SnapshotError> {
+        self.causes.load(position, reader)?;
+        let outputs = self.outputs_mut();
+        outputs.load(reader)?;
+        let applied = outputs.applied();
+        if applied > position {
+            return Err(reader.refuse(format!("applied up to {applied}, beyond {position}")));
+        }
+        outputs.advance(position);
         Ok(())
     }
 }

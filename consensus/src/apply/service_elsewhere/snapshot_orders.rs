@@ -39,7 +39,8 @@ impl ServiceElsewhere {
         self.snapshot = SnapshotOrder::None;
     }
 
-    /// Takes the next part of what it has written, about 64 KiB, and hands it on to `writer`.
+    /// Takes the next part of what it has written, about 64 KiB, and hands it on to `writer`. Where
+    /// that has got nothing there is nothing, and this end is woken when there is.
     ///
     /// # Errors
     /// When it has stopped, or cannot write its state: then there is no snapshot.
@@ -71,12 +72,12 @@ impl ServiceElsewhere {
             self.is_to_be_woken = true;
             match report {
                 Report::Hash(state) => self.on_hash(state),
+                // All at once: who waits sees by the snapshot whether there may be more.
+                Report::SnapshotRecord { .. } if self.snapshots_given_up > 0 => {}
                 Report::SnapshotRecord { length } => {
                     taken += length;
-                    if self.snapshots_given_up == 0 {
-                        let appended = writer.append_record(&self.effect);
-                        appended.map_err(|error| self.outputs.no_snapshot(error))?;
-                    }
+                    let appended = writer.append_record(&self.effect);
+                    appended.map_err(|error| self.outputs.no_snapshot(error))?;
                 }
                 Report::SnapshotEnded { has_failed } if self.snapshots_given_up > 0 => {
                     self.drop_ended(has_failed);

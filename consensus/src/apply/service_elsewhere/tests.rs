@@ -11,6 +11,9 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::{ServiceFault, ServiceOutputs};
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_service::outbox::OutboxLimits;
+use lockstep_service::snapshot::{
+    ServiceSnapshot, SnapshotError, SnapshotProgress, SnapshotWriter,
+};
 use lockstep_transport::agent::{AgentThread, IdleStrategy, Idler, spawn};
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::position::Position;
@@ -50,6 +53,21 @@ impl ClusteredService for Bulky {
 
     fn state_hash(&self) -> u64 {
         self.requests
+    }
+
+    /// More than there is room for on its way.
+    fn snapshot_step(
+        &mut self,
+        step: u64,
+        snapshot: &mut ServiceSnapshot<'_>,
+    ) -> Result<SnapshotProgress, SnapshotError> {
+        snapshot.begin_section(&step.to_string())?;
+        snapshot.bytes(&vec![step as u8; EFFECT_BYTES])?;
+        snapshot.end_section()?;
+        Ok(match step {
+            3 => SnapshotProgress::Done,
+            _ => SnapshotProgress::More,
+        })
     }
 }
 
@@ -222,4 +240,36 @@ fn what_the_service_passes_takes_it_no_time_further_as_on_a_node_that_is_not_beh
         let handed = both.hand_over_of(log_time, order, b"quiet");
         assert_eq!(handed.is_ok(), is_good, "{order:?} at {log_time}");
     }
+}
+
+#[test]
+fn a_state_is_written_although_both_sleep_and_what_was_given_up_is_not_mixed_with_it() {
+    is_once_within(80 * MILLISECOND, || {
+        let mut both = Both::start(IdleStrategy::Adaptive);
+        let mut idler = Idler::new(IdleStrategy::Adaptive);
+        let sources = idler.wake_sources().expect("the host has descriptors");
+        both.service.name_wake_sources(sources);
+        let begun = monotonic_now();
+        for given_up in [true, true, false] {
+            let mut writer = SnapshotWriter::new();
+            both.service.begin_snapshot();
+            loop {
+                let before = writer.length();
+                if both.service.snapshot_step(&mut writer) == Ok(SnapshotProgress::Done) {
+                    break;
+                }
+                if given_up && writer.length() > 100_000 {
+                    both.service.abandon_snapshot();
+                    both.service.wake();
+                    break;
+                }
+                let moved = usize::from(writer.length() > before);
+                idler.idle_until(moved, monotonic_now(), || None);
+            }
+            let sections = if given_up { None } else { Some(4) };
+            let finished = writer.finish().ok().map(|summary| summary.sections.len());
+            assert_eq!(finished, sections);
+        }
+        monotonic_now() - begun
+    });
 }

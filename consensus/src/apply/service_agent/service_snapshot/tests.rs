@@ -1,10 +1,10 @@
 //! The service's part of a snapshot is the same wherever the service runs, and can be given up.
 
 use lockstep_service::cluster::{ClientSession, Cluster};
-use lockstep_service::container::{Container, ServiceFault, ServiceOutputs};
+use lockstep_service::container::{Container, ServiceOutputs};
 use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_service::outbox::OutboxLimits;
-use lockstep_service::snapshot::{ServiceSnapshot, ServiceSnapshotReader, SnapshotError};
+use lockstep_service::snapshot::{ServiceSnapshot, ServiceSnapshotReader};
 use lockstep_service::state_hash::StateHash;
 use lockstep_transport::agent::Agent;
 use lockstep_transport::ids::SessionId;
@@ -372,4 +372,5 @@ fn a_snapshot_of_something_later_is_refused() {
     let loaded = other.agent.load_snapshot(768 - 32, &mut reader, None);
     let fault = loaded.unwrap_err().to_string();
     assert!(fault.contains("applied up to 768, beyond 736"), "{fault}");
+    assert!(fault.contains("at position 736 of the log"), "{fault}");
 }
