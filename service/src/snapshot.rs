@@ -17,6 +17,7 @@ mod section_name;
 mod service_reader;
 mod service_snapshot;
 mod source;
+mod stream_check;
 mod summary;
 mod writer;
 
@@ -28,5 +29,6 @@ pub use section_name::SectionName;
 pub use service_reader::ServiceSnapshotReader;
 pub use service_snapshot::ServiceSnapshot;
 pub use source::SnapshotSource;
+pub use stream_check::StreamCheck;
 pub use summary::{SectionSummary, SnapshotSummary};
 pub use writer::SnapshotWriter;

@@ -71,7 +71,7 @@ const SECTION_END_LENGTH: usize = 24;
 const LISTED_LENGTH: usize = SECTION_END_LENGTH + NAME_LENGTH_MAX;
 
 /// Bytes of what follows the header where the stream ends.
-const END_LENGTH: usize = 32;
+pub const END_LENGTH: usize = 32;
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
