@@ -10,11 +10,12 @@ use lockstep_transport::time::{Nanos, earliest};
 
 use crate::disk::{Busy, Completion, Disk, DiskOp};
 use crate::log::token::{
-    OWNER_ACK_MARK, OWNER_IDENTITY, OWNER_RECORDER, OWNER_SNAPSHOT_INDEX, OWNER_USER, owner,
+    OWNER_ACK_MARK, OWNER_IDENTITY, OWNER_RECORDER, OWNER_SNAPSHOT_INDEX, OWNER_SNAPSHOT_WRITER,
+    OWNER_USER, owner,
 };
 
 /// Completions held back at once: more than the writers of one node can have in flight (one
-/// each of recorder, small file of the user, and ack mark).
+/// each of recorder, small file of the user, ack mark, snapshot and their index).
 const HELD_MAX: usize = 16;
 
 /// See the module.
@@ -55,11 +56,16 @@ impl<D: Disk> SlowDisk<D> {
 }
 
 const fn is_write(completion: &Completion) -> bool {
-    // Everything these owners submit is a write, except the recorder's preparations, whose
-    // delay changes nothing.
+    // Everything these owners submit is a write, except preparations of the recorder and of a
+    // snapshot's file, whose delay changes nothing.
     matches!(
         owner(completion.token),
-        OWNER_RECORDER | OWNER_USER | OWNER_ACK_MARK | OWNER_IDENTITY | OWNER_SNAPSHOT_INDEX
+        OWNER_RECORDER
+            | OWNER_USER
+            | OWNER_ACK_MARK
+            | OWNER_IDENTITY
+            | OWNER_SNAPSHOT_INDEX
+            | OWNER_SNAPSHOT_WRITER
     )
 }
 
