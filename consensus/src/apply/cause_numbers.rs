@@ -4,11 +4,15 @@ use std::collections::VecDeque;
 
 use lockstep_service::outbox::{EFFECT_CHARGE_MIN, OutboxLimits};
 use lockstep_service::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
+use lockstep_transport::codec::encoded;
 use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 
 /// What they are called in a snapshot.
 const SECTION: &str = "causes";
+
+/// Bytes of a cause.
+const CAUSE_LENGTH: usize = 24;
 
 /// Causes that one step writes: 48 KiB.
 const CAUSES_PER_STEP: usize = 2_048;
@@ -85,9 +89,11 @@ impl CauseNumbers {
         }
         let until = self.causes.len().min(from + CAUSES_PER_STEP);
         for (position, session, number) in self.causes.range(from..until) {
-            writer.i64(*position)?;
-            writer.i64(session.get())?;
-            writer.i64(number.get())?;
+            let cause: [u8; CAUSE_LENGTH] = encoded(|fields| {
+                fields.i64(*position);
+                fields.i64(session.get()).i64(number.get());
+            });
+            writer.write(&cause)?;
         }
         if until < self.causes.len() {
             return Ok(Some(until));

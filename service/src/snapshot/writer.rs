@@ -172,7 +172,6 @@ impl SnapshotWriter {
             let (now, later) = bytes.split_at(fits);
             self.buffer.extend_from_slice(now);
             open.length += fits as u64;
-            open.hash.update(now);
             if filled + fits == CHUNK_LENGTH_MAX {
                 self.seal_chunk();
             }
@@ -238,10 +237,10 @@ impl SnapshotWriter {
     /// # Errors
     /// When there is none.
     pub fn end_section(&mut self) -> Result<(), SnapshotError> {
-        let open = self.open.take().ok_or(SnapshotError::NoSection)?;
         if self.buffer.len() > self.whole {
             self.seal_chunk();
         }
+        let open = self.open.take().ok_or(SnapshotError::NoSection)?;
         let section = SectionSummary {
             name: open.name,
             length: open.length,
@@ -344,9 +343,13 @@ impl SnapshotWriter {
         self.seal();
     }
 
-    /// The chunk that was being filled is whole.
+    /// The chunk that was being filled is whole. Hashed at once, however small the pieces were in
+    /// which it was written.
     fn seal_chunk(&mut self) {
         let (header, payload) = self.buffer[self.whole..].split_at_mut(RECORD_HEADER_LENGTH);
+        if let Some(open) = &mut self.open {
+            open.hash.update(payload);
+        }
         let encoded = RecordHeader::of(RecordKind::Chunk, payload).encode();
         header.copy_from_slice(&encoded);
         self.seal();
