@@ -14,6 +14,11 @@ use lockstep_transport::time::Nanos;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileId(pub u32);
 
+impl FileId {
+    /// No file.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
 /// Chosen by whoever submits an operation; comes back with its completion.
 pub type Token = u64;
 
@@ -84,15 +89,38 @@ pub enum DiskOp {
         /// Its length in bytes.
         length: u64,
     },
+    /// Makes one segment of another, which is needed no more: of its room, written with zeros and
+    /// synced, its name durable. A crash on the way leaves the one, the other, or neither. Slow;
+    /// carried out off the hot path. Whoever submits it uses the old file no more.
+    Recycle {
+        /// Comes back with the completion.
+        token: Token,
+        /// Which segment goes.
+        from: SegmentName,
+        /// Which one comes. There is none of that name.
+        to: SegmentName,
+        /// Length of both in bytes.
+        length: u64,
+    },
+    /// Removes a segment, durably; that there is none is no error. Slow; carried out off the hot
+    /// path. Whoever submits it uses the file no more.
+    Remove {
+        /// Comes back with the completion.
+        token: Token,
+        /// Which segment.
+        name: SegmentName,
+    },
 }
 
 impl DiskOp {
     /// What comes back with its completion.
     pub(crate) const fn token(&self) -> Token {
         match self {
-            Self::Write { token, .. } | Self::Read { token, .. } | Self::Prepare { token, .. } => {
-                *token
-            }
+            Self::Write { token, .. }
+            | Self::Read { token, .. }
+            | Self::Prepare { token, .. }
+            | Self::Recycle { token, .. }
+            | Self::Remove { token, .. } => *token,
         }
     }
 }
@@ -102,7 +130,8 @@ impl DiskOp {
 pub struct Completion {
     /// Of the operation.
     pub token: Token,
-    /// The prepared file for `Prepare`, the operation's own file otherwise.
+    /// The file that was made for `Prepare` and `Recycle`, none for `Remove`, the operation's own
+    /// file otherwise.
     pub result: Result<FileId, DiskError>,
 }
 

@@ -126,7 +126,7 @@ impl Chain {
     /// The greatest place at or below `position` that the log may be made to start at: there its
     /// hash is known, for as long as the log is.
     #[must_use]
-    pub(crate) fn anchor_at_or_below(&self, position: Position) -> Option<Checkpoint> {
+    pub fn anchor_at_or_below(&self, position: Position) -> Option<Checkpoint> {
         let above = self
             .anchors
             .partition_point(|anchor| anchor.position <= position);
@@ -134,7 +134,7 @@ impl Chain {
     }
 
     /// The log starts at `start`, an anchor, from now on.
-    pub(crate) fn forget_below(&mut self, start: Checkpoint) {
+    pub fn forget_below(&mut self, start: Checkpoint) {
         let below = |anchor: &Checkpoint| anchor.position < start.position;
         let count = self.anchors.partition_point(below);
         self.anchors.drain(..count);

@@ -1,14 +1,15 @@
 //! Writes the log to its segments and says how far it is durable (`log.md` 2.3).
 //!
-//! Driven by the node's agent. One write is in flight; everything appended meanwhile goes into
-//! the next (group commit by overlap). In `data` mode whole blocks go to the device and count
-//! when synced: straight from the log buffer's pages where the log has left them, else as a
-//! copy, for no byte may change under a write in flight. In `none` mode exactly the new bytes
-//! go to the page cache, at once or lazily. Segments are prepared one ahead. Any failed write is
-//! final (`rules.md` D4). After a truncation the old bytes are overwritten with zeros from the
-//! top down before anything new is written, so that a crash at any moment leaves a prefix of
-//! the old log or of the new one, never a splice of both. It does not read, and does not
-//! decide what may be appended: the owner keeps `append` below `written` + one term.
+//! Driven by the node's agent. One write is in flight; everything appended meanwhile goes into the
+//! next (group commit by overlap). In `data` mode whole blocks go to the device and count when
+//! synced: straight from the log buffer's pages where the log has left them, else as a copy, for no
+//! byte may change under a write in flight. In `none` mode exactly the new bytes go to the page
+//! cache, at once or lazily. Segments are prepared one ahead, of those that hold nothing of the log
+//! any more where there are any; what is left of these is removed. Any failed write is final
+//! (`rules.md` D4). After a truncation the old bytes are overwritten with zeros from the top down
+//! before anything new is written, so that a crash at any moment leaves a prefix of the old log or
+//! of the new one, never a splice of both. It does not read, and does not decide what may be
+//! appended: the owner keeps `append` below `written` + one term.
 
 mod counters;
 mod laziness;
@@ -85,6 +86,15 @@ enum WriteKind {
     Erase { start: Position },
 }
 
+/// A segment that is being made.
+#[derive(Clone, Copy, Debug)]
+struct Preparing {
+    token: Token,
+    base: Position,
+    /// Of one that was needed no more.
+    is_recycled: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     token: Token,
@@ -114,7 +124,9 @@ pub struct Recorder {
     /// What is in flight, where it is a copy.
     copy: AtomicBuffer,
     laziness: Option<Laziness>,
-    preparing: Option<(Token, Position)>,
+    preparing: Option<Preparing>,
+    /// The removal of a segment.
+    removing: Option<Token>,
     prepare_refused: bool,
     prepare_retry_at: Option<Nanos>,
     failed: Option<DiskError>,
@@ -172,6 +184,7 @@ impl Recorder {
             copy,
             laziness: None,
             preparing: None,
+            removing: None,
             prepare_refused: false,
             prepare_retry_at: None,
             failed: None,
@@ -229,7 +242,8 @@ impl Recorder {
         let (count, length) = (self.segments.count(), self.segments.segment_length());
         let is_allowed =
             !self.segments.is_full() && self.config.budget.allows_segment(count, length);
-        !self.prepare_refused && (self.preparing.is_some() || is_allowed)
+        let is_spare = self.segments.oldest_gone().is_some();
+        !self.prepare_refused && (self.preparing.is_some() || is_allowed || is_spare)
     }
 
     /// Bytes that the segments ready now take above `append`.
@@ -315,11 +329,16 @@ impl Recorder {
         if !self.tokens.owns(completion.token) {
             return false;
         }
-        if let Some((token, base)) = self.preparing
-            && token == completion.token
+        if let Some(preparing) = self.preparing
+            && preparing.token == completion.token
         {
             self.preparing = None;
-            self.on_prepared(base, completion);
+            self.on_prepared(preparing, completion);
+            return true;
+        }
+        if self.removing == Some(completion.token) {
+            self.removing = None;
+            self.on_removed(completion);
             return true;
         }
         let Some(write) = self
@@ -372,8 +391,9 @@ impl Recorder {
             "truncation of a log that is not drained"
         );
         assert!(
-            0 <= position && position <= self.durable,
-            "truncation at {position} of a log that ends at {}",
+            self.segments.log_start() <= position && position <= self.durable,
+            "truncation at {position} of a log from {} to {}",
+            self.segments.log_start(),
             self.durable
         );
         // The next direct write repeats the end's whole block: it has to be in memory.

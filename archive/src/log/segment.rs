@@ -160,6 +160,16 @@ impl SegmentTable {
         Ok(())
     }
 
+    /// First position of the oldest segment that is open and holds nothing of the log any more.
+    pub(crate) fn oldest_gone(&self) -> Option<Position> {
+        self.start().filter(|base| self.is_gone(*base))
+    }
+
+    /// Forgets the segment that begins at `base`.
+    pub(crate) fn remove(&mut self, base: Position) {
+        self.open.retain(|entry| entry.0 != base);
+    }
+
     /// Whether the segment that begins at `base` holds nothing of the log any more.
     const fn is_gone(&self, base: Position) -> bool {
         base + self.segment_length as Position <= self.log_start

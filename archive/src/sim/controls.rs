@@ -148,7 +148,8 @@ impl SimDisk {
         self.image.borrow_mut().is_seen_late = true;
     }
 
-    /// The next `count` preparations of a segment fail, though not for want of space.
+    /// The next `count` preparations, recyclings or removals of a segment fail, though not for want
+    /// of space.
     pub fn fail_preparations(&self, count: u32) {
         self.image.borrow_mut().failing_preparations = count;
     }

@@ -60,6 +60,14 @@ enum Pending {
         name: String,
         length: u64,
     },
+    Recycle {
+        from: String,
+        to: String,
+        length: u64,
+    },
+    Remove {
+        name: String,
+    },
 }
 
 #[derive(Debug)]
@@ -174,17 +182,39 @@ impl Image {
         self.boots += 1;
     }
 
-    /// Nothing in flight completes any more. The directory entry of a file that was being made
-    /// may or may not have become durable.
+    /// Nothing in flight completes any more. The directory entry of a file that was being made or
+    /// removed may or may not have become durable. What it has in between, under a temporary name,
+    /// the next start would remove.
     pub(super) fn end_in_flight(&mut self, dice: &mut Dice) {
         for ended in std::mem::take(&mut self.in_flight) {
-            if let Pending::Prepare { name, length } = ended.operation
-                && dice.below(2) == 0
-            {
-                // Without room for it, it is not made.
-                let _ = self.create(&name, length);
+            match ended.operation {
+                Pending::Prepare { name, length } if dice.below(2) == 0 => {
+                    // Without room for it, it is not made.
+                    let _ = self.create(&name, length);
+                }
+                Pending::Recycle { from, to, length } => match dice.below(3) {
+                    0 => {}
+                    1 => self.discard(&from),
+                    _ => {
+                        let _ = self.recycle(&from, &to, length);
+                    }
+                },
+                Pending::Remove { name } if dice.below(2) == 0 => self.discard(&name),
+                _ => {}
             }
         }
+    }
+
+    /// The file of this name is no more, if there was one.
+    fn discard(&mut self, name: &str) {
+        if let Some(index) = self.find(name) {
+            self.files[index].discard();
+        }
+    }
+
+    fn recycle(&mut self, from: &str, to: &str, length: u64) -> Result<FileId, DiskError> {
+        self.discard(from);
+        self.create(to, length)
     }
 
     /// Counts a changing cold operation; `true` when the host crashes in it.
@@ -254,19 +284,35 @@ impl Image {
                 block,
             } => self.finish_read(file, offset, &block),
             Pending::Prepare { name, .. } if self.failing_preparations > 0 => {
-                self.failing_preparations -= 1;
-                self.has_failed = true;
-                Err(DiskError::Io {
-                    operation: "sync of the directory",
-                    name,
-                    detail: "simulated input/output error".to_owned(),
-                })
+                Err(self.fail_preparation(name))
+            }
+            Pending::Recycle { from, to, .. } if self.failing_preparations > 0 => {
+                self.discard(&from);
+                Err(self.fail_preparation(to))
+            }
+            Pending::Remove { name } if self.failing_preparations > 0 => {
+                Err(self.fail_preparation(name))
             }
             Pending::Prepare { name, length } => self.create(&name, length),
+            Pending::Recycle { from, to, length } => self.recycle(&from, &to, length),
+            Pending::Remove { name } => {
+                self.discard(&name);
+                Ok(FileId::NONE)
+            }
         };
         Completion {
             token: done.token,
             result,
+        }
+    }
+
+    fn fail_preparation(&mut self, name: String) -> DiskError {
+        self.failing_preparations -= 1;
+        self.has_failed = true;
+        DiskError::Io {
+            operation: "sync of the directory",
+            name,
+            detail: "simulated input/output error".to_owned(),
         }
     }
 
@@ -361,6 +407,9 @@ impl Image {
                 "a direct write of {length} bytes at {offset} is not aligned"
             );
         }
+        if !self.file(file).exists {
+            return Pending::Misfit(self.outside(file, "write"));
+        }
         let growth = self.file(file).growth(offset as usize, block.length());
         let growth = growth.expect("a write lies in its file");
         if growth > 0
@@ -441,6 +490,19 @@ impl Disk for SimDisk {
                     length,
                 },
             ),
+            DiskOp::Recycle {
+                token,
+                from,
+                to,
+                length,
+            } => {
+                let (from, to) = (from.file_name(), to.file_name());
+                (token, Pending::Recycle { from, to, length })
+            }
+            DiskOp::Remove { token, name } => {
+                let name = name.file_name();
+                (token, Pending::Remove { name })
+            }
         };
         let config = image.config;
         let spread = (config.latency_max_ns - config.latency_min_ns).max(0) as u64;

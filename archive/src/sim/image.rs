@@ -83,6 +83,14 @@ impl FileImage {
         }
     }
 
+    /// It is no more, and what it held takes no memory.
+    pub(super) fn discard(&mut self) {
+        self.exists = false;
+        self.current = Vec::new();
+        self.durable = Vec::new();
+        self.unsynced = Vec::new();
+    }
+
     pub(super) fn length(&self) -> usize {
         self.current.len()
     }

@@ -1,15 +1,18 @@
 //! What is done where operations are ordered: the directory with its open files, and the thread
-//! that makes segments. Whatever reads or writes leaves resolved, with its file and its memory.
+//! that makes and removes segments. Whatever reads or writes leaves resolved, with its file and its
+//! memory.
 
+use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use lockstep_transport::agent::WakeSources;
 use lockstep_transport::time::Nanos;
 
 use super::directory::NodeDirectory;
 use super::operation::{Operation, Transfer};
-use super::preparer::Preparer;
-use crate::disk::{Busy, Completion, DiskOp};
+use super::preparer::{Preparer, Request};
+use crate::disk::{Busy, Completion, DiskError, DiskOp, QUEUE_LENGTH, Token};
 use crate::queued_disk::Desk;
 
 /// See the module.
@@ -18,6 +21,8 @@ pub struct StorageDesk {
     directory: NodeDirectory,
     flushes_each: bool,
     preparer: Preparer,
+    /// Of operations on files that are no more.
+    in_vain: VecDeque<Completion>,
 }
 
 impl StorageDesk {
@@ -28,9 +33,27 @@ impl StorageDesk {
                 flushes_each: directory.syncs_single_writes(),
                 directory,
                 preparer,
+                in_vain: VecDeque::with_capacity(QUEUE_LENGTH),
             }),
             Err(error) => Err(Box::new((error, directory))),
         }
+    }
+}
+
+impl StorageDesk {
+    fn request(&mut self, token: Token, request: Request) -> Result<Option<Operation>, Busy> {
+        self.preparer.submit(token, request).map(|()| None)
+    }
+
+    /// Answers for an operation on a file that is no more.
+    #[cold]
+    fn refuse(&mut self, token: Token, error: DiskError) -> Result<Option<Operation>, Busy> {
+        if self.in_vain.len() == QUEUE_LENGTH {
+            return Err(Busy);
+        }
+        let result = Err(error);
+        self.in_vain.push_back(Completion { token, result });
+        Ok(None)
     }
 }
 
@@ -61,9 +84,22 @@ impl Desk for StorageDesk {
                 token,
                 name,
                 length,
-            } => return self.preparer.submit(token, name, length).map(|()| None),
+            } => return self.request(token, Request::Prepare { name, length }),
+            DiskOp::Recycle {
+                token,
+                from,
+                to,
+                length,
+            } => return self.request(token, Request::Recycle { from, to, length }),
+            DiskOp::Remove { token, name } => {
+                return self.request(token, Request::Remove { name });
+            }
         };
-        let operation = Operation::new(&self.directory, token, file, offset, block, transfer);
+        let open = match self.directory.file(file) {
+            Ok(open) => Arc::clone(open),
+            Err(error) => return self.refuse(token, error),
+        };
+        let operation = Operation::new((open, file), token, offset, block, transfer);
         Ok(Some(if self.flushes_each {
             operation.flush_each()
         } else {
@@ -72,7 +108,8 @@ impl Desk for StorageDesk {
     }
 
     fn poll_completion(&mut self, _now: Nanos) -> Option<Completion> {
-        self.preparer.poll(&mut self.directory)
+        let in_vain = self.in_vain.pop_front();
+        in_vain.or_else(|| self.preparer.poll(&mut self.directory))
     }
 
     fn name_wake_sources(&self, sources: &WakeSources) {

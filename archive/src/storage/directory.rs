@@ -99,7 +99,8 @@ fn sync_directory(path: &Path, calls: &dyn FileCalls) -> Result<(), StorageError
 #[derive(Debug)]
 pub struct NodeDirectory {
     opener: FileOpener,
-    files: Vec<Arc<OpenFile>>,
+    /// By number. A number whose file is no more is given to another one.
+    files: Vec<Option<Arc<OpenFile>>>,
 }
 
 impl NodeDirectory {
@@ -206,17 +207,34 @@ impl NodeDirectory {
         fua.is_none_or(|value| value.trim() != "0")
     }
 
-    pub(super) fn file(&self, file: FileId) -> &Arc<OpenFile> {
-        &self.files[file.0 as usize]
+    /// The open file with this number, if it was not removed.
+    pub(super) fn file(&self, file: FileId) -> Result<&Arc<OpenFile>, DiskError> {
+        let open = self.files.get(file.0 as usize).and_then(Option::as_ref);
+        open.ok_or_else(|| DiskError::Missing {
+            name: format!("the removed file {}", file.0),
+        })
     }
 
     pub(super) fn adopt(&mut self, file: OpenFile) -> FileId {
-        self.files.push(Arc::new(file));
-        FileId(self.files.len() as u32 - 1)
+        let free = self.files.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            self.files.push(None);
+            self.files.len() - 1
+        });
+        self.files[index] = Some(Arc::new(file));
+        FileId(index as u32)
+    }
+
+    /// Forgets a file that is no more: the last operation on it closes it.
+    pub(super) fn close(&mut self, name: &str) {
+        if let Some(file) = self.find(name) {
+            self.files[file.0 as usize] = None;
+        }
     }
 
     fn find(&self, name: &str) -> Option<FileId> {
-        let index = self.files.iter().position(|file| file.name == name)?;
+        let is_named = |file: &Option<Arc<OpenFile>>| file.as_ref().is_some_and(|f| f.name == name);
+        let index = self.files.iter().position(is_named)?;
         Some(FileId(index as u32))
     }
 }
@@ -228,7 +246,7 @@ impl ColdFiles for NodeDirectory {
 
     fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
         if let Some(file) = self.find(name) {
-            return self.file(file).check().map(|()| file);
+            return self.file(file)?.check().map(|()| file);
         }
         let file = self.opener.open(name)?;
         Ok(self.adopt(file))
@@ -236,14 +254,14 @@ impl ColdFiles for NodeDirectory {
 
     fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
         if let Some(file) = self.find(name) {
-            return self.file(file).check().map(|()| file);
+            return self.file(file)?.check().map(|()| file);
         }
         let file = self.opener.create(name, length)?;
         Ok(self.adopt(file))
     }
 
     fn length(&mut self, file: FileId) -> Result<u64, DiskError> {
-        let file = self.file(file);
+        let file = self.file(file)?;
         let metadata = file.buffered.metadata();
         metadata
             .map(|metadata| metadata.len())
@@ -251,20 +269,20 @@ impl ColdFiles for NodeDirectory {
     }
 
     fn place(&mut self, file: FileId) -> Result<FilePlace, DiskError> {
-        let file = self.file(file);
+        let file = self.file(file)?;
         place_of(&file.buffered, &file.name)
     }
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
-        self.file(file).read(offset, target)
+        self.file(file)?.read(offset, target)
     }
 
     fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        self.file(file).write(offset, bytes)
+        self.file(file)?.write(offset, bytes)
     }
 
     fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
-        self.file(file).sync()
+        self.file(file)?.sync()
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
@@ -273,11 +291,7 @@ impl ColdFiles for NodeDirectory {
             .calls
             .remove(&self.path().join(name))
             .map_err(failed)?;
-        if let Some(file) = self.find(name) {
-            // The number stays taken; the name is free for a new file.
-            let unnamed = self.file(file).unnamed().map_err(failed)?;
-            self.files[file.0 as usize] = Arc::new(unnamed);
-        }
+        self.close(name);
         self.opener.sync_names(name)
     }
 

@@ -176,6 +176,72 @@ fn each_call_that_makes_a_file_is_named_when_it_fails_and_leaves_nothing() {
 }
 
 #[test]
+fn a_file_that_makes_room_for_another_loses_its_name_durably_before_its_bytes() {
+    let stage = Stage::new();
+    let mut directory = stage.open().unwrap();
+    directory.create("old.dat", LENGTH).unwrap();
+    stage.calls.take();
+    let opener = directory.opener().clone();
+    opener.recycle("old.dat", "x.dat", LENGTH).unwrap();
+    let calls = stage.calls.take();
+    let at = |call, end: &str| {
+        let found = |made: &(Call, PathBuf)| made.0 == call && made.1.ends_with(end);
+        calls.iter().position(found).unwrap()
+    };
+    let synced: Vec<usize> = (0..calls.len())
+        .filter(|index| calls[*index] == (Call::Sync, stage.path()))
+        .collect();
+    assert_eq!(synced.len(), 2);
+    assert!(at(Call::Rename, "x.dat.tmp") < synced[0]);
+    assert!(synced[0] < at(Call::Write, "x.dat.tmp"));
+    assert!(at(Call::Write, "x.dat.tmp") < at(Call::Sync, "x.dat.tmp"));
+    assert!(at(Call::Sync, "x.dat.tmp") < at(Call::Rename, "x.dat"));
+    assert!(at(Call::Rename, "x.dat") < synced[1]);
+}
+
+#[test]
+fn each_call_that_makes_a_file_of_another_is_named_when_it_fails_and_what_is_left_is_one_of_both() {
+    for (call, end, operation, left) in [
+        (Call::Rename, "x.dat.tmp", "renaming", Some("old.dat")),
+        (Call::Open, "x.dat.tmp", "creation", None),
+        (Call::Write, "x.dat.tmp", "creation", None),
+        (Call::Sync, "x.dat.tmp", "sync", None),
+        (Call::Rename, "x.dat", "renaming", None),
+    ] {
+        for (number, is_full) in [(libc::EIO, false), (libc::ENOSPC, true)] {
+            let stage = Stage::new();
+            let mut directory = stage.open().unwrap();
+            directory.create("old.dat", LENGTH).unwrap();
+            let opener = directory.opener().clone();
+            stage.calls.fail(call, end, number);
+            let error = opener.recycle("old.dat", "x.dat", LENGTH).unwrap_err();
+            assert!(stage.calls.has_failed(), "{call:?} was not made");
+            assert_eq!(matches!(error, DiskError::Full { .. }), is_full);
+            assert!(is_full || error.to_string().contains(operation), "{error}");
+            let mut expected: Vec<&str> = left.into_iter().collect();
+            expected.insert(0, "node.lock");
+            assert_eq!(directory.list().unwrap(), expected, "{call:?}");
+        }
+    }
+}
+
+#[test]
+fn a_removal_that_fails_is_named_and_no_success() {
+    for (call, end, operation) in [
+        (Call::Remove, "x.dat", "removal"),
+        (Call::Sync, "/data", "sync of the directory"),
+    ] {
+        let stage = Stage::new();
+        let (directory, _) = stage.opened();
+        stage.calls.fail(call, end, libc::EIO);
+        let error = directory.opener().remove("x.dat").unwrap_err();
+        expect_io(&error, operation);
+        directory.opener().remove("x.dat").unwrap();
+        directory.opener().remove("x.dat").unwrap();
+    }
+}
+
+#[test]
 fn only_missing_space_is_called_full() {
     for (call, end) in [
         (Call::Open, "x.dat.tmp"),
@@ -287,7 +353,7 @@ fn what_a_restart_reads_was_synced_and_its_cached_pages_dropped_first() {
             assert!(!directory.probe_direct_writes().unwrap());
         }
         let file = directory.open("x.dat").unwrap();
-        assert!(is_direct || directory.file(file).direct.is_none());
+        assert!(is_direct || directory.file(file).unwrap().direct.is_none());
         directory.read(file, 0, &mut [0; 3]).unwrap();
         let made = stage.calls.take();
         let of_file = made.iter().filter(|(_, path)| path.ends_with("x.dat"));
@@ -351,5 +417,5 @@ fn a_file_system_that_refuses_direct_writes_of_a_block_is_written_through_its_ca
         .fail(Call::WriteSynced, "probe.tmp", libc::EINVAL);
     assert!(!directory.probe_direct_writes().unwrap());
     let file = directory.create("x.dat", LENGTH).unwrap();
-    assert!(directory.file(file).direct.is_none());
+    assert!(directory.file(file).unwrap().direct.is_none());
 }

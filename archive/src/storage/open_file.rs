@@ -43,7 +43,7 @@ pub(super) struct OpenFile {
     path: PathBuf,
     calls: Arc<dyn FileCalls>,
     /// Nobody else has the directory while something is under way to this file.
-    lock: Arc<File>,
+    _lock: Arc<File>,
     pub(super) buffered: File,
     /// Absent where the file system takes no direct writes.
     pub(super) direct: Option<File>,
@@ -76,7 +76,7 @@ impl FileOpener {
             name: name.to_owned(),
             path,
             calls: Arc::clone(&self.calls),
-            lock: Arc::clone(&self.lock),
+            _lock: Arc::clone(&self.lock),
             buffered,
             direct,
             failed: OnceLock::new(),
@@ -119,6 +119,49 @@ impl FileOpener {
         self.over(name)
     }
 
+    /// Makes a durable file `name` of `length` zeros in the room of the file `from`, which is no
+    /// more then, whatever becomes of this. First it loses its name, durably: what has lost its
+    /// bytes is never found under it.
+    pub(super) fn recycle(
+        &self,
+        from: &str,
+        name: &str,
+        length: u64,
+    ) -> Result<OpenFile, DiskError> {
+        let temporary = format!("{name}{TEMPORARY_SUFFIX}");
+        let path = self.path.join(&temporary);
+        match self.calls.rename(&self.path.join(from), &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.create(name, length);
+            }
+            Err(error) => return Err(disk_error("renaming", from, 0, &error)),
+            Ok(()) => {}
+        }
+        let made = self.sync_names(name).and_then(|()| {
+            self.overwrite_with_zeros(&path, name, length)?;
+            self.calls
+                .rename(&path, &self.path.join(name))
+                .map_err(|error| disk_error("renaming", name, length, &error))
+        });
+        if let Err(error) = made {
+            // Best effort: opening the directory again removes what is left.
+            let _ = self.calls.remove(&path);
+            return Err(error);
+        }
+        self.sync_names(name)?;
+        self.over(name)
+    }
+
+    /// Removes a file durably, if there is one of this name.
+    pub(super) fn remove(&self, name: &str) -> Result<(), DiskError> {
+        match self.calls.remove(&self.path.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(disk_error("removal", name, 0, &error))
+            }
+            _ => self.sync_names(name),
+        }
+    }
+
     /// Makes the names in the directory durable; `name` is the one it is done for.
     pub(super) fn sync_names(&self, name: &str) -> Result<(), DiskError> {
         let mut options = OpenOptions::new();
@@ -136,7 +179,13 @@ impl FileOpener {
         options.write(true).create(true).truncate(true);
         let path = self.path.join(temporary);
         drop(self.calls.open(&path, &options).map_err(failed)?);
-        let (buffered, direct) = self.descriptors(&path).map_err(failed)?;
+        self.overwrite_with_zeros(&path, name, length)
+    }
+
+    /// Writes the file at `path`, to be called `name`, with `length` zeros, and syncs it.
+    fn overwrite_with_zeros(&self, path: &Path, name: &str, length: u64) -> Result<(), DiskError> {
+        let failed = |error: io::Error| disk_error("creation", name, length, &error);
+        let (buffered, direct) = self.descriptors(path).map_err(failed)?;
         let zeros = AtomicBuffer::allocate(ZERO_LENGTH).map_err(failed)?;
         let mut offset = 0;
         while offset < length {
@@ -148,13 +197,13 @@ impl FileOpener {
                 _ => &buffered,
             };
             self.calls
-                .write(file, &path, bytes, offset)
+                .write(file, path, bytes, offset)
                 .map_err(failed)?;
             offset += chunk as u64;
         }
         // Space that is missing may be found out here only; the file is made anew then.
         self.calls
-            .sync(&buffered, &path)
+            .sync(&buffered, path)
             .map_err(|error| disk_error("sync", name, length, &error))
     }
 }
@@ -193,18 +242,5 @@ impl OpenFile {
                 self.fail(disk_error("write", &self.name, bytes.len() as u64, &error))
             })?;
         self.sync()
-    }
-
-    /// The same file without its name, which is free for another.
-    pub(super) fn unnamed(&self) -> io::Result<Self> {
-        Ok(Self {
-            name: String::new(),
-            path: self.path.clone(),
-            calls: Arc::clone(&self.calls),
-            lock: Arc::clone(&self.lock),
-            buffered: self.buffered.try_clone()?,
-            direct: None,
-            failed: self.failed.clone(),
-        })
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use lockstep_transport::concurrent::KernelBlock;
 use lockstep_transport::time::{Nanos, SECOND};
 
-use super::directory::NodeDirectory;
 use super::error::disk_error;
 use super::open_file::OpenFile;
 use crate::disk::{BLOCK_LENGTH, Completion, DiskError, Durability, FileId, Token};
@@ -75,9 +74,8 @@ pub(super) enum Progress {
 
 impl Operation {
     pub(super) fn new(
-        directory: &NodeDirectory,
+        (file, file_id): (Arc<OpenFile>, FileId),
         token: Token,
-        file_id: FileId,
         offset: u64,
         block: KernelBlock,
         transfer: Transfer,
@@ -85,7 +83,7 @@ impl Operation {
         Self {
             token,
             file_id,
-            file: Arc::clone(directory.file(file_id)),
+            file,
             transfer,
             offset,
             block,
@@ -268,13 +266,15 @@ mod tests {
 
     use super::*;
     use crate::disk::ColdFiles;
+    use crate::storage::directory::NodeDirectory;
 
     fn write(directory: &mut NodeDirectory) -> Operation {
         let file = directory.create("x.dat", 8 * 4096).unwrap();
         let memory = AtomicBuffer::allocate(2 * 4096).unwrap();
         let block = memory.kernel_block(0, 2 * 4096);
         let transfer = Transfer::Write(Durability::Synced);
-        Operation::new(directory, 7, file, 4096, block, transfer)
+        let open = Arc::clone(directory.file(file).unwrap());
+        Operation::new((open, file), 7, 4096, block, transfer)
     }
 
     fn expect_error(progress: Progress, detail: &str) {

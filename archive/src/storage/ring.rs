@@ -351,6 +351,8 @@ impl Engine for Ring {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use lockstep_transport::concurrent::AtomicBuffer;
 
     use super::*;
@@ -367,7 +369,8 @@ mod tests {
         let memory = AtomicBuffer::allocate(BLOCK_LENGTH).unwrap();
         let block = memory.kernel_block(0, BLOCK_LENGTH);
         let transfer = Transfer::Write(Durability::Synced);
-        let operation = Operation::new(disk.files(), 9, file, 0, block, transfer);
+        let open = Arc::clone(disk.files().file(file).unwrap());
+        let operation = Operation::new((open, file), 9, 0, block, transfer);
         disk.engine.operations[0] = Some(operation);
         disk.engine.in_flight = 1;
         Some((disk, memory))

@@ -85,6 +85,7 @@ pub fn conforms<D: Disk>(disk: D) {
     many_writes_in_flight_complete_once_each(&mut driver);
     a_prepared_segment_is_zeros_and_opens_again(&mut driver);
     a_file_prepared_without_a_length_grows_at_its_end(&mut driver);
+    a_recycled_segment_is_another_one_of_zeros_and_a_removed_one_is_no_more(&mut driver);
     a_write_outside_a_direct_block_boundary_works_cached(&mut driver);
 }
 
@@ -219,6 +220,65 @@ fn a_prepared_segment_is_zeros_and_opens_again<D: Disk>(driver: &mut Driver<D>) 
             .unwrap()
             .contains(&name.file_name())
     );
+}
+
+fn a_recycled_segment_is_another_one_of_zeros_and_a_removed_one_is_no_more<D: Disk>(
+    driver: &mut Driver<D>,
+) {
+    const LENGTH: u64 = 3 << 20;
+    let name = |position| SegmentName {
+        recording_id: 0,
+        position,
+    };
+    let order = |driver: &mut Driver<D>, operation| {
+        driver.disk.submit(driver.now, operation).expect("room");
+        driver.completion()
+    };
+    let (old, new) = (name(16 << 20), name(24 << 20));
+    let prepare = DiskOp::Prepare {
+        token: 7,
+        name: old,
+        length: LENGTH,
+    };
+    let file = order(driver, prepare).result.unwrap();
+    driver.disk.files().write(file, LENGTH - 1, &[1]).unwrap();
+    let recycle = |from, to| DiskOp::Recycle {
+        token: 8,
+        from,
+        to,
+        length: LENGTH,
+    };
+    let recycled = order(driver, recycle(old, new));
+    assert_eq!(recycled.token, 8);
+    let file = recycled.result.unwrap();
+    let names = driver.disk.files().list().unwrap();
+    assert!(!names.contains(&old.file_name()) && names.contains(&new.file_name()));
+    assert_eq!(driver.disk.files().length(file).unwrap(), LENGTH);
+    let mut bytes = vec![1; LENGTH as usize];
+    driver.disk.files().read(file, 0, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 0));
+    // What is not there leaves no room, and makes no difference.
+    let file = order(driver, recycle(old, name(32 << 20))).result.unwrap();
+    assert_eq!(driver.disk.files().length(file).unwrap(), LENGTH);
+    for position in [24 << 20, 24 << 20, 32 << 20] {
+        let name = name(position);
+        let removed = order(driver, DiskOp::Remove { token: 9, name });
+        assert_eq!(removed.token, 9);
+        assert_eq!(removed.result, Ok(FileId::NONE));
+        let names = driver.disk.files().list().unwrap();
+        assert!(!names.contains(&name.file_name()));
+    }
+    // Who still has its number gets an error, and the same name may come again.
+    let buffer = pattern(BLOCK_LENGTH);
+    assert!(driver.read(10, file, 0, &buffer).result.is_err());
+    let prepare = DiskOp::Prepare {
+        token: 11,
+        name: new,
+        length: LENGTH,
+    };
+    let file = order(driver, prepare).result.unwrap();
+    driver.disk.files().read(file, 0, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 0));
 }
 
 fn a_file_prepared_without_a_length_grows_at_its_end<D: Disk>(driver: &mut Driver<D>) {

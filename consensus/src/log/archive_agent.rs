@@ -159,6 +159,10 @@ impl<D: Disk> ArchiveAgent<D> {
     /// Writes what changes with every cycle, for tools.
     pub(crate) fn publish(&mut self, log: &MemberLog) {
         self.counters.set(Counter::Durable, self.durable(log));
+        let log_start = self.recorder.segments().log_start();
+        let recycled = self.recorder.counters().recycled as i64;
+        self.counters.set(Counter::LogStart, log_start);
+        self.counters.set(Counter::SegmentsRecycled, recycled);
     }
 
     /// All below has reached its file.
@@ -231,6 +235,14 @@ impl<D: Disk> ArchiveAgent<D> {
         let of_disk = || self.recorder.failed().or_else(|| self.ack_mark.failed());
         let failure = self.failure.clone();
         failure.or_else(|| of_disk().cloned().map(StoreFailure::from))
+    }
+
+    pub(super) const fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    pub(super) const fn recorder_mut(&mut self) -> &mut Recorder {
+        &mut self.recorder
     }
 
     /// The log as readers see it now.

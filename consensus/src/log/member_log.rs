@@ -182,6 +182,16 @@ impl MemberLog {
         }
     }
 
+    /// The log starts at `start`, where a segment begins, from now on.
+    pub(super) fn start_at(&mut self, start: Checkpoint) {
+        self.chain.forget_below(start);
+    }
+
+    /// The greatest place at or below `position` that the log may be made to start at.
+    pub(super) fn start_below(&self, position: Position) -> Option<Checkpoint> {
+        self.chain.anchor_at_or_below(position)
+    }
+
     /// The chain hash, to take it forward again over a log that is being cut.
     pub(super) const fn chain_mut(&mut self) -> &mut Chain {
         &mut self.chain

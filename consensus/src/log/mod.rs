@@ -17,3 +17,4 @@ pub mod log_writer;
 pub mod logged_limits;
 pub mod member_log;
 pub mod replication;
+mod trimming;

@@ -28,6 +28,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             work += 1;
         }
         let (consensus, archive) = (&mut self.agents.consensus, &mut self.agents.archive);
+        work += usize::from(archive.poll_trimmed(&mut consensus.log).is_some());
         work += consensus.hash_log(now, archive);
         work + self.carry_out(now)
     }

@@ -139,6 +139,10 @@ pub enum Counter {
     ServiceWorkTime = 56,
     /// Time of the longest of them, ns.
     ServiceWorkTimeMax = 57,
+    /// Where the log starts: what lies below is kept no more.
+    LogStart = 70,
+    /// Segments of the log made of others that were needed no more.
+    SegmentsRecycled = 71,
 }
 
 impl Counter {
@@ -165,7 +169,9 @@ impl Counter {
             | Self::LogTimeOffset
             | Self::AnswersWaited
             | Self::AnswersUnverified => matches!(block, Block::Consensus),
-            Self::Durable => matches!(block, Block::Archive),
+            Self::Durable | Self::LogStart | Self::SegmentsRecycled => {
+                matches!(block, Block::Archive)
+            }
             Self::StateHash | Self::OutputHash | Self::HashRequest | Self::HashPosition => {
                 matches!(block, Block::Service)
             }

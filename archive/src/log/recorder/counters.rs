@@ -9,4 +9,8 @@ pub struct RecorderCounters {
     pub bytes: u64,
     /// Writes of a copy, because the log still grew into their last block.
     pub copies: u64,
+    /// Segments made of others that were needed no more.
+    pub recycled: u64,
+    /// Segments removed.
+    pub removed: u64,
 }

@@ -8,7 +8,7 @@ use crate::log::log_memory::LeftLog;
 use crate::log::segment::{SegmentTable, base_position};
 
 /// Stands for a segment of which there is no file yet.
-const IN_MEMORY: FileId = FileId(u32::MAX);
+const IN_MEMORY: FileId = FileId::NONE;
 
 /// Whether a segment has no file: all of it is in memory, or zero.
 pub(super) fn is_in_memory(file: FileId) -> bool {
