@@ -110,6 +110,8 @@ pub struct TankMember {
     accident: Option<(Accident, u32)>,
     /// The next start ends in this changing cold operation.
     crash_in_start: Option<(u64, Crash)>,
+    /// No start may be ended by a loss of power before one has come to its end.
+    starts_through_power: bool,
     /// It is about to be started on another member's directory.
     misplaced: Option<Misplaced>,
     /// An old state of the directory.
@@ -177,6 +179,7 @@ impl TankMember {
             known_commit: 0,
             accident: None,
             crash_in_start: None,
+            starts_through_power: false,
             misplaced: None,
             backup: None,
             is_put_back: false,
@@ -266,8 +269,10 @@ impl TankMember {
         if let Some((operation, crash)) = self.crash_in_start.take() {
             let operation = self.disk.cold_operations() + operation;
             match crash {
-                Crash::PowerLoss => self.disk.crash_at_cold_operation(operation),
-                Crash::Kill | Crash::InCycle => self.disk.kill_at_cold_operation(operation),
+                Crash::PowerLoss if !self.starts_through_power => {
+                    self.disk.crash_at_cold_operation(operation)
+                }
+                _ => self.disk.kill_at_cold_operation(operation),
             }
         }
         let randomness = self.randomness.fork();
@@ -281,6 +286,7 @@ impl TankMember {
                 self.begin_turns();
                 planting::at_start(self.planted, &mut node);
                 self.node = Some(node);
+                self.starts_through_power = false;
                 self.far_ends = far_ends;
                 // A crash that was to come later in the start does not come any more.
                 self.disk.restart();
@@ -428,10 +434,10 @@ impl TankMember {
         self.crash_in_start = Some((operation, crash));
     }
 
-    /// No start before the next one that comes to its end may be ended by a loss of power.
-    pub fn start_through_power(&mut self) {
-        let crash = self.crash_in_start;
-        self.crash_in_start = crash.map(|(operation, _)| (operation, Crash::Kill));
+    /// No start before the next one that comes to its end may be ended by a loss of power,
+    /// whenever that was or is to be.
+    pub const fn start_through_power(&mut self) {
+        self.starts_through_power = true;
     }
 
     /// Whether it is time to start again.
