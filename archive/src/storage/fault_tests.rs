@@ -313,6 +313,20 @@ fn a_directory_is_synced_when_it_is_opened_and_so_is_what_leads_to_it() {
 }
 
 #[test]
+fn what_a_crash_left_of_a_file_being_made_is_gone_for_good_before_the_directory_is_used() {
+    let stage = Stage::new();
+    drop(stage.open().unwrap());
+    let left = stage.path().join("0-0.rec.tmp");
+    std::fs::write(&left, b"half").unwrap();
+    stage.calls.take();
+    drop(stage.open().unwrap());
+    let made = stage.calls.take();
+    let at = |call: &(Call, PathBuf)| made.iter().rposition(|made| made == call);
+    let removed = at(&(Call::Remove, left)).expect("it is removed");
+    assert!(at(&(Call::Sync, stage.path())) > Some(removed));
+}
+
+#[test]
 fn a_directory_whose_sync_fails_is_refused_with_its_name_and_error_number() {
     let stage = Stage::new();
     stage.calls.fail(Call::Sync, "/data", libc::EIO);
