@@ -241,11 +241,28 @@ fn an_abandoned_file_is_waited_for_and_gone() {
         }
         while desk.wait() {}
         assert_eq!(desk.writer.state(), SnapshotFileState::Idle);
+        assert_eq!(desk.disk.contents(&NAME.file_name()), None);
         let other = bytes(BUFFER + 77, 2);
         desk.begin();
         desk.write(&other, 2);
         assert!(stored(&desk.disk)[..other.len()] == other, "step {steps}");
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_is_left_behind_and_harms_nobody() {
+    let mut desk = Desk::new(disk(1));
+    desk.begin();
+    desk.write(&bytes(3 * BUFFER, 1), 1);
+    desk.disk.fail_preparations(1);
+    desk.writer.abandon();
+    while desk.wait() {}
+    assert_eq!(desk.writer.state(), SnapshotFileState::Idle);
+    assert!(desk.disk.has_failed());
+    let content = bytes(BUFFER + 77, 2);
+    desk.begin();
+    desk.write(&content, 2);
+    assert!(stored(&desk.disk)[..content.len()] == content);
 }
 
 #[test]

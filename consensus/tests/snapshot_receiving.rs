@@ -227,6 +227,8 @@ impl World {
             self.cycle();
         }
         assert_eq!(self.writer.state(), SnapshotFileState::Idle);
+        let name = SnapshotReceiver::file_name(self.offer.id.position);
+        assert_eq!(self.disk.contents(&name.file_name()), None);
     }
 }
 

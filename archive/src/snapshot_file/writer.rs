@@ -41,7 +41,7 @@ pub enum SnapshotFileState<'a> {
     },
     /// It came to nothing, and is to be abandoned.
     Failed(&'a DiskError),
-    /// It was given up; what is in flight is waited for.
+    /// It was given up: what is in flight is waited for, and it is removed.
     Abandoning,
 }
 
@@ -59,6 +59,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     Preparation,
+    Removal,
     /// Whole blocks that end at this offset.
     Write {
         end: u64,
@@ -80,6 +81,8 @@ pub struct SnapshotFileWriter {
     /// Bytes written; whole buffers until the last write.
     written: u64,
     is_finished: bool,
+    /// The disk was asked to make it: there may be a file of its name.
+    may_exist: bool,
 }
 
 impl SnapshotFileWriter {
@@ -106,6 +109,7 @@ impl SnapshotFileWriter {
             pushed: 0,
             written: 0,
             is_finished: false,
+            may_exist: false,
         })
     }
 
@@ -148,6 +152,7 @@ impl SnapshotFileWriter {
         self.file = None;
         (self.pushed, self.written) = (0, 0);
         self.is_finished = false;
+        self.may_exist = false;
     }
 
     /// Takes the next bytes of the file, as many as there is room for, and says how many; none of
@@ -195,8 +200,9 @@ impl SnapshotFileWriter {
         }
     }
 
-    /// Gives the file up, whatever state it is in: it is to be gone. [`SnapshotFileState::Idle`]
-    /// says when the disk has nothing left to do with it.
+    /// Gives the file up, whatever state it is in: it is removed. [`SnapshotFileState::Idle`] says
+    /// when the disk has nothing left to do with it. One that cannot be removed is left to the next
+    /// start.
     pub fn abandon(&mut self) {
         self.phase = match self.phase {
             Phase::Idle => Phase::Idle,
@@ -213,7 +219,8 @@ impl SnapshotFileWriter {
         match self.phase {
             Phase::Preparing => self.prepare(now, disk),
             Phase::Writing => self.write(now, disk),
-            Phase::Idle | Phase::Durable | Phase::Failed(_) | Phase::Abandoning => 0,
+            Phase::Abandoning => self.remove(now, disk),
+            Phase::Idle | Phase::Durable | Phase::Failed(_) => 0,
         }
     }
 
@@ -240,6 +247,9 @@ impl SnapshotFileWriter {
         {
             self.phase = Phase::Failed(error);
         }
+        if matches!(asked, Some(Asked::Removal)) {
+            self.may_exist = false;
+        }
         self.settle();
         true
     }
@@ -251,7 +261,18 @@ impl SnapshotFileWriter {
             name: self.name,
             length: 0,
         };
-        self.submit(now, disk, operation, Asked::Preparation)
+        let submitted = self.submit(now, disk, operation, Asked::Preparation);
+        self.may_exist |= submitted > 0;
+        submitted
+    }
+
+    fn remove(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
+        let token = self.tokens.next_token();
+        let operation = DiskOp::Remove {
+            token,
+            name: self.name,
+        };
+        self.submit(now, disk, operation, Asked::Removal)
     }
 
     fn write(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
@@ -304,6 +325,7 @@ impl SnapshotFileWriter {
                 }
             }
             Asked::Write { end } => self.written = end,
+            Asked::Removal => {}
         }
         self.end_when_whole();
     }
@@ -315,9 +337,10 @@ impl SnapshotFileWriter {
         }
     }
 
-    /// An abandoned file is gone once nothing is in flight to it.
+    /// Nothing is left to do with an abandoned file that is gone, or never was.
     fn settle(&mut self) {
-        if matches!(self.phase, Phase::Abandoning) && self.in_flight.is_none() {
+        let is_over = self.in_flight.is_none() && !self.may_exist;
+        if matches!(self.phase, Phase::Abandoning) && is_over {
             self.phase = Phase::Idle;
             self.file = None;
         }
