@@ -46,6 +46,10 @@ pub struct MemberSummary {
     pub answers_waited: i64,
     /// Answers that left although no majority was known to have the same.
     pub answers_unverified: i64,
+    /// Snapshots that it stored.
+    pub snapshots: i64,
+    /// For how long applying stood still for one, of the longest.
+    pub snapshot_pause_ns: Nanos,
     /// The duty cycles of its own thread.
     pub cycles: CycleTimes,
     /// Those of [`THREADS`].
@@ -64,6 +68,8 @@ impl MemberSummary {
             elections: counter(Counter::Elections),
             answers_waited: counter(Counter::AnswersWaited),
             answers_unverified: counter(Counter::AnswersUnverified),
+            snapshots: counter(Counter::Snapshots),
+            snapshot_pause_ns: counter(Counter::SnapshotPause),
             cycles: CycleTimes::read(&counter, AgentName::Consensus),
             thread_cycles: THREADS.map(|first| CycleTimes::read(&counter, first)),
         }

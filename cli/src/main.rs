@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lockstep_transport::allocations::CountingAllocator;
-use verb::{bench, floor_peer, log, node, orders, sim};
+use verb::{bench, floor_peer, log, node, orders, sim, snapshot};
 
 /// Counts allocations for the reports.
 #[global_allocator]
@@ -40,6 +40,8 @@ enum Verb {
     Orders(orders::OrdersArguments),
     /// Run simulator seeds.
     Sim(sim::SimArguments),
+    /// Ask a running node's cluster for a snapshot, now.
+    Snapshot(snapshot::SnapshotArguments),
     /// Print the version.
     Version,
     #[command(hide = true)]
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Node(arguments) => node::run(&arguments),
         Verb::Orders(arguments) => orders::run(&arguments),
         Verb::Sim(arguments) => sim::run(&arguments),
+        Verb::Snapshot(arguments) => snapshot::run(&arguments),
         Verb::Version => {
             verb::version::run();
             outcome::Outcome::Good

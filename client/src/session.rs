@@ -40,6 +40,8 @@ pub enum CloseReason {
     Expired,
     /// Requests are missing: the cluster and this client disagree about what was applied.
     SequenceGap,
+    /// The client left answers unacknowledged for longer than the cluster keeps them.
+    Retention,
     /// The cluster refused to open it; the detail says why.
     Rejected,
     /// Authentication failed.
@@ -386,6 +388,7 @@ impl Session {
             }
             EventCode::Expired => self.end(CloseReason::Expired),
             EventCode::SequenceGap => self.end(CloseReason::SequenceGap),
+            EventCode::Retention => self.end(CloseReason::Retention),
             EventCode::Error if is_answer => self.end(CloseReason::Rejected),
             EventCode::AuthenticationRejected if is_answer => {
                 self.end(CloseReason::AuthenticationRejected)

@@ -11,7 +11,7 @@ pub mod absence;
 mod clients;
 mod directories;
 mod disk;
-mod divergence;
+pub(crate) mod divergence;
 mod kind;
 mod log_stream;
 mod members;

@@ -46,7 +46,7 @@ pub enum EntryKind {
     ServiceMessage = 8,
     /// A timer that fired (reserved).
     Timer = 9,
-    /// An operator's action (reserved).
+    /// What all members are to do at this place of the log. Body: see `consensus`.
     Action = 10,
     /// A change of membership (reserved).
     Membership = 11,

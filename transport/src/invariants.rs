@@ -107,6 +107,8 @@ invariants! {
     /// A follower adopts a commit only into a log of the leader's term.
     CommitOfOwnTerm,
     C4:
+    /// A start from a snapshot has the log up to there.
+    SnapshotWithinLog,
     /// What is applied is committed.
     AppliedBelowCommit,
     C5:

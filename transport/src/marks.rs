@@ -411,6 +411,19 @@ marks! {
     LeaderIntroducesItself,
     /// A new process of a client finds its session.
     SessionResumed,
+    // Snapshots.
+    /// A member applies an entry that asks for a snapshot, and writes none.
+    SnapshotPassedOver,
+    /// A member gives up a snapshot that it has begun.
+    SnapshotAbandoned,
+    /// A start removes the file of a snapshot that was not finished, or is out of date.
+    SnapshotFileRemoved,
+    /// A snapshot's file is removed because two newer ones are stored.
+    SnapshotRemoved,
+    /// A start begins from a snapshot.
+    SnapshotBegunFrom,
+    /// A start begins from the older of two snapshots.
+    SnapshotBeforeBegunFrom,
 }
 
 /// The assertions have their bits behind those of the marks.

@@ -19,6 +19,8 @@ pub(crate) const OWNER_ACK_MARK: Owner = 3;
 pub(crate) const OWNER_IDENTITY: Owner = 4;
 /// The file that says which snapshots there are.
 pub(crate) const OWNER_SNAPSHOT_INDEX: Owner = 5;
+/// Whoever removes snapshots that are out of date.
+pub const OWNER_SNAPSHOT_STORE: Owner = 6;
 /// The first log reader; reader `n` is this plus `n`.
 pub const OWNER_READER_FIRST: Owner = 16;
 /// The writer of a snapshot's file.

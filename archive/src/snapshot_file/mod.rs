@@ -7,3 +7,6 @@
 pub mod reader;
 pub mod source;
 pub mod writer;
+
+/// The recordings that are snapshots: the position is where one was taken.
+pub const SNAPSHOT_RECORDING_ID: i64 = 1;

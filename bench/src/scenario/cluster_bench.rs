@@ -155,6 +155,8 @@ pub struct ClusterBench {
     pub seed: u64,
     /// Most bytes of segment files per node.
     pub disk_budget_bytes: u64,
+    /// Bytes of log after which a snapshot is taken; 0 for never.
+    pub snapshot_interval_bytes: u64,
     /// Trace one message in so many; 0 turns tracing off.
     pub trace_every: u64,
     /// Whether the floor is measured beside a closed loop.
@@ -189,6 +191,7 @@ impl Default for ClusterBench {
             faults: Faults::default(),
             seed: 1,
             disk_budget_bytes: 2 << 30,
+            snapshot_interval_bytes: 256 << 20,
             trace_every: 1,
             has_floor: true,
         }
@@ -310,6 +313,7 @@ impl ClusterBench {
                 default.election_timeout_ns
             },
             disk_budget_bytes: self.disk_budget_bytes,
+            snapshot_interval_bytes: self.snapshot_interval_bytes,
             disk_delay_ns: if member == 0 {
                 self.leader_disk_delay_ns
             } else {
@@ -476,7 +480,9 @@ impl ClusterBench {
             "service_pause_ns": self.service_pause_ns,
             "link_delay_ns": self.faults.delay_ns, "link_jitter_ns": self.faults.jitter_ns,
             "link_loss": self.faults.loss, "seed": self.seed,
-            "disk_budget_bytes": self.disk_budget_bytes, "trace_every": self.trace_every,
+            "disk_budget_bytes": self.disk_budget_bytes,
+            "snapshot_interval_bytes": self.snapshot_interval_bytes,
+            "trace_every": self.trace_every,
         });
         match object {
             Value::Object(map) => map,

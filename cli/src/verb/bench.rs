@@ -162,6 +162,10 @@ pub struct ClusterArguments {
     /// Most bytes of log per node, for example 2g.
     #[arg(long, default_value = "2g", value_parser = quantity::size)]
     disk_budget: u64,
+    /// Bytes of log after which a snapshot is taken; 0 for never. The default is an eighth of the
+    /// disk budget.
+    #[arg(long, value_parser = quantity::size)]
+    snapshot_interval: Option<u64>,
     /// Trace one message in so many (a power of two); 0 turns tracing off. The default is as
     /// many as the nodes' trace rings are likely to hold: all of a default run.
     #[arg(long)]
@@ -306,6 +310,9 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         },
         seed: arguments.seed,
         disk_budget_bytes: arguments.disk_budget,
+        snapshot_interval_bytes: arguments
+            .snapshot_interval
+            .unwrap_or(arguments.disk_budget / 8),
         trace_every: trace_every.unwrap_or_else(|| trace_plan::trace_every(&load, sync, responses)),
         has_floor: !arguments.no_floor,
     })

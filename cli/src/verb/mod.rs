@@ -6,4 +6,5 @@ pub mod log;
 pub mod node;
 pub mod orders;
 pub mod sim;
+pub mod snapshot;
 pub mod version;

@@ -31,6 +31,9 @@ pub enum EventCode {
     Expired = 6,
     /// The session is closed: requests of its client are missing.
     SequenceGap = 7,
+    /// The session is closed: its client left answers unacknowledged for longer than the cluster
+    /// keeps them.
+    Retention = 8,
 }
 
 impl EventCode {
@@ -46,6 +49,7 @@ impl EventCode {
             5 => Self::Fenced,
             6 => Self::Expired,
             7 => Self::SequenceGap,
+            8 => Self::Retention,
             _ => return None,
         })
     }

@@ -346,6 +346,7 @@ fn the_reason_of_a_close_is_told() {
         (EventCode::Closed, CloseReason::ByClient),
         (EventCode::Expired, CloseReason::Expired),
         (EventCode::SequenceGap, CloseReason::SequenceGap),
+        (EventCode::Retention, CloseReason::Retention),
     ];
     for (code, reason) in reasons {
         let mut session = in_state("Connected");

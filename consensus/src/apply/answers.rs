@@ -124,7 +124,6 @@ impl Answers {
     ///
     /// # Panics
     /// When a Response is held: nothing behind it is applied, an order for a snapshot neither.
-    #[allow(dead_code, reason = "until a node takes snapshots")]
     pub(crate) fn save(
         &self,
         newest: OutputAt,
@@ -144,7 +143,6 @@ impl Answers {
     ///
     /// # Errors
     /// When no log can have come to this.
-    #[allow(dead_code, reason = "until a node takes snapshots")]
     pub(crate) fn load(
         &mut self,
         applied: Position,

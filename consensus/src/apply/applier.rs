@@ -10,6 +10,7 @@ use lockstep_archive::log::log_view::LogView;
 use lockstep_transport::position::Position;
 
 use crate::apply::answers::Answers;
+use crate::apply::applied_log::AppliedLog;
 use crate::log::entry_cursor::{EntryCursor, Passed, Run};
 use crate::node::fault::NodeFault;
 use crate::session::session_table::SessionTable;
@@ -21,6 +22,8 @@ pub(crate) enum Awaited {
     Agreement(Position),
     /// This node's own service, which has yet to execute what it was handed up to this position.
     Service(Position),
+    /// A snapshot, which is taken at the end of this entry.
+    Snapshot,
 }
 
 /// See the module.
@@ -29,6 +32,8 @@ pub struct Applier {
     sessions: SessionTable,
     /// What the log's Responses are to this node.
     pub(crate) answers: Answers,
+    /// What is known of the log as far as it is applied.
+    pub(crate) log: AppliedLog,
     cursor: EntryCursor,
     reader: LogReader,
     waiting: Option<Awaited>,
@@ -36,8 +41,19 @@ pub struct Applier {
     applies_all: bool,
 }
 
+/// What an entry moves.
+#[derive(Debug)]
+pub(crate) struct Applied<'a> {
+    /// The sessions.
+    pub sessions: &'a mut SessionTable,
+    /// What the log's Responses are to this node.
+    pub answers: &'a mut Answers,
+    /// What is known of the log.
+    pub log: &'a mut AppliedLog,
+}
+
 /// One frame further, and what an entry that it completes moves.
-pub(crate) type Next<'a> = (Passed<'a>, &'a mut SessionTable, &'a mut Answers);
+pub(crate) type Next<'a> = (Passed<'a>, Applied<'a>);
 
 impl Applier {
     /// Starts at the beginning of the log.
@@ -45,12 +61,21 @@ impl Applier {
         Self {
             sessions,
             answers: Answers::new(),
+            log: AppliedLog::new(),
             cursor: EntryCursor::new(body_max),
             reader,
             waiting: None,
             #[cfg(feature = "sim")]
             applies_all: false,
         }
+    }
+
+    /// Takes over the state `at` the position where a snapshot was taken.
+    pub(crate) fn begin_at(&mut self, log: AppliedLog, sessions: SessionTable, answers: Answers) {
+        self.cursor.move_to(log.head().position);
+        self.log = log;
+        self.sessions = sessions;
+        self.answers = answers;
     }
 
     /// Whether entries are applied that are not committed, as only a planted fault does.
@@ -84,14 +109,26 @@ impl Applier {
     /// # Errors
     /// When no leader writes such a frame there.
     pub(crate) fn next<'a>(&'a mut self, view: LogView<'a>) -> Result<Next<'a>, NodeFault> {
-        let passed = self.cursor.next(&self.reader, view)?;
-        Ok((passed, &mut self.sessions, &mut self.answers))
+        let passed = match self.cursor.frame(&self.reader, view) {
+            Some(frame) => {
+                self.log.pass(&frame);
+                self.cursor.pass(&frame)?
+            }
+            None => Passed::RunOver,
+        };
+        let applied = Applied {
+            sessions: &mut self.sessions,
+            answers: &mut self.answers,
+            log: &mut self.log,
+        };
+        Ok((passed, applied))
     }
 
     /// The entry at `position` is looked at again later from its first frame: it waits for this, or
     /// is held.
     pub(crate) fn put_off(&mut self, position: Position, awaited: Option<Awaited>) {
         self.cursor.move_to(position);
+        self.log.put_off();
         self.waiting = awaited;
     }
 

@@ -1,6 +1,7 @@
 //! What committed entries do, in order, on every member.
 
 pub mod answers;
+pub(crate) mod applied_log;
 pub mod applier;
 pub mod cause_numbers;
 pub mod service_agent;

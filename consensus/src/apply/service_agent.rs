@@ -26,7 +26,6 @@ use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::NodeFault;
 use crate::session::session_table::SessionTable;
 
-#[allow(dead_code, reason = "until a node takes snapshots")]
 mod service_snapshot;
 
 /// An effect that leaves at apply, in direct mode.
@@ -112,6 +111,8 @@ pub struct ServiceAgent<S> {
     pub(crate) counters: CounterBlock,
     #[cfg(feature = "sim")]
     takes_handed_for_executed: bool,
+    #[cfg(feature = "sim")]
+    leaves_out_outbox: bool,
 }
 
 impl<S: ClusteredService> ServiceAgent<S> {
@@ -139,6 +140,8 @@ impl<S: ClusteredService> ServiceAgent<S> {
             counters,
             #[cfg(feature = "sim")]
             takes_handed_for_executed: false,
+            #[cfg(feature = "sim")]
+            leaves_out_outbox: false,
         }
     }
 
@@ -146,6 +149,12 @@ impl<S: ClusteredService> ServiceAgent<S> {
     #[cfg(feature = "sim")]
     pub(crate) const fn take_handed_for_executed(&mut self) {
         self.takes_handed_for_executed = true;
+    }
+
+    /// Breaks `log.md` 8.3 on purpose: a planted fault that the simulator must find.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn leave_out_outbox(&mut self) {
+        self.leaves_out_outbox = true;
     }
 
     /// Writes the hashes of its state, as it is when the log is applied up to `applied`, for a tool

@@ -98,6 +98,7 @@ pub(crate) fn judge(
             }
             EntryVerdict::of(ServiceOrder::Pass)
         }
+        LogEntry::Action(_) => EntryVerdict::of(ServiceOrder::Pass),
         // What was answered is the service's to compare and changes no session.
         LogEntry::Response(_) => EntryVerdict::of(ServiceOrder::Compare),
     }

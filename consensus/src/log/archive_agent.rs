@@ -23,6 +23,7 @@ use lockstep_transport::time::{Nanos, SECOND, earliest};
 use crate::directory::node_state::NodeStateFile;
 use crate::log::chain_rewind;
 use crate::log::member_log::MemberLog;
+use crate::log::snapshot_store::SnapshotStore;
 use crate::module::member::MemberId;
 use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::StoreFailure;
@@ -75,6 +76,8 @@ pub struct RecoveredArchive {
     pub snapshot_index: SnapshotIndexFile,
     /// Bytes of the log that only the log buffer of the life before had.
     pub taken: u64,
+    /// The snapshots.
+    pub(crate) snapshots: SnapshotStore,
 }
 
 /// See the module.
@@ -93,6 +96,8 @@ pub struct ArchiveAgent<D> {
     /// How far the log in memory counted as durable when last looked at.
     held: Position,
     taken: u64,
+    /// The snapshots.
+    pub(crate) snapshots: SnapshotStore,
     failure: Option<StoreFailure>,
     /// What tools read.
     pub(crate) counters: CounterBlock,
@@ -147,6 +152,7 @@ impl<D: Disk> ArchiveAgent<D> {
             ack_mark,
             snapshot_index: recovered.snapshot_index,
             held: log.append(),
+            snapshots: recovered.snapshots,
             taken: recovered.taken,
             wanted_state: None,
             written_state: None,
@@ -438,6 +444,9 @@ impl<D: Disk> ArchiveAgent<D> {
         work += self.node_state.do_work(now, &mut self.disk);
         self.identity_file.do_work(now, &mut self.disk);
         work += self.ack_mark.write_other_slot(now, &mut self.disk);
+        work += self
+            .snapshots
+            .do_work(now, &mut self.disk, &mut self.snapshot_index);
         work += self.snapshot_index.do_work(now, &mut self.disk);
         if self.truncation.is_none() {
             let durable = self.recorder.durable();
@@ -524,17 +533,22 @@ impl<D: Disk> ArchiveAgent<D> {
         mut readers: impl FnMut(&Completion),
     ) -> Option<ArchiveEvent> {
         let completion = self.disk.poll_completion(now)?;
-        if token::owner(completion.token) >= token::OWNER_READER_FIRST {
+        let owner = token::owner(completion.token);
+        if owner >= token::OWNER_READER_FIRST && owner != token::OWNER_SNAPSHOT_WRITER {
             readers(&completion);
             return Some(ArchiveEvent::Done);
         }
         if self.recorder.on_completion(&completion) || self.ack_mark.on_completion(&completion) {
             return Some(ArchiveEvent::Done);
         }
+        if self.snapshots.on_completion(&completion) {
+            return Some(ArchiveEvent::Done);
+        }
         if let Some(outcome) = self.snapshot_index.on_completion(&completion) {
             if let Err(error) = outcome {
                 self.failure.get_or_insert(error.into());
             }
+            self.count_snapshots();
             return Some(ArchiveEvent::Done);
         }
         if let Some(outcome) = self.identity_file.on_completion(&completion) {

@@ -251,6 +251,8 @@ pub enum CloseReason {
     Timeout = 2,
     /// A request number was skipped: some of its requests are lost (S1).
     SequenceGap = 3,
+    /// Its client left answers unacknowledged for longer than they are kept.
+    Retention = 4,
 }
 
 impl CloseReason {
@@ -259,6 +261,7 @@ impl CloseReason {
             1 => Some(Self::ClientAction),
             2 => Some(Self::Timeout),
             3 => Some(Self::SequenceGap),
+            4 => Some(Self::Retention),
             _ => None,
         }
     }
@@ -288,6 +291,36 @@ impl CloseReason {
                 "nothing was heard of its client within the session timeout",
             ),
             Self::SequenceGap => (EventCode::SequenceGap, "requests of its client are missing"),
+            Self::Retention => (
+                EventCode::Retention,
+                "its client left answers unacknowledged for longer than they are kept",
+            ),
+        }
+    }
+}
+
+/// What all members are to do where it stands in the log; the body of Action is this one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ClusterAction {
+    /// Those that are to write one write a snapshot of what the log below the end of this entry
+    /// has led to.
+    Snapshot = 1,
+}
+
+impl ClusterAction {
+    /// Encodes the body.
+    #[must_use]
+    pub const fn encode(self) -> [u8; 1] {
+        [self as u8]
+    }
+
+    /// Decodes the body; `None` for anything but one known action.
+    #[must_use]
+    pub const fn decode(body: &[u8]) -> Option<Self> {
+        match body {
+            [1] => Some(Self::Snapshot),
+            _ => None,
         }
     }
 }

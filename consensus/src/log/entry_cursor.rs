@@ -6,6 +6,7 @@
 
 use lockstep_archive::log::log_reader::{LogRead, LogReader, ReadSpan};
 use lockstep_archive::log::log_view::LogView;
+use lockstep_transport::log_buffer::Frame;
 use lockstep_transport::position::Position;
 
 use crate::log::entry_assembler::{Assembled, Entry, EntryAssembler};
@@ -119,11 +120,25 @@ impl EntryCursor {
         reader: &'a LogReader,
         view: LogView<'a>,
     ) -> Result<Passed<'a>, NodeFault> {
-        let position = self.position;
-        if position >= self.run_end {
-            return Ok(Passed::RunOver);
+        match self.frame(reader, view) {
+            Some(frame) => self.pass(&frame),
+            None => Ok(Passed::RunOver),
         }
-        let frame = reader.frame_at(position, view);
+    }
+
+    /// The next frame of the run that was begun with this reader, to be [passed](Self::pass);
+    /// `None` once the run is over.
+    pub(crate) fn frame<'a>(&self, reader: &'a LogReader, view: LogView<'a>) -> Option<Frame<'a>> {
+        let position = self.position;
+        (position < self.run_end).then(|| reader.frame_at(position, view))
+    }
+
+    /// Passes `frame`, the next one.
+    ///
+    /// # Errors
+    /// When no leader writes such a frame there.
+    pub(crate) fn pass<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Passed<'a>, NodeFault> {
+        let position = self.position;
         self.position += frame.aligned_length() as Position;
         if self.is_within_entry && !frame.is_padding() {
             if !frame.is_begin() {
@@ -131,7 +146,7 @@ impl EntryCursor {
             }
             self.is_within_entry = false;
         }
-        match self.assembler.push(position, &frame) {
+        match self.assembler.push(position, frame) {
             Assembled::Entry(entry) => Ok(Passed::Entry(entry)),
             Assembled::Incomplete => Ok(Passed::Part),
             Assembled::Malformed => Err(NodeFault::MalformedEntry { position }),

@@ -9,7 +9,9 @@ use lockstep_service::log_entry::{ENTRY_HEADER_LENGTH, EntryHeader, EntryKind, R
 use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Position;
 
-use crate::log::entry_body::{CloseReason, NewLeadershipTerm, SessionAcks, SessionOpen};
+use crate::log::entry_body::{
+    CloseReason, ClusterAction, NewLeadershipTerm, SessionAcks, SessionOpen,
+};
 
 /// A client's request on its way to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,8 @@ pub enum LogEntry<'a> {
     Request(Request<'a>),
     /// A service answers.
     Response(Response<'a>),
+    /// All members are to do this here.
+    Action(ClusterAction),
 }
 
 /// Why bytes are no entry that a leader of this version writes.
@@ -122,10 +126,10 @@ impl<'a> LogEntry<'a> {
                 reason,
             }),
             EntryKind::SessionAck => SessionAcks::decode(body).map(Self::SessionAck),
+            EntryKind::Action => ClusterAction::decode(body).map(Self::Action),
             EntryKind::Topic
             | EntryKind::ServiceMessage
             | EntryKind::Timer
-            | EntryKind::Action
             | EntryKind::Membership => return Err(EntryError::Reserved(kind)),
         };
         entry.ok_or(EntryError::Body(kind))
@@ -150,6 +154,7 @@ impl<'a> LogEntry<'a> {
             Self::SessionAck(_) => EntryKind::SessionAck,
             Self::Request(_) => EntryKind::Request,
             Self::Response(_) => EntryKind::Response,
+            Self::Action(_) => EntryKind::Action,
         }
     }
 
@@ -183,7 +188,10 @@ impl<'a> LogEntry<'a> {
                 header.refers_to = response.request_number.get();
             }
             Self::SessionClose { session, .. } => header.session = *session,
-            Self::NewLeadershipTerm(_) | Self::SessionOpen(_) | Self::SessionAck(_) => {}
+            Self::NewLeadershipTerm(_)
+            | Self::SessionOpen(_)
+            | Self::SessionAck(_)
+            | Self::Action(_) => {}
         }
         header
     }
@@ -198,6 +206,7 @@ impl<'a> LogEntry<'a> {
             Self::SessionOpen(open) => append(&open.encode()),
             Self::SessionClose { reason, .. } => append(&reason.encode()),
             Self::SessionAck(acks) => append(acks.bytes()),
+            Self::Action(action) => append(&action.encode()),
         }
     }
 }
@@ -265,6 +274,8 @@ mod tests {
         })
     }
 
+    const ACTION: LogEntry<'static> = LogEntry::Action(ClusterAction::Snapshot);
+
     fn whole(entry: &LogEntry<'_>) -> Vec<u8> {
         entry.with_body(|body| [&entry.header().encode(), body].concat())
     }
@@ -280,7 +291,16 @@ mod tests {
             ack(SessionId::new(2)).encode(),
         ];
         let acks = LogEntry::SessionAck(SessionAcks::new(&acks));
-        for entry in [term(), open(), close(), acks, request(b"q"), response(b"")] {
+        let entries = [
+            term(),
+            open(),
+            close(),
+            acks,
+            request(b"q"),
+            response(b""),
+            ACTION,
+        ];
+        for entry in entries {
             let bytes = whole(&entry);
             assert_eq!(bytes[0], entry.kind() as u8);
             assert_eq!(LogEntry::decode_whole(&bytes), Ok(entry));
@@ -289,7 +309,7 @@ mod tests {
 
     #[test]
     fn an_entry_that_is_cut_short_at_any_length_is_refused() {
-        for entry in [term(), open(), close()] {
+        for entry in [term(), open(), close(), ACTION] {
             let bytes = whole(&entry);
             for length in 0..bytes.len() {
                 let expected = if length < ENTRY_HEADER_LENGTH {
@@ -311,7 +331,7 @@ mod tests {
             let refused = LogEntry::decode_whole(&bytes).err();
             match number {
                 0 | 12.. => assert_eq!(refused, Some(EntryError::Header), "{number}"),
-                7..=11 => {
+                7..=9 | 11 => {
                     let kind = EntryKind::from_number(number).unwrap();
                     assert_eq!(refused, Some(EntryError::Reserved(kind)));
                 }
@@ -324,13 +344,13 @@ mod tests {
         #[test]
         fn no_bytes_make_the_decoder_panic(
             kind in 0_u8..14,
-            template in 0_usize..6,
+            template in 0_usize..7,
             change in proptest::collection::vec(any::<u8>(), 0..300),
             from in 0_usize..300,
         ) {
             let acks = [[3; 16]];
             let acks = LogEntry::SessionAck(SessionAcks::new(&acks));
-            let entries = [term(), open(), close(), acks, request(b"q"), response(b"r")];
+            let entries = [term(), open(), close(), acks, request(b"q"), response(b"r"), ACTION];
             let mut bytes = whole(&entries[template]);
             bytes.truncate(from.max(1));
             bytes.extend_from_slice(&change);
@@ -347,7 +367,7 @@ mod tests {
         let causing = [open(), close(), request(&[])];
         assert!(causing.iter().all(LogEntry::is_causing));
         let acks = LogEntry::SessionAck(SessionAcks::new(&[]));
-        let others = [term(), acks, response(&[])];
+        let others = [term(), acks, response(&[]), ACTION];
         assert!(!others.iter().any(LogEntry::is_causing));
     }
 }

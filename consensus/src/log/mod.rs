@@ -17,4 +17,5 @@ pub mod log_writer;
 pub mod logged_limits;
 pub mod member_log;
 pub mod replication;
+pub(crate) mod snapshot_store;
 mod trimming;

@@ -4,13 +4,31 @@
 //! segments of those below, or removes them.
 
 use lockstep_archive::disk::Disk;
+use lockstep_archive::files::snapshot_index::SnapshotIndex;
 use lockstep_archive::log::segment::base_position;
 use lockstep_transport::position::Position;
 
 use crate::log::archive_agent::ArchiveAgent;
 use crate::log::member_log::MemberLog;
+use crate::node::counters::Counter;
 
 impl<D: Disk> ArchiveAgent<D> {
+    /// What is durably known of the snapshots here, and where the log starts.
+    #[must_use]
+    pub const fn snapshot_index(&self) -> &SnapshotIndex {
+        self.snapshot_index.durable()
+    }
+
+    /// Something has become durable of the index: what tools read of it.
+    pub(super) fn count_snapshots(&mut self) {
+        self.snapshots.on_index(self.snapshot_index.durable());
+        let newest = self.snapshot_index.durable().snapshots().next();
+        let position = newest.map_or(0, |newest| newest.position);
+        self.counters.set(Counter::SnapshotPosition, position);
+        let stored = self.snapshots.stored();
+        self.counters.set(Counter::Snapshots, stored);
+    }
+
     /// Lets go of the log below `position`, as far as whole segments of it can be had and all above
     /// is durable: everything below is in a snapshot that the index names, and wanted by nobody.
     /// Where the log starts then, [`poll_trimmed`](Self::poll_trimmed) tells. Returns whether there

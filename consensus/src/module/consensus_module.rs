@@ -182,6 +182,22 @@ impl ConsensusModule {
         }
     }
 
+    /// A snapshot stands for the log below `position`, before anything has happened: it is
+    /// committed and applied (`log.md` 8.5).
+    ///
+    /// # Panics
+    /// When the log ends below.
+    pub(crate) fn begin_at(&mut self, position: Position) {
+        invariant!(
+            SnapshotWithinLog,
+            !self.is_started && position <= self.log.durable,
+            "C4: begun at {position}, and the log ends at {}",
+            self.log.durable
+        );
+        self.commit = position;
+        self.applied = position;
+    }
+
     /// One kind of what members said that cannot be, who said it last, and how often any did since
     /// it was last taken.
     pub fn take_oddity(&mut self) -> Option<(Oddity, MemberId, u64)> {

@@ -161,7 +161,6 @@ impl OutputAgreement {
     ///
     /// # Panics
     /// When something was executed here.
-    #[allow(dead_code, reason = "until a node takes snapshots")]
     pub fn begin_at(&mut self, newest: OutputAt) {
         assert!(self.newest() == OutputAt::default(), "begun twice");
         if newest.position > 0 {

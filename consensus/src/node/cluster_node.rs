@@ -17,6 +17,7 @@ use crate::apply::service_agent::ServiceAgent;
 use crate::apply::service_runner::ServiceRunner;
 use crate::log::archive_agent::ArchiveAgent;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
+use crate::node::control::{ControlAnswer, ControlRequest};
 use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::NodeFault;
 use crate::notice::NodeNotice;
@@ -40,6 +41,23 @@ pub struct Agents<D, P, S> {
     pub service: ServiceAgent<S>,
     /// Faces clients.
     pub clients: ClientAgent<P>,
+}
+
+impl<D, P, S> Agents<D, P, S> {
+    /// These.
+    pub(super) const fn new(
+        consensus: ConsensusAgent<P>,
+        archive: ArchiveAgent<D>,
+        service: ServiceAgent<S>,
+        clients: ClientAgent<P>,
+    ) -> Self {
+        Self {
+            consensus,
+            archive,
+            service,
+            clients,
+        }
+    }
 }
 
 /// A member of the cluster. See the module.
@@ -157,6 +175,28 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         agents.clients.visits() + agents.consensus.leadership.sessions.visits()
     }
 
+    /// From what this start begins, in words for its first line.
+    pub(crate) fn begun_words(&self) -> String {
+        let takes_snapshots = self.agents.service.takes_snapshots();
+        self.agents.consensus.begun.words(takes_snapshots)
+    }
+
+    /// Answers somebody who asks this node for something.
+    pub(crate) fn answer(&mut self, now: Nanos, request: ControlRequest) -> ControlAnswer {
+        let Agents {
+            consensus,
+            archive,
+            service,
+            ..
+        } = &mut self.agents;
+        match request {
+            ControlRequest::Snapshot => consensus
+                .ask_for_snapshot(now, Room { archive, service })
+                .map(|position| format!("asked all members for a snapshot at {position}"))
+                .map_err(|refusal| refusal.to_string()),
+        }
+    }
+
     /// One duty cycle at `now`. Returns 0 when there was nothing to do.
     pub fn do_work(&mut self, now: Nanos) -> usize {
         if self.fault().is_some() {
@@ -227,6 +267,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         } = &mut self.agents;
         work += consensus.take_executed(now, service, clients);
         work += consensus.apply(now, archive, service, clients);
+        work += consensus.write_snapshot(now, archive, service);
         let applied = service.applied(consensus.applier.position());
         if consensus.leadership.may_open(applied) {
             consensus.open_leadership(now, service, &mut clients.egress);
@@ -304,6 +345,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             clients,
         } = &mut self.agents;
         let room = Room { archive, service };
+        consensus.ask_for_snapshots(now, room);
         let has_more = consensus.tend_sessions(now, room, &mut clients.egress);
         self.next_housekeeping = now;
         if !has_more {

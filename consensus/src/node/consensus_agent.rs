@@ -14,6 +14,8 @@ mod placing;
 mod publishing;
 mod sessions;
 mod sightings;
+mod snapshot_writing;
+pub(in crate::node) mod snapshots;
 mod standing;
 mod standing_watch;
 mod watch;
@@ -40,14 +42,17 @@ use crate::log::replication::Replication;
 use crate::module::action::Actions;
 use crate::module::consensus_module::ConsensusModule;
 use crate::module::membership::{Membership, Standing};
-use crate::module::output_agreement::OutputAgreement;
+use crate::module::output_agreement::{OutputAgreement, OutputAt};
 use crate::node::counters::CounterBlock;
 use crate::node::cycle_budget::CycleBudget;
 use crate::node::facts::NodeFacts;
 use crate::node::fault::NodeFault;
 use crate::node::leadership::{AppendContext, Leadership};
+use crate::node::snapshot_start::Begun;
 use crate::notice::NodeNotices;
 use crate::session::client_news::NewsWriter;
+use crate::snapshot::stream::SnapshotStream;
+use crate::snapshot::taker::SnapshotTaker;
 
 use self::sightings::Watch;
 use self::standing_watch::StandingWatch;
@@ -65,8 +70,12 @@ pub(crate) struct ConsensusParts<P> {
     pub module: ConsensusModule,
     /// Where other members are heard.
     pub port: P,
-    /// The applied state, before the first entry.
+    /// The applied state, before the first entry or where a snapshot was taken.
     pub applier: Applier,
+    /// The entry executed last, and the output there.
+    pub newest_output: OutputAt,
+    /// From what this start begins.
+    pub begun: Begun,
     /// Senders of the log.
     pub replication: Replication,
     /// Chain hashes for joins.
@@ -123,6 +132,11 @@ pub struct ConsensusAgent<P> {
     /// The applied state.
     pub applier: Applier,
     pub(super) agreement: OutputAgreement,
+    /// The snapshot that is being written.
+    pub(super) snapshot: SnapshotTaker,
+    snapshot_stream: SnapshotStream,
+    /// End of the last entry of this leader that asked for one.
+    snapshot_asked: Position,
     /// Volatile state of a leader.
     pub leadership: Leadership,
     /// What became of sessions, for the side that faces clients.
@@ -136,6 +150,8 @@ pub struct ConsensusAgent<P> {
     pub(super) budget: CycleBudget,
     watch: Watch,
     spoiled: SpoiledSlots,
+    /// From what this start begins.
+    pub(crate) begun: Begun,
     unverified_told: u64,
     /// Trace points.
     pub(crate) tracer: Tracer,
@@ -169,8 +185,10 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     #[must_use]
     pub(crate) fn new(parts: ConsensusParts<P>) -> Self {
         let (facts, module) = (Arc::new(parts.facts), parts.module);
+        let applied = parts.applier.position();
         let patience = module.election_timeout_ns();
-        let agreement = OutputAgreement::new(facts.member, facts.members.len(), patience);
+        let mut agreement = OutputAgreement::new(facts.member, facts.members.len(), patience);
+        agreement.begin_at(parts.newest_output);
         let budget = CycleBudget::new(module.heartbeat_interval_ns());
         let log_clock = LogClock::recovered(parts.log.log_time());
         Self {
@@ -192,16 +210,20 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             chain_query: parts.chain_query,
             applier: parts.applier,
             agreement,
+            snapshot: SnapshotTaker::new(applied),
+            snapshot_stream: SnapshotStream::new(),
+            snapshot_asked: 0,
             leadership: parts.leadership,
             news: parts.news,
             next_acknowledgement: 0,
             acknowledgements_due: 0,
             reported_durable: parts.durable,
-            reported_applied: 0,
-            reported_commit: 0,
+            reported_applied: applied,
+            reported_commit: applied,
             budget,
             watch: Watch::default(),
             spoiled: parts.spoiled,
+            begun: parts.begun,
             unverified_told: 0,
             tracer: parts.tracer,
             counters: parts.counters,

@@ -139,6 +139,12 @@ pub enum Counter {
     ServiceWorkTime = 56,
     /// Time of the longest of them, ns.
     ServiceWorkTimeMax = 57,
+    /// Snapshots that this node has stored since its start.
+    Snapshots = 66,
+    /// Where the newest snapshot that it has was taken; 0 if it has none.
+    SnapshotPosition = 67,
+    /// Time for which applying stood still for a snapshot, of the longest, ns.
+    SnapshotPause = 68,
     /// Where the log starts: what lies below is kept no more.
     LogStart = 70,
     /// Segments of the log made of others that were needed no more.
@@ -168,8 +174,13 @@ impl Counter {
             | Self::Elections
             | Self::LogTimeOffset
             | Self::AnswersWaited
-            | Self::AnswersUnverified => matches!(block, Block::Consensus),
-            Self::Durable | Self::LogStart | Self::SegmentsRecycled => {
+            | Self::AnswersUnverified
+            | Self::SnapshotPause => matches!(block, Block::Consensus),
+            Self::Durable
+            | Self::LogStart
+            | Self::SegmentsRecycled
+            | Self::Snapshots
+            | Self::SnapshotPosition => {
                 matches!(block, Block::Archive)
             }
             Self::StateHash | Self::OutputHash | Self::HashRequest | Self::HashPosition => {

@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 use lockstep_client::cluster_id::cluster_id;
+use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
 use crate::log::log_session_id::log_session_id;
@@ -36,6 +37,8 @@ pub struct NodeFacts {
     pub log_mtu: usize,
     /// Bytes that may be under way to this node's member port without overflowing its buffer.
     pub receive_window: usize,
+    /// While leading: bytes of log after which all members are asked for a snapshot, 0 for never.
+    pub snapshot_interval: Position,
     /// Whether responses leave at apply.
     pub is_direct: bool,
 }
@@ -63,6 +66,8 @@ impl NodeFacts {
             session_timeout_ns: cluster.session_timeout_ns,
             log_mtu: cluster.log_mtu,
             receive_window: usize::MAX,
+            snapshot_interval: Position::try_from(node.snapshot_interval_bytes)
+                .unwrap_or(Position::MAX),
             is_direct: cluster.responses == ResponsesMode::Direct,
         }
     }

@@ -25,6 +25,7 @@ use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
 use crate::node::agent_threads::{AgentGroup, AgentThreads, GroupMembers};
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
+use crate::node::control::{CONTROL_SOCKET, ControlSocket};
 use crate::node::counters::{
     COUNTERS_FILE, COUNTERS_LENGTH, Counter, CounterBlock, CounterBlocks, Counters, ThreadBlocks,
 };
@@ -88,6 +89,7 @@ pub struct Node {
     /// gives them work.
     threads: AgentThreads<NodeService>,
     plan: ThreadPlan,
+    control: Option<ControlSocket>,
     log_file: Option<LogFile>,
     _shared: Vec<SharedFile>,
 }
@@ -116,11 +118,7 @@ pub fn launch(
     service: NodeService,
 ) -> Result<Node, LaunchError> {
     node.validate(cluster)?;
-    let (log_bytes, log_words) = log_room(cluster, node);
-    let node = &NodeConfig {
-        disk_budget_bytes: log_bytes,
-        ..node.clone()
-    };
+    let (node, log_words) = &within_log_room(cluster, node);
     let choice = media::probe(node.io);
     let mut beside = GroupMembers::default();
     let (member_port, ingress_port) = open_ports(cluster, node, choice.backend, &mut beside)?;
@@ -161,11 +159,12 @@ pub fn launch(
     agent.measure_cycles_with(monotonic_now);
     beside.service = agent.take_runner();
     let (threads, plan) = start_threads(beside, node, thread_counters)?;
+    let (control, control_words) = open_control(node)?;
     // Now that it is all there.
     granted.started = started(&agent);
     Ok(Node {
         agent,
-        start_line: format!("{}; {}", start_line(cluster, node, &granted), plan.words()),
+        start_line: start_line(cluster, node, &granted) + "; " + &plan.words() + &control_words,
         role_name: format!("node-{}", node.member),
         allocations: no_allocations,
         next_publish: 0,
@@ -176,8 +175,21 @@ pub fn launch(
         unsaid: None,
         threads,
         plan,
+        control,
         log_file: keep_or_remove(placed.file, node.sync),
         _shared: shared,
+    })
+}
+
+/// Where the node can be asked for something, or words for why it cannot.
+fn open_control(node: &NodeConfig) -> Result<(Option<ControlSocket>, String), LaunchError> {
+    let opened = ControlSocket::open(&node.directory).map_err(LaunchError::Thread)?;
+    Ok(match opened {
+        Ok(socket) => (Some(socket), String::new()),
+        Err(error) => {
+            let words = format!("; no {CONTROL_SOCKET} ({error}): costs asking it for snapshots");
+            (None, words)
+        }
     })
 }
 
@@ -209,6 +221,7 @@ fn started(agent: &ClusterNode<NodeDisk, NodePort, NodeService>) -> Started {
         memory_locked: media::lock_memory(),
         forfeit: agent.agents().consensus.membership.forfeit(),
         taken: agent.agents().archive.taken(),
+        begun: agent.begun_words(),
     }
 }
 
@@ -239,6 +252,16 @@ fn keep_or_remove(file: Option<LogFile>, sync: SyncMode) -> Option<LogFile> {
     }
     file.remove();
     None
+}
+
+/// The node as far as there is room for its log, and words for what there is not.
+fn within_log_room(cluster: &ClusterConfig, node: &NodeConfig) -> (NodeConfig, String) {
+    let (log_bytes, words) = log_room(cluster, node);
+    let node = NodeConfig {
+        disk_budget_bytes: log_bytes,
+        ..node.clone()
+    };
+    (node, words)
 }
 
 /// How much log this process may have, in bytes: its budget, or what it can keep open of it; and
@@ -407,6 +430,14 @@ impl Node {
             self.agent.on_thread_ended(name);
         }
         self.say_notices();
+        self.answer_control(now);
+    }
+
+    fn answer_control(&mut self, now: Nanos) {
+        while let Some(asked) = self.control.as_ref().and_then(ControlSocket::take) {
+            let answer = self.agent.answer(now, asked.request);
+            asked.answer(answer);
+        }
     }
 }
 

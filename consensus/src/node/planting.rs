@@ -75,6 +75,16 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.agents.consensus.applier.apply_all();
     }
 
+    /// `log.md` 8.3: a snapshot lacks what waits in the outbox.
+    pub(crate) fn leave_out_outbox(&mut self) {
+        self.agents.service.leave_out_outbox();
+    }
+
+    /// `log.md` 8.4: the index names a snapshot before it is durable.
+    pub(crate) fn name_snapshots_early(&mut self) {
+        self.agents.archive.snapshots.name_early();
+    }
+
     /// `log.md` 9.1: all directories count, whatever became of them.
     pub(crate) fn count_all_directories(&mut self) {
         self.agents.consensus.membership.count_all();

@@ -27,6 +27,7 @@ use crate::log::frame_meaning::meaning_within;
 use crate::log::log_session_id::log_session_id;
 use crate::log::logged_limits;
 use crate::log::member_log::{FoundLog, MemberLog};
+use crate::log::snapshot_store::SnapshotStore;
 use crate::module::consensus_module::{ConsensusConfig, ConsensusModule, Recovered};
 use crate::module::formation::FormationRecord;
 use crate::module::member::TermBase;
@@ -35,6 +36,7 @@ use crate::node::birth::{self, Birth};
 use crate::node::counters::CounterBlock;
 use crate::node::forfeiture::{FoundBeside, forfeit};
 use crate::node::log_memory;
+use crate::node::snapshot_start::{Begun, FoundSnapshots};
 use crate::node::start_error::StartError;
 use crate::settings::cluster_limits::ClusterLimits;
 use crate::settings::config::{ClusterConfig, NodeConfig, SyncMode};
@@ -47,6 +49,8 @@ pub(super) struct OpenedStore<D> {
     pub(super) membership: Membership,
     pub(super) is_copy: bool,
     pub(super) spoiled: SpoiledSlots,
+    /// From what it begins.
+    pub(super) begun: Begun,
 }
 
 /// Whether the directory behind `disk` may become or is this cluster's, before anything is
@@ -89,9 +93,9 @@ pub(super) fn open_store<D: Disk>(
     let mut directory = Directory::open_or_create(files, &catalog)?;
     let before = log_memory::owner_before(files, &directory, geometry)?;
     let left = before.and_then(|owner| memory.as_ref()?.left(&owner));
-    let origin = LogOrigin::default();
-    let shape = (&catalog, &origin);
-    let recovered = recover_log(files, left.as_ref(), &directory, shape)?;
+    let shape = (cluster, &catalog);
+    let known = (&directory, node.start_scan_bytes);
+    let (recovered, begun, origin) = recover_from(files, left.as_ref(), known, shape)?;
     let logged = logged_limits::read(files, &recovered)?;
     logged_limits::check(logged, &ClusterLimits::of(cluster))?;
     // A directory that cannot answer for its promises is another one before any of the files
@@ -115,7 +119,7 @@ pub(super) fn open_store<D: Disk>(
     let life = (incarnation, found_in(&found, cluster.log_mtu));
     let membership = birth.membership(cluster, node, life, randomness)?;
     let tail_term = found.terms.last().copied();
-    let module = consensus_module(cluster, node, found);
+    let module = consensus_module(cluster, node, (found, begun.position()));
     let ends = (recovered.end, recovered.stale_end);
     let recorder = open_recorder(files, (node, geometry), recovered.segments, ends)?;
     let log = MemberLog::new(FoundLog {
@@ -128,6 +132,7 @@ pub(super) fn open_store<D: Disk>(
     let recovered = RecoveredArchive {
         recorder,
         taken: recovered.taken,
+        snapshots: SnapshotStore::new()?,
         node_state: directory.node_state,
         identity_file: birth.file,
         ack_mark: directory.ack_mark,
@@ -140,6 +145,7 @@ pub(super) fn open_store<D: Disk>(
         membership,
         is_copy: birth.is_copy,
         spoiled,
+        begun,
     })
 }
 
@@ -155,6 +161,27 @@ fn found(directory: &Directory, recovered: &RecoveredLog, incarnation: u64) -> R
         lost: recovered.lost,
         commit_floor: directory.ack_mark.record().commit,
     }
+}
+
+/// Recovers the log, and says from which snapshot a start goes on: one that the log bears out where
+/// all of the log is looked at, else the newest.
+fn recover_from(
+    disk: &mut impl ColdFiles,
+    left: Option<&LeftLog<'_>>,
+    (directory, scan_max): (&Directory, u64),
+    (cluster, catalog): (&ClusterConfig, &Catalog),
+) -> Result<(RecoveredLog, Begun, LogOrigin), StartError> {
+    let index = directory.snapshot_index.durable();
+    let snapshots = FoundSnapshots::check(disk, cluster, index)?;
+    if let Some(origin) = snapshots.whole_origin(scan_max) {
+        let recovered = recover_log(disk, left, directory, (catalog, &origin))?;
+        if let Some(begun) = snapshots.borne_out(recovered.end, &recovered.terms) {
+            return Ok((recovered, begun, origin));
+        }
+    }
+    let (begun, origin) = snapshots.newest().ok_or_else(|| snapshots.none_usable())?;
+    let recovered = recover_log(disk, left, directory, (catalog, &origin))?;
+    Ok((recovered, begun, origin))
 }
 
 /// Recovers the log behind `disk` from its origin on, unless it is of another cluster than the
@@ -246,7 +273,7 @@ fn expected_catalog(cluster: &ClusterConfig, geometry: Geometry) -> Catalog {
 fn consensus_module(
     cluster: &ClusterConfig,
     node: &NodeConfig,
-    recovered: Recovered,
+    (recovered, begun): (Recovered, Position),
 ) -> ConsensusModule {
     let config = ConsensusConfig {
         member: node.member,
@@ -255,7 +282,9 @@ fn consensus_module(
         election_timeout_ns: node.election_timeout_ns,
     };
     let seed = election_seed(node, recovered.incarnation);
-    ConsensusModule::new(config, recovered, seed)
+    let mut module = ConsensusModule::new(config, recovered, seed);
+    module.begin_at(begun);
+    module
 }
 
 /// Seed of a member's election timeouts. Hashed: were the parts only combined by xor, seeds that

@@ -1,7 +1,7 @@
 //! Cold start of a node: recovers what its disk holds and puts the parts together. The shell and
 //! the simulator start nodes through this one path.
 
-use lockstep_archive::disk::Disk;
+use lockstep_archive::disk::{ColdFiles, Disk};
 use lockstep_archive::log::log_memory::LogMemory;
 use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::recovery::RecoveryError;
@@ -14,6 +14,7 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::stream::{ImageLimits, ReceiverConfig};
 use lockstep_transport::trace::Tracer;
 
+use crate::apply::answers::Answers;
 use crate::apply::applier::Applier;
 use crate::apply::service_agent::ServiceAgent;
 use crate::apply::service_elsewhere::ServiceElsewhere;
@@ -21,14 +22,17 @@ use crate::apply::service_queue;
 use crate::apply::service_runner::ServiceRunner;
 use crate::log::chain_query::ChainQuery;
 use crate::log::replication::Replication;
+use crate::module::output_agreement::OutputAt;
 use crate::node::cluster_node::{Agents, ClusterNode};
 use crate::node::consensus_agent::{ConsensusAgent, ConsensusParts};
 use crate::node::counters::{CounterBlock, CounterBlocks};
 use crate::node::facts::NodeFacts;
 use crate::node::leadership::Leadership;
 use crate::node::recovering::{OpenedStore, open_store};
+use crate::node::snapshot_start::Begun;
 use crate::node::start_error::StartError;
 use crate::node::tracers::Tracers;
+use crate::node::unusable_snapshot::UnusableSnapshot;
 use crate::session::client_agent::ClientAgent;
 use crate::session::client_egress::ClientEgress;
 use crate::session::client_news;
@@ -82,11 +86,12 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let opened = open_store(cluster, node, geometry, disk, &mut randomness)?;
     let OpenedStore {
         log,
-        archive,
+        mut archive,
         module,
         membership,
         is_copy,
         spoiled,
+        begun,
     } = opened;
     // Random, so that a directory that counts its starts from 1 again shares no stream.
     let nonce = membership.sender().incarnation.nonce;
@@ -95,26 +100,35 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let body_max = facts.lengths.entry_body_max;
     // Readers of one disk are numbered: the followers' senders, then apply, then egress.
     let members = cluster.members.len() as u16;
-    let senders: Result<Vec<LogReader>, std::io::Error> = (0..members)
-        .map(|index| LogReader::new(geometry, index))
-        .collect();
+    let senders = log_readers(geometry, members)?;
     let limits = outbox_limits(cluster, &facts);
     let of_service = (tracers.service, counters.service);
-    let (service, runner) = service(cluster, node, (limits, body_max), parts.service, of_service);
+    let (mut service, mut runner) =
+        service(cluster, node, (limits, body_max), parts.service, of_service);
     let sessions = SessionTable::new(cluster.sessions_max);
-    let apply_reader = LogReader::new(geometry, members)?;
-    let egress_reader = LogReader::new(geometry, members + 1)?;
-    let egress = client_egress(cluster, node, (&facts, nonce), egress_reader);
-    let images = ingress_images(cluster.sessions_max, &facts, nonce);
-    let (news, news_reader) = client_news::queue();
+    let mut applier = Applier::new(sessions, LogReader::new(geometry, members)?, body_max);
+    let state = (&mut applier, &mut service, runner.as_deref_mut());
+    let newest_output = load(&begun, archive.disk_mut().files(), state)?;
+    let (egress_reader, (news, news_reader)) =
+        (LogReader::new(geometry, members + 1)?, client_news::queue());
+    let clients = ClientAgent::new(
+        parts.ingress_port,
+        ingress_images(cluster.sessions_max, &facts, nonce),
+        client_egress(cluster, node, (&facts, nonce), egress_reader),
+        news_reader,
+        tracers.clients,
+        counters.clients,
+    );
     let consensus = ConsensusAgent::new(ConsensusParts {
         facts,
         durable: archive.durable(&log),
         log,
         module,
         port: parts.member_port,
-        applier: Applier::new(sessions, apply_reader, body_max),
-        replication: Replication::new(senders?),
+        applier,
+        newest_output,
+        begun,
+        replication: Replication::new(senders),
         chain_query: ChainQuery::new(geometry, members + 2)?,
         leadership: Leadership::new(cluster.sessions_max),
         news,
@@ -126,20 +140,51 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         spoiled,
         randomness,
     });
-    let agents = Agents {
-        consensus,
-        archive,
-        service,
-        clients: ClientAgent::new(
-            parts.ingress_port,
-            images,
-            egress,
-            news_reader,
-            tracers.clients,
-            counters.clients,
-        ),
-    };
+    let agents = Agents::new(consensus, archive, service, clients);
     Ok(ClusterNode::new(agents, runner, counters.node))
+}
+
+/// The first so many readers of the log.
+fn log_readers(geometry: Geometry, count: u16) -> std::io::Result<Vec<LogReader>> {
+    (0..count)
+        .map(|index| LogReader::new(geometry, index))
+        .collect()
+}
+
+/// Where state goes that a snapshot holds.
+type LoadedState<'a, S> = (
+    &'a mut Applier,
+    &'a mut ServiceAgent<S>,
+    Option<&'a mut ServiceRunner<S>>,
+);
+
+/// Takes over the state that the snapshot holds from which this start begins, if it begins from
+/// one. Returns the entry executed last, and the output there.
+fn load<S: ClusteredService>(
+    begun: &Begun,
+    files: &mut impl ColdFiles,
+    (applier, service, runner): LoadedState<'_, S>,
+) -> Result<OutputAt, StartError> {
+    let Some(snapshot) = &begun.snapshot else {
+        return Ok(OutputAt::default());
+    };
+    let position = snapshot.position();
+    let capacity = applier.sessions().capacity();
+    let mut newest = OutputAt::default();
+    snapshot
+        .load(files, |reader| {
+            let mut answers = Answers::new();
+            newest = answers.load(position, reader)?;
+            let sessions = SessionTable::load(capacity, position, reader)?;
+            applier.begin_at(snapshot.applied_log(), sessions, answers);
+            service.load_snapshot(position, reader, runner)?;
+            Ok::<(), UnusableSnapshot>(())
+        })
+        .map_err(|error: UnusableSnapshot| {
+            let error = Box::new(error);
+            StartError::Snapshot { position, error }
+        })?;
+    Ok(newest)
 }
 
 /// The service, called from the node's thread or on one of its own.

@@ -3,10 +3,12 @@
 use lockstep_archive::disk::DiskError;
 use lockstep_archive::log::budget::BudgetError;
 use lockstep_archive::log::recovery::RecoveryError;
+use lockstep_transport::position::Position;
 
 use crate::directory::member_directory::DirectoryError;
 use crate::log::logged_limits::LimitsError;
 use crate::node::birth::{BirthError, BirthOrDiskError};
+use crate::node::unusable_snapshot::UnusableSnapshot;
 
 /// Why a node cannot start. Nothing has been written then.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,29 @@ pub enum StartError {
     /// The log's limits.
     #[error(transparent)]
     Limits(#[from] LimitsError),
+    /// No snapshot can be used, and the log does not begin at 0.
+    #[error(
+        "the log starts at {log_start}, and no snapshot can be used ({reasons}): what it led to \
+         before is not known here; keep the directory as it is and run the other members, which \
+         have it"
+    )]
+    NoSnapshot {
+        /// Where the log starts.
+        log_start: Position,
+        /// What is wrong with each of them.
+        reasons: String,
+    },
+    /// The state in a snapshot, all of whose bytes are good.
+    #[error(
+        "the snapshot at {position} cannot be loaded: {error}; run the build of the service, and \
+         the version of lockstep, that wrote it"
+    )]
+    Snapshot {
+        /// Where it was taken.
+        position: Position,
+        /// Why not.
+        error: Box<UnusableSnapshot>,
+    },
     /// Memory.
     #[error("no memory for the node's buffers: {0}; lower term_length or sessions_max")]
     Memory(#[from] std::io::Error),

@@ -41,6 +41,8 @@ pub(crate) struct Started {
     pub forfeit: Option<Forfeit>,
     /// Bytes of the log that were taken from the log buffer of the life before.
     pub taken: u64,
+    /// From what it begins, in words.
+    pub begun: String,
 }
 
 /// The line.
@@ -53,7 +55,7 @@ pub(crate) fn start_line(
     let own = cluster.members[usize::from(node.member)];
     format!(
         "member {} of {} at {} (clients) and {} (members); network {}: {}; {}; {}; sync {}{}{}{}; \
-         responses {}; memory {}{}",
+         responses {}; memory {}{}{}",
         node.member,
         cluster.members.len(),
         own.ingress,
@@ -68,6 +70,7 @@ pub(crate) fn start_line(
         kept_words(granted.log_kept.as_deref()),
         cluster.responses,
         memory_words(granted.started.memory_locked),
+        granted.started.begun,
         standing_words(granted.started.forfeit),
     )
 }

@@ -67,4 +67,23 @@ pub(super) const ROWS: &[Row] = &[
         remedy: "after a crash of the host a write may have been torn, and nothing is to be done; \
                  else it has rotted: check the disk",
     },
+    Row {
+        kind: NodeNotice::SnapshotNotStored,
+        text: |detail, place, f| {
+            let [position, error, ..] = detail.values;
+            let directory = &place.directory;
+            write!(
+                f,
+                "the snapshot at {position} could not be stored in {directory}"
+            )?;
+            match i32::try_from(error) {
+                Ok(number) if number > 0 => {
+                    write!(f, ": {}", std::io::Error::from_raw_os_error(number))
+                }
+                _ => Ok(()),
+            }
+        },
+        remedy: "free space there and check the disk: the log is kept from the snapshot before on, \
+                 and the next one is tried when it is asked for",
+    },
 ];

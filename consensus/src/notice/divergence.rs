@@ -2,6 +2,8 @@
 
 use core::fmt::{Formatter, Result};
 
+use lockstep_service::snapshot::SnapshotError;
+
 use super::kind::NodeNotice;
 use super::row::{Place, Row, Source};
 use crate::module::member::{MEMBERS_MAX, MemberId};
@@ -133,4 +135,42 @@ pub(super) const ROWS: &[Row] = &[
         remedy: "look at what its thread does (`top -H`, `perf`, a debugger); a service must not \
                  wait for anything",
     },
+    Row {
+        kind: NodeNotice::SnapshotUseless,
+        text: |detail, _, f| {
+            let [position, misuse, ..] = detail.values;
+            let what = SNAPSHOT_MISUSES.get(misuse as usize);
+            write!(
+                f,
+                "the snapshot at {position} came to nothing: the service {}",
+                what.unwrap_or(&"wrote its part wrongly")
+            )
+        },
+        remedy: "mend the service's `snapshot_step`; until then its log is kept whole and executed \
+                 anew at each start",
+    },
 ];
+
+/// What a service can do wrongly when it writes its part of a snapshot.
+const SNAPSHOT_MISUSES: [&str; 7] = [
+    "wrote its part wrongly",
+    "gave a section a name that is none",
+    "wrote two sections of one name",
+    "did not end a section",
+    "wrote outside of all sections",
+    "wrote too many sections",
+    "has none to write, although it says that it takes snapshots",
+];
+
+/// Which of them an error of writing stands for, for the notice.
+pub(crate) const fn snapshot_misuse(error: &SnapshotError) -> i64 {
+    match error {
+        SnapshotError::BadName { .. } => 1,
+        SnapshotError::SectionTwice { .. } => 2,
+        SnapshotError::SectionOpen { .. } => 3,
+        SnapshotError::NoSection => 4,
+        SnapshotError::TooManySections { .. } => 5,
+        SnapshotError::NotTaken => 6,
+        _ => 0,
+    }
+}

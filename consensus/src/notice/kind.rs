@@ -133,6 +133,8 @@ pub enum NodeNotice {
     DiskStalled = 130,
     /// At start one of the two slots of a file was spoiled: the other one is good.
     SlotSpoiled = 131,
+    /// A snapshot could not be stored.
+    SnapshotNotStored = 132,
 
     // Divergence: outputs, cluster-wide limits, log time.
     /// Log time is far from this member's wall clock.
@@ -153,6 +155,8 @@ pub enum NodeNotice {
     LearnersAnswer = 167,
     /// The service, on its own thread, has been at one entry for more than a second.
     ServiceStalled = 168,
+    /// The service wrote its part of a snapshot wrongly: there is none.
+    SnapshotUseless = 169,
 
     // Clients: datagrams, images, connects.
     /// A datagram of a client is no frame of the protocol.

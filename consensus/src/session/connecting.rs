@@ -364,11 +364,13 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
             .event(session, correlation_id, EventCode::Ok, b"");
         queue_event(&mut self.egress.channels, slot, &event);
         let after = session.acknowledged.max(self.credible(last));
-        let from = self
-            .consensus
-            .log
-            .frame_boundary(session.open_position, after);
-        self.egress.responses.bind(id, slot, from, after);
+        let (log, responses) = (&self.consensus.log, &mut self.egress.responses);
+        if session.is_owed(after) {
+            let from = log.frame_boundary(session.open_position, after);
+            responses.bind(id, slot, from, after);
+        } else {
+            responses.bind_new(id, slot, after);
+        }
     }
 
     fn replace_channel(&mut self, id: SessionId, slot: Slot) {

@@ -175,6 +175,7 @@ mod tests {
         open_position: 32,
         applied_number: RequestNumber::FIRST,
         acknowledged: 0,
+        answered: 0,
         timeout_ns: 1,
     };
 

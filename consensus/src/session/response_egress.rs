@@ -151,8 +151,8 @@ impl ResponseEgress {
         self.add_row(session, channel, lags_from, after);
     }
 
-    /// Delivers the responses of a session on `channel` that was opened at `position` just now:
-    /// there are none yet.
+    /// Delivers the responses of a session on `channel` above `position`, of which none is in the
+    /// log yet: it was opened there just now, or has all.
     pub(crate) fn bind_new(&mut self, session: SessionId, channel: Slot, position: Position) {
         self.add_row(session, channel, None, position);
     }

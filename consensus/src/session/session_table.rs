@@ -14,7 +14,6 @@ use lockstep_transport::time::Nanos;
 
 use crate::log::entry_body::{ClientKey, SessionOpen};
 
-#[allow(dead_code, reason = "until a node takes snapshots")]
 mod sessions_snapshot;
 
 /// What indexes of sessions find one of this id by.
@@ -46,6 +45,9 @@ pub struct Session {
     pub applied_number: RequestNumber,
     /// Greatest response position acknowledged by the client's present process.
     pub acknowledged: Position,
+    /// Position of the session's last Response in the log, void or not; 0 before the first, and
+    /// where responses are not logged.
+    pub answered: Position,
     /// Silence after which the leader closes it.
     pub timeout_ns: Nanos,
 }
@@ -64,7 +66,7 @@ impl Session {
     }
 
     /// All that is known of it. Taken apart by name, so that a field that is added is not left out.
-    fn words(&self) -> [u64; 13] {
+    fn words(&self) -> [u64; 14] {
         let Self {
             id,
             nonce,
@@ -76,6 +78,7 @@ impl Session {
             open_position,
             applied_number,
             acknowledged,
+            answered,
             timeout_ns,
         } = *self;
         let host = match response_address.ip() {
@@ -95,8 +98,15 @@ impl Session {
             open_position as u64,
             applied_number.get() as u64,
             acknowledged as u64,
+            answered as u64,
             timeout_ns as u64,
         ]
+    }
+
+    /// Whether the log has an answer for the client above `received`, which it has.
+    #[must_use]
+    pub(crate) const fn is_owed(&self, received: Position) -> bool {
+        self.answered > received
     }
 
     /// A greater epoch takes the session over; the present one may move to another address.
@@ -188,6 +198,12 @@ impl SessionTable {
         self.is_repeating = true;
     }
 
+    /// How many sessions there may be.
+    #[must_use]
+    pub(crate) const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Sessions open, and how many there may be.
     #[cfg(feature = "sim")]
     #[must_use]
@@ -264,6 +280,7 @@ impl SessionTable {
             open_position: position,
             applied_number: RequestNumber::NONE,
             acknowledged: 0,
+            answered: 0,
             timeout_ns: open.timeout_ns,
         };
         invariant!(
@@ -312,6 +329,13 @@ impl SessionTable {
         session.applied_number = number;
         session.acknowledged = session.acknowledged.max(acknowledged);
         RequestVerdict::Apply
+    }
+
+    /// Applies a Response of the session at `position`.
+    pub(crate) fn apply_response(&mut self, id: SessionId, position: Position) {
+        if let Some(index) = self.index(id) {
+            self.sessions[index].answered = position;
+        }
     }
 
     /// Applies one acknowledgement of a SessionAck entry.
@@ -421,6 +445,24 @@ mod tests {
     }
 
     #[test]
+    fn a_session_is_owed_what_it_was_answered_and_has_not_acknowledged() {
+        let mut table = SessionTable::new(2);
+        let first = SessionId::FIRST;
+        table.apply_open(&SessionOpen::of_client(1), 32);
+        let owed = |table: &SessionTable| {
+            let session = table.get(first).unwrap();
+            session.is_owed(session.acknowledged)
+        };
+        assert!(!owed(&table));
+        table.apply_response(first, 320);
+        assert!(owed(&table));
+        table.apply_acknowledgement(first, 320);
+        assert!(!owed(&table));
+        table.apply_response(first, 640);
+        assert!(owed(&table));
+    }
+
+    #[test]
     fn a_session_that_is_gone_is_not_opened_by_whoever_wants_to_continue_it() {
         let mut table = SessionTable::new(2);
         let resume = SessionOpen {
@@ -438,7 +480,7 @@ mod tests {
             change(&mut table.sessions[0]);
             table.state_hash()
         };
-        let changes: [&dyn Fn(&mut Session); 12] = [
+        let changes: [&dyn Fn(&mut Session); 13] = [
             &|session| session.id = session.id.next(),
             &|session| session.nonce += 1,
             &|session| session.principal_hash += 1,
@@ -450,13 +492,14 @@ mod tests {
             &|session| session.open_position += 32,
             &|session| session.applied_number = session.applied_number.next(),
             &|session| session.acknowledged += 32,
+            &|session| session.answered += 32,
             &|session| session.timeout_ns += 1,
         ];
         let mut hashes: Vec<u64> = changes.into_iter().map(hash).collect();
         hashes.push(hash(&|_| {}));
         hashes.sort_unstable();
         hashes.dedup();
-        assert_eq!(hashes.len(), 13);
+        assert_eq!(hashes.len(), 14);
     }
 
     #[test]

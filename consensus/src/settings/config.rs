@@ -127,6 +127,11 @@ pub struct NodeConfig {
     pub election_timeout_ns: Nanos,
     /// Most bytes of segment files this node may write.
     pub disk_budget_bytes: u64,
+    /// While leading: bytes of log after which all members are asked for a snapshot; 0 for never.
+    pub snapshot_interval_bytes: u64,
+    /// Bytes of log below the newest snapshot that a start looks at to find what has rotted; where
+    /// there are more, it looks at none of them.
+    pub start_scan_bytes: u64,
     /// Where counters and trace lie, mapped: a directory of a memory file system.
     pub shared_memory: PathBuf,
     /// Bytes of socket buffer to ask the host for, each way.
@@ -159,6 +164,8 @@ impl Default for NodeConfig {
             heartbeat_interval_ns: 50 * MILLISECOND,
             election_timeout_ns: 500 * MILLISECOND,
             disk_budget_bytes: 2 << 30,
+            snapshot_interval_bytes: 256 << 20,
+            start_scan_bytes: 1 << 30,
             shared_memory: PathBuf::from("/dev/shm"),
             socket_buffer_bytes: 4 << 20,
             disk_delay_ns: 0,

@@ -149,6 +149,8 @@ struct NodeText<S> {
     heartbeat_interval: Option<Duration>,
     election_timeout: Option<Duration>,
     disk_budget: Option<Size>,
+    snapshot_interval: Option<Size>,
+    start_scan: Option<Size>,
     shared_memory: Option<PathBuf>,
     socket_buffer: Option<Size>,
     disk_delay: Option<Duration>,
@@ -293,6 +295,12 @@ fn read_node<S>(text: NodeText<S>) -> NodeConfig {
         disk_budget_bytes: text
             .disk_budget
             .map_or(default.disk_budget_bytes, |size| size.0),
+        snapshot_interval_bytes: text
+            .snapshot_interval
+            .map_or(default.snapshot_interval_bytes, |size| size.0),
+        start_scan_bytes: text
+            .start_scan
+            .map_or(default.start_scan_bytes, |size| size.0),
         shared_memory: text.shared_memory.unwrap_or(default.shared_memory),
         socket_buffer_bytes: bytes(text.socket_buffer, default.socket_buffer_bytes),
         disk_delay_ns: time(text.disk_delay, default.disk_delay_ns),

@@ -47,6 +47,10 @@ pub enum PlantedFault {
     ExecutedTooEarly,
     /// A member applies all of its log, committed or not.
     AppliedBeyondCommit,
+    /// A snapshot has nothing of what the service has said and the log lacks.
+    SnapshotWithoutOutbox,
+    /// The index names a snapshot before it is durable.
+    IndexBeforeData,
 }
 
 /// What there is to say about a planted fault.
@@ -179,11 +183,23 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         tanks: NODE,
         rules: &[Rule::C4],
     },
+    Planting {
+        name: "snapshot-without-outbox",
+        what: "a snapshot has nothing of what the service has said and the log lacks",
+        tanks: NODE,
+        rules: &[Rule::EqualStates, Rule::NoHalt, Rule::EqualSnapshots],
+    },
+    Planting {
+        name: "index-before-data",
+        what: "the index names a snapshot before it is durable",
+        tanks: NODE,
+        rules: &[Rule::WholeSnapshots],
+    },
 ];
 
 impl PlantedFault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::AckBeforeFsync,
         Self::CountOlderTermAcks,
         Self::ForgetVoteOnRestart,
@@ -203,6 +219,8 @@ impl PlantedFault {
         Self::ResponsesNotCompared,
         Self::ExecutedTooEarly,
         Self::AppliedBeyondCommit,
+        Self::SnapshotWithoutOutbox,
+        Self::IndexBeforeData,
     ];
 
     const fn planting(self) -> &'static Planting {

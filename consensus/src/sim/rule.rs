@@ -70,6 +70,10 @@ rules! {
     Fencing = "fencing",
     /// Equal logs give equal states.
     EqualStates = "oracle 6 equal states",
+    /// Snapshots taken at one place are the same, byte for byte.
+    EqualSnapshots = "SN1 equal snapshots",
+    /// An index names only snapshots that are there, whole.
+    WholeSnapshots = "SN2 whole snapshots",
     /// A disk holds what its member says is durable.
     DiskImage = "oracle 8 disk image",
     /// A start after another one finds what that found.

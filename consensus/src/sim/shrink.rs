@@ -170,7 +170,7 @@ impl<T, F: FnMut(&TankSetup, &mut u32) -> Option<T>> Shrinking<T, F> {
 }
 
 /// Each makes something plainer, or changes nothing.
-const PLAINER: [fn(&mut TankSetup); 29] = [
+const PLAINER: [fn(&mut TankSetup); 30] = [
     |setup| setup.network = LinkProfile::default(),
     |setup| setup.network.corrupt = 0.0,
     |setup| setup.network.late_ns = 0,
@@ -187,6 +187,7 @@ const PLAINER: [fn(&mut TankSetup); 29] = [
     |setup| setup.load.wave_ns = 0,
     |setup| setup.load.pause_ns = 0,
     |setup| setup.is_slow = false,
+    |setup| setup.snapshot_interval = 0,
     |setup| setup.threads.services = 0,
     |setup| setup.threads.archives = 0,
     |setup| setup.threads.clients = 0,

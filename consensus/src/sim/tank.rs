@@ -194,6 +194,7 @@ fn set_up_members(setup: &TankSetup, config: &ClusterConfig) -> Vec<TankMember> 
             member.run_without_syncs();
         }
         member.run_apart(setup.threads.of(id));
+        member.take_snapshots(setup.snapshot_interval);
         if setup.is_slow {
             member.slow_down(MILLISECOND);
         }

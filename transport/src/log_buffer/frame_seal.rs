@@ -84,8 +84,14 @@ impl FramePlace {
     /// The leadership term the frame says it is of.
     #[must_use]
     pub const fn leadership_term(&self) -> u32 {
-        (self.reserved as u64 >> 32) as u32
+        leadership_term(self.reserved)
     }
+}
+
+/// The leadership term that a frame with this reserved value says it is of.
+#[must_use]
+pub const fn leadership_term(reserved: i64) -> u32 {
+    (reserved as u64 >> 32) as u32
 }
 
 fn checksum(header: &[u8], leadership_term: u32, body: &[u8]) -> u32 {

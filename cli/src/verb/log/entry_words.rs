@@ -1,6 +1,7 @@
 //! One entry of a log: as a line of a table, and as an object.
 
 use lockstep_consensus::log::entry_assembler::Entry;
+use lockstep_consensus::log::entry_body::ClusterAction;
 use lockstep_consensus::log::log_entry::LogEntry;
 use lockstep_service::log_entry::{EntryHeader, EntryKind, RESPONSE_FAILED};
 use lockstep_transport::ids::{LeadershipTermId, SessionId};
@@ -157,6 +158,7 @@ fn detail(entry: &Entry<'_>) -> String {
                 .collect();
             format!("session:position {}", acks.join(" "))
         }
+        Ok(LogEntry::Action(ClusterAction::Snapshot)) => "snapshot".to_owned(),
         Ok(LogEntry::Request(_) | LogEntry::Response(_)) => String::new(),
         Err(error) => format!("NOT KNOWN: {error}"),
     }

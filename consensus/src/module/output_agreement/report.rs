@@ -1,6 +1,6 @@
 //! What members tell each other about their output.
 
-use lockstep_transport::position::Position;
+use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
 /// The output of a service up to and including one entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,16 @@ pub struct OutputAt {
     pub position: Position,
     /// Hash of everything emitted so far.
     pub hash: u64,
+}
+
+impl OutputAt {
+    /// Of a member that will not tell for a while what its service put out. No entry has this
+    /// place, for the first of a log is longer, so there is nothing to compare it with, and nobody
+    /// waits for more.
+    pub(crate) const WITHHELD: Self = Self {
+        position: FRAME_ALIGNMENT as Position,
+        hash: 0,
+    };
 }
 
 /// What members tell each other about their output.

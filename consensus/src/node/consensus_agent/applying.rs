@@ -13,13 +13,15 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use crate::apply::answers::{Answers, HeldResponse};
-use crate::apply::applier::Awaited;
+use crate::apply::applier::{Applied, Awaited};
 use crate::apply::service_agent::{Executed, ServiceAgent};
 use crate::apply::verdict::{ServiceOrder, SessionNews, is_of_session, judge};
 use crate::log::archive_agent::ArchiveAgent;
 use crate::log::entry_assembler::Entry;
+use crate::log::entry_body::ClusterAction;
 use crate::log::entry_cursor::{Passed, Run};
 use crate::log::log_entry::LogEntry;
+use crate::module::consensus_module::Role;
 use crate::module::event::Event;
 use crate::module::output_agreement::OutputAgreement;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
@@ -32,10 +34,14 @@ use crate::session::client_agent::ClientAgent;
 use crate::session::client_news::{ClientNews, NewsWriter};
 use crate::session::session_events::SessionEventSender;
 use crate::session::session_table::SessionTable;
+use crate::snapshot::taker::SnapshotTaker;
 
 /// Frames after which no further run is begun in one call: keeps a duty cycle short while a
 /// backlog is worked off.
 const FRAMES_PER_CALL: usize = 64;
+
+/// Bytes of committed log that a member may have before itself and yet stop to write a snapshot.
+const SNAPSHOT_LAG_MAX: Position = 16 << 20;
 
 /// The way of entries, lent what it changes of the agent, but not the applier, which is at it.
 macro_rules! entry_way {
@@ -48,6 +54,9 @@ macro_rules! entry_way {
             facts: &$agent.facts,
             leadership: &mut $agent.leadership,
             news: &mut $agent.news,
+            snapshot: &mut $agent.snapshot,
+            commit: $agent.module.commit(),
+            is_standing: $agent.module.role() != Role::Follower,
             service: $service,
             clients: $clients,
         }
@@ -161,6 +170,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             None => true,
             Some(Awaited::Agreement(cause)) => way.may_answer(cause),
             Some(Awaited::Service(position)) => way.service.has_executed(position),
+            Some(Awaited::Snapshot) => !way.snapshot.is_holding(),
         };
         if !is_ready {
             return Ok(0);
@@ -184,7 +194,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                     sometimes(Mark::ApplyWaitsForService);
                     return Ok(passed);
                 }
-                let (next, sessions, answers) = applier.next(view)?;
+                let (next, applied) = applier.next(view)?;
                 let entry = match next {
                     Passed::RunOver => break,
                     Passed::Part => None,
@@ -195,7 +205,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                     continue;
                 };
                 let position = entry.position;
-                let awaits = match way.go(&entry, sessions, answers)? {
+                let awaits = match way.go(&entry, applied)? {
                     EntryOutcome::Applied if way.budget.is_spent() => return Ok(passed),
                     EntryOutcome::Applied => continue,
                     EntryOutcome::Held => None,
@@ -228,20 +238,27 @@ struct EntryWay<'a, P, S> {
     facts: &'a NodeFacts,
     leadership: &'a mut Leadership,
     news: &'a mut NewsWriter,
+    snapshot: &'a mut SnapshotTaker,
+    commit: Position,
+    /// Whether this member leads or asks for votes.
+    is_standing: bool,
     service: &'a mut ServiceAgent<S>,
     clients: &'a mut ClientAgent<P>,
 }
 
 impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
-    fn go(
-        &mut self,
-        entry: &Entry<'_>,
-        sessions: &mut SessionTable,
-        answers: &mut Answers,
-    ) -> Result<EntryOutcome, NodeFault> {
+    fn go(&mut self, entry: &Entry<'_>, applied: Applied<'_>) -> Result<EntryOutcome, NodeFault> {
+        let Applied {
+            sessions,
+            answers,
+            log,
+        } = applied;
         let Entry { position, .. } = *entry;
         let malformed = |_| NodeFault::MalformedEntry { position };
         let decoded = LogEntry::decode(&entry.header, entry.body).map_err(malformed)?;
+        if decoded == LogEntry::Action(ClusterAction::Snapshot) && self.awaits_snapshot(entry.end) {
+            return Ok(EntryOutcome::Waits(Awaited::Snapshot));
+        }
         let is_cause = decoded.is_causing();
         if is_cause && self.facts.is_direct && !self.may_answer(position) {
             return Ok(EntryOutcome::Waits(Awaited::Agreement(position)));
@@ -266,6 +283,11 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
                 outcome => return Ok(outcome),
             },
         }
+        if let LogEntry::Response(response) = &decoded {
+            // Void or not: all members alike.
+            sessions.apply_response(response.session, position);
+        }
+        log.apply(&decoded, entry.header.log_time);
         if let Some(news) = &verdict.news {
             self.tell(news);
         }
@@ -277,6 +299,16 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
             }
         }
         Ok(EntryOutcome::Applied)
+    }
+
+    /// Whether the entry that asks for a snapshot at `end` is put off until this member has written
+    /// it. Nobody who leads others does, nor one that has much to catch up on.
+    fn awaits_snapshot(&mut self, end: Position) -> bool {
+        let is_alone = self.facts.members.len() == 1;
+        let is_behind = self.commit - end > SNAPSHOT_LAG_MAX;
+        let may_write =
+            self.service.takes_snapshots() && (is_alone || !self.is_standing) && !is_behind;
+        self.snapshot.meet(end, may_write)
     }
 
     /// Applies a Response that was `compared` with what this node's service said, if it may be.

@@ -219,8 +219,12 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 .expect("events are sized for seven endpoints");
             channels.queue_event(slot, &bytes[..length]);
             let after = session.acknowledged;
-            let from = self.log.frame_boundary(session.open_position, after);
-            egress.responses.bind(session.id, slot, from, after);
+            if session.is_owed(after) {
+                let from = self.log.frame_boundary(session.open_position, after);
+                egress.responses.bind(session.id, slot, from, after);
+            } else {
+                egress.responses.bind_new(session.id, slot, after);
+            }
         }
     }
 

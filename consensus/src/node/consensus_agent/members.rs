@@ -14,6 +14,7 @@ use lockstep_transport::trace::TracePoint;
 use crate::module::event::Event;
 use crate::module::member::MemberId;
 use crate::module::membership::Sender;
+use crate::module::output_agreement::OutputAt;
 use crate::node::consensus_agent::ConsensusAgent;
 use crate::notice::NodeNotice;
 use crate::protocol::message::MemberMessage;
@@ -150,7 +151,13 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         mut message: MemberMessage,
     ) {
         if let MemberMessage::AppendPosition { output, .. } = &mut message {
-            *output = self.agreement.report();
+            // No answer waits for a member that stands still for a snapshot (`log.md` 8.2).
+            let newest = self.agreement.report();
+            *output = if self.snapshot.is_holding() {
+                OutputAt::WITHHELD
+            } else {
+                newest
+            };
         }
         self.send(now, to, message);
     }

@@ -71,6 +71,7 @@ fn closed(id: i64) -> ClosedSession {
             open_position: 0,
             applied_number: RequestNumber::NONE,
             acknowledged: 0,
+            answered: 0,
             timeout_ns: 0,
         },
         reason: CloseReason::Timeout,

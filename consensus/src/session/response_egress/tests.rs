@@ -30,6 +30,7 @@ fn session(id: i64) -> Session {
         open_position: 0,
         applied_number: RequestNumber::NONE,
         acknowledged: 0,
+        answered: 0,
         timeout_ns: 0,
     }
 }

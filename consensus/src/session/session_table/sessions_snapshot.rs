@@ -13,7 +13,7 @@ use super::{Session, SessionTable};
 const SECTION: &str = "sessions";
 
 /// Bytes of a session.
-const SESSION_LENGTH: usize = 96;
+const SESSION_LENGTH: usize = 104;
 
 /// Sessions that one step writes: some 50 KiB.
 const SESSIONS_PER_STEP: usize = 512;
@@ -46,7 +46,8 @@ impl SessionTable {
     /// | 64 | 8 | position of its first SessionOpen |
     /// | 72 | 8 | number of the last request applied |
     /// | 80 | 8 | acknowledged position |
-    /// | 88 | 8 | timeout, ns |
+    /// | 88 | 8 | position of its last Response |
+    /// | 96 | 8 | timeout, ns |
     ///
     /// # Errors
     /// When `writer` cannot begin this section.
@@ -118,6 +119,7 @@ impl SessionTable {
             && session.id < self.next_id
             && opened < session.open_position
             && session.open_position < applied
+            && session.answered < applied
             && (RequestNumber::NONE..=RequestNumber::APPLIED_MAX).contains(&session.applied_number)
     }
 }
@@ -136,7 +138,8 @@ fn encode(session: &Session) -> [u8; SESSION_LENGTH] {
         fields.i64(session.connect_epoch).u64(session.incarnation);
         fields.i64(session.open_position);
         fields.i64(session.applied_number.get());
-        fields.i64(session.acknowledged).i64(session.timeout_ns);
+        fields.i64(session.acknowledged).i64(session.answered);
+        fields.i64(session.timeout_ns);
     })
 }
 
@@ -162,6 +165,7 @@ fn decode(bytes: &[u8; SESSION_LENGTH]) -> Option<Session> {
             open_position: fields.i64()?,
             applied_number: RequestNumber::new(fields.i64()?),
             acknowledged: fields.i64()?,
+            answered: fields.i64()?,
             timeout_ns: fields.i64()?,
         })
     })?;

@@ -78,6 +78,8 @@ fn node_lines(node: &NodeConfig) -> Lines {
         duration("service_time", node.service_time_ns)?,
         duration("service_pause", node.service_pause_ns)?,
         size("disk_budget", node.disk_budget_bytes)?,
+        size("snapshot_interval", node.snapshot_interval_bytes)?,
+        size("start_scan", node.start_scan_bytes)?,
         format!("seed = {}", node.seed),
         format!("insecure = {}", node.insecure),
         format!("trace_every = {}", node.trace_every),

@@ -31,6 +31,18 @@ const NEVER_SENT: &str = "no member of this version refuses with it";
 const OF_GARBLED: &str = "datagrams between clients and members carry no checksum of their own and \
                           are not damaged here";
 
+const OF_SNAPSHOTS: &str = "the service writes its part of a snapshot as it should";
+
+const WRONG_SNAPSHOT: Test = (
+    "consensus/tests/snapshots.rs",
+    "a_service_that_writes_its_part_wrongly_has_no_snapshot_and_goes_on",
+);
+
+const GIVEN_UP_SNAPSHOT: Test = (
+    "consensus/tests/snapshots.rs",
+    "who_is_to_lead_gives_up_its_snapshot_and_answers",
+);
+
 const REDRAWN: Test = (
     "consensus/tests/formation_model.rs",
     "a_directory_that_was_emptied_before_all_agreed_makes_the_first_member_draw_again",
@@ -297,6 +309,11 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
         OF_LENGTHS,
         &[LONG_MESSAGE],
     ),
+    (
+        "node notice SnapshotUseless",
+        OF_SNAPSHOTS,
+        &[WRONG_SNAPSHOT],
+    ),
     ("node notice RequestTooLong", OF_LENGTHS, &[LONG_REQUEST]),
     ("node notice RequestBackPressured", NEVER_SENT, &[REASON]),
     ("node notice RequestAlreadyApplied", NEVER_SENT, &[REASON]),
@@ -342,6 +359,11 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
 
 /// What thousands of short runs may miss.
 pub(super) const RARE: &[Excuse] = &[
+    (
+        "SnapshotAbandoned",
+        "the state of a run's service is written within a few duty cycles",
+        &[GIVEN_UP_SNAPSHOT],
+    ),
     (
         "RecoveryOfLonePad",
         "a host dies between a PAD and its first entry",

@@ -200,6 +200,11 @@ impl TankMember {
         }
     }
 
+    /// While it leads, it asks for a snapshot whenever so many bytes of log have grown; 0: never.
+    pub fn take_snapshots(&mut self, interval: u64) {
+        self.config.snapshot_interval_bytes = interval;
+    }
+
     /// Whether any of its agents has a thread of its own.
     #[must_use]
     pub const fn has_threads(&self) -> bool {

@@ -28,6 +28,8 @@ pub struct LogOracle {
     committed_in: BTreeMap<LeadershipTermId, i64>,
     /// By what was applied: who came there first, and its state then.
     states: BTreeMap<i64, (usize, AppliedState)>,
+    /// By where they were taken: who stored one first, and its length and hash.
+    snapshots: BTreeMap<i64, (usize, (u64, u128))>,
     /// How far each member had applied the log when it was last looked at.
     applied: Vec<i64>,
     hash: u64,
@@ -44,6 +46,7 @@ impl LogOracle {
             votes: Votes::new(members),
             committed_in: BTreeMap::new(),
             states: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
             applied: vec![0; members],
             hash: 0,
         }
@@ -118,6 +121,7 @@ impl LogOracle {
             self.take_commit(id, members, damage_map, commit)?;
         }
         self.look_at_state(id, member)?;
+        self.look_at_snapshots(id, member)?;
         check_floor(id, member, damage_map)?;
         if damage_map.is_demoted(id) {
             look_at_learner(id, member)?;
@@ -154,6 +158,25 @@ impl LogOracle {
             "members {first} and {id} have applied the log up to {applied}, and have {expected:?} \
              and {state:?}"
         )))
+    }
+
+    /// What whoever stored one has is what the first had who stored one there.
+    fn look_at_snapshots(&mut self, id: usize, member: &TankMember) -> Result<(), Broken> {
+        let Some(node) = member.node().filter(|_| !member.will_diverge()) else {
+            return Ok(());
+        };
+        for entry in node.agents().archive.snapshot_index().snapshots() {
+            let content = (entry.length, entry.hash);
+            let known = self.snapshots.entry(entry.position);
+            let (first, expected) = *known.or_insert((id, content));
+            if content != expected {
+                return Err(Rule::EqualSnapshots.broken(format!(
+                    "members {first} and {id} have snapshots at {} of {expected:?} and {content:?}",
+                    entry.position
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// A member takes the log up to `commit` for committed. What it has that nobody had committed

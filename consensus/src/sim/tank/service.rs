@@ -4,6 +4,9 @@
 
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::snapshot::{
+    ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress,
+};
 use lockstep_transport::codec::{FieldReader, encoded};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::time::Nanos;
@@ -171,5 +174,47 @@ impl ClusteredService for TankService {
 
     fn state_hash(&self) -> u64 {
         self.hash ^ self.requests
+    }
+
+    fn takes_snapshots(&self) -> bool {
+        true
+    }
+
+    /// In several steps, and two sections: one ends within a step, one goes over several.
+    fn snapshot_step(
+        &mut self,
+        step: u64,
+        snapshot: &mut ServiceSnapshot<'_>,
+    ) -> Result<SnapshotProgress, SnapshotError> {
+        service_time::spend(self.service_ns);
+        let Some(register) = step.checked_sub(1) else {
+            snapshot.begin_section("counts")?;
+            snapshot.u64(self.hash)?;
+            snapshot.u64(self.requests)?;
+            snapshot.end_section()?;
+            snapshot.begin_section("registers")?;
+            return Ok(SnapshotProgress::More);
+        };
+        snapshot.u64(self.registers[register as usize])?;
+        if register + 1 < REGISTERS as u64 {
+            return Ok(SnapshotProgress::More);
+        }
+        snapshot.end_section()?;
+        Ok(SnapshotProgress::Done)
+    }
+
+    fn load_snapshot(
+        &mut self,
+        snapshot: &mut ServiceSnapshotReader<'_, '_>,
+    ) -> Result<(), SnapshotError> {
+        snapshot.expect_section("counts")?;
+        self.hash = snapshot.u64()?;
+        self.requests = snapshot.u64()?;
+        snapshot.end_section()?;
+        snapshot.expect_section("registers")?;
+        for register in &mut self.registers {
+            *register = snapshot.u64()?;
+        }
+        snapshot.end_section()
     }
 }

@@ -73,6 +73,8 @@ pub struct TankSetup {
     pub unsynced: MemberBits,
     /// Agents that have threads of their own.
     pub threads: Threads,
+    /// Bytes of log after which a leader asks for a snapshot; 0 for never.
+    pub snapshot_interval: u64,
     /// Whether the service takes a millisecond over each request.
     pub is_slow: bool,
     /// Whether reads see a write only once it has completed.
@@ -159,6 +161,7 @@ impl TankSetup {
             diverging: None,
             unsynced: 0,
             threads: Threads::default(),
+            snapshot_interval: 0,
             is_slow: false,
             is_seen_late: false,
             first_start_ns: 0,
@@ -276,6 +279,7 @@ impl TankSetup {
             self.threads = Threads::draw(self.members, random);
             let more = draw_more_unsynced(self.members, random);
             self.unsynced |= if self.unsynced == 0 { 0 } else { more };
+            self.snapshot_interval = draw_snapshot_interval(random);
         }
     }
 }
@@ -338,6 +342,14 @@ impl Load {
 }
 
 /// Where one member runs without syncs, as often it alone does, some do, and all do.
+/// Mostly such that a run sees several.
+fn draw_snapshot_interval(random: &mut Prng) -> u64 {
+    match random.range(0..4) {
+        0 => 0,
+        _ => random.range(4..64) * 1024,
+    }
+}
+
 fn draw_more_unsynced(members: usize, random: &mut Prng) -> MemberBits {
     let some = random.next_u64() as MemberBits;
     let more = [0, some, MemberBits::MAX][random.range(0..3) as usize];

@@ -136,6 +136,8 @@ fn nodes() -> impl Strategy<Value = NodeConfig> {
             service_time_ns: times.3,
             service_pause_ns: times.0,
             disk_budget_bytes: (1 << bytes) + sizes.0 % (1 << bytes),
+            snapshot_interval_bytes: sizes.0 >> sizes.2,
+            start_scan_bytes: sizes.0,
             socket_buffer_bytes: sizes.1 >> sizes.2,
             trace_every: 1 << sizes.2,
             faults,
@@ -182,7 +184,7 @@ proptest! {
 }
 
 /// What [`nodes`] and [`clusters`] draw so widely that it may be refused.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 24] = [
     "members",
     "ingress",
     "member",
@@ -199,6 +201,8 @@ const KEYS: [&str; 22] = [
     "service_time",
     "service_pause",
     "disk_budget",
+    "snapshot_interval",
+    "start_scan",
     "loss",
     "duplicate",
     "reorder",

@@ -65,8 +65,26 @@ impl TankMember {
     /// The start did not make of it what it must.
     pub fn check_start(&self, is_rotten: bool) -> Result<(), Broken> {
         let life = self.last_life.filter(|_| !self.has_forfeited());
+        if life.is_some() && !is_rotten {
+            self.check_snapshots()?;
+        }
         life.map_or(Ok(()), |life| {
             check_started(&life, self.config.member.into(), self, is_rotten)
+        })
+    }
+}
+
+impl TankMember {
+    /// What its index names is there, and whole.
+    fn check_snapshots(&self) -> Result<(), Broken> {
+        let unusable = self
+            .node()
+            .and_then(|node| node.agents().consensus.begun.unusable().first());
+        unusable.map_or(Ok(()), |(position, reason)| {
+            Err(Rule::WholeSnapshots.broken(format!(
+                "the index of member {} names a snapshot at {position} that is not whole: {reason}",
+                self.config.member
+            )))
         })
     }
 }

@@ -14,6 +14,8 @@ pub fn at_start(planted: Option<PlantedFault>, node: &mut TankNode) {
         Some(PlantedFault::ExecutedTooEarly) => node.take_handed_for_executed(),
         Some(PlantedFault::AppliedBeyondCommit) => node.apply_all(),
         Some(PlantedFault::BlankMemberCounted) => node.count_all_directories(),
+        Some(PlantedFault::SnapshotWithoutOutbox) => node.leave_out_outbox(),
+        Some(PlantedFault::IndexBeforeData) => node.name_snapshots_early(),
         _ => {}
     }
 }

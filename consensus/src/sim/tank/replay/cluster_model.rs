@@ -112,6 +112,7 @@ impl ClusterModel {
                     }
                 }
             }
+            Kind::Action => {}
             Kind::Request => return self.request(entry),
             Kind::Response => self.response(entry)?,
         }

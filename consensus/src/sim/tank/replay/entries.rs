@@ -29,6 +29,8 @@ pub enum Kind {
     Request = 5,
     /// The service's answer to one.
     Response = 6,
+    /// A snapshot is asked for.
+    Action = 10,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             4 => Self::Ack,
             5 => Self::Request,
             6 => Self::Response,
+            10 => Self::Action,
             _ => return None,
         })
     }

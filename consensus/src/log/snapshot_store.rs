@@ -1,0 +1,227 @@
+//! The snapshots of a node on its disk: one that is being stored, and which are kept (`log.md`
+//! 8.4).
+//!
+//! Bytes go to a file; the index names it once all of it is durable, and not before. The one before
+//! the last two goes then.
+
+use lockstep_archive::disk::{Completion, Disk, DiskError, DiskOp, SegmentName, Token};
+use lockstep_archive::files::snapshot_index::{
+    SNAPSHOTS_MAX, SnapshotEntry, SnapshotIndex, SnapshotIndexFile,
+};
+use lockstep_archive::log::token::{OWNER_SNAPSHOT_STORE, TokenSource};
+use lockstep_archive::snapshot_file::SNAPSHOT_RECORDING_ID;
+use lockstep_archive::snapshot_file::writer::{SnapshotFileState, SnapshotFileWriter};
+use lockstep_service::snapshot::SnapshotSummary;
+use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+/// How far the one is that is being stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SnapshotOutcome<'a> {
+    /// Not yet there, or none is.
+    UnderWay,
+    /// It is there to stay. Told once.
+    Stored,
+    /// It is to be given up.
+    Failed(&'a DiskError),
+}
+
+/// What is done about the one that is being stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// There is none.
+    Nothing,
+    /// Its bytes come, of a snapshot taken here, in this leadership term.
+    Filling(Position, LeadershipTermId),
+    /// All its bytes have come.
+    Ending(SnapshotEntry),
+    /// Its entry is on its way to the index.
+    Indexing(SnapshotEntry),
+    /// It is there, and that was not told.
+    Stored,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct SnapshotStore {
+    file: SnapshotFileWriter,
+    step: Step,
+    stored: i64,
+    tokens: TokenSource,
+    /// Out of date once the index is durable without them.
+    dropped: [Option<SegmentName>; SNAPSHOTS_MAX],
+    removing: Option<Token>,
+    #[cfg(feature = "sim")]
+    is_named_early: bool,
+}
+
+impl SnapshotStore {
+    /// Nothing is being stored.
+    ///
+    /// # Errors
+    /// The operating system's, when it has no memory to give.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            file: SnapshotFileWriter::new()?,
+            step: Step::Nothing,
+            stored: 0,
+            tokens: TokenSource::new(OWNER_SNAPSHOT_STORE),
+            dropped: [None; SNAPSHOTS_MAX],
+            removing: None,
+            #[cfg(feature = "sim")]
+            is_named_early: false,
+        })
+    }
+
+    /// Breaks `log.md` 8.4 on purpose: a planted fault that the simulator must find.
+    #[cfg(feature = "sim")]
+    pub const fn name_early(&mut self) {
+        self.is_named_early = true;
+    }
+
+    /// Begins the file of one that is taken at `position`, in leadership term `term`.
+    pub fn begin(&mut self, position: Position, term: LeadershipTermId) {
+        self.file.begin(SegmentName {
+            recording_id: SNAPSHOT_RECORDING_ID,
+            position,
+        });
+        self.step = Step::Filling(position, term);
+    }
+
+    /// Whether one may be begun.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let is_free = matches!(
+            self.file.state(),
+            SnapshotFileState::Idle | SnapshotFileState::Durable { .. }
+        );
+        self.step == Step::Nothing && is_free
+    }
+
+    /// Takes the next bytes of it, as many as there is room for, and says how many.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        self.file.push(bytes)
+    }
+
+    /// All its bytes have come.
+    pub fn finish(&mut self, summary: &SnapshotSummary) {
+        if let Step::Filling(position, term) = self.step {
+            self.file.finish();
+            self.step = Step::Ending(SnapshotEntry {
+                position,
+                term,
+                recording_id: SNAPSHOT_RECORDING_ID as u32,
+                length: summary.length,
+                hash: summary.hash,
+            });
+        }
+    }
+
+    /// It is given up. What is on its way to the index gets there all the same.
+    pub fn abandon(&mut self) {
+        if !matches!(self.step, Step::Indexing(_) | Step::Stored) {
+            self.file.abandon();
+            self.step = Step::Nothing;
+        }
+    }
+
+    /// How far it is.
+    pub fn outcome(&mut self) -> SnapshotOutcome<'_> {
+        if self.step == Step::Stored {
+            self.step = Step::Nothing;
+            return SnapshotOutcome::Stored;
+        }
+        match self.file.state() {
+            SnapshotFileState::Failed(error) => SnapshotOutcome::Failed(error),
+            _ => SnapshotOutcome::UnderWay,
+        }
+    }
+
+    /// Starts what is due, and asks for the entry once the file is there to stay.
+    pub fn do_work(
+        &mut self,
+        now: Nanos,
+        disk: &mut impl Disk,
+        index: &mut SnapshotIndexFile,
+    ) -> usize {
+        let work = self.file.do_work(now, disk);
+        if let Step::Ending(entry) = self.step
+            && self.is_nameable()
+        {
+            let before = *index.wanted();
+            index.want(before.with_newest(entry));
+            self.drop_others(&before, index.wanted());
+            self.step = Step::Indexing(entry);
+            return work + 1;
+        }
+        work + self.remove_dropped(now, disk)
+    }
+
+    /// What `after` names no more is out of date.
+    fn drop_others(&mut self, before: &SnapshotIndex, after: &SnapshotIndex) {
+        let is_kept =
+            |entry: &SnapshotEntry| after.snapshots().any(|kept| kept.name() == entry.name());
+        let dropped = before.snapshots().filter(|entry| !is_kept(entry));
+        for (place, entry) in self.dropped.iter_mut().zip(dropped) {
+            *place = Some(entry.name());
+        }
+    }
+
+    /// Removes one that is out of date. In vain it stays until the next start.
+    fn remove_dropped(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
+        if self.removing.is_some() || matches!(self.step, Step::Indexing(_)) {
+            return 0;
+        }
+        let Some(name) = self.dropped.iter().flatten().next().copied() else {
+            return 0;
+        };
+        let token = self.tokens.next_token();
+        if disk.submit(now, DiskOp::Remove { token, name }).is_err() {
+            return 0;
+        }
+        sometimes(Mark::SnapshotRemoved);
+        self.removing = Some(token);
+        for place in &mut self.dropped {
+            place.take_if(|dropped| *dropped == name);
+        }
+        1
+    }
+
+    /// Whether the one whose bytes have all come is there to stay.
+    fn is_nameable(&self) -> bool {
+        #[cfg(feature = "sim")]
+        if self.is_named_early {
+            return true;
+        }
+        matches!(self.file.state(), SnapshotFileState::Durable { .. })
+    }
+
+    /// Takes a completion; `false` when it is not of a snapshot's file.
+    pub fn on_completion(&mut self, completion: &Completion) -> bool {
+        if self
+            .removing
+            .take_if(|token| *token == completion.token)
+            .is_some()
+        {
+            return true;
+        }
+        self.file.on_completion(completion)
+    }
+
+    /// The index is durable like this.
+    pub fn on_index(&mut self, durable: &SnapshotIndex) {
+        if let Step::Indexing(entry) = self.step
+            && durable.snapshots().any(|named| named == entry)
+        {
+            self.stored += 1;
+            self.step = Step::Stored;
+        }
+    }
+
+    /// How many have been stored since the start.
+    pub const fn stored(&self) -> i64 {
+        self.stored
+    }
+}

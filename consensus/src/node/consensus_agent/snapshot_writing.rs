@@ -1,0 +1,190 @@
+//! Writing a snapshot: the state at the end of the entry that asked for it goes, piece by piece, to
+//! its file, and applying waits until the service has given away all of its own (`log.md` 8.2).
+
+use lockstep_archive::disk::Disk;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::container::ServiceFault;
+use lockstep_service::snapshot::{SnapshotError, SnapshotProgress};
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::notices::Detail;
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+use crate::apply::service_agent::ServiceAgent;
+use crate::log::archive_agent::ArchiveAgent;
+use crate::log::snapshot_store::SnapshotOutcome;
+use crate::module::consensus_module::Role;
+use crate::node::consensus_agent::ConsensusAgent;
+use crate::node::counters::Counter;
+use crate::node::fault::NodeFault;
+use crate::notice::NodeNotice;
+use crate::notice::divergence::snapshot_misuse;
+
+/// Why a snapshot came to nothing.
+enum Trouble {
+    /// The node does not go on either.
+    Fault(NodeFault),
+    /// The service uses what it is given wrongly.
+    Service(SnapshotError),
+}
+
+impl From<SnapshotError> for Trouble {
+    fn from(error: SnapshotError) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl From<NodeFault> for Trouble {
+    fn from(fault: NodeFault) -> Self {
+        match fault {
+            NodeFault::Service(ServiceFault::Snapshot { error, .. }) => Self::Service(*error),
+            fault => Self::Fault(fault),
+        }
+    }
+}
+
+impl<P: DatagramPort> ConsensusAgent<P> {
+    /// Goes on with the snapshot that this member is writing, if it is. Returns whether anything
+    /// moved.
+    pub(in crate::node) fn write_snapshot<D: Disk, S: ClusteredService>(
+        &mut self,
+        now: Nanos,
+        archive: &mut ArchiveAgent<D>,
+        service: &mut ServiceAgent<S>,
+    ) -> usize {
+        if self.snapshot.is_idle() {
+            return 0;
+        }
+        let moved = if self.snapshot.is_holding() && self.must_apply(now) {
+            self.abandon_snapshot(archive, service);
+            Ok(1)
+        } else if self.snapshot.is_wanted() {
+            self.begin_snapshot(now, archive, service)
+        } else {
+            self.go_on_with_snapshot(now, archive, service)
+        };
+        match moved {
+            Ok(moved) => moved,
+            Err(Trouble::Fault(fault)) => {
+                self.fault = Some(fault);
+                1
+            }
+            Err(Trouble::Service(error)) => {
+                let values = [self.snapshot.position(), snapshot_misuse(&error), 0, 0];
+                let detail = Detail::default().with_values(values);
+                self.notices.note(now, NodeNotice::SnapshotUseless, detail);
+                self.abandon_snapshot(archive, service);
+                1
+            }
+        }
+    }
+
+    /// Whoever leads others, or may have to, serves clients by what it applies.
+    fn must_apply(&self, now: Nanos) -> bool {
+        let is_wanted =
+            self.module.role() != Role::Follower || self.module.heard_leader(now).is_none();
+        is_wanted && self.facts.members.len() > 1
+    }
+
+    fn abandon_snapshot<D: Disk, S: ClusteredService>(
+        &mut self,
+        archive: &mut ArchiveAgent<D>,
+        service: &mut ServiceAgent<S>,
+    ) {
+        sometimes(Mark::SnapshotAbandoned);
+        self.snapshot.abandon();
+        service.abandon_snapshot();
+        archive.snapshots.abandon();
+    }
+
+    fn begin_snapshot<D: Disk, S: ClusteredService>(
+        &mut self,
+        now: Nanos,
+        archive: &mut ArchiveAgent<D>,
+        service: &mut ServiceAgent<S>,
+    ) -> Result<usize, Trouble> {
+        let applier = &self.applier;
+        let Some(at) = applier.log.put_off_end() else {
+            return Ok(0);
+        };
+        if service.is_behind() {
+            return Ok(0);
+        }
+        let newest = archive.snapshot_index().snapshots().next();
+        let is_stored = newest.is_some_and(|newest| newest.position >= at.position);
+        if is_stored || !archive.snapshots.is_idle() {
+            // It is there, and was not begun from; or the disk still has something to do for one
+            // that was given up.
+            self.snapshot.abandon();
+            return Ok(1);
+        }
+        let term = applier.log.term();
+        let answers = (&applier.answers, self.agreement.newest());
+        self.snapshot_stream.begin(at, &applier.log, answers)?;
+        service.begin_snapshot();
+        archive.snapshots.begin(at.position, term);
+        self.snapshot.begin(at, now);
+        Ok(1)
+    }
+
+    fn go_on_with_snapshot<D: Disk, S: ClusteredService>(
+        &mut self,
+        now: Nanos,
+        archive: &mut ArchiveAgent<D>,
+        service: &mut ServiceAgent<S>,
+    ) -> Result<usize, Trouble> {
+        let stream = &mut self.snapshot_stream;
+        let mut moved = stream.drain(|bytes| archive.snapshots.push(bytes));
+        if self.snapshot.is_writing() && stream.has_room() {
+            let before = stream.writer().length();
+            let is_done = !stream.write_sessions(self.applier.sessions())?
+                && service.snapshot_step(stream.writer())? == SnapshotProgress::Done;
+            moved |= is_done || service.is_here() || stream.writer().length() > before;
+            if is_done {
+                stream.finish()?;
+                let pause = self.snapshot.on_written(now);
+                let longest = self.counters.get(Counter::SnapshotPause).max(pause);
+                self.counters.set(Counter::SnapshotPause, longest);
+            }
+        }
+        if let Some(at) = self.snapshot.storing() {
+            moved |= self.store_snapshot(now, at.position, archive);
+        }
+        Ok(usize::from(moved))
+    }
+
+    /// Has the file end once all of it is there, and once the log is durable up to where it was
+    /// taken; then what is stored is known.
+    fn store_snapshot<D: Disk>(
+        &mut self,
+        now: Nanos,
+        at: Position,
+        archive: &mut ArchiveAgent<D>,
+    ) -> bool {
+        match archive.snapshots.outcome() {
+            SnapshotOutcome::UnderWay => {}
+            SnapshotOutcome::Stored => {
+                self.snapshot.on_stored();
+                return true;
+            }
+            SnapshotOutcome::Failed(error) => {
+                let number = error.os_error().map_or(0, i64::from);
+                let detail = Detail::default().with_values([at, number, 0, 0]);
+                self.notices
+                    .note(now, NodeNotice::SnapshotNotStored, detail);
+                archive.snapshots.abandon();
+                self.snapshot.on_stored();
+                return true;
+            }
+        }
+        if archive.durable(&self.log) < at {
+            return false;
+        }
+        let Some(summary) = self.snapshot_stream.take_summary() else {
+            return false;
+        };
+        archive.snapshots.finish(&summary);
+        true
+    }
+}

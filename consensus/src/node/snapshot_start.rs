@@ -1,0 +1,351 @@
+//! Which snapshot a start begins from: the newest that is whole, else the one before (`log.md`
+//! 8.5). Cold.
+
+use std::fmt::Write;
+
+use lockstep_archive::disk::{ColdFiles, DiskError, SegmentName};
+use lockstep_archive::files::snapshot_index::{SnapshotEntry, SnapshotIndex};
+use lockstep_archive::log::chain::Checkpoint;
+use lockstep_archive::log::recovery::{LogOrigin, RecoveredTerm};
+use lockstep_archive::snapshot_file::SNAPSHOT_RECORDING_ID;
+use lockstep_archive::snapshot_file::source::SnapshotFileSource;
+use lockstep_service::snapshot::{SnapshotReader, SnapshotSource, verify};
+use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::position::Position;
+
+use crate::apply::applied_log::AppliedLog;
+use crate::log::logged_limits;
+use crate::node::birth;
+use crate::node::start_error::StartError;
+use crate::node::unusable_snapshot::UnusableSnapshot;
+use crate::settings::cluster_limits::ClusterLimits;
+use crate::settings::config::ClusterConfig;
+use crate::snapshot::header::{SnapshotHeader, TERM_LENGTH, TERMS_SECTION, decode_term};
+
+/// From what a start begins.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Begun {
+    /// The snapshot, if there is one that can be used.
+    pub(super) snapshot: Option<StartSnapshot>,
+    /// Those that cannot be: where they were taken, and why.
+    passed_over: Vec<(Position, String)>,
+    /// How many of these, the first ones, are not what was stored.
+    #[cfg_attr(not(feature = "sim"), allow(dead_code, reason = "the simulator asks"))]
+    unusable: usize,
+}
+
+impl Begun {
+    /// How many snapshots that the index names are not what was stored, and why not.
+    #[cfg(feature = "sim")]
+    pub(crate) fn unusable(&self) -> &[(Position, String)] {
+        &self.passed_over[..self.unusable]
+    }
+
+    /// What is applied before anything else.
+    pub(super) fn position(&self) -> Position {
+        self.snapshot.as_ref().map_or(0, StartSnapshot::position)
+    }
+
+    /// In words, for the node's first line.
+    pub(crate) fn words(&self, takes_snapshots: bool) -> String {
+        let mut words = match &self.snapshot {
+            Some(snapshot) => format!("; begun from the snapshot at {}", snapshot.position()),
+            None => "; begun from the start of its log".to_owned(),
+        };
+        for (position, reason) in &self.passed_over {
+            write!(words, " (the snapshot at {position} is not used: {reason})")
+                .expect("words are always taken");
+        }
+        if !takes_snapshots {
+            words.push_str(
+                "; no snapshots, for the service has no snapshot_step: costs the disk of its whole \
+                 log, and the time to execute all of it at each start",
+            );
+        }
+        words
+    }
+}
+
+/// The snapshots of a directory.
+#[derive(Clone, Debug)]
+pub(super) struct FoundSnapshots {
+    log_start: Checkpoint,
+    /// Those whose bytes are all good, the newest first.
+    good: Vec<StartSnapshot>,
+    passed_over: Vec<(Position, String)>,
+}
+
+impl FoundSnapshots {
+    /// Those that `index` names, of `cluster`. Files of others are removed: they were not
+    /// finished, or are out of date.
+    ///
+    /// # Errors
+    /// The disk's, and limits that are not those of the configuration.
+    pub fn check(
+        files: &mut impl ColdFiles,
+        cluster: &ClusterConfig,
+        index: &SnapshotIndex,
+    ) -> Result<Self, StartError> {
+        let expected = birth::formed_record(files)?.map(|record| record.cluster);
+        let mut found = Self {
+            log_start: index.log_start(),
+            good: Vec::new(),
+            passed_over: Vec::new(),
+        };
+        for entry in index.snapshots() {
+            match StartSnapshot::check(files, &entry) {
+                Ok(snapshot) if Some(snapshot.header.term.formation.cluster) == expected => {
+                    let limits = Some(snapshot.header.term.limits);
+                    logged_limits::check(limits, &ClusterLimits::of(cluster))?;
+                    found.good.push(snapshot);
+                }
+                Ok(_) => found.pass_over(entry.position, "it is of another cluster"),
+                Err(UnusableSnapshot::Disk(DiskError::Crashed)) => {
+                    return Err(DiskError::Crashed.into());
+                }
+                Err(error) => found.pass_over(entry.position, &error.to_string()),
+            }
+        }
+        remove_unnamed(files, index)?;
+        Ok(found)
+    }
+
+    fn pass_over(&mut self, position: Position, reason: &str) {
+        self.passed_over.push((position, reason.to_owned()));
+    }
+
+    /// Nothing yet, and what cannot be used.
+    fn begun(&self) -> Begun {
+        Begun {
+            snapshot: None,
+            passed_over: self.passed_over.clone(),
+            unusable: self.passed_over.len(),
+        }
+    }
+
+    /// Where a look at all of the log begins, unless the newest snapshot stands for more than
+    /// `length_max` bytes of it that are still there.
+    pub fn whole_origin(&self, length_max: u64) -> Option<LogOrigin> {
+        let Some(newest) = self.good.first() else {
+            return (self.log_start.position == 0).then(LogOrigin::default);
+        };
+        let below = newest.position() - self.log_start.position;
+        (below as u64 <= length_max).then(|| newest.origin_at_start(self.log_start))
+    }
+
+    /// The newest that the log bears out, all of which was looked at and ends at `end`; none is
+    /// needed where it begins at 0.
+    pub fn borne_out(&self, end: Position, terms: &[RecoveredTerm]) -> Option<Begun> {
+        let mut begun = self.begun();
+        for snapshot in &self.good {
+            let reason = if snapshot.position() > end {
+                "the log ends below it"
+            } else if !snapshot.is_of(terms) {
+                "it is of another log"
+            } else {
+                begun.begin_from(snapshot);
+                return Some(begun);
+            };
+            let position = snapshot.position();
+            begun.passed_over.push((position, reason.to_owned()));
+        }
+        (self.log_start.position == 0).then_some(begun)
+    }
+
+    /// The newest, and where the log is read from then, without a look at what lies below.
+    pub fn newest(&self) -> Option<(Begun, LogOrigin)> {
+        let newest = self.good.first()?;
+        let mut begun = self.begun();
+        begun.begin_from(newest);
+        Some((begun, newest.origin(self.log_start)))
+    }
+
+    /// That nothing can be used although the log begins above 0.
+    pub fn none_usable(&self) -> StartError {
+        let reasons = self.passed_over.iter();
+        let reasons: Vec<String> = reasons
+            .map(|(position, reason)| format!("the one at {position}: {reason}"))
+            .collect();
+        StartError::NoSnapshot {
+            log_start: self.log_start.position,
+            reasons: reasons.join(", "),
+        }
+    }
+}
+
+impl Begun {
+    fn begin_from(&mut self, snapshot: &StartSnapshot) {
+        sometimes(Mark::SnapshotBegunFrom);
+        if !self.passed_over.is_empty() {
+            sometimes(Mark::SnapshotBeforeBegunFrom);
+        }
+        self.snapshot = Some(snapshot.clone());
+    }
+}
+
+fn remove_unnamed(files: &mut impl ColdFiles, index: &SnapshotIndex) -> Result<(), DiskError> {
+    let is_named = |name| index.snapshots().any(|entry| entry.name() == name);
+    for name in files.list()? {
+        let snapshot = SegmentName::parse(&name)
+            .filter(|segment| segment.recording_id == SNAPSHOT_RECORDING_ID);
+        if snapshot.is_some_and(|snapshot| !is_named(snapshot)) {
+            sometimes(Mark::SnapshotFileRemoved);
+            files.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// A snapshot, all of which was found good.
+#[derive(Clone, Debug)]
+pub(super) struct StartSnapshot {
+    entry: SnapshotEntry,
+    pub(super) header: SnapshotHeader,
+    terms: Vec<RecoveredTerm>,
+}
+
+impl StartSnapshot {
+    /// The snapshot of this `entry` of the index.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn check(
+        files: &mut impl ColdFiles,
+        entry: &SnapshotEntry,
+    ) -> Result<Self, UnusableSnapshot> {
+        let mut file = open(files, entry)?;
+        let summary = verify(&mut file)?;
+        if (summary.length, summary.hash) != (entry.length, entry.hash) {
+            return Err(UnusableSnapshot::Other);
+        }
+        let mut reader = SnapshotReader::open(&mut file)?;
+        let header = read_header(&mut reader)?;
+        let terms = read_terms(&mut reader, header.terms)?;
+        let last = terms.last().map(|last| last.term);
+        if header.at.position != entry.position || last != Some(header.term.term) {
+            return Err(UnusableSnapshot::Header);
+        }
+        Ok(Self {
+            entry: *entry,
+            header,
+            terms,
+        })
+    }
+
+    /// Where it was taken.
+    pub const fn position(&self) -> Position {
+        self.header.at.position
+    }
+
+    /// Whether a log with these leadership terms has led to it.
+    fn is_of(&self, terms: &[RecoveredTerm]) -> bool {
+        terms.get(..self.terms.len()) == Some(&self.terms)
+    }
+
+    /// From where all of the log is looked at that starts at `log_start`.
+    fn origin_at_start(&self, log_start: Checkpoint) -> LogOrigin {
+        let below = |term: &&RecoveredTerm| term.base < log_start.position;
+        LogOrigin {
+            log_start,
+            checkpoint: log_start,
+            terms: self.terms.iter().filter(below).copied().collect(),
+            log_time: 0,
+        }
+    }
+
+    /// From where the log is read that starts at `log_start`, when nothing below is looked at.
+    fn origin(&self, log_start: Checkpoint) -> LogOrigin {
+        LogOrigin {
+            log_start,
+            checkpoint: self.header.at,
+            terms: self.terms.clone(),
+            log_time: self.header.log_time,
+        }
+    }
+
+    /// What is known of the log up to here.
+    pub fn applied_log(&self) -> AppliedLog {
+        let terms = (self.terms.clone(), Some(self.header.term));
+        AppliedLog::beginning_at(self.header.at, terms, self.header.log_time)
+    }
+
+    /// Hands `load` what follows the sections that were read here.
+    ///
+    /// # Errors
+    /// Its own, and what has happened to the file since it was checked.
+    pub fn load<E: From<UnusableSnapshot>>(
+        &self,
+        files: &mut impl ColdFiles,
+        load: impl FnOnce(&mut SnapshotReader<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut file = open(files, &self.entry).map_err(UnusableSnapshot::from)?;
+        let mut reader = SnapshotReader::open(&mut file).map_err(UnusableSnapshot::from)?;
+        read_header(&mut reader)?;
+        read_terms(&mut reader, self.header.terms)?;
+        load(&mut reader)?;
+        let summary = reader.finish().map_err(UnusableSnapshot::from)?;
+        if summary.hash == self.entry.hash {
+            Ok(())
+        } else {
+            Err(UnusableSnapshot::Other.into())
+        }
+    }
+}
+
+/// The bytes of a file, for whoever reads a snapshot.
+struct FileBytes<'a, F>(SnapshotFileSource<'a, F>);
+
+impl<F: ColdFiles> SnapshotSource for FileBytes<'_, F> {
+    fn length(&self) -> u64 {
+        self.0.length()
+    }
+
+    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), String> {
+        match self.0.read(offset, buffer) {
+            Ok(length) if length == buffer.len() => Ok(()),
+            Ok(_) => Err("the file is shorter".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+fn open<'a, F: ColdFiles>(
+    files: &'a mut F,
+    entry: &SnapshotEntry,
+) -> Result<FileBytes<'a, F>, DiskError> {
+    SnapshotFileSource::open(files, entry.name(), entry.length).map(FileBytes)
+}
+
+fn read_header(reader: &mut SnapshotReader<'_>) -> Result<SnapshotHeader, UnusableSnapshot> {
+    reader.expect_section(SnapshotHeader::SECTION)?;
+    let mut bytes = [0; SnapshotHeader::LENGTH];
+    reader.read_exact(&mut bytes)?;
+    reader.end_section()?;
+    SnapshotHeader::decode(&bytes).ok_or(UnusableSnapshot::Header)
+}
+
+fn read_terms(
+    reader: &mut SnapshotReader<'_>,
+    count: u64,
+) -> Result<Vec<RecoveredTerm>, UnusableSnapshot> {
+    reader.expect_section(TERMS_SECTION)?;
+    let mut terms: Vec<RecoveredTerm> = Vec::new();
+    while reader.has_more()? {
+        let mut bytes = [0; TERM_LENGTH];
+        reader.read_exact(&mut bytes)?;
+        let term = decode_term(&bytes).ok_or(UnusableSnapshot::Terms)?;
+        let is_next = terms
+            .last()
+            .is_none_or(|last| last.term < term.term && last.base < term.base);
+        if !is_next || terms.len() as u64 == count {
+            return Err(UnusableSnapshot::Terms);
+        }
+        terms.push(term);
+    }
+    reader.end_section()?;
+    if terms.len() as u64 == count {
+        Ok(terms)
+    } else {
+        Err(UnusableSnapshot::Terms)
+    }
+}

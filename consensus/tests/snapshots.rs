@@ -1,0 +1,163 @@
+//! Snapshots (`log.md` 8): who takes one, what a start does with it, and what a service can do
+//! wrongly.
+#![cfg(feature = "sim")]
+
+use lockstep_consensus::node::counters::Counter;
+use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
+use lockstep_service::cluster::{ClientSession, Cluster};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::snapshot::{
+    ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress,
+};
+use lockstep_transport::marks::{self, Mark};
+use lockstep_transport::time::SECOND;
+
+/// Answers with the number of messages so far.
+#[derive(Default)]
+struct Counting {
+    messages: u64,
+    writes: Writing,
+}
+
+/// How it writes its part of a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Writing {
+    #[default]
+    Right,
+    /// It never ends its section.
+    Wrong,
+    /// It never comes to an end.
+    Endless,
+}
+
+impl ClusteredService for Counting {
+    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, _: &[u8]) {
+        self.messages += 1;
+        cluster
+            .respond(from, &self.messages.to_le_bytes())
+            .expect("a short answer");
+    }
+
+    fn state_hash(&self) -> u64 {
+        self.messages
+    }
+
+    fn takes_snapshots(&self) -> bool {
+        true
+    }
+
+    fn snapshot_step(
+        &mut self,
+        step: u64,
+        snapshot: &mut ServiceSnapshot<'_>,
+    ) -> Result<SnapshotProgress, SnapshotError> {
+        if step == 0 {
+            snapshot.begin_section("messages")?;
+        }
+        snapshot.u64(self.messages)?;
+        match self.writes {
+            Writing::Right => snapshot.end_section()?,
+            Writing::Wrong => {}
+            Writing::Endless => return Ok(SnapshotProgress::More),
+        }
+        Ok(SnapshotProgress::Done)
+    }
+
+    fn load_snapshot(
+        &mut self,
+        snapshot: &mut ServiceSnapshotReader<'_, '_>,
+    ) -> Result<(), SnapshotError> {
+        snapshot.expect_section("messages")?;
+        self.messages = snapshot.u64()?;
+        snapshot.end_section()
+    }
+}
+
+fn cluster(members: u8, writes: Writing) -> SimCluster<Counting> {
+    let service = move |_| Counting {
+        messages: 0,
+        writes,
+    };
+    Scenario::of(service)
+        .members(members)
+        .node(|node| node.snapshot_interval_bytes = 16 * 1024)
+        .led_by(0)
+}
+
+/// Three times a hundred answers, and time after each to ask for a snapshot and store it.
+fn answer_a_while(cluster: &mut SimCluster<Counting>) {
+    for _ in 0..3 {
+        cluster.answer(100);
+        cluster.run(SECOND);
+    }
+}
+
+fn stored(cluster: &SimCluster<Counting>, id: usize) -> i64 {
+    cluster.counter(id, Counter::Snapshots)
+}
+
+#[test]
+fn those_who_follow_store_snapshots_and_who_leads_stores_none() {
+    let mut cluster = cluster(3, Writing::Right);
+    answer_a_while(&mut cluster);
+    assert_eq!(stored(&cluster, 0), 0);
+    assert!(stored(&cluster, 1) >= 2 && stored(&cluster, 2) >= 2);
+}
+
+#[test]
+fn a_cluster_of_one_stores_its_own_and_goes_on_from_it() {
+    let mut cluster = cluster(1, Writing::Right);
+    answer_a_while(&mut cluster);
+    assert!(stored(&cluster, 0) >= 2);
+    let taken = cluster.counter(0, Counter::SnapshotPosition);
+    cluster.member(0).kill().start();
+    assert!(cluster.node(0).agents().consensus.applier.position() >= taken);
+    cluster.answer(1);
+    assert_eq!(cluster.answers(0)[300], 301_u64.to_le_bytes());
+}
+
+#[test]
+fn a_member_that_starts_again_goes_on_from_its_snapshot_and_leads_with_the_same_answers() {
+    let mut cluster = cluster(3, Writing::Right);
+    answer_a_while(&mut cluster);
+    let taken = cluster.counter(1, Counter::SnapshotPosition);
+    cluster.everybody().kill();
+    cluster.start_led_by(1);
+    assert!(taken > 0);
+    assert!(cluster.node(1).agents().consensus.applier.position() >= taken);
+    cluster.answer(1);
+    assert_eq!(cluster.answers(0)[300], 301_u64.to_le_bytes());
+    cluster.expect_equal_logs();
+}
+
+#[test]
+fn a_service_that_writes_its_part_wrongly_has_no_snapshot_and_goes_on() {
+    let mut cluster = cluster(3, Writing::Wrong);
+    answer_a_while(&mut cluster);
+    cluster.member(1).expect_up();
+    let lines = cluster.take_lines(1, NodeNotice::SnapshotUseless);
+    let words = "came to nothing: the service did not end a section; mend";
+    assert!(lines.len() == 1 && lines[0].contains(words), "{lines:?}");
+    assert_eq!(stored(&cluster, 1), 0);
+    assert_eq!(cluster.answers(0).len(), 300);
+}
+
+#[test]
+fn who_is_to_lead_gives_up_its_snapshot_and_answers() {
+    let mut cluster = cluster(3, Writing::Endless);
+    cluster.answer(100);
+    cluster.run(SECOND);
+    let applied =
+        |cluster: &SimCluster<Counting>, id| cluster.node(id).agents().consensus.applier.position();
+    let commit = cluster.commit(0);
+    assert!(applied(&cluster, 1) < commit && applied(&cluster, 2) < commit);
+    cluster.member(0).kill();
+    let _before = marks::take();
+    cluster.answer(1);
+    assert!(marks::take().contains(Mark::SnapshotAbandoned));
+    let leader = cluster.expect_some_leader();
+    assert!(applied(&cluster, leader) > commit);
+    assert_eq!(stored(&cluster, leader), 0);
+    assert_eq!(cluster.answers(0)[100], 101_u64.to_le_bytes());
+}
