@@ -91,6 +91,7 @@ impl MemberSummary {
             "commit": self.commit, "elections": self.elections,
             "answers_waited": self.answers_waited,
             "answers_unverified": self.answers_unverified,
+            "snapshots": self.snapshots, "snapshot_pause_ns": self.snapshot_pause_ns,
             "cycle_mean_ns": self.cycles.mean_ns, "cycle_max_ns": self.cycles.max_ns,
             "threads": threads,
         })

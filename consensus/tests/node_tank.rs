@@ -178,7 +178,7 @@ fn a_member_whose_service_diverges_stops_and_no_client_sees_its_answer() {
 
 /// Within so many seeds each fault must show: ten times as many as it took from six first seeds on
 /// average, and 20 at least.
-const PLANTED: [(PlantedFault, u64); 17] = [
+const PLANTED: [(PlantedFault, u64); 19] = [
     (PlantedFault::AckBeforeFsync, 20),
     (PlantedFault::AppendBeforeOwnFirstEntryApplied, 130),
     (PlantedFault::ResumeWithoutEpoch, 60),
@@ -196,6 +196,8 @@ const PLANTED: [(PlantedFault, u64); 17] = [
     (PlantedFault::ResponsesNotCompared, 20),
     (PlantedFault::ExecutedTooEarly, 160),
     (PlantedFault::AppliedBeyondCommit, 20),
+    (PlantedFault::SnapshotWithoutOutbox, 40),
+    (PlantedFault::IndexBeforeData, 410),
 ];
 
 /// Where their seeds begin.
@@ -272,4 +274,10 @@ fn broken_rules_of_members_are_found() {
 fn broken_rules_of_services_and_their_threads_are_found() {
     expect_found(PlantedFault::ExecutedTooEarly);
     expect_found(PlantedFault::AppliedBeyondCommit);
+}
+
+#[test]
+fn snapshots_that_lack_something_are_found() {
+    expect_found(PlantedFault::SnapshotWithoutOutbox);
+    expect_found(PlantedFault::IndexBeforeData);
 }

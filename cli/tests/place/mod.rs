@@ -44,13 +44,22 @@ pub fn listing(path: &Path) -> Listing {
             if entry.is_dir() {
                 found.insert(name, None);
                 open.push(entry);
-            } else if entry.file_name() != Some(OsStr::new("node.lock")) && !is_unfinished {
+            } else if !is_of_process(&entry) && !is_unfinished {
                 let bytes = std::fs::read(&entry).expect("the file can be read");
                 found.insert(name, Some((bytes.len(), stable_hash(&bytes))));
             }
         }
     }
     found
+}
+
+/// Whether it is there for the process alone, and is no data.
+fn is_of_process(entry: &Path) -> bool {
+    let name = entry.file_name();
+    ["node.lock", "control.sock"]
+        .map(OsStr::new)
+        .map(Some)
+        .contains(&name)
 }
 
 /// What a program said, on both streams.

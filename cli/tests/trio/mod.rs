@@ -62,7 +62,7 @@ pub fn words_of(member: &NodeProcess) -> String {
 const NAME: &str = "trio";
 
 /// What is a member's and no part of its directory's content.
-const KEPT: [&str; 2] = ["node.toml", "node.log"];
+const KEPT: [&str; 3] = ["node.toml", "node.log", "control.sock"];
 
 /// The files of a directory and their bytes.
 pub type Files = Vec<(String, Vec<u8>)>;

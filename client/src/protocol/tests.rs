@@ -290,10 +290,10 @@ fn foreign_schemas_versions_directions_and_codes_are_refused() {
         Err(ProtocolError::UnknownCode(99))
     );
     let mut event = with_buffer(|buffer| EVENT.encode(buffer));
-    event[60] = 8;
+    event[60] = 9;
     assert_eq!(
         ClusterMessage::decode(&event),
-        Err(ProtocolError::UnknownCode(8))
+        Err(ProtocolError::UnknownCode(9))
     );
 }
 
