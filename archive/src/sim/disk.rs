@@ -407,7 +407,7 @@ impl Image {
                 "a direct write of {length} bytes at {offset} is not aligned"
             );
         }
-        if !self.file(file).exists {
+        if self.file(file).is_closed {
             return Pending::Misfit(self.outside(file, "write"));
         }
         let growth = self.file(file).growth(offset as usize, block.length());

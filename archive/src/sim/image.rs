@@ -53,6 +53,9 @@ struct Unsynced {
 pub(super) struct FileImage {
     pub(super) name: String,
     pub(super) exists: bool,
+    /// Its owner had it removed: who writes to it has made a mistake. One that others took away is
+    /// written to as before, and nobody finds it again.
+    pub(super) is_closed: bool,
     /// Its number on the file system; a copy gets another one.
     pub(super) inode: u64,
     /// It was made without a length: writes at its end lengthen it.
@@ -75,6 +78,7 @@ impl FileImage {
         Self {
             name: name.to_owned(),
             exists: true,
+            is_closed: false,
             inode,
             grows: length == 0,
             current: vec![0; length],
@@ -86,6 +90,7 @@ impl FileImage {
     /// It is no more, and what it held takes no memory.
     pub(super) fn discard(&mut self) {
         self.exists = false;
+        self.is_closed = true;
         self.current = Vec::new();
         self.durable = Vec::new();
         self.unsynced = Vec::new();
@@ -105,6 +110,7 @@ impl FileImage {
         Self {
             name: self.name.clone(),
             exists: true,
+            is_closed: false,
             inode: self.inode,
             grows: self.grows,
             current: self.current.clone(),
