@@ -31,7 +31,7 @@ impl<D: Disk> ArchiveAgent<D> {
 
     /// Lets go of the log below `position`, as far as whole segments of it can be had and all above
     /// is durable: everything below is in a snapshot that the index names, and wanted by nobody.
-    /// Where the log starts then, [`poll_trimmed`](Self::poll_trimmed) tells. Returns whether there
+    /// Where the log starts then, `poll_trimmed` tells. Returns whether there
     /// is anything to let go of.
     pub fn trim_below(&mut self, position: Position, log: &MemberLog) -> bool {
         let recorder = self.recorder();
