@@ -119,9 +119,10 @@ impl SnapshotStore {
         }
     }
 
-    /// It is given up. What is on its way to the index gets there all the same.
+    /// It is given up, if there is one whose file is not finished. What is on its way to the index
+    /// gets there all the same, and what is there stays.
     pub fn abandon(&mut self) {
-        if !matches!(self.step, Step::Indexing(_) | Step::Stored) {
+        if matches!(self.step, Step::Filling(..) | Step::Ending(_)) {
             self.file.abandon();
             self.step = Step::Nothing;
         }
