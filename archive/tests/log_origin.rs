@@ -353,6 +353,71 @@ fn a_log_of_another_history_below_the_snapshot_counts_as_missing() {
 }
 
 #[test]
+fn a_log_of_other_leadership_terms_below_the_snapshot_counts_as_missing() {
+    let disk = disk(7);
+    let node = several_terms(&disk, SyncMode::Data);
+    let mark = mark_of(&node);
+    let (_, whole) = recover_with(&mut disk.fork(), &mark).unwrap();
+    let ends = checkpoints(&node.model);
+    // Within the newest two terms of the log buffer below the snapshot, which are read.
+    let base = whole.terms[2].base;
+    let at = ends.iter().find(|end| end.position > base + 20_000);
+    let known = origin(&whole, Checkpoint::ZERO, *at.unwrap());
+    let newest = geometry().term_start(known.position()) - TERM_LENGTH as Position;
+    assert!(0 < newest && newest < base && known.terms.len() == 3);
+    let missing_from = |known: &LogOrigin| {
+        let (_, found) = recover_from(&mut disk.fork(), &mark, known).unwrap();
+        let is_at_snapshot = found.start == known.checkpoint;
+        assert_eq!(found.missing_from.is_some(), is_at_snapshot);
+        found.missing_from
+    };
+    assert_eq!(missing_from(&known), None);
+    let spoils: [(&str, fn(&mut LogOrigin)); 4] = [
+        ("its id", |other| other.terms[2].id ^= 1),
+        ("where it begins", |other| other.terms[2].base -= 32),
+        ("its number", |other| other.terms[2].term = 9.into()),
+        ("that it is there", |other| other.terms.truncate(2)),
+    ];
+    for (what, spoil) in spoils {
+        let mut other = known.clone();
+        spoil(&mut other);
+        assert_eq!(missing_from(&other), Some(0), "{what}");
+    }
+}
+
+#[test]
+fn a_log_below_the_snapshot_may_be_read_from_the_end_of_a_pad_that_begins_a_leadership_term() {
+    let disk = disk(9);
+    let mut node = start(&disk, SyncMode::Data);
+    assert!(node.begin_leadership_term());
+    let pad = TERM_LENGTH as Position - 64;
+    while node.append_position() < pad {
+        let left = (pad - node.append_position()) as usize;
+        let length = left.min(if left < 2112 { 1056 } else { 1024 }) - 32;
+        assert!(node.append(REQUEST, length, 5));
+        node.wait();
+    }
+    assert!(node.begin_leadership_term());
+    while node.append_position() < 2 * TERM_LENGTH as Position + 9000 {
+        while !node.append(REQUEST, 1000, 6) {
+            node.wait();
+        }
+        node.wait();
+    }
+    node.drain();
+    let mark = mark_of(&node);
+    let (_, whole) = recover_with(&mut disk.fork(), &mark).unwrap();
+    assert_eq!((whole.terms.len(), whole.terms[1].base), (2, pad));
+    let ends = checkpoints(&node.model);
+    let behind = ends.iter().find(|end| end.position == pad + 64).unwrap();
+    for log_start in [Checkpoint::ZERO, *behind] {
+        let origin = origin(&whole, log_start, ends[ends.len() - 3]);
+        let (_, found) = recover_from(&mut disk.fork(), &mark, &origin).unwrap();
+        assert_eq!((found.missing_from, found.start), (None, log_start));
+    }
+}
+
+#[test]
 fn what_only_the_log_buffer_has_below_the_snapshot_is_on_disk_after_a_start() {
     let header = HostMemory::allocate(LOG_MEMORY_HEADER).unwrap();
     let terms = HostMemory::allocate(LogMemory::terms_length(TERM_LENGTH)).unwrap();

@@ -24,7 +24,7 @@
 
 use lockstep_transport::codec::{FieldReader, decoded, encoded};
 use lockstep_transport::ids::LeadershipTermId;
-use lockstep_transport::position::Position;
+use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 use lockstep_transport::time::Nanos;
 
 use super::slot_file::{Opened, SlotFile, SlotFileKind};
@@ -189,9 +189,20 @@ impl SnapshotIndex {
                 snapshots,
             })
         })?;
-        let positions = index.snapshots().map(|entry| entry.position);
-        (index.encode() == *record && positions.is_sorted_by(|newer, older| newer > older))
-            .then_some(index)
+        (index.encode() == *record && index.is_possible()).then_some(index)
+    }
+
+    /// Whether its positions are such as a program has: ends of frames, the snapshots newest first,
+    /// and no log that begins above the newest. Without a snapshot it may begin anywhere.
+    fn is_possible(&self) -> bool {
+        let is_boundary = |position| position & (FRAME_ALIGNMENT as Position - 1) == 0;
+        let positions = || self.snapshots().map(|entry| entry.position);
+        let start = self.log_start.position;
+        start >= 0
+            && is_boundary(start)
+            && positions().all(|position| position > 0 && is_boundary(position))
+            && positions().is_sorted_by(|newer, older| newer > older)
+            && positions().next().is_none_or(|newest| start <= newest)
     }
 }
 
@@ -378,15 +389,56 @@ mod tests {
     #[test]
     fn a_record_that_this_program_would_not_have_written_is_none() {
         let record = index().encode();
-        let swapped = SnapshotIndex {
-            snapshots: [Some(entry(64)), Some(entry(128))],
-            ..index()
-        };
-        assert_eq!(SnapshotIndex::decode(&swapped.encode()), None);
         for (at, value) in [(0, 2), (4, 3), (4, 1), (104, 1), (127, 1)] {
             let mut other = record;
             other[at] = value;
             assert_eq!(SnapshotIndex::decode(&other), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn positions_that_no_program_writes_are_none() {
+        let record = |start: Position, snapshots: &[Position]| {
+            let index = SnapshotIndex {
+                log_start: Checkpoint {
+                    position: start,
+                    hash: 1,
+                },
+                snapshots: [0, 1].map(|n| snapshots.get(n).copied().map(entry)),
+            };
+            (index.encode(), index)
+        };
+        let possible: &[(Position, &[Position])] = &[
+            (0, &[]),
+            (4096, &[]),
+            (0, &[32]),
+            (4096, &[4096]),
+            (96, &[128, 64]),
+        ];
+        for (start, snapshots) in possible {
+            let (record, index) = record(*start, snapshots);
+            let found = SnapshotIndex::decode(&record);
+            assert_eq!(found, Some(index), "{start}, {snapshots:?}");
+        }
+        let impossible: &[(Position, &[Position])] = &[
+            (-32, &[]),
+            (Position::MIN, &[]),
+            (4097, &[]),
+            (16, &[64]),
+            (160, &[128, 64]),
+            (4096, &[4064]),
+            (0, &[0]),
+            (0, &[-32]),
+            (0, &[72]),
+            (0, &[128, 65]),
+            (0, &[128, 0]),
+            (0, &[64, 128]),
+            (0, &[64, 64]),
+        ];
+        for (start, snapshots) in impossible {
+            let (record, _) = record(*start, snapshots);
+            let found = SnapshotIndex::decode(&record);
+            assert_eq!(found, None, "{start}, {snapshots:?}");
         }
     }
 }

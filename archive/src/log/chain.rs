@@ -66,8 +66,8 @@ pub struct Chain {
     /// Kept for as long as the log is: where it starts, where the chain was taken up, and where
     /// segments begin above that. In order of their positions, never empty.
     anchors: Vec<Checkpoint>,
-    /// Anchors lie at its multiples.
-    segment_length: Position,
+    /// The bits of a position within its segment: anchors lie where none of them is set.
+    within_segment: Position,
 }
 
 impl Default for Chain {
@@ -86,7 +86,7 @@ impl Chain {
     /// The chain of a log that starts at `start`, from `origin` on, which is not below.
     ///
     /// # Panics
-    /// When it is.
+    /// When it is, and when `segment_length` is not a power of two.
     #[must_use]
     pub(crate) fn of_log(start: Checkpoint, origin: Checkpoint, segment_length: usize) -> Self {
         assert!(
@@ -95,15 +95,19 @@ impl Chain {
             start.position,
             origin.position
         );
+        assert!(
+            segment_length.is_power_of_two(),
+            "segments of {segment_length} bytes"
+        );
         let mut anchors = Vec::with_capacity(ANCHORS_MAX);
         anchors.push(start);
         if origin != start {
             anchors.push(origin);
         }
-        Self::with_anchors(anchors, segment_length as Position)
+        Self::with_anchors(anchors, segment_length as Position - 1)
     }
 
-    fn with_anchors(anchors: Vec<Checkpoint>, segment_length: Position) -> Self {
+    fn with_anchors(anchors: Vec<Checkpoint>, within_segment: Position) -> Self {
         let head = anchors.last().copied().unwrap_or(Checkpoint::ZERO);
         let mut chain = Self {
             head,
@@ -111,7 +115,7 @@ impl Chain {
             first: 0,
             count: 0,
             anchors,
-            segment_length,
+            within_segment,
         };
         chain.push(head);
         chain
@@ -164,7 +168,7 @@ impl Chain {
             self.push(self.head);
         }
         // Frames never cross a segment's end. Who opens no further segment needs no further anchor.
-        if end % self.segment_length == 0 && self.anchors.len() < ANCHORS_MAX {
+        if end & self.within_segment == 0 && self.anchors.len() < ANCHORS_MAX {
             self.anchors.push(self.head);
         }
     }

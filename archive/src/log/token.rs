@@ -21,10 +21,10 @@ pub(crate) const OWNER_IDENTITY: Owner = 4;
 pub(crate) const OWNER_SNAPSHOT_INDEX: Owner = 5;
 /// Whoever removes snapshots that are out of date.
 pub const OWNER_SNAPSHOT_STORE: Owner = 6;
-/// The first log reader; reader `n` is this plus `n`.
-pub const OWNER_READER_FIRST: Owner = 16;
 /// The writer of a snapshot's file.
-pub const OWNER_SNAPSHOT_WRITER: Owner = 255;
+pub const OWNER_SNAPSHOT_WRITER: Owner = 7;
+/// The first log reader; reader `n` is this plus `n`. All from here on are readers.
+pub const OWNER_READER_FIRST: Owner = 16;
 /// The first reader of snapshot files; reader `n` is this plus `n`.
 pub const OWNER_SNAPSHOT_READER_FIRST: Owner = 256;
 
@@ -78,5 +78,21 @@ mod tests {
         assert!(source.owns(token));
         assert_ne!(token, source.next_token());
         assert!(!TokenSource::new(OWNER_RECORDER).owns(token));
+    }
+
+    #[test]
+    fn whoever_is_no_reader_has_a_number_below_all_readers_and_no_other_has_it() {
+        let owners = [
+            OWNER_RECORDER,
+            OWNER_USER,
+            OWNER_ACK_MARK,
+            OWNER_IDENTITY,
+            OWNER_SNAPSHOT_INDEX,
+            OWNER_SNAPSHOT_STORE,
+            OWNER_SNAPSHOT_WRITER,
+            OWNER_READER_FIRST,
+            OWNER_SNAPSHOT_READER_FIRST,
+        ];
+        assert!(owners.is_sorted_by(|before, after| before < after));
     }
 }

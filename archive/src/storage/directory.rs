@@ -95,12 +95,19 @@ fn sync_directory(path: &Path, calls: &dyn FileCalls) -> Result<(), StorageError
         .map_err(|error| StorageError::from_write("sync", path, &error))
 }
 
+/// A file of the table, with its name where a segment is looked for: no string is.
+#[derive(Debug)]
+struct Entry {
+    segment: Option<SegmentName>,
+    file: Arc<OpenFile>,
+}
+
 /// A locked directory with its open files.
 #[derive(Debug)]
 pub struct NodeDirectory {
     opener: FileOpener,
     /// By number. A number whose file is no more is given to another one.
-    files: Vec<Option<Arc<OpenFile>>>,
+    files: Vec<Option<Entry>>,
 }
 
 impl NodeDirectory {
@@ -209,7 +216,8 @@ impl NodeDirectory {
 
     /// The open file with this number, if it was not removed.
     pub(super) fn file(&self, file: FileId) -> Result<&Arc<OpenFile>, DiskError> {
-        let open = self.files.get(file.0 as usize).and_then(Option::as_ref);
+        let entry = self.files.get(file.0 as usize).and_then(Option::as_ref);
+        let open = entry.map(|entry| &entry.file);
         open.ok_or_else(|| DiskError::Missing {
             name: format!("the removed file {}", file.0),
         })
@@ -221,19 +229,26 @@ impl NodeDirectory {
             self.files.push(None);
             self.files.len() - 1
         });
-        self.files[index] = Some(Arc::new(file));
+        self.files[index] = Some(Entry {
+            segment: file.segment,
+            file: Arc::new(file),
+        });
         FileId(index as u32)
     }
 
-    /// Forgets a file that is no more: the last operation on it closes it.
-    pub(super) fn close(&mut self, name: &str) {
-        if let Some(file) = self.find(name) {
-            self.files[file.0 as usize] = None;
-        }
+    /// Gives away the open file of a segment that is about to go, if there is one. Whoever drops it
+    /// closes it, once the last operation on it has ended, and may wait there for the file system
+    /// to let go of its bytes.
+    pub(super) fn take(&mut self, segment: SegmentName) -> Option<Arc<OpenFile>> {
+        let is_of = |entry: &Entry| entry.segment == Some(segment);
+        let mut files = self.files.iter_mut();
+        let place = files.find(|place| place.as_ref().is_some_and(is_of))?;
+        place.take().map(|entry| entry.file)
     }
 
     fn find(&self, name: &str) -> Option<FileId> {
-        let is_named = |file: &Option<Arc<OpenFile>>| file.as_ref().is_some_and(|f| f.name == name);
+        let is_named =
+            |place: &Option<Entry>| place.as_ref().is_some_and(|entry| entry.file.name == name);
         let index = self.files.iter().position(is_named)?;
         Some(FileId(index as u32))
     }
@@ -291,7 +306,9 @@ impl ColdFiles for NodeDirectory {
             .calls
             .remove(&self.path().join(name))
             .map_err(failed)?;
-        self.close(name);
+        if let Some(file) = self.find(name) {
+            self.files[file.0 as usize] = None;
+        }
         self.opener.sync_names(name)
     }
 

@@ -68,9 +68,14 @@ impl<W, R> HelperThread<W, R> {
         self.waker.fill(waker);
     }
 
+    /// Whether there is room for another piece of work.
+    pub(super) const fn has_room(&self) -> bool {
+        self.in_flight < self.in_flight_max
+    }
+
     /// Hands a piece of work over, and wakes the thread; gives it back when there is no room.
     pub(super) fn submit(&mut self, work: W) -> Result<(), W> {
-        if self.in_flight == self.in_flight_max {
+        if !self.has_room() {
             return Err(work);
         }
         self.work

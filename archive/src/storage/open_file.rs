@@ -16,7 +16,7 @@ use lockstep_transport::concurrent::AtomicBuffer;
 
 use super::calls::FileCalls;
 use super::error::{disk_error, sync_error};
-use crate::disk::{BLOCK_LENGTH, DiskError};
+use crate::disk::{BLOCK_LENGTH, DiskError, SegmentName};
 
 /// Ending of files that are being made.
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -40,6 +40,8 @@ pub(super) struct FileOpener {
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) name: String,
+    /// What the name says, where it is a segment's.
+    pub(super) segment: Option<SegmentName>,
     path: PathBuf,
     calls: Arc<dyn FileCalls>,
     /// Nobody else has the directory while something is under way to this file.
@@ -74,6 +76,7 @@ impl FileOpener {
             .map_err(|error| disk_error("opening", name, 0, &error))?;
         Ok(OpenFile {
             name: name.to_owned(),
+            segment: SegmentName::parse(name),
             path,
             calls: Arc::clone(&self.calls),
             _lock: Arc::clone(&self.lock),

@@ -534,7 +534,7 @@ impl<D: Disk> ArchiveAgent<D> {
     ) -> Option<ArchiveEvent> {
         let completion = self.disk.poll_completion(now)?;
         let owner = token::owner(completion.token);
-        if owner >= token::OWNER_READER_FIRST && owner != token::OWNER_SNAPSHOT_WRITER {
+        if owner >= token::OWNER_READER_FIRST {
             readers(&completion);
             return Some(ArchiveEvent::Done);
         }

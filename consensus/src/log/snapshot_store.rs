@@ -5,9 +5,7 @@
 //! the last two goes then.
 
 use lockstep_archive::disk::{Completion, Disk, DiskError, DiskOp, SegmentName, Token};
-use lockstep_archive::files::snapshot_index::{
-    SNAPSHOTS_MAX, SnapshotEntry, SnapshotIndex, SnapshotIndexFile,
-};
+use lockstep_archive::files::snapshot_index::{SnapshotEntry, SnapshotIndex, SnapshotIndexFile};
 use lockstep_archive::log::token::{OWNER_SNAPSHOT_STORE, TokenSource};
 use lockstep_archive::snapshot_file::SNAPSHOT_RECORDING_ID;
 use lockstep_archive::snapshot_file::writer::{SnapshotFileState, SnapshotFileWriter};
@@ -50,8 +48,8 @@ pub(crate) struct SnapshotStore {
     step: Step,
     stored: i64,
     tokens: TokenSource,
-    /// Out of date once the index is durable without them.
-    dropped: [Option<SegmentName>; SNAPSHOTS_MAX],
+    /// Out of date once the index is durable without it, and not yet asked to be removed.
+    dropped: Option<SegmentName>,
     removing: Option<Token>,
     #[cfg(feature = "sim")]
     is_named_early: bool,
@@ -68,7 +66,7 @@ impl SnapshotStore {
             step: Step::Nothing,
             stored: 0,
             tokens: TokenSource::new(OWNER_SNAPSHOT_STORE),
-            dropped: [None; SNAPSHOTS_MAX],
+            dropped: None,
             removing: None,
             #[cfg(feature = "sim")]
             is_named_early: false,
@@ -149,33 +147,26 @@ impl SnapshotStore {
     ) -> usize {
         let work = self.file.do_work(now, disk);
         if let Step::Ending(entry) = self.step
+            && self.dropped.is_none()
             && self.is_nameable()
         {
             let before = *index.wanted();
-            index.want(before.with_newest(entry));
-            self.drop_others(&before, index.wanted());
+            let after = before.with_newest(entry);
+            index.want(after);
+            self.dropped = dropped(&before, &after);
             self.step = Step::Indexing(entry);
             return work + 1;
         }
         work + self.remove_dropped(now, disk)
     }
 
-    /// What `after` names no more is out of date.
-    fn drop_others(&mut self, before: &SnapshotIndex, after: &SnapshotIndex) {
-        let is_kept =
-            |entry: &SnapshotEntry| after.snapshots().any(|kept| kept.name() == entry.name());
-        let dropped = before.snapshots().filter(|entry| !is_kept(entry));
-        for (place, entry) in self.dropped.iter_mut().zip(dropped) {
-            *place = Some(entry.name());
-        }
-    }
-
-    /// Removes one that is out of date. In vain it stays until the next start.
+    /// Removes the one that is out of date. While the disk has no room for that no other becomes
+    /// so: the newest waits for its entry.
     fn remove_dropped(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
         if self.removing.is_some() || matches!(self.step, Step::Indexing(_)) {
             return 0;
         }
-        let Some(name) = self.dropped.iter().flatten().next().copied() else {
+        let Some(name) = self.dropped else {
             return 0;
         };
         let token = self.tokens.next_token();
@@ -184,9 +175,7 @@ impl SnapshotStore {
         }
         sometimes(Mark::SnapshotRemoved);
         self.removing = Some(token);
-        for place in &mut self.dropped {
-            place.take_if(|dropped| *dropped == name);
-        }
+        self.dropped = None;
         1
     }
 
@@ -201,6 +190,8 @@ impl SnapshotStore {
 
     /// Takes a completion; `false` when it is not of a snapshot's file.
     pub fn on_completion(&mut self, completion: &Completion) -> bool {
+        // What came of a removal makes no difference: a file that is still there is named by
+        // nothing, and the next start removes it.
         if self
             .removing
             .take_if(|token| *token == completion.token)
@@ -226,3 +217,13 @@ impl SnapshotStore {
         self.stored
     }
 }
+
+/// The one that `after` names no more: there is one at most, for one has come.
+fn dropped(before: &SnapshotIndex, after: &SnapshotIndex) -> Option<SegmentName> {
+    let is_kept = |entry: &SnapshotEntry| after.snapshots().any(|kept| kept == *entry);
+    let mut gone = before.snapshots().filter(|entry| !is_kept(entry));
+    gone.next().map(|entry| entry.name())
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

@@ -1,0 +1,122 @@
+//! Which snapshots' files are left on a disk that has no room for removals at times.
+
+use lockstep_archive::disk::{Busy, ColdFiles};
+use lockstep_archive::sim::{SimDisk, SimDiskConfig};
+
+use super::*;
+
+/// A disk that takes no removal while it is busy.
+struct BusyDisk {
+    disk: SimDisk,
+    is_busy: bool,
+}
+
+impl Disk for BusyDisk {
+    type Files = SimDisk;
+
+    fn files(&mut self) -> &mut SimDisk {
+        self.disk.files()
+    }
+
+    fn submit(&mut self, now: Nanos, operation: DiskOp) -> Result<(), Busy> {
+        if self.is_busy && matches!(operation, DiskOp::Remove { .. }) {
+            return Err(Busy);
+        }
+        self.disk.submit(now, operation)
+    }
+
+    fn poll_completion(&mut self, now: Nanos) -> Option<Completion> {
+        self.disk.poll_completion(now)
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        self.disk.next_deadline()
+    }
+}
+
+struct Stage {
+    disk: BusyDisk,
+    index: SnapshotIndexFile,
+    store: SnapshotStore,
+    now: Nanos,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let mut disk = SimDisk::new(SimDiskConfig::default());
+        let mut index = SnapshotIndexFile::open(&mut disk, 65_536).unwrap();
+        index.write(&mut disk).unwrap();
+        let is_busy = false;
+        Self {
+            disk: BusyDisk { disk, is_busy },
+            index,
+            store: SnapshotStore::new().unwrap(),
+            now: 0,
+        }
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..50 {
+            self.store
+                .do_work(self.now, &mut self.disk, &mut self.index);
+            self.index.do_work(self.now, &mut self.disk);
+            self.now = self.disk.next_deadline().unwrap_or(self.now).max(self.now);
+            while let Some(completion) = self.disk.poll_completion(self.now) {
+                if !self.store.on_completion(&completion) {
+                    self.index.on_completion(&completion).unwrap().unwrap();
+                    self.store.on_index(self.index.durable());
+                }
+            }
+        }
+    }
+
+    /// Whether it is there to stay.
+    fn store(&mut self, position: Position) -> bool {
+        assert!(self.store.is_idle());
+        self.store.begin(position, LeadershipTermId::new(1));
+        assert_eq!(self.store.push(&[7; 100]), 100);
+        self.store.finish(&SnapshotSummary {
+            length: 100,
+            hash: position as u128,
+            sections: Vec::new(),
+        });
+        self.settle();
+        self.store.outcome() == SnapshotOutcome::Stored
+    }
+
+    fn named(&self) -> Vec<Position> {
+        let entries = self.index.durable().snapshots();
+        entries.map(|entry| entry.position).collect()
+    }
+
+    fn files(&mut self) -> Vec<Position> {
+        let names = self.disk.files().list().unwrap();
+        let names = names.iter().filter_map(|name| SegmentName::parse(name));
+        let mut positions: Vec<Position> = names.map(|name| name.position).collect();
+        positions.sort_unstable();
+        positions
+    }
+}
+
+#[test]
+fn of_each_snapshot_that_is_out_of_date_the_file_goes_however_long_the_disk_is_busy() {
+    let mut stage = Stage::new();
+    assert!(stage.store(64) && stage.store(128));
+    assert_eq!(stage.files(), [64, 128]);
+    stage.disk.is_busy = true;
+    assert!(stage.store(192));
+    assert_eq!(
+        (stage.named(), stage.files()),
+        (vec![192, 128], vec![64, 128, 192])
+    );
+    // The next one waits for its entry until the oldest can go.
+    assert!(!stage.store(256));
+    assert_eq!(stage.named(), [192, 128]);
+    stage.disk.is_busy = false;
+    stage.settle();
+    assert_eq!(stage.store.outcome(), SnapshotOutcome::Stored);
+    assert_eq!(
+        (stage.named(), stage.files()),
+        (vec![256, 192], vec![192, 256])
+    );
+}
