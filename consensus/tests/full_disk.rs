@@ -2,6 +2,7 @@
 //! that returns is used.
 #![cfg(feature = "sim")]
 
+use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;
@@ -47,4 +48,46 @@ fn a_full_follower_and_a_dead_leader_do_not_make_term_after_term() {
     cluster.expect_some_leader();
     let terms = cluster.term().get() - before;
     assert!(terms <= 3, "{terms} terms");
+}
+
+/// The one member of a cluster whose log is full to below the reserve, for want of budget.
+fn full_to_below_the_reserve() -> SimCluster<Echo> {
+    let mut cluster = Scenario::echo()
+        .members(1)
+        .cluster(|cluster| {
+            cluster.effects_per_cause = 1;
+            cluster.effect_bytes_per_cause = 1024;
+            cluster.message_max = 1024;
+        })
+        .node(|node| {
+            node.disk_budget_bytes = 512 * 1024;
+            node.snapshot_interval_bytes = 0;
+        })
+        .led_by(0);
+    // Of the disk there is more, for what is not of the log.
+    cluster.member(0).free_disk(4 << 20);
+    for _ in 0..600 {
+        cluster.offer(0, &[7; 900]);
+        cluster.run(2 * MILLISECOND);
+    }
+    cluster.member(0).expect_told(NodeNotice::LogFull);
+    // Each start has a first entry, which goes into the reserve.
+    for _ in 0..100 {
+        if cluster.node(0).agents().archive.is_full() {
+            return cluster;
+        }
+        cluster.member(0).restart();
+        cluster.run(2 * SECOND);
+    }
+    panic!("it is not full");
+}
+
+#[test]
+fn a_full_log_takes_what_asks_for_the_snapshot_that_is_to_free_it() {
+    let mut cluster = full_to_below_the_reserve();
+    let now = cluster.now;
+    let asked = cluster.node_mut(0).ask_for_snapshot(now);
+    let asked = asked.expect("the reserve is for it");
+    cluster.run(SECOND);
+    assert_eq!(cluster.counter(0, Counter::SnapshotPosition), asked);
 }

@@ -161,3 +161,16 @@ fn who_is_to_lead_gives_up_its_snapshot_and_answers() {
     assert_eq!(stored(&cluster, leader), 0);
     assert_eq!(cluster.answers(0)[100], 101_u64.to_le_bytes());
 }
+
+#[test]
+fn a_member_that_has_stopped_asks_nobody() {
+    let mut cluster = cluster(1, Writing::Right);
+    cluster.answer(1);
+    cluster.member(0).fail_writes(1);
+    cluster.offer(0, b"lost");
+    cluster.run(SECOND);
+    assert!(cluster.fault(0).is_some());
+    let now = cluster.now;
+    let refusal = cluster.node_mut(0).ask_for_snapshot(now).unwrap_err();
+    assert!(refusal.to_string().contains("has stopped"), "{refusal}");
+}

@@ -16,8 +16,8 @@ use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use crate::apply::service_agent::ServiceAgent;
 use crate::apply::service_runner::ServiceRunner;
 use crate::log::archive_agent::ArchiveAgent;
+use crate::node::consensus_agent::snapshots::SnapshotRefusal;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
-use crate::node::control::{ControlAnswer, ControlRequest};
 use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::NodeFault;
 use crate::notice::NodeNotice;
@@ -181,20 +181,19 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.agents.consensus.begun.words(takes_snapshots)
     }
 
-    /// Answers somebody who asks this node for something.
-    pub(crate) fn answer(&mut self, now: Nanos, request: ControlRequest) -> ControlAnswer {
+    /// Asks all members for a snapshot, because somebody has asked this one. Returns where in the
+    /// log it is to be taken.
+    ///
+    /// # Errors
+    /// Why nobody is asked.
+    pub fn ask_for_snapshot(&mut self, now: Nanos) -> Result<Position, SnapshotRefusal> {
         let Agents {
             consensus,
             archive,
             service,
             ..
         } = &mut self.agents;
-        match request {
-            ControlRequest::Snapshot => consensus
-                .ask_for_snapshot(now, Room { archive, service })
-                .map(|position| format!("asked all members for a snapshot at {position}"))
-                .map_err(|refusal| refusal.to_string()),
-        }
+        consensus.ask_for_snapshot(now, Room { archive, service })
     }
 
     /// One duty cycle at `now`. Returns 0 when there was nothing to do.

@@ -15,7 +15,7 @@ mod publishing;
 mod sessions;
 mod sightings;
 mod snapshot_writing;
-pub(in crate::node) mod snapshots;
+pub mod snapshots;
 mod standing;
 mod standing_watch;
 mod watch;

@@ -1,32 +1,66 @@
 //! What a running node can be asked for: by a unix socket in its directory.
 //!
-//! SHELL. A thread of its own waits for whoever asks, reads one line, hands it to the node and
-//! writes the line that it is answered with. The node takes what waits when it publishes its
-//! counters, so no duty cycle waits for anybody.
+//! SHELL. A thread of its own waits for whoever asks, one after the other. It says that it listens,
+//! reads one line, hands what that asks for to the node, and writes the line that answers it. The
+//! node takes what waits when it publishes its counters, so no duty cycle waits for anybody. What
+//! was given up or refused is not done afterwards: who was not listened to has not asked, and what
+//! the node has not taken up in time it never takes up.
 #![allow(
     clippy::disallowed_methods,
-    reason = "shell: starts a thread, owns a socket"
+    reason = "shell: starts a thread, owns a socket, reads the clock"
 )]
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::fs::{Permissions, remove_file, set_permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_transport::named_setting;
+use lockstep_transport::position::Position;
+
+use crate::node::consensus_agent::snapshots::SnapshotRefusal;
 
 /// Name of the socket in the node's directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
-/// Longest line that is read of whoever asks.
-const LINE_MAX: u64 = 256;
+/// Whoever asks has the node write to its disk: its user may.
+const CONTROL_MODE: u32 = 0o600;
 
-/// How long whoever asks may take to say what for, and the node to answer.
+/// Longest line that is read of whoever asks, and of a node that answers.
+const REQUEST_MAX: usize = 256;
+const ANSWER_MAX: usize = 4096;
+
+/// How long whoever asks may take to say what for, and the node to take it up.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Pause when nobody can be let in, for want of descriptors say: at once it would be so again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What the node has not taken up: one is asked for at a time, and where the one before it is still
+/// there the node stands.
+const ASKED_MAX: usize = 1;
+
+/// First line of a node that listens.
+const LISTENING: &str = "listening";
+
+/// First word of its answer.
+const DONE: &str = "done";
+const REFUSED: &str = "refused";
+
+const NO_ANSWER: &str = "the node does not answer: it may be stopped or busy";
+const ENDS: &str = "the node ends";
+const ENDED_OR_OTHER: &str = "it has ended, or is of another version";
+
+/// What the thread is about: it waits for somebody, or is about to.
+const WAITING: u8 = 0;
+const SERVING: u8 = 1;
+const ENDED: u8 = 2;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +76,53 @@ named_setting!(ControlRequest {
 /// The answer of a node: in words, whether it does it or refuses.
 pub type ControlAnswer = Result<String, String>;
 
+/// The same without words, which the node has no time for: where the snapshot is to be.
+type NodeAnswer = Result<Position, SnapshotRefusal>;
+
 /// Somebody asks.
 #[derive(Debug)]
 pub(crate) struct Asked {
     /// For this.
     pub request: ControlRequest,
-    answer: SyncSender<ControlAnswer>,
+    answer: SyncSender<NodeAnswer>,
+    claim: Claim,
 }
 
 impl Asked {
     /// Answers.
-    pub fn answer(self, answer: ControlAnswer) {
+    pub(super) fn answer(self, answer: NodeAnswer) {
         // There is room for one. Nobody waits any more where its patience was at an end.
         let _ = self.answer.try_send(answer);
+    }
+}
+
+/// Whoever claims first has it: the node, which does what it was asked for then, or who waited for
+/// that in vain.
+#[derive(Clone, Debug, Default)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    fn is_mine(&self) -> bool {
+        // Its partner is the same swap of the other side.
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// What the thread is about. Its partners are the thread, and the node that ends it.
+#[derive(Debug)]
+struct Turn(AtomicU8);
+
+impl Turn {
+    /// Goes on to `next`. Returns false when it has ended instead.
+    fn go_on(&self, next: u8) -> bool {
+        let go_on = |turn| (turn != ENDED).then_some(next);
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        self.0.fetch_update(set, fetch, go_on).is_ok()
+    }
+
+    /// Ends it. Returns what it was about.
+    fn end(&self) -> u8 {
+        self.0.swap(ENDED, Ordering::AcqRel)
     }
 }
 
@@ -63,7 +131,7 @@ impl Asked {
 pub(crate) struct ControlSocket {
     asked: Receiver<Asked>,
     path: PathBuf,
-    has_ended: Arc<AtomicBool>,
+    turn: Arc<Turn>,
 }
 
 impl ControlSocket {
@@ -79,58 +147,71 @@ impl ControlSocket {
             Ok(listener) => listener,
             Err(error) => return Ok(Err(error)),
         };
-        let (sender, asked) = channel();
-        let has_ended = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&has_ended);
+        let (sender, asked) = sync_channel(ASKED_MAX);
+        let turn = Arc::new(Turn(AtomicU8::new(WAITING)));
+        let of_thread = Arc::clone(&turn);
+        let accept = move || listener.accept().map(|(stream, _)| stream);
         thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || listen(&listener, &sender, &flag))?;
-        Ok(Ok(Self {
-            asked,
-            path,
-            has_ended,
-        }))
+            .spawn(move || listen(accept, &sender, &of_thread))?;
+        Ok(Ok(Self { asked, path, turn }))
     }
 
-    /// Who has asked and was not answered.
+    /// Who has asked, was not answered, and has not given up.
     pub fn take(&self) -> Option<Asked> {
-        self.asked.try_recv().ok()
+        let mut asked = self.asked.try_iter();
+        asked.find(|asked| asked.claim.is_mine())
     }
 }
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        self.has_ended.store(true, Ordering::Relaxed);
-        // Wakes the thread. Where somebody has removed the socket, it ends with the process.
-        let _ = UnixStream::connect(&self.path);
-        let _ = std::fs::remove_file(&self.path);
+        if self.turn.end() == WAITING {
+            // Wakes the thread, and waits for nothing, however many want to be served: who waits
+            // takes one of them first, and then sees that it has ended. A thread that serves
+            // somebody sees it afterwards. Where somebody has removed the socket, it ends with the
+            // process.
+            let _ = UnixStream::connect(&self.path);
+        }
+        let _ = remove_file(&self.path);
     }
 }
 
 fn bind(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => UnixListener::bind(path),
+    if let Err(error) = remove_file(path)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error);
     }
+    let listener = UnixListener::bind(path)?;
+    set_permissions(path, Permissions::from_mode(CONTROL_MODE))?;
+    Ok(listener)
 }
 
-fn listen(listener: &UnixListener, node: &Sender<Asked>, has_ended: &AtomicBool) {
-    for stream in listener.incoming() {
-        if has_ended.load(Ordering::Relaxed) {
+fn listen(
+    mut accept: impl FnMut() -> io::Result<UnixStream>,
+    node: &SyncSender<Asked>,
+    turn: &Turn,
+) {
+    while turn.go_on(WAITING) {
+        let accepted = accept();
+        if !turn.go_on(SERVING) {
             return;
         }
-        // Whoever went away before it was heard has nothing to be told.
-        let _ = stream.and_then(|stream| serve(stream, node));
+        match accepted {
+            // Whoever went away before it was heard has nothing to be told.
+            Ok(stream) => drop(serve(stream, node)),
+            Err(_) => thread::sleep(PAUSE),
+        }
     }
 }
 
-fn serve(mut stream: UnixStream, node: &Sender<Asked>) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn serve(mut stream: UnixStream, node: &SyncSender<Asked>) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(Read::take(&stream, LINE_MAX)).read_line(&mut line)?;
-    let answer = match line.trim().parse::<ControlRequest>() {
-        Ok(request) => ask_node(request, node),
+    writeln!(stream, "{LISTENING}")?;
+    let line = read_line(&mut stream, REQUEST_MAX, Instant::now() + PATIENCE)?;
+    let answer = match line.parse::<ControlRequest>() {
+        Ok(request) => ask_node(request, node, PATIENCE),
         Err(unknown) => Err(unknown.to_string()),
     };
     let (word, text) = match &answer {
@@ -140,80 +221,102 @@ fn serve(mut stream: UnixStream, node: &Sender<Asked>) -> io::Result<()> {
     writeln!(stream, "{word} {text}")
 }
 
-fn ask_node(request: ControlRequest, node: &Sender<Asked>) -> ControlAnswer {
+/// The next line, of `length_max` bytes at most, without what surrounds its words. All of it has
+/// to be there at `until`, in however many pieces it comes.
+fn read_line(stream: &mut UnixStream, length_max: usize, until: Instant) -> io::Result<String> {
+    let mut line = vec![0; length_max];
+    let mut length = 0;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut line[length..]) {
+            Ok(0) if length == length_max => return Err(ErrorKind::InvalidData.into()),
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => length += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(end) = line[..length].iter().position(|byte| *byte == b'\n') {
+            return Ok(String::from_utf8_lossy(&line[..end]).trim().to_owned());
+        }
+    }
+}
+
+/// Has the node do it, if it takes it up within `patience`.
+fn ask_node(
+    request: ControlRequest,
+    node: &SyncSender<Asked>,
+    patience: Duration,
+) -> ControlAnswer {
     let (sender, answer) = sync_channel(1);
+    let claim = Claim::default();
     let asked = Asked {
         request,
         answer: sender,
+        claim: claim.clone(),
     };
-    node.send(asked).map_err(|_| "the node ends".to_owned())?;
-    let late = |_| Err("the node does not answer: it may be stopped or busy".to_owned());
-    answer.recv_timeout(PATIENCE).unwrap_or_else(late)
+    node.try_send(asked).map_err(|error| match error {
+        TrySendError::Full(_) => NO_ANSWER,
+        TrySendError::Disconnected(_) => ENDS,
+    })?;
+    let mut answered = answer.recv_timeout(patience);
+    if answered == Err(RecvTimeoutError::Timeout) {
+        if claim.is_mine() {
+            return Err(NO_ANSWER.to_owned());
+        }
+        // It was taken up at the last moment.
+        answered = answer.recv_timeout(patience);
+    }
+    match answered {
+        Ok(Ok(position)) => Ok(format!("asked all members for a snapshot at {position}")),
+        Ok(Err(refusal)) => Err(refusal.to_string()),
+        Err(RecvTimeoutError::Timeout) => Err("the node has stopped while it did it".to_owned()),
+        Err(RecvTimeoutError::Disconnected) => Err(ENDS.to_owned()),
+    }
 }
-
-/// First word of an answer.
-const DONE: &str = "done";
-const REFUSED: &str = "refused";
 
 /// Asks the node that runs on `directory`.
 ///
 /// # Errors
 /// When no node answers there.
 pub fn ask(directory: &Path, request: ControlRequest) -> io::Result<ControlAnswer> {
+    ask_within(directory, request, PATIENCE)
+}
+
+/// Asks; a node that listens takes at most twice `patience`.
+fn ask_within(
+    directory: &Path,
+    request: ControlRequest,
+    patience: Duration,
+) -> io::Result<ControlAnswer> {
     let mut stream = UnixStream::connect(directory.join(CONTROL_SOCKET))?;
-    stream.set_read_timeout(Some(2 * PATIENCE))?;
+    let greeting = read_line(&mut stream, ANSWER_MAX, Instant::now() + 2 * patience)
+        .map_err(|error| in_words(error, "others ask it, and it was asked for nothing"))?;
+    if greeting != LISTENING {
+        return Err(io::Error::other(ENDED_OR_OTHER));
+    }
     writeln!(stream, "{}", request.name())?;
-    let mut line = String::new();
-    BufReader::new(Read::take(&stream, 1 << 16)).read_line(&mut line)?;
-    match line.trim().split_once(' ') {
+    let line = read_line(&mut stream, ANSWER_MAX, Instant::now() + 3 * patience)
+        .map_err(|error| in_words(error, "whether it does what it was asked for is not known"))?;
+    match line.split_once(' ') {
         Some((DONE, text)) => Ok(Ok(text.to_owned())),
         Some((REFUSED, text)) => Ok(Err(text.to_owned())),
-        _ => Err(io::Error::other(
-            "the node has ended, or is of another version",
-        )),
+        _ => Err(io::Error::other(ENDED_OR_OTHER)),
+    }
+}
+
+/// Such an error of who asks, `late` if nothing came in time.
+fn in_words(error: io::Error, late: &str) -> io::Error {
+    match error.kind() {
+        ErrorKind::TimedOut => io::Error::new(ErrorKind::TimedOut, late),
+        ErrorKind::UnexpectedEof => io::Error::other(ENDED_OR_OTHER),
+        _ => error,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_asks_gets_the_answer_of_the_node() {
-        let place = tempfile::tempdir().unwrap();
-        let socket = ControlSocket::open(place.path()).unwrap().unwrap();
-        let path = place.path().to_owned();
-        let asking = thread::spawn(move || ask(&path, ControlRequest::Snapshot));
-        let asked = socket.asked.recv_timeout(PATIENCE).unwrap();
-        assert_eq!(asked.request, ControlRequest::Snapshot);
-        asked.answer(Err("not now".to_owned()));
-        let answer = asking.join().unwrap().unwrap();
-        assert_eq!(answer, Err("not now".to_owned()));
-    }
-
-    #[test]
-    fn nonsense_is_refused_by_name_and_a_socket_left_behind_is_taken_over() {
-        let place = tempfile::tempdir().unwrap();
-        let left = UnixListener::bind(place.path().join(CONTROL_SOCKET)).unwrap();
-        drop(left);
-        let socket = ControlSocket::open(place.path()).unwrap().unwrap();
-        let mut stream = UnixStream::connect(&socket.path).unwrap();
-        writeln!(stream, "dance").unwrap();
-        let mut line = String::new();
-        BufReader::new(&stream).read_line(&mut line).unwrap();
-        assert!(
-            line.starts_with("refused ") && line.contains("dance"),
-            "{line}"
-        );
-        drop(socket);
-        assert!(ask(place.path(), ControlRequest::Snapshot).is_err());
-    }
-
-    #[test]
-    fn a_directory_whose_path_is_too_long_for_a_socket_has_none() {
-        let place = tempfile::tempdir().unwrap();
-        let deep = place.path().join("d".repeat(200));
-        std::fs::create_dir(&deep).unwrap();
-        assert!(ControlSocket::open(&deep).unwrap().is_err());
-    }
-}
+mod tests;

@@ -25,7 +25,7 @@ use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
 use crate::node::agent_threads::{AgentGroup, AgentThreads, GroupMembers};
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
-use crate::node::control::{CONTROL_SOCKET, ControlSocket};
+use crate::node::control::{CONTROL_SOCKET, ControlRequest, ControlSocket};
 use crate::node::counters::{
     COUNTERS_FILE, COUNTERS_LENGTH, Counter, CounterBlock, CounterBlocks, Counters, ThreadBlocks,
 };
@@ -74,6 +74,9 @@ pub type NodeService = Box<dyn ClusteredService + Send>;
 
 /// A launched member. Drive it with [`Agent::do_work`].
 pub struct Node {
+    /// Ends first: the lock of the directory goes with the disk, and the socket that is in the
+    /// directory then is that of the next process.
+    control: Option<ControlSocket>,
     agent: ClusterNode<NodeDisk, NodePort, NodeService>,
     start_line: String,
     role_name: String,
@@ -89,7 +92,6 @@ pub struct Node {
     /// gives them work.
     threads: AgentThreads<NodeService>,
     plan: ThreadPlan,
-    control: Option<ControlSocket>,
     log_file: Option<LogFile>,
     _shared: Vec<SharedFile>,
 }
@@ -163,6 +165,7 @@ pub fn launch(
     // Now that it is all there.
     granted.started = started(&agent);
     Ok(Node {
+        control,
         agent,
         start_line: start_line(cluster, node, &granted) + "; " + &plan.words() + &control_words,
         role_name: format!("node-{}", node.member),
@@ -175,7 +178,6 @@ pub fn launch(
         unsaid: None,
         threads,
         plan,
-        control,
         log_file: keep_or_remove(placed.file, node.sync),
         _shared: shared,
     })
@@ -435,7 +437,9 @@ impl Node {
 
     fn answer_control(&mut self, now: Nanos) {
         while let Some(asked) = self.control.as_ref().and_then(ControlSocket::take) {
-            let answer = self.agent.answer(now, asked.request);
+            let answer = match asked.request {
+                ControlRequest::Snapshot => self.agent.ask_for_snapshot(now),
+            };
             asked.answer(answer);
         }
     }

@@ -13,7 +13,10 @@ use crate::node::consensus_agent::{ConsensusAgent, Room};
 
 /// Why nobody is asked for a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::node) enum SnapshotRefusal {
+pub enum SnapshotRefusal {
+    /// This member does nothing any more.
+    #[error("this member has stopped: see why, and ask the one that leads now")]
+    Stopped,
     /// The service has no snapshot methods.
     #[error("the service has no snapshots: implement `snapshot_step` and `load_snapshot`")]
     Service,
@@ -23,7 +26,7 @@ pub(in crate::node) enum SnapshotRefusal {
         /// Who does, as far as is known.
         leader: Option<MemberId>,
     },
-    /// The log has no room for the entry now.
+    /// The log has not come far enough on disk to take an entry in memory.
     #[error("the log has no room for the entry now: ask again, or free space on the disk")]
     NoRoom,
 }
@@ -51,7 +54,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         }
     }
 
-    /// Appends an entry that asks all members for a snapshot. Returns where it ends.
+    /// Appends an entry that asks all members for a snapshot, into the reserve of a full log too
+    /// (`log.md` 10.1): it is what makes room there. Returns where it ends.
     ///
     /// # Errors
     /// Why it does not.
@@ -60,15 +64,15 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         now: Nanos,
         room: Room<'_, D, S>,
     ) -> Result<Position, SnapshotRefusal> {
+        if self.fault.is_some() {
+            return Err(SnapshotRefusal::Stopped);
+        }
         if !room.service.takes_snapshots() {
             return Err(SnapshotRefusal::Service);
         }
         if !self.leadership.is_open() {
             let leader = self.module.leader();
             return Err(SnapshotRefusal::NotLeading { leader });
-        }
-        if room.archive.is_full() {
-            return Err(SnapshotRefusal::NoRoom);
         }
         let context = self.append_context(now, room.archive);
         let entry = LogEntry::Action(ClusterAction::Snapshot);

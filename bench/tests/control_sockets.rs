@@ -1,0 +1,106 @@
+//! The socket by which a real node can be asked for something.
+#![allow(clippy::disallowed_methods, reason = "threads")]
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use lockstep_archive::storage::in_use;
+use lockstep_bench::scenario::addresses::reserve;
+use lockstep_consensus::node::control::{CONTROL_SOCKET, ControlRequest, ask};
+use lockstep_consensus::node::launch::{Node, NodeService, launch};
+use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
+use lockstep_service::cluster::{ClientSession, Cluster};
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::samples::echo::Echo;
+use lockstep_transport::agent::Agent;
+use lockstep_transport::media::monotonic_now;
+
+fn node(directory: &Path, service: NodeService) -> Node {
+    let cluster = ClusterConfig {
+        name: "asked".to_owned(),
+        members: reserve(1).expect("loopback has free ports"),
+        ..ClusterConfig::default()
+    };
+    let node = NodeConfig {
+        directory: directory.to_owned(),
+        ..NodeConfig::default()
+    };
+    launch(&cluster, &node, service).expect("it can be launched")
+}
+
+/// Looks, when it goes, at the directory of its node.
+struct Witness {
+    directory: PathBuf,
+    seen: Sender<(bool, bool)>,
+}
+
+impl ClusteredService for Witness {
+    fn on_session_message(&mut self, _: &mut Cluster<'_>, _: ClientSession, _: &[u8]) {}
+
+    fn state_hash(&self) -> u64 {
+        0
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        let is_locked = in_use(&self.directory).is_some();
+        let has_socket = self.directory.join(CONTROL_SOCKET).exists();
+        self.seen
+            .send((is_locked, has_socket))
+            .expect("it is heard");
+    }
+}
+
+#[test]
+fn a_node_that_ends_removes_its_socket_before_another_may_have_one_there() {
+    let place = tempfile::tempdir().expect("a directory can be made");
+    let (seen, sight) = channel();
+    let directory = place.path().join("data-0");
+    let witness = Witness {
+        directory: directory.clone(),
+        seen,
+    };
+    let node = node(&directory, Box::new(witness));
+    assert!(directory.join(CONTROL_SOCKET).exists());
+    drop(node);
+    let (is_locked, has_socket) = sight.recv().expect("the service has gone");
+    assert!(
+        !is_locked,
+        "the test sees nothing: the service goes too early"
+    );
+    assert!(!has_socket, "another process may have made it");
+}
+
+#[test]
+fn a_node_that_is_asked_for_a_snapshot_writes_one() {
+    let place = tempfile::tempdir().expect("a directory can be made");
+    let directory = place.path().join("data-0");
+    let mut node = node(&directory, Box::new(Echo::new()));
+    let asked = directory.clone();
+    let asking = thread::spawn(move || {
+        for _ in 0..600 {
+            // Until it leads it refuses.
+            if let Ok(words) = ask(&asked, ControlRequest::Snapshot).expect("it answers") {
+                return words;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("it refuses");
+    });
+    while !asking.is_finished() {
+        node.do_work(monotonic_now());
+    }
+    let words = asking.join().expect("it does what it is asked for");
+    let position = words.rsplit(' ').next().expect("where it is");
+    let file = directory.join(format!("1-{position}.rec"));
+    for _ in 0..10_000_000 {
+        if file.exists() {
+            return;
+        }
+        node.do_work(monotonic_now());
+    }
+    panic!("{} is not there", file.display());
+}
