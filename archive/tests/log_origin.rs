@@ -71,10 +71,7 @@ fn several_terms(disk: &SimDisk, sync: SyncMode) -> RecordedLog {
         node.cycle();
     }
     node.drain();
-    for _ in 0..8 {
-        node.now += 5_000_000;
-        node.cycle();
-    }
+    node.idle();
     node
 }
 
@@ -372,7 +369,8 @@ fn a_log_of_other_leadership_terms_below_the_snapshot_counts_as_missing() {
         found.missing_from
     };
     assert_eq!(missing_from(&known), None);
-    let spoils: [(&str, fn(&mut LogOrigin)); 4] = [
+    type Spoil = fn(&mut LogOrigin);
+    let spoils: [(&str, Spoil); 4] = [
         ("its id", |other| other.terms[2].id ^= 1),
         ("where it begins", |other| other.terms[2].base -= 32),
         ("its number", |other| other.terms[2].term = 9.into()),

@@ -41,10 +41,7 @@ fn killed_with_a_stale_mark(seed: u64, fresh: usize) -> (SimDisk, Position, Posi
         assert!(node.append(REQUEST, 700, 0x5A));
     }
     node.drain();
-    for _ in 0..8 {
-        node.now += 5_000_000;
-        node.cycle();
-    }
+    node.idle();
     let marked = node.ack_mark.position();
     assert_eq!(marked, node.append_position());
     for _ in 0..fresh {

@@ -7,12 +7,17 @@ use std::rc::Rc;
 
 use lockstep_consensus::module::action::HaltReason;
 use lockstep_consensus::module::membership::Standing;
+use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::node::fault::NodeFault;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::settings::config::ResponsesMode;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
+use lockstep_service::snapshot::{
+    ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress,
+};
+use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::sim::LinkProfile;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, SECOND};
 
@@ -52,6 +57,25 @@ impl ClusteredService for Odd {
 
     fn state_hash(&self) -> u64 {
         0
+    }
+
+    fn takes_snapshots(&self) -> bool {
+        true
+    }
+
+    fn snapshot_step(
+        &mut self,
+        _step: u64,
+        _snapshot: &mut ServiceSnapshot<'_>,
+    ) -> Result<SnapshotProgress, SnapshotError> {
+        Ok(SnapshotProgress::Done)
+    }
+
+    fn load_snapshot(
+        &mut self,
+        _snapshot: &mut ServiceSnapshotReader<'_, '_>,
+    ) -> Result<(), SnapshotError> {
+        Ok(())
     }
 }
 
@@ -273,6 +297,69 @@ fn members_that_all_restart_pass_over_the_void_answer_again() {
     stage.cluster.run(SECOND);
     let all = [b"before".as_slice(), b"right", b"after", b"more"];
     assert_eq!(stage.answers(), all);
+}
+
+/// The same with a snapshot that is asked for behind the odd message and before all answers to it:
+/// the disks of those that follow make all of it wait.
+fn ask_before_a_snapshot(stage: &mut Stage) {
+    stage.cluster.offer(0, b"before");
+    stage.cluster.run(10 * MILLISECOND);
+    stage.cluster.members(&[1, 2]).stall_disk(100 * MILLISECOND);
+    stage.cluster.offer(0, b"odd");
+    stage.cluster.offer(0, b"after");
+    stage.cluster.run(50 * MILLISECOND);
+    assert_eq!(stage.position.get(), 0, "nobody has executed it");
+    let now = stage.cluster.now;
+    let asked = stage.cluster.node_mut(0).ask_for_snapshot(now);
+    stage.cluster.run(300 * MILLISECOND);
+    assert!(asked.expect("it leads") > stage.position.get());
+}
+
+#[test]
+fn members_that_all_begin_behind_the_cause_pass_over_the_void_answer_again() {
+    let mut stage = stage(
+        [Way::Wrong(1), Way::Right, Way::Right],
+        ResponsesMode::Replicated,
+    );
+    ask_before_a_snapshot(&mut stage);
+    stage.cluster.run(4 * SECOND);
+    assert_eq!(stage.stopped(), [0]);
+    stage.cluster.everybody().kill();
+    stage.cluster.members(&[1, 2]).start();
+    stage.cluster.run(10 * MILLISECOND);
+    for id in [1, 2] {
+        let taken = stage.cluster.counter(id, Counter::SnapshotPosition);
+        assert!(taken > stage.position.get(), "{taken}");
+    }
+    stage.cluster.run(6 * SECOND);
+    assert_eq!(stage.stopped(), [0; 0]);
+    stage.cluster.expect_some_leader();
+    stage.cluster.offer(0, b"more");
+    stage.cluster.run(SECOND);
+    let all = [b"before".as_slice(), b"right", b"after", b"more"];
+    assert_eq!(stage.answers(), all);
+}
+
+#[test]
+fn a_member_that_diverged_executes_again_from_before_when_it_is_started_again() {
+    let mut stage = stage(
+        [Way::Right, Way::Right, Way::Wrong(1)],
+        ResponsesMode::Replicated,
+    );
+    ask_before_a_snapshot(&mut stage);
+    assert_eq!(stage.stopped(), [2]);
+    let taken = stage.cluster.counter(2, Counter::SnapshotPosition);
+    assert!(taken > stage.position.get(), "it was stored: {taken}");
+    stage.ways.set([Way::Right; 3]);
+    let _before = marks::take();
+    stage.cluster.member(2).stop().start();
+    assert!(marks::take().contains(Mark::SnapshotStruck));
+    stage.cluster.run(SECOND);
+    let stored = stage.cluster.counter(2, Counter::Snapshots);
+    assert_eq!(stored, 1, "another in the place of the one that was struck");
+    assert_eq!(stage.stopped(), [0; 0]);
+    let applied = |id| stage.cluster.node(id).agents().consensus.applier.position();
+    assert_eq!(applied(2), applied(0));
 }
 
 #[test]

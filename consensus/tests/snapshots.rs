@@ -54,8 +54,8 @@ impl ClusteredService for Counting {
     ) -> Result<SnapshotProgress, SnapshotError> {
         if step == 0 {
             snapshot.begin_section("messages")?;
+            snapshot.u64(self.messages)?;
         }
-        snapshot.u64(self.messages)?;
         match self.writes {
             Writing::Right => snapshot.end_section()?,
             Writing::Wrong => {}
@@ -160,6 +160,76 @@ fn who_is_to_lead_gives_up_its_snapshot_and_answers() {
     assert!(applied(&cluster, leader) > commit);
     assert_eq!(stored(&cluster, leader), 0);
     assert_eq!(cluster.answers(0)[100], 101_u64.to_le_bytes());
+}
+
+#[test]
+fn a_service_that_writes_without_end_has_no_snapshot_and_goes_on_after_a_minute() {
+    let mut cluster = cluster(1, Writing::Endless);
+    cluster.answer(100);
+    cluster.run(61 * SECOND);
+    let lines = cluster.take_lines(0, NodeNotice::SnapshotUseless);
+    let words = "the service had not written all of it within a minute";
+    assert!(lines.len() == 1 && lines[0].contains(words), "{lines:?}");
+    cluster.answer(1);
+    assert_eq!(stored(&cluster, 0), 0);
+}
+
+#[test]
+fn a_disk_that_is_full_while_the_state_is_written_holds_nothing_up() {
+    let mut cluster = cluster(3, Writing::Endless);
+    cluster.member(1).fill_disk();
+    cluster.answer(100);
+    cluster.run(SECOND);
+    cluster
+        .member(1)
+        .expect_up()
+        .expect_told(NodeNotice::SnapshotNotStored);
+    let applied = |id| cluster.node(id).agents().consensus.applier.position();
+    assert_eq!(applied(1), cluster.commit(0));
+    assert!(applied(2) < cluster.commit(0));
+}
+
+#[test]
+fn a_snapshot_shows_what_was_acknowledged_below_it() {
+    let mut cluster = cluster(3, Writing::Right);
+    let before = cluster.counter(1, Counter::Snapshots);
+    while cluster.counter(1, Counter::Snapshots) == before {
+        cluster.answer(1);
+    }
+    let taken = cluster.counter(1, Counter::SnapshotPosition);
+    // What was written last rots while the mark is behind, and the power goes.
+    cluster.member(1).lose_power().rot(taken - 32).start();
+    cluster.member(1).expect_damaged(true);
+    cluster.run(SECOND);
+    cluster.member(1).expect_damaged(false);
+    cluster.answer(1);
+    cluster.expect_equal_logs();
+}
+
+#[test]
+fn one_that_cannot_be_used_takes_no_place_from_one_that_can() {
+    let mut cluster = cluster(3, Writing::Right);
+    answer_a_while(&mut cluster);
+    let newest = cluster.counter(1, Counter::SnapshotPosition);
+    cluster
+        .member(1)
+        .kill()
+        .rot_file(&format!("1-{newest}.rec"))
+        .start();
+    cluster.run(SECOND);
+    let older = cluster.counter(1, Counter::SnapshotPosition);
+    assert!(older > 0 && older < newest);
+    answer_a_while(&mut cluster);
+    let third = cluster.counter(1, Counter::SnapshotPosition);
+    cluster
+        .member(1)
+        .kill()
+        .rot_file(&format!("1-{third}.rec"))
+        .start();
+    cluster.run(SECOND);
+    assert!(cluster.counter(1, Counter::SnapshotPosition) >= older);
+    cluster.answer(1);
+    assert!(cluster.node(1).agents().consensus.applier.position() > newest);
 }
 
 #[test]

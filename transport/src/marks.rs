@@ -418,6 +418,8 @@ marks! {
     SnapshotAbandoned,
     /// A start removes the file of a snapshot that was not finished, or is out of date.
     SnapshotFileRemoved,
+    /// A member that diverged gives up the snapshots that it took after that.
+    SnapshotStruck,
     /// A snapshot's file is removed because two newer ones are stored.
     SnapshotRemoved,
     /// A start begins from a snapshot.

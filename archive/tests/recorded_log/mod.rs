@@ -307,6 +307,14 @@ impl RecordedLog {
         self.cycle();
     }
 
+    /// Idles for so long that the mark is written and synced.
+    pub fn idle(&mut self) {
+        for _ in 0..8 {
+            self.now += 5_000_000;
+            self.cycle();
+        }
+    }
+
     pub fn drain(&mut self) {
         for _ in 0..10_000 {
             if self.recorder.is_drained(self.append_position()) {
@@ -421,11 +429,7 @@ pub fn recorded(seed: u64, entries: usize) -> (SimDisk, Vec<u8>, Position) {
         node.cycle();
     }
     node.drain();
-    // Idle long enough for the ack mark to be written and synced.
-    for _ in 0..8 {
-        node.now += 5_000_000;
-        node.cycle();
-    }
+    node.idle();
     let mark = node.ack_mark.position();
     (disk, node.model, mark)
 }

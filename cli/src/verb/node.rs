@@ -54,7 +54,13 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
             run_agent(&mut node, thread.idle, &stop, monotonic_now);
             node.say_notices();
             let outcome = match node.fault() {
-                Some(fault) => Outcome::failed(format!("{} has halted: {fault}", node.role_name())),
+                Some(fault) => {
+                    let halted = format!("{} has halted: {fault}", node.role_name());
+                    Outcome::failed(match node.close() {
+                        Ok(()) => halted,
+                        Err(error) => format!("{halted}; and then: {error}"),
+                    })
+                }
                 None => match node.close() {
                     Ok(()) => Outcome::Good,
                     Err(error) => {

@@ -8,7 +8,7 @@ use lockstep_transport::position::Position;
 
 use crate::apply::verdict::ServiceOrder;
 use crate::apply::void_responses::VoidResponses;
-use crate::module::output_agreement::OutputAt;
+use crate::module::output_agreement::{HISTORY_MAX, OutputAt};
 use crate::node::fault::NodeFault;
 
 /// What they are called in a snapshot.
@@ -24,6 +24,30 @@ pub(crate) struct HeldResponse {
     pub cause: Position,
     /// In what it differs.
     pub divergence: Divergence,
+}
+
+#[cfg(test)]
+impl HeldResponse {
+    /// The one at `position`, which answers the entry before it and which this node's service did
+    /// not say.
+    pub(super) fn at(position: Position) -> Self {
+        use lockstep_service::outbox::{Difference, EffectName};
+
+        let logged = EffectName {
+            cause: position - 32,
+            service: 0,
+            ordinal: 0,
+        };
+        Self {
+            position,
+            cause: logged.cause,
+            divergence: Divergence {
+                logged,
+                own: None,
+                difference: Difference::Name,
+            },
+        }
+    }
 }
 
 /// See the module.
@@ -115,9 +139,14 @@ impl Answers {
     /// | offset | size | field of the section answers |
     /// |---|---|---|
     /// | 0 | 8 | leadership term of the last entry |
-    /// | 8 | 8 | position of the last entry that may have had an output, 0 before the first |
-    /// | 16 | 8 | hash of everything emitted up to there |
-    /// | 24 | 8 | regions of void Responses, which follow |
+    /// | 8 | 8 | outputs at the last entries that may have had one, which follow, oldest first |
+    ///
+    /// | offset | size | field of an output |
+    /// |---|---|---|
+    /// | 0 | 8 | position of the entry |
+    /// | 8 | 8 | hash of everything emitted up to there |
+    ///
+    /// and the regions of void Responses.
     ///
     /// # Errors
     /// When `writer` cannot begin this section.
@@ -126,20 +155,23 @@ impl Answers {
     /// When a Response is held: nothing behind it is applied, an order for a snapshot neither.
     pub(crate) fn save(
         &self,
-        newest: OutputAt,
+        outputs: impl ExactSizeIterator<Item = OutputAt>,
         writer: &mut SnapshotWriter,
     ) -> Result<(), SnapshotError> {
         assert!(self.held.is_none(), "a snapshot at a Response that is held");
         writer.begin_section(SECTION)?;
         writer.i64(self.term.get())?;
-        writer.i64(newest.position)?;
-        writer.u64(newest.hash)?;
+        writer.u64(outputs.len() as u64)?;
+        for output in outputs {
+            writer.i64(output.position)?;
+            writer.u64(output.hash)?;
+        }
         self.void.save(writer)?;
         writer.end_section()
     }
 
     /// Takes over what [`save`](Self::save) wrote where the log was applied up to `applied`, and
-    /// returns the entry executed last.
+    /// returns the outputs.
     ///
     /// # Errors
     /// When no log can have come to this.
@@ -147,66 +179,73 @@ impl Answers {
         &mut self,
         applied: Position,
         reader: &mut SnapshotReader<'_>,
-    ) -> Result<OutputAt, SnapshotError> {
+    ) -> Result<Vec<OutputAt>, SnapshotError> {
         reader.expect_section(SECTION)?;
         self.term = LeadershipTermId::new(reader.i64()?);
-        let newest = OutputAt {
-            position: reader.i64()?,
-            hash: reader.u64()?,
-        };
-        let is_term = (LeadershipTermId::NONE..=LeadershipTermId::MAX).contains(&self.term);
-        if !is_term || !(0..applied.max(1)).contains(&newest.position) {
-            return Err(reader.refuse("an output that was not applied"));
+        if !(LeadershipTermId::NONE..=LeadershipTermId::MAX).contains(&self.term) {
+            return Err(reader.refuse("a leadership term that is none"));
         }
+        let outputs = load_outputs(applied, reader)?;
         self.void.load(applied, self.term, reader)?;
         reader.end_section()?;
         self.held = None;
-        Ok(newest)
+        Ok(outputs)
     }
+}
+
+fn load_outputs(
+    applied: Position,
+    reader: &mut SnapshotReader<'_>,
+) -> Result<Vec<OutputAt>, SnapshotError> {
+    let count = reader.u64()?;
+    if count > HISTORY_MAX as u64 {
+        return Err(reader.refuse("more outputs than are remembered"));
+    }
+    let mut outputs = Vec::new();
+    let mut before = 0;
+    for _ in 0..count {
+        let output = OutputAt {
+            position: reader.i64()?,
+            hash: reader.u64()?,
+        };
+        if !(before + 1..applied).contains(&output.position) {
+            return Err(reader.refuse("an output that was not applied"));
+        }
+        before = output.position;
+        outputs.push(output);
+    }
+    Ok(outputs)
 }
 
 #[cfg(test)]
 mod tests {
-    use lockstep_service::outbox::{Difference, EffectName};
-
     use super::*;
     use crate::test_snapshot::{forged, loaded, saved, words};
 
-    const NEWEST: OutputAt = OutputAt {
-        position: 96,
-        hash: 11,
-    };
+    const OUTPUTS: [OutputAt; 2] = [
+        OutputAt {
+            position: 64,
+            hash: 9,
+        },
+        OutputAt {
+            position: 96,
+            hash: 11,
+        },
+    ];
 
     fn saved_answers(answers: &Answers) -> Vec<u8> {
-        saved(|_, writer| answers.save(NEWEST, writer).map(|()| None))
+        saved(|_, writer| answers.save(OUTPUTS.into_iter(), writer).map(|()| None))
     }
 
     fn restored(applied: Position, stream: &[u8]) -> Result<Answers, SnapshotError> {
         let mut answers = Answers::new();
-        let newest = loaded(stream, |reader| answers.load(applied, reader))?;
-        assert_eq!(newest, NEWEST);
+        let outputs = loaded(stream, |reader| answers.load(applied, reader))?;
+        assert_eq!(outputs, OUTPUTS);
         Ok(answers)
     }
 
-    fn held(position: Position) -> HeldResponse {
-        let logged = EffectName {
-            cause: position - 32,
-            service: 0,
-            ordinal: 0,
-        };
-        HeldResponse {
-            position,
-            cause: logged.cause,
-            divergence: Divergence {
-                logged,
-                own: None,
-                difference: Difference::Name,
-            },
-        }
-    }
-
     fn hold_and_pass(answers: &mut Answers, position: Position) {
-        answers.hold(held(position));
+        answers.hold(HeldResponse::at(position));
         answers.pass_held(position as u64).unwrap();
     }
 
@@ -239,44 +278,50 @@ mod tests {
             let stream = forged(SECTION, &words(content));
             loaded(&stream, |reader| Answers::new().load(960, reader)).is_ok()
         };
-        assert!(load(&[0, 0, 0, 0]) && load(&[5, 928, 1, 0]));
+        assert!(load(&[0, 0, 0]) && load(&[5, 1, 928, 1, 0]));
         assert!(load(&[
-            5, 96, 1, 2, 320, 640, 2, 288, 7, 672, -1, 5, 640, 7
+            5, 1, 96, 1, 2, 320, 640, 2, 288, 7, 672, -1, 5, 640, 7
         ]));
         for (content, what) in [
-            (&[-1, 0, 0, 0][..], "a term below the first"),
-            (&[1 << 31, 0, 0, 0], "a term beyond the last"),
-            (&[5, -32, 1, 0], "an output before the log"),
-            (&[5, 960, 1, 0], "an output that is not applied"),
-            (&[5, 96, 1, 257], "too many"),
-            (&[5, 96, 1, 1, 320, 640, 2, 288], "cut short"),
+            (&[-1, 0, 0][..], "a term below the first"),
+            (&[1 << 31, 0, 0], "a term beyond the last"),
+            (&[5, 1, -32, 1, 0], "an output before the log"),
+            (&[5, 1, 0, 1, 0], "an output of no entry"),
+            (&[5, 2, 96, 1, 96, 1, 0], "outputs that do not rise"),
+            (&[5, 8_193], "more outputs than are remembered"),
+            (&[5, 1, 960, 1, 0], "an output that is not applied"),
+            (&[5, 1, 96, 1, 257], "too many"),
+            (&[5, 1, 96, 1, 1, 320, 640, 2, 288], "cut short"),
             (
-                &[5, 96, 1, 1, 320, 640, 2, 320, 7],
+                &[5, 1, 96, 1, 1, 320, 640, 2, 320, 7],
                 "not behind what it answers",
             ),
             (
-                &[5, 96, 1, 1, 320, 640, 2, -32, 7],
+                &[5, 1, 96, 1, 1, 320, 640, 2, -32, 7],
                 "answers what is no entry",
             ),
-            (&[5, 96, 1, 1, 320, 320, 2, 288, 7], "nothing in it"),
-            (&[5, 96, 1, 1, 320, 992, 2, 288, 7], "ends beyond the log"),
+            (&[5, 1, 96, 1, 1, 320, 320, 2, 288, 7], "nothing in it"),
             (
-                &[5, 96, 1, 1, 320, -1, 2, 288, 7],
+                &[5, 1, 96, 1, 1, 320, 992, 2, 288, 7],
+                "ends beyond the log",
+            ),
+            (
+                &[5, 1, 96, 1, 1, 320, -1, 2, 288, 7],
                 "an earlier term that goes on",
             ),
             (
-                &[5, 96, 1, 1, 320, 640, 5, 288, 7],
+                &[5, 1, 96, 1, 1, 320, 640, 5, 288, 7],
                 "this term, and it is over",
             ),
-            (&[5, 96, 1, 1, 320, 640, 6, 288, 7], "a later term"),
-            (&[5, 96, 1, 1, 320, 640, 0, 288, 7], "no term"),
-            (&[5, 96, 1, 1, 960, -1, 5, 288, 7], "beyond the log"),
+            (&[5, 1, 96, 1, 1, 320, 640, 6, 288, 7], "a later term"),
+            (&[5, 1, 96, 1, 1, 320, 640, 0, 288, 7], "no term"),
+            (&[5, 1, 96, 1, 1, 960, -1, 5, 288, 7], "beyond the log"),
             (
-                &[5, 96, 1, 2, 320, 640, 2, 288, 7, 608, 672, 3, 288, 7],
+                &[5, 1, 96, 1, 2, 320, 640, 2, 288, 7, 608, 672, 3, 288, 7],
                 "one in the other",
             ),
             (
-                &[5, 96, 1, 2, 320, 640, 3, 288, 7, 672, 704, 2, 288, 7],
+                &[5, 1, 96, 1, 2, 320, 640, 3, 288, 7, 672, 704, 2, 288, 7],
                 "terms that fall",
             ),
         ] {
@@ -289,7 +334,7 @@ mod tests {
     fn no_snapshot_is_taken_where_nothing_is_applied() {
         let mut answers = Answers::new();
         answers.begin_term(LeadershipTermId::new(2), 32);
-        answers.hold(held(640));
+        answers.hold(HeldResponse::at(640));
         saved_answers(&answers);
     }
 }

@@ -21,36 +21,42 @@ pub struct AppliedLog {
     head: Checkpoint,
     /// Before the first frame of the entry that was passed last.
     entry_start: Checkpoint,
-    /// Behind the entry that is put off.
-    put_off_end: Option<Checkpoint>,
+    /// Of the entry that is put off.
+    put_off: Option<PutOff>,
     terms: Vec<RecoveredTerm>,
     /// The first entry of the last of them.
     newest_term: Option<NewLeadershipTerm>,
-    log_time: i64,
+}
+
+/// An entry that is put off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PutOff {
+    /// Position and chain hash behind it.
+    pub end: Checkpoint,
+    /// Its log time, ns.
+    pub log_time: i64,
 }
 
 impl AppliedLog {
     /// Before the first frame.
     #[must_use]
     pub(crate) fn new() -> Self {
-        Self::beginning_at(Checkpoint::ZERO, (Vec::new(), None), 0)
+        Self::beginning_at(Checkpoint::ZERO, Vec::new(), None)
     }
 
-    /// Applied up to `at`, with these terms, oldest first, the first entry of the last of them, and
-    /// the log time of the last entry.
+    /// Applied up to `at`, with these terms, oldest first, and the first entry of the last of them.
     #[must_use]
     pub(crate) fn beginning_at(
         at: Checkpoint,
-        (terms, newest_term): (Vec<RecoveredTerm>, Option<NewLeadershipTerm>),
-        log_time: i64,
+        terms: Vec<RecoveredTerm>,
+        newest_term: Option<NewLeadershipTerm>,
     ) -> Self {
         Self {
             head: at,
             entry_start: at,
-            put_off_end: None,
+            put_off: None,
             terms,
             newest_term,
-            log_time,
         }
     }
 
@@ -71,12 +77,11 @@ impl AppliedLog {
             });
         }
         self.head = at.fold(reserved, at.position + frame.aligned_length() as Position);
-        self.put_off_end = None;
+        self.put_off = None;
     }
 
-    /// The entry that was passed last is applied; it has this log time.
-    pub(crate) fn apply(&mut self, entry: &LogEntry<'_>, log_time: i64) {
-        self.log_time = log_time;
+    /// The entry that was passed last is applied.
+    pub(crate) fn apply(&mut self, entry: &LogEntry<'_>) {
         if let LogEntry::NewLeadershipTerm(first) = entry {
             if let Some(newest) = self.terms.last_mut() {
                 newest.id = first.id;
@@ -85,16 +90,17 @@ impl AppliedLog {
         }
     }
 
-    /// The entry that was passed last is put off.
-    pub(super) fn put_off(&mut self) {
-        self.put_off_end = Some(self.head);
+    /// The entry that was passed last is put off; it has this log time.
+    pub(super) fn put_off(&mut self, log_time: i64) {
+        let end = self.head;
+        self.put_off = Some(PutOff { end, log_time });
         self.head = self.entry_start;
     }
 
-    /// Position and chain hash behind the entry that is put off.
+    /// The entry that is put off.
     #[must_use]
-    pub(crate) const fn put_off_end(&self) -> Option<Checkpoint> {
-        self.put_off_end
+    pub(crate) const fn waiting(&self) -> Option<PutOff> {
+        self.put_off
     }
 
     /// Position and chain hash behind what is applied.
@@ -121,11 +127,5 @@ impl AppliedLog {
         self.terms
             .last()
             .map_or(LeadershipTermId::NONE, |newest| newest.term)
-    }
-
-    /// Log time of the last entry, ns.
-    #[must_use]
-    pub(crate) const fn log_time(&self) -> i64 {
-        self.log_time
     }
 }

@@ -124,11 +124,15 @@ impl Applier {
         Ok((passed, applied))
     }
 
-    /// The entry at `position` is looked at again later from its first frame: it waits for this, or
-    /// is held.
-    pub(crate) fn put_off(&mut self, position: Position, awaited: Option<Awaited>) {
+    /// The entry at `position`, of this log time, is looked at again later from its first frame: it
+    /// waits for this, or is held.
+    pub(crate) fn put_off(
+        &mut self,
+        (position, log_time): (Position, i64),
+        awaited: Option<Awaited>,
+    ) {
         self.cursor.move_to(position);
-        self.log.put_off();
+        self.log.put_off(log_time);
         self.waiting = awaited;
     }
 

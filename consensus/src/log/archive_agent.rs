@@ -169,6 +169,7 @@ impl<D: Disk> ArchiveAgent<D> {
         let recycled = self.recorder.counters().recycled as i64;
         self.counters.set(Counter::LogStart, log_start);
         self.counters.set(Counter::SegmentsRecycled, recycled);
+        self.count_snapshots();
     }
 
     /// All below has reached its file.
@@ -548,7 +549,7 @@ impl<D: Disk> ArchiveAgent<D> {
             if let Err(error) = outcome {
                 self.failure.get_or_insert(error.into());
             }
-            self.count_snapshots();
+            self.snapshots.on_index(self.snapshot_index.durable());
             return Some(ArchiveEvent::Done);
         }
         if let Some(outcome) = self.identity_file.on_completion(&completion) {

@@ -225,5 +225,6 @@ fn dropped(before: &SnapshotIndex, after: &SnapshotIndex) -> Option<SegmentName>
     gone.next().map(|entry| entry.name())
 }
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
+#[cfg(feature = "sim")]
 mod tests;

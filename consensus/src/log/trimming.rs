@@ -6,6 +6,7 @@
 use lockstep_archive::disk::Disk;
 use lockstep_archive::files::snapshot_index::SnapshotIndex;
 use lockstep_archive::log::segment::base_position;
+use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
 use crate::log::archive_agent::ArchiveAgent;
@@ -19,9 +20,20 @@ impl<D: Disk> ArchiveAgent<D> {
         self.snapshot_index.durable()
     }
 
-    /// Something has become durable of the index: what tools read of it.
+    /// The service is known to have gone wrong at `cause`: what was taken of it after that is no
+    /// snapshot. True on disk once the index is settled.
+    pub(crate) fn strike_snapshots_above(&mut self, cause: Position) {
+        let wanted = *self.snapshot_index.wanted();
+        let mut left = wanted;
+        for taken in wanted.snapshots().filter(|taken| taken.position > cause) {
+            sometimes(Mark::SnapshotStruck);
+            left = left.without(taken.position);
+        }
+        self.snapshot_index.want(left);
+    }
+
+    /// What tools read of the snapshots here.
     pub(super) fn count_snapshots(&mut self) {
-        self.snapshots.on_index(self.snapshot_index.durable());
         let newest = self.snapshot_index.durable().snapshots().next();
         let position = newest.map_or(0, |newest| newest.position);
         self.counters.set(Counter::SnapshotPosition, position);

@@ -49,6 +49,7 @@ use self::history::OutputHistory;
 use self::question::{ASK_INTERVAL_NS, Opinion, Question};
 use crate::module::member::{MEMBERS_MAX, MemberId};
 
+pub(crate) use self::history::HISTORY_MAX;
 pub(crate) use self::question::Verdict;
 pub use self::report::{OutputAt, OutputMessage};
 
@@ -156,16 +157,22 @@ impl OutputAgreement {
         }
     }
 
-    /// This member begins at a snapshot, and `newest` is the last entry executed before: told and
-    /// compared as if it had been executed here. What lies before that is not remembered.
+    /// This member begins at a snapshot that remembers these `outputs`, oldest first: told and
+    /// compared as if they had come of what was executed here. Others are not remembered.
     ///
     /// # Panics
     /// When something was executed here.
-    pub fn begin_at(&mut self, newest: OutputAt) {
+    pub fn begin_at(&mut self, outputs: &[OutputAt]) {
         assert!(self.newest() == OutputAt::default(), "begun twice");
-        if newest.position > 0 {
-            self.history.record(newest);
+        for output in outputs {
+            self.history.record(*output);
         }
+    }
+
+    /// What a snapshot is to remember where the effects of the entry at `waiting` are the oldest
+    /// that wait, or none do: a Response to one of these may still be held.
+    pub fn remembered(&self, waiting: Option<Position>) -> impl ExactSizeIterator<Item = OutputAt> {
+        self.history.since(waiting.unwrap_or(Position::MAX))
     }
 
     /// Breaks `log.md` 5.8 on purpose: a planted fault that the simulator must find.
@@ -292,8 +299,8 @@ impl OutputAgreement {
         if self.is_searching() || self.question.as_ref().is_some_and(is_asked) {
             return;
         }
-        // Of an entry it does not remember a member's own hash is told apart from everybody's:
-        // only what others say of the Response counts.
+        // Of an entry it does not remember a member's own hash is unlike everybody's. Those whose
+        // effects wait are remembered, over a start from a snapshot too.
         let hash = self.hash_at(cause).unwrap_or(0);
         let output = OutputAt {
             position: cause,
@@ -523,6 +530,11 @@ impl OutputAgreement {
         let newest = self.newest();
         self.reported = Some(newest.position);
         newest
+    }
+
+    /// The last reports left without what was executed: it is yet to be told.
+    pub(crate) const fn tell_again(&mut self) {
+        self.reported = None;
     }
 
     /// When an acknowledgement is to be repeated because the last one did not tell what was

@@ -72,8 +72,8 @@ pub(crate) struct ConsensusParts<P> {
     pub port: P,
     /// The applied state, before the first entry or where a snapshot was taken.
     pub applier: Applier,
-    /// The entry executed last, and the output there.
-    pub newest_output: OutputAt,
+    /// Outputs that the snapshot remembers from which this start begins.
+    pub outputs: Vec<OutputAt>,
     /// From what this start begins.
     pub begun: Begun,
     /// Senders of the log.
@@ -188,7 +188,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let applied = parts.applier.position();
         let patience = module.election_timeout_ns();
         let mut agreement = OutputAgreement::new(facts.member, facts.members.len(), patience);
-        agreement.begin_at(parts.newest_output);
+        agreement.begin_at(&parts.outputs);
         let budget = CycleBudget::new(module.heartbeat_interval_ns());
         let log_clock = LogClock::recovered(parts.log.log_time());
         Self {

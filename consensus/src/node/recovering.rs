@@ -4,7 +4,9 @@
 use std::cell::Cell;
 
 use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
+use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_archive::files::catalog::{Catalog, LOG_STREAM_ID};
+use lockstep_archive::files::identity_file::IdentityFile;
 use lockstep_archive::log::budget::DiskBudget;
 use lockstep_archive::log::log_memory::{LeftLog, LogMemory};
 use lockstep_archive::log::recorder::{Recorder, RecorderConfig};
@@ -15,6 +17,7 @@ use lockstep_archive::log::segment::{SEGMENTS_MIN, SegmentTable};
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_service::log_entry::EntryHeader;
 use lockstep_transport::codec::encoded;
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::prng::Prng;
@@ -93,14 +96,16 @@ pub(super) fn open_store<D: Disk>(
     let mut directory = Directory::open_or_create(files, &catalog)?;
     let before = log_memory::owner_before(files, &directory, geometry)?;
     let left = before.and_then(|owner| memory.as_ref()?.left(&owner));
-    let shape = (cluster, &catalog);
-    let known = (&directory, node.start_scan_bytes);
-    let (recovered, begun, origin) = recover_from(files, left.as_ref(), known, shape)?;
+    let mut beside = found_beside(&directory, files.boot_id(), left.is_some());
+    let index = directory.snapshot_index.durable();
+    let snapshots = FoundSnapshots::check(files, cluster, index)?;
+    beside.mark = mark_with(snapshots.evidence(), &beside);
+    let known = (&beside, &snapshots, node.start_scan_bytes);
+    let (recovered, begun, origin) = recover_from(files, left.as_ref(), known, &catalog)?;
     let logged = logged_limits::read(files, &recovered)?;
     logged_limits::check(logged, &ClusterLimits::of(cluster))?;
     // A directory that cannot answer for its promises is another one before any of the files
     // that held them is written again.
-    let beside = found_beside(&directory, files.boot_id(), left.is_some());
     let forfeit = forfeit(&beside);
     let birth = Birth::open(files, cluster, node, forfeit, randomness)?;
     let memory = log_memory::for_this_life(files, memory, node.sync);
@@ -108,13 +113,13 @@ pub(super) fn open_store<D: Disk>(
     let is_unsynced = node.sync == SyncMode::None && memory.is_none();
     let floor = commit_floor(recovered.commit, &beside);
     recovered.raise_mark(files, &mut directory.ack_mark, (floor, is_unsynced))?;
-    directory.snapshot_index.write(files)?;
+    begun.keep(files, &mut directory.snapshot_index, recovered.start)?;
     let incarnation = directory.node_state.begin_incarnation(files)?;
     let life = (birth.file.identity().directory, incarnation);
     let shape = (geometry, cluster.log_mtu);
     let mark = &mut directory.ack_mark;
     let (log, cursors) = log_memory::begin(files, (memory, life), shape, &recovered, mark)?;
-    let log_time = last_log_time(files, &recovered, &origin)?;
+    let log_time = last_log_time(files, &recovered, &origin)?.max(begun.log_time());
     let found = found(&directory, &recovered, incarnation);
     let life = (incarnation, found_in(&found, cluster.log_mtu));
     let membership = birth.membership(cluster, node, life, randomness)?;
@@ -129,15 +134,7 @@ pub(super) fn open_store<D: Disk>(
         tail_term,
         cursors,
     });
-    let recovered = RecoveredArchive {
-        recorder,
-        taken: recovered.taken,
-        snapshots: SnapshotStore::new()?,
-        node_state: directory.node_state,
-        identity_file: birth.file,
-        ack_mark: directory.ack_mark,
-        snapshot_index: directory.snapshot_index,
-    };
+    let recovered = recovered_archive(recorder, recovered.taken, (directory, birth.file))?;
     Ok(OpenedStore {
         archive: ArchiveAgent::new(disk, recovered, &log, counters),
         log,
@@ -146,6 +143,23 @@ pub(super) fn open_store<D: Disk>(
         is_copy: birth.is_copy,
         spoiled,
         begun,
+    })
+}
+
+/// What the agent of the archive owns from now on, of the directory's small files too.
+fn recovered_archive(
+    recorder: Recorder,
+    taken: u64,
+    (directory, identity_file): (Directory, IdentityFile),
+) -> std::io::Result<RecoveredArchive> {
+    Ok(RecoveredArchive {
+        recorder,
+        taken,
+        snapshots: SnapshotStore::new()?,
+        node_state: directory.node_state,
+        identity_file,
+        ack_mark: directory.ack_mark,
+        snapshot_index: directory.snapshot_index,
     })
 }
 
@@ -168,19 +182,20 @@ fn found(directory: &Directory, recovered: &RecoveredLog, incarnation: u64) -> R
 fn recover_from(
     disk: &mut impl ColdFiles,
     left: Option<&LeftLog<'_>>,
-    (directory, scan_max): (&Directory, u64),
-    (cluster, catalog): (&ClusterConfig, &Catalog),
+    (beside, snapshots, scan_max): (&FoundBeside, &FoundSnapshots, u64),
+    catalog: &Catalog,
 ) -> Result<(RecoveredLog, Begun, LogOrigin), StartError> {
-    let index = directory.snapshot_index.durable();
-    let snapshots = FoundSnapshots::check(disk, cluster, index)?;
     if let Some(origin) = snapshots.whole_origin(scan_max) {
-        let recovered = recover_log(disk, left, directory, (catalog, &origin))?;
+        let recovered = recover_log(disk, left, beside, (catalog, &origin))?;
         if let Some(begun) = snapshots.borne_out(recovered.end, &recovered.terms) {
             return Ok((recovered, begun, origin));
         }
     }
-    let (begun, origin) = snapshots.newest().ok_or_else(|| snapshots.none_usable())?;
-    let recovered = recover_log(disk, left, directory, (catalog, &origin))?;
+    let (mut begun, origin) = snapshots.newest().ok_or_else(|| snapshots.none_usable())?;
+    let recovered = recover_log(disk, left, beside, (catalog, &origin))?;
+    begun.missing = recovered
+        .missing_from
+        .map(|from| (from, recovered.start.position));
     Ok((recovered, begun, origin))
 }
 
@@ -189,7 +204,7 @@ fn recover_from(
 fn recover_log(
     disk: &mut impl ColdFiles,
     left: Option<&LeftLog<'_>>,
-    directory: &Directory,
+    beside: &FoundBeside,
     shape: (&Catalog, &LogOrigin),
 ) -> Result<RecoveredLog, StartError> {
     let expected = birth::formed_record(disk)?;
@@ -202,9 +217,9 @@ fn recover_log(
         meaning
     };
     let known = Acknowledged {
-        mark: directory.ack_mark.record(),
-        is_mark_lost: directory.lost.ack_mark,
-        term_max: directory.node_state.state().leadership_term,
+        mark: beside.mark,
+        is_mark_lost: beside.lost.ack_mark,
+        term_max: beside.leadership_term,
     };
     recover(disk, &known, left, shape, meaning_of).map_err(|error| match error {
         RecoveryError::Foreign { position } => {
@@ -244,6 +259,21 @@ fn found_beside(directory: &Directory, boot_id: Option<u128>, is_left: bool) -> 
         mark: directory.ack_mark.record(),
         boot_id,
         is_left,
+    }
+}
+
+/// What the mark says, and no less than the newest snapshot shows, which may be newer by what the
+/// mark is behind. Where the log may have gone without a trace that is true of another log.
+fn mark_with(shown: Option<(LeadershipTermId, Position)>, found: &FoundBeside) -> AckRecord {
+    let mark = found.mark;
+    match shown {
+        Some((term, position)) if found.gone_without_trace().is_none() => AckRecord {
+            position: mark.position.max(position),
+            term: mark.term.max(term),
+            commit: mark.commit.max(position),
+            ..mark
+        },
+        _ => mark,
     }
 }
 
@@ -381,8 +411,6 @@ fn log_time_between(
 
 #[cfg(test)]
 mod tests {
-    use lockstep_archive::files::ack_record::AckRecord;
-    use lockstep_transport::ids::LeadershipTermId;
 
     use super::*;
     use crate::directory::member_directory::Lost;

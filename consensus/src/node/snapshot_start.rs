@@ -4,12 +4,13 @@
 use std::fmt::Write;
 
 use lockstep_archive::disk::{ColdFiles, DiskError, SegmentName};
-use lockstep_archive::files::snapshot_index::{SnapshotEntry, SnapshotIndex};
+use lockstep_archive::files::snapshot_index::{SnapshotEntry, SnapshotIndex, SnapshotIndexFile};
 use lockstep_archive::log::chain::Checkpoint;
 use lockstep_archive::log::recovery::{LogOrigin, RecoveredTerm};
-use lockstep_archive::snapshot_file::SNAPSHOT_RECORDING_ID;
+use lockstep_archive::log::segment::LOG_RECORDING_ID;
 use lockstep_archive::snapshot_file::source::SnapshotFileSource;
 use lockstep_service::snapshot::{SnapshotReader, SnapshotSource, verify};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
@@ -27,23 +28,57 @@ use crate::snapshot::header::{SnapshotHeader, TERM_LENGTH, TERMS_SECTION, decode
 pub(crate) struct Begun {
     /// The snapshot, if there is one that can be used.
     pub(super) snapshot: Option<StartSnapshot>,
-    /// Those that cannot be: where they were taken, and why.
-    passed_over: Vec<(Position, String)>,
-    /// How many of these, the first ones, are not what was stored.
-    #[cfg_attr(not(feature = "sim"), allow(dead_code, reason = "the simulator asks"))]
-    unusable: usize,
+    /// Those that are not what was stored: where they were taken, and why not.
+    unusable: Vec<(Position, String)>,
+    /// Those that the log does not bear out.
+    not_borne_out: Vec<(Position, String)>,
+    /// What of the log below is not there although it should be.
+    pub(super) missing: Option<(Position, Position)>,
 }
 
 impl Begun {
-    /// How many snapshots that the index names are not what was stored, and why not.
+    /// The snapshots that the index names and that are not what was stored, and why not.
     #[cfg(feature = "sim")]
     pub(crate) fn unusable(&self) -> &[(Position, String)] {
-        &self.passed_over[..self.unusable]
+        &self.unusable
+    }
+
+    /// Those that are not used, and why not.
+    fn passed_over(&self) -> impl Iterator<Item = &(Position, String)> {
+        self.unusable.iter().chain(&self.not_borne_out)
+    }
+
+    /// Makes durable that the log starts at `start` and which snapshots there are: those that are
+    /// not used are none from now on, so that what follows takes their places and not that of one
+    /// that is good. Removes all others.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn keep(
+        &self,
+        files: &mut impl ColdFiles,
+        snapshot_index: &mut SnapshotIndexFile,
+        start: Checkpoint,
+    ) -> Result<(), DiskError> {
+        let found = *snapshot_index.durable();
+        let passed_over = self.passed_over();
+        let left = passed_over.fold(found, |left, (position, _)| left.without(*position));
+        let index = left.with_log_start(start);
+        snapshot_index.want(index);
+        snapshot_index.write(files)?;
+        remove_unnamed(files, &index)
     }
 
     /// What is applied before anything else.
     pub(super) fn position(&self) -> Position {
         self.snapshot.as_ref().map_or(0, StartSnapshot::position)
+    }
+
+    /// Log time where it was taken, 0 without one, ns.
+    pub(super) fn log_time(&self) -> i64 {
+        self.snapshot
+            .as_ref()
+            .map_or(0, |snapshot| snapshot.header.log_time)
     }
 
     /// In words, for the node's first line.
@@ -52,7 +87,11 @@ impl Begun {
             Some(snapshot) => format!("; begun from the snapshot at {}", snapshot.position()),
             None => "; begun from the start of its log".to_owned(),
         };
-        for (position, reason) in &self.passed_over {
+        if let Some((from, to)) = self.missing {
+            write!(words, " (its log is missing from {from} to {to})")
+                .expect("words are always taken");
+        }
+        for (position, reason) in self.passed_over() {
             write!(words, " (the snapshot at {position} is not used: {reason})")
                 .expect("words are always taken");
         }
@@ -72,12 +111,12 @@ pub(super) struct FoundSnapshots {
     log_start: Checkpoint,
     /// Those whose bytes are all good, the newest first.
     good: Vec<StartSnapshot>,
-    passed_over: Vec<(Position, String)>,
+    /// Those that are not what was stored.
+    unusable: Vec<(Position, String)>,
 }
 
 impl FoundSnapshots {
-    /// Those that `index` names, of `cluster`. Files of others are removed: they were not
-    /// finished, or are out of date.
+    /// Those that `index` names, of `cluster`.
     ///
     /// # Errors
     /// The disk's, and limits that are not those of the configuration.
@@ -87,12 +126,17 @@ impl FoundSnapshots {
         index: &SnapshotIndex,
     ) -> Result<Self, StartError> {
         let expected = birth::formed_record(files)?.map(|record| record.cluster);
+        let log_start = index.log_start();
         let mut found = Self {
-            log_start: index.log_start(),
+            log_start,
             good: Vec::new(),
-            passed_over: Vec::new(),
+            unusable: Vec::new(),
         };
         for entry in index.snapshots() {
+            if entry.position < log_start.position {
+                found.pass_over(entry.position, "the log that follows it is gone");
+                continue;
+            }
             match StartSnapshot::check(files, &entry) {
                 Ok(snapshot) if Some(snapshot.header.term.formation.cluster) == expected => {
                     let limits = Some(snapshot.header.term.limits);
@@ -106,20 +150,25 @@ impl FoundSnapshots {
                 Err(error) => found.pass_over(entry.position, &error.to_string()),
             }
         }
-        remove_unnamed(files, index)?;
         Ok(found)
     }
 
+    /// What the newest of them shows: all of the log below was durable here before it was stored,
+    /// and is committed.
+    pub fn evidence(&self) -> Option<(LeadershipTermId, Position)> {
+        let newest = self.good.first()?;
+        Some((newest.header.term.term, newest.position()))
+    }
+
     fn pass_over(&mut self, position: Position, reason: &str) {
-        self.passed_over.push((position, reason.to_owned()));
+        self.unusable.push((position, reason.to_owned()));
     }
 
     /// Nothing yet, and what cannot be used.
     fn begun(&self) -> Begun {
         Begun {
-            snapshot: None,
-            passed_over: self.passed_over.clone(),
-            unusable: self.passed_over.len(),
+            unusable: self.unusable.clone(),
+            ..Begun::default()
         }
     }
 
@@ -146,8 +195,8 @@ impl FoundSnapshots {
                 begun.begin_from(snapshot);
                 return Some(begun);
             };
-            let position = snapshot.position();
-            begun.passed_over.push((position, reason.to_owned()));
+            let passed_over = (snapshot.position(), reason.to_owned());
+            begun.not_borne_out.push(passed_over);
         }
         (self.log_start.position == 0).then_some(begun)
     }
@@ -162,7 +211,7 @@ impl FoundSnapshots {
 
     /// That nothing can be used although the log begins above 0.
     pub fn none_usable(&self) -> StartError {
-        let reasons = self.passed_over.iter();
+        let reasons = self.unusable.iter();
         let reasons: Vec<String> = reasons
             .map(|(position, reason)| format!("the one at {position}: {reason}"))
             .collect();
@@ -176,18 +225,23 @@ impl FoundSnapshots {
 impl Begun {
     fn begin_from(&mut self, snapshot: &StartSnapshot) {
         sometimes(Mark::SnapshotBegunFrom);
-        if !self.passed_over.is_empty() {
+        if self.passed_over().next().is_some() {
             sometimes(Mark::SnapshotBeforeBegunFrom);
         }
         self.snapshot = Some(snapshot.clone());
     }
 }
 
+/// Removes the files of snapshots that `index` does not name: they were not finished, or are out of
+/// date.
+///
+/// # Errors
+/// The disk's.
 fn remove_unnamed(files: &mut impl ColdFiles, index: &SnapshotIndex) -> Result<(), DiskError> {
     let is_named = |name| index.snapshots().any(|entry| entry.name() == name);
     for name in files.list()? {
-        let snapshot = SegmentName::parse(&name)
-            .filter(|segment| segment.recording_id == SNAPSHOT_RECORDING_ID);
+        let snapshot =
+            SegmentName::parse(&name).filter(|segment| segment.recording_id != LOG_RECORDING_ID);
         if snapshot.is_some_and(|snapshot| !is_named(snapshot)) {
             sometimes(Mark::SnapshotFileRemoved);
             files.remove(&name)?;
@@ -265,8 +319,7 @@ impl StartSnapshot {
 
     /// What is known of the log up to here.
     pub fn applied_log(&self) -> AppliedLog {
-        let terms = (self.terms.clone(), Some(self.header.term));
-        AppliedLog::beginning_at(self.header.at, terms, self.header.log_time)
+        AppliedLog::beginning_at(self.header.at, self.terms.clone(), Some(self.header.term))
     }
 
     /// Hands `load` what follows the sections that were read here.

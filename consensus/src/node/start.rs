@@ -108,7 +108,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let sessions = SessionTable::new(cluster.sessions_max);
     let mut applier = Applier::new(sessions, LogReader::new(geometry, members)?, body_max);
     let state = (&mut applier, &mut service, runner.as_deref_mut());
-    let newest_output = load(&begun, archive.disk_mut().files(), state)?;
+    let outputs = load(&begun, archive.disk_mut().files(), state)?;
     let (egress_reader, (news, news_reader)) =
         (LogReader::new(geometry, members + 1)?, client_news::queue());
     let clients = ClientAgent::new(
@@ -126,7 +126,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         module,
         port: parts.member_port,
         applier,
-        newest_output,
+        outputs,
         begun,
         replication: Replication::new(senders),
         chain_query: ChainQuery::new(geometry, members + 2)?,
@@ -159,22 +159,22 @@ type LoadedState<'a, S> = (
 );
 
 /// Takes over the state that the snapshot holds from which this start begins, if it begins from
-/// one. Returns the entry executed last, and the output there.
+/// one. Returns the outputs that are remembered.
 fn load<S: ClusteredService>(
     begun: &Begun,
     files: &mut impl ColdFiles,
     (applier, service, runner): LoadedState<'_, S>,
-) -> Result<OutputAt, StartError> {
+) -> Result<Vec<OutputAt>, StartError> {
     let Some(snapshot) = &begun.snapshot else {
-        return Ok(OutputAt::default());
+        return Ok(Vec::new());
     };
     let position = snapshot.position();
     let capacity = applier.sessions().capacity();
-    let mut newest = OutputAt::default();
+    let mut outputs = Vec::new();
     snapshot
         .load(files, |reader| {
             let mut answers = Answers::new();
-            newest = answers.load(position, reader)?;
+            outputs = answers.load(position, reader)?;
             let sessions = SessionTable::load(capacity, position, reader)?;
             applier.begin_at(snapshot.applied_log(), sessions, answers);
             service.load_snapshot(position, reader, runner)?;
@@ -184,7 +184,7 @@ fn load<S: ClusteredService>(
             let error = Box::new(error);
             StartError::Snapshot { position, error }
         })?;
-    Ok(newest)
+    Ok(outputs)
 }
 
 /// The service, called from the node's thread or on one of its own.

@@ -114,8 +114,8 @@ pub(super) const ROWS: &[Row] = &[
             )?;
             name_members(missing, place, f)
         },
-        remedy: "a member that was restarted executes its log first; if it goes on, see what those \
-                 members say",
+        remedy: "a member that was restarted executes its log first, one that writes a snapshot \
+                 stands still; if it goes on, see what those members say",
     },
     Row {
         kind: NodeNotice::LearnersAnswer,
@@ -152,7 +152,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// What a service can do wrongly when it writes its part of a snapshot.
-const SNAPSHOT_MISUSES: [&str; 7] = [
+const SNAPSHOT_MISUSES: [&str; 8] = [
     "wrote its part wrongly",
     "gave a section a name that is none",
     "wrote two sections of one name",
@@ -160,7 +160,11 @@ const SNAPSHOT_MISUSES: [&str; 7] = [
     "wrote outside of all sections",
     "wrote too many sections",
     "has none to write, although it says that it takes snapshots",
+    "had not written all of it within a minute, for want of an end or of a faster disk",
 ];
+
+/// The last of them.
+pub(crate) const SNAPSHOT_ENDLESS: i64 = SNAPSHOT_MISUSES.len() as i64 - 1;
 
 /// Which of them an error of writing stands for, for the notice.
 pub(crate) const fn snapshot_misuse(error: &SnapshotError) -> i64 {

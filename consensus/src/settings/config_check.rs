@@ -21,6 +21,10 @@ const SESSIONS_LIMIT: usize = 65_536;
 /// Most bytes of an outbox: it is memory, taken at start.
 const OUTBOX_BYTES_LIMIT: usize = 1 << 30;
 
+/// Least log between two snapshots: the entries that ask for them and what members append by
+/// themselves are not to bring about the next one.
+const SNAPSHOT_INTERVAL_MIN: u64 = 4 * 1024;
+
 /// Longest session timeout: a client that has gone keeps its session's place for so long.
 const SESSION_TIMEOUT_LIMIT_NS: Nanos = 24 * 3_600 * SECOND;
 
@@ -164,6 +168,11 @@ impl NodeConfig {
             let problem = format!("{}", self.trace_every);
             return refuse("trace_every", problem, "use 0 or a power of two");
         }
+        if (1..SNAPSHOT_INTERVAL_MIN).contains(&self.snapshot_interval_bytes) {
+            let problem = format!("{} bytes", self.snapshot_interval_bytes);
+            let remedy = "use 0 for never, or at least 4 KiB, best 256 MiB";
+            return refuse("snapshot_interval", problem, remedy);
+        }
         if self.disk_budget_bytes / 2 < cluster.segment_length as u64 {
             let problem = format!(
                 "{} bytes hold less than two segments of {} bytes",
@@ -222,6 +231,22 @@ mod tests {
         ] {
             let key = refused_key(|cluster| cluster.members.push(endpoints(ingress, member)));
             assert_eq!(key, "members", "{ingress} {member}");
+        }
+    }
+
+    #[test]
+    fn an_interval_of_snapshots_that_an_idle_cluster_fills_is_refused() {
+        let node = |bytes| NodeConfig {
+            directory: PathBuf::from("data"),
+            snapshot_interval_bytes: bytes,
+            ..NodeConfig::default()
+        };
+        for good in [0, SNAPSHOT_INTERVAL_MIN] {
+            assert_eq!(node(good).validate(&cluster()), Ok(()));
+        }
+        for bad in [1, SNAPSHOT_INTERVAL_MIN - 1] {
+            let error = node(bad).validate(&cluster()).unwrap_err();
+            assert_eq!(error.key, "snapshot_interval");
         }
     }
 

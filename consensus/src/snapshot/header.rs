@@ -7,7 +7,7 @@ use lockstep_transport::codec::{FieldReader, decoded, encoded};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
-use crate::apply::applied_log::AppliedLog;
+use crate::apply::applied_log::{AppliedLog, PutOff};
 use crate::log::entry_body::NewLeadershipTerm;
 
 /// What a snapshot is of.
@@ -44,13 +44,13 @@ impl SnapshotHeader {
     /// Bytes of the section.
     pub const LENGTH: usize = 40 + NewLeadershipTerm::LENGTH;
 
-    /// Of the log as far as `log` is applied and behind the entry that ends at `at`; `None` before
-    /// any term.
+    /// Behind the entry that `waits`, which is the next one of what is applied of `log`; `None`
+    /// before any term.
     #[must_use]
-    pub(crate) fn of(log: &AppliedLog, at: Checkpoint) -> Option<Self> {
+    pub(crate) fn of(log: &AppliedLog, waits: PutOff) -> Option<Self> {
         Some(Self {
-            at,
-            log_time: log.log_time(),
+            at: waits.end,
+            log_time: waits.log_time,
             terms: log.terms().len() as u64,
             term: *log.newest_term()?,
         })

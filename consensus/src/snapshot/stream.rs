@@ -1,10 +1,9 @@
 //! The bytes of a snapshot on their way from the applied state to its file.
 
-use lockstep_archive::log::chain::Checkpoint;
 use lockstep_service::snapshot::{SnapshotError, SnapshotSummary, SnapshotWriter};
 
 use crate::apply::answers::Answers;
-use crate::apply::applied_log::AppliedLog;
+use crate::apply::applied_log::{AppliedLog, PutOff};
 use crate::module::output_agreement::OutputAt;
 use crate::session::session_table::SessionTable;
 use crate::snapshot::header::{SnapshotHeader, TERMS_SECTION, encode_term};
@@ -32,34 +31,32 @@ impl SnapshotStream {
         }
     }
 
-    /// Begins the snapshot `at` the end of an entry, before which everything else is applied, and
-    /// `newest` was executed last. What is no service's comes first.
+    /// Begins the snapshot at the end of the entry that `waits`, before which everything else is
+    /// applied, with these outputs. What is no service's comes first.
     ///
     /// # Errors
     /// Never: the sections are this module's own.
     pub fn begin(
         &mut self,
-        at: Checkpoint,
+        waits: PutOff,
         log: &AppliedLog,
-        answers: (&Answers, OutputAt),
+        (answers, outputs): (&Answers, impl ExactSizeIterator<Item = OutputAt>),
     ) -> Result<(), SnapshotError> {
         self.summary = None;
         self.next_session = Some(0);
         self.writer.restart();
         let writer = &mut self.writer;
-        let header = SnapshotHeader::of(log, at);
+        let header = SnapshotHeader::of(log, waits);
+        let header = header.expect("whoever asks for a snapshot leads a term");
         writer.begin_section(SnapshotHeader::SECTION)?;
-        if let Some(header) = header {
-            writer.write(&header.encode())?;
-        }
+        writer.write(&header.encode())?;
         writer.end_section()?;
         writer.begin_section(TERMS_SECTION)?;
         for term in log.terms() {
             writer.write(&encode_term(term))?;
         }
         writer.end_section()?;
-        let (answers, newest) = answers;
-        answers.save(newest, writer)
+        answers.save(outputs, writer)
     }
 
     /// Whether not much waits for the file: more may be written.

@@ -3,25 +3,23 @@
 //!
 //! Whoever writes one applies nothing from that entry on until its service has written its state:
 //! so sessions, outbox and service stay as the log below the entry has left them. Acknowledgements,
-//! commit and heartbeats go on. Who leads others passes over it, and so does a member that is far
-//! behind: both get it from the others. It writes nothing itself.
+//! commit and heartbeats go on. Here is only what is to be done, nothing is written.
 
-use lockstep_archive::log::chain::Checkpoint;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
-/// How far it is.
+/// How far it is with the one that is taken at the position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taking {
-    /// None is to be written.
+    /// There is none.
     Nothing,
-    /// One is, of the state at the end of the entry that ends here, as soon as that is reached.
+    /// The state is to be written, as soon as it is reached.
     Wanted(Position),
-    /// The state is being written.
-    Writing(Checkpoint, Nanos),
-    /// The state is written; what is left goes to the file while applying goes on.
-    Storing(Checkpoint),
+    /// It is being written, since then.
+    Writing(Position, Nanos),
+    /// It is written; what is left goes to the file while applying goes on.
+    Storing(Position),
 }
 
 /// See the module.
@@ -80,25 +78,20 @@ impl SnapshotTaker {
         matches!(self.taking, Taking::Wanted(_))
     }
 
-    /// Whether the state is being written.
+    /// Since when the state is being written, if it is.
     #[must_use]
-    pub const fn is_writing(&self) -> bool {
-        matches!(self.taking, Taking::Writing(..))
-    }
-
-    /// Where the one is taken whose bytes are still on their way to the file.
-    #[must_use]
-    pub const fn storing(&self) -> Option<Checkpoint> {
+    pub const fn writing_since(&self) -> Option<Nanos> {
         match self.taking {
-            Taking::Storing(at) => Some(at),
+            Taking::Writing(_, since) => Some(since),
             _ => None,
         }
     }
 
-    /// All below the entry is applied and executed: the state `at` its end is written from `now`
-    /// on.
-    pub fn begin(&mut self, at: Checkpoint, now: Nanos) {
-        self.taking = Taking::Writing(at, now);
+    /// All below the entry is applied and executed: the state is written from `now` on.
+    pub fn begin(&mut self, now: Nanos) {
+        if let Taking::Wanted(at) = self.taking {
+            self.taking = Taking::Writing(at, now);
+        }
     }
 
     /// The service has written its state: applying goes on. Returns how long it stood still.
@@ -106,7 +99,7 @@ impl SnapshotTaker {
         let Taking::Writing(at, since) = self.taking else {
             return 0;
         };
-        self.settled = at.position;
+        self.settled = at;
         self.taking = Taking::Storing(at);
         now - since
     }
@@ -127,8 +120,7 @@ impl SnapshotTaker {
     pub const fn position(&self) -> Position {
         match self.taking {
             Taking::Nothing => 0,
-            Taking::Wanted(end) => end,
-            Taking::Writing(at, _) | Taking::Storing(at) => at.position,
+            Taking::Wanted(at) | Taking::Writing(at, _) | Taking::Storing(at) => at,
         }
     }
 
@@ -143,24 +135,20 @@ impl SnapshotTaker {
 mod tests {
     use super::*;
 
-    const AT: Checkpoint = Checkpoint {
-        position: 640,
-        hash: 7,
-    };
-
     #[test]
     fn applying_waits_until_the_state_is_written_and_not_until_it_is_stored() {
         let mut taker = SnapshotTaker::new(0);
         assert!(taker.meet(640, true) && taker.is_holding());
         // The same entry is met again.
         assert!(taker.meet(640, true));
-        taker.begin(AT, 5);
+        taker.begin(5);
         assert!(taker.is_holding() && taker.meet(640, true));
         assert_eq!(taker.on_written(12), 7);
         assert!(!taker.is_holding() && !taker.meet(640, true));
-        assert_eq!(taker.storing(), Some(AT));
+        assert_eq!(taker.position(), 640);
         taker.on_stored();
-        assert_eq!((taker.storing(), taker.settled()), (None, 640));
+        assert!(taker.is_idle());
+        assert_eq!(taker.settled(), 640);
     }
 
     #[test]
@@ -169,10 +157,10 @@ mod tests {
         assert!(!taker.meet(320, false));
         assert_eq!(taker.settled(), 320);
         assert!(taker.meet(640, true));
-        taker.begin(AT, 5);
+        taker.begin(5);
         taker.on_written(6);
         assert!(!taker.meet(960, true));
-        assert_eq!((taker.storing(), taker.settled()), (Some(AT), 960));
+        assert_eq!((taker.position(), taker.settled()), (640, 960));
     }
 
     #[test]

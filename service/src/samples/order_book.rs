@@ -57,6 +57,20 @@ pub struct BookTotals {
     pub messages_lost: u64,
 }
 
+impl BookTotals {
+    /// How many of each thing there were, in the order of a snapshot.
+    const fn counts(&self) -> [u64; 6] {
+        [
+            self.acks,
+            self.rejects,
+            self.fills,
+            self.cancelled,
+            self.orphans,
+            self.messages_lost,
+        ]
+    }
+}
+
 /// An open order, to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenOrder {
@@ -441,14 +455,7 @@ impl OrderBook {
             hash.word(*price as u64);
         }
         let totals = &self.totals;
-        for word in [
-            totals.acks,
-            totals.rejects,
-            totals.fills,
-            totals.cancelled,
-            totals.orphans,
-            totals.messages_lost,
-        ] {
+        for word in totals.counts() {
             hash.word(word);
         }
         for wide in [totals.quantity, totals.notional] {

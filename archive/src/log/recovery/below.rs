@@ -4,9 +4,9 @@
 //! It is not scanned there: a snapshot stands for it. But what a crash takes is the newest part of
 //! a log, which may reach below the snapshot where writes are not synced, or the log is another
 //! one's than the snapshot. So the newest two terms below are read, of which a log in memory has
-//! some (`pouring`), and the files of all others have to be there. They are of the same log if their
-//! leadership terms are the snapshot's, and their hash, which is known where they begin at the start
-//! of the log. What rots further below is found when it is read.
+//! some (`pouring`), and the files of all others have to be there. They are of the same log if
+//! their leadership terms are the snapshot's, and their hash, which is known where they begin at
+//! the start of the log. What rots further below is found when it is read.
 
 use core::ops::ControlFlow;
 

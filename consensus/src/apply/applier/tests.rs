@@ -1,6 +1,5 @@
 //! What an applier says of Responses that it compared, and what becomes of one that differs.
 
-use lockstep_service::outbox::{Difference, Divergence, EffectName};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Geometry;
 
@@ -17,23 +16,6 @@ fn at(position: Position) -> Applier {
     applier
 }
 
-fn held(position: Position) -> HeldResponse {
-    let logged = EffectName {
-        cause: position - 64,
-        service: 0,
-        ordinal: 0,
-    };
-    HeldResponse {
-        position,
-        cause: logged.cause,
-        divergence: Divergence {
-            logged,
-            own: None,
-            difference: Difference::Name,
-        },
-    }
-}
-
 #[test]
 fn a_response_has_matched_once_applied_unless_it_is_held_or_passed_over() {
     let mut applier = at(640);
@@ -42,14 +24,14 @@ fn a_response_has_matched_once_applied_unless_it_is_held_or_passed_over() {
         assert_eq!(answers, expected);
     };
     expect(&applier, [Some(true), Some(true), None, None]);
-    applier.answers.hold(held(640));
+    applier.answers.hold(HeldResponse::at(640));
     expect(&applier, [Some(true), Some(true), Some(false), None]);
     assert!(applier.answers.pass_held(9).is_ok() && applier.answers.held().is_none());
     // It is void, but whether others were what this service said is not known before.
     expect(&applier, [Some(true), Some(true), None, None]);
     applier.cursor.move_to(704);
     expect(&applier, [Some(true), Some(true), Some(false), None]);
-    assert_eq!(applier.answers.void().hash_at(576), Some(9));
+    assert_eq!(applier.answers.void().hash_at(608), Some(9));
     assert!(applier.answers.void().is_open(LeadershipTermId::new(3)));
 }
 
@@ -65,7 +47,7 @@ fn a_node_stops_where_there_is_no_room_to_remember_another_response_that_is_void
     let mut applier = at(640);
     let mut passed = 0;
     let fault = loop {
-        applier.answers.hold(held(640 + passed * 64));
+        applier.answers.hold(HeldResponse::at(640 + passed * 64));
         match applier.answers.pass_held(9) {
             Ok(()) => passed += 1,
             Err(fault) => break fault,

@@ -64,6 +64,14 @@ impl OutputHistory {
         (place >= self.first() && entry.position == position).then_some(entry.hash)
     }
 
+    /// The outputs at the entries from `position` on and at the newest one, oldest first, as far as
+    /// they are remembered.
+    pub(super) fn since(&self, position: Position) -> impl ExactSizeIterator<Item = OutputAt> {
+        let newest = self.recorded.saturating_sub(1);
+        let first = self.place(position - 1).min(newest);
+        (first..self.recorded).map(|place| self.at(place))
+    }
+
     /// How many entries up to `position` were executed, remembered or not.
     pub(super) fn place(&self, position: Position) -> usize {
         let (mut low, mut high) = (self.first(), self.recorded);

@@ -194,10 +194,12 @@ fn a_member_that_begins_at_a_snapshot_reports_and_compares_as_one_that_executed_
         leader.record(0, at(position, position as u64));
     }
     let mut follower = agreement(1);
-    follower.begin_at(leader.newest());
+    follower.begin_at(&leader.remembered(None).collect::<Vec<_>>());
     assert!(follower.report_deadline().is_some(), "nobody was told");
     let report = follower.report();
     assert_eq!((report, follower.report_deadline()), (at(96, 96), None));
+    follower.tell_again();
+    assert!(follower.report_deadline().is_some(), "it left without");
     assert_eq!(leader.on_report(1, 1, report), None);
     assert!(leader.may_deliver(1, 96) && !leader.is_asking());
     // What was executed before the snapshot is not remembered, and no reason to differ.
@@ -209,6 +211,20 @@ fn a_member_that_begins_at_a_snapshot_reports_and_compares_as_one_that_executed_
     follower.record(2, at(128, 5));
     assert_eq!(follower.newest(), at(128, 5));
     let mut blank = agreement(2);
-    blank.begin_at(OutputAt::default());
+    blank.begin_at(&[]);
     assert_eq!(blank.report_deadline(), None);
+}
+
+#[test]
+fn what_a_snapshot_remembers_reaches_back_to_the_oldest_entry_that_waits() {
+    let mut own = agreement(0);
+    for position in [32, 96, 160] {
+        own.record(0, at(position, position as u64));
+    }
+    let positions = |waiting| own.remembered(waiting).map(|output| output.position);
+    assert!(positions(None).eq([160]));
+    assert!(positions(Some(160)).eq([160]));
+    assert!(positions(Some(96)).eq([96, 160]));
+    assert!(positions(Some(32)).eq([32, 96, 160]));
+    assert!(agreement(1).remembered(Some(32)).eq([]));
 }

@@ -204,14 +204,14 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 let Some(entry) = entry else {
                     continue;
                 };
-                let position = entry.position;
+                let put_off = (entry.position, entry.header.log_time);
                 let awaits = match way.go(&entry, applied)? {
                     EntryOutcome::Applied if way.budget.is_spent() => return Ok(passed),
                     EntryOutcome::Applied => continue,
                     EntryOutcome::Held => None,
                     EntryOutcome::Waits(awaited) => Some(awaited),
                 };
-                applier.put_off(position, awaits);
+                applier.put_off(put_off, awaits);
                 return Ok(passed);
             }
         }
@@ -287,7 +287,7 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
             // Void or not: all members alike.
             sessions.apply_response(response.session, position);
         }
-        log.apply(&decoded, entry.header.log_time);
+        log.apply(&decoded);
         if let Some(news) = &verdict.news {
             self.tell(news);
         }

@@ -8,8 +8,7 @@ use lockstep_service::snapshot::{SnapshotError, SnapshotProgress};
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::notices::Detail;
-use lockstep_transport::position::Position;
-use lockstep_transport::time::Nanos;
+use lockstep_transport::time::{Nanos, SECOND};
 
 use crate::apply::service_agent::ServiceAgent;
 use crate::log::archive_agent::ArchiveAgent;
@@ -19,26 +18,31 @@ use crate::node::consensus_agent::ConsensusAgent;
 use crate::node::counters::Counter;
 use crate::node::fault::NodeFault;
 use crate::notice::NodeNotice;
-use crate::notice::divergence::snapshot_misuse;
+use crate::notice::divergence::{SNAPSHOT_ENDLESS, snapshot_misuse};
+
+/// How long applying stands still for a snapshot, at most: some ten gigabytes of state.
+const HOLD_MAX_NS: Nanos = 60 * SECOND;
 
 /// Why a snapshot came to nothing.
 enum Trouble {
     /// The node does not go on either.
     Fault(NodeFault),
-    /// The service uses what it is given wrongly.
-    Service(SnapshotError),
+    /// The service does this wrongly, by the number that the notice has for it.
+    Useless(i64),
+    /// The disk does not take it, with the operating system's number if it said one.
+    NotStored(i32),
 }
 
 impl From<SnapshotError> for Trouble {
     fn from(error: SnapshotError) -> Self {
-        Self::Service(error)
+        Self::Useless(snapshot_misuse(&error))
     }
 }
 
 impl From<NodeFault> for Trouble {
     fn from(fault: NodeFault) -> Self {
         match fault {
-            NodeFault::Service(ServiceFault::Snapshot { error, .. }) => Self::Service(*error),
+            NodeFault::Service(ServiceFault::Snapshot { error, .. }) => (*error).into(),
             fault => Self::Fault(fault),
         }
     }
@@ -70,14 +74,23 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 self.fault = Some(fault);
                 1
             }
-            Err(Trouble::Service(error)) => {
-                let values = [self.snapshot.position(), snapshot_misuse(&error), 0, 0];
-                let detail = Detail::default().with_values(values);
-                self.notices.note(now, NodeNotice::SnapshotUseless, detail);
+            Err(Trouble::Useless(misuse)) => {
+                self.note_snapshot(now, NodeNotice::SnapshotUseless, misuse);
+                self.abandon_snapshot(archive, service);
+                1
+            }
+            Err(Trouble::NotStored(error)) => {
+                self.note_snapshot(now, NodeNotice::SnapshotNotStored, error.into());
                 self.abandon_snapshot(archive, service);
                 1
             }
         }
+    }
+
+    fn note_snapshot(&mut self, now: Nanos, kind: NodeNotice, why: i64) {
+        let values = [self.snapshot.position(), why, 0, 0];
+        let detail = Detail::default().with_values(values);
+        self.notices.note(now, kind, detail);
     }
 
     /// Whoever leads others, or may have to, serves clients by what it applies.
@@ -94,6 +107,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     ) {
         sometimes(Mark::SnapshotAbandoned);
         self.snapshot.abandon();
+        self.agreement.tell_again();
         service.abandon_snapshot();
         archive.snapshots.abandon();
     }
@@ -105,14 +119,14 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         service: &mut ServiceAgent<S>,
     ) -> Result<usize, Trouble> {
         let applier = &self.applier;
-        let Some(at) = applier.log.put_off_end() else {
+        let Some(waits) = applier.log.waiting() else {
             return Ok(0);
         };
         if service.is_behind() {
             return Ok(0);
         }
         let newest = archive.snapshot_index().snapshots().next();
-        let is_stored = newest.is_some_and(|newest| newest.position >= at.position);
+        let is_stored = newest.is_some_and(|newest| newest.position >= waits.end.position);
         if is_stored || !archive.snapshots.is_idle() {
             // It is there, and was not begun from; or the disk still has something to do for one
             // that was given up.
@@ -120,11 +134,15 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             return Ok(1);
         }
         let term = applier.log.term();
-        let answers = (&applier.answers, self.agreement.newest());
-        self.snapshot_stream.begin(at, &applier.log, answers)?;
+        let waiting = service.outputs().outbox().front();
+        let outputs = self
+            .agreement
+            .remembered(waiting.map(|effect| effect.name.cause));
+        let answers = (&applier.answers, outputs);
+        self.snapshot_stream.begin(waits, &applier.log, answers)?;
         service.begin_snapshot();
-        archive.snapshots.begin(at.position, term);
-        self.snapshot.begin(at, now);
+        archive.snapshots.begin(waits.end.position, term);
+        self.snapshot.begin(now);
         Ok(1)
     }
 
@@ -134,51 +152,43 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         archive: &mut ArchiveAgent<D>,
         service: &mut ServiceAgent<S>,
     ) -> Result<usize, Trouble> {
+        match archive.snapshots.outcome() {
+            SnapshotOutcome::UnderWay => {}
+            SnapshotOutcome::Stored => {
+                self.snapshot.on_stored();
+                return Ok(1);
+            }
+            SnapshotOutcome::Failed(error) => {
+                return Err(Trouble::NotStored(error.os_error().unwrap_or(0)));
+            }
+        }
         let stream = &mut self.snapshot_stream;
         let mut moved = stream.drain(|bytes| archive.snapshots.push(bytes));
-        if self.snapshot.is_writing() && stream.has_room() {
+        let writing_since = self.snapshot.writing_since();
+        if writing_since.is_some_and(|since| now - since > HOLD_MAX_NS) {
+            return Err(Trouble::Useless(SNAPSHOT_ENDLESS));
+        }
+        if writing_since.is_some() && stream.has_room() {
             let before = stream.writer().length();
             let is_done = !stream.write_sessions(self.applier.sessions())?
                 && service.snapshot_step(stream.writer())? == SnapshotProgress::Done;
             moved |= is_done || service.is_here() || stream.writer().length() > before;
             if is_done {
                 stream.finish()?;
+                self.agreement.tell_again();
                 let pause = self.snapshot.on_written(now);
                 let longest = self.counters.get(Counter::SnapshotPause).max(pause);
                 self.counters.set(Counter::SnapshotPause, longest);
             }
         }
-        if let Some(at) = self.snapshot.storing() {
-            moved |= self.store_snapshot(now, at.position, archive);
-        }
+        moved |= self.end_file(archive);
         Ok(usize::from(moved))
     }
 
     /// Has the file end once all of it is there, and once the log is durable up to where it was
-    /// taken; then what is stored is known.
-    fn store_snapshot<D: Disk>(
-        &mut self,
-        now: Nanos,
-        at: Position,
-        archive: &mut ArchiveAgent<D>,
-    ) -> bool {
-        match archive.snapshots.outcome() {
-            SnapshotOutcome::UnderWay => {}
-            SnapshotOutcome::Stored => {
-                self.snapshot.on_stored();
-                return true;
-            }
-            SnapshotOutcome::Failed(error) => {
-                let number = error.os_error().map_or(0, i64::from);
-                let detail = Detail::default().with_values([at, number, 0, 0]);
-                self.notices
-                    .note(now, NodeNotice::SnapshotNotStored, detail);
-                archive.snapshots.abandon();
-                self.snapshot.on_stored();
-                return true;
-            }
-        }
-        if archive.durable(&self.log) < at {
+    /// taken.
+    fn end_file<D: Disk>(&mut self, archive: &mut ArchiveAgent<D>) -> bool {
+        if archive.durable(&self.log) < self.snapshot.position() {
             return false;
         }
         let Some(summary) = self.snapshot_stream.take_summary() else {

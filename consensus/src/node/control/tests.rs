@@ -1,3 +1,5 @@
+//! Who asks by the control socket, who gives up, and what a node that ends leaves.
+
 use super::*;
 
 /// Short, for what is not to happen.

@@ -43,6 +43,11 @@ const GIVEN_UP_SNAPSHOT: Test = (
     "who_is_to_lead_gives_up_its_snapshot_and_answers",
 );
 
+const STARTED_AGAIN: Test = (
+    "consensus/tests/divergence.rs",
+    "a_member_that_diverged_executes_again_from_before_when_it_is_started_again",
+);
+
 const REDRAWN: Test = (
     "consensus/tests/formation_model.rs",
     "a_directory_that_was_emptied_before_all_agreed_makes_the_first_member_draw_again",
@@ -281,6 +286,7 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
         OF_DIVERGENCE,
         &[FOLLOWER_DIFFERS],
     ),
+    ("SnapshotStruck", OF_DIVERGENCE, &[STARTED_AGAIN]),
     ("node notice OutputContested", OF_DIVERGENCE, &[ALL_DIFFER]),
     ("node notice VoidResponse", OF_DIVERGENCE, &[LEADER_DIFFERS]),
     (

@@ -341,7 +341,6 @@ impl Load {
     }
 }
 
-/// Where one member runs without syncs, as often it alone does, some do, and all do.
 /// Mostly such that a run sees several.
 fn draw_snapshot_interval(random: &mut Prng) -> u64 {
     match random.range(0..4) {
@@ -350,6 +349,7 @@ fn draw_snapshot_interval(random: &mut Prng) -> u64 {
     }
 }
 
+/// Where one member runs without syncs, as often it alone does, some do, and all do.
 fn draw_more_unsynced(members: usize, random: &mut Prng) -> MemberBits {
     let some = random.next_u64() as MemberBits;
     let more = [0, some, MemberBits::MAX][random.range(0..3) as usize];

@@ -60,14 +60,7 @@ impl OrderBook {
     fn write_head(&self, snapshot: &mut ServiceSnapshot<'_>) -> Result<(), SnapshotError> {
         let totals = &self.totals;
         snapshot.begin_section("totals")?;
-        for word in [
-            totals.acks,
-            totals.rejects,
-            totals.fills,
-            totals.cancelled,
-            totals.orphans,
-            totals.messages_lost,
-        ] {
+        for word in totals.counts() {
             snapshot.u64(word)?;
         }
         snapshot.u128(totals.quantity)?;
