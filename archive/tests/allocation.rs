@@ -83,7 +83,7 @@ fn record(choice: IoChoice, sync: SyncMode, is_in_two: bool) {
     let config = RecorderConfig {
         geometry,
         sync,
-        budget: DiskBudget { bytes: 1 << 30 },
+        budget: DiskBudget::new(1 << 30),
     };
     let segments = SegmentTable::new(16 * TERM_LENGTH);
     let mut recorder = Recorder::open(disk.files(), config, segments, 0, 0).unwrap();

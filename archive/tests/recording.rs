@@ -104,7 +104,7 @@ fn a_write_cut_within_a_frame_reports_the_frames_before_it() {
     let config = RecorderConfig {
         geometry,
         sync: SyncMode::Data,
-        budget: DiskBudget { bytes: BUDGET },
+        budget: DiskBudget::new(BUDGET),
     };
     let mut recorder = Recorder::open(&mut disk, config, SegmentTable::new(1 << 20), 0, 0).unwrap();
     let mut appender = ExclusiveAppender::new(geometry, 1, 100, 1408, 0);

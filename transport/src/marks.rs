@@ -420,6 +420,14 @@ marks! {
     SnapshotFileRemoved,
     /// A member that diverged gives up the snapshots that it took after that.
     SnapshotStruck,
+    /// There is no room for a third snapshot: the older of two goes first.
+    SnapshotDropped,
+    /// The log of a member starts higher than before.
+    LogTrimmed,
+    /// A session is closed because the log can no longer be kept for it.
+    RetentionClose,
+    /// A client lacks answers that are no longer kept.
+    AnswersGone,
     /// A snapshot's file is removed because two newer ones are stored.
     SnapshotRemoved,
     /// A start begins from a snapshot.

@@ -3,8 +3,10 @@
 /// Bytes the archive may take, and what is left of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskBudget {
-    /// Most bytes of segment files.
+    /// Most bytes of segment files, and of what lies beside them.
     pub bytes: u64,
+    /// Bytes that other files take or are to find room for: no segment takes those.
+    pub beside: u64,
 }
 
 /// What does not fit.
@@ -57,10 +59,22 @@ impl DiskBudget {
         Ok(())
     }
 
+    /// A budget of which nothing is taken.
+    #[must_use]
+    pub const fn new(bytes: u64) -> Self {
+        Self { bytes, beside: 0 }
+    }
+
     /// Whether one more segment may be made beside `segments` existing ones.
     #[must_use]
     pub(crate) const fn allows_segment(&self, segments: usize, segment_length: usize) -> bool {
-        (segments as u64 + 1) * segment_length as u64 <= self.bytes
+        self.left_by(segments + 1, segment_length).is_some()
+    }
+
+    /// What `segments` segments leave, if they fit.
+    pub(crate) const fn left_by(&self, segments: usize, segment_length: usize) -> Option<u64> {
+        let taken = (segments as u64 * segment_length as u64).saturating_add(self.beside);
+        self.bytes.checked_sub(taken)
     }
 }
 
@@ -83,8 +97,12 @@ mod tests {
 
     #[test]
     fn segments_are_counted_against_the_budget() {
-        let budget = DiskBudget { bytes: 200 };
+        let mut budget = DiskBudget::new(200);
         assert!(budget.allows_segment(1, 100));
         assert!(!budget.allows_segment(2, 100));
+        budget.beside = 1;
+        assert!(!budget.allows_segment(1, 100));
+        assert_eq!(budget.left_by(1, 100), Some(99));
+        assert_eq!(budget.left_by(2, 100), None);
     }
 }

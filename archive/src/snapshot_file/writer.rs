@@ -130,6 +130,12 @@ impl SnapshotFileWriter {
         }
     }
 
+    /// Bytes that were taken.
+    #[must_use]
+    pub const fn taken(&self) -> u64 {
+        self.pushed
+    }
+
     /// The file, once it is there.
     #[must_use]
     pub const fn file(&self) -> Option<FileId> {

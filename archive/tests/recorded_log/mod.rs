@@ -194,7 +194,7 @@ impl RecordedLog {
         let config = RecorderConfig {
             geometry: geometry(),
             sync,
-            budget: DiskBudget { bytes: budget },
+            budget: DiskBudget::new(budget),
         };
         let recorder = Recorder::open(
             &mut disk,

@@ -114,9 +114,17 @@ impl MemberLog {
         self.chain.checkpoint_at_or_below(position)
     }
 
-    /// A frame boundary at or below `position` and not below `floor`, which is one.
+    /// Where the log starts.
+    #[must_use]
+    pub(crate) fn start(&self) -> Position {
+        self.chain.start().position
+    }
+
+    /// A frame boundary at or below `position`, or above it where the log starts there, and not
+    /// below `floor`, which is one.
     #[must_use]
     pub(crate) fn frame_boundary(&self, floor: Position, position: Position) -> Position {
+        let floor = floor.max(self.start());
         let known = self.chain.checkpoint_at_or_below(position.min(self.append));
         known.map_or(floor, |checkpoint| checkpoint.position.max(floor))
     }

@@ -4,7 +4,9 @@
 //! Bytes go to a file; the index names it once all of it is durable, and not before. The one before
 //! the last two goes then.
 
-use lockstep_archive::disk::{Completion, Disk, DiskError, DiskOp, SegmentName, Token};
+use lockstep_archive::disk::{
+    BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, SegmentName, Token,
+};
 use lockstep_archive::files::snapshot_index::{SnapshotEntry, SnapshotIndex, SnapshotIndexFile};
 use lockstep_archive::log::token::{OWNER_SNAPSHOT_STORE, TokenSource};
 use lockstep_archive::snapshot_file::SNAPSHOT_RECORDING_ID;
@@ -49,7 +51,7 @@ pub(crate) struct SnapshotStore {
     stored: i64,
     tokens: TokenSource,
     /// Out of date once the index is durable without it, and not yet asked to be removed.
-    dropped: Option<SegmentName>,
+    dropped: Option<SnapshotEntry>,
     removing: Option<Token>,
     #[cfg(feature = "sim")]
     is_named_early: bool,
@@ -157,18 +159,65 @@ impl SnapshotStore {
             self.step = Step::Indexing(entry);
             return work + 1;
         }
-        work + self.remove_dropped(now, disk)
+        work + self.remove_dropped(now, disk, index.durable())
+    }
+
+    /// What of the disk the snapshots take, with as much as there is of one that is being written.
+    pub(super) fn taken(&self, index: &SnapshotIndex) -> u64 {
+        self.stored_length(index) + blocks(self.written())
+    }
+
+    /// The same when the one that is being written, or the next one, is there: it is expected to
+    /// be an eighth longer than the newest at most.
+    pub(super) fn room(&self, index: &SnapshotIndex) -> u64 {
+        let newest = index.snapshots().next().map_or(0, |entry| entry.length);
+        self.stored_length(index) + blocks(self.written().max(newest + newest / 8))
+    }
+
+    /// Whether the file of one grows.
+    pub(super) const fn is_filling(&self) -> bool {
+        matches!(self.step, Step::Filling(..) | Step::Ending(_))
+    }
+
+    fn stored_length(&self, index: &SnapshotIndex) -> u64 {
+        let stored = index.snapshots().chain(self.dropped);
+        stored.map(|entry| blocks(entry.length)).sum()
+    }
+
+    fn written(&self) -> u64 {
+        if self.is_filling() {
+            self.file.taken()
+        } else {
+            0
+        }
+    }
+
+    /// Lets the older of two go, for there is no room for a third. Returns whether there is one.
+    pub(super) fn drop_older(&mut self, index: &mut SnapshotIndexFile) -> bool {
+        let before = *index.wanted();
+        let Some(older) = before.snapshots().nth(1).filter(|_| self.dropped.is_none()) else {
+            return false;
+        };
+        sometimes(Mark::SnapshotDropped);
+        index.want(before.without(older.position));
+        self.dropped = Some(older);
+        true
     }
 
     /// Removes the one that is out of date. While the disk has no room for that no other becomes
     /// so: the newest waits for its entry.
-    fn remove_dropped(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
-        if self.removing.is_some() || matches!(self.step, Step::Indexing(_)) {
-            return 0;
-        }
-        let Some(name) = self.dropped else {
+    fn remove_dropped(
+        &mut self,
+        now: Nanos,
+        disk: &mut impl Disk,
+        durable: &SnapshotIndex,
+    ) -> usize {
+        let is_named = |dropped: &SnapshotEntry| durable.snapshots().any(|named| named == *dropped);
+        let dropped = self.dropped.filter(|dropped| !is_named(dropped));
+        let Some(dropped) = dropped.filter(|_| self.removing.is_none()) else {
             return 0;
         };
+        let name = dropped.name();
         let token = self.tokens.next_token();
         if disk.submit(now, DiskOp::Remove { token, name }).is_err() {
             return 0;
@@ -219,10 +268,14 @@ impl SnapshotStore {
 }
 
 /// The one that `after` names no more: there is one at most, for one has come.
-fn dropped(before: &SnapshotIndex, after: &SnapshotIndex) -> Option<SegmentName> {
+fn dropped(before: &SnapshotIndex, after: &SnapshotIndex) -> Option<SnapshotEntry> {
     let is_kept = |entry: &SnapshotEntry| after.snapshots().any(|kept| kept == *entry);
-    let mut gone = before.snapshots().filter(|entry| !is_kept(entry));
-    gone.next().map(|entry| entry.name())
+    before.snapshots().find(|entry| !is_kept(entry))
+}
+
+/// What of a disk a file takes that is so long.
+const fn blocks(length: u64) -> u64 {
+    length.next_multiple_of(BLOCK_LENGTH as u64)
 }
 
 #[cfg(test)]

@@ -41,6 +41,51 @@ impl<D: Disk> ArchiveAgent<D> {
         self.counters.set(Counter::Snapshots, stored);
     }
 
+    /// Says to the recorder what of the disk budget is for snapshots.
+    pub(crate) fn share_room(&mut self) {
+        let room = self.snapshots.room(self.snapshot_index.wanted());
+        self.recorder_mut().keep_beside(room);
+    }
+
+    /// Makes room for another snapshot: where the budget does not hold three, one is enough
+    /// beside it.
+    pub(crate) fn make_room_for_snapshot(&mut self) {
+        let room = self.snapshots.room(self.snapshot_index.wanted());
+        if self.recorder().check_beside(room).is_err() {
+            self.snapshots.drop_older(&mut self.snapshot_index);
+        }
+        self.share_room();
+    }
+
+    /// Whether the budget holds the snapshots that there are, the one that is being written as far
+    /// as it is, if one is, and two segments.
+    ///
+    /// # Errors
+    /// What the budget would have to be, and what it is.
+    pub(crate) fn check_room(&mut self) -> Result<(), (u64, u64)> {
+        self.share_room();
+        if !self.snapshots.is_filling() {
+            return Ok(());
+        }
+        let taken = self.snapshots.taken(self.snapshot_index.wanted());
+        self.recorder().check_beside(taken)
+    }
+
+    /// Below this the log may go as far as the snapshots stand for it: two of them, or the newest
+    /// alone where room is short. `None` while there is none.
+    #[must_use]
+    pub(crate) fn covered_below(&self) -> Option<Position> {
+        let mut snapshots = self.snapshot_index().snapshots();
+        let newest = snapshots.next()?;
+        let older = snapshots.next().unwrap_or(newest);
+        Some(if self.is_short() { newest } else { older }.position)
+    }
+
+    /// Whether there is little room for more log.
+    pub(crate) fn is_short(&self) -> bool {
+        self.recorder().is_short()
+    }
+
     /// Lets go of the log below `position`, as far as whole segments of it can be had and all above
     /// is durable: everything below is in a snapshot that the index names, and wanted by nobody.
     /// Where the log starts then, `poll_trimmed` tells. Returns whether there
@@ -68,6 +113,7 @@ impl<D: Disk> ArchiveAgent<D> {
         if start.position <= self.recorder().segments().log_start() {
             return None;
         }
+        sometimes(Mark::LogTrimmed);
         self.recorder_mut().start_log_at(start.position);
         log.start_at(start);
         Some(start.position)

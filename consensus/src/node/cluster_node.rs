@@ -345,6 +345,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         } = &mut self.agents;
         let room = Room { archive, service };
         consensus.ask_for_snapshots(now, room);
+        consensus.tend_log_start(now, archive, service);
+        let room = Room { archive, service };
         let has_more = consensus.tend_sessions(now, room, &mut clients.egress);
         self.next_housekeeping = now;
         if !has_more {

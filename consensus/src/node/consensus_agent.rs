@@ -18,6 +18,7 @@ mod snapshot_writing;
 pub mod snapshots;
 mod standing;
 mod standing_watch;
+mod trimming;
 mod watch;
 
 use std::sync::Arc;
@@ -51,6 +52,7 @@ use crate::node::leadership::{AppendContext, Leadership};
 use crate::node::snapshot_start::Begun;
 use crate::notice::NodeNotices;
 use crate::session::client_news::NewsWriter;
+use crate::session::egress_floor::EgressFloor;
 use crate::snapshot::stream::SnapshotStream;
 use crate::snapshot::taker::SnapshotTaker;
 
@@ -137,6 +139,8 @@ pub struct ConsensusAgent<P> {
     snapshot_stream: SnapshotStream,
     /// End of the last entry of this leader that asked for one.
     snapshot_asked: Position,
+    /// What clients are owed.
+    pub(super) egress_floor: EgressFloor,
     /// Volatile state of a leader.
     pub leadership: Leadership,
     /// What became of sessions, for the side that faces clients.
@@ -213,6 +217,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             snapshot: SnapshotTaker::new(applied),
             snapshot_stream: SnapshotStream::new(),
             snapshot_asked: 0,
+            egress_floor: EgressFloor::default(),
             leadership: parts.leadership,
             news: parts.news,
             next_acknowledgement: 0,

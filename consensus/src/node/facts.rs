@@ -39,6 +39,8 @@ pub struct NodeFacts {
     pub receive_window: usize,
     /// While leading: bytes of log after which all members are asked for a snapshot, 0 for never.
     pub snapshot_interval: Position,
+    /// While leading: bytes of log that a session may hold by leaving answers unacknowledged.
+    pub egress_retention: Position,
     /// Whether responses leave at apply.
     pub is_direct: bool,
 }
@@ -68,6 +70,10 @@ impl NodeFacts {
             receive_window: usize::MAX,
             snapshot_interval: Position::try_from(node.snapshot_interval_bytes)
                 .unwrap_or(Position::MAX),
+            egress_retention: Position::try_from(
+                node.egress_retention_bytes.min(node.disk_budget_bytes / 4),
+            )
+            .unwrap_or(Position::MAX),
             is_direct: cluster.responses == ResponsesMode::Direct,
         }
     }

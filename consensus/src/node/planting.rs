@@ -85,6 +85,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.agents.archive.snapshots.name_early();
     }
 
+    /// `log.md` 7.4: the log goes up to a snapshot, whatever clients are owed.
+    pub(crate) const fn overlook_what_is_owed(&mut self) {
+        self.agents.consensus.egress_floor.owe_nothing();
+    }
+
     /// `log.md` 9.1: all directories count, whatever became of them.
     pub(crate) fn count_all_directories(&mut self) {
         self.agents.consensus.membership.count_all();

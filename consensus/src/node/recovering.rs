@@ -336,9 +336,7 @@ fn open_recorder(
     let config = RecorderConfig {
         geometry,
         sync: node.sync,
-        budget: DiskBudget {
-            bytes: node.disk_budget_bytes,
-        },
+        budget: DiskBudget::new(node.disk_budget_bytes),
     };
     Recorder::open(disk, config, segments, end, stale_end)
 }

@@ -70,12 +70,19 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::SnapshotNotStored,
         text: |detail, place, f| {
-            let [position, error, ..] = detail.values;
+            let [position, error, needed, budget] = detail.values;
             let directory = &place.directory;
             write!(
                 f,
                 "the snapshot at {position} could not be stored in {directory}"
             )?;
+            if needed > 0 {
+                return write!(
+                    f,
+                    ": with the ones before it and two segments of log that takes {needed} bytes at \
+                     least, and disk_budget is {budget}"
+                );
+            }
             match i32::try_from(error) {
                 Ok(number) if number > 0 => {
                     write!(f, ": {}", std::io::Error::from_raw_os_error(number))
@@ -83,7 +90,7 @@ pub(super) const ROWS: &[Row] = &[
                 _ => Ok(()),
             }
         },
-        remedy: "free space there and check the disk: the log is kept from the snapshot before on, \
+        remedy: "free space there or raise disk_budget, and check the disk: the log is kept from the snapshot before on, \
                  and the next one is tried when it is asked for",
     },
 ];

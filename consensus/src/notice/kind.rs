@@ -237,6 +237,9 @@ pub enum NodeNotice {
     RequestFenced = 235,
     /// A process spoke for a session that another one has continued.
     SessionFenced = 236,
+    /// A session is closed: the log could not be trimmed for the answers it left. Its client is
+    /// told.
+    SessionHeldLog = 237,
     /// A request was refused: it is not known whose answers are right. The client is told.
     RequestWhileContested = 244,
 }

@@ -123,6 +123,19 @@ pub(super) const ROWS: &[Row] = &[
                  processes use one resume point: stop one of them",
     },
     Row {
+        kind: NodeNotice::SessionHeldLog,
+        text: |detail, _, f| {
+            let [session, from, held, ..] = detail.values;
+            write!(
+                f,
+                "session {session} is closed: its client has not acknowledged its answers from \
+                 {from} on, for which {held} bytes of log were kept; it was told"
+            )
+        },
+        remedy: "see why that client does not take or acknowledge its answers; if it may be away \
+                 for so long, raise `egress_retention` and `disk_budget`",
+    },
+    Row {
         kind: NodeNotice::RequestWhileContested,
         text: |detail, _, f| request(detail, "the members' services do not agree", f),
         remedy: TOLD,

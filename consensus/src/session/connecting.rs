@@ -28,6 +28,7 @@ use crate::session::egress_channels::Slot;
 use crate::session::ingress::Ingress;
 use crate::session::leader_session::EpochClaim;
 use crate::session::leader_sessions::LeaderRow;
+use crate::session::owed::Owed;
 use crate::session::pending_connect::PendingConnect;
 use crate::session::session_events::{SessionEventSender, queue_event};
 use crate::session::session_table::Session;
@@ -352,6 +353,15 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
     /// The client finds its session again: OK, then everything it lacks, from the log.
     fn resume(&mut self, session: &Session, slot: Slot, (correlation_id, last): (i64, Position)) {
         let id = session.id;
+        let after = session.acknowledged.max(self.credible(last));
+        let owed = Owed::of(session, after, &self.consensus.log);
+        if owed == Owed::Gone {
+            sometimes(Mark::AnswersGone);
+            let sender = self.event_sender();
+            let event = sender.event(session, correlation_id, EventCode::Retention, b"");
+            sender.dismiss(&mut self.egress.channels, slot, &event);
+            return;
+        }
         let sessions = &mut self.consensus.leadership.sessions;
         if let Some(row) = sessions.find(id)
             && let Some(known) = sessions.at_mut(row)
@@ -363,10 +373,8 @@ impl<P: DatagramPort, S: ClusteredService, D: Disk> Ingress<'_, P, S, D> {
             .event_sender()
             .event(session, correlation_id, EventCode::Ok, b"");
         queue_event(&mut self.egress.channels, slot, &event);
-        let after = session.acknowledged.max(self.credible(last));
-        let (log, responses) = (&self.consensus.log, &mut self.egress.responses);
-        if session.is_owed(after) {
-            let from = log.frame_boundary(session.open_position, after);
+        let responses = &mut self.egress.responses;
+        if let Owed::From(from) = owed {
             responses.bind(id, slot, from, after);
         } else {
             responses.bind_new(id, slot, after);

@@ -176,6 +176,7 @@ mod tests {
         applied_number: RequestNumber::FIRST,
         acknowledged: 0,
         answered: 0,
+        owed_since: 0,
         timeout_ns: 1,
     };
 

@@ -513,6 +513,11 @@ impl Scanner {
     ) -> Result<(), NodeFault> {
         let share = self.cursor.position() + SCAN_BYTES_PER_CYCLE as Position;
         let end = scan.applied.min(share);
+        // Nobody is owed anything below, whatever a client says that it lacks.
+        let log_start = view.segments.log_start();
+        if self.cursor.position() < log_start {
+            self.cursor.move_to_frame(log_start);
+        }
         while self.cursor.position() < end && !scan.rows.is_pass_over() {
             if self.cursor.begin_run(reader, view, scan.applied)? != Run::Begun {
                 break;

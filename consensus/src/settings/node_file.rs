@@ -150,6 +150,7 @@ struct NodeText<S> {
     election_timeout: Option<Duration>,
     disk_budget: Option<Size>,
     snapshot_interval: Option<Size>,
+    egress_retention: Option<Size>,
     start_scan: Option<Size>,
     shared_memory: Option<PathBuf>,
     socket_buffer: Option<Size>,
@@ -298,6 +299,9 @@ fn read_node<S>(text: NodeText<S>) -> NodeConfig {
         snapshot_interval_bytes: text
             .snapshot_interval
             .map_or(default.snapshot_interval_bytes, |size| size.0),
+        egress_retention_bytes: text
+            .egress_retention
+            .map_or(default.egress_retention_bytes, |size| size.0),
         start_scan_bytes: text
             .start_scan
             .map_or(default.start_scan_bytes, |size| size.0),

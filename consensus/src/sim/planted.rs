@@ -51,6 +51,8 @@ pub enum PlantedFault {
     SnapshotWithoutOutbox,
     /// The index names a snapshot before it is durable.
     IndexBeforeData,
+    /// Clients are owed answers that no log has.
+    TrimmedAboveFloor,
 }
 
 /// What there is to say about a planted fault.
@@ -195,11 +197,17 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         tanks: NODE,
         rules: &[Rule::WholeSnapshots],
     },
+    Planting {
+        name: "trimmed-above-floor",
+        what: "the log is let go of up to a snapshot, whatever clients are owed",
+        tanks: NODE,
+        rules: &[Rule::TrimFloor],
+    },
 ];
 
 impl PlantedFault {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::AckBeforeFsync,
         Self::CountOlderTermAcks,
         Self::ForgetVoteOnRestart,
@@ -221,6 +229,7 @@ impl PlantedFault {
         Self::AppliedBeyondCommit,
         Self::SnapshotWithoutOutbox,
         Self::IndexBeforeData,
+        Self::TrimmedAboveFloor,
     ];
 
     const fn planting(self) -> &'static Planting {

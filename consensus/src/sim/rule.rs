@@ -74,6 +74,8 @@ rules! {
     EqualSnapshots = "SN1 equal snapshots",
     /// An index names only snapshots that are there, whole.
     WholeSnapshots = "SN2 whole snapshots",
+    /// Of the log nothing goes that a client has not been handed, or no snapshot stands for.
+    TrimFloor = "7.4 nothing owed is trimmed",
     /// A disk holds what its member says is durable.
     DiskImage = "oracle 8 disk image",
     /// A start after another one finds what that found.

@@ -283,6 +283,9 @@ impl Tank {
                 replay.hear(index, &news)?;
             }
         }
+        for (id, member) in self.members.iter().enumerate() {
+            replay.look_at_log_start(id, member)?;
+        }
         Ok(())
     }
 

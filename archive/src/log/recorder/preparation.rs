@@ -24,6 +24,34 @@ impl Recorder {
         self.segments.raise_log_start(position);
     }
 
+    /// Of the budget, so many bytes are not for segments.
+    pub const fn keep_beside(&mut self, bytes: u64) {
+        self.config.budget.beside = bytes;
+    }
+
+    /// Whether files beside the segments may take `bytes` bytes: the budget holds two segments too.
+    ///
+    /// # Errors
+    /// What the budget would have to be, and what it is.
+    pub const fn check_beside(&self, bytes: u64) -> Result<(), (u64, u64)> {
+        let segments = 2 * self.segments.segment_length() as u64;
+        let (needed, budget) = (bytes.saturating_add(segments), self.config.budget.bytes);
+        if needed <= budget {
+            Ok(())
+        } else {
+            Err((needed, budget))
+        }
+    }
+
+    /// Whether two more segments cannot be had, as far as is known, unless the log is let go of
+    /// below.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let (count, length) = (self.segments.count(), self.segments.segment_length());
+        let is_allowed = self.config.budget.allows_segment(count + 1, length);
+        self.segments.oldest_gone().is_none() && (self.prepare_refused || !is_allowed)
+    }
+
     pub(super) fn prepare_ahead(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
         if self.preparing.is_some() || self.removing.is_some() {
             return 0;

@@ -88,6 +88,21 @@ impl ConsensusModule {
         1 + others.filter(|f| now - f.heard < timeout).count()
     }
 
+    /// Below this the log is durable on all members that were heard within the election timeout,
+    /// learners too.
+    pub(crate) fn followed_by_all(&self, now: Nanos) -> Position {
+        let (own, timeout) = (
+            usize::from(self.config.member),
+            self.config.election_timeout_ns,
+        );
+        let members = self.leading.followers[..self.config.members].iter();
+        let others = members.enumerate().filter(|(index, _)| *index != own);
+        let heard = others.filter(|(_, follower)| now - follower.heard < timeout);
+        heard.fold(self.log.durable, |least, (_, follower)| {
+            least.min(follower.durable)
+        })
+    }
+
     /// When the quorum would be lost if nobody were heard any more.
     fn abdication_deadline(&self) -> Nanos {
         let Some(needed) = self.quorum().checked_sub(2) else {

@@ -26,6 +26,7 @@ use crate::session::egress_channel::EVENT_LENGTH_MAX;
 use crate::session::ingress::Ingress;
 use crate::session::ingress_images::Standing;
 use crate::session::leader_sessions::LeaderRow;
+use crate::session::owed::Owed;
 use crate::session::session_events::SessionEventSender;
 
 /// Effects appended in one round: as many as are applied in one.
@@ -199,6 +200,13 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             service.start_appending();
         }
         for session in self.applier.sessions().sessions() {
+            let after = session.acknowledged;
+            let owed = Owed::of(session, after, &self.log);
+            if owed == Owed::Gone {
+                // It is told when it comes back, and closed before or after.
+                sometimes(Mark::AnswersGone);
+                continue;
+            }
             let client = (session.response_address, session.response_stream_id);
             let config = egress.streams.publication(client.0, client.1);
             let channels = &mut egress.channels;
@@ -218,9 +226,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 .encode(&mut bytes)
                 .expect("events are sized for seven endpoints");
             channels.queue_event(slot, &bytes[..length]);
-            let after = session.acknowledged;
-            if session.is_owed(after) {
-                let from = self.log.frame_boundary(session.open_position, after);
+            if let Owed::From(from) = owed {
                 egress.responses.bind(session.id, slot, from, after);
             } else {
                 egress.responses.bind_new(session.id, slot, after);

@@ -31,6 +31,8 @@ enum Trouble {
     Useless(i64),
     /// The disk does not take it, with the operating system's number if it said one.
     NotStored(i32),
+    /// The disk budget would have to be so much, and is so much.
+    NoRoom(u64, u64),
 }
 
 impl From<SnapshotError> for Trouble {
@@ -75,20 +77,27 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 1
             }
             Err(Trouble::Useless(misuse)) => {
-                self.note_snapshot(now, NodeNotice::SnapshotUseless, misuse);
+                self.note_snapshot(now, NodeNotice::SnapshotUseless, [misuse, 0, 0]);
                 self.abandon_snapshot(archive, service);
                 1
             }
             Err(Trouble::NotStored(error)) => {
-                self.note_snapshot(now, NodeNotice::SnapshotNotStored, error.into());
+                self.note_snapshot(now, NodeNotice::SnapshotNotStored, [error.into(), 0, 0]);
+                self.abandon_snapshot(archive, service);
+                1
+            }
+            Err(Trouble::NoRoom(needed, budget)) => {
+                let values = [0, needed.cast_signed(), budget.cast_signed()];
+                self.note_snapshot(now, NodeNotice::SnapshotNotStored, values);
                 self.abandon_snapshot(archive, service);
                 1
             }
         }
     }
 
-    fn note_snapshot(&mut self, now: Nanos, kind: NodeNotice, why: i64) {
-        let values = [self.snapshot.position(), why, 0, 0];
+    fn note_snapshot(&mut self, now: Nanos, kind: NodeNotice, why: [i64; 3]) {
+        let [first, second, third] = why;
+        let values = [self.snapshot.position(), first, second, third];
         let detail = Detail::default().with_values(values);
         self.notices.note(now, kind, detail);
     }
@@ -141,6 +150,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let answers = (&applier.answers, outputs);
         self.snapshot_stream.begin(waits, &applier.log, answers)?;
         service.begin_snapshot();
+        archive.make_room_for_snapshot();
         archive.snapshots.begin(waits.end.position, term);
         self.snapshot.begin(now);
         Ok(1)
@@ -162,6 +172,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 return Err(Trouble::NotStored(error.os_error().unwrap_or(0)));
             }
         }
+        let room = archive.check_room();
+        room.map_err(|(needed, budget)| Trouble::NoRoom(needed, budget))?;
         let stream = &mut self.snapshot_stream;
         let mut moved = stream.drain(|bytes| archive.snapshots.push(bytes));
         let writing_since = self.snapshot.writing_since();

@@ -72,6 +72,7 @@ fn closed(id: i64) -> ClosedSession {
             applied_number: RequestNumber::NONE,
             acknowledged: 0,
             answered: 0,
+            owed_since: 0,
             timeout_ns: 0,
         },
         reason: CloseReason::Timeout,

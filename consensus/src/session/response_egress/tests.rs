@@ -31,6 +31,7 @@ fn session(id: i64) -> Session {
         applied_number: RequestNumber::NONE,
         acknowledged: 0,
         answered: 0,
+        owed_since: 0,
         timeout_ns: 0,
     }
 }

@@ -13,7 +13,7 @@ use super::{Session, SessionTable};
 const SECTION: &str = "sessions";
 
 /// Bytes of a session.
-const SESSION_LENGTH: usize = 104;
+const SESSION_LENGTH: usize = 112;
 
 /// Sessions that one step writes: some 50 KiB.
 const SESSIONS_PER_STEP: usize = 512;
@@ -47,7 +47,8 @@ impl SessionTable {
     /// | 72 | 8 | number of the last request applied |
     /// | 80 | 8 | acknowledged position |
     /// | 88 | 8 | position of its last Response |
-    /// | 96 | 8 | timeout, ns |
+    /// | 96 | 8 | no Response below this is above the acknowledged position |
+    /// | 104 | 8 | timeout, ns |
     ///
     /// # Errors
     /// When `writer` cannot begin this section.
@@ -120,6 +121,7 @@ impl SessionTable {
             && opened < session.open_position
             && session.open_position < applied
             && session.answered < applied
+            && session.owed_since < applied
             && (RequestNumber::NONE..=RequestNumber::APPLIED_MAX).contains(&session.applied_number)
     }
 }
@@ -139,6 +141,7 @@ fn encode(session: &Session) -> [u8; SESSION_LENGTH] {
         fields.i64(session.open_position);
         fields.i64(session.applied_number.get());
         fields.i64(session.acknowledged).i64(session.answered);
+        fields.i64(session.owed_since);
         fields.i64(session.timeout_ns);
     })
 }
@@ -166,6 +169,7 @@ fn decode(bytes: &[u8; SESSION_LENGTH]) -> Option<Session> {
             applied_number: RequestNumber::new(fields.i64()?),
             acknowledged: fields.i64()?,
             answered: fields.i64()?,
+            owed_since: fields.i64()?,
             timeout_ns: fields.i64()?,
         })
     })?;

@@ -330,7 +330,9 @@ impl Watch {
     ) -> Result<(), Broken> {
         let log = &seen.node.agents().consensus.log;
         let geometry = log.buffer().geometry();
-        let mut position = from;
+        // What was let go of was committed, and is known.
+        let index = seen.node.agents().archive.snapshot_index();
+        let mut position = from.max(index.log_start().position);
         while position < to {
             let term_end = geometry.term_start(position) + geometry.term_length() as Position;
             let end = to.min(term_end);

@@ -33,6 +33,23 @@ const OF_GARBLED: &str = "datagrams between clients and members carry no checksu
 
 const OF_SNAPSHOTS: &str = "the service writes its part of a snapshot as it should";
 
+const OF_BUDGETS: &str = "budgets hold more than a run writes";
+
+const NO_THIRD_SNAPSHOT: Test = (
+    "consensus/tests/trimming.rs",
+    "where_the_budget_holds_no_three_snapshots_the_older_of_two_goes_first",
+);
+
+const LEFT_ANSWERS: Test = (
+    "consensus/tests/trimming.rs",
+    "who_leaves_answers_for_too_long_is_told_that_they_are_kept_no_longer",
+);
+
+const FORGOTTEN_ANSWERS: Test = (
+    "consensus/tests/trimming.rs",
+    "a_process_that_has_forgotten_answers_which_are_kept_no_longer_is_told_so",
+);
+
 const WRONG_SNAPSHOT: Test = (
     "consensus/tests/snapshots.rs",
     "a_service_that_writes_its_part_wrongly_has_no_snapshot_and_goes_on",
@@ -286,6 +303,10 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
         OF_DIVERGENCE,
         &[FOLLOWER_DIFFERS],
     ),
+    ("SnapshotDropped", OF_BUDGETS, &[NO_THIRD_SNAPSHOT]),
+    ("RetentionClose", OF_BUDGETS, &[LEFT_ANSWERS]),
+    ("AnswersGone", OF_BUDGETS, &[FORGOTTEN_ANSWERS]),
+    ("node notice SessionHeldLog", OF_BUDGETS, &[LEFT_ANSWERS]),
     ("SnapshotStruck", OF_DIVERGENCE, &[STARTED_AGAIN]),
     ("node notice OutputContested", OF_DIVERGENCE, &[ALL_DIFFER]),
     ("node notice VoidResponse", OF_DIVERGENCE, &[LEADER_DIFFERS]),

@@ -245,7 +245,10 @@ impl Tank {
                 continue;
             }
             let (commit, oracle) = (module.commit(), &self.oracle);
+            let log_start = node.agents().archive.snapshot_index().log_start().position;
             self.damage_map.repair(id, |(from, to)| {
+                // What was let go of needs no repair.
+                let from = from.max(log_start).min(to);
                 let good = oracle.range(from, to).filter(|_| to <= commit);
                 good.is_some_and(|good| member.holds_durably(from, good))
             });

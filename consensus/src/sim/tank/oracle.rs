@@ -14,7 +14,7 @@ use crate::sim::log_range::LogRange;
 use crate::sim::tank::damage_map::DamageMap;
 use crate::sim::tank::member::TankMember;
 use crate::sim::tank::quorum::{Votes, check_commit};
-use crate::sim::tank::tank_node::AppliedState;
+use crate::sim::tank::tank_node::{AppliedState, TankNode};
 use crate::sim::{Broken, Rule};
 
 /// The one log, as far as anybody has committed it, and who has been checked how far.
@@ -292,7 +292,8 @@ impl LogOracle {
             return Ok(());
         };
         let log = &node.agents().consensus.log;
-        let mut position = from;
+        // What was let go of was committed, and is known.
+        let mut position = from.max(log_start(node)?);
         while position < to {
             let geometry = log.buffer().geometry();
             let term_end = geometry.term_start(position) + geometry.term_length() as i64;
@@ -381,7 +382,7 @@ impl LogOracle {
             node.agents().consensus.module.commit()
         };
         let end = claimed.min(self.log.len() as i64);
-        let mut position = 0;
+        let mut position = log_start(node)?;
         while position < end {
             let Some(bytes) = member.stored_log(position, (end - position) as usize) else {
                 return Err(Rule::DiskImage.broken(format!("no segment for {position}")));
@@ -405,6 +406,18 @@ impl LogOracle {
         }
         Ok(())
     }
+}
+
+/// Where the log of a member starts: a snapshot of its own stands for what lies below.
+fn log_start(node: &TankNode) -> Result<i64, Broken> {
+    let index = node.agents().archive.snapshot_index();
+    let newest = index.snapshots().next().map_or(0, |newest| newest.position);
+    let start = index.log_start().position;
+    if start > newest {
+        let what = format!("the log starts at {start}, and the newest snapshot is at {newest}");
+        return Err(Rule::TrimFloor.broken(what));
+    }
+    Ok(start)
 }
 
 /// Parts of a member's log that have rotted, and a member that may have what was there.

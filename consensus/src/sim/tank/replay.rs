@@ -32,6 +32,8 @@ pub struct ReplayOracle {
     seen: Vec<i64>,
     /// The session of each client.
     sessions: BTreeMap<u64, i64>,
+    /// How many answers of its session each client was handed.
+    handed: BTreeMap<u64, usize>,
     /// The greatest position of an operation that has returned.
     returned: i64,
     /// What had returned when an operation began.
@@ -48,6 +50,7 @@ impl ReplayOracle {
             states: vec![(0, 0)],
             seen: vec![0; members],
             sessions: BTreeMap::new(),
+            handed: BTreeMap::new(),
             returned: -1,
             begun: BTreeMap::new(),
         }
@@ -126,6 +129,30 @@ impl ReplayOracle {
         Ok(())
     }
 
+    /// The log of a member has everything that clients of open sessions were not handed yet.
+    ///
+    /// # Errors
+    /// It has let go of some of it.
+    pub fn look_at_log_start(&self, id: usize, member: &TankMember) -> Result<(), Broken> {
+        let Some(node) = member.node().filter(|_| self.model.has_responses()) else {
+            return Ok(());
+        };
+        let start = node.agents().archive.snapshot_index().log_start().position;
+        for (client, session) in &self.sessions {
+            let handed = self.handed.get(client).copied().unwrap_or(0);
+            let next = self.model.answers(*session).get(handed);
+            let is_open = self.model.sessions().contains_key(session);
+            if let Some(next) = next.filter(|next| is_open && next.position < start) {
+                return Err(Rule::TrimFloor.broken(format!(
+                    "the log of member {id} starts at {start}, and client {client} has not been \
+                     handed the answer at {}",
+                    next.position
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn compare_sessions(&self, id: usize, member: &TankMember) -> Result<(), Broken> {
         let Some(node) = member.node() else {
             return Ok(());
@@ -170,6 +197,8 @@ impl ReplayOracle {
             )));
         }
         self.returned = self.returned.max(answer.cause);
+        let handed = self.handed.entry(client).or_default();
+        *handed = (*handed).max(nth as usize + 1);
         Ok(())
     }
 }

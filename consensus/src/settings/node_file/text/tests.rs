@@ -137,6 +137,7 @@ fn nodes() -> impl Strategy<Value = NodeConfig> {
             service_pause_ns: times.0,
             disk_budget_bytes: (1 << bytes) + sizes.0 % (1 << bytes),
             snapshot_interval_bytes: sizes.0 >> sizes.2,
+            egress_retention_bytes: sizes.0 >> sizes.2,
             start_scan_bytes: sizes.0,
             socket_buffer_bytes: sizes.1 >> sizes.2,
             trace_every: 1 << sizes.2,
@@ -184,7 +185,7 @@ proptest! {
 }
 
 /// What [`nodes`] and [`clusters`] draw so widely that it may be refused.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "members",
     "ingress",
     "member",
@@ -202,6 +203,7 @@ const KEYS: [&str; 24] = [
     "service_pause",
     "disk_budget",
     "snapshot_interval",
+    "egress_retention",
     "start_scan",
     "loss",
     "duplicate",

@@ -16,6 +16,7 @@ pub fn at_start(planted: Option<PlantedFault>, node: &mut TankNode) {
         Some(PlantedFault::BlankMemberCounted) => node.count_all_directories(),
         Some(PlantedFault::SnapshotWithoutOutbox) => node.leave_out_outbox(),
         Some(PlantedFault::IndexBeforeData) => node.name_snapshots_early(),
+        Some(PlantedFault::TrimmedAboveFloor) => node.overlook_what_is_owed(),
         _ => {}
     }
 }

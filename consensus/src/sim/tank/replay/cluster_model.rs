@@ -92,6 +92,11 @@ impl ClusterModel {
         self.answers.get(&session).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether answers are entries of the log.
+    pub const fn has_responses(&self) -> bool {
+        self.is_logged
+    }
+
     /// Applies an entry. Returns whether it is a request that was executed.
     ///
     /// # Errors

@@ -1,0 +1,91 @@
+//! How much of the log is kept (`log.md` 8.6): what no snapshot stands for, what clients are owed,
+//! and what other members still lack.
+
+use lockstep_archive::disk::Disk;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::datagram_port::DatagramPort;
+use lockstep_transport::ids::SessionId;
+use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::notices::Detail;
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+use crate::apply::service_agent::ServiceAgent;
+use crate::log::archive_agent::ArchiveAgent;
+use crate::log::entry_body::CloseReason;
+use crate::node::consensus_agent::{ConsensusAgent, Room};
+use crate::notice::NodeNotice;
+
+/// Sessions that one call closes at most.
+const CLOSES_PER_CALL: usize = 16;
+
+impl<P: DatagramPort> ConsensusAgent<P> {
+    /// Lets go of log that is needed no more; called at the housekeeping interval.
+    pub(in crate::node) fn tend_log_start<D: Disk, S: ClusteredService>(
+        &mut self,
+        now: Nanos,
+        archive: &mut ArchiveAgent<D>,
+        service: &ServiceAgent<S>,
+    ) {
+        self.look_at_sessions(now, Room { archive, service });
+        archive.share_room();
+        // Nobody gives others what they lack below, so only who has none lets go of it.
+        let is_alone = self.facts.members.len() == 1;
+        let Some(covered) = archive.covered_below().filter(|_| is_alone) else {
+            return;
+        };
+        let is_kept_for_others = self.leadership.is_leading() && !archive.is_short();
+        let lacking = if is_kept_for_others {
+            self.module.followed_by_all(now)
+        } else {
+            Position::MAX
+        };
+        let below = covered.min(self.egress_floor.position()).min(lacking);
+        archive.trim_below(below, &self.log);
+    }
+
+    /// Looks at what some of the sessions are owed, and closes those whose clients have left
+    /// answers for so long that the log cannot be kept for them.
+    fn look_at_sessions<D: Disk, S: ClusteredService>(&mut self, now: Nanos, room: Room<'_, D, S>) {
+        let may_close = self.leadership.is_open() && room.service.takes_snapshots();
+        let kept_from = if may_close {
+            let retained = self.log.append() - self.facts.egress_retention;
+            retained.max(self.log.start())
+        } else {
+            Position::MIN
+        };
+        let (mut holders, mut count) = ([SessionId::NONE; CLOSES_PER_CALL], 0);
+        let known = (self.applier.sessions(), self.applier.position());
+        self.egress_floor.look(known, kept_from, |id| {
+            // Who finds no place here is met again when its turn comes.
+            if let Some(place) = holders.get_mut(count) {
+                *place = id;
+                count += 1;
+            }
+        });
+        for id in &holders[..count] {
+            self.close_holder(now, room, *id);
+        }
+    }
+
+    fn close_holder<D: Disk, S: ClusteredService>(
+        &mut self,
+        now: Nanos,
+        room: Room<'_, D, S>,
+        id: SessionId,
+    ) {
+        let session = self.applier.sessions().get(id).copied();
+        let Some((session, row)) = session.zip(self.leadership.sessions.find(id)) else {
+            return;
+        };
+        let context = self.append_context(now, room.archive);
+        if !self.append_close(&context, room, row, CloseReason::Retention) {
+            return;
+        }
+        sometimes(Mark::RetentionClose);
+        let from = session.acknowledged.max(session.owed_since);
+        let values = [id.get(), from, self.log.append() - from, 0];
+        let detail = Detail::default().with_values(values);
+        self.notices.note(now, NodeNotice::SessionHeldLog, detail);
+    }
+}
