@@ -126,7 +126,8 @@ impl SegmentTable {
     }
 
     /// Cold: opens all segments of the log that exist in the directory and hold anything of a log
-    /// that starts at `log_start`.
+    /// that starts at `log_start`. One that goes on the way, as it may while somebody else's
+    /// directory is looked at, is not there.
     ///
     /// # Errors
     /// The disk's.
@@ -138,9 +139,13 @@ impl SegmentTable {
         let mut table = Self::new(segment_length);
         table.log_start = log_start;
         for (name, base) in log_segments(disk, segment_length)? {
-            if !table.is_gone(base) && !table.is_full() {
-                let file = disk.open(&name)?;
-                table.insert(base, file);
+            if table.is_gone(base) || table.is_full() {
+                continue;
+            }
+            match disk.open(&name) {
+                Ok(file) => table.insert(base, file),
+                Err(DiskError::Missing { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(table)

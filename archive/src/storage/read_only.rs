@@ -88,8 +88,12 @@ impl ReadOnlyDirectory {
         &self.path
     }
 
+    fn held(&self, id: FileId) -> Option<usize> {
+        self.open.iter().position(|(held, _)| *held == id)
+    }
+
     fn file(&mut self, id: FileId) -> Result<&File, DiskError> {
-        let held = self.open.iter().position(|(held, _)| *held == id);
+        let held = self.held(id);
         let file = match held.and_then(|index| self.open.remove(index)) {
             Some((_, file)) => file,
             None => {
@@ -113,13 +117,21 @@ impl ReadOnlyDirectory {
 }
 
 /// Opens a file for reading. Access times are left as they are where that is permitted, which is to
-/// the file's owner.
+/// the file's owner. Whatever else has its name is refused, and not waited for.
 fn open_to_read(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(libc::O_NOATIME);
-    match options.open(path) {
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => File::open(path),
+    let open = |flags| {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(libc::O_NONBLOCK | flags);
+        options.open(path)
+    };
+    let file = match open(libc::O_NOATIME) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => open(0),
         outcome => outcome,
+    }?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no file"))
     }
 }
 
@@ -135,6 +147,10 @@ impl ColdFiles for ReadOnlyDirectory {
             self.names.len() - 1
         });
         let id = FileId(index as u32);
+        // By now it may be another file of that name.
+        if let Some(held) = self.held(id) {
+            self.open.remove(held);
+        }
         self.file(id)?;
         Ok(id)
     }
@@ -238,6 +254,42 @@ mod tests {
             assert_eq!(bytes, name.as_bytes());
             assert!(looked.open.len() <= OPEN_MAX);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_opened_again_is_the_one_that_has_the_name_by_then() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x");
+        let mut looked = ReadOnlyDirectory::open(place.path()).unwrap();
+        for content in [b"one", b"two"] {
+            std::fs::write(place.path().join("y"), content).unwrap();
+            std::fs::rename(place.path().join("y"), &path).unwrap();
+            let file = ColdFiles::open(&mut looked, "x").unwrap();
+            let mut bytes = [0; 3];
+            looked.read(file, 0, &mut bytes).unwrap();
+            assert_eq!(&bytes, content);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x");
+        let mut looked = ReadOnlyDirectory::open(place.path()).unwrap();
+        let mut expect_refused = |is_made: bool| {
+            assert!(is_made);
+            let refused = ColdFiles::open(&mut looked, "x");
+            assert!(matches!(refused, Err(DiskError::Io { .. })), "{refused:?}");
+        };
+        std::fs::create_dir(&path).unwrap();
+        expect_refused(true);
+        std::fs::remove_dir(&path).unwrap();
+        // Whoever opens one waits for somebody to write to it.
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        expect_refused(made.unwrap().success());
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        expect_refused(true);
     }
 
     #[test]
