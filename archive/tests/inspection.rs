@@ -10,7 +10,6 @@ use core::ops::ControlFlow;
 use lockstep_archive::files::ack_mark::{ACK_MARK_FILE, AckMark};
 use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_archive::files::slot_file::Opened;
-use lockstep_archive::log::chain::Checkpoint;
 use lockstep_archive::log::recorder::SyncMode;
 use lockstep_archive::log::recovery::inspection::{InspectedLog, Inspection};
 use lockstep_archive::log::recovery::{Acknowledged, LogFrame, LogOrigin, recover};
@@ -36,7 +35,7 @@ fn known(disk: &mut SimDisk) -> Acknowledged {
 
 fn inspect(disk: &mut SimDisk, known: &Acknowledged) -> InspectedLog {
     let mut inspection =
-        Inspection::begin(disk, known, (&catalog(), Checkpoint::ZERO), None).unwrap();
+        Inspection::begin(disk, known, (&catalog(), &LogOrigin::default()), None).unwrap();
     let mut seen = 0;
     let observe = |frame: LogFrame<'_>| {
         assert!(frame.position >= seen);
@@ -181,12 +180,13 @@ fn a_log_is_read_from_the_beginning_of_any_of_its_terms_and_goes_on_above_damage
         found
     };
     let mut inspection =
-        Inspection::begin(&mut disk, &known, (&catalog(), Checkpoint::ZERO), None).unwrap();
+        Inspection::begin(&mut disk, &known, (&catalog(), &LogOrigin::default()), None).unwrap();
     let all = frames(&mut disk, &mut inspection);
     assert_eq!(inspection.end(), model.len() as Position);
     for term in (0..model.len()).step_by(TERM_LENGTH) {
         let mut inspection =
-            Inspection::begin(&mut disk, &known, (&catalog(), Checkpoint::ZERO), None).unwrap();
+            Inspection::begin(&mut disk, &known, (&catalog(), &LogOrigin::default()), None)
+                .unwrap();
         inspection.join_at(term as Position);
         let above: Vec<Position> = all
             .iter()
@@ -200,7 +200,7 @@ fn a_log_is_read_from_the_beginning_of_any_of_its_terms_and_goes_on_above_damage
     let name = format!("0-{segment}.rec");
     assert!(disk.flip_bit(&name, damaged as usize - segment + 40, 1));
     let mut inspection =
-        Inspection::begin(&mut disk, &known, (&catalog(), Checkpoint::ZERO), None).unwrap();
+        Inspection::begin(&mut disk, &known, (&catalog(), &LogOrigin::default()), None).unwrap();
     let below = frames(&mut disk, &mut inspection);
     assert_eq!(inspection.end(), damaged);
     let next = inspection
@@ -212,7 +212,7 @@ fn a_log_is_read_from_the_beginning_of_any_of_its_terms_and_goes_on_above_damage
     assert_eq!(below.len() + 1 + above.len(), all.len());
     // Seen enough after one.
     let mut inspection =
-        Inspection::begin(&mut disk, &known, (&catalog(), Checkpoint::ZERO), None).unwrap();
+        Inspection::begin(&mut disk, &known, (&catalog(), &LogOrigin::default()), None).unwrap();
     let enough = inspection.accept(&mut disk, &meaning_of, |_| ControlFlow::Break(()));
     assert_eq!((enough, inspection.end()), (Ok(()), all[1]));
 }
@@ -229,8 +229,13 @@ fn a_log_that_goes_on_meanwhile_is_followed_from_where_it_was_left() {
         is_mark_lost: false,
         term_max: LeadershipTermId::new(TERM_MAX),
     };
-    let mut inspection =
-        Inspection::begin(&mut handle, &known, (&catalog(), Checkpoint::ZERO), None).unwrap();
+    let mut inspection = Inspection::begin(
+        &mut handle,
+        &known,
+        (&catalog(), &LogOrigin::default()),
+        None,
+    )
+    .unwrap();
     for entry in 0..300 {
         while !node.append(REQUEST, 900, entry as u8) {
             node.wait();

@@ -240,7 +240,8 @@ fn below_its_start_a_log_is_gone_and_its_segments_go_at_the_next_start() {
 fn look_from(disk: &mut SimDisk, log_start: Checkpoint, found: &RecoveredLog) {
     let known = known(AckRecord::default());
     let before = disk.backup();
-    let shape = (&catalog(), log_start);
+    let origin = LogOrigin::unknown_below(log_start);
+    let shape = (&catalog(), &origin);
     let mut inspection = Inspection::begin(disk, &known, shape, None).unwrap();
     let mut first = None;
     let observe = |frame: lockstep_archive::log::recovery::LogFrame<'_>| {

@@ -2,12 +2,16 @@
 //! crates below.
 #![forbid(unsafe_code)]
 
+mod directory_words;
 #[cfg(test)]
 mod documented_commands;
+mod lines;
+mod looked_at;
 mod named;
 mod outcome;
 mod output_file;
 mod run_place;
+mod utc;
 mod verb;
 
 use std::process::ExitCode;

@@ -81,7 +81,9 @@ fn list(
             match listed {
                 Listed::Entry(entry, _) => entries.push(entry.position),
                 Listed::Damaged { position, end, .. } => damaged.push((*position, *end)),
-                Listed::Unknown { position, .. } => panic!("a frame of nobody at {position}"),
+                Listed::Unknown { position, .. } | Listed::Gone { position, .. } => {
+                    panic!("neither entry nor damage at {position}")
+                }
             }
             ControlFlow::Continue(())
         });

@@ -9,9 +9,11 @@ use std::ops::ControlFlow;
 use lockstep_archive::disk::{ColdFiles, DiskError, FileId, FilePlace};
 use lockstep_archive::log::log_memory::LogMemory;
 use lockstep_archive::sim::SimDisk;
+use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::node::offline::directory_look::OfflineError;
 use lockstep_consensus::node::offline::listing::{Listed, Listing, Wanted};
 use lockstep_consensus::node::offline::log_source::LogSource;
+use lockstep_consensus::node::offline::snapshot_verification::{LogThere, SnapshotVerification};
 use lockstep_consensus::node::offline::verification::{LogVerdict, Verification};
 use lockstep_consensus::settings::config::SyncMode;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
@@ -21,13 +23,16 @@ use lockstep_transport::time::SECOND;
 
 type Cluster = SimCluster<Echo>;
 
-/// A member's disk, and its cluster, which goes on once the log there has been read for the first
+/// A member's disk, and its cluster, which goes on once a file there has been read for the first
 /// time.
 struct Moving {
     disk: SimDisk,
     cluster: Cluster,
-    log: Option<FileId>,
+    /// That file.
+    name: String,
+    file: Option<FileId>,
     has_moved: bool,
+    go_on: fn(&mut Cluster),
 }
 
 impl ColdFiles for Moving {
@@ -37,8 +42,8 @@ impl ColdFiles for Moving {
 
     fn open(&mut self, name: &str) -> Result<FileId, DiskError> {
         let file = self.disk.open(name)?;
-        if name == "0-0.rec" {
-            self.log = Some(file);
+        if name == self.name {
+            self.file = Some(file);
         }
         Ok(file)
     }
@@ -57,9 +62,8 @@ impl ColdFiles for Moving {
 
     fn read(&mut self, file: FileId, offset: u64, target: &mut [u8]) -> Result<(), DiskError> {
         self.disk.read(file, offset, target)?;
-        if self.log == Some(file) && !std::mem::replace(&mut self.has_moved, true) {
-            self.cluster.answer(20);
-            self.cluster.run(2 * SECOND);
+        if self.file == Some(file) && !std::mem::replace(&mut self.has_moved, true) {
+            (self.go_on)(&mut self.cluster);
         }
         Ok(())
     }
@@ -108,8 +112,13 @@ fn look_at_moving<T>(
     let mut disk = Moving {
         disk: cluster.disk(1),
         cluster,
-        log: None,
+        name: "0-0.rec".to_owned(),
+        file: None,
         has_moved: false,
+        go_on: |cluster| {
+            cluster.answer(20);
+            cluster.run(2 * SECOND);
+        },
     };
     look(&mut LogSource {
         disk: &mut disk,
@@ -136,7 +145,9 @@ fn listed<D: ColdFiles>(
         match listed {
             Listed::Entry(..) => entries += 1,
             Listed::Damaged { position, end, .. } => damaged.push((*position, *end)),
-            Listed::Unknown { position, .. } => panic!("a frame of nobody at {position}"),
+            Listed::Unknown { position, .. } | Listed::Gone { position, .. } => {
+                panic!("neither entry nor damage at {position}")
+            }
         }
         assert!(damaged.len() < 10, "{damaged:?}");
         ControlFlow::Continue(())
@@ -243,4 +254,108 @@ fn a_loss_that_a_running_node_knows_of_is_told_as_it_was_before_its_start() {
         (before.verdict, before.log.end)
     );
     assert_eq!(with_member_2(&cluster, listed).unwrap(), listed_before);
+}
+
+const SEGMENT: Position = 128 * 1024;
+
+/// Three members with some segments of log and two snapshots each that follows.
+fn with_snapshots() -> Cluster {
+    let mut cluster = Scenario::echo()
+        .node(|node| node.snapshot_interval_bytes = 200 * 1024)
+        .led_by(0);
+    cluster.connect(|_| {});
+    let ask = |cluster: &mut Cluster| {
+        cluster.ask(0, &[7; 1000]);
+    };
+    (0..400).for_each(|_| ask(&mut cluster));
+    cluster.run(SECOND);
+    assert!(cluster.counter(1, Counter::Snapshots) >= 2);
+    cluster
+}
+
+/// What `look` says of member 1, whose cluster `goes_on` once its file of this name has been read.
+fn look_while<T>(
+    cluster: Cluster,
+    (name, go_on): (&str, fn(&mut Cluster)),
+    look: impl FnOnce(&mut LogSource<'_, Moving>) -> T,
+) -> T {
+    let mut disk = Moving {
+        disk: cluster.disk(1),
+        cluster,
+        name: name.to_owned(),
+        file: None,
+        has_moved: false,
+        go_on,
+    };
+    let found = look(&mut LogSource {
+        disk: &mut disk,
+        is_in_use: &|| true,
+        read_memory: &mut |_| panic!("nothing is acknowledged in memory"),
+    });
+    assert!(disk.has_moved);
+    found
+}
+
+/// Member 1 lets go of all log that its newest snapshot stands for.
+fn trim(cluster: &mut Cluster) {
+    let below = cluster.counter(1, Counter::SnapshotPosition);
+    let agents = cluster.node_mut(1).agents_mut();
+    assert!(agents.archive.trim_below(below, &agents.consensus.log));
+    cluster.run(SECOND);
+}
+
+/// The older snapshot of each member is out of date, and removed.
+fn take_another(cluster: &mut Cluster) {
+    (0..250).for_each(|_| {
+        cluster.ask(0, &[7; 1000]);
+    });
+    cluster.run(SECOND);
+}
+
+#[test]
+fn what_a_node_lets_go_of_while_it_is_read_is_no_damage() {
+    let moving = ("0-0.rec", trim as fn(&mut Cluster));
+    let found = look_while(with_snapshots(), moving, Verification::of).unwrap();
+    assert_eq!(found.verdict, LogVerdict::Whole);
+    let start = found.directory.log_start.position;
+    assert!(!found.is_bad() && start >= 3 * SEGMENT);
+    let snapshots = look_while(with_snapshots(), moving, SnapshotVerification::of).unwrap();
+    let logs: Vec<&LogThere> = snapshots.snapshots.iter().map(|one| &one.log).collect();
+    assert_eq!(logs, [&LogThere::Same, &LogThere::Gone]);
+    let mut gone = Vec::new();
+    let mut first_above = None;
+    look_while(with_snapshots(), moving, |source| {
+        Listing::open(source)?.list(&Wanted::ALL, |listed| {
+            match listed {
+                Listed::Entry(entry, _) if gone.is_empty() => assert!(entry.end <= SEGMENT),
+                Listed::Entry(entry, _) => {
+                    first_above.get_or_insert(entry.position);
+                }
+                Listed::Gone { position, end } => gone.push((*position, *end)),
+                Listed::Damaged { position, .. } | Listed::Unknown { position, .. } => {
+                    panic!("damage at {position}")
+                }
+            }
+            ControlFlow::Continue(())
+        })
+    })
+    .unwrap();
+    assert_eq!((gone, first_above), (vec![(SEGMENT, start)], Some(start)));
+}
+
+#[test]
+fn a_snapshot_that_its_node_removes_while_it_is_read_is_no_damage() {
+    let cluster = with_snapshots();
+    let newest = cluster.counter(1, Counter::SnapshotPosition);
+    let moving = (
+        &*format!("1-{newest}.rec"),
+        take_another as fn(&mut Cluster),
+    );
+    let found = look_while(cluster, moving, SnapshotVerification::of).unwrap();
+    assert_eq!(found.snapshots.len(), 2);
+    assert!(found.snapshots[0].named.entry.position > newest);
+    for verified in &found.snapshots {
+        assert!(verified.named.entry.position >= newest);
+        assert!(verified.content.is_ok() && verified.log == LogThere::Same);
+    }
 }

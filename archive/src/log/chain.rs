@@ -156,6 +156,12 @@ impl Chain {
         self.head.position
     }
 
+    /// Both of them.
+    #[must_use]
+    pub(crate) const fn head(&self) -> Checkpoint {
+        self.head
+    }
+
     /// Folds in the frame at [`position`](Self::position), which ends at `end`.
     ///
     /// # Panics

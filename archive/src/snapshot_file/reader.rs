@@ -7,7 +7,7 @@
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::time::Nanos;
 
-use super::source::align_up;
+use super::source::file_length;
 use crate::disk::{BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, FileId, Token};
 use crate::log::token::{OWNER_SNAPSHOT_READER_FIRST, TokenSource};
 
@@ -141,7 +141,7 @@ impl SnapshotFileReader {
         let (Some(open), Some(start), None) = (self.open, self.order, self.pending) else {
             return 0;
         };
-        let left = align_up(open.length) - start;
+        let left = file_length(open.length) - start;
         let length = left.min(READ_AHEAD_LENGTH as u64) as usize;
         let token = self.tokens.next_token();
         let operation = DiskOp::Read {

@@ -1,7 +1,5 @@
 //! A snapshot's file as a start reads it: cold, piece by piece, wherever the caller wants to go on.
 
-use lockstep_transport::position::align;
-
 use crate::disk::{BLOCK_LENGTH, ColdFiles, DiskError, FileId, SegmentName};
 
 /// A snapshot of known length in its file. See the module.
@@ -21,7 +19,7 @@ impl<'a, F: ColdFiles> SnapshotFileSource<'a, F> {
     pub fn open(files: &'a mut F, name: SegmentName, length: u64) -> Result<Self, DiskError> {
         let file = files.open(&name.file_name())?;
         let found = files.length(file)?;
-        if found < align_up(length) {
+        if found < file_length(length) {
             return Err(DiskError::Io {
                 operation: "opening",
                 name: name.file_name(),
@@ -56,7 +54,9 @@ impl<'a, F: ColdFiles> SnapshotFileSource<'a, F> {
     }
 }
 
-/// Whole blocks that hold `length` bytes.
-pub(super) const fn align_up(length: u64) -> u64 {
-    align(length as usize, BLOCK_LENGTH) as u64
+/// Bytes of the file of a snapshot of `length` bytes: whole blocks.
+#[must_use]
+pub const fn file_length(length: u64) -> u64 {
+    const BLOCK: u64 = BLOCK_LENGTH as u64;
+    length.div_ceil(BLOCK).saturating_mul(BLOCK)
 }

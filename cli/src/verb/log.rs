@@ -2,11 +2,8 @@
 //! copy or somebody else's. Takes no lock and changes nothing.
 
 mod entry_words;
-mod lines;
-mod looked_at;
 mod report;
 mod show;
-mod utc;
 mod verify;
 mod words;
 

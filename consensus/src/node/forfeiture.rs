@@ -3,6 +3,7 @@
 
 use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::position::Position;
 
 use crate::directory::member_directory::Lost;
 use crate::module::membership::Forfeit;
@@ -23,6 +24,21 @@ pub(super) struct FoundBeside {
 }
 
 impl FoundBeside {
+    /// What the mark says, and no less than the newest snapshot shows, which may be newer by what
+    /// the mark is behind. Where the log may have gone without a trace that is true of another log.
+    pub(super) fn mark_with(&self, shown: Option<(LeadershipTermId, Position)>) -> AckRecord {
+        let mark = self.mark;
+        match shown {
+            Some((term, position)) if self.gone_without_trace().is_none() => AckRecord {
+                position: mark.position.max(position),
+                term: mark.term.max(term),
+                commit: mark.commit.max(position),
+                ..mark
+            },
+            _ => mark,
+        }
+    }
+
     /// What may have taken some of the log away without a trace, although it was acknowledged.
     pub(super) fn gone_without_trace(&self) -> Option<Forfeit> {
         if self.mark.may_have_gone(self.boot_id) {

@@ -4,7 +4,6 @@
 use std::cell::Cell;
 
 use lockstep_archive::disk::{ColdFiles, Disk, DiskError};
-use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_archive::files::catalog::{Catalog, LOG_STREAM_ID};
 use lockstep_archive::files::identity_file::IdentityFile;
 use lockstep_archive::log::budget::DiskBudget;
@@ -17,7 +16,6 @@ use lockstep_archive::log::segment::{SEGMENTS_MIN, SegmentTable};
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_service::log_entry::EntryHeader;
 use lockstep_transport::codec::encoded;
-use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::log_buffer::frames;
 use lockstep_transport::position::{Geometry, Position};
 use lockstep_transport::prng::Prng;
@@ -99,7 +97,7 @@ pub(super) fn open_store<D: Disk>(
     let mut beside = found_beside(&directory, files.boot_id(), left.is_some());
     let index = directory.snapshot_index.durable();
     let snapshots = FoundSnapshots::check(files, cluster, index)?;
-    beside.mark = mark_with(snapshots.evidence(), &beside);
+    beside.mark = beside.mark_with(snapshots.evidence());
     let known = (&beside, &snapshots, node.start_scan_bytes);
     let (recovered, begun, origin) = recover_from(files, left.as_ref(), known, &catalog)?;
     let logged = logged_limits::read(files, &recovered)?;
@@ -262,21 +260,6 @@ fn found_beside(directory: &Directory, boot_id: Option<u128>, is_left: bool) -> 
     }
 }
 
-/// What the mark says, and no less than the newest snapshot shows, which may be newer by what the
-/// mark is behind. Where the log may have gone without a trace that is true of another log.
-fn mark_with(shown: Option<(LeadershipTermId, Position)>, found: &FoundBeside) -> AckRecord {
-    let mark = found.mark;
-    match shown {
-        Some((term, position)) if found.gone_without_trace().is_none() => AckRecord {
-            position: mark.position.max(position),
-            term: mark.term.max(term),
-            commit: mark.commit.max(position),
-            ..mark
-        },
-        _ => mark,
-    }
-}
-
 /// How far the log that was found is known to be committed. Where some of it may have gone without
 /// a trace, what the mark says is true of another log: only the log's own words, `logged`, count.
 /// That holds for good, so the mark is to say no more from now on.
@@ -409,6 +392,8 @@ fn log_time_between(
 
 #[cfg(test)]
 mod tests {
+    use lockstep_archive::files::ack_record::AckRecord;
+    use lockstep_transport::ids::LeadershipTermId;
 
     use super::*;
     use crate::directory::member_directory::Lost;

@@ -9,7 +9,7 @@ use lockstep_archive::log::chain::Checkpoint;
 use lockstep_archive::log::recovery::{LogOrigin, RecoveredTerm};
 use lockstep_archive::log::segment::LOG_RECORDING_ID;
 use lockstep_archive::snapshot_file::source::SnapshotFileSource;
-use lockstep_service::snapshot::{SnapshotReader, SnapshotSource, verify};
+use lockstep_service::snapshot::{SnapshotReader, SnapshotSource, SnapshotSummary, verify};
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -44,7 +44,7 @@ impl Begun {
     }
 
     /// Those that are not used, and why not.
-    fn passed_over(&self) -> impl Iterator<Item = &(Position, String)> {
+    pub(super) fn passed_over(&self) -> impl Iterator<Item = &(Position, String)> {
         self.unusable.iter().chain(&self.not_borne_out)
     }
 
@@ -126,31 +126,47 @@ impl FoundSnapshots {
         index: &SnapshotIndex,
     ) -> Result<Self, StartError> {
         let expected = birth::formed_record(files)?.map(|record| record.cluster);
-        let log_start = index.log_start();
-        let mut found = Self {
+        let mut found = Self::none(index.log_start());
+        for entry in index.snapshots() {
+            let checked = if found.is_gone(&entry) {
+                Err(UnusableSnapshot::Gone)
+            } else {
+                StartSnapshot::check(files, &entry, expected)
+            };
+            if checked == Err(UnusableSnapshot::Disk(DiskError::Crashed)) {
+                return Err(DiskError::Crashed.into());
+            }
+            if let Ok((snapshot, _)) = &checked {
+                let limits = Some(snapshot.header.term.limits);
+                logged_limits::check(limits, &ClusterLimits::of(cluster))?;
+            }
+            found.add(&entry, &checked);
+        }
+        Ok(found)
+    }
+
+    /// Of a log that starts at `log_start`, as long as none was checked.
+    pub fn none(log_start: Checkpoint) -> Self {
+        Self {
             log_start,
             good: Vec::new(),
             unusable: Vec::new(),
-        };
-        for entry in index.snapshots() {
-            if entry.position < log_start.position {
-                found.pass_over(entry.position, "the log that follows it is gone");
-                continue;
-            }
-            match StartSnapshot::check(files, &entry) {
-                Ok(snapshot) if Some(snapshot.header.term.formation.cluster) == expected => {
-                    let limits = Some(snapshot.header.term.limits);
-                    logged_limits::check(limits, &ClusterLimits::of(cluster))?;
-                    found.good.push(snapshot);
-                }
-                Ok(_) => found.pass_over(entry.position, "it is of another cluster"),
-                Err(UnusableSnapshot::Disk(DiskError::Crashed)) => {
-                    return Err(DiskError::Crashed.into());
-                }
-                Err(error) => found.pass_over(entry.position, &error.to_string()),
-            }
         }
-        Ok(found)
+    }
+
+    /// Whether the log that follows it is gone: nothing can go on from it.
+    pub fn is_gone(&self, entry: &SnapshotEntry) -> bool {
+        entry.position < self.log_start.position
+    }
+
+    /// The next one was checked, which is older than those before.
+    pub fn add(&mut self, entry: &SnapshotEntry, checked: &CheckedSnapshot) {
+        let reason = match checked {
+            _ if self.is_gone(entry) => UnusableSnapshot::Gone.to_string(),
+            Ok((snapshot, _)) => return self.good.push(snapshot.clone()),
+            Err(error) => error.to_string(),
+        };
+        self.unusable.push((entry.position, reason));
     }
 
     /// What the newest of them shows: all of the log below was durable here before it was stored,
@@ -158,10 +174,6 @@ impl FoundSnapshots {
     pub fn evidence(&self) -> Option<(LeadershipTermId, Position)> {
         let newest = self.good.first()?;
         Some((newest.header.term.term, newest.position()))
-    }
-
-    fn pass_over(&mut self, position: Position, reason: &str) {
-        self.unusable.push((position, reason.to_owned()));
     }
 
     /// Nothing yet, and what cannot be used.
@@ -232,26 +244,42 @@ impl Begun {
     }
 }
 
-/// Removes the files of snapshots that `index` does not name: they were not finished, or are out of
-/// date.
+/// The files of snapshots that `index` does not name: they were not finished, or are out of date.
+///
+/// # Errors
+/// The disk's.
+pub(super) fn unnamed(
+    files: &mut impl ColdFiles,
+    index: &SnapshotIndex,
+) -> Result<Vec<String>, DiskError> {
+    let is_named = |name| index.snapshots().any(|entry| entry.name() == name);
+    let is_unnamed = |name: &String| {
+        let snapshot =
+            SegmentName::parse(name).filter(|segment| segment.recording_id != LOG_RECORDING_ID);
+        snapshot.is_some_and(|snapshot| !is_named(snapshot))
+    };
+    let mut names = files.list()?;
+    names.retain(is_unnamed);
+    Ok(names)
+}
+
+/// Removes the files of snapshots that `index` does not name.
 ///
 /// # Errors
 /// The disk's.
 fn remove_unnamed(files: &mut impl ColdFiles, index: &SnapshotIndex) -> Result<(), DiskError> {
-    let is_named = |name| index.snapshots().any(|entry| entry.name() == name);
-    for name in files.list()? {
-        let snapshot =
-            SegmentName::parse(&name).filter(|segment| segment.recording_id != LOG_RECORDING_ID);
-        if snapshot.is_some_and(|snapshot| !is_named(snapshot)) {
-            sometimes(Mark::SnapshotFileRemoved);
-            files.remove(&name)?;
-        }
+    for name in unnamed(files, index)? {
+        sometimes(Mark::SnapshotFileRemoved);
+        files.remove(&name)?;
     }
     Ok(())
 }
 
+/// A snapshot, all of which was read, or why it cannot be used.
+pub(super) type CheckedSnapshot = Result<(StartSnapshot, SnapshotSummary), UnusableSnapshot>;
+
 /// A snapshot, all of which was found good.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StartSnapshot {
     entry: SnapshotEntry,
     pub(super) header: SnapshotHeader,
@@ -259,14 +287,15 @@ pub(super) struct StartSnapshot {
 }
 
 impl StartSnapshot {
-    /// The snapshot of this `entry` of the index.
+    /// The snapshot of this `entry` of the index, of `cluster`.
     ///
     /// # Errors
     /// Why it cannot be used.
     pub fn check(
         files: &mut impl ColdFiles,
         entry: &SnapshotEntry,
-    ) -> Result<Self, UnusableSnapshot> {
+        cluster: Option<u128>,
+    ) -> CheckedSnapshot {
         let mut file = open(files, entry)?;
         let summary = verify(&mut file)?;
         if (summary.length, summary.hash) != (entry.length, entry.hash) {
@@ -279,11 +308,16 @@ impl StartSnapshot {
         if header.at.position != entry.position || last != Some(header.term.term) {
             return Err(UnusableSnapshot::Header);
         }
-        Ok(Self {
+        let found = header.term.formation.cluster;
+        if Some(found) != cluster {
+            return Err(UnusableSnapshot::Foreign { found });
+        }
+        let this = Self {
             entry: *entry,
             header,
             terms,
-        })
+        };
+        Ok((this, summary))
     }
 
     /// Where it was taken.

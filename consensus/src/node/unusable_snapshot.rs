@@ -17,6 +17,15 @@ pub enum UnusableSnapshot {
     /// It is whole, and another one than the index names.
     #[error("it is not the one that was stored there")]
     Other,
+    /// It is whole, and of another cluster than the directory.
+    #[error("it is of another cluster, {found:032x}")]
+    Foreign {
+        /// That cluster's uuid.
+        found: u128,
+    },
+    /// The log starts above it.
+    #[error("the log that follows it is gone")]
+    Gone,
     /// Its header is none.
     #[error("its header is of another version, or of no snapshot")]
     Header,

@@ -78,7 +78,7 @@ impl Default for LogOrigin {
 impl LogOrigin {
     /// Of whoever only looks at a log from where it starts, and knows nothing of what was below.
     #[must_use]
-    pub(crate) fn unknown_below(log_start: Checkpoint) -> Self {
+    pub fn unknown_below(log_start: Checkpoint) -> Self {
         Self {
             log_start,
             checkpoint: log_start,

@@ -57,7 +57,7 @@ pub struct InspectedLog {
 }
 
 impl<'a> Inspection<'a> {
-    /// Of the log behind `disk`, from its `start`; what is `known` of a cut bounds it, and what a
+    /// Of the log behind `disk`, from `origin` on; what is `known` of a cut bounds it, and what a
     /// process `left` in its log buffer.
     ///
     /// # Errors
@@ -65,14 +65,14 @@ impl<'a> Inspection<'a> {
     pub fn begin(
         disk: &mut impl ColdFiles,
         known: &Acknowledged,
-        (catalog, start): (&Catalog, Checkpoint),
+        (catalog, origin): (&Catalog, &LogOrigin),
         left: Option<&'a LeftLog<'a>>,
     ) -> Result<Self, RecoveryError> {
         let geometry = geometry_of(catalog)?;
-        let segments = SegmentTable::open_all(disk, catalog.segment_length, start.position)?;
-        let origin = LogOrigin::unknown_below(start);
+        let log_start = origin.log_start.position;
+        let segments = SegmentTable::open_all(disk, catalog.segment_length, log_start)?;
         Ok(Self {
-            scan: FrameScan::new(segments, geometry, catalog, &origin, known.limit(left)),
+            scan: FrameScan::new(segments, geometry, catalog, origin, known.limit(left)),
             left,
             is_laid_over: false,
             segment_length: catalog.segment_length,
@@ -142,6 +142,12 @@ impl<'a> Inspection<'a> {
     #[must_use]
     pub const fn end(&self) -> Position {
         self.scan.end()
+    }
+
+    /// The same with the hash of the log below; of no use once it was joined somewhere.
+    #[must_use]
+    pub const fn checkpoint(&self) -> Checkpoint {
+        self.scan.chain.head()
     }
 
     /// Whether all that is `known` to have been acknowledged was found, and all of a log buffer: of

@@ -7,7 +7,7 @@ use lockstep_service::log_entry::{EntryHeader, EntryKind, RESPONSE_FAILED};
 use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use serde_json::{Value, json};
 
-use super::utc::utc;
+use crate::utc::utc;
 
 /// The head of the table.
 pub const HEAD: &str = "      position            end  term kind              \

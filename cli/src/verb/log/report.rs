@@ -4,13 +4,13 @@ use std::path::Path;
 
 use lockstep_archive::files::ack_record::AckRecord;
 use lockstep_archive::log::recovery::RecoveredTerm;
-use lockstep_consensus::node::offline::directory_look::DirectoryLook;
 use lockstep_consensus::node::offline::verification::{LogVerdict, Verification};
 use serde_json::{Value, json};
 
 use super::entry_words::name;
-use super::words::{
-    durability, forecast, memory, memory_name, standing, standing_name, verdict, verdict_name,
+use super::words::{durability, forecast, memory, memory_name, verdict, verdict_name};
+use crate::directory_words::{
+    Row, directory_object, directory_rows, lines, next_object, next_words, with_fields,
 };
 
 /// Terms that are named for people; a machine is told all.
@@ -21,10 +21,7 @@ pub fn text(directory: &Path, found: &Verification, user: Option<&str>) -> Vec<S
     let log = &found.log;
     let mut rows = directory_rows(directory, &found.directory, user);
     rows.push(("segments", segment_words(found)));
-    let start = found.segments.first().map_or(0, |first| first.position);
-    let (end, last_term, chain) = (log.end, log.last_term, log.chain);
-    let words = format!("{start} to {end}, last term {last_term}, chain hash {chain:016x}");
-    rows.push(("log", words));
+    rows.push(("log", log_words(found)));
     rows.extend(term_rows(&log.terms));
     rows.push(("entries", entry_words(found)));
     let words = format!("{}, the greatest that a leader wrote into it", log.commit);
@@ -33,48 +30,29 @@ pub fn text(directory: &Path, found: &Verification, user: Option<&str>) -> Vec<S
     rows.extend(memory(found).map(|words| ("memory", words)));
     rows.push(("verdict", verdict(found)));
     rows.extend(forecast(found).map(|words| ("", words)));
-    let lines = rows.into_iter();
-    lines
-        .map(|(head, words)| format!("{head:<9}  {words}"))
-        .collect()
+    rows.push(("", next_words(&found.next)));
+    lines(rows).collect()
 }
 
-/// A line with what it is about; nothing where that is said above.
-type Row = (&'static str, String);
+/// Where it begins and ends.
+fn log_words(found: &Verification) -> String {
+    let start = found.directory.log_start.position;
+    let below = match start {
+        0 => String::new(),
+        _ if found.directory.is_start_lost => {
+            "; from where on there should be any is not known".to_owned()
+        }
+        _ => format!("; what lay below {start} has been let go of, and a snapshot stands for it"),
+    };
+    let (end, last_term) = (found.log.end, found.log.last_term);
+    let chain = chain_hash(found).unwrap_or_else(|| "not known".to_owned());
+    format!("{start} to {end}, last term {last_term}, chain hash {chain}{below}")
+}
 
-fn directory_rows(directory: &Path, look: &DirectoryLook, user: Option<&str>) -> Vec<Row> {
-    let mut rows = vec![
-        ("directory", directory_words(directory, look)),
-        ("", standing(look)),
-    ];
-    if let Some(state) = &look.node_state {
-        let (starts, term) = (state.incarnation, state.leadership_term);
-        let vote = match state.vote {
-            Some(member) => format!("voted for member {member} in it"),
-            None => "no vote in it".to_owned(),
-        };
-        let starts = match starts {
-            1 => "once".to_owned(),
-            _ => format!("{starts} times"),
-        };
-        rows.push(("", format!("started {starts}, last term {term}, {vote}")));
-    }
-    if let Some(user) = user {
-        let words = format!("in use by process {user}, which goes on meanwhile");
-        rows.push(("", words));
-    }
-    for file in look.spoiled() {
-        let words = format!(
-            "one of the two places of {file} is spoiled, torn or rotten; nothing is lost, for the \
-             other one is good, and the next start mends it"
-        );
-        rows.push(("", words));
-    }
-    for file in look.lost() {
-        let words = format!("{file} is missing, or damaged in both of its places");
-        rows.push(("", words));
-    }
-    rows
+/// Hash of all of it, where that is known.
+fn chain_hash(found: &Verification) -> Option<String> {
+    let hash = found.log.chain;
+    (!found.directory.is_start_lost).then(|| format!("{hash:016x}"))
 }
 
 fn term_rows(terms: &[RecoveredTerm]) -> Vec<Row> {
@@ -91,38 +69,21 @@ fn term_rows(terms: &[RecoveredTerm]) -> Vec<Row> {
     rows
 }
 
-fn directory_words(directory: &Path, look: &DirectoryLook) -> String {
-    let place = directory.display();
-    let Some(identity) = &look.identity else {
-        return place.to_string();
-    };
-    let cluster = String::from_utf8_lossy(&identity.cluster);
-    let formed = match &look.formation {
-        Some(record) => format!(
-            ", uuid {:032x}, made of {}",
-            record.cluster,
-            members(record.members)
-        ),
-        None => String::new(),
-    };
-    format!(
-        "{place}: member {} of cluster \"{cluster}\"{formed}, directory id {:032x}",
-        identity.member, identity.directory
-    )
-}
-
-fn members(count: u8) -> String {
-    match count {
-        1 => "one member".to_owned(),
-        _ => format!("{count} members"),
-    }
-}
-
 fn segment_words(found: &Verification) -> String {
     let length = found.directory.catalog.segment_length as u64;
-    let segments = &found.segments;
+    let (below, segments): (Vec<_>, Vec<_>) = found
+        .segments
+        .iter()
+        .partition(|segment| segment.is_below_start);
+    let below = match below.len() {
+        0 => String::new(),
+        count => format!(
+            "; {count} of what lay below, {} and up, which the next start removes",
+            below[0].name
+        ),
+    };
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
-        return "none".to_owned();
+        return format!("none{below}");
     };
     let bytes: u64 = segments.iter().map(|segment| segment.length).sum();
     let names = match segments.len() {
@@ -136,7 +97,7 @@ fn segment_words(found: &Verification) -> String {
         .collect();
     let count = segments.len();
     format!(
-        "{count} of {length} bytes, {bytes} in all: {names}{}",
+        "{count} of {length} bytes, {bytes} in all: {names}{}{below}",
         odd.concat()
     )
 }
@@ -169,7 +130,6 @@ fn mark_words(mark: Option<&AckRecord>) -> String {
 /// The object.
 pub fn object(directory: &Path, found: &Verification, user: Option<&str>) -> Value {
     let look = &found.directory;
-    let identity = look.identity.as_ref();
     let log = &found.log;
     let terms: Vec<Value> = log
         .terms
@@ -187,35 +147,21 @@ pub fn object(directory: &Path, found: &Verification, user: Option<&str>) -> Val
                 "file": segment.name,
                 "position": segment.position,
                 "length": segment.length,
+                "is_below_start": segment.is_below_start,
             })
         })
         .collect();
     let kinds = found.entries.kinds();
     let kinds = kinds.map(|(kind, count)| (name(kind).to_owned(), json!(count)));
     let entries: serde_json::Map<String, Value> = kinds.collect();
-    let state = look.node_state.as_ref();
-    json!({
-        "directory": directory.display().to_string(),
-        "cluster": identity.map(|id| String::from_utf8_lossy(&id.cluster).into_owned()),
-        "cluster_uuid": look.formation.map(|record| format!("{:032x}", record.cluster)),
-        "members": look.formation.map(|record| record.members),
-        "member": identity.map(|id| id.member),
-        "directory_id": identity.map(|id| format!("{:032x}", id.directory)),
-        "standing": standing_name(look),
-        "starts": state.map(|state| state.incarnation),
-        "leadership_term": state.map(|state| state.leadership_term.get()),
-        "vote": state.and_then(|state| state.vote),
-        "in_use_by": user,
+    let of_log = json!({
         "is_running": found.is_running,
-        "spoiled": look.spoiled(),
-        "lost_files": look.lost(),
         "segment_length": look.catalog.segment_length,
         "term_length": look.catalog.term_length,
         "segments": segments,
-        "start": found.segments.first().map_or(0, |first| first.position),
         "end": log.end,
         "last_term": log.last_term.get(),
-        "chain_hash": format!("{:016x}", log.chain),
+        "chain_hash": chain_hash(found),
         "terms": terms,
         "entries": entries,
         "entries_unknown": found.entries.unknown,
@@ -225,8 +171,10 @@ pub fn object(directory: &Path, found: &Verification, user: Option<&str>) -> Val
         "only_in_log_buffer": log.taken,
         "verdict": verdict_object(found),
         "next_start": forecast(found),
+        "goes_on_from": next_object(&found.next),
         "is_good": !found.is_bad(),
-    })
+    });
+    with_fields(directory_object(directory, look, user), of_log)
 }
 
 fn mark_object(mark: &AckRecord) -> Value {
@@ -248,6 +196,12 @@ fn verdict_object(found: &Verification) -> Value {
         LogVerdict::Whole | LogVerdict::NotKnown => {}
         LogVerdict::TornTail { length } => object["length"] = json!(length),
         LogVerdict::UnfinishedCut { end } => object["cut_end"] = json!(end),
+        LogVerdict::MissingBelow { place, from, to } => {
+            object["file"] = json!(place.0);
+            object["offset"] = json!(place.1);
+            object["position"] = json!(from);
+            object["damage_end"] = json!(to);
+        }
         LogVerdict::Damaged { place, end, lost } => {
             object["file"] = json!(place.0);
             object["offset"] = json!(place.1);

@@ -15,8 +15,8 @@ use lockstep_transport::position::Position;
 use serde_json::json;
 
 use super::entry_words::{HEAD, line, name, object, payload_lines};
-use super::lines::Lines;
-use super::looked_at::{LookedAt, with_source};
+use crate::lines::Lines;
+use crate::looked_at::{LookedAt, with_source};
 use crate::outcome::Outcome;
 
 /// Options of `lockstep log show`.
@@ -89,7 +89,8 @@ fn show(
             )));
         }
     }
-    let mut printed = Printed::new(arguments, skipped);
+    let start = listing.directory().log_start.position;
+    let mut printed = Printed::new(arguments, start, skipped);
     let end = listing.list(&wanted, |listed| printed.put(listed))?;
     Ok(printed.finish(end))
 }
@@ -97,6 +98,8 @@ fn show(
 /// What has been printed.
 struct Printed<'a> {
     arguments: &'a ShowArguments,
+    /// Where the log started when it was looked at.
+    start: Position,
     lines: Lines,
     /// Entries still to be passed over.
     skipped: u64,
@@ -106,13 +109,14 @@ struct Printed<'a> {
 }
 
 impl<'a> Printed<'a> {
-    fn new(arguments: &'a ShowArguments, skipped: u64) -> Self {
+    fn new(arguments: &'a ShowArguments, start: Position, skipped: u64) -> Self {
         let mut lines = Lines::new();
         if !arguments.at.json {
             lines.put(HEAD);
         }
         Self {
             arguments,
+            start,
             lines,
             skipped,
             count: 0,
@@ -123,7 +127,7 @@ impl<'a> Printed<'a> {
 
     fn put(&mut self, listed: &Listed<'_>) -> ControlFlow<()> {
         if self.skipped > 0 {
-            self.skipped -= u64::from(!matches!(listed, Listed::Damaged { .. }));
+            self.skipped -= u64::from(listed.is_counted());
             return ControlFlow::Continue(());
         }
         if self
@@ -154,6 +158,7 @@ impl<'a> Printed<'a> {
                 self.damaged += 1;
                 self.put_range("unknown", (*position, *end), None)
             }
+            Listed::Gone { position, end } => self.put_range("gone", (*position, *end), None),
             Listed::Damaged {
                 position,
                 end,
@@ -186,6 +191,9 @@ impl<'a> Printed<'a> {
             return self.lines.put(&json!({ what: object }).to_string());
         }
         let words = match place {
+            None if what == "gone" => {
+                format!("GONE: {length} bytes that the node has let go of meanwhile")
+            }
             Some((file, offset)) => format!(
                 "DAMAGED: {length} bytes of log cannot be read, from offset {offset} of {file} on"
             ),
@@ -197,11 +205,18 @@ impl<'a> Printed<'a> {
     /// What is to be said besides, on standard error.
     fn finish(self, end: Position) -> Outcome {
         let directory = self.arguments.at.dir.display();
+        let start = self.start;
+        if self.arguments.last.is_none() && self.arguments.from.unwrap_or(0) < start {
+            eprintln!(
+                "lockstep: the log in {directory} starts at {start}: what lay below has been let \
+                 go of"
+            );
+        }
         match (self.arguments.from, self.first) {
             (Some(from), Some(first)) if from != first => {
                 eprintln!("lockstep: the first of these entries at {from} or above is at {first}");
             }
-            (_, None) if end == 0 => eprintln!("lockstep: the log in {directory} is empty"),
+            (_, None) if end == start => eprintln!("lockstep: the log in {directory} is empty"),
             (_, None) => eprintln!("lockstep: no such entry below {end}, where this ended"),
             _ => {}
         }

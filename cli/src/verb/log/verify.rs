@@ -4,10 +4,10 @@
 use clap::Args;
 use lockstep_consensus::node::offline::verification::Verification;
 
-use super::lines::Lines;
-use super::looked_at::{LookedAt, holder, with_source};
 use super::report::{object, text};
 use super::words::problem;
+use crate::lines::Lines;
+use crate::looked_at::{LookedAt, holder, with_source};
 use crate::outcome::Outcome;
 
 /// Options of `lockstep log verify`.

@@ -1,42 +1,11 @@
 //! What was found in a directory, in sentences: what it is, what it means, what is to be done.
 
-use lockstep_archive::files::ack_record::AckRecord;
-use lockstep_consensus::node::offline::directory_look::{DirectoryLook, Standing};
+use lockstep_archive::files::ack_record::{AckRecord, LostAcks};
 use lockstep_consensus::node::offline::log_source::FoundMemory;
+use lockstep_consensus::node::offline::next_start::Beginning;
 use lockstep_consensus::node::offline::verification::{LogVerdict, Verification};
 
-/// What to do about damage.
-const KEEP: &str =
-    "keep the directory as it is, keep the other members running, and check the disk";
-
-/// What the member's directory is in its cluster.
-pub fn standing(look: &DirectoryLook) -> String {
-    match look.standing {
-        Standing::Unknown => {
-            "of nobody: identity.dat is missing or damaged, and a start is refused".to_owned()
-        }
-        Standing::Unformed => "of a cluster that has not formed".to_owned(),
-        Standing::Voter => "voter".to_owned(),
-        Standing::Copy => {
-            "a copy: a start gives it an id of its own, and it is a learner then".to_owned()
-        }
-        Standing::Learner(None) => {
-            "learner: its cluster was formed with another directory".to_owned()
-        }
-        Standing::Learner(Some(forfeit)) => format!("learner, because {}", forfeit.reason()),
-    }
-}
-
-/// What a machine calls it.
-pub const fn standing_name(look: &DirectoryLook) -> &'static str {
-    match look.standing {
-        Standing::Unknown => "unknown",
-        Standing::Unformed => "unformed",
-        Standing::Voter => "voter",
-        Standing::Copy => "copy",
-        Standing::Learner(_) => "learner",
-    }
-}
+use crate::directory_words::{KEEP, next_words};
 
 /// How what the mark covers was acknowledged.
 pub const fn durability(mark: &AckRecord) -> &'static str {
@@ -76,14 +45,6 @@ pub fn memory(found: &Verification) -> Option<String> {
     })
 }
 
-/// Whether what was acknowledged from memory, if anything was, could be looked at.
-const fn is_memory_seen(found: &Verification) -> bool {
-    matches!(
-        found.memory,
-        FoundMemory::NotNeeded | FoundMemory::There(..)
-    )
-}
-
 /// What a machine calls it.
 pub const fn memory_name(found: &FoundMemory) -> &'static str {
     match found {
@@ -101,6 +62,7 @@ pub const fn verdict_name(verdict: &LogVerdict) -> &'static str {
         LogVerdict::TornTail { .. } => "torn tail",
         LogVerdict::NotKnown => "not known",
         LogVerdict::UnfinishedCut { .. } => "unfinished cut",
+        LogVerdict::MissingBelow { .. } => "missing below",
         LogVerdict::Damaged { .. } => "damaged",
         LogVerdict::Lost(_) => "lost",
         LogVerdict::Foreign { .. } => "foreign",
@@ -111,7 +73,7 @@ pub const fn verdict_name(verdict: &LogVerdict) -> &'static str {
 pub fn verdict(found: &Verification) -> String {
     let end = found.log.end;
     match &found.verdict {
-        LogVerdict::Whole if !is_memory_seen(found) => format!(
+        LogVerdict::Whole if !found.memory.is_seen() => format!(
             "whole: all that is on disk is there, up to {end}, when it was looked at; what lies \
              only in the log buffer is not known"
         ),
@@ -133,25 +95,32 @@ pub fn verdict(found: &Verification) -> String {
             "unfinished cut: what lies above {end}, up to {cut}, is no part of the log; the next \
              start completes that, and nothing is to be done"
         ),
+        LogVerdict::MissingBelow { place, from, to } => format!(
+            "missing below: the log cannot be read from {from} to {to}, {length} bytes from \
+             {place} on, and the snapshot at {to} stands for it: nothing that was acknowledged is \
+             lost by that, and the next start goes on from the snapshot; {KEEP}",
+            length = to - from,
+            place = place_words(found, place),
+        ),
         LogVerdict::Damaged {
-            place: (file, offset),
+            place,
             end: next,
             lost,
         } => format!(
-            "damaged: the log cannot be read from {end} to {next}, {length} bytes from offset \
-             {offset} of {file} on, and this member acknowledged up to {acknowledged} in term \
-             {term}; the next start says that the log ends at {end}, before what this member \
-             acknowledged ({acknowledged}), and it is filled up from its leader; {KEEP}",
+            "damaged: the log cannot be read from {end} to {next}, {length} bytes from {place} on, \
+             and this member acknowledged up to {acknowledged} in term {term}; {start}; {KEEP}",
             length = next - end,
+            place = place_words(found, place),
             acknowledged = lost.position,
             term = lost.term,
+            start = start_after_loss(found, lost),
         ),
         LogVerdict::Lost(lost) => format!(
             "lost: the log ends at {end}, before what this member acknowledged ({acknowledged}, in \
-             term {term}), and nothing is left above; the next start says so, and it is filled up \
-             from its leader; {KEEP}",
+             term {term}), and nothing is left above; {start}; {KEEP}",
             acknowledged = lost.position,
             term = lost.term,
+            start = start_after_loss(found, lost),
         ),
         LogVerdict::Foreign { position } => format!(
             "foreign: the entry at {position} says that the log is of another cluster than \
@@ -159,6 +128,25 @@ pub fn verdict(found: &Verification) -> String {
              docs/operating.md describes"
         ),
     }
+}
+
+/// A place in a file; that there is no such file, where there is none.
+fn place_words(found: &Verification, (file, offset): &(String, u64)) -> String {
+    let is_there = found.segments.iter().any(|segment| segment.name == *file);
+    let missing = if is_there { "" } else { ", which is missing," };
+    format!("offset {offset} of {file}{missing}")
+}
+
+/// What the next start says of a log that lost something of what was acknowledged.
+fn start_after_loss(found: &Verification, lost: &LostAcks) -> String {
+    if let Beginning::Nothing(_) = &found.next.from {
+        return next_words(&found.next);
+    }
+    format!(
+        "the next start says that the log ends at {}, before what this member acknowledged ({}), \
+         and it is filled up from its leader",
+        found.log.end, lost.position
+    )
 }
 
 /// What a start will make of the small files, besides.
@@ -177,7 +165,10 @@ pub fn problem(found: &Verification) -> Option<String> {
     }
     let is_log = matches!(
         found.verdict,
-        LogVerdict::Damaged { .. } | LogVerdict::Lost(_) | LogVerdict::Foreign { .. }
+        LogVerdict::MissingBelow { .. }
+            | LogVerdict::Damaged { .. }
+            | LogVerdict::Lost(_)
+            | LogVerdict::Foreign { .. }
     );
     if is_log {
         return Some(verdict(found));
@@ -189,6 +180,9 @@ pub fn problem(found: &Verification) -> Option<String> {
              damaged\" in docs/operating.md",
             lost.join(" and ")
         ));
+    }
+    if let Beginning::Nothing(_) = &found.next.from {
+        return Some(next_words(&found.next));
     }
     forecast(found).or_else(|| {
         let (count, first) = (found.entries.unknown, found.entries.first_unknown?);

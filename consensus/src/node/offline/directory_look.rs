@@ -8,11 +8,14 @@ use lockstep_archive::files::identity_file::{
     DirectoryIdentity, IDENTITY_FILE, IdentityContent, IdentityFile,
 };
 use lockstep_archive::files::slot_file::Opened;
-use lockstep_archive::files::snapshot_index::{SNAPSHOT_INDEX_FILE, SnapshotIndexFile};
+use lockstep_archive::files::snapshot_index::{
+    SNAPSHOT_INDEX_FILE, SnapshotIndex, SnapshotIndexFile,
+};
 use lockstep_archive::log::chain::Checkpoint;
 use lockstep_archive::log::recovery::{Acknowledged, RecoveryError};
 use lockstep_archive::log::segment::lowest_segment;
 use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::position::Position;
 
 use crate::directory::member_directory::Lost;
 use crate::directory::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile};
@@ -100,7 +103,11 @@ pub struct DirectoryLook {
     pub catalog: Catalog,
     /// Where its log starts, as its index says, or the oldest segment.
     pub log_start: Checkpoint,
-    is_index_lost: bool,
+    /// What the index says; `None` where there is none that can be read.
+    pub index: Option<SnapshotIndex>,
+    /// Where the log starts, and what it follows from, only the index knew, and it is lost: a start
+    /// is refused.
+    pub is_start_lost: bool,
     /// Term, vote and starts; `None` where they are lost.
     pub node_state: Option<NodeState>,
     /// How far it acknowledged; `None` where that is lost.
@@ -142,7 +149,8 @@ impl DirectoryLook {
                 .map(|formation| formation.record),
             catalog,
             log_start: index.map_or(unknown, |index| index.log_start()),
-            is_index_lost: index.is_none() && lowest > 0,
+            index,
+            is_start_lost: index.is_none() && lowest > 0,
             node_state,
             mark,
             boot_id: disk.boot_id(),
@@ -160,6 +168,19 @@ impl DirectoryLook {
         }
     }
 
+    /// The same where the newest snapshot that is whole `shows` more than the mark, which may be
+    /// behind; `is_left`: what was acknowledged in memory is there.
+    pub(super) fn acknowledged_with(
+        &self,
+        shown: Option<(LeadershipTermId, Position)>,
+        is_left: bool,
+    ) -> Acknowledged {
+        Acknowledged {
+            mark: self.beside(is_left).mark_with(shown),
+            ..self.acknowledged()
+        }
+    }
+
     fn leadership_term(&self) -> LeadershipTermId {
         let state = self.node_state;
         state.map_or(LeadershipTermId::NONE, |state| state.leadership_term)
@@ -169,7 +190,11 @@ impl DirectoryLook {
     /// `is_left`: what it acknowledged in memory is there.
     #[must_use]
     pub fn forfeit(&self, is_left: bool) -> Option<Forfeit> {
-        forfeit(&FoundBeside {
+        forfeit(&self.beside(is_left))
+    }
+
+    fn beside(&self, is_left: bool) -> FoundBeside {
+        FoundBeside {
             lost: Lost {
                 node_state: self.node_state.is_none(),
                 ack_mark: self.mark.is_none(),
@@ -178,7 +203,7 @@ impl DirectoryLook {
             mark: self.mark.unwrap_or_default(),
             boot_id: self.boot_id,
             is_left,
-        })
+        }
     }
 
     /// Files of which nothing can be read.
@@ -188,7 +213,7 @@ impl DirectoryLook {
             (self.standing == Standing::Unknown, IDENTITY_FILE),
             (self.node_state.is_none(), NODE_STATE_FILE.name),
             (self.mark.is_none(), ACK_MARK_FILE.name),
-            (self.is_index_lost, SNAPSHOT_INDEX_FILE.name),
+            (self.is_start_lost, SNAPSHOT_INDEX_FILE.name),
         ];
         let lost = lost.into_iter().filter(|(is_lost, _)| *is_lost);
         lost.map(|(_, name)| name).collect()
@@ -202,12 +227,14 @@ impl DirectoryLook {
         spoiled.map(|(_, name)| name).collect()
     }
 
-    /// Whether two looks may have been at one and the same log, of which the second saw more.
-    pub(crate) fn may_go_on_as(&self, later: &Self) -> bool {
+    /// Whether two looks may have been at one and the same log, of which the second saw more. By
+    /// then the log may start higher, up to where it had been read before.
+    pub(crate) fn may_go_on_as(&self, later: &Self, read_to: Position) -> bool {
         let starts = |look: &Self| look.node_state.map(|state| state.incarnation);
         let mark = |look: &Self| look.mark.unwrap_or_default();
+        let trimmed = self.log_start.position + 1..=read_to;
         starts(self) == starts(later)
-            && self.log_start == later.log_start
+            && (self.log_start == later.log_start || trimmed.contains(&later.log_start.position))
             && self.identity.as_ref().map(|id| id.directory)
                 == later.identity.as_ref().map(|id| id.directory)
             && mark(self).position <= mark(later).position

@@ -8,8 +8,8 @@ use core::ops::ControlFlow;
 
 use lockstep_archive::disk::{ColdFiles, DiskError};
 use lockstep_archive::log::log_memory::LeftLog;
-use lockstep_archive::log::recovery::Acknowledged;
 use lockstep_archive::log::recovery::inspection::Inspection;
+use lockstep_archive::log::recovery::{Acknowledged, LogOrigin};
 use lockstep_service::log_entry::EntryKind;
 use lockstep_transport::ids::{LeadershipTermId, SessionId};
 use lockstep_transport::position::Position;
@@ -78,6 +78,13 @@ pub enum Listed<'a> {
         /// Where they end.
         end: Position,
     },
+    /// Part of the log that its node has let go of while it was listed.
+    Gone {
+        /// Where it began.
+        position: Position,
+        /// Where the log starts now.
+        end: Position,
+    },
     /// Part of the log that cannot be read.
     Damaged {
         /// Where it begins.
@@ -87,6 +94,14 @@ pub enum Listed<'a> {
         /// File and offset of its first byte.
         place: (String, u64),
     },
+}
+
+impl Listed<'_> {
+    /// Whether it is one of those that are wanted, and no remark about the way to them.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        matches!(self, Self::Entry(..) | Self::Unknown { .. })
+    }
 }
 
 /// See the module.
@@ -147,7 +162,8 @@ impl<'a, 'b, D: ColdFiles> Listing<'a, 'b, D> {
         let catalog = self.directory.catalog;
         let known = self.directory.acknowledged();
         let left = self.memory.left();
-        let shape = (&catalog, self.directory.log_start);
+        let origin = LogOrigin::unknown_below(self.directory.log_start);
+        let shape = (&catalog, &origin);
         let mut inspection = Inspection::begin(self.source.disk, &known, shape, left.as_ref())?;
         let start = self.term_start(wanted.from);
         if start > inspection.end() {
@@ -177,9 +193,13 @@ impl<'a, 'b, D: ColdFiles> Listing<'a, 'b, D> {
             let (end, is_last) = match walk.beyond(&mut inspection)? {
                 Beyond::More => continue,
                 Beyond::End => return Ok(position),
-                Beyond::Gone(start) => {
+                Beyond::Gone(end) => {
+                    let is_wanted = end > wanted.from && position < wanted.to;
+                    if is_wanted && see(&Listed::Gone { position, end }).is_break() {
+                        return Ok(position);
+                    }
                     parts.reset();
-                    inspection.join_at(start);
+                    inspection.join_at(end);
                     continue;
                 }
                 Beyond::Gap(end) => (end, false),
@@ -209,7 +229,8 @@ impl<'a, 'b, D: ColdFiles> Listing<'a, 'b, D> {
     pub(super) fn newest_term(&mut self) -> Result<Position, OfflineError> {
         let (catalog, known) = (self.directory.catalog, self.directory.acknowledged());
         let left = self.memory.left();
-        let shape = (&catalog, self.directory.log_start);
+        let origin = LogOrigin::unknown_below(self.directory.log_start);
+        let shape = (&catalog, &origin);
         let mut inspection = Inspection::begin(self.source.disk, &known, shape, left.as_ref())?;
         let in_memory = left.as_ref().map_or(0, LeftLog::end);
         let lowest = self.term_start(in_memory - 1).max(inspection.end());

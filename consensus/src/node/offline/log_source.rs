@@ -46,6 +46,12 @@ impl FoundMemory {
         }
     }
 
+    /// Whether what was acknowledged there, if anything was, can be looked at.
+    #[must_use]
+    pub const fn is_seen(&self) -> bool {
+        matches!(self, Self::NotNeeded | Self::There(..))
+    }
+
     /// Whether what was acknowledged there may be there still.
     pub(super) const fn may_be_there(&self) -> bool {
         matches!(self, Self::Unreadable(_) | Self::There(..))

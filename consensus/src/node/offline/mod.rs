@@ -5,5 +5,8 @@ pub mod directory_look;
 pub mod entry_counts;
 pub mod listing;
 pub mod log_source;
+pub mod named_snapshots;
 pub mod newest_entries;
+pub mod next_start;
+pub mod snapshot_verification;
 pub mod verification;

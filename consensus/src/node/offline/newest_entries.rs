@@ -7,7 +7,7 @@ use lockstep_archive::disk::ColdFiles;
 use lockstep_transport::position::Position;
 
 use super::directory_look::OfflineError;
-use super::listing::{Listed, Listing, Wanted};
+use super::listing::{Listing, Wanted};
 
 /// Where the newest entries are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl NewestEntries {
                 .max(lowest);
             let mut found: u64 = 0;
             let to = listing.list(&Wanted { from, ..*wanted }, |listed| {
-                found += u64::from(!matches!(listed, Listed::Damaged { .. }));
+                found += u64::from(listed.is_counted());
                 ControlFlow::Continue(())
             })?;
             if found >= count || from == lowest {
