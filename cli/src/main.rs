@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lockstep_transport::allocations::CountingAllocator;
-use verb::{bench, floor_peer, log, node, orders, sim, snapshot};
+use verb::{bench, floor_peer, log, node, orders, sim, snapshot, snapshots};
 
 /// Counts allocations for the reports.
 #[global_allocator]
@@ -46,6 +46,8 @@ enum Verb {
     Sim(sim::SimArguments),
     /// Ask a running node's cluster for a snapshot, now.
     Snapshot(snapshot::SnapshotArguments),
+    /// Look at the snapshots in a node's directory, running or not; nothing in it is changed.
+    Snapshots(snapshots::SnapshotsArguments),
     /// Print the version.
     Version,
     #[command(hide = true)]
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Orders(arguments) => orders::run(&arguments),
         Verb::Sim(arguments) => sim::run(&arguments),
         Verb::Snapshot(arguments) => snapshot::run(&arguments),
+        Verb::Snapshots(arguments) => snapshots::run(&arguments),
         Verb::Version => {
             verb::version::run();
             outcome::Outcome::Good

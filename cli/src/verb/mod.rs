@@ -7,4 +7,5 @@ pub mod node;
 pub mod orders;
 pub mod sim;
 pub mod snapshot;
+pub mod snapshots;
 pub mod version;
