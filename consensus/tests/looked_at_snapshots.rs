@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use lockstep_archive::disk::ColdFiles;
-use lockstep_archive::files::snapshot_index::{SNAPSHOT_INDEX_FILE, SnapshotIndexFile};
+use lockstep_archive::files::snapshot_index::{
+    SNAPSHOT_INDEX_FILE, SnapshotEntry, SnapshotIndex, SnapshotIndexFile,
+};
 use lockstep_archive::log::chain::Checkpoint;
 use lockstep_archive::sim::SimDisk;
 use lockstep_consensus::node::counters::Counter;
@@ -204,10 +206,6 @@ fn members_have_equal_snapshots_and_the_log_says_the_same() {
     }
     let newest = one.snapshots[0].named.entry.position;
     assert_eq!(one.next.from, Beginning::Snapshot(newest));
-    // Who leads has none.
-    let list = with_source(&cluster, 0, SnapshotList::of).unwrap();
-    assert!(list.named.is_empty() && list.unnamed.is_empty());
-    assert_eq!(verify_snapshots(&cluster, 0).next.from, Beginning::Log);
 }
 
 #[test]
@@ -240,7 +238,12 @@ fn a_start_begins_from_the_snapshot_that_a_look_says_it_begins_from() {
     let listed = with_source(&cluster, 1, SnapshotList::of).unwrap();
     assert_eq!(listed.named[0].file, SnapshotFile::Missing);
     assert!(listed.first_tried().is_none());
-    assert_eq!(verify_snapshots(&cluster, 1).next.from, Beginning::Log);
+    let found = verify_snapshots(&cluster, 1);
+    if found.list.directory.log_start.position > 0 {
+        assert!(matches!(found.next.from, Beginning::Nothing(_)));
+        return;
+    }
+    assert_eq!(found.next.from, Beginning::Log);
     cluster.member(1).start();
     let listed = with_source(&cluster, 1, SnapshotList::of).unwrap();
     assert!(listed.named.is_empty());
@@ -297,4 +300,54 @@ fn a_log_that_does_not_lead_to_the_snapshot_is_told_from_one_that_does() {
     };
     assert!(words.contains("its chain hash there is"), "{words}");
     assert!(disk.list().unwrap().len() > 6);
+}
+
+#[test]
+fn an_index_that_names_what_cannot_be_is_said_to_and_nothing_worse() {
+    let mut cluster = serving();
+    cluster.member(1).kill();
+    let before = cluster.old_state(1);
+    let mut disk = cluster.disk(1);
+    let real = verify_snapshots(&cluster, 1).snapshots[0].named.entry;
+    let greatest = Position::MAX - 31;
+    for (entry, file) in [
+        (
+            SnapshotEntry {
+                length: u64::MAX,
+                ..real
+            },
+            None,
+        ),
+        (
+            SnapshotEntry {
+                position: greatest,
+                ..real
+            },
+            Some(SnapshotFile::Missing),
+        ),
+        (
+            SnapshotEntry {
+                recording_id: u32::MAX,
+                ..real
+            },
+            Some(SnapshotFile::Missing),
+        ),
+        (SnapshotEntry { length: 0, ..real }, None),
+        (SnapshotEntry { hash: 0, ..real }, Some(SnapshotFile::There)),
+    ] {
+        let mut index = SnapshotIndexFile::open(&mut disk, SEGMENT as usize).unwrap();
+        let named = SnapshotIndex::default().with_log_start(index.durable().log_start());
+        index.want(named.with_newest(entry));
+        index.write(&mut disk).unwrap();
+        let listed = with_source(&cluster, 1, SnapshotList::of).unwrap();
+        assert!(
+            file.is_none_or(|file| file == listed.named[0].file),
+            "{entry:?}"
+        );
+        assert!(listed.named[0].entry == entry && !listed.unnamed.is_empty());
+        let found = verify_snapshots(&cluster, 1);
+        assert!(found.snapshots[0].content.is_err(), "{entry:?}");
+        assert_eq!(verify(&cluster, 1).next, found.next);
+        cluster.member(1).put_back(&before);
+    }
 }
