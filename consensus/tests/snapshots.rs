@@ -244,3 +244,15 @@ fn a_member_that_has_stopped_asks_nobody() {
     let refusal = cluster.node_mut(0).ask_for_snapshot(now).unwrap_err();
     assert!(refusal.to_string().contains("has stopped"), "{refusal}");
 }
+
+#[test]
+fn tools_see_whether_a_snapshot_is_being_stored() {
+    for (writes, is_being_stored) in [(Writing::Right, 0), (Writing::Endless, 1)] {
+        let mut cluster = cluster(3, writes);
+        let writing = |cluster: &SimCluster<Counting>| cluster.counter(1, Counter::SnapshotWriting);
+        assert_eq!(writing(&cluster), 0);
+        cluster.answer(100);
+        cluster.run(SECOND);
+        assert_eq!(writing(&cluster), is_being_stored, "{writes:?}");
+    }
+}

@@ -2,6 +2,7 @@
 #![cfg(feature = "sim")]
 
 use lockstep_archive::disk::{ColdFiles, SegmentName};
+use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::position::Position;
@@ -44,8 +45,10 @@ fn members_that_let_go_of_their_logs_go_on_and_make_new_segments_of_the_old() {
     for id in 0..2 {
         // One is kept for the next.
         assert_eq!(segments(&cluster, id)[0], oldest - SEGMENT, "member {id}");
+        assert_eq!(cluster.counter(id, Counter::Trims), 1, "member {id}");
     }
     assert_eq!(segments(&cluster, 2)[0], 0);
+    assert_eq!(cluster.counter(2, Counter::Trims), 0);
     fill(&mut cluster);
     for id in 0..2 {
         assert_eq!(segments(&cluster, id)[0], oldest, "member {id}");

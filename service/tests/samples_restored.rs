@@ -155,6 +155,9 @@ fn a_big_state_is_restored_page_by_page_and_only_to_its_own_size() {
     let said = |small: &mut Running<BigState>| small.execute(1, &9_u64.to_le_bytes());
     let first = said(&mut small);
     assert_ne!(said(&mut small), first);
+    // What follows the number comes back behind it.
+    let answers = small.execute(1, b"01234567and more");
+    assert!(answers[0].1.ends_with(b"and more"), "{answers:?}");
 }
 
 /// The orders of the example, of several sessions, some of which close.

@@ -100,6 +100,12 @@ impl SnapshotStore {
         self.step == Step::Nothing && is_free
     }
 
+    /// Whether one is being stored.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        !matches!(self.step, Step::Nothing | Step::Stored)
+    }
+
     /// Takes the next bytes of it, as many as there is room for, and says how many.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.file.push(bytes)

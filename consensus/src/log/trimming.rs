@@ -39,6 +39,9 @@ impl<D: Disk> ArchiveAgent<D> {
         self.counters.set(Counter::SnapshotPosition, position);
         let stored = self.snapshots.stored();
         self.counters.set(Counter::Snapshots, stored);
+        let is_writing = self.snapshots.is_under_way();
+        self.counters
+            .set(Counter::SnapshotWriting, i64::from(is_writing));
     }
 
     /// Says to the recorder what of the disk budget is for snapshots.
@@ -116,6 +119,8 @@ impl<D: Disk> ArchiveAgent<D> {
         sometimes(Mark::LogTrimmed);
         self.recorder_mut().start_log_at(start.position);
         log.start_at(start);
+        let trims = self.counters.get(Counter::Trims) + 1;
+        self.counters.set(Counter::Trims, trims);
         Some(start.position)
     }
 }

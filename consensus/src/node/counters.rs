@@ -149,6 +149,10 @@ pub enum Counter {
     LogStart = 70,
     /// Segments of the log made of others that were needed no more.
     SegmentsRecycled = 71,
+    /// How often the start of the log has moved up since the node's start.
+    Trims = 72,
+    /// 1 while a snapshot is being stored here, 0 while none is.
+    SnapshotWriting = 73,
 }
 
 impl Counter {
@@ -179,6 +183,8 @@ impl Counter {
             Self::Durable
             | Self::LogStart
             | Self::SegmentsRecycled
+            | Self::Trims
+            | Self::SnapshotWriting
             | Self::Snapshots
             | Self::SnapshotPosition => {
                 matches!(block, Block::Archive)

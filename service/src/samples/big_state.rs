@@ -2,9 +2,9 @@
 //!
 //! | message | bytes |
 //! |---|---|
-//! | request | number of a page, u64 little-endian; beyond the last they begin again |
-//! | response | what the page says now, u64 little-endian |
-//! | response to anything else | none (empty message) |
+//! | request | number of a page, u64 little-endian, beyond the last they begin again; then anything |
+//! | response | what the page says now, u64 little-endian, then the rest of the request |
+//! | response to less | none (empty message) |
 //!
 //! Each request changes its page, and what it says depends on all requests before it for that page.
 
@@ -31,6 +31,8 @@ pub struct BigState {
     /// Of every request, so that nobody has to walk the pages.
     history: StateHash,
     refused: u64,
+    /// Room for an answer, which grows to the longest.
+    answer: Vec<u8>,
 }
 
 impl BigState {
@@ -53,6 +55,7 @@ impl BigState {
             requests: 0,
             history: StateHash::new(),
             refused: 0,
+            answer: Vec::new(),
         }
     }
 
@@ -81,14 +84,14 @@ impl ClusteredService for BigState {
         session: ClientSession,
         message: &[u8],
     ) {
-        let answered = match <[u8; 8]>::try_from(message) {
-            Ok(page) => {
-                let says = self.change(u64::from_le_bytes(page));
-                cluster.respond(session, &says.to_le_bytes())
-            }
-            // The client is told by an empty answer.
-            Err(_) => cluster.respond(session, &[]),
-        };
+        self.answer.clear();
+        // The client of less than a number is told by an empty answer.
+        if let Some((page, rest)) = message.split_first_chunk() {
+            let says = self.change(u64::from_le_bytes(*page));
+            self.answer.extend_from_slice(&says.to_le_bytes());
+            self.answer.extend_from_slice(rest);
+        }
+        let answered = cluster.respond(session, &self.answer);
         // As a function of the log: it shows in the state's hash.
         self.refused += u64::from(answered.is_err());
     }
