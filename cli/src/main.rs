@@ -83,4 +83,24 @@ mod tests {
         assert!(allocations::count() > before);
         drop(allocated);
     }
+
+    #[test]
+    fn a_thread_that_is_left_out_does_not_count_for_the_binary() {
+        let counted = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                allocations::leave_out_this_thread();
+                // Others may count meanwhile, but not as many.
+                let before = allocations::count();
+                for length in 1..100_000 {
+                    drop(std::hint::black_box(vec![1_u8; length % 64 + 1]));
+                }
+                (
+                    allocations::count() - before,
+                    allocations::count_of_thread(),
+                )
+            });
+            thread.join().unwrap()
+        });
+        assert!(counted.0 < 50_000 && counted.1 > 99_000, "{counted:?}");
+    }
 }

@@ -14,6 +14,8 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     /// Those of this thread. A constant without a destructor, so that it never allocates itself.
     static OF_THREAD: Cell<u64> = const { Cell::new(0) };
+    /// Whether those of this thread count for the process.
+    static IS_LEFT_OUT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The system allocator with a counter in front.
@@ -22,8 +24,8 @@ thread_local! {
 #[derive(Debug)]
 pub struct CountingAllocator;
 
-/// Allocations (and reallocations) of this process since it started; 0 for ever when
-/// [`CountingAllocator`] is not installed.
+/// Allocations (and reallocations) of this process since it started, of all threads but those that
+/// [were left out](leave_out_this_thread); 0 for ever when [`CountingAllocator`] is not installed.
 #[must_use]
 pub fn count() -> u64 {
     ALLOCATIONS.load(Ordering::Relaxed)
@@ -35,8 +37,15 @@ pub fn count_of_thread() -> u64 {
     OF_THREAD.get()
 }
 
+/// From now on the calling thread does not count for the process: no message waits for it.
+pub fn leave_out_this_thread() {
+    IS_LEFT_OUT.set(true);
+}
+
 fn increment() {
-    ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    if !IS_LEFT_OUT.get() {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
     OF_THREAD.set(OF_THREAD.get() + 1);
 }
 

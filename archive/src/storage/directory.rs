@@ -223,7 +223,7 @@ impl NodeDirectory {
         })
     }
 
-    pub(super) fn adopt(&mut self, file: OpenFile) -> FileId {
+    pub(super) fn adopt(&mut self, file: Arc<OpenFile>) -> FileId {
         let free = self.files.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             self.files.push(None);
@@ -231,7 +231,7 @@ impl NodeDirectory {
         });
         self.files[index] = Some(Entry {
             segment: file.segment,
-            file: Arc::new(file),
+            file,
         });
         FileId(index as u32)
     }
@@ -264,7 +264,7 @@ impl ColdFiles for NodeDirectory {
             return self.file(file)?.check().map(|()| file);
         }
         let file = self.opener.open(name)?;
-        Ok(self.adopt(file))
+        Ok(self.adopt(Arc::new(file)))
     }
 
     fn create(&mut self, name: &str, length: u64) -> Result<FileId, DiskError> {
@@ -272,7 +272,7 @@ impl ColdFiles for NodeDirectory {
             return self.file(file)?.check().map(|()| file);
         }
         let file = self.opener.create(name, length)?;
-        Ok(self.adopt(file))
+        Ok(self.adopt(Arc::new(file)))
     }
 
     fn length(&mut self, file: FileId) -> Result<u64, DiskError> {

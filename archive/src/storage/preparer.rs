@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_transport::agent::Waker;
+use lockstep_transport::allocations::leave_out_this_thread;
 
 use super::directory::NodeDirectory;
 use super::helper_thread::HelperThread;
@@ -41,9 +42,12 @@ pub(super) enum Request {
 }
 
 impl Request {
-    fn carry_out(self, opener: &FileOpener) -> Result<Option<OpenFile>, DiskError> {
+    fn carry_out(self, opener: &FileOpener) -> Result<Option<Arc<OpenFile>>, DiskError> {
         match self {
-            Self::Prepare { name, length } => opener.create(&name.file_name(), length).map(Some),
+            Self::Prepare { name, length } => {
+                let made = opener.create(&name.file_name(), length);
+                made.map(|file| Some(Arc::new(file)))
+            }
             Self::Recycle {
                 from,
                 open,
@@ -52,7 +56,7 @@ impl Request {
             } => {
                 let made = opener.recycle(&from.file_name(), &to.file_name(), length);
                 drop(open);
-                made.map(Some)
+                made.map(|file| Some(Arc::new(file)))
             }
             Self::Remove { name, open } => {
                 let removed = opener.remove(&name.file_name());
@@ -78,7 +82,7 @@ fn close_last(file: Arc<OpenFile>) {
 }
 
 /// An answer: whose, and the file that was made.
-type Done = (Token, Result<Option<OpenFile>, DiskError>);
+type Done = (Token, Result<Option<Arc<OpenFile>>, DiskError>);
 
 /// See the module.
 #[derive(Debug)]
@@ -86,8 +90,11 @@ pub(super) struct Preparer(HelperThread<(Token, Request), Done>);
 
 impl Preparer {
     pub(super) fn start(opener: FileOpener) -> std::io::Result<Self> {
-        let carry_out =
-            move |(token, request): (Token, Request)| (token, request.carry_out(&opener));
+        let carry_out = move |(token, request): (Token, Request)| {
+            // Names are put together for each file, and no message waits for that.
+            leave_out_this_thread();
+            (token, request.carry_out(&opener))
+        };
         HelperThread::start("lockstep-files", REQUESTS_MAX, carry_out).map(Self)
     }
 

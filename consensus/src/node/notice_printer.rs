@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use lockstep_client::notice::{self as client_notice, ClientNotice};
+use lockstep_transport::allocations::leave_out_this_thread;
 use lockstep_transport::notices::Notice;
 
 use crate::notice::{NodeNotice, NoticeLine, Place};
@@ -63,6 +64,7 @@ impl NoticePrinter {
         thread::Builder::new()
             .name("notices".to_owned())
             .spawn(move || {
+                leave_out_this_thread();
                 print(&lines, &mut io::stderr());
                 // Nobody waits any more where the process gave up waiting.
                 let _ = finished.send(());
