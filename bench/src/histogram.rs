@@ -57,6 +57,11 @@ impl LatencyHistogram {
             .saturating_record(u64::try_from(latency_ns).unwrap_or(0));
     }
 
+    /// Records one latency so many times.
+    pub(crate) fn record_many(&mut self, latency_ns: u64, count: u64) {
+        self.inner.saturating_record_n(latency_ns, count);
+    }
+
     /// Forgets all values.
     pub fn reset(&mut self) {
         self.inner.reset();

@@ -7,6 +7,7 @@
 use lockstep_transport::time::{Nanos, SECOND};
 
 use crate::histogram::LatencyHistogram;
+use crate::second_latencies::SecondLatencies;
 
 /// Requests whose intended time is remembered; above any client's in-flight limit (4,096).
 const INTENDED_TIMES_MAX: usize = 16_384;
@@ -14,6 +15,11 @@ const INTENDED_TIMES_MAX: usize = 16_384;
 /// How long after the end of its schedule an open loop still sends what was due before: longer
 /// than a hiccup of a busy machine. What is unsent then has not been done.
 const DRAIN_NS: Nanos = 2 * SECOND;
+
+/// For how long after the time that a load is to take its latencies are told apart by seconds, and
+/// for how long those of a load of so many messages.
+const SECONDS_SPARE_NS: Nanos = 60 * SECOND;
+const SECONDS_OF_MESSAGES_NS: Nanos = 600 * SECOND;
 
 /// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,6 +72,17 @@ impl LoadConfig {
         })
     }
 
+    /// For how long seconds are told apart.
+    fn seconds_ns(&self) -> Nanos {
+        match self.limit {
+            LoadLimit::Messages(_) => SECONDS_OF_MESSAGES_NS,
+            LoadLimit::Duration(duration) => self
+                .warmup_ns
+                .saturating_add(duration)
+                .saturating_add(SECONDS_SPARE_NS),
+        }
+    }
+
     /// When request `number` of an open loop should leave, in ns after the start.
     fn offset(rate: f64, number: u64) -> Nanos {
         ((number - 1) as f64 * SECOND as f64 / rate) as Nanos
@@ -97,6 +114,7 @@ pub struct Load {
     in_flight_peak: u64,
     stop_after: Option<u64>,
     latencies: LatencyHistogram,
+    seconds: SecondLatencies,
 }
 
 impl Load {
@@ -115,6 +133,7 @@ impl Load {
             in_flight_peak: 0,
             stop_after: None,
             latencies: LatencyHistogram::default(),
+            seconds: SecondLatencies::new(now, config.seconds_ns()),
         }
     }
 
@@ -183,6 +202,7 @@ impl Load {
         if self.measured_from.is_some_and(|(first, _)| number >= first) {
             let intended = self.intended[number as usize % INTENDED_TIMES_MAX];
             self.latencies.record(now - intended);
+            self.seconds.record(now, now - intended);
         }
         Answer::First
     }
@@ -248,6 +268,19 @@ impl Load {
     #[must_use]
     pub const fn latencies(&self) -> &LatencyHistogram {
         &self.latencies
+    }
+
+    /// The same, by the second in which the answer came.
+    #[must_use]
+    pub(crate) const fn second_latencies(&self) -> &SecondLatencies {
+        &self.seconds
+    }
+
+    /// From when to when was measured; `None` where nothing was.
+    #[must_use]
+    pub(crate) fn measured(&self) -> Option<(Nanos, Nanos)> {
+        let (_, since) = self.measured_from?;
+        Some((since, self.last_received))
     }
 
     /// Latencies of all measured requests. One that was due and never sent counts with the time

@@ -7,6 +7,8 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 use serde_json::{Map, Value, json};
 
+use crate::watched::MemoryGrowth;
+
 /// How long the duty cycles of one thread took that did work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CycleTimes {
@@ -30,7 +32,7 @@ impl CycleTimes {
 pub const THREADS: [AgentName; 3] = [AgentName::Archive, AgentName::Clients, AgentName::Service];
 
 /// Where a member stood at the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MemberSummary {
     /// Whether it led.
     pub is_leader: bool,
@@ -50,6 +52,12 @@ pub struct MemberSummary {
     pub snapshots: i64,
     /// For how long applying stood still for one, of the longest.
     pub snapshot_pause_ns: Nanos,
+    /// How often the start of its log moved up.
+    pub trims: i64,
+    /// Greatest sum of the lengths of the files in its directory that was seen, if it was watched.
+    pub disk_bytes_max: u64,
+    /// Its memory around its snapshots, where it was watched in a process of its own.
+    pub memory: Option<MemoryGrowth>,
     /// The duty cycles of its own thread.
     pub cycles: CycleTimes,
     /// Those of [`THREADS`].
@@ -70,6 +78,9 @@ impl MemberSummary {
             answers_unverified: counter(Counter::AnswersUnverified),
             snapshots: counter(Counter::Snapshots),
             snapshot_pause_ns: counter(Counter::SnapshotPause),
+            trims: counter(Counter::Trims),
+            disk_bytes_max: 0,
+            memory: None,
             cycles: CycleTimes::read(&counter, AgentName::Consensus),
             thread_cycles: THREADS.map(|first| CycleTimes::read(&counter, first)),
         }
@@ -92,6 +103,8 @@ impl MemberSummary {
             "answers_waited": self.answers_waited,
             "answers_unverified": self.answers_unverified,
             "snapshots": self.snapshots, "snapshot_pause_ns": self.snapshot_pause_ns,
+            "trims": self.trims, "disk_bytes_max": self.disk_bytes_max,
+            "memory": self.memory.map(MemoryGrowth::to_json),
             "cycle_mean_ns": self.cycles.mean_ns, "cycle_max_ns": self.cycles.max_ns,
             "threads": threads,
         })

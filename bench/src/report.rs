@@ -9,6 +9,7 @@ use crate::environment::Environment;
 use crate::floor::FloorResult;
 use crate::histogram::LatencySummary;
 use crate::member_summary::{CycleTimes, MemberSummary, THREADS};
+use crate::snapshot_figures::{SnapshotFigures, SnapshotLines, fewest};
 
 /// The floor beside a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,6 +72,10 @@ pub struct Report {
     pub errors: Vec<String>,
     /// The members at the end.
     pub members: Vec<MemberSummary>,
+    /// Most bytes that each may have on its disk.
+    pub disk_budget_bytes: u64,
+    /// What their snapshots cost.
+    pub snapshots: SnapshotFigures,
     /// Latency of the measured requests.
     pub latency: LatencySummary,
     /// Where the time went, when tracing was on.
@@ -95,6 +100,7 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let budget = self.budget.as_ref();
         let members = self.members.iter().map(MemberSummary::to_json);
+        let pauses = self.members.iter().map(|member| member.snapshot_pause_ns);
         let mut environment = self.environment.to_json();
         environment["members"] = Value::Array(members.collect());
         environment["notes"] = json!(self.notes);
@@ -110,6 +116,10 @@ impl Report {
             "phases": budget.map(phases_json),
             "allocations_per_message": self.allocations_per_message,
             "syscalls_per_message": self.syscalls_per_message,
+            "snapshots": fewest(&self.members, |member| member.snapshots),
+            "trims": fewest(&self.members, |member| member.trims),
+            "snapshot_pause_ns": pauses.max().unwrap_or(0),
+            "snapshot_figures": self.snapshots.to_json(),
             "floor": self.floor.map(|floor| floor.to_json(&self.latency)),
         })
     }
@@ -178,6 +188,14 @@ impl Display for Report {
             )?;
         }
         write_cycles(f, &self.members)?;
+        let (figures, members) = (&self.snapshots, &self.members[..]);
+        let budget_bytes = self.disk_budget_bytes;
+        let snapshots = SnapshotLines {
+            figures,
+            members,
+            budget_bytes,
+        };
+        write!(f, "{snapshots}")?;
         let sum = |of: fn(&MemberSummary) -> i64| self.members.iter().map(of).sum::<i64>();
         let (waited, left) = (sum(|m| m.answers_waited), sum(|m| m.answers_unverified));
         if waited + left > 0 {
@@ -188,17 +206,7 @@ impl Display for Report {
             )?;
         }
         let latency = &self.latency;
-        writeln!(
-            f,
-            "  latency us: min {}  p50 {}  p90 {}  p99 {}  p99.9 {}  max {}  ({} measured)",
-            micros(latency.min as f64),
-            micros(latency.p50 as f64),
-            micros(latency.p90 as f64),
-            micros(latency.p99 as f64),
-            micros(latency.p999 as f64),
-            micros(latency.max as f64),
-            latency.count
-        )?;
+        write_latency(f, latency)?;
         if let Some(floor) = &self.floor {
             write_floor(f, floor, latency)?;
         }
@@ -219,6 +227,20 @@ impl Display for Report {
         }
         Ok(())
     }
+}
+
+fn write_latency(f: &mut Formatter<'_>, latency: &LatencySummary) -> fmt::Result {
+    writeln!(
+        f,
+        "  latency us: min {}  p50 {}  p90 {}  p99 {}  p99.9 {}  max {}  ({} measured)",
+        micros(latency.min as f64),
+        micros(latency.p50 as f64),
+        micros(latency.p90 as f64),
+        micros(latency.p99 as f64),
+        micros(latency.p999 as f64),
+        micros(latency.max as f64),
+        latency.count
+    )
 }
 
 fn write_cycles(f: &mut Formatter<'_>, members: &[MemberSummary]) -> fmt::Result {
@@ -379,6 +401,8 @@ mod tests {
             received: 10,
             errors: Vec::new(),
             members: Vec::new(),
+            disk_budget_bytes: 1 << 30,
+            snapshots: SnapshotFigures::default(),
             latency: LatencySummary {
                 p50: 30_000,
                 p99: 60_000,
@@ -411,11 +435,15 @@ mod tests {
             "phases",
             "allocations_per_message",
             "syscalls_per_message",
+            "snapshots",
+            "trims",
+            "snapshot_pause_ns",
+            "snapshot_figures",
             "floor",
         ] {
             assert!(json.get(key).is_some(), "{key}");
         }
-        assert_eq!(json.as_object().map(Map::len), Some(12));
+        assert_eq!(json.as_object().map(Map::len), Some(16));
         assert_eq!(json["steps"].as_object().map(Map::len), Some(24));
         assert_eq!(json["floor"]["ratio_p50"], 2.0);
         assert_eq!(json["floor"]["ratio_p99"], 3.0);

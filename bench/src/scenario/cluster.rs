@@ -4,17 +4,19 @@ use std::path::Path;
 
 use super::bench_client::client;
 use super::bench_error::BenchError;
-use super::cluster_bench::{ClusterBench, ServiceChoice};
+use super::cluster_bench::ClusterBench;
 use super::cluster_run::ClusterRun;
 use super::embedded::{self, EmbeddedRun};
 use super::process_cluster;
 use super::run_directory::RunDirectory;
+use super::watch::Watch;
 use crate::budget::budget;
 use crate::environment::Environment;
 use crate::floor;
 use crate::load::{Load, LoadConfig, LoadLimit};
 use crate::report::{FloorReport, Report};
 use crate::shortfall::shortfalls;
+use crate::snapshot_figures::SnapshotFigures;
 
 /// Runs the scenario.
 ///
@@ -24,6 +26,9 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
     let (bench, downgrades) = bench.fitted();
     let bench = &bench;
     bench.check()?;
+    for note in &downgrades {
+        eprintln!("lockstep: {note}");
+    }
     let cluster = bench.cluster_config()?;
     let plan = bench.disk_plan(&cluster);
     if let LoadLimit::Messages(messages) = bench.load.limit {
@@ -44,30 +49,39 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
         messages_cap: plan.messages_max(),
         ..bench.load
     };
-    let run = if bench.is_processes {
+    let nodes = bench.node_configs(directory.path());
+    let directories = nodes.iter().map(|node| node.directory.clone());
+    let watch = Watch::start(directories.collect(), bench.disk_budget_bytes)
+        .map_err(BenchError::io("a thread to look at the members"))?;
+    let mut run = if bench.is_processes {
         process_cluster::run(bench, &cluster, directory.path(), capped)?
     } else {
-        let service = match bench.service {
-            ServiceChoice::Echo => || ServiceChoice::Echo.create(),
-            ServiceChoice::OrderBook => || ServiceChoice::OrderBook.create(),
-        };
         let run = EmbeddedRun {
             cluster: &cluster,
-            nodes: &bench.node_configs(directory.path()),
-            service,
+            nodes: &nodes,
+            service: bench.service,
             idle: bench.idle,
             cores: &bench.cores,
         };
         let open = || client(&cluster, bench.workload(), 0, bench.trace_every);
         embedded::run(&run, open, capped)?
     };
+    let watched = watch.finish();
+    for (member, seen) in run.members.iter_mut().zip(&watched.members) {
+        member.disk_bytes_max = seen.disk_bytes_max;
+        member.memory = seen.memory;
+    }
+    let snapshots = run.client.load();
+    let snapshots = snapshots.map(|load| SnapshotFigures::of(load, &watched));
     let after = floor_config.as_ref().map(floor::measure).transpose()?;
     let floor = before
         .zip(after)
         .map(|(before, after)| FloorReport::smaller_of(&before, &after));
-    let mut report = report(bench, directory.path(), run, floor);
-    report.notes.extend(downgrades);
-    Ok(report)
+    Ok(Report {
+        notes: [bench.notes(), downgrades].concat(),
+        snapshots: snapshots.unwrap_or_default(),
+        ..report(bench, directory.path(), run, floor)
+    })
 }
 
 fn report(
@@ -91,7 +105,7 @@ fn report(
     let allocations = run.client.allocations().unwrap_or(0) as i64 + run.other_allocations;
     Report {
         title: bench.title(),
-        notes: bench.notes(),
+        notes: Vec::new(),
         config: bench.to_json(),
         environment,
         throughput_per_s: load.map_or(0.0, Load::throughput),
@@ -99,6 +113,8 @@ fn report(
         received,
         errors,
         members: run.members,
+        disk_budget_bytes: bench.disk_budget_bytes,
+        snapshots: SnapshotFigures::default(),
         latency: load
             .map(|load| load.latencies_of_all_due().summary())
             .unwrap_or_default(),

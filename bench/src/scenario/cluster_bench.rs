@@ -4,31 +4,28 @@ use std::path::{Path, PathBuf};
 
 use lockstep_client::config::ClientConfig;
 use lockstep_consensus::module::member::MEMBERS_MAX;
-use lockstep_consensus::node::launch::NodeService;
 use lockstep_consensus::settings::config::{
-    ClusterConfig, ConfigError, Faults, IoChoice, NodeConfig, ResponsesMode, SyncMode,
+    ClusterConfig, Faults, IoChoice, NodeConfig, ResponsesMode, SyncMode,
 };
-use lockstep_consensus::settings::node_file::ServiceKey;
 use lockstep_consensus::settings::threading::{ThreadSettings, Threading};
-use lockstep_service::samples::echo::Echo;
 use lockstep_service::samples::order_book::codec::REPORT_LENGTH_MAX;
-use lockstep_service::samples::order_book::reports::REPORT_MESSAGE_LENGTH_MAX;
-use lockstep_service::samples::order_book::{BookLimits, OrderBook};
 use lockstep_transport::agent::IdleStrategy;
-use lockstep_transport::named_setting;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use serde_json::{Map, Value, json};
 
 use super::addresses::reserve;
 use super::bench_error::BenchError;
 use super::disk_plan::DiskPlan;
+use super::service_choice::ServiceChoice;
+use super::state_plan::StatePlan;
 use super::thread_plan::ThreadPlan;
-use super::workload::Workload;
+use super::workload::{NUMBER_LENGTH, Workload};
 use crate::floor::{
     FloorConfig, FloorLayout, FloorSizes, MEMBERS as FLOOR_MEMBERS, has_core_for_each_agent,
     threads_of,
 };
 use crate::load::{LoadConfig, LoadLimit, LoadShape};
+use crate::memory;
 
 /// Election timeout of a member 0 that stands first, see [`ClusterBench::favour`]. Everybody
 /// else, and in all other runs member 0 too, has the default.
@@ -37,6 +34,9 @@ const FIRST_ELECTION_TIMEOUT_NS: Nanos = 200 * MILLISECOND;
 /// Timed round trips of each attempt at the floor, durable and not: a fifth of a second.
 const FLOOR_MESSAGES_DURABLE: u32 = 500;
 const FLOOR_MESSAGES: u32 = 8_000;
+
+/// Default number of snapshots that are taken while as much log grows as the disk budget holds.
+const SNAPSHOTS_PER_BUDGET: u64 = 8;
 
 /// Checks that a client can have so many requests in flight.
 ///
@@ -50,65 +50,6 @@ pub(super) fn check_window(window: usize) -> Result<(), BenchError> {
         return Err(BenchError::Option { option, problem });
     }
     Ok(())
-}
-
-/// The service under test.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ServiceChoice {
-    /// Answers each message with the same bytes.
-    #[default]
-    Echo,
-    /// The matching engine.
-    OrderBook,
-}
-
-named_setting!(ServiceChoice {
-    Echo => "echo",
-    OrderBook => "orderbook",
-});
-
-impl ServiceKey for ServiceChoice {
-    fn key(&self) -> Option<&'static str> {
-        Some(self.name())
-    }
-
-    fn validate(&self, cluster: &ClusterConfig) -> Result<(), ConfigError> {
-        if *self == Self::Echo {
-            return Ok(());
-        }
-        let limits = BookLimits::default();
-        let (effects, messages) = (cluster.effects_per_cause, limits.messages_max());
-        let (bytes, needed) = (cluster.effect_bytes_per_cause, limits.message_bytes_max());
-        for (key, has, needs) in [
-            ("effects_per_cause", effects as usize, messages as usize),
-            ("effect_bytes_per_cause", bytes, needed),
-            (
-                "message_max",
-                cluster.message_max,
-                REPORT_MESSAGE_LENGTH_MAX,
-            ),
-        ] {
-            if has < needs {
-                return Err(ConfigError {
-                    key,
-                    problem: format!("{has}, and the service orderbook needs {needs}"),
-                    remedy: "raise it, or leave it at its default",
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-impl ServiceChoice {
-    /// A fresh instance.
-    #[must_use]
-    pub fn create(self) -> NodeService {
-        match self {
-            Self::Echo => Box::new(Echo::new()),
-            Self::OrderBook => Box::new(OrderBook::default()),
-        }
-    }
 }
 
 /// Everything `lockstep bench cluster` can be told.
@@ -155,8 +96,9 @@ pub struct ClusterBench {
     pub seed: u64,
     /// Most bytes of segment files per node.
     pub disk_budget_bytes: u64,
-    /// Bytes of log after which a snapshot is taken; 0 for never.
-    pub snapshot_interval_bytes: u64,
+    /// Bytes of log after which a snapshot is taken, 0 for never; by default as many as suit the
+    /// disk budget.
+    pub snapshot_interval_bytes: Option<u64>,
     /// Trace one message in so many; 0 turns tracing off.
     pub trace_every: u64,
     /// Whether the floor is measured beside a closed loop.
@@ -191,7 +133,7 @@ impl Default for ClusterBench {
             faults: Faults::default(),
             seed: 1,
             disk_budget_bytes: 2 << 30,
-            snapshot_interval_bytes: 256 << 20,
+            snapshot_interval_bytes: None,
             trace_every: 1,
             has_floor: true,
         }
@@ -203,12 +145,27 @@ impl ClusterBench {
     pub(super) fn fitted(&self) -> (Self, Vec<String>) {
         let others = self.nodes * self.threads_beside();
         let plan = ThreadPlan::new(&self.cores, self.idle, self.drivers() + others);
+        let (asked, budget) = (self.service.state_bytes(), self.disk_budget_bytes);
+        let state = StatePlan::new(asked, self.nodes.max(1), memory::available(), budget);
         let bench = Self {
             cores: plan.cores,
             idle: plan.idle,
+            service: match self.service {
+                ServiceChoice::BigState(_) => ServiceChoice::BigState(state.state_bytes),
+                other => other,
+            },
+            disk_budget_bytes: state.disk_budget_bytes,
             ..self.clone()
         };
-        (bench, plan.notes)
+        (bench, [plan.notes, state.notes].concat())
+    }
+
+    /// Bytes of log after which a snapshot is taken: an eighth of the disk budget where nothing
+    /// else was asked for, so that the log between two snapshots, twice, leaves most of it to what
+    /// grows meanwhile.
+    fn snapshot_interval_bytes(&self) -> u64 {
+        let default = self.disk_budget_bytes / SNAPSHOTS_PER_BUDGET;
+        self.snapshot_interval_bytes.unwrap_or(default)
     }
 
     /// Threads that drive client and members.
@@ -251,6 +208,10 @@ impl ClusterBench {
         let longest = ClusterConfig::default().message_max;
         if self.message_length == 0 || self.message_length > longest {
             let problem = format!("use 1 to {longest} bytes");
+            return refuse("--message-length", problem);
+        }
+        if self.service.state_bytes() > 0 && self.message_length < NUMBER_LENGTH {
+            let problem = format!("with --state-size use at least {NUMBER_LENGTH} bytes");
             return refuse("--message-length", problem);
         }
         if self.nodes == 0 || self.nodes > MEMBERS_MAX {
@@ -313,7 +274,7 @@ impl ClusterBench {
                 default.election_timeout_ns
             },
             disk_budget_bytes: self.disk_budget_bytes,
-            snapshot_interval_bytes: self.snapshot_interval_bytes,
+            snapshot_interval_bytes: self.snapshot_interval_bytes(),
             disk_delay_ns: if member == 0 {
                 self.leader_disk_delay_ns
             } else {
@@ -368,6 +329,7 @@ impl ClusterBench {
     pub(super) fn workload(&self) -> Workload {
         match self.service {
             ServiceChoice::Echo => Workload::echo(self.message_length),
+            ServiceChoice::BigState(_) => Workload::pages(self.message_length),
             ServiceChoice::OrderBook => Workload::orders(),
         }
     }
@@ -379,7 +341,7 @@ impl ClusterBench {
 
     pub(super) fn disk_plan(&self, cluster: &ClusterConfig) -> DiskPlan {
         let (longest, answers) = match self.service {
-            ServiceChoice::Echo => (self.message_length, 1),
+            ServiceChoice::Echo | ServiceChoice::BigState(_) => (self.message_length, 1),
             // Each order is answered with one message: that it was taken, and its one trade.
             ServiceChoice::OrderBook => (2 * REPORT_LENGTH_MAX, 1),
         };
@@ -423,6 +385,10 @@ impl ClusterBench {
         let (sync, responses) = (self.sync.name(), self.responses.name());
         let verify = self.verify_name();
         let mut service = self.service.name().to_owned();
+        let state = self.service.state_bytes();
+        if state > 0 {
+            service.push_str(&format!(" of {} MiB", state as f64 / 1_048_576.0));
+        }
         for (what, ns) in [
             ("computing", self.service_time_ns),
             ("pausing", self.service_pause_ns),
@@ -481,7 +447,8 @@ impl ClusterBench {
             "link_delay_ns": self.faults.delay_ns, "link_jitter_ns": self.faults.jitter_ns,
             "link_loss": self.faults.loss, "seed": self.seed,
             "disk_budget_bytes": self.disk_budget_bytes,
-            "snapshot_interval_bytes": self.snapshot_interval_bytes,
+            "snapshot_interval_bytes": self.snapshot_interval_bytes(),
+            "state_bytes": self.service.state_bytes(),
             "trace_every": self.trace_every,
         });
         match object {
@@ -532,25 +499,5 @@ mod tests {
             bench.follower_disk_delay_ns = 1;
         });
         assert!(said.contains("no followers"), "{said}");
-    }
-
-    #[test]
-    fn a_cluster_that_could_not_carry_the_answers_of_its_service_is_refused() {
-        let cluster = ClusterConfig::default();
-        let book = ServiceChoice::OrderBook;
-        assert_eq!(book.validate(&cluster), Ok(()));
-        let small = ClusterConfig {
-            effects_per_cause: 31,
-            ..cluster.clone()
-        };
-        let error = book.validate(&small).unwrap_err().to_string();
-        assert!(error.contains("effects_per_cause: 31"), "{error}");
-        assert!(error.contains("raise it"), "{error}");
-        assert_eq!(ServiceChoice::Echo.validate(&small), Ok(()));
-        let short = ClusterConfig {
-            message_max: 1_024,
-            ..cluster
-        };
-        assert_eq!(book.validate(&short).unwrap_err().key, "message_max");
     }
 }

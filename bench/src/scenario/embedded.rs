@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use lockstep_archive::log::log_memory::LOG_MEMORY_FILE;
 use lockstep_consensus::node::counters::Counter;
-use lockstep_consensus::node::launch::{self, Node, NodeService};
+use lockstep_consensus::node::launch::{self, Node};
 use lockstep_consensus::node::notice_printer::NoticePrinter;
 use lockstep_consensus::node::shared_file::forget;
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
@@ -22,12 +22,10 @@ use lockstep_transport::trace::TraceRecord;
 use super::bench_client::BenchClient;
 use super::bench_error::BenchError;
 use super::cluster_run::{ClusterRun, START_TIMEOUT_NS};
+use super::service_choice::ServiceChoice;
 use crate::floor::{has_core_for_each_agent, pin};
 use crate::load::LoadConfig;
 use crate::member_summary::MemberSummary;
-
-/// Makes the service of one member.
-pub(crate) type ServiceFactory = fn() -> NodeService;
 
 /// What the embedded run needs to know.
 pub(crate) struct EmbeddedRun<'a> {
@@ -35,8 +33,8 @@ pub(crate) struct EmbeddedRun<'a> {
     pub cluster: &'a ClusterConfig,
     /// Its members.
     pub nodes: &'a [NodeConfig],
-    /// Makes the service of one member.
-    pub service: ServiceFactory,
+    /// What each of them serves.
+    pub service: ServiceChoice,
     /// How threads idle.
     pub idle: IdleStrategy,
     /// Cores to pin threads to, in order; empty leaves it to the kernel.
@@ -83,7 +81,7 @@ impl NodeGroup {
     /// Launches these members on the calling thread, the `index`-th that drives some.
     fn launch(run: &EmbeddedRun<'_>, members: &[usize], index: usize) -> Result<Self, BenchError> {
         let launch = |member: &usize| {
-            let service = (run.service)();
+            let service = run.service.create();
             launch::launch(run.cluster, &run.nodes[*member], service).map_err(|error| {
                 BenchError::Launch {
                     member: *member,

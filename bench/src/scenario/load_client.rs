@@ -90,10 +90,10 @@ impl Account {
         let Some(load) = &mut self.load else {
             return self.fault(format!("an answer to request {number} before any was sent"));
         };
-        let is_echo = matches!(self.workload, Workload::Echo { .. });
+        let has_further = self.workload.has_further_answers();
         match load.on_response(now, number) {
             Answer::First => {}
-            Answer::Further if !is_echo => {}
+            Answer::Further if has_further => {}
             Answer::Further => self.fault(format!("request {number} was answered twice")),
             Answer::OutOfOrder => {
                 let received = load.received();

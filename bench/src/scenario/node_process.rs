@@ -14,7 +14,7 @@ use lockstep_consensus::node::tracers::TRACE_FILE;
 use lockstep_consensus::settings::node_file::NodeFile;
 use lockstep_transport::time::Nanos;
 
-use super::cluster_bench::ServiceChoice;
+use super::service_choice::ServiceChoice;
 use crate::cpu_time::cpu_time;
 
 /// A member's process. Killed when dropped.

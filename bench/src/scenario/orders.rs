@@ -21,10 +21,11 @@ use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
 use super::agreement;
 use super::bench_client::BenchClient;
 use super::bench_error::BenchError;
-use super::cluster_bench::{ClusterBench, ServiceChoice, check_window};
+use super::cluster_bench::{ClusterBench, check_window};
 use super::outage::Outage;
 use super::process_cluster::ProcessCluster;
 use super::run_directory::RunDirectory;
+use super::service_choice::ServiceChoice;
 use super::workload::Workload;
 use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
 

@@ -5,7 +5,7 @@ use lockstep_service::samples::order_book::codec::{Action, OrderRequest, Side};
 use lockstep_transport::ids::SessionId;
 
 /// Bytes at the start of an echo message that carry its number.
-const NUMBER_LENGTH: usize = 8;
+pub(super) const NUMBER_LENGTH: usize = 8;
 
 /// Orders before the first is repeated: more than are ever in flight.
 const ORDERS: u64 = 8_192;
@@ -22,6 +22,12 @@ pub enum Workload {
         /// The message; its first bytes are replaced by the number.
         pattern: Vec<u8>,
     },
+    /// Messages as those, of which an answer has the end: the service says something of its own
+    /// instead of the number.
+    Pages {
+        /// As above.
+        pattern: Vec<u8>,
+    },
     /// Prepared messages, sent one after the other and then again from the first.
     Prepared {
         /// The messages.
@@ -35,9 +41,23 @@ impl Workload {
     /// Echo messages of `length` bytes.
     #[must_use]
     pub fn echo(length: usize) -> Self {
-        // Neither zeros nor a short period, so that a shifted or torn copy never looks right.
-        let pattern = (0..length).map(|at| (at * 31 % 251) as u8).collect();
-        Self::Echo { pattern }
+        Self::Echo {
+            pattern: pattern(length),
+        }
+    }
+
+    /// Messages of `length` bytes, each of which is about the page of its number.
+    #[must_use]
+    pub fn pages(length: usize) -> Self {
+        Self::Pages {
+            pattern: pattern(length),
+        }
+    }
+
+    /// Whether a request may have several answers.
+    #[must_use]
+    pub(crate) const fn has_further_answers(&self) -> bool {
+        matches!(self, Self::Prepared { .. })
     }
 
     /// Orders for the matching engine: a buy, then a sell that takes all of it, so that the
@@ -73,7 +93,7 @@ impl Workload {
     pub fn write(&self, number: u64, message: &mut Vec<u8>) {
         message.clear();
         match self {
-            Self::Echo { pattern } => {
+            Self::Echo { pattern } | Self::Pages { pattern } => {
                 message.extend_from_slice(pattern);
                 let prefix = NUMBER_LENGTH.min(message.len());
                 message[..prefix].copy_from_slice(&number.to_le_bytes()[..prefix]);
@@ -91,6 +111,10 @@ impl Workload {
     pub(crate) fn is_right(&self, number: u64, response: &[u8]) -> bool {
         let pattern = match self {
             Self::Echo { pattern } => pattern,
+            Self::Pages { pattern } => {
+                let own = NUMBER_LENGTH.min(pattern.len());
+                return response.len() == pattern.len() && response[own..] == pattern[own..];
+            }
             Self::Prepared { answers, .. } if answers.is_empty() => return true,
             Self::Prepared { answers, .. } => {
                 let index = (number.max(1) - 1) as usize % answers.len();
@@ -107,10 +131,15 @@ impl Workload {
     #[must_use]
     pub fn length_max(&self) -> usize {
         match self {
-            Self::Echo { pattern } => pattern.len(),
+            Self::Echo { pattern } | Self::Pages { pattern } => pattern.len(),
             Self::Prepared { messages, .. } => messages.iter().map(Vec::len).max().unwrap_or(0),
         }
     }
+}
+
+/// Neither zeros nor a short period, so that a shifted or torn copy never looks right.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at * 31 % 251) as u8).collect()
 }
 
 #[cfg(test)]
@@ -133,6 +162,20 @@ mod tests {
             message[last] ^= 1;
             assert!(!workload.is_right(7, &message));
         }
+    }
+
+    #[test]
+    fn an_answer_about_a_page_says_something_and_ends_as_the_request_does() {
+        let workload = Workload::pages(288);
+        let mut message = Vec::new();
+        workload.write(7, &mut message);
+        assert_eq!(message[..8], 7_u64.to_le_bytes());
+        message[..8].fill(0xEE);
+        assert!(workload.is_right(7, &message));
+        assert!(!workload.is_right(7, &message[1..]));
+        message[8] ^= 1;
+        assert!(!workload.is_right(7, &message));
+        assert!(!workload.has_further_answers());
     }
 
     #[test]

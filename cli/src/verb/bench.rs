@@ -8,10 +8,11 @@ use lockstep_bench::floor::{self, FloorConfig, FloorLayout, FloorSizes};
 use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::scenario::bench_error::BenchError;
 use lockstep_bench::scenario::cluster;
-use lockstep_bench::scenario::cluster_bench::{ClusterBench, ServiceChoice};
+use lockstep_bench::scenario::cluster_bench::ClusterBench;
 use lockstep_bench::scenario::failover::{self, FailoverConfig, Victims};
 use lockstep_bench::scenario::idle::{self, IdleConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
+use lockstep_bench::scenario::service_choice::ServiceChoice;
 use lockstep_bench::scenario::thread_plan::ThreadPlan;
 use lockstep_bench::scenario::trace_plan;
 use lockstep_consensus::settings::config::{Faults, IoChoice, ResponsesMode, SyncMode};
@@ -116,6 +117,10 @@ pub struct ClusterArguments {
     /// The service.
     #[arg(long, value_parser = one_of::<ServiceChoice>(), default_value = "echo")]
     service: ServiceChoice,
+    /// Bytes of state of each member, for example 1g: a service that has so much takes the place
+    /// of echo. Where memory is short it is less, and that is said.
+    #[arg(long, default_value = "0", value_parser = quantity::size)]
+    state_size: u64,
     /// Members as processes of their own instead of threads of this one.
     #[arg(long)]
     processes: bool,
@@ -159,7 +164,7 @@ pub struct ClusterArguments {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Most bytes of log per node, for example 2g.
+    /// Most bytes of log per node, for example 2g; with --state-size three snapshots more.
     #[arg(long, default_value = "2g", value_parser = quantity::size)]
     disk_budget: u64,
     /// Bytes of log after which a snapshot is taken; 0 for never. The default is an eighth of the
@@ -290,7 +295,7 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         load,
         sync,
         responses,
-        service: arguments.service,
+        service: service(arguments)?,
         is_processes: arguments.processes,
         directory: arguments.place.dir.clone(),
         is_kept: arguments.place.keep,
@@ -310,12 +315,21 @@ fn cluster_bench(arguments: &ClusterArguments) -> Result<ClusterBench, Outcome> 
         },
         seed: arguments.seed,
         disk_budget_bytes: arguments.disk_budget,
-        snapshot_interval_bytes: arguments
-            .snapshot_interval
-            .unwrap_or(arguments.disk_budget / 8),
+        snapshot_interval_bytes: arguments.snapshot_interval,
         trace_every: trace_every.unwrap_or_else(|| trace_plan::trace_every(&load, sync, responses)),
         has_floor: !arguments.no_floor,
     })
+}
+
+/// The service that was asked for, or the one with so much state.
+fn service(arguments: &ClusterArguments) -> Result<ServiceChoice, Outcome> {
+    match (arguments.service, arguments.state_size) {
+        (service, 0) => Ok(service),
+        (ServiceChoice::Echo, size) => Ok(ServiceChoice::BigState(size)),
+        (service, _) => Err(Outcome::usage(format!(
+            "--state-size: the service {service} has a state of its own; leave one of them out"
+        ))),
+    }
 }
 
 /// What was asked for or the default; the requests of the matching engine have their own.
@@ -324,7 +338,7 @@ fn message_length(arguments: &ClusterArguments) -> Result<usize, Outcome> {
     match (arguments.message_length, arguments.service) {
         (None, _) => Ok(default),
         (Some(length), ServiceChoice::Echo) => usize::try_from(length).map_err(Outcome::usage),
-        (Some(_), ServiceChoice::OrderBook) => Err(Outcome::usage(
+        (Some(_), _) => Err(Outcome::usage(
             "--message-length: orders have a length of their own; leave it out",
         )),
     }

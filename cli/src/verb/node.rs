@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use lockstep_bench::scenario::cluster_bench::ServiceChoice;
+use lockstep_bench::scenario::service_choice::ServiceChoice;
 use lockstep_consensus::node::launch::{Node, launch};
 use lockstep_consensus::node::notice_printer::NoticePrinter;
 use lockstep_consensus::settings::node_file;

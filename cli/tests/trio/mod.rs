@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_bench::scenario::addresses::reserve;
-use lockstep_bench::scenario::cluster_bench::ServiceChoice;
 use lockstep_bench::scenario::node_process::NodeProcess;
+use lockstep_bench::scenario::service_choice::ServiceChoice;
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::cluster_id::cluster_id;
 use lockstep_client::config::ClientConfig;

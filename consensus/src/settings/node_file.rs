@@ -71,7 +71,7 @@ impl FromStr for OwnService {
 /// What the key `service` may say.
 pub trait ServiceKey: FromStr<Err: Display> + Default {
     /// What is written of it, if anything.
-    fn key(&self) -> Option<&'static str>;
+    fn key(&self) -> Option<String>;
 
     /// Checks that the cluster carries what the service may answer.
     ///
@@ -81,7 +81,7 @@ pub trait ServiceKey: FromStr<Err: Display> + Default {
 }
 
 impl ServiceKey for OwnService {
-    fn key(&self) -> Option<&'static str> {
+    fn key(&self) -> Option<String> {
         None
     }
 

@@ -2,7 +2,7 @@
 //!
 //! | message | bytes |
 //! |---|---|
-//! | request | number of a page, u64 little-endian, beyond the last they begin again; then anything |
+//! | request | number of a page, u64 little-endian, modulo their number; then anything |
 //! | response | what the page says now, u64 little-endian, then the rest of the request |
 //! | response to less | none (empty message) |
 //!

@@ -31,8 +31,8 @@ lockstep_transport::named_setting!(Choice {
 });
 
 impl ServiceKey for Choice {
-    fn key(&self) -> Option<&'static str> {
-        Some(self.name())
+    fn key(&self) -> Option<String> {
+        Some(self.name().to_owned())
     }
 
     fn validate(&self, _cluster: &ClusterConfig) -> Result<(), ConfigError> {

@@ -27,7 +27,7 @@ impl<S: ServiceKey> NodeFile<S> {
         self.validate()?;
         let mut lines = cluster_lines(&self.cluster)?;
         lines.extend(node_lines(&self.node)?);
-        lines.extend(self.service.key().map(|key| named("service", key)));
+        lines.extend(self.service.key().map(|key| named("service", &key)));
         lines.extend(fault_lines(&self.node.faults)?);
         lines.push(String::new());
         Ok(lines.join("\n"))
