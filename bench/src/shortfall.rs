@@ -43,7 +43,7 @@ fn capped(load: &Load) -> Option<String> {
     (load.sent() >= messages_cap && measured < asked).then(|| {
         format!(
             "asked for {:.1} s, measured {:.1} s: {messages_cap} messages are all that the disk \
-             budget holds; raise --disk-budget or ask for less",
+             budget holds without snapshots; raise --disk-budget or ask for less",
             seconds(asked),
             seconds(measured)
         )

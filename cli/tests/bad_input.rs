@@ -382,7 +382,7 @@ fn options_of_a_bench_that_cannot_work_are_refused_before_it_starts() {
         assert_eq!(place.listing(), before, "{options:?}");
     };
     refused(
-        &["--messages", "100000000"],
+        &["--messages", "100000000", "--snapshot-interval", "0"],
         &[
             "100000000 messages x 768 bytes",
             "76800000000 bytes per node",

@@ -45,7 +45,11 @@ fn a_run_that_cannot_fit_the_disk_is_refused_before_it_starts() {
     let place = tempfile::tempdir().unwrap();
     let output = lockstep(
         place.path(),
-        &["bench", "cluster", "--messages", "100000000"],
+        &[
+            &["bench", "cluster", "--messages", "100000000"][..],
+            &["--snapshot-interval", "0"],
+        ]
+        .concat(),
     );
     assert_eq!(output.status.code(), Some(2));
     assert!(

@@ -83,6 +83,8 @@ fn a_run_that_its_disk_budget_cuts_short_fails() {
         "16",
         "--disk-budget",
         "192m",
+        "--snapshot-interval",
+        "0",
     ];
     let output = bench(&[&RELAXED[..], &options].concat());
     expect(

@@ -13,7 +13,7 @@ use super::watch::Watch;
 use crate::budget::budget;
 use crate::environment::Environment;
 use crate::floor;
-use crate::load::{Load, LoadConfig, LoadLimit};
+use crate::load::{Load, LoadConfig};
 use crate::report::{FloorReport, Report};
 use crate::shortfall::shortfalls;
 use crate::snapshot_figures::SnapshotFigures;
@@ -31,11 +31,8 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
     }
     let cluster = bench.cluster_config()?;
     let plan = bench.disk_plan(&cluster);
-    if let LoadLimit::Messages(messages) = bench.load.limit {
-        plan.check(messages)?;
-    }
-    if let Some(messages) = bench.load.scheduled() {
-        plan.check(messages)?;
+    if let Some(plan) = &plan {
+        plan.check_load(&bench.load)?;
     }
     for node in bench.node_configs(&bench.directory) {
         node.validate(&cluster)?;
@@ -46,7 +43,7 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
         .then(|| bench.floor_config(directory.path()));
     let before = floor_config.as_ref().map(floor::measure).transpose()?;
     let capped = LoadConfig {
-        messages_cap: plan.messages_max(),
+        messages_cap: plan.map_or(u64::MAX, |plan| plan.messages_max()),
         ..bench.load
     };
     let nodes = bench.node_configs(directory.path());

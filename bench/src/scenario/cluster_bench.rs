@@ -339,13 +339,18 @@ impl ClusterBench {
         self.workload().length_max()
     }
 
-    pub(super) fn disk_plan(&self, cluster: &ClusterConfig) -> DiskPlan {
+    /// What the run can record in all, where no snapshots make room for more.
+    pub(super) fn disk_plan(&self, cluster: &ClusterConfig) -> Option<DiskPlan> {
+        if self.snapshot_interval_bytes() > 0 {
+            return None;
+        }
         let (longest, answers) = match self.service {
             ServiceChoice::Echo | ServiceChoice::BigState(_) => (self.message_length, 1),
             // Each order is answered with one message: that it was taken, and its one trade.
             ServiceChoice::OrderBook => (2 * REPORT_LENGTH_MAX, 1),
         };
-        DiskPlan::new(cluster, longest, answers, self.disk_budget_bytes)
+        let budget = self.disk_budget_bytes;
+        Some(DiskPlan::new(cluster, longest, answers, budget))
     }
 
     pub(super) fn floor_config(&self, directory: &Path) -> FloorConfig {

@@ -1,16 +1,20 @@
-//! How many bytes a run will record, before it starts: refused when it cannot fit.
+//! How many bytes a run without snapshots will record, before it starts: refused when it cannot
+//! fit. With snapshots the log below them goes, and no run is too long.
 
 use lockstep_archive::log::segment::SEGMENTS_MIN;
 use lockstep_consensus::settings::config::{ClusterConfig, ResponsesMode};
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
 use lockstep_transport::log_buffer::aligned_length;
 
+use crate::load::{LoadConfig, LoadLimit};
+
 /// A run that would record more than its nodes may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{messages} messages x {per_message} bytes of log each = {needed} bytes per node, plus \
      {spare} bytes of segments that are never full, exceed the disk budget of {budget} bytes per \
-     node: send at most {messages_max} messages, use shorter ones, or raise --disk-budget"
+     node: send at most {messages_max} messages, use shorter ones, raise --disk-budget, or take \
+     snapshots"
 )]
 pub struct DiskPlanError {
     /// Messages asked for.
@@ -58,11 +62,23 @@ impl DiskPlan {
         self.budget.saturating_sub(self.spare) / self.per_message
     }
 
+    /// Checks that what `load` is known to send fits.
+    ///
+    /// # Errors
+    /// The arithmetic, when it does not.
+    pub fn check_load(&self, load: &LoadConfig) -> Result<(), DiskPlanError> {
+        if let LoadLimit::Messages(messages) = load.limit {
+            self.check(messages)?;
+        }
+        load.scheduled()
+            .map_or(Ok(()), |messages| self.check(messages))
+    }
+
     /// Checks that `messages` fit.
     ///
     /// # Errors
     /// The arithmetic, when they do not.
-    pub fn check(&self, messages: u64) -> Result<(), DiskPlanError> {
+    fn check(&self, messages: u64) -> Result<(), DiskPlanError> {
         if messages <= self.messages_max() {
             return Ok(());
         }
