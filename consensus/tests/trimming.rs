@@ -211,7 +211,7 @@ fn a_snapshot_that_the_budget_does_not_hold_is_refused_in_words_and_nothing_is_l
 
 #[test]
 fn where_the_budget_holds_no_three_snapshots_the_older_of_two_goes_first() {
-    let mut cluster = alone(160 * KIB as usize, 64 * KIB);
+    let mut cluster = alone(170 * KIB as usize, 64 * KIB);
     let _before = marks::take();
     load(&mut cluster, 0, 600);
     assert!(marks::take().contains(Mark::SnapshotDropped));

@@ -34,7 +34,7 @@ use crate::log::segment::lowest_segment;
 use crate::log::token::OWNER_SNAPSHOT_INDEX;
 
 /// Snapshots that are kept, at most.
-const SNAPSHOTS_MAX: usize = 2;
+pub const SNAPSHOTS_MAX: usize = 2;
 
 /// The file with the index.
 pub const SNAPSHOT_INDEX_FILE: SlotFileKind<RECORD_LENGTH> = SlotFileKind {

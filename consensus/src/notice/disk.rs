@@ -79,8 +79,8 @@ pub(super) const ROWS: &[Row] = &[
             if needed > 0 {
                 return write!(
                     f,
-                    ": with the ones before it and two segments of log that takes {needed} bytes at \
-                     least, and disk_budget is {budget}"
+                    ": with the ones before it and two segments of log that takes {needed} bytes \
+                     at least, and disk_budget is {budget}"
                 );
             }
             match i32::try_from(error) {
@@ -90,7 +90,7 @@ pub(super) const ROWS: &[Row] = &[
                 _ => Ok(()),
             }
         },
-        remedy: "free space there or raise disk_budget, and check the disk: the log is kept from the snapshot before on, \
-                 and the next one is tried when it is asked for",
+        remedy: "free space there or raise disk_budget, and check the disk: the log is kept from \
+                 the snapshot before on, and the next one is tried when it is asked for",
     },
 ];

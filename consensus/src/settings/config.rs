@@ -129,8 +129,8 @@ pub struct NodeConfig {
     pub disk_budget_bytes: u64,
     /// While leading: bytes of log after which all members are asked for a snapshot; 0 for never.
     pub snapshot_interval_bytes: u64,
-    /// While leading: bytes of log that a session may hold by leaving answers unacknowledged, before
-    /// it is closed; a quarter of the budget at most.
+    /// While leading: bytes of log that a session may hold by leaving answers unacknowledged,
+    /// before it is closed; a quarter of the budget at most.
     pub egress_retention_bytes: u64,
     /// Bytes of log below the newest snapshot that a start looks at to find what has rotted; where
     /// there are more, it looks at none of them.
