@@ -10,7 +10,7 @@
 pub mod absence;
 mod clients;
 mod directories;
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod divergence;
 mod kind;
 mod log_stream;

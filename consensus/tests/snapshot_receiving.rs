@@ -11,7 +11,7 @@ use lockstep_consensus::protocol::snapshot_message::{
     SnapshotId, SnapshotOffer, SnapshotRefusal, SnapshotStatus,
 };
 use lockstep_consensus::snapshot::transfer::fetch::FetchConfig;
-use lockstep_consensus::snapshot::transfer::offers::SnapshotOffers;
+use lockstep_consensus::snapshot::transfer::offers::{SnapshotOffers, Wanted};
 use lockstep_consensus::snapshot::transfer::receiver::{
     LOST_NS, RECEIVED_RECORDING_ID, ReceiverState, ReceiverTrouble, SnapshotReceiver,
 };
@@ -42,6 +42,7 @@ fn snapshot(position: i64) -> (Vec<u8>, SnapshotOffer) {
             hash: summary.hash,
         },
         term: LeadershipTermId::new(3),
+        is_copy: false,
     };
     (writer.pending().to_vec(), offer)
 }
@@ -117,7 +118,7 @@ impl World {
     fn begin(&mut self, floor: i64) -> bool {
         self.tell();
         let (receiver, writer) = (&mut self.receiver, &mut self.writer);
-        receiver.begin(self.now, floor, &self.offers, writer)
+        receiver.begin(self.now, &Wanted::above(floor), &self.offers, writer)
     }
 
     /// Who is up says what it has, also where it lies about that.

@@ -9,6 +9,7 @@
 //! a [`SnapshotSource`] for one piece after the other. Neither ever holds a whole snapshot.
 
 mod error;
+mod first_section;
 mod hash;
 mod progress;
 mod reader;
@@ -22,6 +23,7 @@ mod summary;
 mod writer;
 
 pub use error::{Place, SnapshotError};
+pub use first_section::{first_section, first_section_end};
 pub use progress::{STEP_LENGTH, SnapshotProgress};
 pub use reader::{SnapshotReader, verify};
 pub use record::RECORD_LENGTH_MAX;

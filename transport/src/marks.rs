@@ -434,6 +434,16 @@ marks! {
     SnapshotBegunFrom,
     /// A start begins from the older of two snapshots.
     SnapshotBeforeBegunFrom,
+    /// A snapshot of another member is fetched and stored.
+    SnapshotFetched,
+    /// A member that is asked for a snapshot cannot give it, or is silent, and another one is asked.
+    SnapshotSourceLeft,
+    /// A member is asked for a snapshot that it has no more.
+    SnapshotRefused,
+    /// What came is not what its name says.
+    SnapshotOtherBytes,
+    /// What is fetched gives way to what a member takes itself.
+    SnapshotMakesWay,
 }
 
 /// The assertions have their bits behind those of the marks.

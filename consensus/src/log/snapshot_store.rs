@@ -2,12 +2,15 @@
 //! 8.4).
 //!
 //! Bytes go to a file; the index names it once all of it is durable, and not before. The one before
-//! the last two goes then.
+//! the last two goes then. The bytes are this member's own, or come from another one: of those the
+//! index is told once they have been looked at.
 
 use lockstep_archive::disk::{
-    BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, SegmentName, Token,
+    BLOCK_LENGTH, ColdFiles, Completion, Disk, DiskError, DiskOp, FileId, SegmentName, Token,
 };
-use lockstep_archive::files::snapshot_index::{SnapshotEntry, SnapshotIndex, SnapshotIndexFile};
+use lockstep_archive::files::snapshot_index::{
+    SNAPSHOTS_MAX, SnapshotEntry, SnapshotIndex, SnapshotIndexFile,
+};
 use lockstep_archive::log::token::{OWNER_SNAPSHOT_STORE, TokenSource};
 use lockstep_archive::snapshot_file::SNAPSHOT_RECORDING_ID;
 use lockstep_archive::snapshot_file::writer::{SnapshotFileState, SnapshotFileWriter};
@@ -16,6 +19,9 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
+
+use crate::node::start_error::StartError;
+use crate::snapshot::transfer::receiver::RECEIVED_RECORDING_ID;
 
 /// How far the one is that is being stored.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +41,8 @@ enum Step {
     Nothing,
     /// Its bytes come, of a snapshot taken here, in this leadership term.
     Filling(Position, LeadershipTermId),
+    /// Its bytes come from another member, or are being looked at.
+    Fetching,
     /// All its bytes have come.
     Ending(SnapshotEntry),
     /// Its entry is on its way to the index.
@@ -48,7 +56,16 @@ enum Step {
 pub(crate) struct SnapshotStore {
     file: SnapshotFileWriter,
     step: Step,
+    /// Taken here and stored since the start.
     stored: i64,
+    /// Fetched and stored since the start.
+    fetched: i64,
+    /// One from another member was given up for one that is taken here.
+    makes_way: bool,
+    /// What the index names, and where it lies: open from the start on, or since it was stored.
+    named: [Option<(SnapshotEntry, FileId)>; SNAPSHOTS_MAX],
+    /// The index is another one than when somebody last asked.
+    is_changed: bool,
     tokens: TokenSource,
     /// Out of date once the index is durable without it, and not yet asked to be removed.
     dropped: Option<SnapshotEntry>,
@@ -58,15 +75,23 @@ pub(crate) struct SnapshotStore {
 }
 
 impl SnapshotStore {
-    /// Nothing is being stored.
+    /// Nothing is being stored. Cold: opens the files that `index` names.
     ///
     /// # Errors
-    /// The operating system's, when it has no memory to give.
-    pub fn new() -> std::io::Result<Self> {
+    /// The disk's, and the operating system's, when it has no memory to give.
+    pub fn open(files: &mut impl ColdFiles, index: &SnapshotIndex) -> Result<Self, StartError> {
+        let mut named = [None; SNAPSHOTS_MAX];
+        for (place, entry) in named.iter_mut().zip(index.snapshots()) {
+            *place = Some((entry, files.open(&entry.name().file_name())?));
+        }
         Ok(Self {
             file: SnapshotFileWriter::new()?,
             step: Step::Nothing,
             stored: 0,
+            fetched: 0,
+            makes_way: false,
+            named,
+            is_changed: true,
             tokens: TokenSource::new(OWNER_SNAPSHOT_STORE),
             dropped: None,
             removing: None,
@@ -104,6 +129,73 @@ impl SnapshotStore {
     #[must_use]
     pub fn is_under_way(&self) -> bool {
         !matches!(self.step, Step::Nothing | Step::Stored)
+    }
+
+    /// Has `begin` begin the file of one that comes from another member, if one may be begun.
+    /// Returns whether it did.
+    pub fn begin_fetched(&mut self, begin: impl FnOnce(&mut SnapshotFileWriter) -> bool) -> bool {
+        let has_begun = self.is_idle() && begin(&mut self.file);
+        if has_begun {
+            self.step = Step::Fetching;
+        }
+        has_begun
+    }
+
+    /// The file of one that comes from another member, while one does.
+    pub fn fetched_file(&mut self) -> Option<&mut SnapshotFileWriter> {
+        (self.step == Step::Fetching).then_some(&mut self.file)
+    }
+
+    /// All of the one from another member is there and durable, and is what it is to be.
+    pub fn name_fetched(&mut self, entry: SnapshotEntry) {
+        if self.step == Step::Fetching {
+            self.step = Step::Ending(entry);
+        }
+    }
+
+    /// No further bytes come from another member, and what came is of no use.
+    pub fn give_up_fetched(&mut self) {
+        if self.step == Step::Fetching {
+            self.file.abandon();
+            self.step = Step::Nothing;
+        }
+    }
+
+    /// One is to be taken here: whatever comes from another member is given up, unless it is on its
+    /// way to the index. Returns whether there is nothing of it left to wait for.
+    pub fn make_way(&mut self) -> bool {
+        let is_fetched = match self.step {
+            Step::Fetching => true,
+            Step::Ending(entry) | Step::Indexing(entry) => is_fetched(&entry),
+            Step::Nothing | Step::Filling(..) | Step::Stored => false,
+        };
+        if is_fetched {
+            sometimes(Mark::SnapshotMakesWay);
+            self.makes_way = true;
+        }
+        self.give_up_fetched();
+        self.makes_way &= !self.is_idle();
+        !self.makes_way
+    }
+
+    /// The one at `position` is of no use: the index is to name it no more, and its file goes.
+    /// Nothing changes where a log would be left without the snapshot that it follows from, nor
+    /// while another one is seen to.
+    pub fn strike(&mut self, position: Position, index: &mut SnapshotIndexFile) {
+        let before = *index.wanted();
+        let after = before.without(position);
+        let newest = after.snapshots().next().map_or(0, |newest| newest.position);
+        let is_free = self.is_idle() && self.dropped.is_none() && index.is_settled();
+        if is_free && after.log_start().position <= newest {
+            index.want(after);
+            self.dropped = dropped(&before, &after);
+        }
+    }
+
+    /// What the index names and where that lies, if the index has become another one since this
+    /// was last asked. Nothing that it names no more is removed before.
+    pub fn take_change(&mut self) -> Option<[Option<(SnapshotEntry, FileId)>; SNAPSHOTS_MAX]> {
+        std::mem::take(&mut self.is_changed).then_some(self.named)
     }
 
     /// Takes the next bytes of it, as many as there is room for, and says how many.
@@ -165,7 +257,7 @@ impl SnapshotStore {
             self.step = Step::Indexing(entry);
             return work + 1;
         }
-        work + self.remove_dropped(now, disk, index.durable())
+        work + self.remove_dropped(now, disk)
     }
 
     /// What of the disk the snapshots take, with as much as there is of one that is being written.
@@ -182,7 +274,10 @@ impl SnapshotStore {
 
     /// Whether the file of one grows.
     pub(super) const fn is_filling(&self) -> bool {
-        matches!(self.step, Step::Filling(..) | Step::Ending(_))
+        matches!(
+            self.step,
+            Step::Filling(..) | Step::Fetching | Step::Ending(_)
+        )
     }
 
     fn stored_length(&self, index: &SnapshotIndex) -> u64 {
@@ -212,17 +307,15 @@ impl SnapshotStore {
 
     /// Removes the one that is out of date. While the disk has no room for that no other becomes
     /// so: the newest waits for its entry.
-    fn remove_dropped(
-        &mut self,
-        now: Nanos,
-        disk: &mut impl Disk,
-        durable: &SnapshotIndex,
-    ) -> usize {
-        let is_named = |dropped: &SnapshotEntry| durable.snapshots().any(|named| named == *dropped);
-        let dropped = self.dropped.filter(|dropped| !is_named(dropped));
-        let Some(dropped) = dropped.filter(|_| self.removing.is_none()) else {
+    fn remove_dropped(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
+        let Some(dropped) = self.dropped else {
             return 0;
         };
+        let mut named = self.named.iter().flatten();
+        let is_named = named.any(|(entry, _)| *entry == dropped);
+        if self.removing.is_some() || is_named || self.is_changed {
+            return 0;
+        }
         let name = dropped.name();
         let token = self.tokens.next_token();
         if disk.submit(now, DiskOp::Remove { token, name }).is_err() {
@@ -262,18 +355,39 @@ impl SnapshotStore {
         if let Step::Indexing(entry) = self.step
             && durable.snapshots().any(|named| named == entry)
         {
-            self.stored += 1;
-            self.step = Step::Stored;
+            if is_fetched(&entry) {
+                sometimes(Mark::SnapshotFetched);
+                self.fetched += 1;
+                self.step = Step::Nothing;
+            } else {
+                self.stored += 1;
+                self.step = Step::Stored;
+            }
+            self.named = [self.file.file().map(|file| (entry, file)), self.named[0]];
         }
+        for place in &mut self.named {
+            place.take_if(|(entry, _)| durable.snapshots().all(|named| named != *entry));
+        }
+        self.is_changed = true;
     }
 
-    /// How many have been stored since the start.
+    /// How many that were taken here have been stored since the start.
     pub const fn stored(&self) -> i64 {
         self.stored
     }
+
+    /// How many that came from another member have been.
+    pub const fn fetched(&self) -> i64 {
+        self.fetched
+    }
 }
 
-/// The one that `after` names no more: there is one at most, for one has come.
+/// Whether it came from another member.
+pub(crate) fn is_fetched(entry: &SnapshotEntry) -> bool {
+    i64::from(entry.recording_id) == RECEIVED_RECORDING_ID
+}
+
+/// The one that `after` names no more: there is one at most, for one has come or has been struck.
 fn dropped(before: &SnapshotIndex, after: &SnapshotIndex) -> Option<SnapshotEntry> {
     let is_kept = |entry: &SnapshotEntry| after.snapshots().any(|kept| kept == *entry);
     before.snapshots().find(|entry| !is_kept(entry))

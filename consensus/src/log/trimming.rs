@@ -32,13 +32,19 @@ impl<D: Disk> ArchiveAgent<D> {
         self.snapshot_index.want(left);
     }
 
+    /// The snapshot at `position` is of no use: it goes, if it can be spared.
+    pub(crate) fn strike_snapshot(&mut self, position: Position) {
+        self.snapshots.strike(position, &mut self.snapshot_index);
+    }
+
     /// What tools read of the snapshots here.
     pub(super) fn count_snapshots(&mut self) {
         let newest = self.snapshot_index.durable().snapshots().next();
         let position = newest.map_or(0, |newest| newest.position);
         self.counters.set(Counter::SnapshotPosition, position);
-        let stored = self.snapshots.stored();
+        let (stored, fetched) = (self.snapshots.stored(), self.snapshots.fetched());
         self.counters.set(Counter::Snapshots, stored);
+        self.counters.set(Counter::SnapshotsFetched, fetched);
         let is_writing = self.snapshots.is_under_way();
         self.counters
             .set(Counter::SnapshotWriting, i64::from(is_writing));

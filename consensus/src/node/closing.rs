@@ -10,7 +10,6 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::datagram_port::DatagramPort;
 use lockstep_transport::time::Nanos;
 
-use crate::module::action::HaltReason;
 use crate::node::cluster_node::ClusterNode;
 use crate::node::fault::{NodeFault, StoreFailure};
 
@@ -30,11 +29,10 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// # Errors
     /// What failed, now or before: the node is unclean then.
     pub fn close(&mut self, now: Nanos) -> Result<Closing, StoreFailure> {
-        let diverged_at = match self.fault() {
-            Some(NodeFault::Halted(HaltReason::Diverged { cause, .. })) => Some(*cause),
-            Some(_) => return Ok(Closing::Closed),
-            None => None,
-        };
+        let diverged_at = self.fault().and_then(NodeFault::diverged_at);
+        if self.fault().is_some() && diverged_at.is_none() {
+            return Ok(Closing::Closed);
+        }
         let commit = self.agents.consensus.module.commit();
         let archive = &mut self.agents.archive;
         // Nobody is told any more what has become durable.

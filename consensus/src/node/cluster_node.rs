@@ -214,6 +214,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         if now >= self.next_housekeeping {
             self.housekeeping(now);
         }
+        work += self.exchange_snapshots(now);
         for _ in 0..ROUNDS_MAX {
             let moved = self.round(now);
             work += moved;
@@ -311,6 +312,12 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         let agents = &mut self.agents;
         let work = agents.consensus.note_log(now, &agents.archive, is_executed);
         work + self.carry_out(now)
+    }
+
+    fn exchange_snapshots(&mut self, now: Nanos) -> usize {
+        let agents = &mut self.agents;
+        let (archive, service) = (&mut agents.archive, &agents.service);
+        agents.consensus.exchange_snapshots(now, archive, service)
     }
 
     fn agree_on_output(&mut self, now: Nanos) -> usize {

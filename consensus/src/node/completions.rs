@@ -45,8 +45,9 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                     .responses
                     .reader_mut()
                     .on_completion(completion)
+                && !consensus.chain_query.on_completion(completion)
             {
-                consensus.chain_query.on_completion(completion);
+                consensus.exchange.on_completion(completion);
             }
         };
         match self.agents.archive.poll_completion(now, readers) {

@@ -14,6 +14,7 @@ mod placing;
 mod publishing;
 mod sessions;
 mod sightings;
+mod snapshot_exchange;
 mod snapshot_writing;
 pub mod snapshots;
 mod standing;
@@ -53,6 +54,7 @@ use crate::node::snapshot_start::Begun;
 use crate::notice::NodeNotices;
 use crate::session::client_news::NewsWriter;
 use crate::session::egress_floor::EgressFloor;
+use crate::snapshot::exchange::SnapshotExchange;
 use crate::snapshot::stream::SnapshotStream;
 use crate::snapshot::taker::SnapshotTaker;
 
@@ -82,6 +84,8 @@ pub(crate) struct ConsensusParts<P> {
     pub replication: Replication,
     /// Chain hashes for joins.
     pub chain_query: ChainQuery,
+    /// Snapshots of others.
+    pub exchange: SnapshotExchange,
     /// Volatile state of a leader.
     pub leadership: Leadership,
     /// What became of sessions, for the side that faces clients.
@@ -137,6 +141,8 @@ pub struct ConsensusAgent<P> {
     /// The snapshot that is being written.
     pub(super) snapshot: SnapshotTaker,
     snapshot_stream: SnapshotStream,
+    /// Snapshots of others.
+    pub(super) exchange: SnapshotExchange,
     /// End of the last entry of this leader that asked for one.
     snapshot_asked: Position,
     /// What clients are owed.
@@ -216,6 +222,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             agreement,
             snapshot: SnapshotTaker::new(applied),
             snapshot_stream: SnapshotStream::new(),
+            exchange: parts.exchange,
             snapshot_asked: 0,
             egress_floor: EgressFloor::default(),
             leadership: parts.leadership,
@@ -267,6 +274,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             self.follower.next_deadline(),
             self.agreement_deadline(),
             self.replication.next_deadline(),
+            self.exchange_deadline(),
         ]
         .into_iter()
         .fold(None, earliest)

@@ -145,6 +145,8 @@ pub enum Counter {
     SnapshotPosition = 67,
     /// Time for which applying stood still for a snapshot, of the longest, ns.
     SnapshotPause = 68,
+    /// Snapshots of others that this node has fetched and stored since its start.
+    SnapshotsFetched = 69,
     /// Where the log starts: what lies below is kept no more.
     LogStart = 70,
     /// Segments of the log made of others that were needed no more.
@@ -186,6 +188,7 @@ impl Counter {
             | Self::Trims
             | Self::SnapshotWriting
             | Self::Snapshots
+            | Self::SnapshotsFetched
             | Self::SnapshotPosition => {
                 matches!(block, Block::Archive)
             }

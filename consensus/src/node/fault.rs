@@ -5,6 +5,7 @@ use lockstep_service::container::ServiceFault;
 use lockstep_transport::position::Position;
 
 use crate::module::action::HaltReason;
+use crate::module::member::MemberId;
 
 /// Why what a node has stored can no longer be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +69,20 @@ pub enum NodeFault {
         /// What the thread was called.
         name: String,
     },
+    /// Most of the members that took a snapshot where this one did have the same, and this one has
+    /// another.
+    #[error(
+        "this member's service diverged: a majority of the members that took a snapshot at \
+         {position}, member {member} among them, has another one than this member's: run the same \
+         build of the service on all members, and see that its state, and the order in which it \
+         writes it, depend on nothing but the log"
+    )]
+    SnapshotDiverged {
+        /// Where it was taken.
+        position: Position,
+        /// One of those who have the other.
+        member: MemberId,
+    },
     /// A committed entry does not decode.
     #[error(
         "the committed entry at {position} does not decode: \
@@ -107,6 +122,19 @@ pub enum NodeFault {
         /// Where the log starts.
         start: Position,
     },
+}
+
+impl NodeFault {
+    /// Where the service here has gone another way than a majority's, as far as is known: nothing
+    /// that was taken of it above that is a snapshot.
+    #[must_use]
+    pub(crate) const fn diverged_at(&self) -> Option<Position> {
+        match self {
+            Self::Halted(HaltReason::Diverged { cause, .. }) => Some(*cause),
+            Self::SnapshotDiverged { position, .. } => Some(*position - 1),
+            _ => None,
+        }
+    }
 }
 
 impl From<StoreFailure> for NodeFault {

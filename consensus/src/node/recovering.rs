@@ -132,7 +132,7 @@ pub(super) fn open_store<D: Disk>(
         tail_term,
         cursors,
     });
-    let recovered = recovered_archive(recorder, recovered.taken, (directory, birth.file))?;
+    let recovered = recovered_archive(files, recorder, recovered.taken, (directory, birth.file))?;
     Ok(OpenedStore {
         archive: ArchiveAgent::new(disk, recovered, &log, counters),
         log,
@@ -146,14 +146,15 @@ pub(super) fn open_store<D: Disk>(
 
 /// What the agent of the archive owns from now on, of the directory's small files too.
 fn recovered_archive(
+    files: &mut impl ColdFiles,
     recorder: Recorder,
     taken: u64,
     (directory, identity_file): (Directory, IdentityFile),
-) -> std::io::Result<RecoveredArchive> {
+) -> Result<RecoveredArchive, StartError> {
     Ok(RecoveredArchive {
         recorder,
         taken,
-        snapshots: SnapshotStore::new()?,
+        snapshots: SnapshotStore::open(files, directory.snapshot_index.durable())?,
         node_state: directory.node_state,
         identity_file,
         ack_mark: directory.ack_mark,

@@ -33,6 +33,7 @@ use crate::node::snapshot_start::Begun;
 use crate::node::start_error::StartError;
 use crate::node::tracers::Tracers;
 use crate::node::unusable_snapshot::UnusableSnapshot;
+use crate::protocol::chunk_length_max;
 use crate::session::client_agent::ClientAgent;
 use crate::session::client_egress::ClientEgress;
 use crate::session::client_news;
@@ -43,6 +44,8 @@ use crate::session::response_egress::ResponseEgress;
 use crate::session::session_table::SessionTable;
 use crate::settings::config::{ClusterConfig, NodeConfig};
 use crate::settings::threading::AgentName;
+use crate::snapshot::exchange::SnapshotExchange;
+use crate::snapshot::transfer::fetch::FetchConfig;
 
 /// What a node is started with besides its configuration.
 #[derive(Debug)]
@@ -98,7 +101,8 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     let mut facts = NodeFacts::new(cluster, node);
     facts.receive_window = parts.receive_window.max(cluster.log_mtu);
     let body_max = facts.lengths.entry_body_max;
-    // Readers of one disk are numbered: the followers' senders, then apply, then egress.
+    // Readers of one disk are numbered: the followers' senders, then apply, egress, joins, and who
+    // looks at snapshots of others.
     let members = cluster.members.len() as u16;
     let senders = log_readers(geometry, members)?;
     let limits = outbox_limits(cluster, &facts);
@@ -119,6 +123,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         tracers.clients,
         counters.clients,
     );
+    let exchange = exchange(cluster, node, geometry)?;
     let consensus = ConsensusAgent::new(ConsensusParts {
         facts,
         durable: archive.durable(&log),
@@ -130,6 +135,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         begun,
         replication: Replication::new(senders),
         chain_query: ChainQuery::new(geometry, members + 2)?,
+        exchange,
         leadership: Leadership::new(cluster.sessions_max),
         news,
         tracer: tracers.consensus,
@@ -142,6 +148,21 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
     });
     let agents = Agents::new(consensus, archive, service, clients);
     Ok(ClusterNode::new(agents, runner, counters.node))
+}
+
+/// What it has to do with other members' snapshots.
+fn exchange(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    geometry: Geometry,
+) -> std::io::Result<SnapshotExchange> {
+    let members = cluster.members.len();
+    let config = FetchConfig {
+        chunk_length: chunk_length_max(cluster.log_mtu),
+        bytes_per_second: node.snapshot_rate_bytes,
+    };
+    let reader = (geometry, members as u16 + 3);
+    SnapshotExchange::new((node.member, members), config, reader)
 }
 
 /// The first so many readers of the log.

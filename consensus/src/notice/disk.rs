@@ -1,12 +1,15 @@
 //! What a node says about its disk: room, failures, what was probed, stalls.
 
+use core::fmt::Formatter;
+
 use lockstep_archive::disk::SegmentName;
 use lockstep_archive::files::ack_mark::ACK_MARK_FILE;
 use lockstep_archive::log::segment::LOG_RECORDING_ID;
 
 use super::kind::NodeNotice;
-use super::row::Row;
+use super::row::{Row, Source};
 use crate::directory::spoiled_slots::FILES;
+use crate::module::member::MemberId;
 
 /// The log's segment whose first byte is at `position`.
 const fn log_segment(position: i64) -> SegmentName {
@@ -93,4 +96,64 @@ pub(super) const ROWS: &[Row] = &[
         remedy: "free space there or raise disk_budget, and check the disk: the log is kept from \
                  the snapshot before on, and the next one is tried when it is asked for",
     },
+    Row {
+        kind: NodeNotice::SnapshotNotFetched,
+        text: |detail, place, f| {
+            let [position, why, value, _] = detail.values;
+            write!(f, "the snapshot at {position} of another member ")?;
+            let from = |f: &mut Formatter<'_>| {
+                let member = value as MemberId;
+                let address = Source(place.member_address(member));
+                write!(f, "member {member} at {address} ")
+            };
+            match why {
+                SNAPSHOT_SILENT => {
+                    f.write_str("does not come: ")?;
+                    from(f)?;
+                    f.write_str("is silent")
+                }
+                SNAPSHOT_OTHER_BYTES => {
+                    f.write_str("came, its end from ")?;
+                    from(f)?;
+                    f.write_str("and is not what its name says")
+                }
+                SNAPSHOT_LOST => f.write_str("does not come: nobody has it any more"),
+                SNAPSHOT_DISK => {
+                    write!(f, "could not be stored in {}", place.directory)?;
+                    match i32::try_from(value) {
+                        Ok(number) if number > 0 => {
+                            write!(f, ": {}", std::io::Error::from_raw_os_error(number))
+                        }
+                        _ => Ok(()),
+                    }
+                }
+                SNAPSHOT_FOREIGN => f.write_str("came and is of another log"),
+                SNAPSHOT_UNREADABLE_LOG => f.write_str(
+                    "came and could not be compared with the log here, which cannot be read there",
+                ),
+                _ => {
+                    f.write_str("does not come: ")?;
+                    from(f)?;
+                    f.write_str("cannot give it any more")
+                }
+            }
+        },
+        remedy: "it is asked of another member, or the next one is; if this goes on, look after \
+                 that member and the disks of both",
+    },
 ];
+
+/// Why one does not come, as the notice has it: whoever was asked cannot give it,
+pub(crate) const SNAPSHOT_REFUSED: i64 = 0;
+/// or is silent,
+pub(crate) const SNAPSHOT_SILENT: i64 = 1;
+/// or what came is not what the name says,
+pub(crate) const SNAPSHOT_OTHER_BYTES: i64 = 2;
+/// or nobody has it any more,
+pub(crate) const SNAPSHOT_LOST: i64 = 3;
+/// or the disk does not take it,
+pub(crate) const SNAPSHOT_DISK: i64 = 4;
+/// or it is of another log,
+pub(crate) const SNAPSHOT_FOREIGN: i64 = 5;
+/// or the own log cannot be read where it was taken.
+pub(crate) const SNAPSHOT_UNREADABLE_LOG: i64 = 6;

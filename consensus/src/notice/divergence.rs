@@ -149,6 +149,20 @@ pub(super) const ROWS: &[Row] = &[
         remedy: "mend the service's `snapshot_step`; until then its log is kept whole and executed \
                  anew at each start",
     },
+    Row {
+        kind: NodeNotice::SnapshotsDiffer,
+        text: |detail, place, f| {
+            let [position, one, other, _] = detail.values;
+            write!(
+                f,
+                "members have different snapshots at {position}, and no majority says which one \
+                 is right"
+            )?;
+            name_members(1 << one | 1 << other, place, f)
+        },
+        remedy: "the service is not deterministic, or members run different builds of it: run one \
+                 build on all; the next snapshots are compared anew",
+    },
 ];
 
 /// What a service can do wrongly when it writes its part of a snapshot.

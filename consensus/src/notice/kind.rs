@@ -55,6 +55,9 @@ pub enum NodeNotice {
     /// This node took datagrams too late: the queue from its socket's thread was full, and the
     /// socket was not read before there was room.
     PortNotTaken = 17,
+    /// A piece of a snapshot that was not asked for, a refusal of none, or a request for pieces that
+    /// is more than is taken.
+    SnapshotMessageUnexpected = 18,
 
     // Log stream: frames from the leader, status messages and NAKs to it.
     /// A datagram of a member is no frame of the protocol.
@@ -135,6 +138,8 @@ pub enum NodeNotice {
     SlotSpoiled = 131,
     /// A snapshot could not be stored.
     SnapshotNotStored = 132,
+    /// Another member's snapshot did not come, not from that member, or is none of this log.
+    SnapshotNotFetched = 133,
 
     // Divergence: outputs, cluster-wide limits, log time.
     /// Log time is far from this member's wall clock.
@@ -157,6 +162,8 @@ pub enum NodeNotice {
     ServiceStalled = 168,
     /// The service wrote its part of a snapshot wrongly: there is none.
     SnapshotUseless = 169,
+    /// Members have different snapshots of one place, and no majority says which one is right.
+    SnapshotsDiffer = 170,
 
     // Clients: datagrams, images, connects.
     /// A datagram of a client is no frame of the protocol.

@@ -219,6 +219,17 @@ pub(super) const ROWS: &[Row] = &[
         remedy: "what is lost is sent again; if it goes on, give this node's threads cores of \
                  their own, or find out who sends so much",
     },
+    Row {
+        kind: NodeNotice::SnapshotMessageUnexpected,
+        text: |_, _, f| {
+            f.write_str(
+                "a member said something about a snapshot that was not asked for, or asks for too \
+                 much at once",
+            )
+        },
+        remedy: "nothing is to be done: what was asked of one member comes late once another one \
+                 is asked, and who lacks a piece asks again",
+    },
 ];
 
 fn no_leader(detail: &Detail, place: &Place, f: &mut Formatter<'_>) -> Result {

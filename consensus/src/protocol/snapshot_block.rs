@@ -2,12 +2,13 @@
 //!
 //! | template | message | fields (u64 unless said otherwise) |
 //! |---|---|---|
-//! | 50 | Status | log start (i64); 2 × (snapshot, term (i64)), newest first, zeros for none |
+//! | 50 | Status | log start (i64); 2 × (snapshot, term (i64), fetched), newest first, zeros for none |
 //! | 51 | Request | snapshot, offset, chunk length (u32), chunks (u32) |
 //! | 52 | Chunk | snapshot, offset, length (u32), zero (u32); the bytes follow |
 //! | 53 | Refused | snapshot, why: 1 no such snapshot, 2 it cannot be read |
 //!
-//! A snapshot is named by its position (i64), length (u64) and hash (u128).
+//! A snapshot is named by its position (i64), length (u64) and hash (u128). Fetched is 1 for one that
+//! came from another member, else 0.
 
 use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::ids::LeadershipTermId;
@@ -25,7 +26,7 @@ pub(super) const CHUNK: u16 = 52;
 const REFUSED: u16 = 53;
 
 const ID_LENGTH: usize = 32;
-const STATUS_LENGTH: usize = 8 + SNAPSHOT_OFFERS_MAX * (ID_LENGTH + 8);
+const STATUS_LENGTH: usize = 8 + SNAPSHOT_OFFERS_MAX * (ID_LENGTH + 16);
 const REQUEST_LENGTH: usize = ID_LENGTH + 16;
 pub(super) const CHUNK_LENGTH: usize = ID_LENGTH + 16;
 const REFUSED_LENGTH: usize = ID_LENGTH + 8;
@@ -61,7 +62,7 @@ pub(super) fn write(message: &SnapshotMessage, writer: &mut FieldWriter<'_>) {
             writer.i64(status.log_start);
             for offer in status.offers.map(Option::unwrap_or_default) {
                 write_id(&offer.id, writer);
-                writer.i64(offer.term.get());
+                writer.i64(offer.term.get()).u64(offer.is_copy.into());
             }
         }
         SnapshotMessage::Request(request) => {
@@ -122,6 +123,11 @@ fn read_status(block: &mut FieldReader<'_>) -> Option<SnapshotStatus> {
         let read = SnapshotOffer {
             id: read_any_id(block)?,
             term: LeadershipTermId::new(block.i64()?),
+            is_copy: match block.u64()? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
         };
         if read == SnapshotOffer::default() {
             before = 0;

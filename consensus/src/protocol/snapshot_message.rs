@@ -30,6 +30,8 @@ pub struct SnapshotOffer {
     pub id: SnapshotId,
     /// Leadership term at its position.
     pub term: LeadershipTermId,
+    /// It was fetched from another member: it says nothing of what the service here did.
+    pub is_copy: bool,
 }
 
 /// What a member has to start from.

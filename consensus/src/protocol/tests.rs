@@ -134,6 +134,7 @@ fn status() -> SnapshotStatus {
     let offer = |position, term| SnapshotOffer {
         id: snapshot(position),
         term: LeadershipTermId::new(term),
+        is_copy: term == 6,
     };
     SnapshotStatus {
         log_start: 320,

@@ -132,6 +132,8 @@ pub struct NodeConfig {
     /// While leading: bytes of log that a session may hold by leaving answers unacknowledged,
     /// before it is closed; a quarter of the budget at most.
     pub egress_retention_bytes: u64,
+    /// Bytes of another member's snapshot that this one asks for per second.
+    pub snapshot_rate_bytes: u64,
     /// Bytes of log below the newest snapshot that a start looks at to find what has rotted; where
     /// there are more, it looks at none of them.
     pub start_scan_bytes: u64,
@@ -169,6 +171,7 @@ impl Default for NodeConfig {
             disk_budget_bytes: 2 << 30,
             snapshot_interval_bytes: 256 << 20,
             egress_retention_bytes: 512 << 20,
+            snapshot_rate_bytes: 32 << 20,
             start_scan_bytes: 1 << 30,
             shared_memory: PathBuf::from("/dev/shm"),
             socket_buffer_bytes: 4 << 20,

@@ -25,6 +25,10 @@ const OUTBOX_BYTES_LIMIT: usize = 1 << 30;
 /// themselves are not to bring about the next one.
 const SNAPSHOT_INTERVAL_MIN: u64 = 4 * 1024;
 
+/// Least bytes of a snapshot per second: one of a gigabyte has come within five hours, and the log is
+/// not kept for longer.
+const SNAPSHOT_RATE_MIN: u64 = 64 * 1024;
+
 /// Longest session timeout: a client that has gone keeps its session's place for so long.
 const SESSION_TIMEOUT_LIMIT_NS: Nanos = 24 * 3_600 * SECOND;
 
@@ -173,6 +177,10 @@ impl NodeConfig {
             let remedy = "use 0 for never, or at least 4 KiB, best 256 MiB";
             return refuse("snapshot_interval", problem, remedy);
         }
+        if self.snapshot_rate_bytes < SNAPSHOT_RATE_MIN {
+            let problem = format!("{} bytes per second", self.snapshot_rate_bytes);
+            return refuse("snapshot_rate", problem, "use at least 64 KiB, best 32 MiB");
+        }
         if self.disk_budget_bytes / 2 < cluster.segment_length as u64 {
             let problem = format!(
                 "{} bytes hold less than two segments of {} bytes",
@@ -247,6 +255,22 @@ mod tests {
         for bad in [1, SNAPSHOT_INTERVAL_MIN - 1] {
             let error = node(bad).validate(&cluster()).unwrap_err();
             assert_eq!(error.key, "snapshot_interval");
+        }
+    }
+
+    #[test]
+    fn a_rate_at_which_no_snapshot_ever_comes_is_refused() {
+        let node = |bytes| NodeConfig {
+            directory: PathBuf::from("data"),
+            snapshot_rate_bytes: bytes,
+            ..NodeConfig::default()
+        };
+        for good in [SNAPSHOT_RATE_MIN, u64::MAX] {
+            assert_eq!(node(good).validate(&cluster()), Ok(()));
+        }
+        for bad in [0, SNAPSHOT_RATE_MIN - 1] {
+            let error = node(bad).validate(&cluster()).unwrap_err();
+            assert_eq!(error.key, "snapshot_rate");
         }
     }
 

@@ -151,6 +151,7 @@ struct NodeText<S> {
     disk_budget: Option<Size>,
     snapshot_interval: Option<Size>,
     egress_retention: Option<Size>,
+    snapshot_rate: Option<Size>,
     start_scan: Option<Size>,
     shared_memory: Option<PathBuf>,
     socket_buffer: Option<Size>,
@@ -302,6 +303,9 @@ fn read_node<S>(text: NodeText<S>) -> NodeConfig {
         egress_retention_bytes: text
             .egress_retention
             .map_or(default.egress_retention_bytes, |size| size.0),
+        snapshot_rate_bytes: text
+            .snapshot_rate
+            .map_or(default.snapshot_rate_bytes, |size| size.0),
         start_scan_bytes: text
             .start_scan
             .map_or(default.start_scan_bytes, |size| size.0),

@@ -38,6 +38,8 @@ struct Stage {
     disk: BusyDisk,
     index: SnapshotIndexFile,
     store: SnapshotStore,
+    /// Whoever serves the files is told of each change.
+    is_looked_at: bool,
     now: Nanos,
 }
 
@@ -47,16 +49,21 @@ impl Stage {
         let mut index = SnapshotIndexFile::open(&mut disk, 65_536).unwrap();
         index.write(&mut disk).unwrap();
         let is_busy = false;
+        let store = SnapshotStore::open(&mut disk, index.durable()).unwrap();
         Self {
             disk: BusyDisk { disk, is_busy },
             index,
-            store: SnapshotStore::new().unwrap(),
+            store,
+            is_looked_at: true,
             now: 0,
         }
     }
 
     fn settle(&mut self) {
         for _ in 0..50 {
+            if self.is_looked_at {
+                self.store.take_change();
+            }
             self.store
                 .do_work(self.now, &mut self.disk, &mut self.index);
             self.index.do_work(self.now, &mut self.disk);
@@ -115,6 +122,66 @@ fn of_each_snapshot_that_is_out_of_date_the_file_goes_however_long_the_disk_is_b
     stage.disk.is_busy = false;
     stage.settle();
     assert_eq!(stage.store.outcome(), SnapshotOutcome::Stored);
+    assert_eq!(
+        (stage.named(), stage.files()),
+        (vec![256, 192], vec![192, 256])
+    );
+}
+
+#[test]
+fn no_file_goes_that_somebody_may_still_be_given_to_read() {
+    let mut stage = Stage::new();
+    assert!(stage.store(64) && stage.store(128));
+    stage.is_looked_at = false;
+    assert!(stage.store(192));
+    assert_eq!(stage.files(), [64, 128, 192]);
+    let named = stage.store.take_change().expect("there is another one");
+    let positions = named.map(|named| named.expect("two are kept").0.position);
+    assert_eq!(positions, [192, 128]);
+    stage.settle();
+    assert_eq!(stage.files(), [128, 192]);
+    assert!(stage.store.take_change().is_none());
+}
+
+#[test]
+fn one_that_comes_from_another_member_is_named_when_it_was_looked_at_or_makes_way() {
+    let mut stage = Stage::new();
+    let name = |position| SegmentName {
+        recording_id: RECEIVED_RECORDING_ID,
+        position,
+    };
+    let entry = SnapshotEntry {
+        position: 64,
+        term: LeadershipTermId::new(1),
+        recording_id: RECEIVED_RECORDING_ID as u32,
+        length: 100,
+        hash: 7,
+    };
+    let fetch = |stage: &mut Stage, position| {
+        let begun = stage.store.begin_fetched(|file| {
+            file.begin(name(position));
+            true
+        });
+        assert!(begun && !stage.store.is_idle());
+        let file = stage.store.fetched_file().expect("it comes");
+        assert_eq!(file.push(&[7; 100]), 100);
+        file.finish();
+        stage.settle();
+    };
+    fetch(&mut stage, 64);
+    assert!(stage.named().is_empty());
+    stage.store.name_fetched(entry);
+    stage.settle();
+    assert_eq!(stage.named(), [64]);
+    assert_eq!((stage.store.fetched(), stage.store.stored()), (1, 0));
+    assert!(stage.store.make_way() && stage.store.is_idle());
+    fetch(&mut stage, 128);
+    assert!(!stage.store.make_way());
+    stage.settle();
+    assert!(stage.store.make_way() && stage.store.is_idle());
+    assert_eq!((stage.named(), stage.files()), (vec![64], vec![64]));
+    // What comes after it counts the same, whoever took it.
+    assert!(stage.store(192) && stage.store(256));
     assert_eq!(
         (stage.named(), stage.files()),
         (vec![256, 192], vec![192, 256])

@@ -92,7 +92,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             self.tracer
                 .cursor(TracePoint::RequestFollowerAck, before, durable);
         }
-        self.on_signed_message(now, member, &envelope.sender, envelope.message);
+        self.on_signed_message(now, member, &envelope.sender, (envelope.message, bytes));
     }
 
     /// A message of a member that is what its envelope says.
@@ -101,7 +101,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         now: Nanos,
         from: MemberId,
         sender: &Sender,
-        message: MemberMessage,
+        (message, datagram): (MemberMessage, &[u8]),
     ) {
         if let MemberMessage::Hello(hello) = message {
             self.on_hello(now, from, sender, &hello);
@@ -117,6 +117,10 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         self.note_admitted(now, from, sender, admitted);
         if let MemberMessage::Output(message) = &message {
             self.on_output_message(now, from, admitted.is_voter, message);
+            return;
+        }
+        if let MemberMessage::Snapshot(message) = &message {
+            self.on_snapshot_message(now, (from, admitted), message, datagram);
             return;
         }
         if admitted.is_voter {

@@ -98,6 +98,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             }
             Some(Verdict::Majority) => {
                 let (hash, is_held) = self.agreement.asked();
+                if let Some((_, agreed)) = self.agreement.in_question() {
+                    self.exchange.doubt_copies_above(agreed);
+                }
                 self.agreement.close_question();
                 self.tell_outvoted(now);
                 if is_held && let Err(fault) = self.applier.answers.pass_held(hash) {

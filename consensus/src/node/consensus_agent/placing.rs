@@ -32,6 +32,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         self.replication.reset_readers();
         self.applier.reader_mut().reset();
         self.chain_query.reset();
+        self.exchange.on_truncated();
         self.on_event(now, Event::Truncated { position });
         let tail_term = self.module.terms().last().copied();
         self.log.set_tail_term(tail_term);

@@ -134,6 +134,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         if service.is_behind() {
             return Ok(0);
         }
+        if !archive.snapshots.make_way() {
+            return Ok(0);
+        }
         let newest = archive.snapshot_index().snapshots().next();
         let is_stored = newest.is_some_and(|newest| newest.position >= waits.end.position);
         if is_stored || !archive.snapshots.is_idle() {

@@ -80,6 +80,7 @@ fn node_lines(node: &NodeConfig) -> Lines {
         size("disk_budget", node.disk_budget_bytes)?,
         size("snapshot_interval", node.snapshot_interval_bytes)?,
         size("egress_retention", node.egress_retention_bytes)?,
+        size("snapshot_rate", node.snapshot_rate_bytes)?,
         size("start_scan", node.start_scan_bytes)?,
         format!("seed = {}", node.seed),
         format!("insecure = {}", node.insecure),

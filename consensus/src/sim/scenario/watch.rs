@@ -262,9 +262,9 @@ impl Watch {
             NodeFault::DamagedLog { .. } | NodeFault::RottenLog { .. } => {
                 has_failed || !self.members[id].rotten.is_empty()
             }
-            NodeFault::Service(_) | NodeFault::Halted(HaltReason::Diverged { .. }) => {
-                setup.is_service_faulty
-            }
+            NodeFault::Service(_)
+            | NodeFault::SnapshotDiverged { .. }
+            | NodeFault::Halted(HaltReason::Diverged { .. }) => setup.is_service_faulty,
             NodeFault::Halted(
                 HaltReason::CommittedTruncation { .. } | HaltReason::ChainMismatch { .. },
             ) => self.is_history_lost,

@@ -24,11 +24,9 @@ use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use self::backup::Backup;
 use self::last_life::{LastLife, MarkPromise};
 use self::turns::Turns;
-use crate::module::action::HaltReason;
 use crate::module::membership::Found;
 use crate::node::cluster_node::ClusterNode;
 use crate::node::counters::CounterBlocks;
-use crate::node::fault::NodeFault;
 use crate::node::start::{StartParts, start};
 use crate::node::start_error::StartError;
 use crate::node::tracers::Tracers;
@@ -231,7 +229,7 @@ impl TankMember {
     #[must_use]
     pub fn has_diverged(&self) -> bool {
         let fault = self.node.as_ref().and_then(ClusterNode::fault);
-        let is_told = matches!(fault, Some(NodeFault::Halted(HaltReason::Diverged { .. })));
+        let is_told = fault.is_some_and(|fault| fault.diverged_at().is_some());
         self.will_diverge() && is_told
     }
 

@@ -8,16 +8,17 @@
 
 use lockstep_archive::disk::{DiskError, SegmentName};
 use lockstep_archive::snapshot_file::writer::{SnapshotFileState, SnapshotFileWriter};
-use lockstep_service::snapshot::StreamCheck;
+use lockstep_service::snapshot::{StreamCheck, first_section, first_section_end};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{Nanos, SECOND};
 
 use super::fetch::{ChunkOutcome, FetchConfig, FetchCounters, FetchState, SnapshotFetch};
-use super::offers::SnapshotOffers;
+use super::offers::{SnapshotOffers, Wanted};
 use crate::module::member::{MEMBERS_MAX, MemberId};
 use crate::protocol::snapshot_message::{
     SnapshotChunk, SnapshotId, SnapshotOffer, SnapshotRefusal, SnapshotRequest,
 };
+use crate::snapshot::header::SnapshotHeader;
 
 /// Recording of the file of a snapshot while it comes from another member.
 pub const RECEIVED_RECORDING_ID: i64 = 2;
@@ -30,6 +31,12 @@ const DISTRUST_NS: Nanos = 60 * SECOND;
 
 /// Without anybody to go on with for so long, what is here is given up.
 pub const LOST_NS: Nanos = 60 * SECOND;
+
+/// Bytes of a snapshot that are kept as they come by: they say what it is of.
+const BEGINNING_LENGTH: usize = first_section_end(SnapshotHeader::SECTION, SnapshotHeader::LENGTH);
+
+/// Snapshots that are remembered because they are of no use, however whole.
+const REJECTED_MAX: usize = 4;
 
 /// Interval at which somebody to go on with is looked for.
 const LOOK_NS: Nanos = SECOND / 2;
@@ -83,6 +90,12 @@ pub struct SnapshotReceiver {
     check: StreamCheck,
     step: Step,
     offer: SnapshotOffer,
+    /// Its first bytes, as far as they came.
+    beginning: [u8; BEGINNING_LENGTH],
+    begun: usize,
+    /// Not to be fetched, the one that was found last at the place that the next one takes.
+    rejected: [SnapshotId; REJECTED_MAX],
+    next_rejected: usize,
     /// Not to be asked before then.
     let_alone: [Nanos; MEMBERS_MAX],
     trouble: Option<ReceiverTrouble>,
@@ -97,6 +110,10 @@ impl SnapshotReceiver {
             check: StreamCheck::new(0),
             step: Step::Idle,
             offer: SnapshotOffer::default(),
+            beginning: [0; BEGINNING_LENGTH],
+            begun: 0,
+            rejected: [SnapshotId::default(); REJECTED_MAX],
+            next_rejected: 0,
             let_alone: [Nanos::MIN; MEMBERS_MAX],
             trouble: None,
         }
@@ -130,12 +147,25 @@ impl SnapshotReceiver {
         }
     }
 
-    /// Begins with the newest snapshot above `floor` that somebody has, if anybody does and
+    /// What the snapshot is of that is received, or was last; `None` as long as that has not come,
+    /// and where it says nothing of the kind.
+    pub(crate) fn header(&self) -> Option<SnapshotHeader> {
+        let section = first_section(&self.beginning[..self.begun], SnapshotHeader::SECTION)?;
+        SnapshotHeader::decode(section.try_into().ok()?)
+    }
+
+    /// The one that was received is of no use: it is not fetched again.
+    pub(crate) const fn reject(&mut self) {
+        self.rejected[self.next_rejected] = self.offer.id;
+        self.next_rejected = (self.next_rejected + 1) % REJECTED_MAX;
+    }
+
+    /// Begins with the newest snapshot of those `wanted` that somebody has, if anybody does and
     /// nothing is received now. `writer` may have no file that is not durable.
     pub fn begin(
         &mut self,
         now: Nanos,
-        floor: Position,
+        wanted: &Wanted,
         offers: &SnapshotOffers,
         writer: &mut SnapshotFileWriter,
     ) -> bool {
@@ -146,12 +176,15 @@ impl SnapshotReceiver {
         if !matches!(self.step, Step::Idle | Step::Received) || !is_free {
             return false;
         }
-        let found = offers.newest(now, floor, |member| self.may_ask(now, member));
+        let found = offers.newest(now, wanted, |member, id| {
+            self.may_ask(now, member) && !self.rejected.contains(&id)
+        });
         let Some((member, offer)) = found else {
             return false;
         };
         self.offer = offer;
         self.check = StreamCheck::new(offer.id.length);
+        self.begun = 0;
         writer.begin(Self::file_name(offer.id.position));
         self.fetch.begin(now, member, offer.id, 0);
         self.step = Step::Fetching;
@@ -163,6 +196,17 @@ impl SnapshotReceiver {
         if !matches!(self.step, Step::Idle | Step::Received) {
             writer.abandon();
         }
+        self.fetch.stop();
+        self.step = Step::Idle;
+    }
+
+    /// The one that is being received, or was last.
+    pub(crate) const fn id(&self) -> SnapshotId {
+        self.offer.id
+    }
+
+    /// Its file is somebody else's by now: nothing is received.
+    pub(crate) fn forget(&mut self) {
         self.fetch.stop();
         self.step = Step::Idle;
     }
@@ -183,10 +227,13 @@ impl SnapshotReceiver {
             self.stop(writer);
             return 1;
         }
-        let check = &mut self.check;
+        let (check, beginning, begun) = (&mut self.check, &mut self.beginning, &mut self.begun);
         let mut work = self.fetch.deliver(|bytes| {
             let taken = writer.push(bytes);
             check.push(&bytes[..taken]);
+            let kept = taken.min(BEGINNING_LENGTH - *begun);
+            beginning[*begun..*begun + kept].copy_from_slice(&bytes[..kept]);
+            *begun += kept;
             taken
         });
         match self.step {

@@ -138,6 +138,7 @@ fn nodes() -> impl Strategy<Value = NodeConfig> {
             disk_budget_bytes: (1 << bytes) + sizes.0 % (1 << bytes),
             snapshot_interval_bytes: sizes.0 >> sizes.2,
             egress_retention_bytes: sizes.0 >> sizes.2,
+            snapshot_rate_bytes: sizes.0 >> (sizes.2 / 2),
             start_scan_bytes: sizes.0,
             socket_buffer_bytes: sizes.1 >> sizes.2,
             trace_every: 1 << sizes.2,
@@ -185,7 +186,7 @@ proptest! {
 }
 
 /// What [`nodes`] and [`clusters`] draw so widely that it may be refused.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 26] = [
     "members",
     "ingress",
     "member",
@@ -204,6 +205,7 @@ const KEYS: [&str; 25] = [
     "disk_budget",
     "snapshot_interval",
     "egress_retention",
+    "snapshot_rate",
     "start_scan",
     "loss",
     "duplicate",

@@ -1,0 +1,298 @@
+//! Snapshots go from member to member (`log.md` 8.7): messages about them are taken and sent, and
+//! what is received gets its place on the disk and in the index.
+
+use lockstep_archive::disk::Disk;
+use lockstep_service::clustered_service::ClusteredService;
+use lockstep_transport::datagram_port::{DatagramPort, SendOutcome};
+use lockstep_transport::marks::{Mark, sometimes};
+use lockstep_transport::notices::Detail;
+use lockstep_transport::position::Position;
+use lockstep_transport::time::Nanos;
+
+use crate::apply::service_agent::ServiceAgent;
+use crate::log::archive_agent::ArchiveAgent;
+use crate::module::leadership_term::term_at;
+use crate::module::member::MemberId;
+use crate::module::membership::Admitted;
+use crate::node::consensus_agent::ConsensusAgent;
+use crate::node::fault::NodeFault;
+use crate::notice::NodeNotice;
+use crate::notice::disk::{
+    SNAPSHOT_DISK, SNAPSHOT_FOREIGN, SNAPSHOT_LOST, SNAPSHOT_OTHER_BYTES, SNAPSHOT_REFUSED,
+    SNAPSHOT_SILENT, SNAPSHOT_UNREADABLE_LOG,
+};
+use crate::protocol::message::MemberMessage;
+use crate::protocol::snapshot_message::{SnapshotId, SnapshotMessage, SnapshotOffer};
+use crate::protocol::{Envelope, chunk_bytes, encode, encode_chunk};
+use crate::snapshot::exchange::{COPY_AFTER_NS, Finding};
+use crate::snapshot::transfer::fetch::ChunkOutcome;
+use crate::snapshot::transfer::offers::{Comparison, Wanted};
+use crate::snapshot::transfer::receiver::{ReceiverState, ReceiverTrouble};
+use crate::snapshot::transfer::serve::{RequestOutcome, Served};
+
+impl<P: DatagramPort> ConsensusAgent<P> {
+    /// A member says something about snapshots, in this datagram.
+    pub(super) fn on_snapshot_message(
+        &mut self,
+        now: Nanos,
+        (from, admitted): (MemberId, Admitted),
+        message: &SnapshotMessage,
+        datagram: &[u8],
+    ) {
+        let is_expected = match message {
+            // What one has that does not count is neither fetched nor compared.
+            SnapshotMessage::Status(status) => {
+                if admitted.is_voter {
+                    self.exchange.offers.hear(now, from, *status);
+                }
+                true
+            }
+            SnapshotMessage::Request(request) => {
+                match self.exchange.serve.on_request(now, from, request) {
+                    RequestOutcome::Taken => true,
+                    RequestOutcome::Refused(refusal) => {
+                        sometimes(Mark::SnapshotRefused);
+                        let id = request.id;
+                        let message = SnapshotMessage::Refused { id, refusal };
+                        self.send(now, from, MemberMessage::Snapshot(message));
+                        true
+                    }
+                    RequestOutcome::Dropped => false,
+                }
+            }
+            SnapshotMessage::Chunk(chunk) => {
+                let bytes = chunk_bytes(datagram);
+                let outcome = self.exchange.receiver.on_chunk(now, from, chunk, bytes);
+                outcome != ChunkOutcome::Unasked
+            }
+            SnapshotMessage::Refused { id, refusal } => {
+                self.exchange.receiver.on_refused(from, *id, *refusal)
+            }
+        };
+        if !is_expected {
+            self.notices.tally(NodeNotice::SnapshotMessageUnexpected);
+        }
+    }
+
+    /// Goes on with all of it. Returns how much was done.
+    pub(in crate::node) fn exchange_snapshots<D: Disk, S: ClusteredService>(
+        &mut self,
+        now: Nanos,
+        archive: &mut ArchiveAgent<D>,
+        service: &ServiceAgent<S>,
+    ) -> usize {
+        if let Some(named) = archive.snapshots.take_change() {
+            self.exchange.set_snapshots(named);
+        }
+        if self.facts.members.len() == 1 || !self.is_in_cluster() {
+            return 0;
+        }
+        let mut work = self.tell_snapshots(now, archive);
+        work += self.serve_snapshots(now, archive);
+        work += self.receive_snapshot(now, archive);
+        if self.exchange.take_look(now) {
+            self.compare_snapshots(now, archive);
+            if service.takes_snapshots() {
+                work += self.begin_fetching(now, archive);
+            }
+        }
+        work
+    }
+
+    /// When it has something to do although nothing comes.
+    pub(super) fn exchange_deadline(&self) -> Option<Nanos> {
+        let has_others = self.facts.members.len() > 1 && self.is_in_cluster();
+        has_others.then(|| self.exchange.next_deadline())
+    }
+
+    fn tell_snapshots<D: Disk>(&mut self, now: Nanos, archive: &ArchiveAgent<D>) -> usize {
+        let log_start = archive.snapshot_index().log_start().position;
+        let Some(status) = self.exchange.take_status(now, log_start) else {
+            return 0;
+        };
+        let own = usize::from(self.facts.member);
+        for to in (0..self.facts.members.len()).filter(|to| *to != own) {
+            let message = SnapshotMessage::Status(status);
+            self.send(now, to as MemberId, MemberMessage::Snapshot(message));
+        }
+        1
+    }
+
+    fn serve_snapshots<D: Disk>(&mut self, now: Nanos, archive: &mut ArchiveAgent<D>) -> usize {
+        let serve = &mut self.exchange.serve;
+        if !serve.is_serving() {
+            return 0;
+        }
+        let (port, buffer, facts) = (&mut self.port, &mut self.buffer, &self.facts);
+        let sender = self.membership.sender();
+        serve.do_work(now, archive.disk_mut(), |to, served| {
+            let message = match served {
+                Served::Chunk(chunk, _) => SnapshotMessage::Chunk(chunk),
+                Served::Refused(id, refusal) => SnapshotMessage::Refused { id, refusal },
+            };
+            let envelope = Envelope {
+                cluster_id: facts.cluster_id,
+                config_digest: facts.config_digest,
+                from: facts.member,
+                sender,
+                message: MemberMessage::Snapshot(message),
+            };
+            let length = match served {
+                Served::Chunk(_, bytes) => encode_chunk(&envelope, bytes, buffer),
+                Served::Refused(..) => encode(&envelope, buffer),
+            };
+            let address = facts.members[usize::from(to)].member;
+            port.send(now, address, &buffer[..length]) != SendOutcome::BackPressured
+        })
+    }
+
+    /// Takes what is fetched a step further, and looks at what has come.
+    fn receive_snapshot<D: Disk>(&mut self, now: Nanos, archive: &mut ArchiveAgent<D>) -> usize {
+        let exchange = &mut self.exchange;
+        if exchange.take_fetch_doubted() {
+            archive.snapshots.give_up_fetched();
+        }
+        let Some(file) = archive.snapshots.fetched_file() else {
+            // It was given up, or made way for one that is taken here.
+            exchange.forget();
+            return 0;
+        };
+        let mut work = exchange.receiver.do_work(now, &exchange.offers, file);
+        if exchange.receiver.state() == ReceiverState::Idle {
+            archive.snapshots.give_up_fetched();
+        }
+        if let Some(trouble) = exchange.receiver.take_trouble() {
+            work += 1;
+            self.note_trouble(now, &trouble);
+        }
+        while let Some((from, request)) = self.exchange.receiver.poll_request(now) {
+            let message = SnapshotMessage::Request(request);
+            self.send(now, from, MemberMessage::Snapshot(message));
+            work += 1;
+        }
+        if let ReceiverState::Received(offer) = self.exchange.receiver.state() {
+            work += self.look_at_received(now, &offer, archive);
+        }
+        work
+    }
+
+    /// Has one named that is of this log, and gives up any other.
+    fn look_at_received<D: Disk>(
+        &mut self,
+        now: Nanos,
+        offer: &SnapshotOffer,
+        archive: &mut ArchiveAgent<D>,
+    ) -> usize {
+        let term = term_at(self.module.terms(), offer.id.position - 1);
+        let cluster = self.membership.record().cluster;
+        let finding =
+            self.exchange
+                .look_at_received((cluster, term), &self.log, archive.view(&self.log));
+        archive.submit_order(now, self.exchange.log_reader_mut());
+        match finding {
+            Finding::Open => return 0,
+            Finding::Good(entry) => archive.snapshots.name_fetched(entry),
+            Finding::Foreign => {
+                self.exchange.receiver.reject();
+                self.note_not_fetched(now, offer.id, SNAPSHOT_FOREIGN, 0);
+                archive.snapshots.give_up_fetched();
+            }
+            Finding::Unknown => {
+                self.exchange.pause(now);
+                self.note_not_fetched(now, offer.id, SNAPSHOT_UNREADABLE_LOG, 0);
+                archive.snapshots.give_up_fetched();
+            }
+        }
+        self.exchange.forget();
+        1
+    }
+
+    /// Says what went wrong, and begins nothing for a while where that ended it.
+    fn note_trouble(&mut self, now: Nanos, trouble: &ReceiverTrouble) {
+        let (why, value) = match trouble {
+            ReceiverTrouble::Refused(from, _) => (SNAPSHOT_REFUSED, i64::from(*from)),
+            ReceiverTrouble::Silent(from) => (SNAPSHOT_SILENT, i64::from(*from)),
+            ReceiverTrouble::OtherBytes(from) => {
+                sometimes(Mark::SnapshotOtherBytes);
+                (SNAPSHOT_OTHER_BYTES, i64::from(*from))
+            }
+            ReceiverTrouble::Lost => (SNAPSHOT_LOST, 0),
+            ReceiverTrouble::Disk(error) => (SNAPSHOT_DISK, error.os_error().unwrap_or(0).into()),
+        };
+        let is_over = self.exchange.receiver.state() == ReceiverState::Idle;
+        if is_over {
+            self.exchange.pause(now);
+        } else {
+            sometimes(Mark::SnapshotSourceLeft);
+        }
+        let id = self.exchange.receiver.id();
+        self.note_not_fetched(now, id, why, value);
+    }
+
+    /// Values: where it was taken, why it does not come, and of whom or what it is.
+    fn note_not_fetched(&mut self, now: Nanos, id: SnapshotId, why: i64, value: i64) {
+        let detail = Detail::default().with_values([id.position, why, value, 0]);
+        self.notices
+            .note(now, NodeNotice::SnapshotNotFetched, detail);
+    }
+
+    /// Begins to fetch the newest that this member might have taken itself and has not: who leads
+    /// others takes none.
+    fn begin_fetching<D: Disk>(&mut self, now: Nanos, archive: &mut ArchiveAgent<D>) -> usize {
+        // Whose answers are contested its snapshots are.
+        if !self.snapshot.is_idle() || self.agreement.is_asking() {
+            return 0;
+        }
+        let wanted = self.wanted_copy(archive);
+        let exchange = &mut self.exchange;
+        let begin = |file: &mut _| exchange.begin(now, &wanted, file);
+        usize::from(archive.snapshots.begin_fetched(begin))
+    }
+
+    fn wanted_copy<D: Disk>(&self, archive: &ArchiveAgent<D>) -> Wanted {
+        let index = archive.snapshot_index();
+        let newest = index.snapshots().next().map_or(0, |newest| newest.position);
+        // What is at the very start of the log is of use, too.
+        let above = newest.max(index.log_start().position - 1);
+        let applied = self.applier.position().min(self.module.commit());
+        Wanted {
+            above,
+            up_to: applied.min(archive.durable(&self.log)),
+            told_for: COPY_AFTER_NS,
+        }
+    }
+
+    /// Compares what others have with what this member has: whoever differs from a majority stops,
+    /// and where none is, all that see it say so.
+    fn compare_snapshots<D: Disk>(&mut self, now: Nanos, archive: &mut ArchiveAgent<D>) {
+        if let Some(position) = self.exchange.doubted() {
+            archive.strike_snapshot(position);
+        }
+        let own = self.facts.member;
+        let mut differing = self.exchange.offers.differing(now);
+        for offer in self.exchange.own() {
+            let position = offer.id.position;
+            match self.exchange.offers.compare(now, &offer) {
+                Comparison::Alike => {}
+                // A wrong copy says nothing of the service here.
+                Comparison::Outvoted(member, _) if offer.is_copy => {
+                    archive.strike_snapshot(position);
+                    differing = Some((position, [own, member]));
+                }
+                Comparison::Contested(member) => differing = Some((position, [own, member])),
+                Comparison::Outvoted(member, _) => {
+                    self.fault = Some(NodeFault::SnapshotDiverged { position, member });
+                }
+            }
+        }
+        if let Some((position, members)) = differing {
+            self.note_snapshots_differ(now, position, members);
+        }
+    }
+
+    fn note_snapshots_differ(&mut self, now: Nanos, position: Position, members: [MemberId; 2]) {
+        let [one, other] = members.map(i64::from);
+        let detail = Detail::default().with_values([position, one, other, 0]);
+        self.notices.note(now, NodeNotice::SnapshotsDiffer, detail);
+    }
+}

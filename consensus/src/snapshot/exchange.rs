@@ -1,0 +1,282 @@
+//! What a member has to do with the snapshots of others: it tells them what it has, gives it to
+//! whoever asks, compares what they have with its own, and fetches what it lacks (`log.md` 8.7).
+//!
+//! Here is what is known and decided; messages, the disk and the log are the owner's. Allocates
+//! nothing once it is made.
+
+use std::io;
+
+use lockstep_archive::disk::{Completion, FileId};
+use lockstep_archive::files::snapshot_index::{SNAPSHOTS_MAX, SnapshotEntry};
+use lockstep_archive::log::log_reader::LogReader;
+use lockstep_archive::log::log_view::LogView;
+use lockstep_archive::snapshot_file::writer::SnapshotFileWriter;
+use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::position::{Geometry, Position};
+use lockstep_transport::time::{Nanos, SECOND, earliest};
+
+use crate::log::chain_query::ChainQuery;
+use crate::log::member_log::MemberLog;
+use crate::log::snapshot_store::is_fetched;
+use crate::module::event::{Event, LogHash};
+use crate::module::member::MemberId;
+use crate::protocol::snapshot_message::{SnapshotId, SnapshotOffer, SnapshotStatus};
+use crate::snapshot::transfer::fetch::FetchConfig;
+use crate::snapshot::transfer::offers::{SnapshotOffers, Wanted};
+use crate::snapshot::transfer::receiver::{RECEIVED_RECORDING_ID, ReceiverState, SnapshotReceiver};
+use crate::snapshot::transfer::serve::{ServedSnapshot, SnapshotServe};
+
+/// Interval at which a member tells what it has.
+const TELL_NS: Nanos = SECOND;
+
+/// Interval at which what others have is looked at.
+const LOOK_NS: Nanos = SECOND / 2;
+
+/// Whoever takes a snapshot itself has done so by then, and needs no copy of it.
+pub(crate) const COPY_AFTER_NS: Nanos = 2 * SECOND;
+
+/// After one that came to nothing no other is begun for so long.
+const PAUSE_NS: Nanos = 10 * SECOND;
+
+/// What a snapshot that has come turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// That is not known yet.
+    Open,
+    /// It is of this log: it may be named.
+    Good(SnapshotEntry),
+    /// It is of another cluster or another log, or not of where it says.
+    Foreign,
+    /// The own log cannot be read where it was taken, or is gone there.
+    Unknown,
+}
+
+/// How far a look at one has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Nothing,
+    /// The chain hash of the own log at the position is asked for: it is to be this one.
+    Asked(Position, u64),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct SnapshotExchange {
+    own: MemberId,
+    /// What the others have.
+    pub offers: SnapshotOffers,
+    /// Fetches.
+    pub receiver: SnapshotReceiver,
+    /// Gives.
+    pub serve: SnapshotServe,
+    chain: ChainQuery,
+    look: Look,
+    /// What this member has.
+    named: [Option<SnapshotEntry>; SNAPSHOTS_MAX],
+    /// Where copies were taken that may be of a member that has been outvoted since.
+    doubted: [Option<Position>; SNAPSHOTS_MAX],
+    /// The same of what is being fetched.
+    is_fetch_doubted: bool,
+    next_tell: Nanos,
+    next_look: Nanos,
+    /// None is begun before.
+    paused_until: Nanos,
+    /// Where the log starts, as was told last.
+    log_start: Position,
+}
+
+impl SnapshotExchange {
+    /// Of member `own` of so many, whose reader of the log has this number.
+    ///
+    /// # Errors
+    /// The operating system's, when it has no memory to give.
+    pub fn new(
+        (own, members): (MemberId, usize),
+        config: FetchConfig,
+        (geometry, reader): (Geometry, u16),
+    ) -> io::Result<Self> {
+        Ok(Self {
+            own,
+            offers: SnapshotOffers::default(),
+            receiver: SnapshotReceiver::new(config),
+            serve: SnapshotServe::new(members, config.chunk_length)?,
+            chain: ChainQuery::new(geometry, reader)?,
+            look: Look::Nothing,
+            named: [None; SNAPSHOTS_MAX],
+            doubted: [None; SNAPSHOTS_MAX],
+            is_fetch_doubted: false,
+            next_tell: Nanos::MIN,
+            next_look: Nanos::MIN,
+            paused_until: Nanos::MIN,
+            log_start: 0,
+        })
+    }
+
+    /// These are the snapshots that there are from now on, and where their files are. The others
+    /// are to be told.
+    pub fn set_snapshots(&mut self, named: [Option<(SnapshotEntry, FileId)>; SNAPSHOTS_MAX]) {
+        self.named = named.map(|named| named.map(|(entry, _)| entry));
+        self.serve.set_snapshots(named.map(|named| {
+            let (entry, file) = named?;
+            let id = id_of(&entry);
+            Some(ServedSnapshot { id, file })
+        }));
+        self.next_tell = Nanos::MIN;
+    }
+
+    /// What this member has, newest first.
+    pub fn own(&self) -> impl Iterator<Item = SnapshotOffer> {
+        self.named
+            .into_iter()
+            .flatten()
+            .map(|entry| offer_of(&entry))
+    }
+
+    /// A member is outvoted, whose service agreed with the others up to `position`: what was fetched
+    /// of later may be of that one.
+    pub fn doubt_copies_above(&mut self, position: Position) {
+        let is_doubted = |entry: &SnapshotEntry| is_fetched(entry) && entry.position > position;
+        let doubted = |entry: Option<SnapshotEntry>| entry.filter(is_doubted).map(|e| e.position);
+        self.doubted = self.named.map(doubted);
+        self.is_fetch_doubted = true;
+    }
+
+    /// Where the newest snapshot was taken that may be of a member that is outvoted, as long as
+    /// there is one.
+    pub fn doubted(&self) -> Option<Position> {
+        let mut doubted = self.doubted.into_iter().flatten();
+        doubted.find(|position| self.own().any(|offer| offer.id.position == *position))
+    }
+
+    /// Whether what is being fetched is to be given up.
+    pub const fn take_fetch_doubted(&mut self) -> bool {
+        std::mem::replace(&mut self.is_fetch_doubted, false)
+    }
+
+    /// What the others are to be told, where the log starts at `log_start`, if that is due.
+    pub fn take_status(&mut self, now: Nanos, log_start: Position) -> Option<SnapshotStatus> {
+        if now < self.next_tell && log_start == self.log_start {
+            return None;
+        }
+        self.next_tell = now + TELL_NS;
+        self.log_start = log_start;
+        Some(SnapshotStatus {
+            log_start,
+            offers: self.named.map(|entry| entry.map(|entry| offer_of(&entry))),
+        })
+    }
+
+    /// Whether it is time to look at what others have.
+    pub fn take_look(&mut self, now: Nanos) -> bool {
+        let is_due = now >= self.next_look;
+        if is_due {
+            self.next_look = now + LOOK_NS;
+        }
+        is_due
+    }
+
+    /// Begins to fetch one of those `wanted`, if somebody has one.
+    pub fn begin(&mut self, now: Nanos, wanted: &Wanted, file: &mut SnapshotFileWriter) -> bool {
+        self.look = Look::Nothing;
+        now >= self.paused_until && self.receiver.begin(now, wanted, &self.offers, file)
+    }
+
+    /// What is fetched is somebody else's by now, or is given up.
+    pub fn forget(&mut self) {
+        self.receiver.forget();
+        self.look = Look::Nothing;
+    }
+
+    /// What was fetched came to nothing: a while passes before anything is begun.
+    pub fn pause(&mut self, now: Nanos) {
+        self.paused_until = now + PAUSE_NS;
+    }
+
+    /// Goes on with looking at the one that has come whole: whether it is of cluster `cluster` and
+    /// of this log, whose leadership term at its place is `term`.
+    pub fn look_at_received(
+        &mut self,
+        (cluster, term): (u128, Option<LeadershipTermId>),
+        log: &MemberLog,
+        view: LogView<'_>,
+    ) -> Finding {
+        let ReceiverState::Received(offer) = self.receiver.state() else {
+            return Finding::Open;
+        };
+        if self.look == Look::Nothing {
+            let Some(header) = self.receiver.header() else {
+                return Finding::Foreign;
+            };
+            let is_of_this = header.at.position == offer.id.position
+                && header.term.formation.cluster == cluster
+                && header.term.term == offer.term
+                && term == Some(offer.term);
+            if !is_of_this {
+                return Finding::Foreign;
+            }
+            self.chain.ask(self.own, header.at.position);
+            self.look = Look::Asked(header.at.position, header.at.hash);
+        }
+        let (_, answer) = self.chain.do_work(log, view);
+        match (self.look, answer) {
+            (Look::Asked(_, expected), Some(Event::LogHashed { hash, .. })) => match hash {
+                LogHash::Is(hash) if hash == expected => Finding::Good(entry_of(&offer)),
+                LogHash::Is(_) | LogHash::NoBoundary => Finding::Foreign,
+                LogHash::Unreadable | LogHash::Gone => Finding::Unknown,
+            },
+            _ => Finding::Open,
+        }
+    }
+
+    /// The log was truncated: what was read of it is read again.
+    pub fn on_truncated(&mut self) {
+        self.chain.reset();
+        if let Look::Asked(position, _) = self.look {
+            self.chain.ask(self.own, position);
+        }
+    }
+
+    /// The reader of the log, whose orders from disk are to be submitted after a look.
+    pub const fn log_reader_mut(&mut self) -> &mut LogReader {
+        self.chain.reader_mut()
+    }
+
+    /// Takes a completion; `false` when it is none of its readers'.
+    pub fn on_completion(&mut self, completion: &Completion) -> bool {
+        self.serve.on_completion(completion) || self.chain.on_completion(completion)
+    }
+
+    /// When there is something to do although nothing comes.
+    pub fn next_deadline(&self) -> Nanos {
+        let due = Some(self.next_tell.min(self.next_look));
+        let due = earliest(due, self.receiver.next_deadline());
+        earliest(due, self.serve.next_deadline()).unwrap_or(Nanos::MAX)
+    }
+}
+
+fn id_of(entry: &SnapshotEntry) -> SnapshotId {
+    SnapshotId {
+        position: entry.position,
+        length: entry.length,
+        hash: entry.hash,
+    }
+}
+
+fn offer_of(entry: &SnapshotEntry) -> SnapshotOffer {
+    SnapshotOffer {
+        id: id_of(entry),
+        term: entry.term,
+        is_copy: is_fetched(entry),
+    }
+}
+
+/// What the index says of one that was fetched.
+fn entry_of(offer: &SnapshotOffer) -> SnapshotEntry {
+    SnapshotEntry {
+        position: offer.id.position,
+        term: offer.term,
+        recording_id: RECEIVED_RECORDING_ID as u32,
+        length: offer.id.length,
+        hash: offer.id.hash,
+    }
+}
