@@ -444,6 +444,10 @@ marks! {
     SnapshotOtherBytes,
     /// What is fetched gives way to what a member takes itself.
     SnapshotMakesWay,
+    /// A member fetches a snapshot because its leader has let go of the log that it lacks.
+    SnapshotReplacesLog,
+    /// A member does not stand, for its log lacks answers that clients are owed.
+    StandingLacksAnswers,
 }
 
 /// The assertions have their bits behind those of the marks.

@@ -12,7 +12,8 @@
 //! | 8 | 8 | where the log starts |
 //! | 16 | 8 | chain hash of the log there |
 //! | 24 | 2 × 40 | the snapshots, newest first, zeros where there is none |
-//! | 104 | 24 | zeros |
+//! | 104 | 8 | the log below was not here when a start needed it; 0 where it always was |
+//! | 112 | 16 | zeros |
 //!
 //! | offset | size | field of a snapshot |
 //! |---|---|---|
@@ -46,7 +47,7 @@ pub const SNAPSHOT_INDEX_FILE: SlotFileKind<RECORD_LENGTH> = SlotFileKind {
 const RECORD_LENGTH: usize = 128;
 const VERSION: u32 = 1;
 const ENTRY_LENGTH: usize = 40;
-const RESERVED_LENGTH: usize = 24;
+const RESERVED_LENGTH: usize = 16;
 
 /// A snapshot that is whole and durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,7 @@ impl SnapshotEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotIndex {
     log_start: Checkpoint,
+    lacking_below: Position,
     /// Newest first.
     snapshots: [Option<SnapshotEntry>; SNAPSHOTS_MAX],
 }
@@ -96,6 +98,7 @@ impl Default for SnapshotIndex {
     fn default() -> Self {
         Self {
             log_start: Checkpoint::ZERO,
+            lacking_below: 0,
             snapshots: [None; SNAPSHOTS_MAX],
         }
     }
@@ -106,6 +109,13 @@ impl SnapshotIndex {
     #[must_use]
     pub const fn log_start(&self) -> Checkpoint {
         self.log_start
+    }
+
+    /// Log below that was not let go of: it was missing when a start went on from a snapshot above
+    /// it, or the next start is to. 0 where that never was.
+    #[must_use]
+    pub const fn lacking_below(&self) -> Position {
+        self.lacking_below
     }
 
     /// The snapshots, newest first.
@@ -152,6 +162,15 @@ impl SnapshotIndex {
         }
     }
 
+    /// The same of which log is missing below `position`, too.
+    #[must_use]
+    pub fn lacking(&self, position: Position) -> Self {
+        Self {
+            lacking_below: self.lacking_below.max(position),
+            ..*self
+        }
+    }
+
     fn encode(&self) -> [u8; RECORD_LENGTH] {
         encoded(|fields| {
             fields.u32(VERSION).u32(self.snapshots().count() as u32);
@@ -165,7 +184,7 @@ impl SnapshotIndex {
                 fields.u32(entry.recording_id);
                 fields.u64(entry.length).u128(entry.hash);
             }
-            fields.zeros(RESERVED_LENGTH);
+            fields.i64(self.lacking_below).zeros(RESERVED_LENGTH);
         })
     }
 
@@ -183,9 +202,11 @@ impl SnapshotIndex {
                 let found = SnapshotEntry::decode(fields)?;
                 *entry = (number < count).then_some(found);
             }
+            let lacking_below = fields.i64()?;
             fields.skip(RESERVED_LENGTH)?;
             Some(Self {
                 log_start,
+                lacking_below,
                 snapshots,
             })
         })?;
@@ -200,6 +221,8 @@ impl SnapshotIndex {
         let start = self.log_start.position;
         start >= 0
             && is_boundary(start)
+            && self.lacking_below >= 0
+            && is_boundary(self.lacking_below)
             && positions().all(|position| position > 0 && is_boundary(position))
             && positions().is_sorted_by(|newer, older| newer > older)
             && positions().next().is_none_or(|newest| start <= newest)
@@ -364,7 +387,8 @@ mod tests {
             hash: 0x1122_3344_5566_7788,
         };
         let index = SnapshotIndex::default().with_log_start(start);
-        index.with_newest(entry(65_536)).with_newest(entry(131_072))
+        let index = index.with_newest(entry(65_536)).with_newest(entry(131_072));
+        index.lacking(32)
     }
 
     #[test]
@@ -379,7 +403,8 @@ mod tests {
             golden.extend([0, 32, 0, 0, 0, 0, 0, 0]);
             golden.extend(0..16);
         }
-        golden.extend([0; 24]);
+        golden.extend([32, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([0; 16]);
         assert_eq!(record[..], golden);
         assert_eq!(SnapshotIndex::decode(&record), Some(index()));
         let blank = SnapshotIndex::default();
@@ -389,7 +414,12 @@ mod tests {
     #[test]
     fn a_record_that_this_program_would_not_have_written_is_none() {
         let record = index().encode();
-        for (at, value) in [(0, 2), (4, 3), (4, 1), (104, 1), (127, 1)] {
+        // Of log that is missing: no place where it can end.
+        let missing = [(104, 1), (111, 128)];
+        for (at, value) in [(0, 2), (4, 3), (4, 1), (127, 1)]
+            .into_iter()
+            .chain(missing)
+        {
             let mut other = record;
             other[at] = value;
             assert_eq!(SnapshotIndex::decode(&other), None, "byte {at}");
@@ -404,6 +434,7 @@ mod tests {
                     position: start,
                     hash: 1,
                 },
+                lacking_below: 0,
                 snapshots: [0, 1].map(|n| snapshots.get(n).copied().map(entry)),
             };
             (index.encode(), index)

@@ -27,7 +27,8 @@ pub struct NodeArguments {
 /// A node's configuration, with one of the services that this binary carries.
 type NodeFile = node_file::NodeFile<ServiceChoice>;
 
-/// Runs the node until it is told to stop or halts.
+/// Runs the node until it is told to stop or halts, and starts it again where that is all that it
+/// asks for.
 pub fn run(arguments: &NodeArguments) -> Outcome {
     let file = match NodeFile::read(&arguments.config) {
         Ok(file) => file,
@@ -43,47 +44,64 @@ pub fn run(arguments: &NodeArguments) -> Outcome {
             ));
         }
     };
-    match start(&file) {
-        Ok((mut node, stop)) => {
-            node.print_notices(&printer);
-            // After whatever starts threads of its own, which are to run elsewhere.
-            let thread = node.thread().clone();
-            if let Some(Err(refused)) = thread.core.map(pin) {
-                eprintln!("lockstep: {refused}; it goes on and moves between cores");
+    let outcome = stop_on_signals().and_then(|stop| {
+        loop {
+            // Where there is none yet, it is to start again.
+            if let Some(outcome) = run_once(&file, &stop, &printer)? {
+                return Ok(outcome);
             }
-            run_agent(&mut node, thread.idle, &stop, monotonic_now);
-            node.say_notices();
-            let outcome = match node.fault() {
-                Some(fault) => {
-                    let halted = format!("{} has halted: {fault}", node.role_name());
-                    Outcome::failed(match node.close() {
-                        Ok(()) => halted,
-                        Err(error) => format!("{halted}; and then: {error}"),
-                    })
-                }
-                None => match node.close() {
-                    Ok(()) => Outcome::Good,
-                    Err(error) => {
-                        Outcome::failed(format!("{} has stopped: {error}", node.role_name()))
-                    }
-                },
-            };
-            drop(node);
-            printer.finish();
-            outcome
         }
-        Err(outcome) => outcome,
-    }
+    });
+    printer.finish();
+    outcome.unwrap_or_else(|outcome| outcome)
 }
 
-fn start(file: &NodeFile) -> Result<(Node, Arc<AtomicBool>), Outcome> {
+/// Runs the node from its start to its end; `None` where it is to start again.
+fn run_once(
+    file: &NodeFile,
+    stop: &AtomicBool,
+    printer: &NoticePrinter,
+) -> Result<Option<Outcome>, Outcome> {
+    let mut node = start(file)?;
+    node.print_notices(printer);
+    // After whatever starts threads of its own, which are to run elsewhere.
+    let thread = node.thread().clone();
+    if let Some(Err(refused)) = thread.core.map(pin) {
+        eprintln!("lockstep: {refused}; it goes on and moves between cores");
+    }
+    run_agent(&mut node, thread.idle, stop, monotonic_now);
+    node.say_notices();
+    let closed = node.close();
+    let again = node.fault().filter(|fault| fault.is_to_start_again());
+    if let (Some(again), Ok(())) = (again, &closed) {
+        println!("{}: {again}", node.role_name());
+        return Ok(None);
+    }
+    Ok(Some(match (node.fault(), closed) {
+        (None, Ok(())) => Outcome::Good,
+        (None, Err(error)) => Outcome::failed(format!("{} has stopped: {error}", node.role_name())),
+        (Some(fault), closed) => {
+            let halted = format!("{} has halted: {fault}", node.role_name());
+            Outcome::failed(match closed {
+                Ok(()) => halted,
+                Err(error) => format!("{halted}; and then: {error}"),
+            })
+        }
+    }))
+}
+
+fn stop_on_signals() -> Result<Arc<AtomicBool>, Outcome> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Outcome::failed)?;
     }
+    Ok(stop)
+}
+
+fn start(file: &NodeFile) -> Result<Node, Outcome> {
     let service = file.service.create();
     let mut node = launch(&file.cluster, &file.node, service).map_err(Outcome::failed)?;
     node.count_allocations_with(allocations::count);
     println!("{}", node.start_line());
-    Ok((node, stop))
+    Ok(node)
 }

@@ -62,6 +62,8 @@ pub(crate) struct SnapshotStore {
     fetched: i64,
     /// One from another member was given up for one that is taken here.
     makes_way: bool,
+    /// What is named next stands for the log below.
+    replaces_log: bool,
     /// What the index names, and where it lies: open from the start on, or since it was stored.
     named: [Option<(SnapshotEntry, FileId)>; SNAPSHOTS_MAX],
     /// The index is another one than when somebody last asked.
@@ -90,6 +92,7 @@ impl SnapshotStore {
             stored: 0,
             fetched: 0,
             makes_way: false,
+            replaces_log: false,
             named,
             is_changed: true,
             tokens: TokenSource::new(OWNER_SNAPSHOT_STORE),
@@ -151,6 +154,13 @@ impl SnapshotStore {
         if self.step == Step::Fetching {
             self.step = Step::Ending(entry);
         }
+    }
+
+    /// The same of one that is to stand for the log below, which is not here: the next start goes on
+    /// from it, whatever there is of that log.
+    pub fn name_replacement(&mut self, entry: SnapshotEntry) {
+        self.name_fetched(entry);
+        self.replaces_log = self.step == Step::Ending(entry);
     }
 
     /// No further bytes come from another member, and what came is of no use.
@@ -251,7 +261,10 @@ impl SnapshotStore {
             && self.is_nameable()
         {
             let before = *index.wanted();
-            let after = before.with_newest(entry);
+            let mut after = before.with_newest(entry);
+            if std::mem::take(&mut self.replaces_log) {
+                after = after.lacking(entry.position);
+            }
             index.want(after);
             self.dropped = dropped(&before, &after);
             self.step = Step::Indexing(entry);

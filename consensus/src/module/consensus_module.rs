@@ -109,6 +109,8 @@ pub struct ConsensusModule {
     leading: Leading,
     /// Whether this member may act.
     standing: Standing,
+    /// It could not give clients all that they are owed.
+    lacks_answers: bool,
     /// Members whose directories count, one bit each.
     voters: u8,
     /// Greatest incarnation heard of each member; older datagrams are dropped.
@@ -172,6 +174,7 @@ impl ConsensusModule {
             following: Following::default(),
             leading: Leading::default(),
             standing: Standing::Voter,
+            lacks_answers: false,
             voters: u8::MAX,
             incarnations,
             prng: Prng::new(seed),
@@ -276,6 +279,18 @@ impl ConsensusModule {
         } else if self.role != Role::Follower {
             self.leave_role(now, actions);
         }
+    }
+
+    /// Whether clients are owed answers that this member's log may not have (`log.md` 8.8): it does
+    /// not stand then.
+    pub(crate) const fn set_lacks_answers(&mut self, lacks_answers: bool) {
+        self.lacks_answers = lacks_answers;
+    }
+
+    /// Whether that is so, as far as is known.
+    #[must_use]
+    pub(crate) const fn lacks_answers(&self) -> bool {
+        self.lacks_answers
     }
 
     /// Whether the directory that `member` runs on counts. Until told otherwise it does.

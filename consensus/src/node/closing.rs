@@ -30,7 +30,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// What failed, now or before: the node is unclean then.
     pub fn close(&mut self, now: Nanos) -> Result<Closing, StoreFailure> {
         let diverged_at = self.fault().and_then(NodeFault::diverged_at);
-        if self.fault().is_some() && diverged_at.is_none() {
+        let is_over = |fault: &NodeFault| diverged_at.is_none() && !fault.is_to_start_again();
+        if self.fault().is_some_and(is_over) {
             return Ok(Closing::Closed);
         }
         let commit = self.agents.consensus.module.commit();

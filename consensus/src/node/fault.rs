@@ -69,6 +69,17 @@ pub enum NodeFault {
         /// What the thread was called.
         name: String,
     },
+    /// No fault of its own: its log ended below what its leader still has. What replaces it is here
+    /// now, and read at a start: the same process starts the node again, with a service that has
+    /// seen nothing, on the same directory and configuration.
+    #[error(
+        "the log of the leader starts above the end of this member's: it has fetched the snapshot \
+         at {position} and is to start again, from that"
+    )]
+    StartAgain {
+        /// Where the snapshot was taken.
+        position: Position,
+    },
     /// Most of the members that took a snapshot where this one did have the same, and this one has
     /// another.
     #[error(
@@ -125,6 +136,13 @@ pub enum NodeFault {
 }
 
 impl NodeFault {
+    /// Whether all that is to be done is to start the node again, in this process or another one,
+    /// with a service that has seen nothing.
+    #[must_use]
+    pub const fn is_to_start_again(&self) -> bool {
+        matches!(self, Self::StartAgain { .. })
+    }
+
     /// Where the service here has gone another way than a majority's, as far as is known: nothing
     /// that was taken of it above that is a snapshot.
     #[must_use]

@@ -111,6 +111,10 @@ fn no_allocations() -> u64 {
 
 /// Opens everything `node` needs and recovers its log.
 ///
+/// A node whose [`fault`](Node::fault) [`is_to_start_again`](NodeFault::is_to_start_again) has
+/// fetched a snapshot in place of log that its leader has no more: close it, drop it, and launch it
+/// again with the same configuration and a service that has seen nothing.
+///
 /// # Errors
 /// See [`LaunchError`]; what was there before is unchanged then, or as after a kill where only a
 /// thread was missing.
@@ -485,7 +489,8 @@ impl Node {
             let now = monotonic_now();
             if self.agent.close(now)? == Closing::Closed {
                 // After a fault it is as after a kill.
-                if let Some(file) = self.log_file.take_if(|_| self.agent.fault().is_none()) {
+                let is_clean = self.fault().is_none_or(NodeFault::is_to_start_again);
+                if let Some(file) = self.log_file.take_if(|_| is_clean) {
                     file.remove();
                 }
                 return Ok(());

@@ -90,6 +90,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.agents.consensus.egress_floor.owe_nothing();
     }
 
+    /// `log.md` 8.7: the index names another member's snapshot whatever its bytes are.
+    pub(crate) fn name_fetched_unchecked(&mut self) {
+        self.agents.consensus.exchange.receiver.check_nothing();
+    }
+
     /// `log.md` 9.1: all directories count, whatever became of them.
     pub(crate) fn count_all_directories(&mut self) {
         self.agents.consensus.membership.count_all();

@@ -122,7 +122,9 @@ pub(super) fn open_store<D: Disk>(
     let life = (incarnation, found_in(&found, cluster.log_mtu));
     let membership = birth.membership(cluster, node, life, randomness)?;
     let tail_term = found.terms.last().copied();
-    let module = consensus_module(cluster, node, (found, begun.position()));
+    let mut module = consensus_module(cluster, node, (found, begun.position()));
+    // Until it is known what clients are owed.
+    module.set_lacks_answers(index.lacking_below() > 0);
     let ends = (recovered.end, recovered.stale_end);
     let recorder = open_recorder(files, (node, geometry), recovered.segments, ends)?;
     let log = MemberLog::new(FoundLog {

@@ -63,7 +63,8 @@ impl Begun {
         let found = *snapshot_index.durable();
         let passed_over = self.passed_over();
         let left = passed_over.fold(found, |left, (position, _)| left.without(*position));
-        let index = left.with_log_start(start);
+        let lacking_below = self.missing.map_or(0, |(_, to)| to);
+        let index = left.with_log_start(start).lacking(lacking_below);
         snapshot_index.want(index);
         snapshot_index.write(files)?;
         remove_unnamed(files, &index)
@@ -109,6 +110,7 @@ impl Begun {
 #[derive(Clone, Debug)]
 pub(super) struct FoundSnapshots {
     log_start: Checkpoint,
+    lacking_below: Position,
     /// Those whose bytes are all good, the newest first.
     good: Vec<StartSnapshot>,
     /// Those that are not what was stored.
@@ -149,6 +151,7 @@ impl FoundSnapshots {
     pub fn none(log_start: Checkpoint) -> Self {
         Self {
             log_start,
+            lacking_below: index.lacking_below(),
             good: Vec::new(),
             unusable: Vec::new(),
         }
@@ -184,9 +187,18 @@ impl FoundSnapshots {
         }
     }
 
+    /// Whether the newest was fetched to stand for log that is not here (`log.md` 8.8).
+    fn replaces_log(&self) -> bool {
+        let newest = self.good.first().map_or(0, StartSnapshot::position);
+        self.lacking_below > self.log_start.position && newest >= self.lacking_below
+    }
+
     /// Where a look at all of the log begins, unless the newest snapshot stands for more than
-    /// `length_max` bytes of it that are still there.
+    /// `length_max` bytes of it that are still there, or for what is not here.
     pub fn whole_origin(&self, length_max: u64) -> Option<LogOrigin> {
+        if self.replaces_log() {
+            return None;
+        }
         let Some(newest) = self.good.first() else {
             return (self.log_start.position == 0).then(LogOrigin::default);
         };

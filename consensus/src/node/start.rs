@@ -162,7 +162,8 @@ fn exchange(
         bytes_per_second: node.snapshot_rate_bytes,
     };
     let reader = (geometry, members as u16 + 3);
-    SnapshotExchange::new((node.member, members), config, reader)
+    let member = (node.member, members, node.election_timeout_ns);
+    SnapshotExchange::new(member, config, reader)
 }
 
 /// The first so many readers of the log.

@@ -126,6 +126,10 @@ pub enum NodeNotice {
     FollowerLogDiffers = 98,
     /// Following: the leader's log is another one below a place that both have.
     LeaderLogDiffers = 99,
+    /// Following: the leader has let go of the log that this member lacks.
+    LogGoneAtLeader = 100,
+    /// Clients are owed answers that are not in this member's log: it does not stand.
+    AnswersMissing = 101,
 
     // Disk: room, failures, probes, stalls.
     /// The log has no room to grow.
@@ -271,7 +275,8 @@ impl NoticeKind for NodeNotice {
             | Self::ForeignSession
             | Self::EgressPacketRefused
             | Self::IngressFrameMisplaced
-            | Self::ConnectAwaitsOpening => LATE_NS,
+            | Self::ConnectAwaitsOpening
+            | Self::AnswersMissing => LATE_NS,
             Self::ConnectWithoutLeader => SECOND,
             _ => 0,
         }

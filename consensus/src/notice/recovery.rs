@@ -60,4 +60,35 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: STOP_THE_OTHER,
     },
+    Row {
+        kind: NodeNotice::LogGoneAtLeader,
+        text: |detail, _, f| {
+            let (source, [needed, start, position, _]) = (Source(detail.source), detail.values);
+            write!(
+                f,
+                "the log here ends at {needed}, and that of the leader, member {} at {source}, \
+                 starts at {start}: ",
+                detail.subject
+            )?;
+            match position {
+                0 => f.write_str("no member is known to have a snapshot from there on"),
+                _ => write!(f, "the snapshot at {position} is fetched instead"),
+            }
+        },
+        remedy: "it starts again from the snapshot by itself; where none comes, see that the other \
+                 members are up",
+    },
+    Row {
+        kind: NodeNotice::AnswersMissing,
+        text: |detail, _, f| {
+            write!(
+                f,
+                "clients are owed answers that may lie below {}, where this member's log begins: it \
+                 votes and acknowledges, and does not stand for leader",
+                detail.values[0]
+            )
+        },
+        remedy: "nothing is to be done: this ends when those clients have taken their answers from \
+                 another leader, or their sessions are closed",
+    },
 ];

@@ -219,6 +219,14 @@ impl SessionTable {
         }
     }
 
+    /// Whether some session is owed an answer that may lie in the log below `position`.
+    #[must_use]
+    pub(crate) fn is_owed_below(&self, position: Position) -> bool {
+        let mut sessions = self.sessions.iter();
+        sessions
+            .any(|session| session.acknowledged < position && session.is_owed(session.acknowledged))
+    }
+
     /// Breaks rule S1 on purpose: a planted fault that the simulator must find.
     #[cfg(feature = "sim")]
     pub(crate) const fn apply_duplicates(&mut self) {

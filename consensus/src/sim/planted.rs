@@ -53,6 +53,8 @@ pub enum PlantedFault {
     IndexBeforeData,
     /// Clients are owed answers that no log has.
     TrimmedAboveFloor,
+    /// A snapshot of another member is named whatever its bytes are.
+    FetchedUnchecked,
 }
 
 /// What there is to say about a planted fault.
@@ -203,11 +205,17 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         tanks: NODE,
         rules: &[Rule::TrimFloor],
     },
+    Planting {
+        name: "fetched-unchecked",
+        what: "another member's snapshot is named although its bytes are not what its name says",
+        tanks: NODE,
+        rules: &[Rule::EqualSnapshots, Rule::WholeSnapshots],
+    },
 ];
 
 impl PlantedFault {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::AckBeforeFsync,
         Self::CountOlderTermAcks,
         Self::ForgetVoteOnRestart,
@@ -230,6 +238,7 @@ impl PlantedFault {
         Self::SnapshotWithoutOutbox,
         Self::IndexBeforeData,
         Self::TrimmedAboveFloor,
+        Self::FetchedUnchecked,
     ];
 
     const fn planting(self) -> &'static Planting {

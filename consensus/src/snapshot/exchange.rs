@@ -19,21 +19,23 @@ use crate::log::chain_query::ChainQuery;
 use crate::log::member_log::MemberLog;
 use crate::log::snapshot_store::is_fetched;
 use crate::module::event::{Event, LogHash};
+use crate::module::formation::FormationRecord;
 use crate::module::member::MemberId;
 use crate::protocol::snapshot_message::{SnapshotId, SnapshotOffer, SnapshotStatus};
+use crate::settings::cluster_limits::ClusterLimits;
 use crate::snapshot::transfer::fetch::FetchConfig;
 use crate::snapshot::transfer::offers::{SnapshotOffers, Wanted};
 use crate::snapshot::transfer::receiver::{RECEIVED_RECORDING_ID, ReceiverState, SnapshotReceiver};
 use crate::snapshot::transfer::serve::{ServedSnapshot, SnapshotServe};
 
-/// Interval at which a member tells what it has.
-const TELL_NS: Nanos = SECOND;
+/// Election timeouts after which what others have is looked at again: half a second, by default.
+const LOOK_TIMEOUTS: Nanos = 1;
 
-/// Interval at which what others have is looked at.
-const LOOK_NS: Nanos = SECOND / 2;
+/// Election timeouts after which a member tells again what it has.
+const TELL_TIMEOUTS: Nanos = 2;
 
-/// Whoever takes a snapshot itself has done so by then, and needs no copy of it.
-pub(crate) const COPY_AFTER_NS: Nanos = 2 * SECOND;
+/// Election timeouts after which whoever takes a snapshot itself has done so, and needs no copy.
+const COPY_TIMEOUTS: Nanos = 4;
 
 /// After one that came to nothing no other is begun for so long.
 const PAUSE_NS: Nanos = 10 * SECOND;
@@ -45,6 +47,10 @@ pub(crate) enum Finding {
     Open,
     /// It is of this log: it may be named.
     Good(SnapshotEntry),
+    /// It stands for the log below: it may be named, and be started from.
+    Replacement(SnapshotEntry),
+    /// It is not needed any more.
+    Unneeded,
     /// It is of another cluster or another log, or not of where it says.
     Foreign,
     /// The own log cannot be read where it was taken, or is gone there.
@@ -63,6 +69,7 @@ enum Look {
 #[derive(Debug)]
 pub(crate) struct SnapshotExchange {
     own: MemberId,
+    election_timeout: Nanos,
     /// What the others have.
     pub offers: SnapshotOffers,
     /// Fetches.
@@ -71,6 +78,8 @@ pub(crate) struct SnapshotExchange {
     pub serve: SnapshotServe,
     chain: ChainQuery,
     look: Look,
+    /// Where the one was taken that stands for the log from its name in the index on.
+    replacing: Option<Position>,
     /// What this member has.
     named: [Option<SnapshotEntry>; SNAPSHOTS_MAX],
     /// Where copies were taken that may be of a member that has been outvoted since.
@@ -86,22 +95,24 @@ pub(crate) struct SnapshotExchange {
 }
 
 impl SnapshotExchange {
-    /// Of member `own` of so many, whose reader of the log has this number.
+    /// Of member `own` of so many with this election timeout, whose reader of the log has this number.
     ///
     /// # Errors
     /// The operating system's, when it has no memory to give.
     pub fn new(
-        (own, members): (MemberId, usize),
+        (own, members, election_timeout): (MemberId, usize, Nanos),
         config: FetchConfig,
         (geometry, reader): (Geometry, u16),
     ) -> io::Result<Self> {
         Ok(Self {
             own,
+            election_timeout,
             offers: SnapshotOffers::default(),
             receiver: SnapshotReceiver::new(config),
             serve: SnapshotServe::new(members, config.chunk_length)?,
             chain: ChainQuery::new(geometry, reader)?,
             look: Look::Nothing,
+            replacing: None,
             named: [None; SNAPSHOTS_MAX],
             doubted: [None; SNAPSHOTS_MAX],
             is_fetch_doubted: false,
@@ -158,7 +169,7 @@ impl SnapshotExchange {
         if now < self.next_tell && log_start == self.log_start {
             return None;
         }
-        self.next_tell = now + TELL_NS;
+        self.next_tell = now + TELL_TIMEOUTS * self.election_timeout;
         self.log_start = log_start;
         Some(SnapshotStatus {
             log_start,
@@ -170,9 +181,14 @@ impl SnapshotExchange {
     pub fn take_look(&mut self, now: Nanos) -> bool {
         let is_due = now >= self.next_look;
         if is_due {
-            self.next_look = now + LOOK_NS;
+            self.next_look = now + LOOK_TIMEOUTS * self.election_timeout;
         }
         is_due
+    }
+
+    /// For so long a snapshot is told of before a copy of it is fetched.
+    pub const fn copy_after(&self) -> Nanos {
+        COPY_TIMEOUTS * self.election_timeout
     }
 
     /// Begins to fetch one of those `wanted`, if somebody has one.
@@ -226,6 +242,36 @@ impl SnapshotExchange {
             },
             _ => Finding::Open,
         }
+    }
+
+    /// Looks at the one that has come whole, to stand for log that is not here: whether it is of the
+    /// cluster with this record, and under these limits.
+    pub fn look_at_replacement(
+        &mut self,
+        record: &FormationRecord,
+        limits: &ClusterLimits,
+    ) -> Finding {
+        let ReceiverState::Received(offer) = self.receiver.state() else {
+            return Finding::Open;
+        };
+        let is_right = self.receiver.header().is_some_and(|header| {
+            header.at.position == offer.id.position
+                && header.term.term == offer.term
+                && header.term.formation == *record
+                && header.term.limits == *limits
+        });
+        if !is_right {
+            return Finding::Foreign;
+        }
+        self.replacing = Some(offer.id.position);
+        Finding::Replacement(entry_of(&offer))
+    }
+
+    /// Where the one was taken that stands for the log, once it is named.
+    pub fn replaced(&self) -> Option<Position> {
+        let position = self.replacing?;
+        let is_named = self.own().any(|offer| offer.id.position == position);
+        is_named.then_some(position)
     }
 
     /// The log was truncated: what was read of it is read again.

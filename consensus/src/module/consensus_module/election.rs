@@ -84,10 +84,12 @@ impl ConsensusModule {
     }
 
     /// A member that stands leaves its own log as it is for ever; one whose log misses what it
-    /// acknowledged must not (D6).
+    /// acknowledged must not (D6). One that could not give clients what they are owed leaves
+    /// leading to those who can.
     fn may_stand(&self) -> bool {
         self.standing == Standing::Voter
             && self.lost.is_none()
+            && !self.lacks_answers
             && self.vote.term() < LeadershipTermId::MAX
     }
 
@@ -113,6 +115,8 @@ impl ConsensusModule {
     fn mark_why_not_standing(&self) {
         if self.lost.is_some() {
             sometimes(Mark::DamagedMemberDoesNotStand);
+        } else if self.lacks_answers {
+            sometimes(Mark::StandingLacksAnswers);
         } else if self.log.truncating.is_some() {
             sometimes(Mark::StandingWaitsForTruncation);
         } else if !self.vote.is_persisted() {

@@ -31,6 +31,17 @@ impl ConsensusModule {
         self.following.leader_commit
     }
 
+    /// From where on the log of the leader that this member follows is needed here, once that is
+    /// known.
+    #[must_use]
+    pub(crate) const fn needed_from(&self) -> Option<Position> {
+        match self.following.joining {
+            Joining::Draining | Joining::Requesting { .. } | Joining::Truncating => None,
+            Joining::Hashing { point } | Joining::Checking { point, .. } => Some(point),
+            Joining::Starting | Joining::Placing => Some(self.log.append),
+        }
+    }
+
     /// Whether it came from the leader this member now follows.
     pub(super) fn on_commit_position(
         &mut self,

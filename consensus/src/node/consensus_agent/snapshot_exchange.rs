@@ -24,11 +24,28 @@ use crate::notice::disk::{
 use crate::protocol::message::MemberMessage;
 use crate::protocol::snapshot_message::{SnapshotId, SnapshotMessage, SnapshotOffer};
 use crate::protocol::{Envelope, chunk_bytes, encode, encode_chunk};
-use crate::snapshot::exchange::{COPY_AFTER_NS, Finding};
+use crate::snapshot::exchange::Finding;
 use crate::snapshot::transfer::fetch::ChunkOutcome;
 use crate::snapshot::transfer::offers::{Comparison, Wanted};
 use crate::snapshot::transfer::receiver::{ReceiverState, ReceiverTrouble};
 use crate::snapshot::transfer::serve::{RequestOutcome, Served};
+
+/// Log that a member needs and its leader has no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GoneLog {
+    leader: MemberId,
+    /// From here on it is needed.
+    needed: Position,
+    /// Here the leader's starts.
+    start: Position,
+}
+
+impl GoneLog {
+    /// What stands for it: from there on the leader has everything.
+    fn wanted(&self) -> Wanted {
+        Wanted::above(self.needed.max(self.start - 1))
+    }
+}
 
 impl<P: DatagramPort> ConsensusAgent<P> {
     /// A member says something about snapshots, in this datagram.
@@ -90,7 +107,11 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let mut work = self.tell_snapshots(now, archive);
         work += self.serve_snapshots(now, archive);
         work += self.receive_snapshot(now, archive);
-        if self.exchange.take_look(now) {
+        if let Some(position) = self.exchange.replaced() {
+            sometimes(Mark::SnapshotReplacesLog);
+            self.fault = Some(NodeFault::StartAgain { position });
+        } else if self.exchange.take_look(now) {
+            self.watch_owed(now, archive);
             self.compare_snapshots(now, archive);
             if service.takes_snapshots() {
                 work += self.begin_fetching(now, archive);
@@ -183,15 +204,13 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         offer: &SnapshotOffer,
         archive: &mut ArchiveAgent<D>,
     ) -> usize {
-        let term = term_at(self.module.terms(), offer.id.position - 1);
-        let cluster = self.membership.record().cluster;
-        let finding =
-            self.exchange
-                .look_at_received((cluster, term), &self.log, archive.view(&self.log));
+        let finding = self.finding(now, offer, archive);
         archive.submit_order(now, self.exchange.log_reader_mut());
         match finding {
             Finding::Open => return 0,
             Finding::Good(entry) => archive.snapshots.name_fetched(entry),
+            Finding::Replacement(entry) => archive.snapshots.name_replacement(entry),
+            Finding::Unneeded => archive.snapshots.give_up_fetched(),
             Finding::Foreign => {
                 self.exchange.receiver.reject();
                 self.note_not_fetched(now, offer.id, SNAPSHOT_FOREIGN, 0);
@@ -205,6 +224,32 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         }
         self.exchange.forget();
         1
+    }
+
+    /// What the one that has come is: a copy of what this member's log leads to, or what is to stand
+    /// for log that it lacks.
+    fn finding<D: Disk>(
+        &mut self,
+        now: Nanos,
+        offer: &SnapshotOffer,
+        archive: &ArchiveAgent<D>,
+    ) -> Finding {
+        let position = offer.id.position;
+        if position <= self.compared_up_to(archive) {
+            let term = term_at(self.module.terms(), position - 1);
+            let cluster = self.membership.record().cluster;
+            let (log, view) = (&self.log, archive.view(&self.log));
+            return self.exchange.look_at_received((cluster, term), log, view);
+        }
+        match self.gone_at_leader(now) {
+            Some(gone) if gone.wanted().is_one(position) => {
+                let (record, limits) = (self.membership.record(), &self.facts.limits);
+                self.exchange.look_at_replacement(record, limits)
+            }
+            // Nobody leads, or it is not known what the log here has in common with who does.
+            None if self.module.needed_from().is_none() => Finding::Open,
+            _ => Finding::Unneeded,
+        }
     }
 
     /// Says what went wrong, and begins nothing for a while where that ended it.
@@ -236,17 +281,63 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             .note(now, NodeNotice::SnapshotNotFetched, detail);
     }
 
-    /// Begins to fetch the newest that this member might have taken itself and has not: who leads
-    /// others takes none.
+    /// Begins to fetch one that stands for log which the leader has let go of, or else the newest
+    /// that this member might have taken itself and has not: who leads others takes none.
     fn begin_fetching<D: Disk>(&mut self, now: Nanos, archive: &mut ArchiveAgent<D>) -> usize {
         // Whose answers are contested its snapshots are.
         if !self.snapshot.is_idle() || self.agreement.is_asking() {
             return 0;
         }
-        let wanted = self.wanted_copy(archive);
+        let gone = self.gone_at_leader(now);
+        let wanted = gone.map_or_else(|| self.wanted_copy(archive), |gone| gone.wanted());
         let exchange = &mut self.exchange;
         let begin = |file: &mut _| exchange.begin(now, &wanted, file);
-        usize::from(archive.snapshots.begin_fetched(begin))
+        let has_begun = archive.snapshots.begin_fetched(begin);
+        if let Some(gone) = gone {
+            self.note_gone(now, &gone);
+        }
+        usize::from(has_begun)
+    }
+
+    /// What this member lacks of the log of the leader that it follows and that one has let go of.
+    pub(super) fn gone_at_leader(&self, now: Nanos) -> Option<GoneLog> {
+        let leader = self.module.leader()?;
+        let needed = self.module.needed_from()?;
+        let start = self.exchange.offers.log_start(now, leader)?;
+        let is_gone = leader != self.facts.member && needed < start;
+        is_gone.then_some(GoneLog {
+            leader,
+            needed,
+            start,
+        })
+    }
+
+    fn note_gone(&mut self, now: Nanos, gone: &GoneLog) {
+        let position = match self.exchange.receiver.state() {
+            ReceiverState::Idle => 0,
+            ReceiverState::Receiving { offer, .. } | ReceiverState::Received(offer) => {
+                offer.id.position
+            }
+        };
+        let detail = Detail::of(gone.leader)
+            .with_source(self.address_of(gone.leader))
+            .with_values([gone.needed, gone.start, position, 0]);
+        self.notices.note(now, NodeNotice::LogGoneAtLeader, detail);
+    }
+
+    /// Whether clients are owed what may lie in log that is not here: as long as they are, this
+    /// member does not stand. Once they are not, nothing that comes is owed of there.
+    fn watch_owed<D: Disk>(&mut self, now: Nanos, archive: &ArchiveAgent<D>) {
+        if !self.module.lacks_answers() {
+            return;
+        }
+        let below = archive.snapshot_index().lacking_below();
+        let is_owed = self.applier.sessions().is_owed_below(below);
+        self.module.set_lacks_answers(is_owed);
+        if is_owed {
+            let detail = Detail::default().with_values([below, 0, 0, 0]);
+            self.notices.note(now, NodeNotice::AnswersMissing, detail);
+        }
     }
 
     fn wanted_copy<D: Disk>(&self, archive: &ArchiveAgent<D>) -> Wanted {
@@ -254,12 +345,17 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let newest = index.snapshots().next().map_or(0, |newest| newest.position);
         // What is at the very start of the log is of use, too.
         let above = newest.max(index.log_start().position - 1);
-        let applied = self.applier.position().min(self.module.commit());
         Wanted {
             above,
-            up_to: applied.min(archive.durable(&self.log)),
-            told_for: COPY_AFTER_NS,
+            up_to: self.compared_up_to(archive),
+            told_for: self.exchange.copy_after(),
         }
+    }
+
+    /// Up to here a snapshot can be compared with the log: what is of no other history.
+    fn compared_up_to<D: Disk>(&self, archive: &ArchiveAgent<D>) -> Position {
+        let applied = self.applier.position().min(self.module.commit());
+        applied.min(archive.durable(&self.log))
     }
 
     /// Compares what others have with what this member has: whoever differs from a majority stops,

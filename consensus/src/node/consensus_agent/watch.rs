@@ -178,6 +178,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
 
     /// Is there a leader, and does its log arrive?
     fn watch_leader(&mut self, now: Nanos, is_due: bool) {
+        let is_gone = self.gone_at_leader(now).is_some();
         let watch = &mut self.watch;
         let append = self.log.append();
         let Some(leader) = self.module.heard_leader(now) else {
@@ -198,8 +199,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         }
         watch.leading_since = None;
         let is_behind = self.module.leader_commit() > append;
-        // Where this member has no room it takes nothing: that is told as its own trouble.
-        if !is_behind || watch.is_full || append != watch.append.0 {
+        // Where this member has no room it takes nothing, and nothing comes that the leader has let
+        // go of: that is told as a trouble of its own.
+        if !is_behind || watch.is_full || is_gone || append != watch.append.0 {
             watch.append = (append, now);
         }
         let stuck = now - watch.append.1;

@@ -12,6 +12,7 @@ use super::host::Host;
 use super::setup::Setup;
 use super::verb_history::VerbHistory;
 use super::watch::{Life, Watch, stored};
+use crate::node::closing::Closing;
 use crate::node::start_error::StartError;
 use crate::settings::config::{NodeConfig, SyncMode};
 use crate::sim::service_time;
@@ -140,6 +141,9 @@ impl<S: ClusteredService> SimCluster<S> {
                     break;
                 }
             }
+            if self.hosts[id].is_to_start_again() {
+                self.start_again(id);
+            }
         }
         for client in &mut self.clients {
             client.run(self.now);
@@ -164,6 +168,23 @@ impl<S: ClusteredService> SimCluster<S> {
             self.step();
         }
         self.now - begun
+    }
+
+    /// As a shell does with a node that is to start again.
+    #[track_caller]
+    fn start_again(&mut self, id: usize) {
+        match self.hosts[id].close(self.now) {
+            Ok(Closing::Waiting) => {}
+            Ok(Closing::Closed) => {
+                self.note(format!("member {id} starts again by itself"));
+                self.end_process(id);
+                self.hosts[id].lose_memory();
+                if let Err(error) = self.boot(id) {
+                    self.fail(&format!("member {id} should start: {error}"));
+                }
+            }
+            Err(error) => self.fail(&format!("member {id} should end: {error}")),
+        }
     }
 
     #[track_caller]

@@ -55,6 +55,10 @@ impl<S: ClusteredService> Host<S> {
         self.node.as_ref().and_then(SimNode::fault)
     }
 
+    pub fn is_to_start_again(&self) -> bool {
+        self.fault().is_some_and(NodeFault::is_to_start_again)
+    }
+
     pub fn leads(&self) -> bool {
         let node = self.node.as_ref().filter(|node| node.fault().is_none());
         node.is_some_and(|node| node.agents().consensus.leadership.is_open())

@@ -268,6 +268,7 @@ impl Watch {
             NodeFault::Halted(
                 HaltReason::CommittedTruncation { .. } | HaltReason::ChainMismatch { .. },
             ) => self.is_history_lost,
+            NodeFault::StartAgain { .. } => true,
             NodeFault::MalformedEntry { .. }
             | NodeFault::LogGone { .. }
             | NodeFault::TooManyVoidResponses { .. }

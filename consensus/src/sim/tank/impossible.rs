@@ -65,6 +65,26 @@ const STARTED_AGAIN: Test = (
     "a_member_that_diverged_executes_again_from_before_when_it_is_started_again",
 );
 
+const REPLACED_LOG: Test = (
+    "consensus/tests/catch_up.rs",
+    "a_follower_that_is_up_and_cut_off_is_caught_up_as_well",
+);
+
+const LACKING_ANSWERS: Test = (
+    "consensus/tests/catch_up.rs",
+    "who_lacks_answers_that_clients_are_owed_does_not_lead_and_another_one_delivers_them",
+);
+
+const DIFFERING_SNAPSHOTS: Test = (
+    "consensus/tests/snapshot_exchange.rs",
+    "of_two_that_differ_neither_is_fetched_nor_stops_and_all_say_so",
+);
+
+const MAKING_WAY: Test = (
+    "consensus/tests/snapshot_exchange.rs",
+    "what_a_member_takes_itself_comes_before_what_it_fetches",
+);
+
 const REDRAWN: Test = (
     "consensus/tests/formation_model.rs",
     "a_directory_that_was_emptied_before_all_agreed_makes_the_first_member_draw_again",
@@ -390,6 +410,36 @@ pub(super) const RARE: &[Excuse] = &[
         "SnapshotAbandoned",
         "the state of a run's service is written within a few duty cycles",
         &[GIVEN_UP_SNAPSHOT],
+    ),
+    (
+        "SnapshotReplacesLog",
+        "a member is away for so long that its leader lets go of log that it lacks",
+        &[REPLACED_LOG],
+    ),
+    (
+        "node notice LogGoneAtLeader",
+        "a member is away for so long that its leader lets go of log that it lacks",
+        &[REPLACED_LOG],
+    ),
+    (
+        "StandingLacksAnswers",
+        "who has a snapshot in place of its log is the last to hear the leader",
+        &[LACKING_ANSWERS],
+    ),
+    (
+        "node notice AnswersMissing",
+        "clients of a run take their answers within seconds",
+        &[LACKING_ANSWERS],
+    ),
+    (
+        "node notice SnapshotsDiffer",
+        "a service that is made to diverge has answered otherwise before it takes a snapshot",
+        &[DIFFERING_SNAPSHOTS],
+    ),
+    (
+        "SnapshotMakesWay",
+        "a snapshot of a run is fetched within a few duty cycles",
+        &[MAKING_WAY],
     ),
     (
         "RecoveryOfLonePad",

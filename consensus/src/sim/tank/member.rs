@@ -8,6 +8,7 @@ mod looks;
 mod planting;
 mod running;
 mod second_start;
+mod snapshots;
 mod stored_log;
 mod turns;
 
@@ -101,6 +102,8 @@ pub struct TankMember {
     held: i64,
     /// What its last process left behind, unless something has happened to its directory since.
     last_life: Option<LastLife>,
+    /// Where its snapshots were taken that have rotted.
+    rotten_snapshots: Vec<i64>,
     promise: MarkPromise,
     /// How far its directory has ever said, before a start, that the log is committed.
     known_commit: i64,
@@ -173,6 +176,7 @@ impl TankMember {
             starts: 0,
             held: 0,
             last_life: None,
+            rotten_snapshots: Vec::new(),
             promise: MarkPromise::default(),
             known_commit: 0,
             accident: None,
@@ -196,11 +200,6 @@ impl TankMember {
         if threads.service {
             self.config.threading = Threading::SPLIT;
         }
-    }
-
-    /// While it leads, it asks for a snapshot whenever so many bytes of log have grown; 0: never.
-    pub fn take_snapshots(&mut self, interval: u64) {
-        self.config.snapshot_interval_bytes = interval;
     }
 
     /// Whether any of its agents has a thread of its own.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_archive::files::snapshot_index::SnapshotIndex;
 use lockstep_transport::ids::LeadershipTermId;
 
 use crate::module::action::HaltReason;
@@ -28,8 +29,10 @@ pub struct LogOracle {
     committed_in: BTreeMap<LeadershipTermId, i64>,
     /// By what was applied: who came there first, and its state then.
     states: BTreeMap<i64, (usize, AppliedState)>,
-    /// By where they were taken: who stored one first, and its length and hash.
-    snapshots: BTreeMap<i64, (usize, (u64, u128))>,
+    /// By where they were taken: who stored one first, and its bytes.
+    snapshots: BTreeMap<i64, (usize, Vec<u8>)>,
+    /// What each member was last seen to have.
+    named: Vec<SnapshotIndex>,
     /// How far each member had applied the log when it was last looked at.
     applied: Vec<i64>,
     hash: u64,
@@ -47,6 +50,7 @@ impl LogOracle {
             committed_in: BTreeMap::new(),
             states: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            named: vec![SnapshotIndex::default(); members],
             applied: vec![0; members],
             hash: 0,
         }
@@ -160,21 +164,44 @@ impl LogOracle {
         )))
     }
 
-    /// What whoever stored one has is what the first had who stored one there.
+    /// What whoever stored one has, of its own or of another member, is what the first had who
+    /// stored one there: on stable storage, bit for bit.
     fn look_at_snapshots(&mut self, id: usize, member: &TankMember) -> Result<(), Broken> {
         let Some(node) = member.node().filter(|_| !member.will_diverge()) else {
             return Ok(());
         };
-        for entry in node.agents().archive.snapshot_index().snapshots() {
-            let content = (entry.length, entry.hash);
-            let known = self.snapshots.entry(entry.position);
-            let (first, expected) = *known.or_insert((id, content));
-            if content != expected {
+        let index = *node.agents().archive.snapshot_index();
+        let before = std::mem::replace(&mut self.named[id], index);
+        for entry in index.snapshots() {
+            let is_known = before.snapshots().any(|known| known == entry);
+            if is_known || member.has_rotten_snapshot(entry.position) {
+                continue;
+            }
+            let name = entry.name().file_name();
+            let stored = || member.disk().part(&name, 0, entry.length as usize);
+            let first = self.snapshots.entry(entry.position);
+            let (first, expected) = first.or_insert_with(|| (id, stored().unwrap_or_default()));
+            if expected.len() as u64 != entry.length {
                 return Err(Rule::EqualSnapshots.broken(format!(
-                    "members {first} and {id} have snapshots at {} of {expected:?} and {content:?}",
+                    "members {first} and {id} have snapshots of {} and {} bytes at {}",
+                    expected.len(),
+                    entry.length,
                     entry.position
                 )));
             }
+            if member.disk().holds_durably(&name, 0, expected) {
+                continue;
+            }
+            let rule = if stored().as_ref() == Some(expected) {
+                Rule::WholeSnapshots
+            } else {
+                Rule::EqualSnapshots
+            };
+            return Err(rule.broken(format!(
+                "the index of member {id} names {name}, and stable storage has no such bytes as \
+                 member {first} had in its snapshot at {}",
+                entry.position
+            )));
         }
         Ok(())
     }
@@ -455,6 +482,7 @@ pub fn is_excused(fault: &NodeFault, member: &TankMember, is_rotten: bool) -> bo
         NodeFault::DamagedLog { .. } | NodeFault::RottenLog { .. } => {
             member.has_storage_failed() || is_rotten
         }
+        NodeFault::StartAgain { .. } => true,
         _ => false,
     }
 }

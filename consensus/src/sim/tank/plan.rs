@@ -83,10 +83,12 @@ pub enum FaultClass {
     SlowReader,
     /// Somebody who is not of the cluster says something.
     Stranger,
+    /// A snapshot of a running member rots.
+    RotSnapshot,
 }
 
 /// How many classes there are.
-pub const FAULT_CLASS_COUNT: usize = 35;
+pub const FAULT_CLASS_COUNT: usize = 36;
 
 /// How often each class happened, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +152,7 @@ impl FaultClass {
         Self::Misdirected,
         Self::SlowReader,
         Self::Stranger,
+        Self::RotSnapshot,
     ];
 
     /// The class of this name.
@@ -197,6 +200,7 @@ impl FaultClass {
             Self::Misdirected => "misdirected write",
             Self::SlowReader => "slow reader",
             Self::Stranger => "stranger",
+            Self::RotSnapshot => "rot of a snapshot",
         }
     }
 
@@ -210,7 +214,7 @@ impl FaultClass {
             Self::SpoilReads => (500, 4),
             Self::LostWrite | Self::Misdirected => (400, 4),
             Self::Stranger => (60, 3),
-            Self::RotDown | Self::RotUp | Self::RotSlot => (300, 4),
+            Self::RotDown | Self::RotUp | Self::RotSlot | Self::RotSnapshot => (300, 4),
             // Few logs have a whole segment below their mark when it is due.
             Self::LoseSegment => (100, 3),
             Self::Wipe | Self::SelfCopy => (1_000, 3),

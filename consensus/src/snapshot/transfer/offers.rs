@@ -40,6 +40,12 @@ impl Wanted {
             told_for: 0,
         }
     }
+
+    /// Whether one that was taken at `position` is of use.
+    #[must_use]
+    pub const fn is_one(&self, position: Position) -> bool {
+        position > self.above && position <= self.up_to
+    }
 }
 
 /// What others say of a snapshot that this member has.
@@ -103,8 +109,7 @@ impl SnapshotOffers {
     ) -> Option<(MemberId, SnapshotOffer)> {
         let is_wanted = |(member, offer, since): &Offered| {
             let id = offer.id;
-            id.position > wanted.above
-                && id.position <= wanted.up_to
+            wanted.is_one(id.position)
                 && now - since >= wanted.told_for
                 && may_ask(*member, id)
                 && self.agreed(now, id.position) == Some(id)

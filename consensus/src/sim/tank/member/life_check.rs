@@ -74,21 +74,6 @@ impl TankMember {
     }
 }
 
-impl TankMember {
-    /// What its index names is there, and whole.
-    fn check_snapshots(&self) -> Result<(), Broken> {
-        let unusable = self
-            .node()
-            .and_then(|node| node.agents().consensus.begun.unusable().first());
-        unusable.map_or(Ok(()), |(position, reason)| {
-            Err(Rule::WholeSnapshots.broken(format!(
-                "the index of member {} names a snapshot at {position} that is not whole: {reason}",
-                self.config.member
-            )))
-        })
-    }
-}
-
 /// A start of member `id` made of what its last life left behind what it must.
 fn check_started(
     life: &LastLife,

@@ -1,0 +1,50 @@
+//! The snapshots of a member: how often they are taken, how fast they come from others, and what has
+//! become of them.
+
+use lockstep_transport::position::Position;
+
+use super::TankMember;
+use crate::sim::{Broken, Rule};
+
+/// Where snapshots are asked for after a multiple of so many bytes, members fetch them slowly, so
+/// that much happens meanwhile.
+const SLOW_FETCHES: u64 = 2 * 1024;
+
+/// The least that may be asked for: some pieces of a snapshot in a tenth of a second.
+const SLOW_RATE_BYTES: u64 = 64 * 1024;
+
+impl TankMember {
+    /// While it leads, it asks for a snapshot whenever so many bytes of log have grown; 0: never.
+    pub fn take_snapshots(&mut self, interval: u64) {
+        self.config.snapshot_interval_bytes = interval;
+        if interval.is_multiple_of(SLOW_FETCHES) {
+            self.config.snapshot_rate_bytes = SLOW_RATE_BYTES;
+        }
+    }
+
+    /// Its snapshot at `position` rots.
+    pub fn rot_snapshot(&mut self, position: Position) {
+        self.rotten_snapshots.push(position);
+    }
+
+    /// Whether its snapshot at `position` has rotted.
+    #[must_use]
+    pub fn has_rotten_snapshot(&self, position: Position) -> bool {
+        self.rotten_snapshots.contains(&position)
+    }
+
+    /// What its index names is there, and whole.
+    pub(super) fn check_snapshots(&self) -> Result<(), Broken> {
+        let unusable = self
+            .node()
+            .map(|node| node.agents().consensus.begun.unusable());
+        let mut unusable = unusable.unwrap_or_default().iter();
+        let unusable = unusable.find(|(position, _)| !self.has_rotten_snapshot(*position));
+        unusable.map_or(Ok(()), |(position, reason)| {
+            Err(Rule::WholeSnapshots.broken(format!(
+                "the index of member {} names a snapshot at {position} that is not whole: {reason}",
+                self.config.member
+            )))
+        })
+    }
+}
