@@ -324,13 +324,15 @@ fn who_differs_from_a_majority_stops_and_gives_up_what_it_took() {
     let mut cluster = scenario(5, &[3]).faulty_service().led_by(0);
     take_a_snapshot(&mut cluster);
     let taken = position(&cluster, 1);
-    cluster.run(SECOND);
+    cluster.run(2 * SECOND);
     let found = cluster.fault(3);
     let is_named = matches!(
         found,
         Some(NodeFault::SnapshotDiverged { position, .. }) if *position == taken
     );
     assert!(is_named, "{found:?}");
+    let words = "the first section that differs is service/messages";
+    cluster.member(3).expect_stopped(words);
     for id in [0, 1, 2, 4] {
         cluster.member(id).expect_up();
     }

@@ -2,6 +2,7 @@
 
 use lockstep_archive::disk::DiskError;
 use lockstep_service::container::ServiceFault;
+use lockstep_service::snapshot::SectionName;
 use lockstep_transport::position::Position;
 
 use crate::module::action::HaltReason;
@@ -84,15 +85,18 @@ pub enum NodeFault {
     /// another.
     #[error(
         "this member's service diverged: a majority of the members that took a snapshot at \
-         {position}, member {member} among them, has another one than this member's: run the same \
+         {position}, member {member} among them, has another one than this member's{}: run the same \
          build of the service on all members, and see that its state, and the order in which it \
-         writes it, depend on nothing but the log"
+         writes it, depend on nothing but the log",
+        section_words(section.as_ref())
     )]
     SnapshotDiverged {
         /// Where it was taken.
         position: Position,
         /// One of those who have the other.
         member: MemberId,
+        /// The first section that differs, if that could be found.
+        section: Option<SectionName>,
     },
     /// A committed entry does not decode.
     #[error(
@@ -133,6 +137,12 @@ pub enum NodeFault {
         /// Where the log starts.
         start: Position,
     },
+}
+
+fn section_words(section: Option<&SectionName>) -> String {
+    section.map_or_else(String::new, |section| {
+        format!(", the first section that differs is {section}")
+    })
 }
 
 impl NodeFault {

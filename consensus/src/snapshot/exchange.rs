@@ -23,6 +23,7 @@ use crate::module::formation::FormationRecord;
 use crate::module::member::MemberId;
 use crate::protocol::snapshot_message::{SnapshotId, SnapshotOffer, SnapshotStatus};
 use crate::settings::cluster_limits::ClusterLimits;
+use crate::snapshot::section_search::SectionSearch;
 use crate::snapshot::transfer::fetch::FetchConfig;
 use crate::snapshot::transfer::offers::{SnapshotOffers, Wanted};
 use crate::snapshot::transfer::receiver::{RECEIVED_RECORDING_ID, ReceiverState, SnapshotReceiver};
@@ -76,6 +77,8 @@ pub(crate) struct SnapshotExchange {
     pub receiver: SnapshotReceiver,
     /// Gives.
     pub serve: SnapshotServe,
+    /// Finds out in what the own one is wrong.
+    pub search: SectionSearch,
     chain: ChainQuery,
     look: Look,
     /// Where the one was taken that stands for the log from its name in the index on.
@@ -110,6 +113,7 @@ impl SnapshotExchange {
             offers: SnapshotOffers::default(),
             receiver: SnapshotReceiver::new(config),
             serve: SnapshotServe::new(members, config.chunk_length)?,
+            search: SectionSearch::new(config.chunk_length),
             chain: ChainQuery::new(geometry, reader)?,
             look: Look::Nothing,
             replacing: None,
@@ -136,7 +140,7 @@ impl SnapshotExchange {
     }
 
     /// What this member has, newest first.
-    pub fn own(&self) -> impl Iterator<Item = SnapshotOffer> {
+    pub fn own(&self) -> impl Iterator<Item = SnapshotOffer> + use<> {
         self.named
             .into_iter()
             .flatten()

@@ -2,6 +2,7 @@
 
 pub(crate) mod exchange;
 pub(crate) mod header;
+pub(crate) mod section_search;
 pub(crate) mod stream;
 pub(crate) mod taker;
 pub mod transfer;

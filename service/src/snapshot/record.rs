@@ -68,7 +68,7 @@ pub const SECTIONS_MAX: usize = 256;
 const SECTION_END_LENGTH: usize = 24;
 
 /// Bytes of what follows the header for a section of the list.
-const LISTED_LENGTH: usize = SECTION_END_LENGTH + NAME_LENGTH_MAX;
+pub const LISTED_LENGTH: usize = SECTION_END_LENGTH + NAME_LENGTH_MAX;
 
 /// Bytes of what follows the header where the stream ends.
 pub const END_LENGTH: usize = 32;

@@ -79,8 +79,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             }
             SnapshotMessage::Chunk(chunk) => {
                 let bytes = chunk_bytes(datagram);
-                let outcome = self.exchange.receiver.on_chunk(now, from, chunk, bytes);
-                outcome != ChunkOutcome::Unasked
+                let exchange = &mut self.exchange;
+                exchange.search.on_chunk(from, chunk, bytes)
+                    || exchange.receiver.on_chunk(now, from, chunk, bytes) != ChunkOutcome::Unasked
             }
             SnapshotMessage::Refused { id, refusal } => {
                 self.exchange.receiver.on_refused(from, *id, *refusal)
@@ -110,6 +111,12 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         if let Some(position) = self.exchange.replaced() {
             sometimes(Mark::SnapshotReplacesLog);
             self.fault = Some(NodeFault::StartAgain { position });
+        } else if let Some(found) = self.exchange.search.difference(now) {
+            self.fault = Some(NodeFault::SnapshotDiverged {
+                position: found.position,
+                member: found.member,
+                section: found.section,
+            });
         } else if self.exchange.take_look(now) {
             self.watch_owed(now, archive);
             self.compare_snapshots(now, archive);
@@ -140,13 +147,20 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     }
 
     fn serve_snapshots<D: Disk>(&mut self, now: Nanos, archive: &mut ArchiveAgent<D>) -> usize {
-        let serve = &mut self.exchange.serve;
+        let (serve, search) = (&mut self.exchange.serve, &mut self.exchange.search);
         if !serve.is_serving() {
             return 0;
         }
         let (port, buffer, facts) = (&mut self.port, &mut self.buffer, &self.facts);
         let sender = self.membership.sender();
         serve.do_work(now, archive.disk_mut(), |to, served| {
+            // It asks itself only for what it compares.
+            if to == facts.member {
+                if let Served::Chunk(chunk, bytes) = served {
+                    search.on_chunk(to, &chunk, bytes);
+                }
+                return true;
+            }
             let message = match served {
                 Served::Chunk(chunk, _) => SnapshotMessage::Chunk(chunk),
                 Served::Refused(id, refusal) => SnapshotMessage::Refused { id, refusal },
@@ -376,13 +390,31 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                     differing = Some((position, [own, member]));
                 }
                 Comparison::Contested(member) => differing = Some((position, [own, member])),
-                Comparison::Outvoted(member, _) => {
-                    self.fault = Some(NodeFault::SnapshotDiverged { position, member });
+                Comparison::Outvoted(member, other) => {
+                    let sides = [(own, offer.id), (member, other)];
+                    self.exchange.search.begin(now, sides);
                 }
             }
         }
+        self.search_section(now);
         if let Some((position, members)) = differing {
             self.note_snapshots_differ(now, position, members);
+        }
+    }
+
+    /// Asks for what tells in which section its own snapshot is wrong.
+    fn search_section(&mut self, now: Nanos) {
+        let mut requests = [None; 2];
+        for (place, request) in requests.iter_mut().zip(self.exchange.search.requests()) {
+            *place = Some(request);
+        }
+        for (member, request) in requests.into_iter().flatten() {
+            if member == self.facts.member {
+                self.exchange.serve.on_request(now, member, &request);
+            } else {
+                let message = SnapshotMessage::Request(request);
+                self.send(now, member, MemberMessage::Snapshot(message));
+            }
         }
     }
 
