@@ -15,12 +15,12 @@ pub mod environment;
 )]
 pub mod floor;
 pub mod histogram;
+mod latency_slots;
 pub mod load;
 pub mod member_summary;
 mod memory;
 pub mod report;
 pub mod scenario;
-mod second_latencies;
 pub mod shortfall;
 pub mod snapshot_figures;
 pub mod watched;

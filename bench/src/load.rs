@@ -7,7 +7,7 @@
 use lockstep_transport::time::{Nanos, SECOND};
 
 use crate::histogram::LatencyHistogram;
-use crate::second_latencies::SecondLatencies;
+use crate::latency_slots::LatencySlots;
 
 /// Requests whose intended time is remembered; above any client's in-flight limit (4,096).
 const INTENDED_TIMES_MAX: usize = 16_384;
@@ -16,10 +16,10 @@ const INTENDED_TIMES_MAX: usize = 16_384;
 /// than a hiccup of a busy machine. What is unsent then has not been done.
 const DRAIN_NS: Nanos = 2 * SECOND;
 
-/// For how long after the time that a load is to take its latencies are told apart by seconds, and
-/// for how long those of a load of so many messages.
-const SECONDS_SPARE_NS: Nanos = 60 * SECOND;
-const SECONDS_OF_MESSAGES_NS: Nanos = 600 * SECOND;
+/// For how long after the time that a load is to take its latencies are told apart by when they
+/// were seen, and for how long those of a load of so many messages.
+const SLOTS_SPARE_NS: Nanos = 60 * SECOND;
+const SLOTS_OF_MESSAGES_NS: Nanos = 600 * SECOND;
 
 /// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,14 +72,14 @@ impl LoadConfig {
         })
     }
 
-    /// For how long seconds are told apart.
-    fn seconds_ns(&self) -> Nanos {
+    /// For how long latencies are told apart by when they were seen.
+    fn slots_ns(&self) -> Nanos {
         match self.limit {
-            LoadLimit::Messages(_) => SECONDS_OF_MESSAGES_NS,
+            LoadLimit::Messages(_) => SLOTS_OF_MESSAGES_NS,
             LoadLimit::Duration(duration) => self
                 .warmup_ns
                 .saturating_add(duration)
-                .saturating_add(SECONDS_SPARE_NS),
+                .saturating_add(SLOTS_SPARE_NS),
         }
     }
 
@@ -114,7 +114,7 @@ pub struct Load {
     in_flight_peak: u64,
     stop_after: Option<u64>,
     latencies: LatencyHistogram,
-    seconds: SecondLatencies,
+    slots: LatencySlots,
 }
 
 impl Load {
@@ -133,7 +133,7 @@ impl Load {
             in_flight_peak: 0,
             stop_after: None,
             latencies: LatencyHistogram::default(),
-            seconds: SecondLatencies::new(now, config.seconds_ns()),
+            slots: LatencySlots::new(now, config.slots_ns()),
         }
     }
 
@@ -202,7 +202,7 @@ impl Load {
         if self.measured_from.is_some_and(|(first, _)| number >= first) {
             let intended = self.intended[number as usize % INTENDED_TIMES_MAX];
             self.latencies.record(now - intended);
-            self.seconds.record(now, now - intended);
+            self.slots.record(now, now - intended);
         }
         Answer::First
     }
@@ -270,10 +270,10 @@ impl Load {
         &self.latencies
     }
 
-    /// The same, by the second in which the answer came.
+    /// The same, by when the answer came.
     #[must_use]
-    pub(crate) const fn second_latencies(&self) -> &SecondLatencies {
-        &self.seconds
+    pub(crate) const fn latency_slots(&self) -> &LatencySlots {
+        &self.slots
     }
 
     /// From when to when was measured; `None` where nothing was.

@@ -3,31 +3,123 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use lockstep_transport::time::Nanos;
-use serde_json::{Value, json};
+use lockstep_transport::time::{Nanos, SECOND};
+use serde_json::{Map, Value, json};
 
+use crate::histogram::LatencyHistogram;
+use crate::latency_slots::SLOT_NS;
 use crate::load::Load;
 use crate::member_summary::MemberSummary;
 use crate::watched::Watched;
 
-/// Latencies of some seconds.
+/// Latencies of some parts of the measured time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SecondsLatency {
-    /// How many.
-    pub seconds: u64,
+pub struct PartsLatency {
+    /// How many parts.
+    pub parts: u64,
     /// Median, ns.
     pub p50_ns: u64,
     /// 99th percentile, ns.
     pub p99_ns: u64,
 }
 
+impl PartsLatency {
+    fn of((latencies, parts): &(LatencyHistogram, u64)) -> Self {
+        Self {
+            parts: *parts,
+            p50_ns: latencies.quantile(0.50),
+            p99_ns: latencies.quantile(0.99),
+        }
+    }
+}
+
+/// The parts of the measured time in which any member was writing a snapshot, and all others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// The former.
+    pub writing: PartsLatency,
+    /// The latter.
+    pub others: PartsLatency,
+}
+
+impl Comparison {
+    /// Of parts of this length, a number of whole slots.
+    fn of(load: &Load, watched: &Watched, length: Nanos) -> Self {
+        let writing = watched.snapshot_parts(length);
+        let latency = |is_writing: bool| {
+            let is_meant = |part: Nanos| writing.binary_search(&part).is_ok() == is_writing;
+            let slots = load.latency_slots();
+            PartsLatency::of(&slots.merged(length / SLOT_NS, is_meant))
+        };
+        Self {
+            writing: latency(true),
+            others: latency(false),
+        }
+    }
+
+    /// The former as a multiple of the latter, at p50 and p99; `None` without parts of both kinds.
+    #[must_use]
+    pub(crate) fn ratios(&self) -> Option<[f64; 2]> {
+        if self.writing.parts == 0 || self.others.parts == 0 {
+            return None;
+        }
+        let ratio = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
+        Some([
+            ratio(self.writing.p50_ns, self.others.p50_ns),
+            ratio(self.writing.p99_ns, self.others.p99_ns),
+        ])
+    }
+
+    /// The comparison as members of a JSON object, of parts that are called so.
+    fn members(&self, parts: &str) -> Map<String, Value> {
+        let ratios = self.ratios();
+        let (writing, others) = (&self.writing, &self.others);
+        let members = [
+            (format!("snapshot_{parts}"), json!(writing.parts)),
+            (format!("other_{parts}"), json!(others.parts)),
+            (format!("p50_snapshot_{parts}_ns"), json!(writing.p50_ns)),
+            (format!("p99_snapshot_{parts}_ns"), json!(writing.p99_ns)),
+            (format!("p50_other_{parts}_ns"), json!(others.p50_ns)),
+            (format!("p99_other_{parts}_ns"), json!(others.p99_ns)),
+            (
+                format!("ratio_p50_{parts}"),
+                json!(ratios.map(|[p50, _]| p50)),
+            ),
+            (
+                format!("ratio_p99_{parts}"),
+                json!(ratios.map(|[_, p99]| p99)),
+            ),
+        ];
+        members.into_iter().collect()
+    }
+
+    fn write(&self, f: &mut Formatter<'_>, parts: &str) -> fmt::Result {
+        let Some([p50, p99]) = self.ratios() else {
+            return Ok(());
+        };
+        let us = |ns: u64| ns as f64 / 1_000.0;
+        let (writing, others) = (&self.writing, &self.others);
+        writeln!(
+            f,
+            "    latency us: p50 {:.0}  p99 {:.0} in the {} {parts} with one, p50 {:.0}  p99 {:.0} \
+             in the {} others => {p50:.2} x at p50, {p99:.2} x at p99",
+            us(writing.p50_ns),
+            us(writing.p99_ns),
+            writing.parts,
+            us(others.p50_ns),
+            us(others.p99_ns),
+            others.parts,
+        )
+    }
+}
+
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotFigures {
-    /// The seconds in which any member was writing a snapshot.
-    pub writing: SecondsLatency,
-    /// All others.
-    pub others: SecondsLatency,
+    /// By whole seconds.
+    pub seconds: Comparison,
+    /// By tenths of them: where snapshots are frequent, there are hardly any seconds without.
+    pub tenths: Comparison,
     /// Heap allocations of all nodes and the client while one was written.
     pub allocations_writing: i64,
     /// Those of the rest of the measured part.
@@ -38,57 +130,29 @@ impl SnapshotFigures {
     /// Those of a run with this load, which was watched.
     #[must_use]
     pub(crate) fn of(load: &Load, watched: &Watched) -> Self {
-        let seconds = watched.snapshot_seconds();
-        let latency = |is_writing: bool| {
-            let is_meant = |second: Nanos| seconds.binary_search(&second).is_ok() == is_writing;
-            let (latencies, seconds) = load.second_latencies().merged(is_meant);
-            SecondsLatency {
-                seconds,
-                p50_ns: latencies.quantile(0.50),
-                p99_ns: latencies.quantile(0.99),
-            }
-        };
         let measured = load.measured();
         let (allocations_writing, allocations_otherwise) =
             measured.map_or((0, 0), |(since, until)| watched.allocations(since, until));
         Self {
-            writing: latency(true),
-            others: latency(false),
+            seconds: Comparison::of(load, watched, SECOND),
+            tenths: Comparison::of(load, watched, SLOT_NS),
             allocations_writing,
             allocations_otherwise,
         }
     }
 
-    /// Those of the seconds with a snapshot as a multiple of the others', at p50 and p99; `None`
-    /// without seconds of both kinds.
-    #[must_use]
-    pub(crate) fn ratios(&self) -> Option<[f64; 2]> {
-        if self.writing.seconds == 0 || self.others.seconds == 0 {
-            return None;
-        }
-        let ratio = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
-        Some([
-            ratio(self.writing.p50_ns, self.others.p50_ns),
-            ratio(self.writing.p99_ns, self.others.p99_ns),
-        ])
-    }
-
-    /// The figures as the JSON object of `performance.md` 6.
+    /// The figures as the JSON object of `performance.md` 8.
     #[must_use]
     pub(crate) fn to_json(self) -> Value {
-        let ratios = self.ratios();
-        json!({
-            "snapshot_seconds": self.writing.seconds,
-            "other_seconds": self.others.seconds,
-            "p50_snapshot_seconds_ns": self.writing.p50_ns,
-            "p99_snapshot_seconds_ns": self.writing.p99_ns,
-            "p50_other_seconds_ns": self.others.p50_ns,
-            "p99_other_seconds_ns": self.others.p99_ns,
-            "ratio_p50": ratios.map(|[p50, _]| p50),
-            "ratio_p99": ratios.map(|[_, p99]| p99),
-            "allocations_writing": self.allocations_writing,
-            "allocations_otherwise": self.allocations_otherwise,
-        })
+        let mut members = self.seconds.members("seconds");
+        members.extend(self.tenths.members("tenths"));
+        for (key, count) in [
+            ("allocations_writing", self.allocations_writing),
+            ("allocations_otherwise", self.allocations_otherwise),
+        ] {
+            members.insert(key.to_owned(), json!(count));
+        }
+        Value::Object(members)
     }
 }
 
@@ -118,7 +182,6 @@ impl SnapshotLines<'_> {
 impl Display for SnapshotLines<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let us = |ns: u64| ns as f64 / 1_000.0;
         writeln!(
             f,
             "  disk MiB, most by member: {} of {:.0}",
@@ -146,33 +209,18 @@ impl Display for SnapshotLines<'_> {
                 memory.growth_percent
             )?;
         }
-        let SnapshotFigures {
-            writing, others, ..
-        } = self.figures;
-        let Some([p50, p99]) = self.figures.ratios() else {
-            return Ok(());
-        };
+        self.figures.seconds.write(f, "seconds")?;
+        self.figures.tenths.write(f, "tenths of a second")?;
         writeln!(
             f,
-            "    latency us: p50 {:.1}  p99 {:.1} in the {} seconds with one, p50 {:.1}  p99 {:.1} \
-             in the {} others\n    => {p50:.2} x at p50, {p99:.2} x at p99; heap allocations {} \
-             while one was written, {} otherwise",
-            us(writing.p50_ns),
-            us(writing.p99_ns),
-            writing.seconds,
-            us(others.p50_ns),
-            us(others.p99_ns),
-            others.seconds,
-            self.figures.allocations_writing,
-            self.figures.allocations_otherwise,
+            "    heap allocations: {} while one was written, {} otherwise",
+            self.figures.allocations_writing, self.figures.allocations_otherwise,
         )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use lockstep_transport::time::SECOND;
-
     use super::*;
     use crate::load::{LoadConfig, LoadLimit, LoadShape};
     use crate::watched::Interval;
@@ -210,20 +258,47 @@ mod tests {
     #[test]
     fn seconds_with_a_snapshot_are_compared_with_the_others() {
         let figures = SnapshotFigures::of(&load(), &watched(true));
-        assert_eq!((figures.writing.seconds, figures.others.seconds), (1, 4));
-        let [p50, p99] = figures.ratios().unwrap();
-        assert!((p50 - 3.0).abs() < 0.03 && (p99 - 3.0).abs() < 0.03);
+        let Comparison { writing, others } = figures.seconds;
+        assert_eq!((writing.parts, others.parts), (1, 4));
+        let [p50, p99] = figures.seconds.ratios().unwrap();
+        assert!((p50 - 3.0).abs() < 0.05 && (p99 - 3.0).abs() < 0.05);
         assert_eq!(figures.allocations_writing, 4 + 5);
         assert_eq!(figures.allocations_otherwise, 1 + 2 + 3 + 6 + 7 + 8);
-        assert_eq!(figures.to_json()["snapshot_seconds"], 1);
+        let json = figures.to_json();
+        assert_eq!(json["snapshot_seconds"], 1);
+        assert_eq!(json["p99_other_seconds_ns"], others.p99_ns);
+        assert_eq!(json["ratio_p99_seconds"], p99);
+        assert_eq!(json["snapshot_tenths"], 10);
+        assert_eq!(json.as_object().map(Map::len), Some(18));
+    }
+
+    #[test]
+    fn where_each_second_has_a_snapshot_tenths_are_compared() {
+        let moment = |at: Nanos| Interval {
+            from: at * SECOND,
+            to: at * SECOND + 1,
+            is_writing: true,
+            allocations: 0,
+        };
+        let watched = Watched {
+            members: Vec::new(),
+            intervals: (0..5).map(moment).collect(),
+        };
+        let figures = SnapshotFigures::of(&load(), &watched);
+        assert_eq!(figures.seconds.ratios(), None);
+        let Comparison { writing, others } = figures.tenths;
+        assert_eq!((writing.parts, others.parts), (5, 45));
+        assert!(figures.tenths.ratios().is_some());
     }
 
     #[test]
     fn without_a_snapshot_there_is_nothing_to_compare() {
         let figures = SnapshotFigures::of(&load(), &watched(false));
-        assert_eq!((figures.writing.seconds, figures.others.seconds), (0, 5));
-        assert_eq!(figures.ratios(), None);
-        assert!(figures.to_json()["ratio_p99"].is_null());
+        let Comparison { writing, others } = figures.seconds;
+        assert_eq!((writing.parts, others.parts), (0, 5));
+        assert_eq!(figures.seconds.ratios(), None);
+        let json = figures.to_json();
+        assert!(json["ratio_p99_seconds"].is_null() && json["ratio_p99_tenths"].is_null());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What was seen of the members while they ran, a few times per second: when a snapshot was being
+//! What was seen of the members while they ran, many times per second: when a snapshot was being
 //! written, and what memory and disk they had. Pure.
 
-use lockstep_transport::time::{Nanos, SECOND};
+use lockstep_transport::time::Nanos;
 use serde_json::{Value, json};
 
 /// What is seen of a member at once.
@@ -100,14 +100,15 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// The numbers of the seconds in which a member was writing a snapshot, ascending.
-    pub fn snapshot_seconds(&self) -> Vec<Nanos> {
+    /// The numbers of the parts of time, each so long, in which a member was writing a snapshot,
+    /// ascending.
+    pub fn snapshot_parts(&self, length: Nanos) -> Vec<Nanos> {
         let writing = self.intervals.iter().filter(|interval| interval.is_writing);
-        let mut seconds: Vec<Nanos> = writing
-            .flat_map(|interval| interval.from / SECOND..=interval.to / SECOND)
+        let mut parts: Vec<Nanos> = writing
+            .flat_map(|interval| interval.from / length..=interval.to / length)
             .collect();
-        seconds.dedup();
-        seconds
+        parts.dedup();
+        parts
     }
 
     /// Heap allocations from `since` to `until`: while a snapshot was being written, and otherwise.
@@ -126,7 +127,7 @@ impl Watched {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_transport::time::MILLISECOND;
+    use lockstep_transport::time::{MILLISECOND, SECOND};
 
     use super::*;
 
@@ -191,7 +192,9 @@ mod tests {
                 interval(4_400, 4_600, false, 2),
             ],
         };
-        assert_eq!(watched.snapshot_seconds(), [1, 2, 4]);
+        assert_eq!(watched.snapshot_parts(SECOND), [1, 2, 4]);
+        let halves = watched.snapshot_parts(SECOND / 2);
+        assert_eq!(halves, [3, 4, 8]);
         let (since, until) = (1_500 * MILLISECOND, 4_500 * MILLISECOND);
         assert_eq!(watched.allocations(since, until), (15, 1));
     }

@@ -1,4 +1,4 @@
-//! Looks at the members a few times per second, on a thread of its own, and says now and then how
+//! Looks at the members twenty times per second, on a thread of its own, and says now and then how
 //! far they are. SHELL: a thread, the clock, files.
 #![allow(
     clippy::disallowed_methods,
@@ -20,9 +20,9 @@ use lockstep_transport::time::{Nanos, SECOND};
 use crate::memory;
 use crate::watched::{Interval, Sighting, Watched, WatchedMember};
 
-/// Pause between two looks: short beside a second, long beside the tenth of a millisecond that a
-/// look takes.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Pause between two looks: short beside the tenths of a second that are told apart, long beside
+/// the tenth of a millisecond that a look takes.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How often it is said how far the run is.
 const PROGRESS_INTERVAL_NS: Nanos = 10 * SECOND;
@@ -218,6 +218,6 @@ mod tests {
         let directories = vec![place.path().join("node-0"), place.path().join("node-1")];
         let watched = Watch::start(directories, 1).unwrap().finish();
         assert_eq!(watched.members.len(), 2);
-        assert!(watched.snapshot_seconds().is_empty());
+        assert!(watched.snapshot_parts(SECOND).is_empty());
     }
 }
