@@ -12,7 +12,7 @@ use lockstep_archive::snapshot_file::reader::{
 use lockstep_archive::snapshot_file::source::SnapshotFileSource;
 use lockstep_archive::snapshot_file::writer::{SnapshotFileState, SnapshotFileWriter};
 use lockstep_transport::prng::Prng;
-use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 
 const NAME: SegmentName = SegmentName {
     recording_id: 1,
@@ -78,7 +78,8 @@ impl Desk {
         if self.cycle() > 0 {
             return true;
         }
-        let Some(next) = self.disk.next_deadline() else {
+        let next = earliest(self.disk.next_deadline(), self.writer.next_deadline());
+        let Some(next) = next else {
             return false;
         };
         self.now = self.now.max(next);
@@ -144,6 +145,30 @@ fn what_was_pushed_is_on_stable_storage_when_the_file_is_durable_and_zeros_behin
         assert!(stored[..content.len()] == content, "of {length} bytes");
         assert!(stored[content.len()..].iter().all(|byte| *byte == 0));
     }
+}
+
+#[test]
+fn a_file_with_a_rate_grows_no_faster_and_says_when_it_goes_on() {
+    let mut took = [0; 2];
+    for (at, rate) in [None, Some(BUFFER as u64)].into_iter().enumerate() {
+        let mut desk = Desk::new(disk(1));
+        let content = bytes(4 * BUFFER + 7, 1);
+        desk.begin();
+        if let Some(rate) = rate {
+            desk.writer.limit_rate(rate);
+        }
+        desk.write(&content, 1);
+        let length = content.len() as u64;
+        assert_eq!(desk.writer.state(), SnapshotFileState::Durable { length });
+        assert!(stored(&desk.disk)[..content.len()] == content);
+        assert_eq!(desk.writer.next_deadline(), None);
+        took[at] = desk.now;
+    }
+    // One buffer per second, the first at once and what is left after the last.
+    assert!(
+        took[0] < SECOND && (4 * SECOND..5 * SECOND).contains(&took[1]),
+        "{took:?}"
+    );
 }
 
 #[test]

@@ -2,13 +2,13 @@
 //!
 //! Bytes are copied into two buffers in turn: one is filled while the other is written. One write
 //! is in flight, so the file grows at its end and nowhere else, and a log that shares the disk
-//! waits behind one write of a snapshot at most. Only the last write is synced, after all others
-//! have completed: it makes them durable too. What fails is final for this file, and for nothing
-//! else. Owned by whoever makes or receives a snapshot.
+//! waits behind one write of a snapshot at most; at a limited rate, if it is to. Only the last
+//! write is synced, after all others have completed: it makes them durable too. What fails is final
+//! for this file, and for nothing else. Owned by whoever makes or receives a snapshot.
 
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::position::align;
-use lockstep_transport::time::Nanos;
+use lockstep_transport::time::{Nanos, SECOND};
 
 use crate::disk::{
     BLOCK_LENGTH, Completion, Disk, DiskError, DiskOp, Durability, FileId, SegmentName, Token,
@@ -81,6 +81,10 @@ pub struct SnapshotFileWriter {
     /// Bytes written; whole buffers until the last write.
     written: u64,
     is_finished: bool,
+    /// Bytes that are written per second at most, if there is a limit.
+    rate: Option<u64>,
+    /// The next write is not begun before.
+    next_write: Nanos,
     /// The disk was asked to make it: there may be a file of its name.
     may_exist: bool,
 }
@@ -109,6 +113,8 @@ impl SnapshotFileWriter {
             pushed: 0,
             written: 0,
             is_finished: false,
+            rate: None,
+            next_write: 0,
             may_exist: false,
         })
     }
@@ -158,7 +164,24 @@ impl SnapshotFileWriter {
         self.file = None;
         (self.pushed, self.written) = (0, 0);
         self.is_finished = false;
+        (self.rate, self.next_write) = (None, 0);
         self.may_exist = false;
+    }
+
+    /// The file that was begun grows by so many bytes per second at most: whoever shares the disk
+    /// is not to wait for it.
+    pub const fn limit_rate(&mut self, bytes_per_second: u64) {
+        self.rate = Some(bytes_per_second);
+    }
+
+    /// When it goes on by itself, where it waits for its turn.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        let is_waiting = self.rate.is_some()
+            && matches!(self.phase, Phase::Writing)
+            && self.in_flight.is_none()
+            && self.next_length().is_some();
+        is_waiting.then_some(self.next_write)
     }
 
     /// Takes the next bytes of the file, as many as there is room for, and says how many; none of
@@ -281,17 +304,23 @@ impl SnapshotFileWriter {
         self.submit(now, disk, operation, Asked::Removal)
     }
 
-    fn write(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
+    /// What the next write would have, if there is one.
+    fn next_length(&self) -> Option<(usize, Durability)> {
         let left = self.pushed - self.written;
         // A full buffer waits for the byte after it: were it the last one, it would be synced.
-        let (length, durability) = if left > BUFFER_LENGTH {
-            (BUFFER_LENGTH as usize, Durability::Unflushed)
-        } else if self.is_finished {
-            (left as usize, Durability::Synced)
+        if left > BUFFER_LENGTH {
+            Some((BUFFER_LENGTH as usize, Durability::Unflushed))
         } else {
+            self.is_finished
+                .then_some((left as usize, Durability::Synced))
+        }
+    }
+
+    fn write(&mut self, now: Nanos, disk: &mut impl Disk) -> usize {
+        if now < self.next_write {
             return 0;
-        };
-        let Some(file) = self.file else {
+        }
+        let (Some((length, durability)), Some(file)) = (self.next_length(), self.file) else {
             return 0;
         };
         let (index, start) = place_of(self.written);
@@ -306,7 +335,13 @@ impl SnapshotFileWriter {
             durability,
         };
         let end = self.written + length as u64;
-        self.submit(now, disk, operation, Asked::Write { end })
+        let submitted = self.submit(now, disk, operation, Asked::Write { end });
+        if submitted > 0
+            && let Some(rate) = self.rate
+        {
+            self.next_write = now + length as Nanos * SECOND / rate.max(1) as Nanos;
+        }
+        submitted
     }
 
     fn submit(

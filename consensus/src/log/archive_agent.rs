@@ -593,6 +593,7 @@ impl<D: Disk> ArchiveAgent<D> {
             .truncation
             .filter(|cut| cut.step == TruncationStep::Rewinding)
             .map(|_| 0);
+        let deadline = earliest(deadline, self.snapshots.next_deadline());
         earliest(earliest(deadline, rewinding), self.recorder.next_deadline())
     }
 }

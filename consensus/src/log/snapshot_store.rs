@@ -118,6 +118,17 @@ impl SnapshotStore {
         self.step = Step::Filling(position, term);
     }
 
+    /// The one that was begun is stored at this rate at most, in bytes per second.
+    pub const fn limit_rate(&mut self, bytes_per_second: u64) {
+        self.file.limit_rate(bytes_per_second);
+    }
+
+    /// When it goes on by itself.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        self.file.next_deadline()
+    }
+
     /// Whether one may be begun.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -20,8 +20,13 @@ use crate::node::fault::NodeFault;
 use crate::notice::NodeNotice;
 use crate::notice::divergence::{SNAPSHOT_ENDLESS, snapshot_misuse};
 
-/// How long applying stands still for a snapshot, at most: some ten gigabytes of state.
+/// How long applying stands still for a snapshot, at most: some ten gigabytes of state in a cluster
+/// of one, and almost three where the rate is limited.
 const HOLD_MAX_NS: Nanos = 60 * SECOND;
+
+/// Bytes per second that a member writes of a snapshot while others serve clients: they wait for
+/// its disk wherever they wait for its acknowledgement (`performance.md` 3).
+const WRITE_RATE: u64 = 48 << 20;
 
 /// Why a snapshot came to nothing.
 enum Trouble {
@@ -155,6 +160,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         service.begin_snapshot();
         archive.make_room_for_snapshot();
         archive.snapshots.begin(waits.end.position, term);
+        if self.facts.members.len() > 1 {
+            archive.snapshots.limit_rate(WRITE_RATE);
+        }
         self.snapshot.begin(now);
         Ok(1)
     }
