@@ -31,6 +31,12 @@ impl CycleTimes {
 /// The threads that a member may have besides its own, by the first of their agents.
 pub const THREADS: [AgentName; 3] = [AgentName::Archive, AgentName::Clients, AgentName::Service];
 
+/// Snapshots that a member has stored: who leads others fetches theirs.
+#[must_use]
+pub(crate) fn snapshots(counter: impl Fn(Counter) -> i64) -> i64 {
+    counter(Counter::Snapshots) + counter(Counter::SnapshotsFetched)
+}
+
 /// Where a member stood at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MemberSummary {
@@ -48,7 +54,7 @@ pub struct MemberSummary {
     pub answers_waited: i64,
     /// Answers that left although no majority was known to have the same.
     pub answers_unverified: i64,
-    /// Snapshots that it stored.
+    /// Snapshots that it stored, its own or those of others.
     pub snapshots: i64,
     /// For how long applying stood still for one, of the longest.
     pub snapshot_pause_ns: Nanos,
@@ -76,7 +82,7 @@ impl MemberSummary {
             elections: counter(Counter::Elections),
             answers_waited: counter(Counter::AnswersWaited),
             answers_unverified: counter(Counter::AnswersUnverified),
-            snapshots: counter(Counter::Snapshots),
+            snapshots: snapshots(&counter),
             snapshot_pause_ns: counter(Counter::SnapshotPause),
             trims: counter(Counter::Trims),
             disk_bytes_max: 0,

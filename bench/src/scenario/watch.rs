@@ -17,6 +17,7 @@ use lockstep_transport::allocations;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{Nanos, SECOND};
 
+use crate::member_summary::snapshots;
 use crate::memory;
 use crate::watched::{Interval, Sighting, Watched, WatchedMember};
 
@@ -143,10 +144,8 @@ impl Look {
             .members
             .iter()
             .filter_map(|(_, counters)| counters.as_ref());
-        let words = |counter: Counter| {
-            let each = counters
-                .clone()
-                .map(|counters| counters.get(counter).to_string());
+        let words = |of: &dyn Fn(&Counters) -> i64| {
+            let each = counters.clone().map(|counters| of(counters).to_string());
             each.collect::<Vec<_>>().join(" ")
         };
         let commits = counters
@@ -162,8 +161,8 @@ impl Look {
              {} MiB",
             (now - self.started) / SECOND,
             commits.max().unwrap_or(0) >> 20,
-            words(Counter::Snapshots),
-            words(Counter::Trims),
+            words(&|counters| snapshots(|counter| counters.get(counter))),
+            words(&|counters| counters.get(Counter::Trims)),
             disks.max().unwrap_or(0) >> 20,
             self.budget >> 20,
         );
@@ -177,7 +176,7 @@ fn look_at(directory: &Path, counters: &Counters) -> (Sighting, i64) {
     let is_own = process == std::process::id();
     let sighting = Sighting {
         is_writing: counters.get(Counter::SnapshotWriting) == 1,
-        snapshots: counters.get(Counter::Snapshots),
+        snapshots: snapshots(|counter| counters.get(counter)),
         disk_bytes: disk_bytes(directory),
         memory_bytes: memory::resident(process).filter(|_| !is_own),
     };
