@@ -55,6 +55,7 @@ fn origin(whole: &RecoveredLog, log_start: Checkpoint, checkpoint: Checkpoint) -
         checkpoint,
         terms: terms.copied().collect(),
         log_time: 0,
+        lacks_below: false,
     }
 }
 

@@ -51,6 +51,7 @@ impl Node {
             checkpoint: at,
             terms,
             log_time: 0,
+            lacks_below: false,
         };
         let log = RecordedLog::start_from(disk, &origin, 0, (sync, budget), model).unwrap();
         Self {
@@ -328,6 +329,7 @@ fn a_start_finishes_what_a_crash_cut_short_only_as_far_as_the_index_says() {
         checkpoint: at,
         terms: vec![term(0)],
         log_time: 0,
+        lacks_below: false,
     };
     let before = segments(&disk);
     let (_, found) = recover_from(&mut disk.clone(), &mark, &origin(Checkpoint::ZERO)).unwrap();

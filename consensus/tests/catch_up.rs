@@ -66,10 +66,12 @@ fn scenario(members: u8) -> Scenario<Counting> {
         .node(|node| node.snapshot_interval_bytes = 128 * 1024)
 }
 
-/// Answers until the log of whoever is up has grown by so much, and all that is taken is everywhere.
+/// Answers until the log of whoever is up has grown by so much, and all that is taken is
+/// everywhere.
 fn grow(cluster: &mut SimCluster<Counting>, bytes: Position) {
-    let end = cluster.committed() + bytes;
-    while cluster.committed() < end {
+    let leader = cluster.expect_some_leader();
+    let end = cluster.commit(leader) + bytes;
+    while cluster.commit(leader) < end {
         cluster.answer(20);
     }
     cluster.run(4 * SECOND);
@@ -83,7 +85,8 @@ fn trim(cluster: &mut SimCluster<Counting>, ids: &[usize]) -> Position {
         let covered = cluster.counter(*id, Counter::SnapshotPosition);
         assert!(covered > 0, "member {id}");
         let agents = cluster.node_mut(*id).agents_mut();
-        assert!(agents.archive.trim_below(covered, &agents.consensus.log));
+        // It may have done so by itself.
+        agents.archive.trim_below(covered, &agents.consensus.log);
     }
     cluster.run(100 * MILLISECOND);
     for id in ids {
@@ -204,14 +207,15 @@ fn who_lacks_answers_that_clients_are_owed_does_not_lead_and_another_one_deliver
     let client = cluster.connect(|_| {});
     grow(&mut cluster, 150_000);
     cluster.member(2).kill();
+    grow(&mut cluster, 500_000);
+    trim(&mut cluster, &[0, 1]);
     // This one asks, and takes nothing of what it is answered.
     for _ in 0..5 {
         cluster.offer(client, b"for later");
     }
     cluster.run(200 * MICROSECOND);
     cluster.pause_client(client);
-    grow(&mut cluster, 700_000);
-    trim(&mut cluster, &[0]);
+    grow(&mut cluster, 300_000);
     cluster.member(2).start();
     cluster.run(5 * SECOND);
     cluster

@@ -178,7 +178,7 @@ fn a_member_whose_service_diverges_stops_and_no_client_sees_its_answer() {
 
 /// Within so many seeds each fault must show: ten times as many as it took from six first seeds on
 /// average, and 20 at least.
-const PLANTED: [(PlantedFault, u64); 19] = [
+const PLANTED: [(PlantedFault, u64); 21] = [
     (PlantedFault::AckBeforeFsync, 20),
     (PlantedFault::AppendBeforeOwnFirstEntryApplied, 130),
     (PlantedFault::ResumeWithoutEpoch, 60),
@@ -198,6 +198,8 @@ const PLANTED: [(PlantedFault, u64); 19] = [
     (PlantedFault::AppliedBeyondCommit, 20),
     (PlantedFault::SnapshotWithoutOutbox, 40),
     (PlantedFault::IndexBeforeData, 410),
+    (PlantedFault::TrimmedAboveFloor, 500),
+    (PlantedFault::FetchedUnchecked, 660),
 ];
 
 /// Where their seeds begin.
@@ -280,4 +282,10 @@ fn broken_rules_of_services_and_their_threads_are_found() {
 fn snapshots_that_lack_something_are_found() {
     expect_found(PlantedFault::SnapshotWithoutOutbox);
     expect_found(PlantedFault::IndexBeforeData);
+    expect_found(PlantedFault::FetchedUnchecked);
+}
+
+#[test]
+fn a_log_that_does_not_keep_what_clients_are_owed_is_found() {
+    expect_found(PlantedFault::TrimmedAboveFloor);
 }

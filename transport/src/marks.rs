@@ -436,7 +436,8 @@ marks! {
     SnapshotBeforeBegunFrom,
     /// A snapshot of another member is fetched and stored.
     SnapshotFetched,
-    /// A member that is asked for a snapshot cannot give it, or is silent, and another one is asked.
+    /// A member that is asked for a snapshot cannot give it, or is silent, and another one is
+    /// asked.
     SnapshotSourceLeft,
     /// A member is asked for a snapshot that it has no more.
     SnapshotRefused,

@@ -167,8 +167,8 @@ impl SnapshotStore {
         }
     }
 
-    /// The same of one that is to stand for the log below, which is not here: the next start goes on
-    /// from it, whatever there is of that log.
+    /// The same of one that is to stand for the log below, which is not here: the next start goes
+    /// on from it, whatever there is of that log.
     pub fn name_replacement(&mut self, entry: SnapshotEntry) {
         self.name_fetched(entry);
         self.replaces_log = self.step == Step::Ending(entry);

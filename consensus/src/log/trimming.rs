@@ -4,7 +4,7 @@
 //! segments of those below, or removes them.
 
 use lockstep_archive::disk::Disk;
-use lockstep_archive::files::snapshot_index::SnapshotIndex;
+use lockstep_archive::files::snapshot_index::{SnapshotEntry, SnapshotIndex};
 use lockstep_archive::log::segment::base_position;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
@@ -80,14 +80,18 @@ impl<D: Disk> ArchiveAgent<D> {
         self.recorder().check_beside(taken)
     }
 
-    /// Below this the log may go as far as the snapshots stand for it: two of them, or the newest
-    /// alone where room is short. `None` while there is none.
+    /// Below this the log may go as far as the snapshots stand for it: two of them, for one may
+    /// rot, or the newest alone where room is short. `None` while there are not so many.
     #[must_use]
     pub(crate) fn covered_below(&self) -> Option<Position> {
         let mut snapshots = self.snapshot_index().snapshots();
-        let newest = snapshots.next()?;
-        let older = snapshots.next().unwrap_or(newest);
-        Some(if self.is_short() { newest } else { older }.position)
+        let newest = snapshots.next();
+        let covering = if self.is_short() {
+            newest
+        } else {
+            snapshots.next()
+        };
+        covering.map(|covering| covering.position)
     }
 
     /// Whether there is little room for more log.
@@ -112,6 +116,13 @@ impl<D: Disk> ArchiveAgent<D> {
         if self.failed() || start.position <= wanted.log_start().position {
             return false;
         }
+        // From what the log does not follow nothing can go on.
+        let is_below = |entry: SnapshotEntry| entry.position < start.position;
+        let has_useless = wanted.snapshots().any(is_below);
+        if has_useless && !self.snapshots.drop_older(&mut self.snapshot_index) {
+            return false;
+        }
+        let wanted = *self.snapshot_index.wanted();
         self.snapshot_index.want(wanted.with_log_start(start));
         true
     }

@@ -85,9 +85,9 @@ pub enum NodeFault {
     /// another.
     #[error(
         "this member's service diverged: a majority of the members that took a snapshot at \
-         {position}, member {member} among them, has another one than this member's{}: run the same \
-         build of the service on all members, and see that its state, and the order in which it \
-         writes it, depend on nothing but the log",
+         {position}, member {member} among them, has another one than this member's{}: run the \
+         same build of the service on all members, and see that its state, and the order in which \
+         it writes it, depend on nothing but the log",
         section_words(section.as_ref())
     )]
     SnapshotDiverged {

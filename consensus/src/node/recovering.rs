@@ -124,7 +124,8 @@ pub(super) fn open_store<D: Disk>(
     let tail_term = found.terms.last().copied();
     let mut module = consensus_module(cluster, node, (found, begun.position()));
     // Until it is known what clients are owed.
-    module.set_lacks_answers(index.lacking_below() > 0);
+    let lacking_below = directory.snapshot_index.durable().lacking_below();
+    module.set_lacks_answers(lacking_below > 0);
     let ends = (recovered.end, recovered.stale_end);
     let recorder = open_recorder(files, (node, geometry), recovered.segments, ends)?;
     let log = MemberLog::new(FoundLog {

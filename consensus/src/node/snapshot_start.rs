@@ -49,8 +49,8 @@ impl Begun {
     }
 
     /// Makes durable that the log starts at `start` and which snapshots there are: those that are
-    /// not used are none from now on, so that what follows takes their places and not that of one
-    /// that is good. Removes all others.
+    /// not used, or that the log does not follow, are none from now on, so that what follows takes
+    /// their places and not that of one that is good. Removes all others.
     ///
     /// # Errors
     /// The disk's.
@@ -63,6 +63,10 @@ impl Begun {
         let found = *snapshot_index.durable();
         let passed_over = self.passed_over();
         let left = passed_over.fold(found, |left, (position, _)| left.without(*position));
+        let useless = found
+            .snapshots()
+            .filter(|entry| entry.position < start.position);
+        let left = useless.fold(left, |left, entry| left.without(entry.position));
         let lacking_below = self.missing.map_or(0, |(_, to)| to);
         let index = left.with_log_start(start).lacking(lacking_below);
         snapshot_index.want(index);
@@ -128,7 +132,7 @@ impl FoundSnapshots {
         index: &SnapshotIndex,
     ) -> Result<Self, StartError> {
         let expected = birth::formed_record(files)?.map(|record| record.cluster);
-        let mut found = Self::none(index.log_start());
+        let mut found = Self::none(index.log_start(), index.lacking_below());
         for entry in index.snapshots() {
             let checked = if found.is_gone(&entry) {
                 Err(UnusableSnapshot::Gone)
@@ -147,11 +151,12 @@ impl FoundSnapshots {
         Ok(found)
     }
 
-    /// Of a log that starts at `log_start`, as long as none was checked.
-    pub fn none(log_start: Checkpoint) -> Self {
+    /// Of a log that starts at `log_start` and is not here below another position, as long as none
+    /// was checked.
+    pub const fn none(log_start: Checkpoint, lacking_below: Position) -> Self {
         Self {
             log_start,
-            lacking_below: index.lacking_below(),
+            lacking_below,
             good: Vec::new(),
             unusable: Vec::new(),
         }
@@ -230,7 +235,7 @@ impl FoundSnapshots {
         let newest = self.good.first()?;
         let mut begun = self.begun();
         begun.begin_from(newest);
-        Some((begun, newest.origin(self.log_start)))
+        Some((begun, newest.origin(self.log_start, self.replaces_log())))
     }
 
     /// That nothing can be used although the log begins above 0.
@@ -349,17 +354,19 @@ impl StartSnapshot {
             log_start,
             checkpoint: log_start,
             terms: self.terms.iter().filter(below).copied().collect(),
-            log_time: 0,
+            ..LogOrigin::default()
         }
     }
 
-    /// From where the log is read that starts at `log_start`, when nothing below is looked at.
-    fn origin(&self, log_start: Checkpoint) -> LogOrigin {
+    /// From where the log is read that starts at `log_start`, when nothing below is looked at, or
+    /// is of no use: the log `lacks_below` this.
+    fn origin(&self, log_start: Checkpoint, lacks_below: bool) -> LogOrigin {
         LogOrigin {
             log_start,
             checkpoint: self.header.at,
             terms: self.terms.clone(),
             log_time: self.header.log_time,
+            lacks_below,
         }
     }
 

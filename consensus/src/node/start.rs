@@ -123,7 +123,6 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         tracers.clients,
         counters.clients,
     );
-    let exchange = exchange(cluster, node, geometry)?;
     let consensus = ConsensusAgent::new(ConsensusParts {
         facts,
         durable: archive.durable(&log),
@@ -135,7 +134,7 @@ pub fn start<D: Disk, P: DatagramPort, S: ClusteredService>(
         begun,
         replication: Replication::new(senders),
         chain_query: ChainQuery::new(geometry, members + 2)?,
-        exchange,
+        exchange: exchange(cluster, node, geometry)?,
         leadership: Leadership::new(cluster.sessions_max),
         news,
         tracer: tracers.consensus,

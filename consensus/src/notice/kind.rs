@@ -55,8 +55,8 @@ pub enum NodeNotice {
     /// This node took datagrams too late: the queue from its socket's thread was full, and the
     /// socket was not read before there was room.
     PortNotTaken = 17,
-    /// A piece of a snapshot that was not asked for, a refusal of none, or a request for pieces that
-    /// is more than is taken.
+    /// A piece of a snapshot that was not asked for, a refusal of none, or a request for pieces
+    /// that is more than is taken.
     SnapshotMessageUnexpected = 18,
 
     // Log stream: frames from the leader, status messages and NAKs to it.

@@ -83,8 +83,8 @@ pub(super) const ROWS: &[Row] = &[
         text: |detail, _, f| {
             write!(
                 f,
-                "clients are owed answers that may lie below {}, where this member's log begins: it \
-                 votes and acknowledges, and does not stand for leader",
+                "clients are owed answers that may lie below {}, where this member's log begins: \
+                 it votes and acknowledges, and does not stand for leader",
                 detail.values[0]
             )
         },

@@ -2,13 +2,13 @@
 //!
 //! | template | message | fields (u64 unless said otherwise) |
 //! |---|---|---|
-//! | 50 | Status | log start (i64); 2 × (snapshot, term (i64), fetched), newest first, zeros for none |
+//! | 50 | Status | log start (i64); 2 × (snapshot, term (i64), fetched), newest first, or zeros |
 //! | 51 | Request | snapshot, offset, chunk length (u32), chunks (u32) |
 //! | 52 | Chunk | snapshot, offset, length (u32), zero (u32); the bytes follow |
 //! | 53 | Refused | snapshot, why: 1 no such snapshot, 2 it cannot be read |
 //!
-//! A snapshot is named by its position (i64), length (u64) and hash (u128). Fetched is 1 for one that
-//! came from another member, else 0.
+//! A snapshot is named by its position (i64), length (u64) and hash (u128). Fetched is 1 for one
+//! that came from another member, else 0.
 
 use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::ids::LeadershipTermId;

@@ -223,8 +223,10 @@ impl SessionTable {
     #[must_use]
     pub(crate) fn is_owed_below(&self, position: Position) -> bool {
         let mut sessions = self.sessions.iter();
-        sessions
-            .any(|session| session.acknowledged < position && session.is_owed(session.acknowledged))
+        sessions.any(|session| {
+            let needed = session.needed_from(session.acknowledged);
+            needed.is_some_and(|needed| needed < position)
+        })
     }
 
     /// Breaks rule S1 on purpose: a planted fault that the simulator must find.

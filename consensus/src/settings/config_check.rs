@@ -25,8 +25,8 @@ const OUTBOX_BYTES_LIMIT: usize = 1 << 30;
 /// themselves are not to bring about the next one.
 const SNAPSHOT_INTERVAL_MIN: u64 = 4 * 1024;
 
-/// Least bytes of a snapshot per second: one of a gigabyte has come within five hours, and the log is
-/// not kept for longer.
+/// Least bytes of a snapshot per second: one of a gigabyte has come within five hours, and the log
+/// is not kept for longer.
 const SNAPSHOT_RATE_MIN: u64 = 64 * 1024;
 
 /// Longest session timeout: a client that has gone keeps its session's place for so long.

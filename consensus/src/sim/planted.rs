@@ -203,7 +203,7 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         name: "trimmed-above-floor",
         what: "the log is let go of up to a snapshot, whatever clients are owed",
         tanks: NODE,
-        rules: &[Rule::TrimFloor],
+        rules: &[Rule::TrimFloor, Rule::Sessions],
     },
     Planting {
         name: "fetched-unchecked",

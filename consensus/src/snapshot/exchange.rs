@@ -98,7 +98,8 @@ pub(crate) struct SnapshotExchange {
 }
 
 impl SnapshotExchange {
-    /// Of member `own` of so many with this election timeout, whose reader of the log has this number.
+    /// Of member `own` of so many with this election timeout, whose reader of the log has this
+    /// number.
     ///
     /// # Errors
     /// The operating system's, when it has no memory to give.
@@ -147,8 +148,8 @@ impl SnapshotExchange {
             .map(|entry| offer_of(&entry))
     }
 
-    /// A member is outvoted, whose service agreed with the others up to `position`: what was fetched
-    /// of later may be of that one.
+    /// A member is outvoted, whose service agreed with the others up to `position`: what was
+    /// fetched of later may be of that one.
     pub fn doubt_copies_above(&mut self, position: Position) {
         let is_doubted = |entry: &SnapshotEntry| is_fetched(entry) && entry.position > position;
         let doubted = |entry: Option<SnapshotEntry>| entry.filter(is_doubted).map(|e| e.position);
@@ -248,8 +249,8 @@ impl SnapshotExchange {
         }
     }
 
-    /// Looks at the one that has come whole, to stand for log that is not here: whether it is of the
-    /// cluster with this record, and under these limits.
+    /// Looks at the one that has come whole, to stand for log that is not here: whether it is of
+    /// the cluster with this record, and under these limits.
     pub fn look_at_replacement(
         &mut self,
         record: &FormationRecord,

@@ -31,6 +31,9 @@ pub(super) fn missing_below(
     if start == end {
         return Ok(None);
     }
+    if origin.lacks_below {
+        return Ok(Some(start.position));
+    }
     if let Some(missing) = segments.missing_below(end.position) {
         return Ok(Some(missing.max(start.position)));
     }

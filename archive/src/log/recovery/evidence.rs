@@ -62,6 +62,8 @@ pub struct LogOrigin {
     pub terms: Vec<RecoveredTerm>,
     /// Log time of the last entry below, ns.
     pub log_time: i64,
+    /// What lies below the checkpoint is none of the log, whatever it is: that starts there.
+    pub lacks_below: bool,
 }
 
 impl Default for LogOrigin {
@@ -71,6 +73,7 @@ impl Default for LogOrigin {
             checkpoint: Checkpoint::ZERO,
             terms: Vec::new(),
             log_time: 0,
+            lacks_below: false,
         }
     }
 }

@@ -193,6 +193,13 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             return 0;
         };
         let mut work = exchange.receiver.do_work(now, &exchange.offers, file);
+        if archive.check_room().is_err() {
+            let id = exchange.receiver.id();
+            exchange.pause(now);
+            self.note_not_fetched(now, id, SNAPSHOT_DISK, 0);
+            archive.snapshots.give_up_fetched();
+            return work + 1;
+        }
         if exchange.receiver.state() == ReceiverState::Idle {
             archive.snapshots.give_up_fetched();
         }
@@ -240,8 +247,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         1
     }
 
-    /// What the one that has come is: a copy of what this member's log leads to, or what is to stand
-    /// for log that it lacks.
+    /// What the one that has come is: a copy of what this member's log leads to, or what is to
+    /// stand for log that it lacks.
     fn finding<D: Disk>(
         &mut self,
         now: Nanos,
@@ -307,6 +314,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let exchange = &mut self.exchange;
         let begin = |file: &mut _| exchange.begin(now, &wanted, file);
         let has_begun = archive.snapshots.begin_fetched(begin);
+        if has_begun {
+            archive.make_room_for_snapshot();
+        }
         if let Some(gone) = gone {
             self.note_gone(now, &gone);
         }

@@ -29,19 +29,28 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     ) {
         self.look_at_sessions(now, Room { archive, service });
         archive.share_room();
-        // Nobody gives others what they lack below, so only who has none lets go of it.
-        let is_alone = self.facts.members.len() == 1;
-        let Some(covered) = archive.covered_below().filter(|_| is_alone) else {
+        let Some(covered) = archive.covered_below() else {
             return;
         };
-        let is_kept_for_others = self.leadership.is_leading() && !archive.is_short();
-        let lacking = if is_kept_for_others {
-            self.module.followed_by_all(now)
-        } else {
+        let kept_from = if archive.is_short() {
             Position::MAX
+        } else {
+            self.kept_for_others_from(now)
         };
-        let below = covered.min(self.egress_floor.position()).min(lacking);
+        let below = covered.min(self.egress_floor.position()).min(kept_from);
         archive.trim_below(below, &self.log);
+    }
+
+    /// From here on the log is kept for other members: a leader has what those lack that it hears,
+    /// and who follows one has all that it has, for those whom it may lead next.
+    fn kept_for_others_from(&self, now: Nanos) -> Position {
+        let own = self.facts.member;
+        match self.module.leader() {
+            _ if self.facts.members.len() == 1 => Position::MAX,
+            Some(leader) if leader == own => self.module.followed_by_all(now),
+            Some(leader) => self.exchange.offers.log_start(now, leader).unwrap_or(0),
+            None => 0,
+        }
     }
 
     /// Looks at what some of the sessions are owed, and closes those whose clients have left

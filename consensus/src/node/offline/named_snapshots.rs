@@ -185,9 +185,10 @@ impl ReadSnapshots {
         disk: &mut impl ColdFiles,
         directory: &DirectoryLook,
     ) -> Result<Option<Self>, OfflineError> {
-        let mut found = FoundSnapshots::none(directory.log_start);
+        let index = directory.index.unwrap_or_default();
+        let mut found = FoundSnapshots::none(directory.log_start, index.lacking_below());
         let mut all = Vec::new();
-        for entry in directory.index.unwrap_or_default().snapshots() {
+        for entry in index.snapshots() {
             let checked = check(disk, directory, &entry);
             if checked == Err(UnusableSnapshot::Disk(DiskError::Crashed)) {
                 return Err(DiskError::Crashed.into());

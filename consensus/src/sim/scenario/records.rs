@@ -1,5 +1,6 @@
 //! What a scenario may ask of its cluster at any moment.
 
+use lockstep_archive::files::snapshot_index::SnapshotIndexFile;
 use lockstep_archive::sim::SimDisk;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::ids::LeadershipTermId;
@@ -54,12 +55,22 @@ impl<S: ClusteredService> SimCluster<S> {
     /// The log of a member up to `end`, as its disk has it.
     ///
     /// # Panics
-    /// Where the disk lacks a part of it.
+    /// Where the disk lacks a part of it that was not let go of.
     #[must_use]
     #[track_caller]
     pub fn log(&self, id: usize, end: Position) -> Vec<u8> {
-        let log = self.stored(id).range(0, end);
-        log.unwrap_or_else(|| panic!("member {id} has no log up to {end}"))
+        let start = self.log_start(id).min(end);
+        let kept = self.stored(id).range(start, end);
+        let kept = kept.unwrap_or_else(|| panic!("member {id} has no log from {start} to {end}"));
+        // What was let go of was committed, and is known.
+        [self.watch.log(start), &kept].concat()
+    }
+
+    /// Where the log of a member starts.
+    pub(super) fn log_start(&self, id: usize) -> Position {
+        let disk = &mut self.disk(id);
+        let index = SnapshotIndexFile::open(disk, self.setup.cluster.segment_length);
+        index.map_or(0, |index| index.durable().log_start().position)
     }
 
     pub(super) fn stored(&self, id: usize) -> StoredLog<'_> {

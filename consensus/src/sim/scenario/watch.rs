@@ -26,6 +26,7 @@ use crate::sim::{Broken, Rule};
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
     durable: Position,
+    log_start: Position,
     is_damaged: bool,
     counts: bool,
 }
@@ -35,6 +36,7 @@ impl Life {
         let (archive, module) = (&node.agents().archive, &node.agents().consensus.module);
         Self {
             durable: archive.durable(&node.agents().consensus.log),
+            log_start: archive.snapshot_index().log_start().position,
             is_damaged: module.is_damaged(),
             counts: counts(node),
         }
@@ -117,12 +119,14 @@ impl Watch {
     /// A process ends, and leaves what is `stored`.
     pub fn end(&mut self, id: usize, life: &Life, stored: StoredLog<'_>) {
         let end = life.durable.min(self.committed());
-        let found = stored.range(0, end).unwrap_or_default();
-        let found = self.without_rot(id, 0, found);
-        let mut pairs = found.iter().zip(&self.log);
+        // What was let go of was committed, and is known.
+        let start = life.log_start.min(end);
+        let found = stored.range(start, end).unwrap_or_default();
+        let found = self.without_rot(id, start, found);
+        let mut pairs = found.iter().zip(&self.log[start as usize..]);
         let differs = pairs.position(|(own, good)| own != good);
         let known = &mut self.members[id];
-        known.kept = differs.unwrap_or(found.len()) as Position;
+        known.kept = start + differs.unwrap_or(found.len()) as Position;
         known.end = life.durable;
         if life.counts {
             known.held = Held::of(&stored, life.durable, &known.rotten);
@@ -171,7 +175,7 @@ impl Watch {
                 known.kept, life.durable
             )));
         }
-        let from = known.end.min(life.durable);
+        let from = known.end.max(life.log_start).min(life.durable);
         let is_stored = |stored: StoredLog<'_>| stored.holds_what_it_has(from, life.durable, false);
         if known.is_overlooked || stored.is_none_or(is_stored) {
             return Ok(());
@@ -527,6 +531,7 @@ mod tests {
         let completion = disk.poll_completion(1_000_000).expect("it is done");
         assert_eq!(completion.result, Ok(file));
         let life = |durable| Life {
+            log_start: 0,
             durable,
             is_damaged: false,
             counts: true,

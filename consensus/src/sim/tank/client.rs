@@ -499,9 +499,12 @@ impl TankClient {
             has_expired,
             expires_until,
             life,
+            twin,
             ..
         } = self;
         let index = plan.index;
+        // What the process before acknowledged after this one was begun is kept for nobody.
+        let may_lack_answers = twin.is_some();
         let mut is_connected = false;
         let work = client.poll_egress(now, 64, &mut |event| match event {
             EgressEvent::Response {
@@ -529,6 +532,11 @@ impl TankClient {
             EgressEvent::Closed {
                 reason: CloseReason::Expired,
             } if now < *expires_until => {
+                *has_expired = true;
+            }
+            EgressEvent::Closed {
+                reason: CloseReason::Retention,
+            } if may_lack_answers => {
                 *has_expired = true;
             }
             EgressEvent::Closed { reason } => {

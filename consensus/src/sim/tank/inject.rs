@@ -265,12 +265,16 @@ impl Tank {
             return false;
         };
         let older = older.filter(|older| !member.has_rotten_snapshot(older.position));
-        if older.map_or(0, |older| older.position) < index.log_start().position {
+        let has_another = older.map_or(0, |older| older.position) >= index.log_start().position;
+        // Where room becomes short before that is noticed, it may be the only one after all.
+        if !has_another || !self.may_rot(id) {
             return false;
         }
         let (at, bit) = (self.random.range(0..newest.length), self.random.range(0..8));
         let name = newest.name().file_name();
         let is_done = member.disk().flip_bit(&name, at as usize, bit as u32);
+        self.damage_map
+            .rot_slot(id, |rotten| member.held_log(rotten));
         self.members[id].rot_snapshot(newest.position);
         is_done
     }

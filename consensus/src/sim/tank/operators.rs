@@ -197,7 +197,7 @@ impl Tank {
                 return Err(Rule::ForeignDirectory.broken(what));
             }
             disk.restore_in_place(&own);
-        } else if is_damage(error) && self.damage_map.may_give_up(id) {
+        } else if is_damage(error, &self.members[id]) && self.damage_map.may_give_up(id) {
             // Another place for its directory.
             self.demote(id);
             self.members[id].forget_last_life();
@@ -256,12 +256,13 @@ impl Tank {
     }
 }
 
-fn is_damage(error: &StartError) -> bool {
-    matches!(
-        error,
+fn is_damage(error: &StartError, member: &TankMember) -> bool {
+    match error {
         StartError::Birth(BirthError::Damaged { .. })
-            | StartError::Directory(DirectoryError::Damaged { .. })
-    )
+        | StartError::Directory(DirectoryError::Damaged { .. }) => true,
+        StartError::NoSnapshot { .. } => member.has_rotten_snapshots(),
+        _ => false,
+    }
 }
 
 fn is_crash(error: &StartError) -> bool {

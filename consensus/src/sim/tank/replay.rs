@@ -140,9 +140,13 @@ impl ReplayOracle {
         let start = node.agents().archive.snapshot_index().log_start().position;
         for (client, session) in &self.sessions {
             let handed = self.handed.get(client).copied().unwrap_or(0);
+            let Some(open) = self.model.sessions().get(session) else {
+                continue;
+            };
+            // What the process before this one has acknowledged was handed to that one.
             let next = self.model.answers(*session).get(handed);
-            let is_open = self.model.sessions().contains_key(session);
-            if let Some(next) = next.filter(|next| is_open && next.position < start) {
+            let next = next.filter(|next| next.position > open.acknowledged_once);
+            if let Some(next) = next.filter(|next| next.position < start) {
                 return Err(Rule::TrimFloor.broken(format!(
                     "the log of member {id} starts at {start}, and client {client} has not been \
                      handed the answer at {}",

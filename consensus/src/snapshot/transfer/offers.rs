@@ -43,7 +43,7 @@ impl Wanted {
 
     /// Whether one that was taken at `position` is of use.
     #[must_use]
-    pub const fn is_one(&self, position: Position) -> bool {
+    pub(crate) const fn is_one(&self, position: Position) -> bool {
         position > self.above && position <= self.up_to
     }
 }

@@ -103,11 +103,15 @@ fn check_started(
             life.append
         )));
     }
-    // The mark says where the log was cut.
-    if durable > life.append && !life.is_mark_rotten {
+    // The mark says where the log was cut. What a snapshot stands for need not be there, and what
+    // the disk has above it, of its leadership term or a later one, follows on it: those leaders
+    // had all of it.
+    let is_replaced = archive.snapshot_index().lacking_below() > life.append;
+    if durable > life.append && !is_replaced && !life.is_mark_rotten {
         return Err(Rule::CutOff.broken(format!(
-            "the log of member {id} ended at {} and ends at {durable} after a start",
-            life.append
+            "the log of member {id} ended at {} and ends at {durable} after a start, with {:?}",
+            life.append,
+            archive.snapshot_index()
         )));
     }
     if !member.is_unsynced() && !member.is_stored_durably(life.durable, durable) {

@@ -1,5 +1,5 @@
-//! The snapshots of a member: how often they are taken, how fast they come from others, and what has
-//! become of them.
+//! The snapshots of a member: how often they are taken, how fast they come from others, and what
+//! has become of them.
 
 use lockstep_transport::position::Position;
 
@@ -31,6 +31,12 @@ impl TankMember {
     #[must_use]
     pub fn has_rotten_snapshot(&self, position: Position) -> bool {
         self.rotten_snapshots.contains(&position)
+    }
+
+    /// Whether any of them has.
+    #[must_use]
+    pub const fn has_rotten_snapshots(&self) -> bool {
+        !self.rotten_snapshots.is_empty()
     }
 
     /// What its index names is there, and whole.

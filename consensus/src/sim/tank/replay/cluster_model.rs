@@ -18,10 +18,19 @@ pub struct ModelSession {
     pub applied: i64,
     /// The greatest position that the client acknowledged.
     pub acknowledged: i64,
+    /// The greatest that any of its processes acknowledged.
+    pub acknowledged_once: i64,
     /// The newest of the client's processes that a request was executed for.
     newest_process: i64,
     /// Processes up to this one were replaced.
     fenced_process: i64,
+}
+
+impl ModelSession {
+    fn acknowledge(&mut self, position: i64) {
+        self.acknowledged = self.acknowledged.max(position);
+        self.acknowledged_once = self.acknowledged_once.max(position);
+    }
 }
 
 /// What the service said to a session.
@@ -113,7 +122,7 @@ impl ClusterModel {
                 for ack in entry.body.chunks_exact(16) {
                     let session = i64_at(ack, 0).and_then(|id| self.sessions.get_mut(&id));
                     if let Some((session, position)) = session.zip(i64_at(ack, 8)) {
-                        session.acknowledged = session.acknowledged.max(position);
+                        session.acknowledge(position);
                     }
                 }
             }
@@ -134,6 +143,7 @@ impl ClusterModel {
                 session.granted = asked;
                 session.fenced_process = session.newest_process;
                 session.acknowledged = received;
+                session.acknowledged_once = session.acknowledged_once.max(received);
             }
         } else if resumed < 0 && self.sessions.len() < self.sessions_max {
             let session = ModelSession {
@@ -141,6 +151,7 @@ impl ClusterModel {
                 granted: asked,
                 applied: 0,
                 acknowledged: 0,
+                acknowledged_once: 0,
                 newest_process: -1,
                 fenced_process: -1,
             };
@@ -178,7 +189,7 @@ impl ClusterModel {
         }
         session.newest_process = session.newest_process.max(process);
         session.applied = entry.number;
-        session.acknowledged = session.acknowledged.max(entry.acknowledged);
+        session.acknowledge(entry.acknowledged);
         let answers = self.service.execute(entry);
         for (ordinal, bytes) in (0..).zip(answers) {
             let answer = Answer {
