@@ -87,6 +87,10 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let Some((session, row)) = session.zip(self.leadership.sessions.find(id)) else {
             return;
         };
+        let known = self.leadership.sessions.at(row);
+        if known.is_none_or(|known| known.is_closing) {
+            return;
+        }
         let context = self.append_context(now, room.archive);
         if !self.append_close(&context, room, row, CloseReason::Retention) {
             return;
