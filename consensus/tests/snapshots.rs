@@ -4,6 +4,7 @@
 
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::settings::config::SyncMode;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
@@ -255,4 +256,22 @@ fn tools_see_whether_a_snapshot_is_being_stored() {
         cluster.run(SECOND);
         assert_eq!(writing(&cluster), is_being_stored, "{writes:?}");
     }
+}
+
+#[test]
+fn a_start_knows_that_all_below_its_snapshot_is_committed_whatever_became_of_its_mark() {
+    let service = |_| Counting::default();
+    let mut cluster = Scenario::of(service)
+        .sync(SyncMode::None)
+        .node(|node| node.snapshot_interval_bytes = 16 * 1024)
+        .led_by(0);
+    answer_a_while(&mut cluster);
+    // What leaders said of commit after that lies in the log buffer alone.
+    let taken = cluster.counter(1, Counter::SnapshotPosition);
+    cluster.member(1).kill().lose_log_buffer().start();
+    let agents = cluster.node(1).agents();
+    assert!(agents.consensus.applier.position() >= taken);
+    let mark = cluster.disk(1).durable_mark();
+    let commit = mark.expect("it was written anew").commit;
+    assert!(taken > 0 && commit >= taken, "{commit} and {taken}");
 }

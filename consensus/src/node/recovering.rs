@@ -109,7 +109,7 @@ pub(super) fn open_store<D: Disk>(
     let memory = log_memory::for_this_life(files, memory, node.sync);
     // What may have been acknowledged is known for good before anything is said.
     let is_unsynced = node.sync == SyncMode::None && memory.is_none();
-    let floor = commit_floor(recovered.commit, &beside);
+    let floor = commit_floor(recovered.commit.max(begun.position()), &beside);
     recovered.raise_mark(files, &mut directory.ack_mark, (floor, is_unsynced))?;
     begun.keep(files, &mut directory.snapshot_index, recovered.start)?;
     let incarnation = directory.node_state.begin_incarnation(files)?;
@@ -265,12 +265,13 @@ fn found_beside(directory: &Directory, boot_id: Option<u128>, is_left: bool) -> 
 }
 
 /// How far the log that was found is known to be committed. Where some of it may have gone without
-/// a trace, what the mark says is true of another log: only the log's own words, `logged`, count.
-/// That holds for good, so the mark is to say no more from now on.
-fn commit_floor(logged: Position, found: &FoundBeside) -> Position {
+/// a trace, what the mark says is true of another log: only what was `shown` counts, by the log's
+/// own words and by the snapshot that it is gone on from. That holds for good, so the mark is to say
+/// no more from now on.
+fn commit_floor(shown: Position, found: &FoundBeside) -> Position {
     match found.gone_without_trace() {
-        Some(_) => logged,
-        None => logged.max(found.mark.commit),
+        Some(_) => shown,
+        None => shown.max(found.mark.commit),
     }
 }
 
