@@ -4,64 +4,19 @@
 
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::counting::Counting;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
-use lockstep_service::cluster::{ClientSession, Cluster};
-use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::snapshot::{
-    ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress,
-};
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, SECOND};
 
-/// Answers each request with its number and 600 bytes.
-#[derive(Default)]
-struct Counting {
-    messages: u64,
-}
-
-impl ClusteredService for Counting {
-    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, _: &[u8]) {
-        self.messages += 1;
-        let mut answer = [7; 600];
-        answer[..8].copy_from_slice(&self.messages.to_le_bytes());
-        cluster.respond(from, &answer).expect("a short answer");
-    }
-
-    fn state_hash(&self) -> u64 {
-        self.messages
-    }
-
-    fn takes_snapshots(&self) -> bool {
-        true
-    }
-
-    fn snapshot_step(
-        &mut self,
-        _: u64,
-        snapshot: &mut ServiceSnapshot<'_>,
-    ) -> Result<SnapshotProgress, SnapshotError> {
-        snapshot.begin_section("messages")?;
-        snapshot.u64(self.messages)?;
-        snapshot.write(&[3; 200_000])?;
-        snapshot.end_section()?;
-        Ok(SnapshotProgress::Done)
-    }
-
-    fn load_snapshot(
-        &mut self,
-        snapshot: &mut ServiceSnapshotReader<'_, '_>,
-    ) -> Result<(), SnapshotError> {
-        snapshot.expect_section("messages")?;
-        self.messages = snapshot.u64()?;
-        let mut rest = vec![0; 200_000];
-        snapshot.read_exact(&mut rest)?;
-        snapshot.end_section()
-    }
-}
-
 fn scenario(members: u8) -> Scenario<Counting> {
-    Scenario::of(|_| Counting::default())
+    let service = |_| Counting {
+        padding: 592,
+        bulk: 200_000,
+        ..Counting::default()
+    };
+    Scenario::of(service)
         .members(members)
         .node(|node| node.snapshot_interval_bytes = 128 * 1024)
 }

@@ -5,12 +5,8 @@
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::node::fault::NodeFault;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::counting::Counting;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
-use lockstep_service::cluster::{ClientSession, Cluster};
-use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::snapshot::{
-    ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress,
-};
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::sim::LinkProfile;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, SECOND};
@@ -18,74 +14,15 @@ use lockstep_transport::time::{MICROSECOND, MILLISECOND, SECOND};
 /// Bytes of the state that never change.
 const BULK: usize = 400 * 1024;
 
-/// Answers with the number of messages so far, of which it says nothing wrong even where its state
-/// is not that of the others.
-struct Counting {
-    messages: u64,
-    /// What it writes besides.
-    oddity: u64,
-}
-
-impl ClusteredService for Counting {
-    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, _: &[u8]) {
-        self.messages += 1;
-        cluster
-            .respond(from, &self.messages.to_le_bytes())
-            .expect("a short answer");
-    }
-
-    fn state_hash(&self) -> u64 {
-        self.messages
-    }
-
-    fn takes_snapshots(&self) -> bool {
-        true
-    }
-
-    fn snapshot_step(
-        &mut self,
-        step: u64,
-        snapshot: &mut ServiceSnapshot<'_>,
-    ) -> Result<SnapshotProgress, SnapshotError> {
-        const STEP: usize = 16 * 1024;
-        if step == 0 {
-            snapshot.begin_section("bulk")?;
-        }
-        if (step as usize) < BULK / STEP {
-            snapshot.write(&[step as u8; STEP])?;
-            return Ok(SnapshotProgress::More);
-        }
-        snapshot.end_section()?;
-        snapshot.begin_section("messages")?;
-        snapshot.u64(self.messages)?;
-        snapshot.u64(self.oddity)?;
-        snapshot.end_section()?;
-        Ok(SnapshotProgress::Done)
-    }
-
-    fn load_snapshot(
-        &mut self,
-        snapshot: &mut ServiceSnapshotReader<'_, '_>,
-    ) -> Result<(), SnapshotError> {
-        snapshot.expect_section("bulk")?;
-        let mut bulk = vec![0; BULK];
-        snapshot.read_exact(&mut bulk)?;
-        snapshot.end_section()?;
-        snapshot.expect_section("messages")?;
-        self.messages = snapshot.u64()?;
-        self.oddity = snapshot.u64()?;
-        snapshot.end_section()
-    }
-}
-
 /// Of members, of which those in `odd` have another state than the others.
 fn scenario(members: u8, odd: &'static [usize]) -> Scenario<Counting> {
     let service = move |id: usize| Counting {
-        messages: 0,
+        bulk: BULK,
         oddity: odd
             .iter()
             .position(|odd| *odd == id)
             .map_or(0, |at| 1 + at as u64 / 2),
+        ..Counting::default()
     };
     Scenario::of(service)
         .members(members)

@@ -5,80 +5,15 @@
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::settings::config::SyncMode;
+use lockstep_consensus::sim::counting::{Counting, Writing};
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
-use lockstep_service::cluster::{ClientSession, Cluster};
-use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::snapshot::{
-    ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress,
-};
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::time::SECOND;
 
-/// Answers with the number of messages so far.
-#[derive(Default)]
-struct Counting {
-    messages: u64,
-    writes: Writing,
-}
-
-/// How it writes its part of a snapshot.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Writing {
-    #[default]
-    Right,
-    /// It never ends its section.
-    Wrong,
-    /// It never comes to an end.
-    Endless,
-}
-
-impl ClusteredService for Counting {
-    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, _: &[u8]) {
-        self.messages += 1;
-        cluster
-            .respond(from, &self.messages.to_le_bytes())
-            .expect("a short answer");
-    }
-
-    fn state_hash(&self) -> u64 {
-        self.messages
-    }
-
-    fn takes_snapshots(&self) -> bool {
-        true
-    }
-
-    fn snapshot_step(
-        &mut self,
-        step: u64,
-        snapshot: &mut ServiceSnapshot<'_>,
-    ) -> Result<SnapshotProgress, SnapshotError> {
-        if step == 0 {
-            snapshot.begin_section("messages")?;
-            snapshot.u64(self.messages)?;
-        }
-        match self.writes {
-            Writing::Right => snapshot.end_section()?,
-            Writing::Wrong => {}
-            Writing::Endless => return Ok(SnapshotProgress::More),
-        }
-        Ok(SnapshotProgress::Done)
-    }
-
-    fn load_snapshot(
-        &mut self,
-        snapshot: &mut ServiceSnapshotReader<'_, '_>,
-    ) -> Result<(), SnapshotError> {
-        snapshot.expect_section("messages")?;
-        self.messages = snapshot.u64()?;
-        snapshot.end_section()
-    }
-}
-
 fn cluster(members: u8, writes: Writing) -> SimCluster<Counting> {
     let service = move |_| Counting {
-        messages: 0,
         writes,
+        ..Counting::default()
     };
     Scenario::of(service)
         .members(members)

@@ -6,70 +6,20 @@ use lockstep_archive::disk::{ColdFiles, SegmentName};
 use lockstep_client::session::CloseReason;
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
+use lockstep_consensus::sim::counting::Counting;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
-use lockstep_service::cluster::{ClientSession, Cluster};
-use lockstep_service::clustered_service::ClusteredService;
-use lockstep_service::snapshot::{
-    ServiceSnapshot, ServiceSnapshotReader, SnapshotError, SnapshotProgress,
-};
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::time::{MILLISECOND, SECOND};
 
 const KIB: u64 = 1024;
 
-/// Answers with the number of messages so far, and has so much state beside that.
-struct Counting {
-    messages: u64,
-    ballast: usize,
-}
-
-impl ClusteredService for Counting {
-    fn on_session_message(&mut self, cluster: &mut Cluster<'_>, from: ClientSession, _: &[u8]) {
-        self.messages += 1;
-        cluster
-            .respond(from, &self.messages.to_le_bytes())
-            .expect("a short answer");
-    }
-
-    fn state_hash(&self) -> u64 {
-        self.messages
-    }
-
-    fn takes_snapshots(&self) -> bool {
-        true
-    }
-
-    fn snapshot_step(
-        &mut self,
-        _step: u64,
-        snapshot: &mut ServiceSnapshot<'_>,
-    ) -> Result<SnapshotProgress, SnapshotError> {
-        snapshot.begin_section("messages")?;
-        snapshot.u64(self.messages)?;
-        snapshot.write(&vec![7; self.ballast])?;
-        snapshot.end_section()?;
-        Ok(SnapshotProgress::Done)
-    }
-
-    fn load_snapshot(
-        &mut self,
-        snapshot: &mut ServiceSnapshotReader<'_, '_>,
-    ) -> Result<(), SnapshotError> {
-        snapshot.expect_section("messages")?;
-        self.messages = snapshot.u64()?;
-        let mut ballast = vec![0; self.ballast];
-        snapshot.read_exact(&mut ballast)?;
-        snapshot.end_section()
-    }
-}
-
 const BUDGET: u64 = 768 * KIB;
 
 /// One member with a small budget, and a snapshot each 32 KiB of log.
-fn alone(ballast: usize, retention: u64) -> SimCluster<Counting> {
+fn alone(bulk: usize, retention: u64) -> SimCluster<Counting> {
     let mut cluster = Scenario::of(move |_| Counting {
-        messages: 0,
-        ballast,
+        bulk,
+        ..Counting::default()
     })
     .members(1)
     .cluster(|cluster| {

@@ -5,6 +5,7 @@
 //! that is told step by step. Product code depends on none of them.
 
 pub mod core_tank;
+pub mod counting;
 mod held;
 mod log_range;
 mod planted;
