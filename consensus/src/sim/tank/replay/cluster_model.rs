@@ -7,6 +7,9 @@ use super::entries::{Kind, LoggedEntry, i64_at};
 use super::service_model::ServiceModel;
 use crate::sim::{Broken, Rule};
 
+/// Why a session is closed whose answers cannot be kept any longer (`wire.md` E.5).
+const RETENTION: u8 = 4;
+
 /// A session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelSession {
@@ -117,7 +120,10 @@ impl ClusterModel {
                 self.service.new_term(term, entry.log_time);
             }
             Kind::Open => self.open(entry),
-            Kind::Close => self.close(entry.session),
+            Kind::Close => {
+                self.check_close(entry)?;
+                self.close(entry.session);
+            }
             Kind::Ack => {
                 for ack in entry.body.chunks_exact(16) {
                     let session = i64_at(ack, 0).and_then(|id| self.sessions.get_mut(&id));
@@ -160,6 +166,22 @@ impl ClusterModel {
             self.sessions.insert(id, session);
             self.service.open(id, entry.log_time);
         }
+    }
+
+    /// No log of a run is so long that a session holds it for too long: what is kept no longer, only
+    /// a process lacks that has less than one before it had acknowledged.
+    fn check_close(&self, entry: &LoggedEntry) -> Result<(), Broken> {
+        let open = self.sessions.get(&entry.session);
+        let is_retention = entry.body.first() == Some(&RETENTION);
+        let lacks_nothing = open.is_some_and(|open| open.acknowledged >= open.acknowledged_once);
+        if !is_retention || !lacks_nothing {
+            return Ok(());
+        }
+        Err(Rule::Sessions.broken(format!(
+            "session {} is closed at {} because of answers that are kept no longer, and its \
+             client had not forgotten any",
+            entry.session, entry.position
+        )))
     }
 
     fn close(&mut self, id: i64) {
