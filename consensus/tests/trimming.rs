@@ -170,3 +170,15 @@ fn where_the_budget_holds_no_three_snapshots_the_older_of_two_goes_first() {
     cluster.member(0).kill().start();
     load(&mut cluster, 0, 100);
 }
+
+#[test]
+fn a_budget_below_the_interval_of_snapshots_asks_for_them_earlier_and_never_stands_still() {
+    let mut cluster = alone(0, 128 * KIB);
+    cluster.member(0).kill();
+    cluster.setup.node.snapshot_interval_bytes = 16 * BUDGET;
+    cluster.member(0).start();
+    cluster.run(SECOND);
+    load(&mut cluster, 0, 1500);
+    assert!(cluster.commit(0) > 2 * BUDGET as i64);
+    assert!(cluster.counter(0, Counter::Snapshots) > 0);
+}

@@ -177,6 +177,11 @@ impl NodeConfig {
             let remedy = "use 0 for never, or at least 4 KiB, best 256 MiB";
             return refuse("snapshot_interval", problem, remedy);
         }
+        if self.egress_retention_bytes < cluster.term_length as u64 {
+            let problem = format!("{} bytes", self.egress_retention_bytes);
+            let remedy = "use at least term_length, best a quarter of disk_budget";
+            return refuse("egress_retention", problem, remedy);
+        }
         if self.snapshot_rate_bytes < SNAPSHOT_RATE_MIN {
             let problem = format!("{} bytes per second", self.snapshot_rate_bytes);
             return refuse("snapshot_rate", problem, "use at least 64 KiB, best 32 MiB");
@@ -255,6 +260,21 @@ mod tests {
         for bad in [1, SNAPSHOT_INTERVAL_MIN - 1] {
             let error = node(bad).validate(&cluster()).unwrap_err();
             assert_eq!(error.key, "snapshot_interval");
+        }
+    }
+
+    #[test]
+    fn a_retention_that_gives_clients_no_time_is_refused() {
+        let node = |bytes| NodeConfig {
+            directory: PathBuf::from("data"),
+            egress_retention_bytes: bytes,
+            ..NodeConfig::default()
+        };
+        let least = cluster().term_length as u64;
+        assert_eq!(node(least).validate(&cluster()), Ok(()));
+        for bad in [0, least - 1] {
+            let error = node(bad).validate(&cluster()).unwrap_err();
+            assert_eq!(error.key, "egress_retention");
         }
     }
 

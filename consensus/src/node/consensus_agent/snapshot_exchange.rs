@@ -367,12 +367,18 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     fn wanted_copy<D: Disk>(&self, archive: &ArchiveAgent<D>) -> Wanted {
         let index = archive.snapshot_index();
         let newest = index.snapshots().next().map_or(0, |newest| newest.position);
+        // It frees room: whoever needs that does not wait for who might take its own.
+        let told_for = if archive.is_short() {
+            0
+        } else {
+            self.exchange.copy_after()
+        };
         // What is at the very start of the log is of use, too.
         let above = newest.max(index.log_start().position - 1);
         Wanted {
             above,
             up_to: self.compared_up_to(archive),
-            told_for: self.exchange.copy_after(),
+            told_for,
         }
     }
 

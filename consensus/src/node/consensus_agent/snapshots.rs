@@ -39,8 +39,8 @@ fn leader_words(leader: Option<MemberId>) -> String {
 }
 
 impl<P: DatagramPort> ConsensusAgent<P> {
-    /// Asks all members for a snapshot when enough of the log has grown since the last one; called
-    /// at the housekeeping interval.
+    /// Asks all members for a snapshot when enough of the log has grown since the last one, or when
+    /// room for more of it is short, which a snapshot frees; called at the housekeeping interval.
     pub(in crate::node) fn ask_for_snapshots<D: Disk, S: ClusteredService>(
         &mut self,
         now: Nanos,
@@ -48,7 +48,12 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     ) {
         let interval = self.facts.snapshot_interval;
         let last = self.snapshot_asked.max(self.snapshot.settled());
-        if interval > 0 && self.log.append() - last >= interval {
+        let due = if room.archive.is_short() {
+            interval.min(self.log.buffer().geometry().term_length() as Position)
+        } else {
+            interval
+        };
+        if interval > 0 && self.log.append() - last >= due {
             // In vain now: the next call tries again.
             let _ = self.ask_for_snapshot(now, room);
         }
