@@ -6,13 +6,14 @@
 //! index is told once they have been looked at.
 
 use lockstep_archive::disk::{
-    BLOCK_LENGTH, ColdFiles, Completion, Disk, DiskError, DiskOp, FileId, SegmentName, Token,
+    ColdFiles, Completion, Disk, DiskError, DiskOp, FileId, SegmentName, Token,
 };
 use lockstep_archive::files::snapshot_index::{
     SNAPSHOTS_MAX, SnapshotEntry, SnapshotIndex, SnapshotIndexFile,
 };
 use lockstep_archive::log::token::{OWNER_SNAPSHOT_STORE, TokenSource};
 use lockstep_archive::snapshot_file::SNAPSHOT_RECORDING_ID;
+use lockstep_archive::snapshot_file::source::file_length;
 use lockstep_archive::snapshot_file::writer::{SnapshotFileState, SnapshotFileWriter};
 use lockstep_service::snapshot::SnapshotSummary;
 use lockstep_transport::ids::LeadershipTermId;
@@ -43,8 +44,8 @@ enum Step {
     Filling(Position, LeadershipTermId),
     /// Its bytes come from another member, or are being looked at.
     Fetching,
-    /// All its bytes have come.
-    Ending(SnapshotEntry),
+    /// All its bytes have come. It may stand for the log below, which is not here.
+    Ending(SnapshotEntry, bool),
     /// Its entry is on its way to the index.
     Indexing(SnapshotEntry),
     /// It is there, and that was not told.
@@ -62,8 +63,6 @@ pub(crate) struct SnapshotStore {
     fetched: i64,
     /// One from another member was given up for one that is taken here.
     makes_way: bool,
-    /// What is named next stands for the log below.
-    replaces_log: bool,
     /// What the index names, and where it lies: open from the start on, or since it was stored.
     named: [Option<(SnapshotEntry, FileId)>; SNAPSHOTS_MAX],
     /// The index is another one than when somebody last asked.
@@ -92,7 +91,6 @@ impl SnapshotStore {
             stored: 0,
             fetched: 0,
             makes_way: false,
-            replaces_log: false,
             named,
             is_changed: true,
             tokens: TokenSource::new(OWNER_SNAPSHOT_STORE),
@@ -163,15 +161,26 @@ impl SnapshotStore {
     /// All of the one from another member is there and durable, and is what it is to be.
     pub fn name_fetched(&mut self, entry: SnapshotEntry) {
         if self.step == Step::Fetching {
-            self.step = Step::Ending(entry);
+            self.step = Step::Ending(entry, false);
         }
     }
 
     /// The same of one that is to stand for the log below, which is not here: the next start goes
     /// on from it, whatever there is of that log.
     pub fn name_replacement(&mut self, entry: SnapshotEntry) {
-        self.name_fetched(entry);
-        self.replaces_log = self.step == Step::Ending(entry);
+        if self.step == Step::Fetching {
+            self.step = Step::Ending(entry, true);
+        }
+    }
+
+    /// Where the one was taken that comes from another member and is on its way to the index.
+    pub fn fetched_under_way(&self) -> Option<Position> {
+        match self.step {
+            Step::Ending(entry, _) | Step::Indexing(entry) => {
+                is_fetched(&entry).then_some(entry.position)
+            }
+            Step::Nothing | Step::Filling(..) | Step::Fetching | Step::Stored => None,
+        }
     }
 
     /// No further bytes come from another member, and what came is of no use.
@@ -185,12 +194,7 @@ impl SnapshotStore {
     /// One is to be taken here: whatever comes from another member is given up, unless it is on its
     /// way to the index. Returns whether there is nothing of it left to wait for.
     pub fn make_way(&mut self) -> bool {
-        let is_fetched = match self.step {
-            Step::Fetching => true,
-            Step::Ending(entry) | Step::Indexing(entry) => is_fetched(&entry),
-            Step::Nothing | Step::Filling(..) | Step::Stored => false,
-        };
-        if is_fetched {
+        if self.step == Step::Fetching || self.fetched_under_way().is_some() {
             sometimes(Mark::SnapshotMakesWay);
             self.makes_way = true;
         }
@@ -228,20 +232,26 @@ impl SnapshotStore {
     pub fn finish(&mut self, summary: &SnapshotSummary) {
         if let Step::Filling(position, term) = self.step {
             self.file.finish();
-            self.step = Step::Ending(SnapshotEntry {
+            let entry = SnapshotEntry {
                 position,
                 term,
                 recording_id: SNAPSHOT_RECORDING_ID as u32,
                 length: summary.length,
                 hash: summary.hash,
-            });
+            };
+            self.step = Step::Ending(entry, false);
         }
     }
 
-    /// It is given up, if there is one whose file is not finished. What is on its way to the index
-    /// gets there all the same, and what is there stays.
+    /// The one that is taken here is given up, if its entry is not on its way to the index. What
+    /// comes from another member goes on, and what is there stays.
     pub fn abandon(&mut self) {
-        if matches!(self.step, Step::Filling(..) | Step::Ending(_)) {
+        let is_own = match self.step {
+            Step::Filling(..) => true,
+            Step::Ending(entry, _) => !is_fetched(&entry),
+            Step::Nothing | Step::Fetching | Step::Indexing(_) | Step::Stored => false,
+        };
+        if is_own {
             self.file.abandon();
             self.step = Step::Nothing;
         }
@@ -267,13 +277,13 @@ impl SnapshotStore {
         index: &mut SnapshotIndexFile,
     ) -> usize {
         let work = self.file.do_work(now, disk);
-        if let Step::Ending(entry) = self.step
+        if let Step::Ending(entry, replaces_log) = self.step
             && self.dropped.is_none()
             && self.is_nameable()
         {
             let before = *index.wanted();
             let mut after = before.with_newest(entry);
-            if std::mem::take(&mut self.replaces_log) {
+            if replaces_log {
                 after = after.lacking(entry.position);
             }
             index.want(after);
@@ -286,27 +296,34 @@ impl SnapshotStore {
 
     /// What of the disk the snapshots take, with as much as there is of one that is being written.
     pub(super) fn taken(&self, index: &SnapshotIndex) -> u64 {
-        self.stored_length(index) + blocks(self.written())
+        self.stored_length(index) + file_length(self.written())
     }
 
-    /// The same when the one that is being written, or the next one, is there: it is expected to
-    /// be an eighth longer than the newest at most.
+    /// The same when the one that is being written, or the next one, is there.
     pub(super) fn room(&self, index: &SnapshotIndex) -> u64 {
+        let next = file_length(self.written().max(Self::expected(index)));
+        self.stored_length(index).saturating_add(next)
+    }
+
+    /// So long the next one is expected to be: an eighth longer than the newest at most.
+    pub(super) fn expected(index: &SnapshotIndex) -> u64 {
         let newest = index.snapshots().next().map_or(0, |entry| entry.length);
-        self.stored_length(index) + blocks(self.written().max(newest + newest / 8))
+        newest.saturating_add(newest / 8)
     }
 
     /// Whether the file of one grows.
     pub(super) const fn is_filling(&self) -> bool {
         matches!(
             self.step,
-            Step::Filling(..) | Step::Fetching | Step::Ending(_)
+            Step::Filling(..) | Step::Fetching | Step::Ending(..)
         )
     }
 
-    fn stored_length(&self, index: &SnapshotIndex) -> u64 {
+    /// What those take that are there.
+    pub(super) fn stored_length(&self, index: &SnapshotIndex) -> u64 {
         let stored = index.snapshots().chain(self.dropped);
-        stored.map(|entry| blocks(entry.length)).sum()
+        let lengths = stored.map(|entry| file_length(entry.length));
+        lengths.fold(0, u64::saturating_add)
     }
 
     fn written(&self) -> u64 {
@@ -387,7 +404,9 @@ impl SnapshotStore {
                 self.stored += 1;
                 self.step = Step::Stored;
             }
-            self.named = [self.file.file().map(|file| (entry, file)), self.named[0]];
+            let newest = self.file.file().map(|file| (entry, file));
+            let mut named = newest.into_iter().chain(self.named.into_iter().flatten());
+            self.named = core::array::from_fn(|_| named.next());
         }
         for place in &mut self.named {
             place.take_if(|(entry, _)| durable.snapshots().all(|named| named != *entry));
@@ -415,11 +434,6 @@ pub(crate) fn is_fetched(entry: &SnapshotEntry) -> bool {
 fn dropped(before: &SnapshotIndex, after: &SnapshotIndex) -> Option<SnapshotEntry> {
     let is_kept = |entry: &SnapshotEntry| after.snapshots().any(|kept| kept == *entry);
     before.snapshots().find(|entry| !is_kept(entry))
-}
-
-/// What of a disk a file takes that is so long.
-const fn blocks(length: u64) -> u64 {
-    length.next_multiple_of(BLOCK_LENGTH as u64)
 }
 
 #[cfg(test)]

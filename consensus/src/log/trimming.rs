@@ -6,11 +6,13 @@
 use lockstep_archive::disk::Disk;
 use lockstep_archive::files::snapshot_index::{SnapshotEntry, SnapshotIndex};
 use lockstep_archive::log::segment::base_position;
+use lockstep_archive::snapshot_file::source::file_length;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
 use crate::log::archive_agent::ArchiveAgent;
 use crate::log::member_log::MemberLog;
+use crate::log::snapshot_store::SnapshotStore;
 use crate::node::counters::Counter;
 
 impl<D: Disk> ArchiveAgent<D> {
@@ -56,14 +58,31 @@ impl<D: Disk> ArchiveAgent<D> {
         self.recorder_mut().keep_beside(room);
     }
 
-    /// Makes room for another snapshot: where the budget does not hold three, one is enough
-    /// beside it.
+    /// Makes room for the next snapshot that is taken here, as long as it is expected to be.
     pub(crate) fn make_room_for_snapshot(&mut self) {
-        let room = self.snapshots.room(self.snapshot_index.wanted());
-        if self.recorder().check_beside(room).is_err() {
+        // What it turns out to take is looked at while it is written.
+        let _ = self.make_room_for(SnapshotStore::expected(self.snapshot_index.wanted()));
+    }
+
+    /// Makes room for a snapshot that is so long: where the budget does not hold three, one is
+    /// enough beside it.
+    ///
+    /// # Errors
+    /// What the budget would have to be, and what it is, where it does not hold that either: then
+    /// the older one stays.
+    pub(crate) fn make_room_for(&mut self, length: u64) -> Result<(), (u64, u64)> {
+        let index = *self.snapshot_index.wanted();
+        let beside = self.snapshots.stored_length(&index);
+        let room = beside.saturating_add(file_length(length));
+        let made = self.recorder().check_beside(room).or_else(|_| {
+            let older = index.snapshots().nth(1).map_or(0, |older| older.length);
+            self.recorder()
+                .check_beside(room.saturating_sub(file_length(older)))?;
             self.snapshots.drop_older(&mut self.snapshot_index);
-        }
+            Ok(())
+        });
         self.share_room();
+        made
     }
 
     /// Whether the budget holds the snapshots that there are, the one that is being written as far

@@ -123,9 +123,9 @@ pub(super) fn open_store<D: Disk>(
     let membership = birth.membership(cluster, node, life, randomness)?;
     let tail_term = found.terms.last().copied();
     let mut module = consensus_module(cluster, node, (found, begun.position()));
-    // Until it is known what clients are owed.
+    // Until it is known what clients are owed. Where nobody else has it, nobody waits for that.
     let lacking_below = directory.snapshot_index.durable().lacking_below();
-    module.set_lacks_answers(lacking_below > 0);
+    module.set_lacks_answers(lacking_below > 0 && cluster.members.len() > 1);
     let ends = (recovered.end, recovered.stale_end);
     let recorder = open_recorder(files, (node, geometry), recovered.segments, ends)?;
     let log = MemberLog::new(FoundLog {

@@ -100,7 +100,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::SnapshotNotFetched,
         text: |detail, place, f| {
-            let [position, why, value, _] = detail.values;
+            let [position, why, value, second] = detail.values;
             write!(f, "the snapshot at {position} of another member ")?;
             let from = |f: &mut Formatter<'_>| {
                 let member = value as MemberId;
@@ -128,6 +128,16 @@ pub(super) const ROWS: &[Row] = &[
                         _ => Ok(()),
                     }
                 }
+                SNAPSHOT_NO_ROOM => write!(
+                    f,
+                    "is not fetched: with those that are here and two segments of log it takes \
+                     {value} bytes, and disk_budget is {second}"
+                ),
+                SNAPSHOT_UNREADABLE_THERE => {
+                    f.write_str("does not come: ")?;
+                    from(f)?;
+                    f.write_str("cannot read it from its disk")
+                }
                 SNAPSHOT_FOREIGN => f.write_str("came and is of another log"),
                 SNAPSHOT_UNREADABLE_LOG => f.write_str(
                     "came and could not be compared with the log here, which cannot be read there",
@@ -140,7 +150,19 @@ pub(super) const ROWS: &[Row] = &[
             }
         },
         remedy: "it is asked of another member, or the next one is; if this goes on, look after \
-                 that member and the disks of both",
+                 that member, the disks of both and disk_budget",
+    },
+    Row {
+        kind: NodeNotice::SnapshotUnreadable,
+        text: |detail, place, f| {
+            let (position, directory) = (detail.values[0], &place.directory);
+            write!(
+                f,
+                "the snapshot at {position} in {directory} cannot be read for another member"
+            )
+        },
+        remedy: "check the disk there; the next start passes over that snapshot, and the next one \
+                 that is taken takes its place",
     },
 ];
 
@@ -156,5 +178,9 @@ pub(crate) const SNAPSHOT_LOST: i64 = 3;
 pub(crate) const SNAPSHOT_DISK: i64 = 4;
 /// or it is of another log,
 pub(crate) const SNAPSHOT_FOREIGN: i64 = 5;
+/// or whoever was asked cannot read it from its disk,
+pub(crate) const SNAPSHOT_UNREADABLE_THERE: i64 = 7;
+/// or the disk budget does not hold it,
+pub(crate) const SNAPSHOT_NO_ROOM: i64 = 8;
 /// or the own log cannot be read where it was taken.
 pub(crate) const SNAPSHOT_UNREADABLE_LOG: i64 = 6;

@@ -144,6 +144,8 @@ pub enum NodeNotice {
     SnapshotNotStored = 132,
     /// Another member's snapshot did not come, not from that member, or is none of this log.
     SnapshotNotFetched = 133,
+    /// A snapshot here cannot be read for another member.
+    SnapshotUnreadable = 134,
 
     // Divergence: outputs, cluster-wide limits, log time.
     /// Log time is far from this member's wall clock.

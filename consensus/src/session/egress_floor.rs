@@ -1,15 +1,16 @@
 //! The egress floor F (`log.md` 7.4): below it the log is needed to answer nobody.
 //!
 //! All sessions are looked at in turn, so many per call and in the order of their ids: the least of
-//! what they need when all have been looked at. What is owed later is owed from where the log was
-//! applied up to when that began.
+//! what they need when all have been looked at. What is answered later lies above where the log was
+//! applied up to when that began; who takes a session over and has less than the one before lowers
+//! it at once.
 
 use lockstep_transport::ids::SessionId;
 use lockstep_transport::position::Position;
 
-use crate::session::session_table::{Session, SessionTable};
+use crate::session::session_table::SessionTable;
 
-/// Sessions that one call looks at.
+/// Sessions that one call looks at: some microseconds, and ten thousand in two seconds.
 const SESSIONS_PER_CALL: usize = 512;
 
 /// See the module.
@@ -41,13 +42,19 @@ impl EgressFloor {
         self.floor
     }
 
+    /// Somebody is owed something from here on, who was not.
+    pub(crate) fn lower_to(&mut self, position: Position) {
+        self.floor = self.floor.min(position);
+        self.least = self.least.min(position);
+    }
+
     /// Looks at some of the sessions, of a log that is applied up to `applied`. Those that need the
-    /// log below `kept_from` go to `on_holder`.
+    /// log below `kept_from` go to `on_holder`, with where they need it from.
     pub(crate) fn look(
         &mut self,
         (sessions, applied): (&SessionTable, Position),
         kept_from: Position,
-        mut on_holder: impl FnMut(SessionId),
+        mut on_holder: impl FnMut(SessionId, Position),
     ) {
         if self.next <= SessionId::NONE {
             self.least = applied;
@@ -57,22 +64,18 @@ impl EgressFloor {
         for session in sessions.from(self.next).iter().take(SESSIONS_PER_CALL) {
             seen += 1;
             self.next = SessionId::new(session.id.get() + 1);
-            if let Some(needed) = owed_from(session) {
+            if let Some(needed) = session.owed_from() {
                 self.least = self.least.min(needed);
                 if needed < kept_from {
-                    on_holder(session.id);
+                    on_holder(session.id, needed);
                 }
             }
         }
         if seen < SESSIONS_PER_CALL {
-            self.floor = self.floor.max(self.least);
+            self.floor = self.least;
             self.next = SessionId::NONE;
         }
     }
-}
-
-fn owed_from(session: &Session) -> Option<Position> {
-    session.needed_from(session.acknowledged)
 }
 
 #[cfg(test)]
@@ -90,7 +93,7 @@ mod tests {
 
     fn look(floor: &mut EgressFloor, table: &SessionTable, applied: Position) -> Vec<SessionId> {
         let mut holders = Vec::new();
-        floor.look((table, applied), 5000, |id| holders.push(id));
+        floor.look((table, applied), 5000, |id, _| holders.push(id));
         holders
     }
 
@@ -111,6 +114,26 @@ mod tests {
         table.apply_acknowledgement(SessionId::new(2), 4992);
         assert!(look(&mut floor, &table, 9600).is_empty());
         assert_eq!(floor.position(), 6400);
+    }
+
+    #[test]
+    fn who_takes_a_session_over_with_less_lowers_it_at_once_and_for_as_long_as_that_holds() {
+        let (mut floor, mut table) = (EgressFloor::default(), table(2));
+        let first = SessionId::FIRST;
+        table.apply_response(first, 6400);
+        table.apply_acknowledgement(first, 6400);
+        look(&mut floor, &table, 9600);
+        assert_eq!(floor.position(), 9600);
+        let open = SessionOpen {
+            connect_epoch: 2,
+            last_received: 640,
+            ..SessionOpen::of_client(1)
+        };
+        table.apply_open(&open, 9632);
+        floor.lower_to(640);
+        assert_eq!(floor.position(), 640);
+        look(&mut floor, &table, 9664);
+        assert_eq!(floor.position(), 640);
     }
 
     #[test]

@@ -254,6 +254,21 @@ impl EgressRows {
         Some(from)
     }
 
+    /// The pass came no further than `position`: its rows wait for the next one.
+    pub fn put_back(&mut self, position: Position) {
+        while let Some(index) = self.in_pass.pop_front() {
+            if let Some(row) = self.table.at_mut(index) {
+                row.lags_from = Some(position);
+                self.waiting.set(index, position);
+            }
+        }
+    }
+
+    /// The next row that waits for a pass from below `position` on: it waits no more.
+    pub fn pop_waiting_below(&mut self, position: Position) -> Option<u32> {
+        self.waiting.pop_until(position - 1)
+    }
+
     /// Whether the pass serves nobody any more.
     #[must_use]
     pub const fn is_pass_over(&self) -> bool {

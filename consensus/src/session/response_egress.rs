@@ -354,6 +354,11 @@ impl ResponseEgress {
                 self.rows.await_scan(index, self.scanner.position());
             }
         }
+        let looked_at = self.look_at_outlived(context, view.segments.log_start(), table, on_told);
+        if looked_at == ROWS_PER_CYCLE {
+            // There may be more of them, and no pass begins before they were looked at.
+            return Ok(work + looked_at);
+        }
         let mut scan = Scan {
             rows: &mut self.rows,
             void: &self.void,
@@ -365,6 +370,50 @@ impl ResponseEgress {
             .scanner
             .run(&mut scan, context, &mut self.reader, view)?;
         Ok(work + usize::from(self.rows.ready() > 0))
+    }
+
+    /// Of the rows that lag, looks at those for which the log would be read from below `log_start`
+    /// on. Where an answer may be gone, none that follows it is delivered: a closed session goes to
+    /// `on_told`, and the client of any other hears nothing more here, and is told when it asks
+    /// (`log.md` 7.4).
+    fn look_at_outlived(
+        &mut self,
+        context: &mut EgressContext<'_>,
+        log_start: Position,
+        table: &SessionTable,
+        on_told: &mut impl FnMut(&mut EgressChannels, Slot, &ClosedSession),
+    ) -> usize {
+        if let Some(scanned) = self.scanner.position()
+            && scanned < log_start
+        {
+            self.rows.put_back(scanned);
+            self.scanner.is_passing = false;
+        }
+        let mut work = 0;
+        for _ in 0..ROWS_PER_CYCLE {
+            let Some(index) = self.rows.pop_waiting_below(log_start) else {
+                break;
+            };
+            work += 1;
+            let Some(row) = self.rows.at(index).copied() else {
+                continue;
+            };
+            let closed = row.closed.map(|closed| closed.session);
+            let session = table.get(row.session).copied().or(closed);
+            let needed = session.and_then(|session| session.needed_from(row.after));
+            if needed.is_none_or(|needed| needed >= log_start) {
+                self.rows.lag(index, log_start);
+                self.rows.await_scan(index, None);
+                continue;
+            }
+            sometimes(Mark::AnswersGone);
+            self.rows.remove(index);
+            match row.closed {
+                Some(closed) => on_told(context.channels, row.channel, &closed),
+                None => context.channels.abandon(row.channel),
+            }
+        }
+        work
     }
 
     /// Sends what is queued on one ring, as far as its channel takes it.
@@ -513,11 +562,6 @@ impl Scanner {
     ) -> Result<(), NodeFault> {
         let share = self.cursor.position() + SCAN_BYTES_PER_CYCLE as Position;
         let end = scan.applied.min(share);
-        // Nobody is owed anything below, whatever a client says that it lacks.
-        let log_start = view.segments.log_start();
-        if self.cursor.position() < log_start {
-            self.cursor.move_to_frame(log_start);
-        }
         while self.cursor.position() < end && !scan.rows.is_pass_over() {
             if self.cursor.begin_run(reader, view, scan.applied)? != Run::Begun {
                 break;

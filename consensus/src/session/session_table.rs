@@ -121,6 +121,12 @@ impl Session {
         self.is_owed(received).then_some(from)
     }
 
+    /// What [`needed_from`](Self::needed_from) says of what it has acknowledged.
+    #[must_use]
+    pub(crate) fn owed_from(&self) -> Option<Position> {
+        self.needed_from(self.acknowledged)
+    }
+
     fn apply_response(&mut self, position: Position) {
         if !self.is_owed(self.acknowledged) {
             self.owed_since = position;
@@ -217,16 +223,6 @@ impl SessionTable {
             #[cfg(feature = "sim")]
             is_repeating: false,
         }
-    }
-
-    /// Whether some session is owed an answer that may lie in the log below `position`.
-    #[must_use]
-    pub(crate) fn is_owed_below(&self, position: Position) -> bool {
-        let mut sessions = self.sessions.iter();
-        sessions.any(|session| {
-            let needed = session.needed_from(session.acknowledged);
-            needed.is_some_and(|needed| needed < position)
-        })
     }
 
     /// Breaks rule S1 on purpose: a planted fault that the simulator must find.

@@ -13,7 +13,7 @@ use lockstep_archive::log::log_view::LogView;
 use lockstep_archive::snapshot_file::writer::SnapshotFileWriter;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::{Geometry, Position};
-use lockstep_transport::time::{Nanos, SECOND, earliest};
+use lockstep_transport::time::{Nanos, SECOND};
 
 use crate::log::chain_query::ChainQuery;
 use crate::log::member_log::MemberLog;
@@ -38,6 +38,9 @@ const TELL_TIMEOUTS: Nanos = 2;
 /// Election timeouts after which whoever takes a snapshot itself has done so, and needs no copy.
 const COPY_TIMEOUTS: Nanos = 4;
 
+/// Copies that are named, and the one that is on its way to the index.
+const DOUBTED_MAX: usize = SNAPSHOTS_MAX + 1;
+
 /// After one that came to nothing no other is begun for so long.
 const PAUSE_NS: Nanos = 10 * SECOND;
 
@@ -58,14 +61,6 @@ pub(crate) enum Finding {
     Unknown,
 }
 
-/// How far a look at one has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    Nothing,
-    /// The chain hash of the own log at the position is asked for: it is to be this one.
-    Asked(Position, u64),
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct SnapshotExchange {
@@ -80,15 +75,17 @@ pub(crate) struct SnapshotExchange {
     /// Finds out in what the own one is wrong.
     pub search: SectionSearch,
     chain: ChainQuery,
-    look: Look,
+    /// The chain hash of the own log at the position is asked for: it is to be this one.
+    look: Option<(Position, u64)>,
     /// Where the one was taken that stands for the log from its name in the index on.
     replacing: Option<Position>,
     /// What this member has.
     named: [Option<SnapshotEntry>; SNAPSHOTS_MAX],
     /// Where copies were taken that may be of a member that has been outvoted since.
-    doubted: [Option<Position>; SNAPSHOTS_MAX],
-    /// The same of what is being fetched.
-    is_fetch_doubted: bool,
+    doubted: [Option<Position>; DOUBTED_MAX],
+    /// A member was outvoted that had agreed with the others up to here, and what is being stored
+    /// was not looked at since.
+    doubted_above: Option<Position>,
     next_tell: Nanos,
     next_look: Nanos,
     /// None is begun before.
@@ -116,11 +113,11 @@ impl SnapshotExchange {
             serve: SnapshotServe::new(members, config.chunk_length)?,
             search: SectionSearch::new(config.chunk_length),
             chain: ChainQuery::new(geometry, reader)?,
-            look: Look::Nothing,
+            look: None,
             replacing: None,
             named: [None; SNAPSHOTS_MAX],
-            doubted: [None; SNAPSHOTS_MAX],
-            is_fetch_doubted: false,
+            doubted: [None; DOUBTED_MAX],
+            doubted_above: None,
             next_tell: Nanos::MIN,
             next_look: Nanos::MIN,
             paused_until: Nanos::MIN,
@@ -148,13 +145,24 @@ impl SnapshotExchange {
             .map(|entry| offer_of(&entry))
     }
 
-    /// A member is outvoted, whose service agreed with the others up to `position`: what was
-    /// fetched of later may be of that one.
-    pub fn doubt_copies_above(&mut self, position: Position) {
-        let is_doubted = |entry: &SnapshotEntry| is_fetched(entry) && entry.position > position;
-        let doubted = |entry: Option<SnapshotEntry>| entry.filter(is_doubted).map(|e| e.position);
-        self.doubted = self.named.map(doubted);
-        self.is_fetch_doubted = true;
+    /// A member is outvoted, whose service agreed with the others up to `position`: what was fetched
+    /// of later may be of that one. Of the `outvoted` members, a bit each, nothing is taken.
+    pub fn doubt_copies_above(&mut self, position: Position, outvoted: u8) {
+        self.offers.forget(outvoted);
+        self.doubted_above = Some(position);
+    }
+
+    /// Whether there is something that may be of an outvoted member: looks at what is named, and at
+    /// the one `under_way` to the index.
+    pub fn take_doubt(&mut self, under_way: Option<Position>) -> bool {
+        let Some(above) = self.doubted_above.take() else {
+            return false;
+        };
+        let named = self.named.into_iter().flatten();
+        let copies = named.filter(is_fetched).map(|entry| entry.position);
+        let mut doubted = copies.chain(under_way).filter(|position| *position > above);
+        self.doubted = core::array::from_fn(|_| doubted.next());
+        true
     }
 
     /// Where the newest snapshot was taken that may be of a member that is outvoted, as long as
@@ -162,11 +170,6 @@ impl SnapshotExchange {
     pub fn doubted(&self) -> Option<Position> {
         let mut doubted = self.doubted.into_iter().flatten();
         doubted.find(|position| self.own().any(|offer| offer.id.position == *position))
-    }
-
-    /// Whether what is being fetched is to be given up.
-    pub const fn take_fetch_doubted(&mut self) -> bool {
-        std::mem::replace(&mut self.is_fetch_doubted, false)
     }
 
     /// What the others are to be told, where the log starts at `log_start`, if that is due.
@@ -198,14 +201,20 @@ impl SnapshotExchange {
 
     /// Begins to fetch one of those `wanted`, if somebody has one.
     pub fn begin(&mut self, now: Nanos, wanted: &Wanted, file: &mut SnapshotFileWriter) -> bool {
-        self.look = Look::Nothing;
+        self.stop_looking();
         now >= self.paused_until && self.receiver.begin(now, wanted, &self.offers, file)
     }
 
     /// What is fetched is somebody else's by now, or is given up.
     pub fn forget(&mut self) {
         self.receiver.forget();
-        self.look = Look::Nothing;
+        self.stop_looking();
+    }
+
+    /// What was asked about the log is nothing of the next one.
+    fn stop_looking(&mut self) {
+        self.look = None;
+        self.chain.reset();
     }
 
     /// What was fetched came to nothing: a while passes before anything is begun.
@@ -214,39 +223,41 @@ impl SnapshotExchange {
     }
 
     /// Goes on with looking at the one that has come whole: whether it is of cluster `cluster` and
-    /// of this log, whose leadership term at its place is `term`.
+    /// of this log, whose leadership term at its place is `term`. Returns how much was done, and what
+    /// is known.
     pub fn look_at_received(
         &mut self,
         (cluster, term): (u128, Option<LeadershipTermId>),
         log: &MemberLog,
         view: LogView<'_>,
-    ) -> Finding {
+    ) -> (usize, Finding) {
         let ReceiverState::Received(offer) = self.receiver.state() else {
-            return Finding::Open;
+            return (0, Finding::Open);
         };
-        if self.look == Look::Nothing {
+        if self.look.is_none() {
             let Some(header) = self.receiver.header() else {
-                return Finding::Foreign;
+                return (0, Finding::Foreign);
             };
             let is_of_this = header.at.position == offer.id.position
                 && header.term.formation.cluster == cluster
                 && header.term.term == offer.term
                 && term == Some(offer.term);
             if !is_of_this {
-                return Finding::Foreign;
+                return (0, Finding::Foreign);
             }
             self.chain.ask(self.own, header.at.position);
-            self.look = Look::Asked(header.at.position, header.at.hash);
+            self.look = Some((header.at.position, header.at.hash));
         }
-        let (_, answer) = self.chain.do_work(log, view);
-        match (self.look, answer) {
-            (Look::Asked(_, expected), Some(Event::LogHashed { hash, .. })) => match hash {
+        let (has_moved, answer) = self.chain.do_work(log, view);
+        let finding = match (self.look, answer) {
+            (Some((_, expected)), Some(Event::LogHashed { hash, .. })) => match hash {
                 LogHash::Is(hash) if hash == expected => Finding::Good(entry_of(&offer)),
                 LogHash::Is(_) | LogHash::NoBoundary => Finding::Foreign,
                 LogHash::Unreadable | LogHash::Gone => Finding::Unknown,
             },
             _ => Finding::Open,
-        }
+        };
+        (usize::from(has_moved), finding)
     }
 
     /// Looks at the one that has come whole, to stand for log that is not here: whether it is of
@@ -282,7 +293,7 @@ impl SnapshotExchange {
     /// The log was truncated: what was read of it is read again.
     pub fn on_truncated(&mut self) {
         self.chain.reset();
-        if let Look::Asked(position, _) = self.look {
+        if let Some((position, _)) = self.look {
             self.chain.ask(self.own, position);
         }
     }
@@ -299,9 +310,9 @@ impl SnapshotExchange {
 
     /// When there is something to do although nothing comes.
     pub fn next_deadline(&self) -> Nanos {
-        let due = Some(self.next_tell.min(self.next_look));
-        let due = earliest(due, self.receiver.next_deadline());
-        earliest(due, self.serve.next_deadline()).unwrap_or(Nanos::MAX)
+        let others = [self.receiver.next_deadline(), self.serve.next_deadline()];
+        let others = others.into_iter().flatten();
+        others.fold(self.next_tell.min(self.next_look), Nanos::min)
     }
 }
 

@@ -36,17 +36,12 @@ struct End {
     missing: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Search {
-    Nothing,
-    Since(Nanos),
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct SectionSearch {
     chunk_length: usize,
-    search: Search,
+    /// Since when it is looked for, if it is.
+    since: Option<Nanos>,
     /// The own one, and the other.
     ends: [End; 2],
 }
@@ -63,7 +58,7 @@ impl SectionSearch {
         };
         Self {
             chunk_length,
-            search: Search::Nothing,
+            since: None,
             ends: [end(), end()],
         }
     }
@@ -71,10 +66,10 @@ impl SectionSearch {
     /// Begins with the snapshot of the first member, this one, and that of the second, unless it
     /// has begun.
     pub fn begin(&mut self, now: Nanos, sides: [(MemberId, SnapshotId); 2]) {
-        if self.search != Search::Nothing {
+        if self.since.is_some() {
             return;
         }
-        self.search = Search::Since(now);
+        self.since = Some(now);
         for (end, (member, id)) in self.ends.iter_mut().zip(sides) {
             (end.member, end.id) = (member, id);
             let chunks = end.length().div_ceil(self.chunk_length);
@@ -84,7 +79,7 @@ impl SectionSearch {
 
     /// Whom to ask for what: for all that has not come.
     pub fn requests(&self) -> impl Iterator<Item = (MemberId, SnapshotRequest)> + '_ {
-        let is_searching = self.search != Search::Nothing;
+        let is_searching = self.since.is_some();
         let lacking = self
             .ends
             .iter()
@@ -105,7 +100,7 @@ impl SectionSearch {
     /// A chunk has come. Whether it was waited for.
     pub fn on_chunk(&mut self, from: MemberId, chunk: &SnapshotChunk, bytes: &[u8]) -> bool {
         let is_of = |end: &&mut End| end.member == from && end.id == chunk.id;
-        let is_searching = self.search != Search::Nothing;
+        let is_searching = self.since.is_some();
         let Some(end) = self.ends.iter_mut().find(is_of).filter(|_| is_searching) else {
             return false;
         };
@@ -126,9 +121,7 @@ impl SectionSearch {
 
     /// What was found, once all has come or it has taken too long.
     pub fn difference(&self, now: Nanos) -> Option<Difference> {
-        let Search::Since(since) = self.search else {
-            return None;
-        };
+        let since = self.since?;
         let [own, other] = &self.ends;
         let has_come = own.missing == 0 && other.missing == 0;
         let is_over = has_come || now - since >= PATIENCE_NS;

@@ -32,6 +32,7 @@ use crate::node::leadership::Leadership;
 use crate::notice::{NodeNotice, NodeNotices};
 use crate::session::client_agent::ClientAgent;
 use crate::session::client_news::{ClientNews, NewsWriter};
+use crate::session::egress_floor::EgressFloor;
 use crate::session::session_events::SessionEventSender;
 use crate::session::session_table::SessionTable;
 use crate::snapshot::taker::SnapshotTaker;
@@ -55,6 +56,7 @@ macro_rules! entry_way {
             leadership: &mut $agent.leadership,
             news: &mut $agent.news,
             snapshot: &mut $agent.snapshot,
+            egress_floor: &mut $agent.egress_floor,
             commit: $agent.module.commit(),
             is_standing: $agent.module.role() != Role::Follower,
             service: $service,
@@ -239,6 +241,7 @@ struct EntryWay<'a, P, S> {
     leadership: &'a mut Leadership,
     news: &'a mut NewsWriter,
     snapshot: &'a mut SnapshotTaker,
+    egress_floor: &'a mut EgressFloor,
     commit: Position,
     /// Whether this member leads or asks for votes.
     is_standing: bool,
@@ -415,6 +418,11 @@ impl<P: DatagramPort, S: ClusteredService> EntryWay<'_, P, S> {
     }
 
     fn tell(&mut self, news: &SessionNews) {
+        if let SessionNews::Continued(session, _, true) = news
+            && let Some(owed_from) = session.owed_from()
+        {
+            self.egress_floor.lower_to(owed_from);
+        }
         let is_open = self.leadership.is_open();
         let sender = SessionEventSender::leading(self.facts.member, self.leadership.term());
         let sender = is_open.then_some(sender);

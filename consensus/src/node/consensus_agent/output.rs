@@ -98,10 +98,12 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             }
             Some(Verdict::Majority) => {
                 let (hash, is_held) = self.agreement.asked();
-                if let Some((_, agreed)) = self.agreement.in_question() {
-                    self.exchange.doubt_copies_above(agreed);
-                }
+                let agreed = self.agreement.in_question().map(|(_, agreed)| agreed);
                 self.agreement.close_question();
+                if let Some(agreed) = agreed {
+                    let outvoted = self.agreement.outvoted();
+                    self.exchange.doubt_copies_above(agreed, outvoted);
+                }
                 self.tell_outvoted(now);
                 if is_held && let Err(fault) = self.applier.answers.pass_held(hash) {
                     self.fault = Some(fault);

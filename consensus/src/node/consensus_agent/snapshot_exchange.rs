@@ -18,11 +18,13 @@ use crate::node::consensus_agent::ConsensusAgent;
 use crate::node::fault::NodeFault;
 use crate::notice::NodeNotice;
 use crate::notice::disk::{
-    SNAPSHOT_DISK, SNAPSHOT_FOREIGN, SNAPSHOT_LOST, SNAPSHOT_OTHER_BYTES, SNAPSHOT_REFUSED,
-    SNAPSHOT_SILENT, SNAPSHOT_UNREADABLE_LOG,
+    SNAPSHOT_DISK, SNAPSHOT_FOREIGN, SNAPSHOT_LOST, SNAPSHOT_NO_ROOM, SNAPSHOT_OTHER_BYTES,
+    SNAPSHOT_REFUSED, SNAPSHOT_SILENT, SNAPSHOT_UNREADABLE_LOG, SNAPSHOT_UNREADABLE_THERE,
 };
 use crate::protocol::message::MemberMessage;
-use crate::protocol::snapshot_message::{SnapshotId, SnapshotMessage, SnapshotOffer};
+use crate::protocol::snapshot_message::{
+    SnapshotId, SnapshotMessage, SnapshotOffer, SnapshotRefusal,
+};
 use crate::protocol::{Envelope, chunk_bytes, encode, encode_chunk};
 use crate::snapshot::exchange::Finding;
 use crate::snapshot::transfer::fetch::ChunkOutcome;
@@ -57,9 +59,10 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         datagram: &[u8],
     ) {
         let is_expected = match message {
-            // What one has that does not count is neither fetched nor compared.
+            // What one has that does not count, or is outvoted, is neither fetched nor compared.
             SnapshotMessage::Status(status) => {
-                if admitted.is_voter {
+                let is_outvoted = self.agreement.outvoted() >> from & 1 == 1;
+                if admitted.is_voter && !is_outvoted {
                     self.exchange.offers.hear(now, from, *status);
                 }
                 true
@@ -153,7 +156,11 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         }
         let (port, buffer, facts) = (&mut self.port, &mut self.buffer, &self.facts);
         let sender = self.membership.sender();
-        serve.do_work(now, archive.disk_mut(), |to, served| {
+        let mut unreadable = None;
+        let work = serve.do_work(now, archive.disk_mut(), |to, served| {
+            if let Served::Refused(id, SnapshotRefusal::Unreadable) = served {
+                unreadable = Some(id.position);
+            }
             // It asks itself only for what it compares.
             if to == facts.member {
                 if let Served::Chunk(chunk, bytes) = served {
@@ -178,13 +185,19 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             };
             let address = facts.members[usize::from(to)].member;
             port.send(now, address, &buffer[..length]) != SendOutcome::BackPressured
-        })
+        });
+        if let Some(position) = unreadable {
+            let detail = Detail::default().with_values([position, 0, 0, 0]);
+            self.notices
+                .note(now, NodeNotice::SnapshotUnreadable, detail);
+        }
+        work
     }
 
     /// Takes what is fetched a step further, and looks at what has come.
     fn receive_snapshot<D: Disk>(&mut self, now: Nanos, archive: &mut ArchiveAgent<D>) -> usize {
         let exchange = &mut self.exchange;
-        if exchange.take_fetch_doubted() {
+        if exchange.take_doubt(archive.snapshots.fetched_under_way()) {
             archive.snapshots.give_up_fetched();
         }
         let Some(file) = archive.snapshots.fetched_file() else {
@@ -193,13 +206,6 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             return 0;
         };
         let mut work = exchange.receiver.do_work(now, &exchange.offers, file);
-        if archive.check_room().is_err() {
-            let id = exchange.receiver.id();
-            exchange.pause(now);
-            self.note_not_fetched(now, id, SNAPSHOT_DISK, 0);
-            archive.snapshots.give_up_fetched();
-            return work + 1;
-        }
         if exchange.receiver.state() == ReceiverState::Idle {
             archive.snapshots.give_up_fetched();
         }
@@ -225,21 +231,21 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         offer: &SnapshotOffer,
         archive: &mut ArchiveAgent<D>,
     ) -> usize {
-        let finding = self.finding(now, offer, archive);
+        let (work, finding) = self.finding(now, offer, archive);
         archive.submit_order(now, self.exchange.log_reader_mut());
         match finding {
-            Finding::Open => return 0,
+            Finding::Open => return work,
             Finding::Good(entry) => archive.snapshots.name_fetched(entry),
             Finding::Replacement(entry) => archive.snapshots.name_replacement(entry),
             Finding::Unneeded => archive.snapshots.give_up_fetched(),
             Finding::Foreign => {
                 self.exchange.receiver.reject();
-                self.note_not_fetched(now, offer.id, SNAPSHOT_FOREIGN, 0);
+                self.note_not_fetched(now, offer.id, SNAPSHOT_FOREIGN, [0; 2]);
                 archive.snapshots.give_up_fetched();
             }
             Finding::Unknown => {
                 self.exchange.pause(now);
-                self.note_not_fetched(now, offer.id, SNAPSHOT_UNREADABLE_LOG, 0);
+                self.note_not_fetched(now, offer.id, SNAPSHOT_UNREADABLE_LOG, [0; 2]);
                 archive.snapshots.give_up_fetched();
             }
         }
@@ -254,7 +260,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         now: Nanos,
         offer: &SnapshotOffer,
         archive: &ArchiveAgent<D>,
-    ) -> Finding {
+    ) -> (usize, Finding) {
         let position = offer.id.position;
         if position <= self.compared_up_to(archive) {
             let term = term_at(self.module.terms(), position - 1);
@@ -262,7 +268,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             let (log, view) = (&self.log, archive.view(&self.log));
             return self.exchange.look_at_received((cluster, term), log, view);
         }
-        match self.gone_at_leader(now) {
+        let finding = match self.gone_at_leader(now) {
             Some(gone) if gone.wanted().is_one(position) => {
                 let (record, limits) = (self.membership.record(), &self.facts.limits);
                 self.exchange.look_at_replacement(record, limits)
@@ -270,12 +276,16 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             // Nobody leads, or it is not known what the log here has in common with who does.
             None if self.module.needed_from().is_none() => Finding::Open,
             _ => Finding::Unneeded,
-        }
+        };
+        (0, finding)
     }
 
     /// Says what went wrong, and begins nothing for a while where that ended it.
     fn note_trouble(&mut self, now: Nanos, trouble: &ReceiverTrouble) {
         let (why, value) = match trouble {
+            ReceiverTrouble::Refused(from, SnapshotRefusal::Unreadable) => {
+                (SNAPSHOT_UNREADABLE_THERE, i64::from(*from))
+            }
             ReceiverTrouble::Refused(from, _) => (SNAPSHOT_REFUSED, i64::from(*from)),
             ReceiverTrouble::Silent(from) => (SNAPSHOT_SILENT, i64::from(*from)),
             ReceiverTrouble::OtherBytes(from) => {
@@ -292,12 +302,13 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             sometimes(Mark::SnapshotSourceLeft);
         }
         let id = self.exchange.receiver.id();
-        self.note_not_fetched(now, id, why, value);
+        self.note_not_fetched(now, id, why, [value, 0]);
     }
 
     /// Values: where it was taken, why it does not come, and of whom or what it is.
-    fn note_not_fetched(&mut self, now: Nanos, id: SnapshotId, why: i64, value: i64) {
-        let detail = Detail::default().with_values([id.position, why, value, 0]);
+    fn note_not_fetched(&mut self, now: Nanos, id: SnapshotId, why: i64, values: [i64; 2]) {
+        let [first, second] = values;
+        let detail = Detail::default().with_values([id.position, why, first, second]);
         self.notices
             .note(now, NodeNotice::SnapshotNotFetched, detail);
     }
@@ -305,7 +316,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     /// Begins to fetch one that stands for log which the leader has let go of, or else the newest
     /// that this member might have taken itself and has not: who leads others takes none.
     fn begin_fetching<D: Disk>(&mut self, now: Nanos, archive: &mut ArchiveAgent<D>) -> usize {
-        // Whose answers are contested its snapshots are.
+        // While it is not known whose answers are right, nor is it of snapshots.
         if !self.snapshot.is_idle() || self.agreement.is_asking() {
             return 0;
         }
@@ -315,12 +326,24 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         let begin = |file: &mut _| exchange.begin(now, &wanted, file);
         let has_begun = archive.snapshots.begin_fetched(begin);
         if has_begun {
-            archive.make_room_for_snapshot();
+            self.make_room_for_fetched(now, archive);
         }
         if let Some(gone) = gone {
             self.note_gone(now, &gone);
         }
         usize::from(has_begun)
+    }
+
+    /// What has been begun is given up where the disk budget does not hold it.
+    fn make_room_for_fetched<D: Disk>(&mut self, now: Nanos, archive: &mut ArchiveAgent<D>) {
+        let id = self.exchange.receiver.id();
+        if let Err((needed, budget)) = archive.make_room_for(id.length) {
+            let values = [needed.cast_signed(), budget.cast_signed()];
+            self.note_not_fetched(now, id, SNAPSHOT_NO_ROOM, values);
+            self.exchange.forget();
+            self.exchange.pause(now);
+            archive.snapshots.give_up_fetched();
+        }
     }
 
     /// What this member lacks of the log of the leader that it follows and that one has let go of.
@@ -356,7 +379,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             return;
         }
         let below = archive.snapshot_index().lacking_below();
-        let is_owed = self.applier.sessions().is_owed_below(below);
+        let is_owed = self.egress_floor.position() < below;
         self.module.set_lacks_answers(is_owed);
         if is_owed {
             let detail = Detail::default().with_values([below, 0, 0, 0]);

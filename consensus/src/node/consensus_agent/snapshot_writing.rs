@@ -1,7 +1,7 @@
 //! Writing a snapshot: the state at the end of the entry that asked for it goes, piece by piece, to
 //! its file, and applying waits until the service has given away all of its own (`log.md` 8.2).
 
-use lockstep_archive::disk::Disk;
+use lockstep_archive::disk::{Disk, DiskError};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::container::ServiceFault;
 use lockstep_service::snapshot::{SnapshotError, SnapshotProgress};
@@ -32,17 +32,32 @@ const WRITE_RATE: u64 = 48 << 20;
 enum Trouble {
     /// The node does not go on either.
     Fault(NodeFault),
+    /// It goes on without, and says this: why not, by numbers of the notice's own.
+    InVain(NodeNotice, [i64; 3]),
+}
+
+impl Trouble {
     /// The service does this wrongly, by the number that the notice has for it.
-    Useless(i64),
+    const fn useless(misuse: i64) -> Self {
+        Self::InVain(NodeNotice::SnapshotUseless, [misuse, 0, 0])
+    }
+
     /// The disk does not take it, with the operating system's number if it said one.
-    NotStored(i32),
+    fn not_stored(error: &DiskError) -> Self {
+        let number = error.os_error().unwrap_or(0).into();
+        Self::InVain(NodeNotice::SnapshotNotStored, [number, 0, 0])
+    }
+
     /// The disk budget would have to be so much, and is so much.
-    NoRoom(u64, u64),
+    const fn no_room((needed, budget): (u64, u64)) -> Self {
+        let values = [0, needed.cast_signed(), budget.cast_signed()];
+        Self::InVain(NodeNotice::SnapshotNotStored, values)
+    }
 }
 
 impl From<SnapshotError> for Trouble {
     fn from(error: SnapshotError) -> Self {
-        Self::Useless(snapshot_misuse(&error))
+        Self::useless(snapshot_misuse(&error))
     }
 }
 
@@ -81,19 +96,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 self.fault = Some(fault);
                 1
             }
-            Err(Trouble::Useless(misuse)) => {
-                self.note_snapshot(now, NodeNotice::SnapshotUseless, [misuse, 0, 0]);
-                self.abandon_snapshot(archive, service);
-                1
-            }
-            Err(Trouble::NotStored(error)) => {
-                self.note_snapshot(now, NodeNotice::SnapshotNotStored, [error.into(), 0, 0]);
-                self.abandon_snapshot(archive, service);
-                1
-            }
-            Err(Trouble::NoRoom(needed, budget)) => {
-                let values = [0, needed.cast_signed(), budget.cast_signed()];
-                self.note_snapshot(now, NodeNotice::SnapshotNotStored, values);
+            Err(Trouble::InVain(kind, why)) => {
+                self.note_snapshot(now, kind, why);
                 self.abandon_snapshot(archive, service);
                 1
             }
@@ -180,16 +184,15 @@ impl<P: DatagramPort> ConsensusAgent<P> {
                 return Ok(1);
             }
             SnapshotOutcome::Failed(error) => {
-                return Err(Trouble::NotStored(error.os_error().unwrap_or(0)));
+                return Err(Trouble::not_stored(error));
             }
         }
-        let room = archive.check_room();
-        room.map_err(|(needed, budget)| Trouble::NoRoom(needed, budget))?;
+        archive.check_room().map_err(Trouble::no_room)?;
         let stream = &mut self.snapshot_stream;
         let mut moved = stream.drain(|bytes| archive.snapshots.push(bytes));
         let writing_since = self.snapshot.writing_since();
         if writing_since.is_some_and(|since| now - since > HOLD_MAX_NS) {
-            return Err(Trouble::Useless(SNAPSHOT_ENDLESS));
+            return Err(Trouble::useless(SNAPSHOT_ENDLESS));
         }
         if writing_since.is_some() && stream.has_room() {
             let before = stream.writer().length();

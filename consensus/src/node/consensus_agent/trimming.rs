@@ -16,7 +16,7 @@ use crate::log::entry_body::CloseReason;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
 use crate::notice::NodeNotice;
 
-/// Sessions that one call closes at most.
+/// Sessions that one call closes at most: each takes an entry and what its service says of it.
 const CLOSES_PER_CALL: usize = 16;
 
 impl<P: DatagramPort> ConsensusAgent<P> {
@@ -63,17 +63,17 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         } else {
             Position::MIN
         };
-        let (mut holders, mut count) = ([SessionId::NONE; CLOSES_PER_CALL], 0);
+        let (mut holders, mut count) = ([(SessionId::NONE, 0); CLOSES_PER_CALL], 0);
         let known = (self.applier.sessions(), self.applier.position());
-        self.egress_floor.look(known, kept_from, |id| {
+        self.egress_floor.look(known, kept_from, |id, from| {
             // Who finds no place here is met again when its turn comes.
             if let Some(place) = holders.get_mut(count) {
-                *place = id;
+                *place = (id, from);
                 count += 1;
             }
         });
-        for id in &holders[..count] {
-            self.close_holder(now, room, *id);
+        for holder in &holders[..count] {
+            self.close_holder(now, room, *holder);
         }
     }
 
@@ -81,10 +81,9 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         &mut self,
         now: Nanos,
         room: Room<'_, D, S>,
-        id: SessionId,
+        (id, from): (SessionId, Position),
     ) {
-        let session = self.applier.sessions().get(id).copied();
-        let Some((session, row)) = session.zip(self.leadership.sessions.find(id)) else {
+        let Some(row) = self.leadership.sessions.find(id) else {
             return;
         };
         let known = self.leadership.sessions.at(row);
@@ -96,7 +95,6 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             return;
         }
         sometimes(Mark::RetentionClose);
-        let from = session.acknowledged.max(session.owed_since);
         let values = [id.get(), from, self.log.append() - from, 0];
         let detail = Detail::default().with_values(values);
         self.notices.note(now, NodeNotice::SessionHeldLog, detail);

@@ -97,6 +97,13 @@ impl SnapshotOffers {
         }
     }
 
+    /// What these members said, a bit each, counts no more.
+    pub(crate) fn forget(&mut self, members: u8) {
+        for (member, told) in self.told.iter_mut().enumerate() {
+            told.take_if(|_| members >> member & 1 == 1);
+        }
+    }
+
     /// The newest wanted snapshot that somebody has whom `may_ask` lets be asked for it, and who
     /// that is. Where members took different ones at a position, the one that most took is it, and
     /// none is where that is not said.
