@@ -240,6 +240,31 @@ fn a_disk_that_is_full_stops_nothing_and_is_tried_again() {
 }
 
 #[test]
+fn one_that_the_budget_does_not_hold_is_not_fetched_and_both_figures_are_said() {
+    let mut cluster = cluster();
+    take_a_snapshot(&mut cluster);
+    let taken = position(&cluster, 1);
+    cluster.member(0).kill();
+    cluster.setup.node.disk_budget_bytes = 512 * 1024;
+    cluster.member(0).start();
+    cluster.run(8 * SECOND);
+    let lines = cluster.take_lines(0, NodeNotice::SnapshotNotFetched);
+    let words = "and disk_budget is 524288";
+    assert!(!lines.is_empty() && lines[0].contains(words), "{lines:?}");
+    assert_eq!(
+        (position(&cluster, 0), fetched(&cluster, 0)),
+        (0, 0),
+        "{taken}"
+    );
+    // Where it is raised as the line says, it comes.
+    cluster.member(0).kill();
+    cluster.setup.node.disk_budget_bytes = 4 << 20;
+    cluster.member(0).start();
+    cluster.run(12 * SECOND);
+    assert_eq!(position(&cluster, 0), position(&cluster, 1));
+}
+
+#[test]
 fn of_two_that_differ_neither_is_fetched_nor_stops_and_all_say_so() {
     let mut cluster = scenario(3, &[2]).led_by(0);
     take_a_snapshot(&mut cluster);

@@ -2,6 +2,7 @@
 //! wrongly.
 #![cfg(feature = "sim")]
 
+use lockstep_client::session::CloseReason;
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::notice::NodeNotice;
 use lockstep_consensus::settings::config::SyncMode;
@@ -9,6 +10,9 @@ use lockstep_consensus::sim::counting::{Counting, Writing};
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster};
 use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::time::SECOND;
+
+/// Bytes of a segment of these logs.
+const SEGMENT: i64 = 128 * 1024;
 
 fn cluster(members: u8, writes: Writing) -> SimCluster<Counting> {
     let service = move |_| Counting {
@@ -209,4 +213,27 @@ fn a_start_knows_that_all_below_its_snapshot_is_committed_whatever_became_of_its
     let mark = cluster.disk(1).durable_mark();
     let commit = mark.expect("it was written anew").commit;
     assert!(taken > 0 && commit >= taken, "{commit} and {taken}");
+}
+
+#[test]
+fn where_nobody_else_has_the_answers_that_clients_are_owed_a_member_without_them_leads() {
+    let mut cluster = cluster(1, Writing::Right);
+    while cluster.counter(0, Counter::SnapshotPosition) < 2 * SEGMENT {
+        cluster.answer(100);
+    }
+    cluster.run(SECOND);
+    // Below the snapshot nothing of the log is left, nor of the last answers, of which it does not
+    // know whether they came.
+    cluster
+        .member(0)
+        .kill()
+        .lose_segment(0)
+        .lose_segment(SEGMENT)
+        .start();
+    cluster.run(SECOND);
+    cluster.expect_leader(0);
+    let next = cluster.connect(|_| {});
+    let number = 1 + cluster.answers(0).len() as u64;
+    assert_eq!(cluster.ask(next, b"next"), number.to_le_bytes());
+    cluster.expect_closed(0, Some(CloseReason::Retention));
 }

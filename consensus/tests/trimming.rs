@@ -13,12 +13,13 @@ use lockstep_transport::time::{MILLISECOND, SECOND};
 
 const KIB: u64 = 1024;
 
-const BUDGET: u64 = 768 * KIB;
+const BUDGET: u64 = 3 << 20;
 
 /// One member with a small budget, and a snapshot each 32 KiB of log.
-fn alone(bulk: usize, retention: u64) -> SimCluster<Counting> {
+fn alone((bulk, padding): (usize, usize), retention: u64) -> SimCluster<Counting> {
     let mut cluster = Scenario::of(move |_| Counting {
         bulk,
+        padding,
         ..Counting::default()
     })
     .members(1)
@@ -52,13 +53,20 @@ fn used(cluster: &SimCluster<Counting>) -> u64 {
     lengths.sum()
 }
 
+/// The number that the answer has.
+fn number(answer: &[u8]) -> u64 {
+    let bytes = answer.first_chunk().expect("eight bytes");
+    u64::from_le_bytes(*bytes)
+}
+
 /// So many requests of this client, a while apart.
 fn load(cluster: &mut SimCluster<Counting>, client: usize, requests: usize) {
     let before = cluster.answers(client).len();
     for _ in 0..requests {
         cluster.offer(client, &[7; 900]);
         cluster.run(2 * MILLISECOND);
-        assert!(used(cluster) <= BUDGET, "{}", used(cluster));
+        let (used, budget) = (used(cluster), cluster.setup.node.disk_budget_bytes);
+        assert!(used <= budget, "{used}");
     }
     cluster.run(SECOND);
     assert_eq!(cluster.answers(client).len(), before + requests);
@@ -66,7 +74,7 @@ fn load(cluster: &mut SimCluster<Counting>, client: usize, requests: usize) {
 
 #[test]
 fn a_log_goes_on_for_many_times_its_budget_and_stays_within_it() {
-    let mut cluster = alone(0, 128 * KIB);
+    let mut cluster = alone((0, 0), 128 * KIB);
     load(&mut cluster, 0, 3000);
     assert!(cluster.commit(0) > 4 * BUDGET as i64);
     cluster.member(0).expect_not_told(NodeNotice::LogFull);
@@ -88,7 +96,7 @@ fn a_log_goes_on_for_many_times_its_budget_and_stays_within_it() {
 
 #[test]
 fn who_leaves_answers_for_too_long_is_told_that_they_are_kept_no_longer() {
-    let mut cluster = alone(0, 128 * KIB);
+    let mut cluster = alone((0, 0), 128 * KIB);
     let away = cluster.connect(|_| {});
     cluster.offer(away, b"unread");
     cluster.run(MILLISECOND);
@@ -107,7 +115,7 @@ fn who_leaves_answers_for_too_long_is_told_that_they_are_kept_no_longer() {
 
 #[test]
 fn who_has_all_answers_holds_nothing_however_long_ago_that_was() {
-    let mut cluster = alone(0, 128 * KIB);
+    let mut cluster = alone((0, 0), 128 * KIB);
     let seldom = cluster.connect(|_| {});
     cluster.ask(seldom, b"once");
     // What it has dealt with is known once a second.
@@ -124,7 +132,7 @@ fn who_has_all_answers_holds_nothing_however_long_ago_that_was() {
 
 #[test]
 fn a_process_that_has_forgotten_answers_which_are_kept_no_longer_is_told_so() {
-    let mut cluster = alone(0, 128 * KIB);
+    let mut cluster = alone((0, 0), 128 * KIB);
     let first = cluster.connect(|_| {});
     cluster.ask(first, b"early");
     let early = cluster.clients[first].client.resume_point();
@@ -142,9 +150,58 @@ fn a_process_that_has_forgotten_answers_which_are_kept_no_longer_is_told_so() {
     cluster.member(0).expect_up();
 }
 
+/// A client that is away has acknowledged 2,400 answers. Its process is started again and has only the
+/// first, takes some, and pauses while others ask so much. Returns the numbers that it has in the
+/// end, and how its session ended for it.
+fn take_over_with_less(requests: usize) -> (Vec<u64>, Option<CloseReason>) {
+    let mut cluster = alone((0, 900), 0);
+    cluster.member(0).free_disk(96 << 20).kill();
+    cluster.setup.node.disk_budget_bytes = 64 << 20;
+    cluster.setup.node.snapshot_interval_bytes = 3 << 20;
+    cluster.setup.node.egress_retention_bytes = 9 << 20;
+    cluster.member(0).start();
+    let first = cluster.connect(|_| {});
+    cluster.ask(first, b"early");
+    let early = cluster.clients[first].client.resume_point();
+    for _ in 0..2400 {
+        cluster.ask(first, b"later");
+    }
+    cluster.run(3 * SECOND);
+    cluster.kill_client(first);
+    let second = cluster.join_at(first, |config| config.resume = early);
+    cluster.run_until(SECOND, |cluster| !cluster.clients[second].told.is_empty());
+    cluster.pause_client(second);
+    for _ in 0..requests {
+        cluster.offer(0, &[7; 900]);
+        cluster.run(MILLISECOND / 2);
+    }
+    cluster.wake_client(second);
+    cluster.run(3 * SECOND);
+    let numbers = cluster.answers(second).into_iter().map(number);
+    (numbers.collect(), cluster.clients[second].closed())
+}
+
+#[test]
+fn who_takes_over_with_less_holds_the_log_at_once_and_gets_every_answer() {
+    for requests in [0, 2600] {
+        let (numbers, closed) = take_over_with_less(requests);
+        assert_eq!(closed, None);
+        assert!(numbers.into_iter().eq(2..=2401), "{requests}");
+    }
+}
+
+#[test]
+fn who_takes_over_with_less_and_stays_away_gets_no_answers_beyond_a_gap() {
+    let (numbers, closed) = take_over_with_less(4000);
+    assert_eq!(closed, Some(CloseReason::Retention));
+    let count = numbers.len() as u64;
+    assert!((1..2400).contains(&count), "{count}");
+    assert!(numbers.into_iter().eq(2..2 + count));
+}
+
 #[test]
 fn a_snapshot_that_the_budget_does_not_hold_is_refused_in_words_and_nothing_is_lost() {
-    let mut cluster = alone(BUDGET as usize * 3 / 4, 128 * KIB);
+    let mut cluster = alone((BUDGET as usize * 3 / 4, 0), 128 * KIB);
     for _ in 0..100 {
         cluster.offer(0, &[7; 900]);
         cluster.run(2 * MILLISECOND);
@@ -161,7 +218,7 @@ fn a_snapshot_that_the_budget_does_not_hold_is_refused_in_words_and_nothing_is_l
 
 #[test]
 fn where_the_budget_holds_no_three_snapshots_the_older_of_two_goes_first() {
-    let mut cluster = alone(170 * KIB as usize, 64 * KIB);
+    let mut cluster = alone((170 * KIB as usize, 0), 64 * KIB);
     let _before = marks::take();
     load(&mut cluster, 0, 600);
     assert!(marks::take().contains(Mark::SnapshotDropped));
@@ -173,7 +230,7 @@ fn where_the_budget_holds_no_three_snapshots_the_older_of_two_goes_first() {
 
 #[test]
 fn a_budget_below_the_interval_of_snapshots_asks_for_them_earlier_and_never_stands_still() {
-    let mut cluster = alone(0, 128 * KIB);
+    let mut cluster = alone((0, 0), 128 * KIB);
     cluster.member(0).kill();
     cluster.setup.node.snapshot_interval_bytes = 16 * BUDGET;
     cluster.member(0).start();

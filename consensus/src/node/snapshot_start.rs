@@ -212,7 +212,7 @@ impl FoundSnapshots {
     }
 
     /// The newest that the log bears out, all of which was looked at and ends at `end`; none is
-    /// needed where it begins at 0.
+    /// needed where it begins at 0 and others have what it lacks.
     pub fn borne_out(&self, end: Position, terms: &[RecoveredTerm]) -> Option<Begun> {
         let mut begun = self.begun();
         for snapshot in &self.good {
@@ -227,7 +227,13 @@ impl FoundSnapshots {
             let passed_over = (snapshot.position(), reason.to_owned());
             begun.not_borne_out.push(passed_over);
         }
-        (self.log_start.position == 0).then_some(begun)
+        (self.log_start.position == 0 && !self.is_of_one_member()).then_some(begun)
+    }
+
+    /// Whether they are of a cluster of one: nobody else has what the log below them lacks.
+    fn is_of_one_member(&self) -> bool {
+        let newest = self.good.first();
+        newest.is_some_and(|newest| newest.header.term.formation.members == 1)
     }
 
     /// The newest, and where the log is read from then, without a look at what lies below.

@@ -187,3 +187,18 @@ fn one_that_comes_from_another_member_is_named_when_it_was_looked_at_or_makes_wa
         (vec![256, 192], vec![192, 256])
     );
 }
+
+#[test]
+fn after_the_newest_is_struck_the_one_before_stays_open_beside_the_next() {
+    let mut stage = Stage::new();
+    assert!(stage.store(64) && stage.store(128));
+    stage.store.strike(128, &mut stage.index);
+    stage.settle();
+    assert_eq!(stage.named(), [64]);
+    stage.is_looked_at = false;
+    assert!(stage.store(192));
+    let open = stage.store.take_change().expect("there is another one");
+    let open = open.into_iter().flatten();
+    let positions: Vec<Position> = open.map(|(entry, _)| entry.position).collect();
+    assert_eq!(positions, [192, 64]);
+}
