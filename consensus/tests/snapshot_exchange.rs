@@ -240,6 +240,18 @@ fn a_disk_that_is_full_stops_nothing_and_is_tried_again() {
 }
 
 #[test]
+fn a_source_that_cannot_read_its_own_says_so_and_another_one_is_asked() {
+    let mut cluster = cluster();
+    take_a_snapshot(&mut cluster);
+    cluster.member(1).fail_reads(2);
+    cluster.run(12 * SECOND);
+    let lines = cluster.take_lines(1, NodeNotice::SnapshotUnreadable);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    cluster.member(1).expect_up();
+    expect_copied(&cluster, 2, 0);
+}
+
+#[test]
 fn one_that_the_budget_does_not_hold_is_not_fetched_and_both_figures_are_said() {
     let mut cluster = cluster();
     take_a_snapshot(&mut cluster);

@@ -3,7 +3,8 @@
 //! With `sync = data` there is nothing to do: what was acknowledged is durable. A run without
 //! syncs makes it so now, and takes back the mark that says that it may not be (`log.md` 10.3). A
 //! node that has halted ends as if it had been killed; only what was stored of a service that had
-//! gone wrong is given up, so that the next start executes again from before (`log.md` 5.8).
+//! gone wrong is given up, so that the next start executes again from before (`log.md` 5.8), or is
+//! refused where nothing from before is left (`log.md` 8.7).
 
 use lockstep_archive::disk::Disk;
 use lockstep_service::clustered_service::ClusteredService;

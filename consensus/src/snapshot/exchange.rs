@@ -29,7 +29,8 @@ use crate::snapshot::transfer::offers::{SnapshotOffers, Wanted};
 use crate::snapshot::transfer::receiver::{RECEIVED_RECORDING_ID, ReceiverState, SnapshotReceiver};
 use crate::snapshot::transfer::serve::{ServedSnapshot, SnapshotServe};
 
-/// Election timeouts after which what others have is looked at again: half a second, by default.
+/// Election timeouts after which what others have is looked at again: half a second, by default,
+/// for nothing is late by that, and the log of a leader does not run away in it.
 const LOOK_TIMEOUTS: Nanos = 1;
 
 /// Election timeouts after which a member tells again what it has.

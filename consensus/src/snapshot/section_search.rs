@@ -12,7 +12,8 @@ use crate::protocol::snapshot_message::{
     CHUNKS_PER_REQUEST_MAX, SnapshotChunk, SnapshotId, SnapshotRequest,
 };
 
-/// It is looked for so long.
+/// It is looked for so long: many times what two ends of snapshots take on a network that loses
+/// some, and who has stopped being right is to stop soon, whether it can say in what or not.
 const PATIENCE_NS: Nanos = 3 * SECOND;
 
 /// What a member differs in.

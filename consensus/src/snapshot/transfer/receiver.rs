@@ -35,7 +35,8 @@ pub const LOST_NS: Nanos = 60 * SECOND;
 /// Bytes of a snapshot that are kept as they come by: they say what it is of.
 const BEGINNING_LENGTH: usize = first_section_end(SnapshotHeader::SECTION, SnapshotHeader::LENGTH);
 
-/// Snapshots that are remembered because they are of no use, however whole.
+/// Snapshots that are remembered because they are of no use, however whole: two of each of two
+/// other histories. Where there are more, one is fetched in vain once again.
 const REJECTED_MAX: usize = 4;
 
 /// Interval at which somebody to go on with is looked for.
