@@ -266,8 +266,8 @@ fn found_beside(directory: &Directory, boot_id: Option<u128>, is_left: bool) -> 
 
 /// How far the log that was found is known to be committed. Where some of it may have gone without
 /// a trace, what the mark says is true of another log: only what was `shown` counts, by the log's
-/// own words and by the snapshot that it is gone on from. That holds for good, so the mark is to say
-/// no more from now on.
+/// own words and by the snapshot that it is gone on from. That holds for good, so the mark is to
+/// say no more from now on.
 fn commit_floor(shown: Position, found: &FoundBeside) -> Position {
     match found.gone_without_trace() {
         Some(_) => shown,

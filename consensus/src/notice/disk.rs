@@ -29,8 +29,8 @@ pub(super) const ROWS: &[Row] = &[
                 place.directory
             )
         },
-        remedy: "ask for a snapshot (`lockstep snapshot`), which frees log, start it with a greater \
-                 `disk_budget`, or free the disk of what is none of this node's files",
+        remedy: "ask for a snapshot (`lockstep snapshot`), which frees log, start it with a \
+                 greater `disk_budget`, or free the disk of what is none of this node's files",
     },
     Row {
         kind: NodeNotice::LogHasRoom,

@@ -11,7 +11,6 @@ use core::net::SocketAddr;
 use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::log_view::LogView;
 use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
-use lockstep_service::log_entry::EntryKind;
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
 use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
@@ -31,9 +30,9 @@ use crate::session::egress_channels::{ChannelChange, EgressChannels, Slot};
 use crate::session::egress_rows::{EgressRow, EgressRows};
 use crate::session::session_table::SessionTable;
 
-/// Bytes of log scanned for sessions that lag, per duty cycle: keeps a cycle short while
-/// clients catch up over a long log.
-const SCAN_BYTES_PER_CYCLE: usize = 128 * 1024;
+mod scanner;
+
+use scanner::{Scan, Scanner};
 
 /// Sessions whose rings are served in one duty cycle.
 const ROWS_PER_CYCLE: usize = 64;
@@ -493,105 +492,6 @@ fn with_entry(
                 Run::Pending => return Err(NodeFault::DamagedLog { position }),
             },
         }
-    }
-}
-
-/// Reads the log once for all sessions that lag.
-#[derive(Debug)]
-struct Scanner {
-    /// A pass is under way: everything below the cursor is scanned in it.
-    is_passing: bool,
-    cursor: EntryCursor,
-    passes: u64,
-}
-
-/// What the scanner serves, and up to where.
-struct Scan<'a> {
-    rows: &'a mut EgressRows,
-    void: &'a VoidResponses,
-    term: LeadershipTermId,
-    applied: Position,
-    table: &'a SessionTable,
-}
-
-impl Scanner {
-    /// How far the present pass has come.
-    fn position(&self) -> Option<Position> {
-        self.is_passing.then(|| self.cursor.position())
-    }
-
-    fn run(
-        &mut self,
-        scan: &mut Scan<'_>,
-        context: &mut EgressContext<'_>,
-        reader: &mut LogReader,
-        view: LogView<'_>,
-    ) -> Result<usize, NodeFault> {
-        if self.is_passing && scan.rows.is_pass_over() {
-            self.is_passing = false;
-        }
-        if !self.is_passing
-            && scan.rows.is_pass_wanted()
-            && let Some(from) = scan.rows.begin_pass()
-        {
-            self.is_passing = true;
-            self.cursor.move_to_frame(from);
-            sometimes(Mark::EgressPass);
-            self.passes += 1;
-        }
-        if !self.is_passing {
-            return Ok(0);
-        }
-        let from = self.cursor.position();
-        self.advance(scan, context, reader, view)?;
-        if self.cursor.position() >= scan.applied {
-            scan.rows.end_pass();
-            self.is_passing = false;
-        }
-        let has_moved = self.cursor.position() > from;
-        Ok(usize::from(has_moved || !self.is_passing))
-    }
-
-    /// Scans a share of the log.
-    fn advance(
-        &mut self,
-        scan: &mut Scan<'_>,
-        context: &mut EgressContext<'_>,
-        reader: &mut LogReader,
-        view: LogView<'_>,
-    ) -> Result<(), NodeFault> {
-        let share = self.cursor.position() + SCAN_BYTES_PER_CYCLE as Position;
-        let end = scan.applied.min(share);
-        while self.cursor.position() < end && !scan.rows.is_pass_over() {
-            if self.cursor.begin_run(reader, view, scan.applied)? != Run::Begun {
-                break;
-            }
-            loop {
-                match self.cursor.next(reader, view)? {
-                    Passed::Entry(entry) => scan.deliver(context, &entry),
-                    Passed::Part => {}
-                    Passed::RunOver => break,
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Scan<'_> {
-    fn deliver(&mut self, context: &mut EgressContext<'_>, entry: &Entry<'_>) {
-        if entry.header.kind != EntryKind::Response || self.void.contains(entry.position) {
-            return;
-        }
-        let index = self.rows.find(entry.header.session);
-        let Some(index) = index.filter(|index| self.rows.lacks(*index, entry.position)) else {
-            return;
-        };
-        let Some(row) = self.rows.at(index).copied() else {
-            return;
-        };
-        let header = response_header(self.term, entry, applied_number(&row, self.table));
-        send_or_queue(self.rows, context, (index, row.channel), &header, entry);
     }
 }
 
