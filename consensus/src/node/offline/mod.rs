@@ -5,6 +5,7 @@ pub mod directory_look;
 pub mod entry_counts;
 pub mod listing;
 pub mod log_source;
+mod looks;
 pub mod named_snapshots;
 pub mod newest_entries;
 pub mod next_start;

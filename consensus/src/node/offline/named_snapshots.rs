@@ -12,11 +12,9 @@ use lockstep_transport::position::Position;
 
 use super::directory_look::{DirectoryLook, OfflineError, Standing};
 use super::log_source::LogSource;
+use super::looks::until_still;
 use crate::node::snapshot_start::{CheckedSnapshot, FoundSnapshots, StartSnapshot, unnamed};
 use crate::node::unusable_snapshot::UnusableSnapshot;
-
-/// Looks at a directory whose index changes meanwhile: a snapshot takes longer than each of them.
-const LOOKS_MAX: usize = 5;
 
 /// What lies in the name of a snapshot's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,13 +108,11 @@ impl SnapshotList {
     /// # Errors
     /// See [`OfflineError`].
     pub fn of(source: &mut LogSource<'_, impl ColdFiles>) -> Result<Self, OfflineError> {
-        for _ in 0..LOOKS_MAX {
+        until_still(|| {
             let found = Self::look(source)?;
-            if newest_index(source.disk)? == found.directory.index {
-                return Ok(found);
-            }
-        }
-        Err(OfflineError::Restless)
+            let is_still = newest_index(source.disk)? == found.directory.index;
+            Ok(is_still.then_some(found))
+        })
     }
 
     /// One look, while the index may change.

@@ -13,16 +13,11 @@ use lockstep_transport::position::Position;
 use super::directory_look::{DirectoryLook, OfflineError};
 use super::entry_counts::{EntryParts, Seen};
 use super::log_source::{FoundMemory, LogSource};
+use super::looks::{SCANS_MAX, until_still};
 use super::named_snapshots::{NamedSnapshot, ReadSnapshots, SnapshotList};
 use super::next_start::NextStart;
 use crate::log::frame_meaning::frame_meaning;
 use crate::node::snapshot_start::StartSnapshot;
-
-/// Looks at a directory that changes: a snapshot takes longer than each of them.
-const LOOKS_MAX: usize = 5;
-
-/// Reads of a log that a running node goes on with, for one snapshot.
-const SCANS_MAX: usize = 16;
 
 /// What a snapshot that is whole says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,12 +103,7 @@ impl SnapshotVerification {
     /// # Errors
     /// See [`OfflineError`].
     pub fn of(source: &mut LogSource<'_, impl ColdFiles>) -> Result<Self, OfflineError> {
-        for _ in 0..LOOKS_MAX {
-            if let Some(found) = Self::look(source)? {
-                return Ok(found);
-            }
-        }
-        Err(OfflineError::Restless)
+        until_still(|| Self::look(source))
     }
 
     /// `None` where the directory became another one meanwhile.

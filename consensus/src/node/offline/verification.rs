@@ -19,17 +19,11 @@ use lockstep_transport::position::Position;
 use super::directory_look::{DirectoryLook, OfflineError, Standing};
 use super::entry_counts::{EntryCounts, EntryParts};
 use super::log_source::{FoundMemory, LogSource};
+use super::looks::{SCANS_MAX, until_still};
 use super::named_snapshots::ReadSnapshots;
 use super::next_start::{Beginning, NextStart};
 use crate::log::frame_meaning::{frame_meaning, meaning_within};
 use crate::module::membership::Forfeit;
-
-/// Looks at a directory that changes: a start takes less than all of them.
-const LOOKS_MAX: usize = 5;
-
-/// Scans of one look, each up to the mark read before it: a node that writes is not followed for
-/// ever.
-const SCANS_MAX: usize = 16;
 
 /// Looks at a slot that is spoiled: it may be in the middle of being written.
 const SLOT_LOOKS: usize = 8;
@@ -124,12 +118,7 @@ impl Verification {
     /// See [`OfflineError`].
     pub fn of(source: &mut LogSource<'_, impl ColdFiles>) -> Result<Self, OfflineError> {
         let mut has_moved = false;
-        for _ in 0..LOOKS_MAX {
-            if let Some(found) = Self::look(source, &mut has_moved)? {
-                return Ok(found);
-            }
-        }
-        Err(OfflineError::Restless)
+        until_still(|| Self::look(source, &mut has_moved))
     }
 
     /// `None` where the directory became another one while it was looked at, or was found to be in
