@@ -47,8 +47,44 @@ fn look_at_leader(directory: &Path) -> Output {
     lockstep(directory, &["snapshot", "--dir", "."])
 }
 
+/// What is said for people of the snapshots in `directory`, from the first on.
+fn lines_of(directory: &Path) -> String {
+    let text = stdout(&look(directory, VERIFY, &[]));
+    let at = text.find("\nsnapshot ").expect("one was found");
+    text[at + 1..].to_owned()
+}
+
+/// What of that is about the newest.
+fn lines_of_newest(directory: &Path) -> String {
+    let text = lines_of(directory);
+    let end = text.find("\nsnapshot ").or_else(|| text.find("\nnext "));
+    text[..end.expect("what the next start does")].to_owned()
+}
+
+/// Demands of the newest snapshot, which the leader fetches, that the same is said of it as where
+/// it was taken, in `directory`, but for the name of the file.
+fn expect_copy(trio: &mut Trio, leader: usize, directory: &Path) {
+    let taken = expect_good(directory, VERIFY)["snapshots"][0].clone();
+    let there = trio.directory(leader);
+    trio.await_that("the leader's copy", |_| {
+        positions(&expect_good(&there, LIST)).first() == taken["position"].as_i64().as_ref()
+    });
+    let mut copy = expect_good(&there, VERIFY)["snapshots"][0].clone();
+    let position = &taken["position"];
+    let (own, fetched) = (format!("1-{position}.rec"), format!("2-{position}.rec"));
+    assert_eq!(
+        (&taken["file"], &copy["file"]),
+        (&own.as_str().into(), &fetched.as_str().into())
+    );
+    copy["file"] = taken["file"].clone();
+    assert_eq!(copy, taken);
+    let lines = lines_of_newest(&there);
+    assert!(lines.contains(&fetched), "{lines}");
+    assert_eq!(lines.replace(&fetched, &own), lines_of_newest(directory));
+}
+
 #[test]
-fn two_members_say_the_same_of_equal_snapshots_and_nothing_is_changed() {
+fn members_say_the_same_of_equal_snapshots_and_nothing_is_changed() {
     let (mut trio, [leader, one, other]) = Trio::new(SyncMode::Data);
     for _ in 0..3 {
         trio.answer(20);
@@ -72,12 +108,8 @@ fn two_members_say_the_same_of_equal_snapshots_and_nothing_is_changed() {
         found[0]["snapshots"][0]["position"]
     );
     // By eye, or with `diff`: from the first snapshot on there is no difference.
-    let of_snapshots = |directory: &PathBuf| {
-        let text = stdout(&look(directory, VERIFY, &[]));
-        let at = text.find("\nsnapshot ").expect("one was found");
-        text[at..].to_owned()
-    };
-    assert_eq!(of_snapshots(&directories[0]), of_snapshots(&directories[1]));
+    assert_eq!(lines_of(&directories[0]), lines_of(&directories[1]));
+    expect_copy(&mut trio, leader, &directories[0]);
     trio.kill(one);
     let before = content(&directories[0]);
     let killed = expect_good(&directories[0], VERIFY);
