@@ -19,7 +19,7 @@
 //! |---|---|---|
 //! | 0 | 8 | the position that it was taken at |
 //! | 8 | 4 | leadership term of the last frame below |
-//! | 12 | 4 | recording id of its file |
+//! | 12 | 4 | recording id of its file: 1 if this member took it, 2 if it fetched it |
 //! | 16 | 8 | bytes of it |
 //! | 24 | 16 | 128-bit hash of them |
 
