@@ -1,10 +1,13 @@
-//! Latencies tenth of a second by tenth of a second, so that after a run those in which something
-//! went on can be compared with the others. Pure; all room is taken at the start.
+//! Latencies part of time by part of time, so that after a run those parts in which something went
+//! on can be compared with the others. Pure; all room is taken, and touched, before it begins.
 //!
-//! A slot is a tenth of a second of the host's monotonic clock: whoever watches the run numbers
-//! them alike.
+//! Parts are those of the host's monotonic clock: whoever watches the run numbers them alike. A
+//! latency is counted in every part that it spans, so that a stall shows in all parts that it lay
+//! in, and not in the one alone in which the answers came at last.
 
-use lockstep_transport::time::{Nanos, SECOND};
+use core::hint::black_box;
+
+use lockstep_transport::time::Nanos;
 
 use crate::histogram::LatencyHistogram;
 
@@ -14,14 +17,10 @@ const DETAIL_BITS: u32 = 6;
 /// Greatest latency told apart, 73 minutes, in ns.
 const LATENCY_MAX_NS: u64 = (1 << 42) - 1;
 
-/// Length of a slot.
-pub(crate) const SLOT_NS: Nanos = SECOND / 10;
-
 /// Counts of a slot.
 const BUCKETS: usize = bucket(LATENCY_MAX_NS) + 1;
 
-/// Slots that are told apart, at most: half an hour's, of 9 KiB each, of which the kernel gives
-/// what is touched.
+/// Slots that are told apart, at most: half an hour's of tenths of a second, 163 MiB.
 const SLOTS_MAX: Nanos = 18_000;
 
 /// Where a latency is counted.
@@ -44,61 +43,98 @@ const fn middle(bucket: usize) -> u64 {
     least + (1_u64 << shift) / 2
 }
 
+/// Parts of the measured time: their latencies, and how many there are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parts {
+    /// Each latency once for each of these parts that it spans.
+    pub latencies: LatencyHistogram,
+    /// By the clock: parts in which nothing came are among them.
+    pub count: u64,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct LatencySlots {
+    length: Nanos,
     first: Nanos,
     counts: Vec<u32>,
 }
 
 impl LatencySlots {
-    /// Room for what is recorded within `duration` of `now`, half an hour at most.
+    /// Room for so many slots of `length` as `duration` has, which begin at
+    /// [`begin`](Self::begin). Its pages are there: a first touch in the run would count as the
+    /// cluster's.
     #[must_use]
-    pub fn new(now: Nanos, duration: Nanos) -> Self {
-        let slots = (duration / SLOT_NS + 1).clamp(1, SLOTS_MAX);
+    pub fn new(length: Nanos, duration: Nanos) -> Self {
+        let slots = (duration / length + 1).clamp(1, SLOTS_MAX);
+        let mut counts = vec![0; slots as usize * BUCKETS];
+        // What was zeroed by the kernel comes page by page when it is written. The compiler, which
+        // knows that it is zero, is not to know here.
+        black_box(&mut counts).fill(0);
         Self {
-            first: now / SLOT_NS,
-            counts: vec![0; slots as usize * BUCKETS],
+            length,
+            first: 0,
+            counts,
         }
     }
 
-    /// Records one that was seen at `now`; what is seen in slots that there is no room for is
-    /// left out.
+    /// Length of a slot.
+    #[must_use]
+    pub const fn length(&self) -> Nanos {
+        self.length
+    }
+
+    /// The first slot is that of `now`.
+    pub fn begin(&mut self, now: Nanos) {
+        self.first = now / self.length;
+    }
+
+    /// Slots that there is room for.
+    const fn slots(&self) -> Nanos {
+        (self.counts.len() / BUCKETS) as Nanos
+    }
+
+    /// Records one that ended at `now` in each slot that it spans; slots that there is no room for
+    /// are left out.
     pub fn record(&mut self, now: Nanos, latency_ns: Nanos) {
-        let latency_ns = u64::try_from(latency_ns).unwrap_or(0);
-        let slot = usize::try_from(now / SLOT_NS - self.first).unwrap_or(usize::MAX);
-        let at = slot.saturating_mul(BUCKETS);
-        if let Some(count) = self.counts.get_mut(at.saturating_add(bucket(latency_ns))) {
+        let latency_ns = latency_ns.max(0);
+        let bucket = bucket(latency_ns.unsigned_abs());
+        let from = ((now - latency_ns) / self.length - self.first).max(0);
+        let to = (now / self.length - self.first).min(self.slots() - 1);
+        for slot in from..=to {
+            let count = &mut self.counts[slot as usize * BUCKETS + bucket];
             *count = count.saturating_add(1);
         }
     }
 
-    /// The latencies of those parts of time, each of so many slots, that `is_meant` tells by their
-    /// numbers, and how many of these have any.
+    /// Those slots of the clock from the one of `since` to the one of `until` that `is_meant` tells
+    /// by their numbers, as far as there is room for them.
     #[must_use]
     pub fn merged(
         &self,
-        slots_per_part: Nanos,
+        (since, until): (Nanos, Nanos),
         is_meant: impl Fn(Nanos) -> bool,
-    ) -> (LatencyHistogram, u64) {
-        let mut merged = LatencyHistogram::default();
-        let (mut parts, mut last) = (0, None);
+    ) -> Parts {
+        let mut merged = Parts::default();
+        let measured = since / self.length..=until / self.length;
         for (slot, counts) in (self.first..).zip(self.counts.chunks_exact(BUCKETS)) {
-            let part = slot / slots_per_part;
-            if !is_meant(part) || counts.iter().all(|count| *count == 0) {
+            if !measured.contains(&slot) || !is_meant(slot) {
                 continue;
             }
-            parts += u64::from(last.replace(part) != Some(part));
+            merged.count += 1;
             for (bucket, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-                merged.record_many(middle(bucket), u64::from(*count));
+                let count = u64::from(*count);
+                merged.latencies.record_many(middle(bucket), count);
             }
         }
-        (merged, parts)
+        merged
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lockstep_transport::time::SECOND;
+
     use super::*;
 
     #[test]
@@ -116,46 +152,96 @@ mod tests {
         assert!(all.is_sorted() && all.windows(2).all(|next| next[1] - next[0] <= 1));
     }
 
+    const LENGTH: Nanos = SECOND / 10;
+
+    fn begun(now: Nanos, duration: Nanos) -> LatencySlots {
+        let mut slots = LatencySlots::new(LENGTH, duration);
+        slots.begin(now);
+        slots
+    }
+
     #[test]
     fn slots_are_merged_as_one_histogram_of_all_of_them_has_it() {
-        let start = 7 * SLOT_NS + 1;
-        let mut slots = LatencySlots::new(start, 10 * SLOT_NS);
+        let start = 7 * LENGTH + 1;
+        let mut slots = begun(start, 10 * LENGTH);
         let mut quick = LatencyHistogram::default();
         for at in 0..1_000 {
-            let now = start + at * SLOT_NS / 100;
-            let is_slow = now / SLOT_NS == 9;
-            let latency = if is_slow { 900_000 } else { 100 * (at + 1) };
+            let now = start + at * LENGTH / 100;
+            // Within its slot, all of them.
+            let latency = (100 * (at + 1)).min(now % LENGTH);
+            let is_slow = now / LENGTH == 9 && now % LENGTH >= 900_000;
+            let latency = if is_slow { 900_000 } else { latency };
             slots.record(now, latency);
-            if !is_slow {
+            if now / LENGTH != 9 {
                 quick.record(latency);
             }
         }
-        let (slow, count) = slots.merged(1, |slot| slot == 9);
-        assert_eq!((slow.count(), count), (100, 1));
-        assert!(slow.quantile(0.01).abs_diff(900_000) < 8_000);
-        let (others, count) = slots.merged(1, |slot| slot != 9);
-        assert_eq!((others.count(), count), (900, 9));
+        let measured = (start, start + 10 * LENGTH - 2);
+        let slow = slots.merged(measured, |slot| slot == 9);
+        assert_eq!((slow.latencies.count(), slow.count), (100, 1));
+        assert!(slow.latencies.quantile(0.5).abs_diff(900_000) < 8_000);
+        let others = slots.merged(measured, |slot| slot != 9);
+        assert_eq!((others.latencies.count(), others.count), (900, 9));
         for quantile in [0.1, 0.5, 0.99] {
-            let (found, expected) = (others.quantile(quantile), quick.quantile(quantile));
+            let (found, expected) = (
+                others.latencies.quantile(quantile),
+                quick.quantile(quantile),
+            );
             let error = found.abs_diff(expected) as f64 / expected as f64;
             assert!(error < 0.01, "{quantile}: {found} and {expected}");
         }
-        let (all, count) = slots.merged(1, |_| true);
-        assert_eq!((all.count(), count), (1_000, 10));
-        let (halves, count) = slots.merged(5, |part| part > 1);
-        assert_eq!((halves.count(), count), (700, 2));
+        let all = slots.merged(measured, |_| true);
+        assert_eq!((all.latencies.count(), all.count), (1_000, 10));
+    }
+
+    #[test]
+    fn a_stall_shows_in_every_slot_that_it_lay_in_and_slots_without_an_answer_are_counted() {
+        let mut slots = begun(0, 10 * LENGTH);
+        // Sent in slot 1, answered in slot 4.
+        slots.record(4 * LENGTH + 5, 3 * LENGTH);
+        let measured = (LENGTH, 8 * LENGTH);
+        for slot in 0..10 {
+            let found = slots.merged(measured, |meant| meant == slot);
+            let is_in_stall = (1..=4).contains(&slot);
+            assert_eq!(found.latencies.count(), u64::from(is_in_stall), "{slot}");
+            assert_eq!(found.count, u64::from((1..=8).contains(&slot)), "{slot}");
+        }
+        // Nothing was answered in slots 5 to 8: they are there all the same.
+        assert_eq!(slots.merged(measured, |slot| slot > 4).count, 4);
     }
 
     #[test]
     fn what_there_is_no_room_for_is_left_out() {
-        let mut slots = LatencySlots::new(5 * SLOT_NS, SLOT_NS);
+        let mut slots = begun(5 * LENGTH, LENGTH);
         for slot in [0, 4, 5, 6, 7, 1 << 30] {
-            slots.record(slot * SLOT_NS, 1);
+            slots.record(slot * LENGTH, 0);
         }
-        assert_eq!(slots.merged(1, |_| true).0.count(), 2);
-        let endless = LatencySlots::new(0, Nanos::MAX / 2);
-        assert_eq!(endless.counts.len(), SLOTS_MAX as usize * BUCKETS);
-        // Nothing was recorded, and no slot counts.
-        assert_eq!(endless.merged(1, |_| true).1, 0);
+        let all = |slots: &LatencySlots| slots.merged((0, Nanos::MAX), |_| true);
+        assert_eq!(all(&slots).latencies.count(), 2);
+        // In both of them.
+        slots.record(9 * LENGTH, 9 * LENGTH);
+        assert_eq!(all(&slots).latencies.count(), 4);
+        assert_eq!(all(&slots).count, 2);
+        let endless = begun(0, Nanos::MAX / 2);
+        assert_eq!(endless.slots(), SLOTS_MAX);
+    }
+
+    /// Pages that were given to this thread when it touched them first.
+    fn pages_touched() -> u64 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let fields = stat.rsplit_once(") ").unwrap().1;
+        fields.split(' ').nth(7).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn no_page_is_touched_first_in_the_run() {
+        let duration = 100 * SECOND;
+        let mut slots = begun(0, duration);
+        let before = pages_touched();
+        for slot in 0..duration / LENGTH {
+            slots.record((slot + 1) * LENGTH - 1, 1_000);
+        }
+        let touched = pages_touched() - before;
+        assert!(touched < 100, "{touched} pages for 1000 slots");
     }
 }

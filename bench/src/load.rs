@@ -4,6 +4,8 @@
 //! so a stalled cluster cannot hide its stall by slowing its load down (no coordinated
 //! omission). In the closed loop it counts from the send.
 
+use core::hint::black_box;
+
 use lockstep_transport::time::{Nanos, SECOND};
 
 use crate::histogram::LatencyHistogram;
@@ -17,7 +19,7 @@ const INTENDED_TIMES_MAX: usize = 16_384;
 const DRAIN_NS: Nanos = 2 * SECOND;
 
 /// For how long after the time that a load is to take its latencies are told apart by when they
-/// were seen, and for how long those of a load of so many messages.
+/// were, and for how long those of a load of so many messages.
 const SLOTS_SPARE_NS: Nanos = 60 * SECOND;
 const SLOTS_OF_MESSAGES_NS: Nanos = 600 * SECOND;
 
@@ -72,7 +74,7 @@ impl LoadConfig {
         })
     }
 
-    /// For how long latencies are told apart by when they were seen.
+    /// For how long latencies are told apart by when they were.
     fn slots_ns(&self) -> Nanos {
         match self.limit {
             LoadLimit::Messages(_) => SLOTS_OF_MESSAGES_NS,
@@ -114,27 +116,49 @@ pub struct Load {
     in_flight_peak: u64,
     stop_after: Option<u64>,
     latencies: LatencyHistogram,
-    slots: LatencySlots,
+    tenths: LatencySlots,
+    seconds: LatencySlots,
+}
+
+impl From<LoadConfig> for Load {
+    /// A load with all its room, its pages touched, which takes a while where it is long: best made
+    /// before the cluster is there. It starts when [`begin`](Self::begin) says so.
+    fn from(config: LoadConfig) -> Self {
+        let duration = config.slots_ns();
+        let mut intended = vec![0; INTENDED_TIMES_MAX];
+        black_box(&mut intended).fill(0);
+        Self {
+            config,
+            intended,
+            started: 0,
+            sent: 0,
+            received: 0,
+            measured_from: None,
+            last_received: 0,
+            last_sent: 0,
+            in_flight_peak: 0,
+            stop_after: None,
+            latencies: LatencyHistogram::touched(),
+            tenths: LatencySlots::new(SECOND / 10, duration),
+            seconds: LatencySlots::new(SECOND, duration),
+        }
+    }
 }
 
 impl Load {
     /// A load that starts at `now`.
     #[must_use]
     pub fn new(config: LoadConfig, now: Nanos) -> Self {
-        Self {
-            config,
-            intended: vec![0; INTENDED_TIMES_MAX],
-            started: now,
-            sent: 0,
-            received: 0,
-            measured_from: None,
-            last_received: now,
-            last_sent: now,
-            in_flight_peak: 0,
-            stop_after: None,
-            latencies: LatencyHistogram::default(),
-            slots: LatencySlots::new(now, config.slots_ns()),
-        }
+        let mut load = Self::from(config);
+        load.begin(now);
+        load
+    }
+
+    /// The load starts at `now`.
+    pub(crate) fn begin(&mut self, now: Nanos) {
+        (self.started, self.last_received, self.last_sent) = (now, now, now);
+        self.tenths.begin(now);
+        self.seconds.begin(now);
     }
 
     /// What was asked for.
@@ -202,7 +226,8 @@ impl Load {
         if self.measured_from.is_some_and(|(first, _)| number >= first) {
             let intended = self.intended[number as usize % INTENDED_TIMES_MAX];
             self.latencies.record(now - intended);
-            self.slots.record(now, now - intended);
+            self.tenths.record(now, now - intended);
+            self.seconds.record(now, now - intended);
         }
         Answer::First
     }
@@ -270,10 +295,16 @@ impl Load {
         &self.latencies
     }
 
-    /// The same, by when the answer came.
+    /// The same, by the tenths of a second that the requests were under way in.
     #[must_use]
-    pub(crate) const fn latency_slots(&self) -> &LatencySlots {
-        &self.slots
+    pub(crate) const fn latency_tenths(&self) -> &LatencySlots {
+        &self.tenths
+    }
+
+    /// The same, by seconds.
+    #[must_use]
+    pub(crate) const fn latency_seconds(&self) -> &LatencySlots {
+        &self.seconds
     }
 
     /// From when to when was measured; `None` where nothing was.

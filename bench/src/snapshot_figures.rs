@@ -3,11 +3,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use lockstep_transport::time::{Nanos, SECOND};
+use lockstep_transport::time::Nanos;
 use serde_json::{Map, Value, json};
 
-use crate::histogram::LatencyHistogram;
-use crate::latency_slots::SLOT_NS;
+use crate::latency_slots::{LatencySlots, Parts};
 use crate::load::Load;
 use crate::member_summary::MemberSummary;
 use crate::watched::Watched;
@@ -24,11 +23,11 @@ pub struct PartsLatency {
 }
 
 impl PartsLatency {
-    fn of((latencies, parts): &(LatencyHistogram, u64)) -> Self {
+    fn of(parts: &Parts) -> Self {
         Self {
-            parts: *parts,
-            p50_ns: latencies.quantile(0.50),
-            p99_ns: latencies.quantile(0.99),
+            parts: parts.count,
+            p50_ns: parts.latencies.quantile(0.50),
+            p99_ns: parts.latencies.quantile(0.99),
         }
     }
 }
@@ -43,13 +42,12 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Of parts of this length, a number of whole slots.
-    fn of(load: &Load, watched: &Watched, length: Nanos) -> Self {
-        let writing = watched.snapshot_parts(length);
+    /// Of the parts that `slots` tells apart, as far as they were measured.
+    fn of(slots: &LatencySlots, watched: &Watched, measured: (Nanos, Nanos)) -> Self {
+        let writing = watched.snapshot_parts(slots.length());
         let latency = |is_writing: bool| {
             let is_meant = |part: Nanos| writing.binary_search(&part).is_ok() == is_writing;
-            let slots = load.latency_slots();
-            PartsLatency::of(&slots.merged(length / SLOT_NS, is_meant))
+            PartsLatency::of(&slots.merged(measured, is_meant))
         };
         Self {
             writing: latency(true),
@@ -130,12 +128,14 @@ impl SnapshotFigures {
     /// Those of a run with this load, which was watched.
     #[must_use]
     pub(crate) fn of(load: &Load, watched: &Watched) -> Self {
-        let measured = load.measured();
+        let Some(measured) = load.measured() else {
+            return Self::default();
+        };
         let (allocations_writing, allocations_otherwise) =
-            measured.map_or((0, 0), |(since, until)| watched.allocations(since, until));
+            watched.allocations(measured.0, measured.1);
         Self {
-            seconds: Comparison::of(load, watched, SECOND),
-            tenths: Comparison::of(load, watched, SLOT_NS),
+            seconds: Comparison::of(load.latency_seconds(), watched, measured),
+            tenths: Comparison::of(load.latency_tenths(), watched, measured),
             allocations_writing,
             allocations_otherwise,
         }
@@ -221,6 +221,8 @@ impl Display for SnapshotLines<'_> {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_transport::time::SECOND;
+
     use super::*;
     use crate::load::{LoadConfig, LoadLimit, LoadShape};
     use crate::watched::Interval;
@@ -289,6 +291,41 @@ mod tests {
         let Comparison { writing, others } = figures.tenths;
         assert_eq!((writing.parts, others.parts), (5, 45));
         assert!(figures.tenths.ratios().is_some());
+    }
+
+    #[test]
+    fn a_stall_for_a_snapshot_is_told_of_its_seconds_though_the_answers_came_after_them() {
+        let config = LoadConfig {
+            shape: LoadShape::Closed { window: 1 },
+            warmup_ns: 0,
+            limit: LoadLimit::Duration(9 * SECOND),
+            messages_cap: u64::MAX,
+        };
+        let mut load = Load::new(config, 0);
+        // Nothing is answered while the snapshot is written, from the third second to the fourth.
+        for at in (0..20).chain(40..90) {
+            let now = at * SECOND / 10;
+            load.on_sent(now);
+            let took = if at == 19 { 21 } else { 1 } * SECOND / 10;
+            load.on_response(now + took, load.sent());
+        }
+        let writing = |at: Nanos| Interval {
+            from: at * SECOND,
+            to: (at + 1) * SECOND - 1,
+            is_writing: at == 2 || at == 3,
+            allocations: 0,
+        };
+        let watched = Watched {
+            members: Vec::new(),
+            intervals: (0..9).map(writing).collect(),
+        };
+        let figures = SnapshotFigures::of(&load, &watched);
+        for (comparison, parts) in [(figures.seconds, 2), (figures.tenths, 20)] {
+            let writing = comparison.writing;
+            assert_eq!(writing.parts, parts);
+            assert!(writing.p50_ns > 2_000_000_000, "{writing:?}");
+            assert!(comparison.ratios().unwrap()[0] > 15.0, "{comparison:?}");
+        }
     }
 
     #[test]

@@ -46,12 +46,13 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
         messages_cap: plan.map_or(u64::MAX, |plan| plan.messages_max()),
         ..bench.load
     };
+    let load = Load::from(capped);
     let nodes = bench.node_configs(directory.path());
     let directories = nodes.iter().map(|node| node.directory.clone());
     let watch = Watch::start(directories.collect(), bench.disk_budget_bytes)
         .map_err(BenchError::io("a thread to look at the members"))?;
     let mut run = if bench.is_processes {
-        process_cluster::run(bench, &cluster, directory.path(), capped)?
+        process_cluster::run(bench, &cluster, directory.path(), load)?
     } else {
         let run = EmbeddedRun {
             cluster: &cluster,
@@ -61,7 +62,7 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
             cores: &bench.cores,
         };
         let open = || client(&cluster, bench.workload(), 0, bench.trace_every);
-        embedded::run(&run, open, capped)?
+        embedded::run(&run, open, load)?
     };
     let watched = watch.finish();
     for (member, seen) in run.members.iter_mut().zip(&watched.members) {

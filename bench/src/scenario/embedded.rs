@@ -24,7 +24,7 @@ use super::bench_error::BenchError;
 use super::cluster_run::{ClusterRun, START_TIMEOUT_NS};
 use super::service_choice::ServiceChoice;
 use crate::floor::{has_core_for_each_agent, pin};
-use crate::load::LoadConfig;
+use crate::load::Load;
 use crate::member_summary::MemberSummary;
 
 /// What the embedded run needs to know.
@@ -202,7 +202,7 @@ struct GroupResult {
 pub(crate) fn run(
     run: &EmbeddedRun<'_>,
     client: impl FnOnce() -> Result<BenchClient, BenchError> + Send,
-    load: LoadConfig,
+    load: Load,
 ) -> Result<ClusterRun, BenchError> {
     let stage = Stage {
         phase: AtomicU8::new(STARTING),
@@ -289,7 +289,7 @@ fn drive_client(
     run: &EmbeddedRun<'_>,
     members: &[usize],
     client: impl FnOnce() -> Result<BenchClient, BenchError>,
-    load: LoadConfig,
+    load: Load,
     stage: &Stage,
 ) -> Result<(BenchClient, GroupResult), BenchError> {
     let mut group = NodeGroup::launch(run, members, 0)?;
@@ -309,7 +309,7 @@ fn drive_client(
     if let Some(sources) = idle.wake_sources() {
         client.client().port().name_wake_sources(sources);
     }
-    let mut phase = STARTING;
+    let (mut phase, mut load) = (STARTING, Some(load));
     loop {
         let now = monotonic_now();
         let work = client.do_work(now) + group.cycle(stage);
@@ -318,7 +318,9 @@ fn drive_client(
         });
         let reached = match phase {
             STARTING if client.is_connected() => {
-                client.start(load);
+                if let Some(load) = load.take() {
+                    client.start(load);
+                }
                 CONNECTED
             }
             CONNECTED if client.is_measuring() => MEASURING,

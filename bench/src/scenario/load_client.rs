@@ -12,7 +12,7 @@ use lockstep_transport::time::{Nanos, SECOND, earliest};
 use lockstep_transport::trace::TraceRecord;
 
 use super::workload::Workload;
-use crate::load::{Answer, Load, LoadConfig, LoadShape};
+use crate::load::{Answer, Load, LoadShape};
 use lockstep_transport::allocations;
 
 /// Responses taken per duty cycle.
@@ -196,11 +196,13 @@ impl<P: DatagramPort> LoadClient<P> {
     }
 
     /// Begins the load.
-    pub fn start(&mut self, config: LoadConfig) {
+    pub fn start(&mut self, load: impl Into<Load>) {
+        let mut load = load.into();
         let now = (self.clock)();
         self.connect_trace = self.client.tracer().records();
         self.account.last_moved = now;
-        self.account.load = Some(Load::new(config, now));
+        load.begin(now);
+        self.account.load = Some(load);
     }
 
     /// Whether the session is open.

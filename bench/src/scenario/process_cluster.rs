@@ -19,7 +19,7 @@ use super::cluster_run::{ClusterRun, START_TIMEOUT_NS};
 use super::node_process::NodeProcess;
 use super::workload::Workload;
 use crate::floor::pin;
-use crate::load::LoadConfig;
+use crate::load::Load;
 use crate::member_summary::MemberSummary;
 
 /// Interval at which the children are looked at while the client runs.
@@ -200,7 +200,7 @@ pub(super) fn run(
     bench: &ClusterBench,
     cluster: &ClusterConfig,
     directory: &Path,
-    load: LoadConfig,
+    load: Load,
 ) -> Result<ClusterRun, BenchError> {
     let mut members = ProcessCluster::start(bench, cluster, directory)?;
     let leader = members.await_leader()?;
@@ -232,7 +232,7 @@ fn drive(
     bench: &ClusterBench,
     members: &mut ProcessCluster,
     client: &mut BenchClient,
-    load: LoadConfig,
+    load: Load,
 ) -> Result<Usage, BenchError> {
     members.connect(client)?;
     let mut usage = Usage {
