@@ -1,5 +1,7 @@
 //! Where a member stood at the end of a run, from its counters.
 
+use std::fmt::{self, Display, Formatter};
+
 use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::settings::threading::AgentName;
 use lockstep_transport::ids::LeadershipTermId;
@@ -32,9 +34,35 @@ impl CycleTimes {
 pub const THREADS: [AgentName; 3] = [AgentName::Archive, AgentName::Clients, AgentName::Service];
 
 /// Snapshots that a member has stored: who leads others fetches theirs.
-#[must_use]
-pub(crate) fn snapshots(counter: impl Fn(Counter) -> i64) -> i64 {
-    counter(Counter::Snapshots) + counter(Counter::SnapshotsFetched)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredSnapshots {
+    /// Those that it took and wrote.
+    pub written: i64,
+    /// Those of others.
+    pub fetched: i64,
+}
+
+impl StoredSnapshots {
+    /// Reads it from the member's counters, which `counter` reads.
+    #[must_use]
+    pub(crate) fn read(counter: impl Fn(Counter) -> i64) -> Self {
+        Self {
+            written: counter(Counter::Snapshots),
+            fetched: counter(Counter::SnapshotsFetched),
+        }
+    }
+
+    /// Both.
+    #[must_use]
+    pub(crate) const fn all(self) -> i64 {
+        self.written + self.fetched
+    }
+}
+
+impl Display for StoredSnapshots {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} + {}", self.written, self.fetched)
+    }
 }
 
 /// Where a member stood at the end.
@@ -54,8 +82,8 @@ pub struct MemberSummary {
     pub answers_waited: i64,
     /// Answers that left although no majority was known to have the same.
     pub answers_unverified: i64,
-    /// Snapshots that it stored, its own or those of others.
-    pub snapshots: i64,
+    /// Snapshots that it stored.
+    pub snapshots: StoredSnapshots,
     /// For how long applying stood still for one, of the longest.
     pub snapshot_pause_ns: Nanos,
     /// How often the start of its log moved up.
@@ -82,7 +110,7 @@ impl MemberSummary {
             elections: counter(Counter::Elections),
             answers_waited: counter(Counter::AnswersWaited),
             answers_unverified: counter(Counter::AnswersUnverified),
-            snapshots: snapshots(&counter),
+            snapshots: StoredSnapshots::read(&counter),
             snapshot_pause_ns: counter(Counter::SnapshotPause),
             trims: counter(Counter::Trims),
             disk_bytes_max: 0,
@@ -108,7 +136,9 @@ impl MemberSummary {
             "commit": self.commit, "elections": self.elections,
             "answers_waited": self.answers_waited,
             "answers_unverified": self.answers_unverified,
-            "snapshots": self.snapshots, "snapshot_pause_ns": self.snapshot_pause_ns,
+            "snapshots": self.snapshots.all(), "snapshots_written": self.snapshots.written,
+            "snapshots_fetched": self.snapshots.fetched,
+            "snapshot_pause_ns": self.snapshot_pause_ns,
             "trims": self.trims, "disk_bytes_max": self.disk_bytes_max,
             "memory": self.memory.map(MemoryGrowth::to_json),
             "cycle_mean_ns": self.cycles.mean_ns, "cycle_max_ns": self.cycles.max_ns,

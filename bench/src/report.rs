@@ -116,7 +116,7 @@ impl Report {
             "phases": budget.map(phases_json),
             "allocations_per_message": self.allocations_per_message,
             "syscalls_per_message": self.syscalls_per_message,
-            "snapshots": fewest(&self.members, |member| member.snapshots),
+            "snapshots": fewest(&self.members, |member| member.snapshots.all()),
             "trims": fewest(&self.members, |member| member.trims),
             "snapshot_pause_ns": pauses.max().unwrap_or(0),
             "snapshot_figures": self.snapshots.to_json(),

@@ -32,7 +32,8 @@ impl PartsLatency {
     }
 }
 
-/// The parts of the measured time in which any member was writing a snapshot, and all others.
+/// The parts of the measured time in which any member was storing a snapshot, written or fetched,
+/// and all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// The former.
@@ -45,8 +46,8 @@ impl Comparison {
     /// Of the parts that `slots` tells apart, as far as they were measured.
     fn of(slots: &LatencySlots, watched: &Watched, measured: (Nanos, Nanos)) -> Self {
         let writing = watched.snapshot_parts(slots.length());
-        let latency = |is_writing: bool| {
-            let is_meant = |part: Nanos| writing.binary_search(&part).is_ok() == is_writing;
+        let latency = |is_storing: bool| {
+            let is_meant = |part: Nanos| writing.binary_search(&part).is_ok() == is_storing;
             PartsLatency::of(&slots.merged(measured, is_meant))
         };
         Self {
@@ -118,7 +119,7 @@ pub struct SnapshotFigures {
     pub seconds: Comparison,
     /// By tenths of them: where snapshots are frequent, there are hardly any seconds without.
     pub tenths: Comparison,
-    /// Heap allocations of all nodes and the client while one was written.
+    /// Heap allocations of all nodes and the client while one was stored.
     pub allocations_writing: i64,
     /// Those of the rest of the measured part.
     pub allocations_otherwise: i64,
@@ -188,12 +189,16 @@ impl Display for SnapshotLines<'_> {
             self.words(|member| format!("{:.0}", mib(member.disk_bytes_max))),
             mib(self.budget_bytes)
         )?;
-        if self.members.iter().all(|member| member.snapshots == 0) {
+        if self
+            .members
+            .iter()
+            .all(|member| member.snapshots.all() == 0)
+        {
             return Ok(());
         }
         writeln!(
             f,
-            "  snapshots by member: {}; trims: {}; longest pause ms: {}",
+            "  snapshots stored by member, written + fetched: {}; trims: {}; longest pause ms: {}",
             self.words(|member| member.snapshots.to_string()),
             self.words(|member| member.trims.to_string()),
             self.words(|member| format!("{:.1}", member.snapshot_pause_ns as f64 / 1e6)),
@@ -202,7 +207,7 @@ impl Display for SnapshotLines<'_> {
         for memory in with_memory {
             writeln!(
                 f,
-                "    memory MiB: {:.0} before the first, {:.0} at most while one was written, at \
+                "    memory MiB: {:.0} before the first, {:.0} at most while one was stored, at \
                  most {:.1} % more than before it",
                 mib(memory.before_bytes),
                 mib(memory.writing_max_bytes),
@@ -213,7 +218,7 @@ impl Display for SnapshotLines<'_> {
         self.figures.tenths.write(f, "tenths of a second")?;
         writeln!(
             f,
-            "    heap allocations: {} while one was written, {} otherwise",
+            "    heap allocations: {} while one was stored, {} otherwise",
             self.figures.allocations_writing, self.figures.allocations_otherwise,
         )
     }
@@ -244,11 +249,11 @@ mod tests {
         load
     }
 
-    fn watched(is_writing: bool) -> Watched {
+    fn watched(is_storing: bool) -> Watched {
         let interval = |at: Nanos| Interval {
             from: at * SECOND / 2,
             to: (at + 1) * SECOND / 2 - 1,
-            is_writing: is_writing && at / 2 == 2,
+            is_storing: is_storing && at / 2 == 2,
             allocations: at,
         };
         Watched {
@@ -279,7 +284,7 @@ mod tests {
         let moment = |at: Nanos| Interval {
             from: at * SECOND,
             to: at * SECOND + 1,
-            is_writing: true,
+            is_storing: true,
             allocations: 0,
         };
         let watched = Watched {
@@ -312,7 +317,7 @@ mod tests {
         let writing = |at: Nanos| Interval {
             from: at * SECOND,
             to: (at + 1) * SECOND - 1,
-            is_writing: at == 2 || at == 3,
+            is_storing: at == 2 || at == 3,
             allocations: 0,
         };
         let watched = Watched {
@@ -340,11 +345,11 @@ mod tests {
 
     #[test]
     fn what_all_have_done_is_what_the_slowest_has() {
-        let of = |snapshots| MemberSummary {
-            snapshots,
+        let of = |trims| MemberSummary {
+            trims,
             ..MemberSummary::default()
         };
-        assert_eq!(fewest(&[of(3), of(2), of(9)], |member| member.snapshots), 2);
-        assert_eq!(fewest(&[], |member| member.snapshots), 0);
+        assert_eq!(fewest(&[of(3), of(2), of(9)], |member| member.trims), 2);
+        assert_eq!(fewest(&[], |member| member.trims), 0);
     }
 }

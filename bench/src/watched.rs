@@ -1,5 +1,5 @@
 //! What was seen of the members while they ran, many times per second: when a snapshot was being
-//! written, and what memory and disk they had. Pure.
+//! stored, and what memory and disk they had. Pure.
 
 use lockstep_transport::time::Nanos;
 use serde_json::{Value, json};
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 /// What is seen of a member at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sighting {
-    /// Whether it is writing a snapshot.
-    pub is_writing: bool,
-    /// Snapshots that it has stored so far.
+    /// Whether it is storing a snapshot, one that it takes or one that it fetches.
+    pub is_storing: bool,
+    /// Snapshots that it has stored so far, of both kinds.
     pub snapshots: i64,
     /// Sum of the lengths of the files in its directory.
     pub disk_bytes: u64,
@@ -22,9 +22,9 @@ pub(crate) struct Sighting {
 pub struct MemoryGrowth {
     /// Before the first was begun, bytes.
     pub before_bytes: u64,
-    /// Greatest while one was written, bytes.
+    /// Greatest while one was stored, bytes.
     pub writing_max_bytes: u64,
-    /// Greatest growth from before one to while it was written, percent.
+    /// Greatest growth from before one to while it was stored, percent.
     pub growth_percent: f64,
 }
 
@@ -41,28 +41,28 @@ impl MemoryGrowth {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WatchedMember {
     last: Option<Sighting>,
-    /// Memory before the snapshot that is being written.
+    /// Memory before the snapshot that is being stored.
     before_bytes: Option<u64>,
     /// Greatest sum of the lengths of the files in its directory.
     pub disk_bytes_max: u64,
-    /// Its memory around its snapshots; `None` where it has written none, or shares its process.
+    /// Its memory around its snapshots; `None` where it has stored none, or shares its process.
     pub memory: Option<MemoryGrowth>,
 }
 
 impl WatchedMember {
-    /// Takes what is seen now. Returns whether a snapshot was being written since the last time,
+    /// Takes what is seen now. Returns whether a snapshot was being stored since the last time,
     /// one that has come and gone in between included.
     pub fn on_sighting(&mut self, now: Sighting) -> bool {
         let last = self.last.replace(now).unwrap_or(now);
         self.disk_bytes_max = self.disk_bytes_max.max(now.disk_bytes);
-        let was_writing = now.is_writing || last.is_writing || now.snapshots > last.snapshots;
-        if !last.is_writing {
+        let was_storing = now.is_storing || last.is_storing || now.snapshots > last.snapshots;
+        if !last.is_storing {
             self.before_bytes = last.memory_bytes;
         }
-        if was_writing && let (Some(before), Some(bytes)) = (self.before_bytes, now.memory_bytes) {
+        if was_storing && let (Some(before), Some(bytes)) = (self.before_bytes, now.memory_bytes) {
             self.grow(before, bytes);
         }
-        was_writing
+        was_storing
     }
 
     fn grow(&mut self, before_bytes: u64, bytes: u64) {
@@ -84,8 +84,8 @@ pub(crate) struct Interval {
     pub from: Nanos,
     /// The look.
     pub to: Nanos,
-    /// Whether any member was writing a snapshot.
-    pub is_writing: bool,
+    /// Whether any member was storing a snapshot.
+    pub is_storing: bool,
     /// Heap allocations of all.
     pub allocations: i64,
 }
@@ -100,10 +100,10 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// The numbers of the parts of time, each so long, in which a member was writing a snapshot,
+    /// The numbers of the parts of time, each so long, in which a member was storing a snapshot,
     /// ascending.
     pub fn snapshot_parts(&self, length: Nanos) -> Vec<Nanos> {
-        let writing = self.intervals.iter().filter(|interval| interval.is_writing);
+        let writing = self.intervals.iter().filter(|interval| interval.is_storing);
         let mut parts: Vec<Nanos> = writing
             .flat_map(|interval| interval.from / length..=interval.to / length)
             .collect();
@@ -111,14 +111,14 @@ impl Watched {
         parts
     }
 
-    /// Heap allocations from `since` to `until`: while a snapshot was being written, and otherwise.
+    /// Heap allocations from `since` to `until`: while a snapshot was being stored, and otherwise.
     /// What it takes to let go of the one that it replaces comes after it and is of the former.
     pub fn allocations(&self, since: Nanos, until: Nanos) -> (i64, i64) {
         let (mut writing, mut otherwise) = (0, 0);
-        let mut was_writing = false;
+        let mut was_storing = false;
         for interval in &self.intervals {
-            let is_of_snapshot = interval.is_writing || was_writing;
-            was_writing = interval.is_writing;
+            let is_of_snapshot = interval.is_storing || was_storing;
+            was_storing = interval.is_storing;
             if interval.from < since || interval.to > until {
                 continue;
             }
@@ -138,9 +138,9 @@ mod tests {
 
     use super::*;
 
-    fn sighting(is_writing: bool, snapshots: i64, memory: u64) -> Sighting {
+    fn sighting(is_storing: bool, snapshots: i64, memory: u64) -> Sighting {
         Sighting {
-            is_writing,
+            is_storing,
             snapshots,
             disk_bytes: memory * 2,
             memory_bytes: Some(memory),
@@ -150,8 +150,8 @@ mod tests {
     #[test]
     fn memory_grows_from_before_a_snapshot_to_while_it_is_written() {
         let mut member = WatchedMember::default();
-        let mut see = |is_writing, snapshots, memory| {
-            member.on_sighting(sighting(is_writing, snapshots, memory))
+        let mut see = |is_storing, snapshots, memory| {
+            member.on_sighting(sighting(is_storing, snapshots, memory))
         };
         assert!(!see(false, 0, 100));
         // Growth without a snapshot is none of it.
@@ -182,10 +182,10 @@ mod tests {
 
     #[test]
     fn seconds_and_allocations_are_those_of_the_looks_that_saw_a_snapshot() {
-        let interval = |from: Nanos, to: Nanos, is_writing, allocations| Interval {
+        let interval = |from: Nanos, to: Nanos, is_storing, allocations| Interval {
             from: from * MILLISECOND,
             to: to * MILLISECOND,
-            is_writing,
+            is_storing,
             allocations,
         };
         let watched = Watched {

@@ -17,7 +17,7 @@ use lockstep_transport::allocations;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{Nanos, SECOND};
 
-use crate::member_summary::snapshots;
+use crate::member_summary::StoredSnapshots;
 use crate::memory;
 use crate::watched::{Interval, Sighting, Watched, WatchedMember};
 
@@ -112,7 +112,7 @@ impl Look {
     }
 
     fn take(&mut self, now: Nanos) {
-        let mut is_writing = false;
+        let mut is_storing = false;
         let mut allocations = allocations::count() as i64;
         let members = self.members.iter_mut().zip(&mut self.watched.members);
         for ((directory, counters), watched) in members {
@@ -121,13 +121,13 @@ impl Look {
             }
             let Some(counters) = counters else { continue };
             let (sighting, counted) = look_at(directory, counters);
-            is_writing |= watched.on_sighting(sighting);
+            is_storing |= watched.on_sighting(sighting);
             allocations += counted;
         }
         self.watched.intervals.push(Interval {
             from: self.last,
             to: now,
-            is_writing,
+            is_storing,
             allocations: allocations - self.allocations,
         });
         self.allocations = allocations;
@@ -144,9 +144,9 @@ impl Look {
             .members
             .iter()
             .filter_map(|(_, counters)| counters.as_ref());
-        let words = |of: &dyn Fn(&Counters) -> i64| {
-            let each = counters.clone().map(|counters| of(counters).to_string());
-            each.collect::<Vec<_>>().join(" ")
+        let words = |of: &dyn Fn(&Counters) -> String| {
+            let each = counters.clone().map(of);
+            each.collect::<Vec<_>>().join(", ")
         };
         let commits = counters
             .clone()
@@ -157,16 +157,20 @@ impl Look {
             .iter()
             .map(|member| member.disk_bytes_max);
         eprintln!(
-            "lockstep: {} s: {} MiB of log, by member: snapshots {}, trims {}; disk at most {} of \
-             {} MiB",
+            "lockstep: {} s: {} MiB of log, by member: snapshots written + fetched {}; trims {}; \
+             disk at most {} of {} MiB",
             (now - self.started) / SECOND,
             commits.max().unwrap_or(0) >> 20,
-            words(&|counters| snapshots(|counter| counters.get(counter))),
-            words(&|counters| counters.get(Counter::Trims)),
+            words(&|counters| stored(counters).to_string()),
+            words(&|counters| counters.get(Counter::Trims).to_string()),
             disks.max().unwrap_or(0) >> 20,
             self.budget >> 20,
         );
     }
+}
+
+fn stored(counters: &Counters) -> StoredSnapshots {
+    StoredSnapshots::read(|counter| counters.get(counter))
 }
 
 /// What is seen of the member with these counters, and what it counts of allocations besides those
@@ -175,8 +179,8 @@ fn look_at(directory: &Path, counters: &Counters) -> (Sighting, i64) {
     let process = u32::try_from(counters.get(Counter::ProcessId)).unwrap_or(0);
     let is_own = process == std::process::id();
     let sighting = Sighting {
-        is_writing: counters.get(Counter::SnapshotWriting) == 1,
-        snapshots: snapshots(|counter| counters.get(counter)),
+        is_storing: counters.get(Counter::SnapshotWriting) == 1,
+        snapshots: stored(counters).all(),
         disk_bytes: disk_bytes(directory),
         memory_bytes: memory::resident(process).filter(|_| !is_own),
     };
