@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::Duration;
 
 use lockstep_archive::storage::in_use;
 use lockstep_bench::scenario::addresses::reserve;
 use lockstep_consensus::node::control::{CONTROL_SOCKET, ControlRequest, ask};
+use lockstep_consensus::node::counters::Counter;
 use lockstep_consensus::node::launch::{Node, NodeService, launch};
 use lockstep_consensus::settings::config::{ClusterConfig, NodeConfig};
 use lockstep_service::cluster::{ClientSession, Cluster};
@@ -16,6 +16,7 @@ use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::agent::Agent;
 use lockstep_transport::media::monotonic_now;
+use lockstep_transport::time::{Nanos, SECOND};
 
 fn node(directory: &Path, service: NodeService) -> Node {
     let cluster = ClusterConfig {
@@ -74,33 +75,33 @@ fn a_node_that_ends_removes_its_socket_before_another_may_have_one_there() {
     assert!(!has_socket, "another process may have made it");
 }
 
+/// Longer than anything here takes.
+const PATIENCE_NS: Nanos = 120 * SECOND;
+
+/// Drives `node` until `is_so`.
+fn drive_until(node: &mut Node, what: &str, mut is_so: impl FnMut(&Node) -> bool) {
+    let until = monotonic_now() + PATIENCE_NS;
+    while !is_so(node) {
+        assert!(monotonic_now() < until, "waited in vain for {what}");
+        node.do_work(monotonic_now());
+    }
+}
+
 #[test]
 fn a_node_that_is_asked_for_a_snapshot_writes_one() {
     let place = tempfile::tempdir().expect("a directory can be made");
     let directory = place.path().join("data-0");
     let mut node = node(&directory, Box::new(Echo::new()));
-    let asked = directory.clone();
-    let asking = thread::spawn(move || {
-        for _ in 0..600 {
-            // Until it leads it refuses.
-            if let Ok(words) = ask(&asked, ControlRequest::Snapshot).expect("it answers") {
-                return words;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("it refuses");
+    // Before, it refuses.
+    drive_until(&mut node, "a leader", |node| {
+        node.counter(Counter::IngressOpen) == 1
     });
-    while !asking.is_finished() {
-        node.do_work(monotonic_now());
-    }
-    let words = asking.join().expect("it does what it is asked for");
+    let asked = directory.clone();
+    let asking = thread::spawn(move || ask(&asked, ControlRequest::Snapshot));
+    drive_until(&mut node, "an answer", |_| asking.is_finished());
+    let words = asking.join().expect("it asks");
+    let words = words.expect("it answers").expect("it does not refuse");
     let position = words.rsplit(' ').next().expect("where it is");
     let file = directory.join(format!("1-{position}.rec"));
-    for _ in 0..10_000_000 {
-        if file.exists() {
-            return;
-        }
-        node.do_work(monotonic_now());
-    }
-    panic!("{} is not there", file.display());
+    drive_until(&mut node, &file.display().to_string(), |_| file.exists());
 }
