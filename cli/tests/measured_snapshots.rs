@@ -110,6 +110,20 @@ fn a_state_that_the_service_or_its_messages_cannot_have_is_refused() {
     );
     refused(
         &["--state-size", "1m", "--message-length", "7"],
-        "--message-length: with --state-size use at least 8 bytes",
+        "--message-length: with a state of some size use 8 to 32768 bytes",
     );
+    refused(
+        &["--service", "bigstate:1m", "--message-length", "7"],
+        "--message-length: with a state of some size use 8 to 32768 bytes",
+    );
+    refused(
+        &["--service", "bigstate:1m", "--state-size", "1m"],
+        "--state-size: the service bigstate:1048576 has a state of its own",
+    );
+    for service in ["bigstate", "bigstate:much", "big"] {
+        refused(
+            &["--service", service],
+            "use one of `echo`, `orderbook`, `bigstate:<size>`",
+        );
+    }
 }

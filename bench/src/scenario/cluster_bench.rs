@@ -211,7 +211,8 @@ impl ClusterBench {
             return refuse("--message-length", problem);
         }
         if self.service.state_bytes() > 0 && self.message_length < NUMBER_LENGTH {
-            let problem = format!("with --state-size use at least {NUMBER_LENGTH} bytes");
+            let problem =
+                format!("with a state of some size use {NUMBER_LENGTH} to {longest} bytes");
             return refuse("--message-length", problem);
         }
         if self.nodes == 0 || self.nodes > MEMBERS_MAX {

@@ -17,6 +17,9 @@ const ECHO: &str = "echo";
 const ORDER_BOOK: &str = "orderbook";
 const BIG_STATE: &str = "bigstate";
 
+/// How the last is said, where all are named.
+const BIG_STATE_FORM: &str = "bigstate:<size>";
+
 /// The service under test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServiceChoice {
@@ -30,7 +33,7 @@ pub enum ServiceChoice {
 }
 
 impl NamedSetting for ServiceChoice {
-    const NAMES: &'static [&'static str] = &[ECHO, ORDER_BOOK];
+    const NAMES: &'static [&'static str] = &[ECHO, ORDER_BOOK, BIG_STATE_FORM];
 }
 
 impl FromStr for ServiceChoice {
@@ -159,7 +162,9 @@ mod tests {
         assert_eq!("bigstate:1g".parse(), Ok(big));
         for unknown in ["", "bigstate", "bigstate:", "bigstate:much", "echo:1g"] {
             let error = unknown.parse::<ServiceChoice>().unwrap_err();
-            assert_eq!(error.known, ["echo", "orderbook"], "{unknown}");
+            let words = error.to_string();
+            let form = "use one of `echo`, `orderbook`, `bigstate:<size>`";
+            assert!(words.ends_with(form), "{unknown}: {words}");
         }
     }
 }

@@ -71,7 +71,7 @@ pub struct FailoverArguments {
     /// consensus+clients,archive,service.
     #[arg(long, default_value_t = Threading::SHARED)]
     threading: Threading,
-    /// Bytes of a request.
+    /// Bytes of a request, 1 to 32k.
     #[arg(long, default_value = "288", value_parser = quantity::size)]
     message_length: u64,
     #[command(flatten)]
@@ -90,7 +90,8 @@ pub struct ClusterArguments {
     /// Members of the cluster.
     #[arg(long, default_value_t = 3)]
     nodes: usize,
-    /// Bytes of a request, for example 288 (the default) or 4k; for the service echo only.
+    /// Bytes of a request, 1 to 32k, for example 288 (the default) or 4k; at least 8 with a state of
+    /// some size, and not for the service orderbook, whose orders have a length of their own.
     #[arg(long, value_parser = quantity::size)]
     message_length: Option<u64>,
     /// Requests per second (open loop), for example 10k.
@@ -114,11 +115,11 @@ pub struct ClusterArguments {
     /// How responses reach the client: through the log, or straight from the leader.
     #[arg(long, value_parser = one_of::<ResponsesMode>(), default_value = "replicated")]
     responses: ResponsesMode,
-    /// The service.
-    #[arg(long, value_parser = one_of::<ServiceChoice>(), default_value = "echo")]
+    /// The service: echo, orderbook, or bigstate:<size>, for example bigstate:64m.
+    #[arg(long, default_value_t = ServiceChoice::Echo)]
     service: ServiceChoice,
-    /// Bytes of state of each member, for example 1g: a service that has so much takes the place
-    /// of echo. Where memory is short it is less, and that is said.
+    /// Bytes of state of each member, for example 1g: the service bigstate of that size takes the
+    /// place of echo. Where memory is short it is less, and that is said.
     #[arg(long, default_value = "0", value_parser = quantity::size)]
     state_size: u64,
     /// Members as processes of their own instead of threads of this one.
@@ -199,7 +200,7 @@ pub struct IdleArguments {
     /// Length of a pause, for example 1s or 200ms.
     #[arg(long, default_value = "1s", value_parser = quantity::some_seconds)]
     pause: Nanos,
-    /// Bytes of a message.
+    /// Bytes of a message, 1 to 32k.
     #[arg(long, default_value = "288", value_parser = quantity::size)]
     message_length: u64,
     /// When the log counts as durable.
@@ -224,7 +225,7 @@ pub struct FloorArguments {
     /// Timed round trips.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     messages: u32,
-    /// Bytes of a request.
+    /// Bytes of a request; what does not fit one datagram is cut to it.
     #[arg(long, default_value = "288", value_parser = quantity::size)]
     message_length: u64,
     /// Whether each node writes a durable block per crossing.
@@ -337,8 +338,10 @@ fn message_length(arguments: &ClusterArguments) -> Result<usize, Outcome> {
     let default = ClusterBench::default().message_length;
     match (arguments.message_length, arguments.service) {
         (None, _) => Ok(default),
-        (Some(length), ServiceChoice::Echo) => usize::try_from(length).map_err(Outcome::usage),
-        (Some(_), _) => Err(Outcome::usage(
+        (Some(length), ServiceChoice::Echo | ServiceChoice::BigState(_)) => {
+            usize::try_from(length).map_err(Outcome::usage)
+        }
+        (Some(_), ServiceChoice::OrderBook) => Err(Outcome::usage(
             "--message-length: orders have a length of their own; leave it out",
         )),
     }
