@@ -168,32 +168,51 @@ fn word(number: u64) -> String {
     format!("word {number}")
 }
 
-fn show(directory: PathBuf) -> Outcome<()> {
+/// Says `words`, of which the last is then to have been heard so often, and prints that it was.
+fn expect_count(
+    cluster: &ClusterConfig,
+    words: impl Iterator<Item = u64> + Clone,
+    expected: u64,
+) -> Outcome<()> {
+    let Some(last) = words.clone().last() else {
+        return Ok(());
+    };
+    let count = say(cluster, words.map(word))?;
+    if count != expected {
+        let last = word(last);
+        return Err(format!("\"{last}\" was heard {count} times, not {expected}").into());
+    }
+    println!("\"{}\" was heard {count} times", word(last));
+    Ok(())
+}
+
+fn show(directory: &Path) -> Outcome<()> {
     let cluster = ClusterConfig {
         name: "tally".to_owned(),
         members: vec![free_addresses()?],
         ..ClusterConfig::default()
     };
     let config = NodeConfig {
-        directory,
+        directory: directory.to_owned(),
         ..NodeConfig::default()
     };
     let node = Member::start(&cluster, &config)?;
     println!("{}", node.start_line);
-    let said = say(&cluster, (0..WORDS).chain(0..WORDS).map(word))?;
-    assert_eq!(said, 2, "each word was said twice");
+    expect_count(&cluster, (0..WORDS).chain(0..WORDS), 2)?;
     let position = take_snapshot(&config.directory)?;
     // What follows is in the log alone.
-    assert_eq!(say(&cluster, (0..10).map(word))?, 3);
+    expect_count(&cluster, 0..10, 3)?;
     node.end()?;
 
     let node = Member::start(&cluster, &config)?;
     println!("{}", node.start_line);
     let begun = format!("begun from the snapshot at {position}");
-    assert!(node.start_line.contains(&begun), "it should have {begun}");
+    if !node.start_line.contains(&begun) {
+        return Err(format!("it should have {begun}").into());
+    }
     // The newest word that only the snapshot has, and the last that only the log has.
-    assert_eq!(say(&cluster, std::iter::once(word(WORDS - 1)))?, 3);
-    assert_eq!(say(&cluster, std::iter::once(word(9)))?, 4);
+    expect_count(&cluster, WORDS - 1..WORDS, 3)?;
+    expect_count(&cluster, 9..10, 4)?;
     node.end()?;
     println!("{begun}: {WORDS} words are counted on from there");
     Ok(())
@@ -206,7 +225,9 @@ fn main() -> Outcome<()> {
         let path = directory.display();
         return Err(format!("{path} is there already: name another directory").into());
     }
-    let shown = show(directory.clone());
-    std::fs::remove_dir_all(&directory)?;
-    shown
+    let shown = show(&directory);
+    let removed = std::fs::remove_dir_all(&directory);
+    // What came to grief first is told first: there may be no directory yet.
+    shown?;
+    Ok(removed?)
 }
