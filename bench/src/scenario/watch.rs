@@ -22,7 +22,7 @@ use crate::memory;
 use crate::watched::{Interval, Sighting, Watched, WatchedMember};
 
 /// Pause between two looks: short beside the tenths of a second that are told apart, long beside
-/// the tenth of a millisecond that a look takes.
+/// what a look takes (`performance.md` 8).
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How often it is said how far the run is.

@@ -87,11 +87,16 @@ impl Tracers {
     }
 }
 
-/// The records in a node's trace file, each agent's oldest first. For cold readers, after the run.
+/// The records in a node's trace file, each agent's oldest first; none where there is no such file,
+/// as where nothing is traced. For cold readers, after the run.
 ///
 /// # Errors
 /// The operating system's, when the file cannot be mapped.
 pub fn read_trace(path: &Path) -> io::Result<Vec<TraceRecord>> {
+    // Mapping it would make it, with all its length on the member's disk.
+    if !path.try_exists()? {
+        return Ok(Vec::new());
+    }
     Ok(rings(path)?.iter().flat_map(Tracer::read).collect())
 }
 
@@ -108,6 +113,14 @@ mod tests {
     use lockstep_transport::trace::TracePoint;
 
     use super::*;
+
+    #[test]
+    fn who_looks_for_a_trace_where_none_is_makes_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(TRACE_FILE);
+        assert_eq!(read_trace(&path).unwrap(), []);
+        assert!(!path.exists());
+    }
 
     #[test]
     fn each_agent_has_a_ring_of_its_own_and_a_reader_finds_them_all() {

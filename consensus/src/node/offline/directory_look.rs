@@ -60,8 +60,8 @@ pub enum OfflineError {
     Recovery(RecoveryError),
     /// It never stood still.
     #[error(
-        "it changed each time that it was read, as it does while its node starts or cuts its log \
-         back: look again in a moment"
+        "it changed each time that it was read, as it does while its node starts, cuts its log \
+         back, or takes snapshots faster than they are read: look again in a moment"
     )]
     Restless,
 }

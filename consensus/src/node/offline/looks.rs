@@ -2,8 +2,8 @@
 
 use super::directory_look::OfflineError;
 
-/// Looks that are begun anew: a start of the node, or a snapshot, takes longer than one and less
-/// than all of them.
+/// Looks that are begun anew. How long one takes has no bound, for it reads what there is: where a
+/// node goes on changing it that fast, whoever looks is told, and looks again.
 const LOOKS_MAX: usize = 5;
 
 /// Scans of the log in one look, each up to where the log reached before it: a node that writes is
