@@ -95,7 +95,9 @@ fn memory_with_state(mib: i64) -> i64 {
         said.contains(&format!("{room} MiB for the 3 snapshots")),
         "{said}"
     );
-    let members = result["environment"]["members"].as_array().unwrap();
+    let members = result["environment"]["members"]
+        .as_array()
+        .expect("members");
     let with_memory = members.iter().filter(|member| !member["memory"].is_null());
     let mut before = Vec::new();
     for member in with_memory {

@@ -53,7 +53,9 @@ pub fn client(
         ClusterClient::new(config, port, identity).map_err(|error| unusable(error.to_string()))?;
     if trace_every > 0 {
         let what = "failed to allocate the client's trace";
-        let ring = AtomicBuffer::allocate(CLIENT_TRACE_LENGTH).map_err(BenchError::io(what))?;
+        let mut ring = AtomicBuffer::allocate(CLIENT_TRACE_LENGTH).map_err(BenchError::io(what))?;
+        // A page that is touched first in the run would be part of a latency.
+        ring.pre_touch();
         client.set_tracer(Tracer::new(CLIENT_MEMBER, ring, monotonic_now, trace_every));
     }
     let count_calls = |port: &NetworkPort| port.counters().system_calls();

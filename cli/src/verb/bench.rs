@@ -90,8 +90,8 @@ pub struct ClusterArguments {
     /// Members of the cluster.
     #[arg(long, default_value_t = 3)]
     nodes: usize,
-    /// Bytes of a request, 1 to 32k, for example 288 (the default) or 4k; at least 8 with a state of
-    /// some size, and not for the service orderbook, whose orders have a length of their own.
+    /// Bytes of a request, 1 to 32k, for example 288 (the default) or 4k; at least 8 with a state
+    /// of some size, and not for the service orderbook, whose orders have a length of their own.
     #[arg(long, value_parser = quantity::size)]
     message_length: Option<u64>,
     /// Requests per second (open loop), for example 10k.

@@ -1,6 +1,6 @@
 //! `lockstep snapshots verify`: all of each snapshot read and compared with the log. What is said
-//! of one is the same for all members that have it, but for the file's name, which tells who took it
-//! from who fetched it, so that two outputs can be compared.
+//! of one is the same for all members that have it, but for the file's name, which tells who took
+//! it from who fetched it, so that two outputs can be compared.
 
 use lockstep_consensus::node::offline::snapshot_verification::{
     LogThere, SnapshotContent, SnapshotVerification, VerifiedSnapshot,
