@@ -168,8 +168,8 @@ impl ClusterModel {
         }
     }
 
-    /// No log of a run is so long that a session holds it for too long: what is kept no longer, only
-    /// a process lacks that has less than one before it had acknowledged.
+    /// No log of a run is so long that a session holds it for too long: what is kept no longer,
+    /// only a process lacks that has less than one before it had acknowledged.
     fn check_close(&self, entry: &LoggedEntry) -> Result<(), Broken> {
         let open = self.sessions.get(&entry.session);
         let is_retention = entry.body.first() == Some(&RETENTION);
