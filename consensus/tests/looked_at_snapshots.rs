@@ -161,6 +161,28 @@ fn a_segment_that_is_missing_below_the_snapshot_is_named_and_the_start_goes_on_w
 }
 
 #[test]
+fn what_is_rotten_below_the_snapshot_of_a_trimmed_log_is_none_of_it_from_the_next_start_on() {
+    let mut cluster = serving();
+    let start = trim(&mut cluster, 1, 2);
+    let taken = cluster.counter(1, Counter::SnapshotPosition);
+    let rotten = start + SEGMENT / 2;
+    assert!(rotten < taken, "{rotten} {taken}");
+    cluster.member(1).kill().rot(rotten);
+    let found = verify(&cluster, 1);
+    let LogVerdict::MissingBelow { from, to, .. } = found.verdict else {
+        panic!("{:?}", found.verdict);
+    };
+    assert!((start..=rotten).contains(&from) && to == taken);
+    assert_eq!(found.next.from, Beginning::Snapshot(taken));
+    cluster.member(1).start().expect_damaged(false);
+    let found = verify(&cluster, 1);
+    assert_eq!(
+        (found.verdict, found.directory.log_start.position),
+        (LogVerdict::Whole, taken)
+    );
+}
+
+#[test]
 fn a_segment_that_is_missing_above_the_snapshot_is_damage_in_a_trimmed_log_too() {
     let mut cluster = serving();
     trim(&mut cluster, 1, 0);

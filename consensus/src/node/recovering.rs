@@ -187,17 +187,23 @@ fn recover_from(
     (beside, snapshots, scan_max): (&FoundBeside, &FoundSnapshots, u64),
     catalog: &Catalog,
 ) -> Result<(RecoveredLog, Begun, LogOrigin), StartError> {
+    let mut broken_at = None;
     if let Some(origin) = snapshots.whole_origin(scan_max) {
         let recovered = recover_log(disk, left, beside, (catalog, &origin))?;
         if let Some(begun) = snapshots.borne_out(recovered.end, &recovered.terms) {
             return Ok((recovered, begun, origin));
         }
+        broken_at = Some(recovered.end);
     }
-    let (mut begun, origin) = snapshots.newest().ok_or_else(|| snapshots.none_usable())?;
+    let (mut begun, mut origin) = snapshots.newest().ok_or_else(|| snapshots.none_usable())?;
+    // What is rotten below it is none of the log: nobody is to be given it, and others have it.
+    origin.lacks_below |= broken_at.is_some();
     let recovered = recover_log(disk, left, beside, (catalog, &origin))?;
+    let to = recovered.start.position;
+    let broken_at = broken_at.filter(|at| *at < to);
     begun.missing = recovered
         .missing_from
-        .map(|from| (from, recovered.start.position));
+        .map(|from| (broken_at.unwrap_or(from), to));
     Ok((recovered, begun, origin))
 }
 

@@ -212,7 +212,8 @@ impl FoundSnapshots {
     }
 
     /// The newest that the log bears out, all of which was looked at and ends at `end`; none is
-    /// needed where it begins at 0 and others have what it lacks.
+    /// needed where it begins at 0. Where nobody else has what the log lacks, it is the newest or
+    /// none.
     pub fn borne_out(&self, end: Position, terms: &[RecoveredTerm]) -> Option<Begun> {
         let mut begun = self.begun();
         for snapshot in &self.good {
@@ -224,16 +225,13 @@ impl FoundSnapshots {
                 begun.begin_from(snapshot);
                 return Some(begun);
             };
+            if snapshot.is_of_one_member() {
+                return None;
+            }
             let passed_over = (snapshot.position(), reason.to_owned());
             begun.not_borne_out.push(passed_over);
         }
-        (self.log_start.position == 0 && !self.is_of_one_member()).then_some(begun)
-    }
-
-    /// Whether they are of a cluster of one: nobody else has what the log below them lacks.
-    fn is_of_one_member(&self) -> bool {
-        let newest = self.good.first();
-        newest.is_some_and(|newest| newest.header.term.formation.members == 1)
+        (self.log_start.position == 0).then_some(begun)
     }
 
     /// The newest, and where the log is read from then, without a look at what lies below.
@@ -346,6 +344,11 @@ impl StartSnapshot {
     /// Where it was taken.
     pub const fn position(&self) -> Position {
         self.header.at.position
+    }
+
+    /// Whether nobody else can have what the log below it lacks.
+    const fn is_of_one_member(&self) -> bool {
+        self.header.term.formation.members == 1
     }
 
     /// Whether a log with these leadership terms has led to it.
