@@ -15,6 +15,7 @@ pub use self::cluster_model::Answer;
 use self::cluster_model::ClusterModel;
 use self::entries::{EntryReader, i64_at};
 use super::client_inbox::ClientNews;
+use crate::module::consensus_module::Role;
 use crate::sim::tank::member::TankMember;
 use crate::sim::{Broken, Rule};
 
@@ -129,15 +130,20 @@ impl ReplayOracle {
         Ok(())
     }
 
-    /// The log of a member has everything that clients of open sessions were not handed yet.
+    /// The log of a member has everything that clients of open sessions were not handed yet, but
+    /// what was lost to it; and then it leads nobody (`log.md` 8.8).
     ///
     /// # Errors
-    /// It has let go of some of it.
+    /// It has let go of some of it, or leads and cannot deliver it.
     pub fn look_at_log_start(&self, id: usize, member: &TankMember) -> Result<(), Broken> {
         let Some(node) = member.node().filter(|_| self.model.has_responses()) else {
             return Ok(());
         };
-        let start = node.agents().archive.snapshot_index().log_start().position;
+        let index = node.agents().archive.snapshot_index();
+        let (start, lacking_below) = (index.log_start().position, index.lacking_below());
+        let has_lost = |position| {
+            position < lacking_below && node.agents().consensus.module.role() != Role::Leader
+        };
         for (client, session) in &self.sessions {
             let handed = self.handed.get(client).copied().unwrap_or(0);
             let Some(open) = self.model.sessions().get(session) else {
@@ -146,11 +152,13 @@ impl ReplayOracle {
             // What the process before this one has acknowledged was handed to that one.
             let next = self.model.answers(*session).get(handed);
             let next = next.filter(|next| next.position > open.acknowledged_once);
-            if let Some(next) = next.filter(|next| next.position < start) {
+            let is_gone = |position| position < start && !has_lost(position);
+            if let Some(next) = next.filter(|next| is_gone(next.position)) {
                 return Err(Rule::TrimFloor.broken(format!(
                     "the log of member {id} starts at {start}, and client {client} has not been \
-                     handed the answer at {}",
-                    next.position
+                     handed the answer at {}: {}",
+                    next.position,
+                    member.describe()
                 )));
             }
         }
