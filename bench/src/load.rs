@@ -232,6 +232,17 @@ impl Load {
         Answer::First
     }
 
+    /// What was sent above request `number` is due again, for nobody has it. Returns false, and does
+    /// nothing, where that cannot be: an answer is there to a later one, or none was sent so far.
+    #[must_use]
+    pub(crate) fn send_again_above(&mut self, number: u64) -> bool {
+        let can_be = (self.received..=self.sent).contains(&number);
+        if can_be {
+            self.sent = number;
+        }
+        can_be
+    }
+
     /// No request is sent any more, whatever the limit says: the run is being cut short.
     pub fn stop(&mut self) {
         self.stop_after = Some(self.sent);
@@ -489,6 +500,20 @@ mod tests {
         assert_eq!(load.on_response(1, 3), Answer::OutOfOrder);
         assert_eq!(load.on_response(1, 1), Answer::First);
         assert_eq!(load.on_response(1, 1), Answer::Further);
+    }
+
+    #[test]
+    fn what_nobody_has_is_sent_again_and_nothing_that_was_answered() {
+        let mut load = Load::new(closed(3, 8), 0);
+        (0..3).for_each(|_| load.on_sent(0));
+        assert_eq!(load.on_response(1, 1), Answer::First);
+        assert!(!load.send_again_above(0) && !load.send_again_above(4));
+        assert_eq!(load.sent(), 3);
+        assert!(load.send_again_above(2));
+        assert_eq!(load.due(2), Some(3));
+        load.on_sent(2);
+        assert_eq!(load.on_response(3, 2), Answer::First);
+        assert_eq!(load.on_response(3, 3), Answer::First);
     }
 
     #[test]

@@ -112,6 +112,29 @@ fn killed_members_cost_no_request_and_no_byte_of_log() {
 }
 
 #[test]
+fn restarts_with_snapshots_of_members_and_client_cost_no_request() {
+    for kill in ["by-turns", "all"] {
+        let place = tempfile::tempdir().unwrap();
+        let arguments = ["bench", "failover", "--kills", "2", "--kill", kill];
+        let arguments = [&arguments[..], &["--snapshots", "--client-restarts"]].concat();
+        let output = lockstep(place.path(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{kill}: {}", words(&output));
+        let said = words(&output);
+        for proof in [
+            "2 snapshots taken on the way",
+            "2 times the client was killed, and another process went on with its session",
+            "exactly once and in order",
+            "logs of all 3 members equal byte for byte",
+        ] {
+            assert!(said.contains(proof), "{proof}: {said}");
+        }
+        // Of two members that follow, one at least is among those that start again.
+        assert!(!said.contains(", 0 starts"), "{said}");
+        assert!(!said.contains("NOT"), "{said}");
+    }
+}
+
+#[test]
 fn a_service_that_computes_and_one_that_pauses_show_in_every_answer() {
     for option in ["--service-time", "--service-pause"] {
         for place_of_members in [&["--no-floor"][..], &["--no-floor", "--processes"]] {

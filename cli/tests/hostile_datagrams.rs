@@ -9,7 +9,6 @@ mod trio;
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
 use std::rc::Rc;
 
 use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
@@ -311,8 +310,7 @@ fn hostile_datagrams_at_every_port_are_counted_and_harm_nobody() {
     }
     agreement::state_hash(&mut members).expect("the members agree");
     let commit = agreement::await_caught_up(&mut members).unwrap();
-    let directories: Vec<&Path> = members.members.iter().map(|m| m.directory()).collect();
-    agreement::compare_logs(&directories, cluster.segment_length, commit).unwrap();
+    agreement::compare_logs(&mut members, cluster.segment_length, commit).unwrap();
 }
 
 fn counters(members: &mut ProcessCluster, counter: Counter) -> Vec<i64> {

@@ -118,14 +118,41 @@ pub fn state_hash(cluster: &mut ProcessCluster) -> Result<u64, BenchError> {
     state_hash_while(cluster, |_| 0)
 }
 
-/// Compares the recorded logs of all members byte by byte below `commit`.
+/// Compares the recorded logs of all members byte by byte below `commit`, as far down as all of
+/// them still keep theirs. Returns from where on.
 ///
 /// # Errors
 /// Where two of them differ, or what cannot be read.
 pub fn compare_logs(
-    directories: &[&Path],
+    cluster: &mut ProcessCluster,
     segment_length: usize,
     commit: Position,
+) -> Result<Position, BenchError> {
+    let mut from = log_start(cluster);
+    loop {
+        let members = cluster.members.iter();
+        let directories: Vec<&Path> = members.map(NodeProcess::directory).collect();
+        let compared = compare(&directories, segment_length, (from, commit));
+        // What could not be read may have been let go of meanwhile.
+        let start = log_start(cluster);
+        match compared {
+            Err(_) if start > from => from = start,
+            compared => return compared.map(|()| from),
+        }
+    }
+}
+
+/// Where the log starts that begins last.
+fn log_start(cluster: &mut ProcessCluster) -> Position {
+    let members = cluster.members.iter_mut();
+    let starts = members.map(|member| member.counter(Counter::LogStart));
+    starts.max().unwrap_or(0)
+}
+
+fn compare(
+    directories: &[&Path],
+    segment_length: usize,
+    (from, commit): (Position, Position),
 ) -> Result<(), BenchError> {
     let segment = segment_length as Position;
     let Some((first, others)) = directories.split_first() else {
@@ -133,7 +160,7 @@ pub fn compare_logs(
     };
     let mut one = vec![0; COMPARE_LENGTH];
     let mut other = vec![0; COMPARE_LENGTH];
-    let mut position = 0;
+    let mut position = from;
     while position < commit {
         let base = position - position % segment;
         let end = commit.min(base + segment);
@@ -174,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logs_are_compared_up_to_the_commit_position_and_no_further() {
+    fn logs_are_compared_from_where_all_keep_them_up_to_the_commit_position_and_no_further() {
         let place = tempfile::tempdir().unwrap();
         let directories = [place.path().join("a"), place.path().join("b")];
         for (index, directory) in directories.iter().enumerate() {
@@ -187,9 +214,13 @@ mod tests {
             }
         }
         let paths: Vec<&Path> = directories.iter().map(|path| path.as_path()).collect();
-        assert!(compare_logs(&paths, 4096, 4000).is_ok());
-        let error = compare_logs(&paths, 4096, 4032).unwrap_err().to_string();
+        assert!(compare(&paths, 4096, (0, 4000)).is_ok());
+        let error = compare(&paths, 4096, (0, 4032)).unwrap_err().to_string();
         assert!(error.contains("differ at 4000"), "{error}");
-        assert!(compare_logs(&paths, 4096, 3 * 4096).is_err());
+        assert!(compare(&paths, 4096, (0, 3 * 4096)).is_err());
+        // What is kept no more is not compared.
+        std::fs::remove_file(directories[0].join("0-0.rec")).unwrap();
+        assert!(compare(&paths, 4096, (0, 4000)).is_err());
+        assert!(compare(&paths, 4096, (4096, 8000)).is_ok());
     }
 }

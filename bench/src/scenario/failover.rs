@@ -1,27 +1,28 @@
-//! Kills members under load, the leader every second time or all at once, and proves that nothing
-//! was lost:
-//! every request answered exactly once and in order, all members' logs equal byte for byte up
-//! to the commit position. All members have the same timeouts; nobody is meant to lead.
+//! Kills members under load, the leader every second time or all at once, and the client too if
+//! asked to, and proves that nothing was lost: every request answered exactly once and in order,
+//! all members' logs equal byte for byte up to the commit position. All members have the same
+//! timeouts; nobody is meant to lead.
 #![allow(clippy::disallowed_methods, reason = "shell: reads the clock, yields")]
 
-use std::fmt::{self, Display, Formatter};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use lockstep_consensus::settings::config::SyncMode;
+use lockstep_consensus::settings::config::{ClusterConfig, SyncMode};
 use lockstep_consensus::settings::threading::Threading;
 use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::media::monotonic_now;
-use lockstep_transport::named_setting;
 use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::agreement;
-use super::bench_client::BenchClient;
+use super::bench_client::{self, BenchClient};
 use super::bench_error::BenchError;
 use super::cluster_bench::{ClusterBench, check_window};
+use super::failover_report::FailoverReport;
 use super::outage::Outage;
 use super::process_cluster::ProcessCluster;
 use super::run_directory::RunDirectory;
+use super::snapshot_request::take_snapshot;
+use super::victims::Victims;
 use crate::histogram::LatencyHistogram;
 use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
 
@@ -34,24 +35,6 @@ const RECOVERY_TIMEOUT_NS: Nanos = 20 * SECOND;
 /// Cycles of a client that take what members had sent before they were killed.
 const LEFTOVER_CYCLES: usize = 1_000;
 
-/// Whom a kill hits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Victims {
-    /// The leader and any follower by turns.
-    #[default]
-    ByTurns,
-    /// The leader.
-    Leader,
-    /// All members at once.
-    All,
-}
-
-named_setting!(Victims {
-    ByTurns => "by-turns",
-    Leader => "leader",
-    All => "all",
-});
-
 /// What `lockstep bench failover` can be told.
 #[derive(Clone, Debug)]
 pub struct FailoverConfig {
@@ -59,6 +42,10 @@ pub struct FailoverConfig {
     pub kills: u32,
     /// Whom they hit.
     pub victims: Victims,
+    /// Whether a snapshot is taken before each.
+    pub has_snapshots: bool,
+    /// Whether the client is killed too, once for each, and continued by another process.
+    pub has_client_restarts: bool,
     /// When the log counts as durable.
     pub sync: SyncMode,
     /// Cores: one left to the client, which is not pinned as it starts members again, then those
@@ -76,93 +63,6 @@ pub struct FailoverConfig {
     pub is_kept: bool,
     /// Seed of the choice of followers.
     pub seed: u64,
-}
-
-/// What came out.
-#[derive(Clone, Debug)]
-pub struct FailoverReport {
-    kills: u32,
-    victims: Victims,
-    sync: SyncMode,
-    leader_kills: LatencyHistogram,
-    members: usize,
-    sent: u64,
-    answered: u64,
-    commit: i64,
-    faults: Vec<String>,
-    notes: Vec<String>,
-}
-
-impl FailoverReport {
-    /// Whether nothing was lost, repeated or reordered.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        self.faults.is_empty() && self.sent == self.answered && self.sent > 0
-    }
-
-    /// Said where it is not the default.
-    const fn sync_words(&self) -> &'static str {
-        match (self.victims, self.sync) {
-            (Victims::All, SyncMode::Data) => " at once under load",
-            (Victims::All, SyncMode::None) => " at once under load, sync none",
-            (_, SyncMode::Data) => "",
-            (_, SyncMode::None) => ", sync none",
-        }
-    }
-}
-
-impl Display for FailoverReport {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let leaders = self.leader_kills.summary();
-        let ms = |ns: u64| ns as f64 / MILLISECOND as f64;
-        let kills = u64::from(self.kills);
-        match self.victims {
-            Victims::All => write!(f, "{kills} kills of all {} members", self.members)?,
-            Victims::ByTurns | Victims::Leader => write!(
-                f,
-                "{kills} kills under load: {} of leaders, {} of followers",
-                leaders.count,
-                kills - leaders.count
-            )?,
-        }
-        writeln!(f, "{}", self.sync_words())?;
-        if leaders.count > 0 {
-            let whom = match self.victims {
-                Victims::All => "all killed and started again",
-                Victims::ByTurns | Victims::Leader => "leader killed",
-            };
-            writeln!(
-                f,
-                "{whom} -> first new response, ms: min {:.1}  p50 {:.1}  p99 {:.1}  max {:.1}",
-                ms(leaders.min),
-                ms(leaders.p50),
-                ms(leaders.p99),
-                ms(leaders.max)
-            )?;
-        }
-        let once = if self.is_good() {
-            "exactly once"
-        } else {
-            "NOT exactly once"
-        };
-        writeln!(
-            f,
-            "{} requests sent, {} answered, {once} and in order",
-            self.sent, self.answered
-        )?;
-        writeln!(
-            f,
-            "logs of all {} members equal byte for byte up to commit position {}",
-            self.members, self.commit
-        )?;
-        for note in &self.notes {
-            writeln!(f, "{note}")?;
-        }
-        for fault in &self.faults {
-            writeln!(f, "ERROR: {fault}")?;
-        }
-        Ok(())
-    }
 }
 
 /// Runs the scenario.
@@ -196,48 +96,164 @@ pub fn run(config: &FailoverConfig) -> Result<FailoverReport, BenchError> {
         limit: LoadLimit::Messages(u64::MAX),
         messages_cap: u64::MAX,
     });
-    let mut random = Prng::new(config.seed);
-    let mut leader_kills = LatencyHistogram::default();
+    let mut run = Run {
+        config,
+        cluster: &cluster,
+        members,
+        client,
+        random: Prng::new(config.seed),
+        leader_kills: LatencyHistogram::default(),
+        snapshots: 0,
+        client_restarts: 0,
+    };
     for kill in 0..config.kills {
-        drive_for(&mut client, KILL_PAUSE_NS);
-        let leader = members.await_leader()?;
-        if config.victims == Victims::All {
-            leader_kills.record(kill_and_restart_all(&mut client, &mut members)?);
+        run.kill(kill)?;
+    }
+    run.finish(notes)
+}
+
+/// A run on its way.
+struct Run<'a> {
+    config: &'a FailoverConfig,
+    cluster: &'a ClusterConfig,
+    members: ProcessCluster,
+    client: BenchClient,
+    random: Prng,
+    leader_kills: LatencyHistogram,
+    snapshots: u32,
+    client_restarts: u32,
+}
+
+impl Run<'_> {
+    /// One kill, from the load before it until all members are level again.
+    fn kill(&mut self, kill: u32) -> Result<(), BenchError> {
+        drive_for(&mut self.client, KILL_PAUSE_NS);
+        if self.config.has_snapshots {
+            let client = &mut self.client;
+            let meanwhile = |now| client.do_work(now);
+            take_snapshot(&mut self.members, meanwhile)?;
+            self.snapshots += 1;
+        }
+        // By turns while all members are up, and while those that are killed are down.
+        let is_client_first = kill % 2 == 1;
+        if is_client_first {
+            self.restart_client()?;
+        }
+        let leader = self.members.await_leader()?;
+        if self.config.victims == Victims::All {
+            let recovery = self.kill_and_restart_all(!is_client_first)?;
+            self.leader_kills.record(recovery);
         } else {
-            let victim = if config.victims == Victims::Leader || kill % 2 == 0 {
+            let victim = if self.config.victims == Victims::Leader || kill.is_multiple_of(2) {
                 leader
             } else {
-                follower(&mut random, leader, members.members.len())
+                follower(&mut self.random, leader, self.members.members.len())
             };
-            let recovery = kill_and_restart(&mut client, &mut members, victim)?;
+            let recovery = self.kill_and_restart(victim, !is_client_first)?;
             if victim == leader {
-                leader_kills.record(recovery);
+                self.leader_kills.record(recovery);
             }
         }
-        agreement::await_caught_up_while(&mut members, |now| client.do_work(now))?;
+        let client = &mut self.client;
+        agreement::await_caught_up_while(&mut self.members, |now| client.do_work(now))?;
+        Ok(())
     }
-    client.stop();
-    drive_for(&mut client, KILL_PAUSE_NS);
-    let started = monotonic_now();
-    while !client.is_done(monotonic_now()) && monotonic_now() - started < RECOVERY_TIMEOUT_NS {
-        drive_for(&mut client, KILL_PAUSE_NS);
+
+    /// Kills the client, if that is asked for, and has another process go on.
+    fn restart_client(&mut self) -> Result<(), BenchError> {
+        if self.config.has_client_restarts {
+            bench_client::restart(self.cluster, &mut self.client)?;
+            self.client_restarts += 1;
+        }
+        Ok(())
     }
-    let commit = agreement::await_caught_up(&mut members)?;
-    agreement::state_hash(&mut members)?;
-    let directories: Vec<&Path> = members.members.iter().map(|m| m.directory()).collect();
-    agreement::compare_logs(&directories, cluster.segment_length, commit)?;
-    Ok(FailoverReport {
-        kills: config.kills,
-        victims: config.victims,
-        sync: config.sync,
-        leader_kills,
-        members: directories.len(),
-        sent: client.load().map_or(0, Load::sent),
-        answered: client.load().map_or(0, Load::received),
-        commit,
-        faults: client.faults(),
-        notes,
-    })
+
+    /// Kills a member, waits for a response from the cluster as it is then, starts it again.
+    /// Returns the time from the kill to that response.
+    fn kill_and_restart(&mut self, victim: usize, with_client: bool) -> Result<Nanos, BenchError> {
+        let mut outage = Outage::begin(&mut self.members, victim)?;
+        if with_client {
+            self.restart_client()?;
+        }
+        let mut idle = Idler::new(IdleStrategy::Yield);
+        loop {
+            let now = monotonic_now();
+            idle.idle(self.client.do_work(now));
+            if let Some(recovery) = outage.recovery(&mut self.client) {
+                outage.end(&mut self.members)?;
+                return Ok(recovery);
+            }
+            if now - outage.began_at() > RECOVERY_TIMEOUT_NS {
+                let seconds = RECOVERY_TIMEOUT_NS / SECOND;
+                let problem =
+                    format!("no response within {seconds} s after member {victim} was killed");
+                return Err(BenchError::Cluster { problem });
+            }
+        }
+    }
+
+    /// Kills all members at once and starts them again. Returns the time from the kill to the
+    /// first response of the cluster that has come back.
+    fn kill_and_restart_all(&mut self, with_client: bool) -> Result<Nanos, BenchError> {
+        let began = monotonic_now();
+        self.members.kill_all()?;
+        // What they still had on the wire does not count.
+        for _ in 0..LEFTOVER_CYCLES {
+            self.client.do_work(monotonic_now());
+        }
+        if with_client {
+            self.restart_client()?;
+        }
+        self.client.watch_for_response();
+        for member in 0..self.members.members.len() {
+            self.members.restart(member)?;
+        }
+        let mut idle = Idler::new(IdleStrategy::Yield);
+        loop {
+            let now = monotonic_now();
+            idle.idle(self.client.do_work(now));
+            if let Some(first) = self.client.first_response_since() {
+                return Ok(first - began);
+            }
+            if now - began > RECOVERY_TIMEOUT_NS {
+                self.members.check()?;
+                let seconds = RECOVERY_TIMEOUT_NS / SECOND;
+                let problem =
+                    format!("no response within {seconds} s after all members were killed");
+                return Err(BenchError::Cluster { problem });
+            }
+        }
+    }
+
+    /// Waits for the last answers and compares what the members have.
+    fn finish(mut self, notes: Vec<String>) -> Result<FailoverReport, BenchError> {
+        let (client, members) = (&mut self.client, &mut self.members);
+        client.stop();
+        drive_for(client, KILL_PAUSE_NS);
+        let started = monotonic_now();
+        while !client.is_done(monotonic_now()) && monotonic_now() - started < RECOVERY_TIMEOUT_NS {
+            drive_for(client, KILL_PAUSE_NS);
+        }
+        let commit = agreement::await_caught_up(members)?;
+        agreement::state_hash(members)?;
+        let from = agreement::compare_logs(members, self.cluster.segment_length, commit)?;
+        let starts = members.members.iter().map(|m| m.starts_from_snapshots());
+        Ok(FailoverReport {
+            kills: self.config.kills,
+            victims: self.config.victims,
+            sync: self.config.sync,
+            leader_kills: self.leader_kills,
+            members: members.members.len(),
+            snapshots: self.snapshots,
+            starts_from_snapshots: starts.sum(),
+            client_restarts: self.client_restarts,
+            sent: client.load().map_or(0, Load::sent),
+            answered: client.load().map_or(0, Load::received),
+            compared: (from, commit),
+            faults: client.faults(),
+            notes,
+        })
+    }
 }
 
 /// Any member but `leader`, each as likely as the other.
@@ -255,63 +271,6 @@ fn drive_for(client: &mut BenchClient, duration: Nanos) {
             return;
         }
         idle.idle(client.do_work(now));
-    }
-}
-
-/// Kills a member, waits for a response from the cluster as it is then, starts it again.
-/// Returns the time from the kill to that response.
-fn kill_and_restart(
-    client: &mut BenchClient,
-    members: &mut ProcessCluster,
-    victim: usize,
-) -> Result<Nanos, BenchError> {
-    let mut outage = Outage::begin(members, victim)?;
-    let mut idle = Idler::new(IdleStrategy::Yield);
-    loop {
-        let now = monotonic_now();
-        idle.idle(client.do_work(now));
-        if let Some(recovery) = outage.recovery(client) {
-            outage.end(members)?;
-            return Ok(recovery);
-        }
-        if now - outage.began_at() > RECOVERY_TIMEOUT_NS {
-            let seconds = RECOVERY_TIMEOUT_NS / SECOND;
-            let problem =
-                format!("no response within {seconds} s after member {victim} was killed");
-            return Err(BenchError::Cluster { problem });
-        }
-    }
-}
-
-/// Kills all members at once and starts them again. Returns the time from the kill to the first
-/// response of the cluster that has come back.
-fn kill_and_restart_all(
-    client: &mut BenchClient,
-    members: &mut ProcessCluster,
-) -> Result<Nanos, BenchError> {
-    let began = monotonic_now();
-    members.kill_all()?;
-    // What they still had on the wire does not count.
-    for _ in 0..LEFTOVER_CYCLES {
-        client.do_work(monotonic_now());
-    }
-    client.watch_for_response();
-    for member in 0..members.members.len() {
-        members.restart(member)?;
-    }
-    let mut idle = Idler::new(IdleStrategy::Yield);
-    loop {
-        let now = monotonic_now();
-        idle.idle(client.do_work(now));
-        if let Some(first) = client.first_response_since() {
-            return Ok(first - began);
-        }
-        if now - began > RECOVERY_TIMEOUT_NS {
-            members.check()?;
-            let seconds = RECOVERY_TIMEOUT_NS / SECOND;
-            let problem = format!("no response within {seconds} s after all members were killed");
-            return Err(BenchError::Cluster { problem });
-        }
     }
 }
 

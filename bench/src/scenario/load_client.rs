@@ -128,6 +128,8 @@ pub struct LoadClient<P> {
     measured: Option<(Usage, Usage)>,
     connect_trace: Vec<TraceRecord>,
     notice_output: Option<NoticeOutput>,
+    /// Another process is to go on with the session and has not been told yet from where.
+    is_resuming: bool,
 }
 
 /// Prints what the client has to tell, beside its duty cycles.
@@ -178,6 +180,7 @@ impl<P: DatagramPort> LoadClient<P> {
             measured: None,
             connect_trace: Vec::new(),
             notice_output: None,
+            is_resuming: false,
         }
     }
 
@@ -300,6 +303,32 @@ impl<P: DatagramPort> LoadClient<P> {
         &mut self.client
     }
 
+    /// Goes on as `client`, another process of the same session, which the one before knows no more
+    /// of than its resume point: what that had sent and nobody has applied is sent again.
+    pub(crate) fn continue_with(&mut self, client: ClusterClient<P>) {
+        self.client = client;
+        self.is_resuming = true;
+    }
+
+    /// Once the process that goes on is connected: it numbers on from what was applied.
+    fn resume(&mut self) {
+        if !self.is_resuming || !self.client.is_connected() {
+            return;
+        }
+        self.is_resuming = false;
+        let applied = self.client.applied_number().get() as u64;
+        let Some(load) = &mut self.account.load else {
+            return;
+        };
+        if !load.send_again_above(applied) {
+            let (sent, received) = (load.sent(), load.received());
+            self.account.fail(format!(
+                "the session goes on from request {applied}, after {sent} were sent and {received} \
+                 answered"
+            ));
+        }
+    }
+
     /// Cuts the load short: what was sent is still awaited.
     pub fn stop(&mut self) {
         if let Some(load) = &mut self.account.load {
@@ -404,8 +433,11 @@ impl<P: DatagramPort> Agent for LoadClient<P> {
             .poll_egress(now, RESPONSES_PER_CYCLE, &mut |event| {
                 account.on_event(clock(), event);
             });
+        self.resume();
         if !self.is_done(now) {
-            work += self.offer();
+            if !self.is_resuming {
+                work += self.offer();
+            }
             self.note_measured();
             self.note_stall(now);
         }

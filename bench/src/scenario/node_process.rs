@@ -17,6 +17,9 @@ use lockstep_transport::time::Nanos;
 use super::service_choice::ServiceChoice;
 use crate::cpu_time::cpu_time;
 
+/// What the first line of a node has where its start went on from a snapshot.
+const BEGUN_FROM_SNAPSHOT: &str = "; begun from the snapshot at ";
+
 /// A member's process. Killed when dropped.
 #[derive(Debug)]
 pub struct NodeProcess {
@@ -85,6 +88,14 @@ impl NodeProcess {
     pub fn start_line(&self) -> String {
         let said = std::fs::read_to_string(self.directory.join("node.log")).unwrap_or_default();
         said.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// How many of the starts in this directory, over all, went on from a snapshot.
+    pub(super) fn starts_from_snapshots(&self) -> usize {
+        let said = std::fs::read_to_string(self.directory.join("node.log")).unwrap_or_default();
+        let is_of_snapshot =
+            |line: &&str| line.starts_with("member ") && line.contains(BEGUN_FROM_SNAPSHOT);
+        said.lines().filter(is_of_snapshot).count()
     }
 
     /// The last words of a process that has ended by itself.

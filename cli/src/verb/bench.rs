@@ -9,12 +9,13 @@ use lockstep_bench::load::{LoadConfig, LoadLimit, LoadShape};
 use lockstep_bench::scenario::bench_error::BenchError;
 use lockstep_bench::scenario::cluster;
 use lockstep_bench::scenario::cluster_bench::ClusterBench;
-use lockstep_bench::scenario::failover::{self, FailoverConfig, Victims};
+use lockstep_bench::scenario::failover::{self, FailoverConfig};
 use lockstep_bench::scenario::idle::{self, IdleConfig};
 use lockstep_bench::scenario::run_directory::RunDirectory;
 use lockstep_bench::scenario::service_choice::ServiceChoice;
 use lockstep_bench::scenario::thread_plan::ThreadPlan;
 use lockstep_bench::scenario::trace_plan;
+use lockstep_bench::scenario::victims::Victims;
 use lockstep_consensus::settings::config::{Faults, IoChoice, ResponsesMode, SyncMode};
 use lockstep_consensus::settings::quantity;
 use lockstep_consensus::settings::threading::Threading;
@@ -61,6 +62,13 @@ pub struct FailoverArguments {
     /// The same as --kill leader.
     #[arg(long, conflicts_with = "kill")]
     leaders_only: bool,
+    /// Take a snapshot before each kill: the members that follow have stored it by then.
+    #[arg(long)]
+    snapshots: bool,
+    /// With each kill, kill the client too: another process goes on with its session, by turns
+    /// before the kill and while those that were killed are down.
+    #[arg(long)]
+    client_restarts: bool,
     /// When the log counts as durable.
     #[arg(long, value_parser = one_of::<SyncMode>(), default_value = "data")]
     sync: SyncMode,
@@ -410,6 +418,8 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
         } else {
             arguments.kill
         },
+        has_snapshots: arguments.snapshots,
+        has_client_restarts: arguments.client_restarts,
         sync: arguments.sync,
         cores: arguments.cores.clone(),
         window: arguments.window,
