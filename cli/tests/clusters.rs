@@ -135,6 +135,49 @@ fn restarts_with_snapshots_of_members_and_client_cost_no_request() {
 }
 
 #[test]
+fn starts_with_a_log_and_a_snapshot_are_measured_until_members_vote() {
+    let place = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "restart", "--log-size", "3m", "--restarts", "1"];
+    let others = ["--above-snapshot", "1m", "--json", "restart.json"];
+    let output = lockstep(place.path(), &[&arguments[..], &others].concat());
+    let text = std::fs::read_to_string(place.path().join("restart.json"));
+    let result = text.unwrap_or_else(|_| panic!("{}", words(&output)));
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    assert_eq!(result["errors"].as_array().map(Vec::len), Some(0));
+    assert!(result["log_bytes"].as_u64() >= Some(4 << 20), "{result}");
+    assert!(result["above_snapshot_bytes"].as_u64() >= Some(1 << 20));
+    for kind in ["follower", "all"] {
+        let restart = &result[kind][0];
+        let moment = |name: &str| restart[name].as_i64().unwrap();
+        assert!(0 < moment("recovered_ns"), "{restart}");
+        assert!(moment("recovered_ns") <= moment("voting_ns"), "{restart}");
+        assert!(moment("recovered_ns") <= moment("replayed_ns"), "{restart}");
+    }
+    // However long it takes on this host: what is said of it is what the exit code says.
+    let code = if result["is_good"] == true { 0 } else { 1 };
+    assert_eq!(output.status.code(), Some(code), "{}", words(&output));
+    assert!(
+        words(&output).contains("within 5.0 s"),
+        "{}",
+        words(&output)
+    );
+}
+
+#[test]
+fn a_log_for_which_the_disk_has_no_room_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "restart", "--log-size", "4096g"];
+    let output = lockstep(place.path(), &arguments);
+    assert_eq!(output.status.code(), Some(2), "{}", words(&output));
+    let said = words(&output);
+    for part in ["--log-size", "MiB are free for", "choose a --dir"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let left = std::fs::read_dir(place.path()).unwrap().count();
+    assert_eq!(left, 0, "files left behind");
+}
+
+#[test]
 fn a_service_that_computes_and_one_that_pauses_show_in_every_answer() {
     for option in ["--service-time", "--service-pause"] {
         for place_of_members in [&["--no-floor"][..], &["--no-floor", "--processes"]] {

@@ -40,7 +40,10 @@ pub(super) fn place_of(file: &File, name: &str) -> Result<FilePlace, DiskError> 
 }
 
 /// Bytes that may still be written in the directory.
-pub(super) fn free_bytes(path: &Path) -> Result<u64, DiskError> {
+///
+/// # Errors
+/// The disk's.
+pub fn free_bytes(path: &Path) -> Result<u64, DiskError> {
     let failed = || {
         let error = io::Error::last_os_error();
         disk_error("statvfs", "the data directory", 0, &error)

@@ -31,6 +31,7 @@ mod thread_disk;
 
 pub use directory::{NodeDirectory, in_use};
 pub use error::StorageError;
+pub use looks::free_bytes;
 pub use node_disk::{DiskWay, NodeDisk, StorageRunner, open};
 pub use read_only::{LookError, ReadOnlyDirectory};
 pub use ring::UringDisk;

@@ -21,7 +21,7 @@ use super::failover_report::FailoverReport;
 use super::outage::Outage;
 use super::process_cluster::ProcessCluster;
 use super::run_directory::RunDirectory;
-use super::snapshot_request::take_snapshot;
+use super::snapshot_request::{Stored, take_snapshot};
 use super::victims::Victims;
 use crate::histogram::LatencyHistogram;
 use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
@@ -131,7 +131,7 @@ impl Run<'_> {
         if self.config.has_snapshots {
             let client = &mut self.client;
             let meanwhile = |now| client.do_work(now);
-            take_snapshot(&mut self.members, meanwhile)?;
+            take_snapshot(&mut self.members, Stored::ByFollowers, meanwhile)?;
             self.snapshots += 1;
         }
         // By turns while all members are up, and while those that are killed are down.

@@ -14,18 +14,32 @@ use super::process_cluster::ProcessCluster;
 /// Members that have not stored one after so long will not.
 const STORED_WITHIN_NS: Nanos = 60 * SECOND;
 
-/// Asks the member that leads, and waits until all who follow have stored it, for they write it;
-/// `meanwhile` is called over and over with the time.
+/// Who is to have stored it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// The members that follow, who write it.
+    ByFollowers,
+    /// The one that leads too, which fetches it from them.
+    ByAll,
+}
+
+/// Asks the member that leads, and waits until it is `stored`; `meanwhile` is called over and over
+/// with the time.
 ///
 /// # Errors
 /// When there is no leader, or it is not stored in time.
 pub(super) fn take_snapshot(
     cluster: &mut ProcessCluster,
+    stored: Stored,
     mut meanwhile: impl FnMut(Nanos) -> usize,
 ) -> Result<(), BenchError> {
     let started = monotonic_now();
     let before = positions(cluster).max().unwrap_or(0);
-    let wanted = cluster.members.len() - 1;
+    let all = cluster.members.len();
+    let wanted = match stored {
+        Stored::ByFollowers => all - 1,
+        Stored::ByAll => all,
+    };
     let mut asked = None;
     loop {
         let now = monotonic_now();

@@ -1,7 +1,9 @@
 //! `lockstep bench`: measures, and says what it measured on.
 
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+mod output;
+mod restart;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use lockstep_bench::floor::{self, FloorConfig, FloorLayout, FloorSizes};
@@ -21,11 +23,11 @@ use lockstep_consensus::settings::quantity;
 use lockstep_consensus::settings::threading::Threading;
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::time::Nanos;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::output::{check_json, print};
 use crate::named::one_of;
 use crate::outcome::Outcome;
-use crate::output_file;
 use crate::run_place::RunPlace;
 
 /// Options of `lockstep bench`.
@@ -48,6 +50,8 @@ enum Scenario {
     Idle(IdleArguments),
     /// Members killed under load: how long until the next response, and is anything lost.
     Failover(FailoverArguments),
+    /// Members started again with a long log and a snapshot: how long until they vote.
+    Restart(restart::RestartArguments),
 }
 
 /// Options of `lockstep bench failover`.
@@ -261,6 +265,7 @@ pub fn run(arguments: &BenchArguments) -> Outcome {
         Some(Scenario::Floor(floor)) => run_floor(floor),
         Some(Scenario::Idle(idle)) => run_idle(idle),
         Some(Scenario::Failover(failover)) => run_failover(failover),
+        Some(Scenario::Restart(restart)) => restart::run(restart),
     }
 }
 
@@ -352,38 +357,6 @@ fn message_length(arguments: &ClusterArguments) -> Result<usize, Outcome> {
         (Some(_), ServiceChoice::OrderBook) => Err(Outcome::usage(
             "--message-length: orders have a length of their own; leave it out",
         )),
-    }
-}
-
-/// Checks that the result can be written where it is to go.
-fn check_json(json: Option<&Path>) -> Result<(), Outcome> {
-    let path = json.filter(|path| path.as_os_str() != "-");
-    path.map_or(Ok(()), output_file::check)
-        .map_err(|problem| Outcome::usage(format!("--json: {problem}")))
-}
-
-/// Prints a report for people, or the JSON object it is where that was asked for.
-fn print(
-    report: &impl Display,
-    to_json: impl Fn() -> Value,
-    is_good: bool,
-    json: Option<&Path>,
-) -> Outcome {
-    let is_json_on_stdout = json.is_some_and(|path| path.as_os_str() == "-");
-    if is_json_on_stdout {
-        println!("{:#}", to_json());
-    } else {
-        print!("{report}");
-        if let Some(path) = json
-            && let Err(error) = std::fs::write(path, format!("{:#}\n", to_json()))
-        {
-            return Outcome::failed(format!("failed to write {}: {error}", path.display()));
-        }
-    }
-    if is_good {
-        Outcome::Good
-    } else {
-        Outcome::failed("the run did not do all that was asked, or not right: see ERROR above")
     }
 }
 

@@ -155,6 +155,8 @@ pub enum Counter {
     Trims = 72,
     /// 1 while a snapshot is being stored here, 0 while none is.
     SnapshotWriting = 73,
+    /// 1 once this member votes and counts: a majority knows its present start.
+    Voter = 74,
 }
 
 impl Counter {
@@ -181,7 +183,8 @@ impl Counter {
             | Self::LogTimeOffset
             | Self::AnswersWaited
             | Self::AnswersUnverified
-            | Self::SnapshotPause => matches!(block, Block::Consensus),
+            | Self::SnapshotPause
+            | Self::Voter => matches!(block, Block::Consensus),
             Self::Durable
             | Self::LogStart
             | Self::SegmentsRecycled

@@ -4,6 +4,7 @@ use lockstep_transport::datagram_port::DatagramPort;
 
 use super::ConsensusAgent;
 use crate::module::consensus_module::Role;
+use crate::module::membership::Standing;
 use crate::node::counters::Counter;
 
 impl<P: DatagramPort> ConsensusAgent<P> {
@@ -20,6 +21,10 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         counters.set(Counter::Role, role);
         counters.set(Counter::Term, self.module.term().get());
         counters.set(Counter::Leader, leader);
+        counters.set(
+            Counter::Voter,
+            i64::from(self.membership.standing() == Standing::Voter),
+        );
         let elections = self.module.elections();
         counters.set(Counter::Elections, elections as i64);
         counters.set(Counter::Append, self.log.append());
