@@ -316,6 +316,24 @@ fn what_nobody_has_any_more_is_given_up_and_another_one_is_received() {
 }
 
 #[test]
+fn who_alone_has_it_is_not_waited_for_where_another_member_has_a_newer_one() {
+    let mut world = World::new();
+    world.servers[1].is_up = false;
+    assert!(world.begin(0));
+    world.run_to(100_000);
+    world.servers[0].is_up = false;
+    let (content, offer) = snapshot(1280);
+    world.servers[1] = Server::new(&content, offer);
+    let since = world.now;
+    world.expect_given_up();
+    assert_eq!(world.troubles, [ReceiverTrouble::Silent(1)]);
+    assert!(world.now - since < LOST_NS / 4, "log is held meanwhile");
+    (world.content, world.offer) = (content, offer);
+    assert!(world.begin(0));
+    world.expect_received();
+}
+
+#[test]
 fn bytes_that_are_not_what_the_name_says_are_given_up_and_come_from_another_member() {
     let mut world = World::new();
     assert!(world.servers[0].disk.flip_bit("1-640.rec", 300_000, 3));

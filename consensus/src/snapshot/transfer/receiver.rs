@@ -2,9 +2,9 @@
 //! durable: then it may be named in the index, and not before.
 //!
 //! It asks one member after the other: who refuses or is silent is let alone for a while, and what
-//! is here stays. Where the bytes of all that came are not what the snapshot's name says, all of
-//! it goes, and who sent its end is not asked for long. It decides neither whether a snapshot is
-//! needed nor what becomes of it.
+//! is here stays, unless a newer one can be had meanwhile. Where the bytes of all that came are not
+//! what the snapshot's name says, all of it goes, and who sent its end is not asked for long. It
+//! decides neither whether a snapshot is needed nor what becomes of it.
 
 use lockstep_archive::disk::{DiskError, SegmentName};
 use lockstep_archive::snapshot_file::writer::{SnapshotFileState, SnapshotFileWriter};
@@ -316,7 +316,8 @@ impl SnapshotReceiver {
         self.step = Step::Stuck(now, now);
     }
 
-    /// Goes on with somebody who has the same, if anybody does.
+    /// Goes on with somebody who has the same, if anybody does; where nobody does who can be asked,
+    /// and somebody has a newer one, nothing is waited for.
     fn look(
         &mut self,
         now: Nanos,
@@ -328,12 +329,21 @@ impl SnapshotReceiver {
         if let Some(member) = offers.holder(now, id, |member| self.may_ask(now, member)) {
             self.fetch.ask(now, member);
             self.step = Step::Fetching;
+        } else if self.is_overtaken(now, offers) {
+            self.stop(writer);
         } else if now - since >= LOST_NS {
             self.trouble = Some(ReceiverTrouble::Lost);
             self.stop(writer);
         } else {
             self.step = Step::Stuck(since, now + LOOK_NS);
         }
+    }
+
+    /// Whether a newer one can be had at once.
+    fn is_overtaken(&self, now: Nanos, offers: &SnapshotOffers) -> bool {
+        let newer = Wanted::above(self.offer.id.position);
+        let may_ask = |member, id| self.may_ask(now, member) && !self.rejected.contains(&id);
+        offers.newest(now, &newer, may_ask).is_some()
     }
 
     /// All of it has come.
