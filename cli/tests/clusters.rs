@@ -164,6 +164,38 @@ fn starts_with_a_log_and_a_snapshot_are_measured_until_members_vote() {
 }
 
 #[test]
+fn a_member_whose_log_the_others_have_no_more_is_caught_up_under_load() {
+    let place = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "catch-up", "--rounds", "1", "--steady", "1"];
+    let sizes = ["--state-size", "1m", "--snapshot-interval", "2m"];
+    let json = ["--json", "catch-up.json"];
+    let output = lockstep(place.path(), &[&arguments[..], &sizes, &json].concat());
+    let text = std::fs::read_to_string(place.path().join("catch-up.json"));
+    let result = text.unwrap_or_else(|_| panic!("{}", words(&output)));
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    assert_eq!(result["errors"].as_array().map(Vec::len), Some(0));
+    assert_eq!(result["sent"], result["received"]);
+    let round = &result["rounds"][0];
+    assert!(round["snapshot_bytes"].as_u64() >= Some(1 << 20), "{round}");
+    let took = round["caught_up_ns"].as_i64();
+    assert!(round["snapshot_ns"].as_i64() <= took, "{round}");
+    for part in ["all_up", "one_down", "caught_up"] {
+        assert!(round[part]["count"].as_u64() > Some(100), "{part}: {round}");
+    }
+    // However much is noticed of it on this host: what is said of it is what the exit code says.
+    let code = if result["is_good"] == true { 0 } else { 1 };
+    assert_eq!(output.status.code(), Some(code), "{}", words(&output));
+    let said = words(&output);
+    assert!(
+        said.contains("answered, exactly once and in order"),
+        "{said}"
+    );
+    let never = ["bench", "catch-up", "--snapshot-interval", "0"];
+    let output = lockstep(place.path(), &never);
+    assert_eq!(output.status.code(), Some(2), "{}", words(&output));
+}
+
+#[test]
 fn a_log_for_which_the_disk_has_no_room_is_refused() {
     let place = tempfile::tempdir().unwrap();
     let arguments = ["bench", "restart", "--log-size", "4096g"];

@@ -4,6 +4,8 @@ pub mod addresses;
 pub mod agreement;
 pub mod bench_client;
 pub mod bench_error;
+pub mod catch_up;
+mod catch_up_report;
 pub mod cluster;
 pub mod cluster_bench;
 mod cluster_run;

@@ -7,11 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use lockstep_archive::disk::SegmentName;
 use lockstep_archive::log::log_memory::LOG_MEMORY_FILE;
+use lockstep_archive::log::segment::LOG_RECORDING_ID;
 use lockstep_consensus::node::counters::{COUNTERS_FILE, Counter, Counters};
 use lockstep_consensus::node::shared_file::forget;
 use lockstep_consensus::node::tracers::TRACE_FILE;
 use lockstep_consensus::settings::node_file::NodeFile;
+use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
 use super::service_choice::ServiceChoice;
@@ -63,12 +66,15 @@ impl NodeProcess {
         cpu_time(self.child.id())
     }
 
-    /// The member's counters, once this very process has published them.
+    /// The member's counters, once this very process has published them: those of its newest node,
+    /// for one that has halted may be started again in its process, with a file of its own.
     pub fn counters(&mut self) -> Option<&mut Counters> {
-        if self.counters.is_none() {
+        let has_halted = |counters: &Counters| counters.get(Counter::Halted) == 1;
+        if self.counters.as_ref().is_none_or(has_halted) {
             let own = i64::from(self.child.id());
             let opened = Counters::open(&self.directory).ok().flatten();
-            self.counters = opened.filter(|counters| counters.get(Counter::ProcessId) == own);
+            let opened = opened.filter(|counters| counters.get(Counter::ProcessId) == own);
+            self.counters = opened.or(self.counters.take());
         }
         self.counters.as_mut()
     }
@@ -90,12 +96,36 @@ impl NodeProcess {
         said.lines().next().unwrap_or_default().to_owned()
     }
 
-    /// How many of the starts in this directory, over all, went on from a snapshot.
-    pub(super) fn starts_from_snapshots(&self) -> usize {
+    /// From which snapshot each start in this directory went on, if from one, over all processes.
+    pub(super) fn starts(&self) -> Vec<Option<Position>> {
         let said = std::fs::read_to_string(self.directory.join("node.log")).unwrap_or_default();
-        let is_of_snapshot =
-            |line: &&str| line.starts_with("member ") && line.contains(BEGUN_FROM_SNAPSHOT);
-        said.lines().filter(is_of_snapshot).count()
+        let starts = said.lines().filter(|line| line.starts_with("member "));
+        let begun_from = |line: &str| {
+            let (_, after) = line.split_once(BEGUN_FROM_SNAPSHOT)?;
+            let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse().ok()
+        };
+        starts.map(begun_from).collect()
+    }
+
+    /// How many of these went on from one.
+    pub(super) fn starts_from_snapshots(&self) -> usize {
+        self.starts().iter().flatten().count()
+    }
+
+    /// Length of its snapshot at `position`, its own or another member's; 0 if it has none there.
+    pub(super) fn length_of_snapshot(&self, position: Position) -> u64 {
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten();
+        let is_meant = |entry: &std::fs::DirEntry| {
+            let name = entry.file_name();
+            let name = name.to_str().and_then(SegmentName::parse);
+            name.is_some_and(|name| {
+                name.recording_id != LOG_RECORDING_ID && name.position == position
+            })
+        };
+        let snapshots = entries.flatten().filter(is_meant);
+        let lengths = snapshots.filter_map(|entry| entry.metadata().ok());
+        lengths.map(|metadata| metadata.len()).max().unwrap_or(0)
     }
 
     /// The last words of a process that has ended by itself.

@@ -116,8 +116,11 @@ impl Look {
         let mut allocations = allocations::count() as i64;
         let members = self.members.iter_mut().zip(&mut self.watched.members);
         for ((directory, counters), watched) in members {
-            if counters.is_none() {
-                *counters = Counters::open(directory).ok().flatten();
+            // One that has halted may be started again, with a file of its own.
+            let has_halted = |counters: &Counters| counters.get(Counter::Halted) == 1;
+            if counters.as_ref().is_none_or(has_halted) {
+                let opened = Counters::open(directory).ok().flatten();
+                *counters = opened.or(counters.take());
             }
             let Some(counters) = counters else { continue };
             let (sighting, counted) = look_at(directory, counters);

@@ -1,5 +1,6 @@
 //! `lockstep bench`: measures, and says what it measured on.
 
+mod catch_up;
 mod output;
 mod restart;
 
@@ -52,6 +53,8 @@ enum Scenario {
     Failover(FailoverArguments),
     /// Members started again with a long log and a snapshot: how long until they vote.
     Restart(restart::RestartArguments),
+    /// A member that lacks log which the others have no more: what catching it up costs clients.
+    CatchUp(catch_up::CatchUpArguments),
 }
 
 /// Options of `lockstep bench failover`.
@@ -266,6 +269,7 @@ pub fn run(arguments: &BenchArguments) -> Outcome {
         Some(Scenario::Idle(idle)) => run_idle(idle),
         Some(Scenario::Failover(failover)) => run_failover(failover),
         Some(Scenario::Restart(restart)) => restart::run(restart),
+        Some(Scenario::CatchUp(catch_up)) => catch_up::run(catch_up),
     }
 }
 
