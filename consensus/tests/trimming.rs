@@ -13,7 +13,7 @@ use lockstep_transport::time::{MILLISECOND, SECOND};
 
 const KIB: u64 = 1024;
 
-const BUDGET: u64 = 3 << 20;
+const BUDGET: u64 = 768 * KIB;
 
 /// One member with a small budget, and a snapshot each 32 KiB of log.
 fn alone((bulk, padding): (usize, usize), retention: u64) -> SimCluster<Counting> {

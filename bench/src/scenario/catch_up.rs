@@ -20,7 +20,6 @@ use super::cluster_bench::ClusterBench;
 use super::process_cluster::ProcessCluster;
 use super::run_directory::RunDirectory;
 use super::service_choice::ServiceChoice;
-use crate::latency_slots::SLOT_NS;
 use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
 
 /// Length of the log's terms and segments: short, so that log is let go of in small steps.
@@ -192,9 +191,10 @@ impl Run {
         let caught_up = self.catch_up(victim)?;
         let load = self.client.load();
         let latencies = |part: (Nanos, Nanos)| {
-            let slots = load.map(Load::latency_slots);
-            let merged = slots.map(|slots| slots.merged(1, |slot| is_within(slot, part)).0);
-            merged.unwrap_or_default().summary()
+            let slots = load.map(Load::latency_tenths);
+            let is_meant = |slot| slots.is_some_and(|slots| is_within(slot, slots.length(), part));
+            let merged = slots.map(|slots| slots.merged(part, is_meant));
+            merged.unwrap_or_default().latencies.summary()
         };
         let latencies = [with_all, without, caught_up.during].map(latencies);
         Ok(Round {
@@ -278,9 +278,9 @@ impl Run {
     }
 }
 
-/// Whether this slot lies wholly between these moments.
-fn is_within(slot: Nanos, (from, to): (Nanos, Nanos)) -> bool {
-    slot * SLOT_NS >= from && (slot + 1) * SLOT_NS <= to
+/// Whether this slot, one of so many nanoseconds, lies wholly between these moments.
+const fn is_within(slot: Nanos, length: Nanos, (from, to): (Nanos, Nanos)) -> bool {
+    slot * length >= from && (slot + 1) * length <= to
 }
 
 /// Where the logs of all but `victim` start.
@@ -306,8 +306,11 @@ mod tests {
 
     #[test]
     fn a_part_has_the_slots_that_lie_in_it_and_not_those_that_it_shares() {
-        let part = (10 * SLOT_NS + 1, 13 * SLOT_NS);
-        let within: Vec<Nanos> = (8..16).filter(|slot| is_within(*slot, part)).collect();
+        let part = (10 * SECOND + 1, 13 * SECOND);
+        let slots = 8..16;
+        let within: Vec<Nanos> = slots
+            .filter(|slot| is_within(*slot, SECOND, part))
+            .collect();
         assert_eq!(within, [11, 12]);
     }
 }

@@ -10,20 +10,17 @@ use core::net::SocketAddr;
 
 use lockstep_archive::log::log_reader::LogReader;
 use lockstep_archive::log::log_view::LogView;
-use lockstep_client::protocol::{RESPONSE_FLAG_FAILED, ResponseHeader};
+use lockstep_client::protocol::ResponseHeader;
 #[cfg(feature = "sim")]
 use lockstep_transport::fill::Fill;
 use lockstep_transport::ids::{LeadershipTermId, RequestNumber, SessionId};
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
-use lockstep_transport::time::Nanos;
-use lockstep_transport::trace::{TracePoint, Tracer};
 
 use crate::apply::service_agent::DirectEffect;
 use crate::apply::void_responses::VoidResponses;
 use crate::log::entry_assembler::Entry;
 use crate::log::entry_cursor::{EntryCursor, Passed, Run};
-use crate::log::log_entry::Response;
 use crate::node::fault::NodeFault;
 use crate::session::closed_session::{CLOSED_SESSIONS_MAX, ClosedSession};
 use crate::session::egress_channels::{ChannelChange, EgressChannels, Slot};
@@ -31,47 +28,17 @@ use crate::session::egress_rows::{EgressRow, EgressRows};
 use crate::session::session_table::SessionTable;
 
 mod scanner;
+mod sending;
 
 use scanner::{Scan, Scanner};
+pub use sending::EgressContext;
+use sending::{applied_number, response_header, send_or_queue, wire_flags};
 
 /// Sessions whose rings are served in one duty cycle.
 const ROWS_PER_CYCLE: usize = 64;
 
 /// Responses sent from one ring before the next session has its turn.
 const RESPONSES_PER_TURN: usize = 64;
-
-/// What sending needs besides the message.
-#[derive(Debug)]
-pub struct EgressContext<'a> {
-    /// The time.
-    pub now: Nanos,
-    /// The channels.
-    pub channels: &'a mut EgressChannels,
-    /// Where trace points go.
-    pub tracer: &'a mut Tracer,
-}
-
-impl EgressContext<'_> {
-    fn is_live(&self, slot: Slot) -> bool {
-        let channel = self.channels.get(slot);
-        channel.is_some_and(|channel| channel.is_live(self.now))
-    }
-
-    fn offer(&mut self, slot: Slot, header: &ResponseHeader, payload: &[u8]) -> bool {
-        let parts: [&[u8]; 2] = [&header.encode(), payload];
-        let taken = self
-            .channels
-            .answer(slot, self.now, header.session_id, &parts);
-        if taken {
-            self.tracer.message(
-                TracePoint::ResponseEgress,
-                header.session_id.get(),
-                header.number.get(),
-            );
-        }
-        taken
-    }
-}
 
 /// How a session's client is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -451,28 +418,6 @@ impl ResponseEgress {
     }
 }
 
-/// Sends a response to the client of this row, or queues it behind those that wait.
-fn send_or_queue(
-    rows: &mut EgressRows,
-    context: &mut EgressContext<'_>,
-    (index, channel): (u32, Slot),
-    header: &ResponseHeader,
-    entry: &Entry<'_>,
-) {
-    if rows.may_send(index) && context.offer(channel, header, entry.body) {
-        rows.on_sent(index, entry.position);
-    } else {
-        rows.queue(index, entry.position);
-    }
-}
-
-/// Number of the last request of the row's session that was applied.
-fn applied_number(row: &EgressRow, table: &SessionTable) -> RequestNumber {
-    let open = table.get(row.session).map(|s| s.applied_number);
-    let closed = row.closed.map(|closed| closed.session.applied_number);
-    open.or(closed).unwrap_or(RequestNumber::NONE)
-}
-
 /// Hands the entry at the cursor, which is in memory and below `applied`, to `handler`.
 fn with_entry(
     cursor: &mut EntryCursor,
@@ -492,29 +437,6 @@ fn with_entry(
                 Run::Pending => return Err(NodeFault::DamagedLog { position }),
             },
         }
-    }
-}
-
-const fn wire_flags(is_failure: bool) -> u32 {
-    if is_failure { RESPONSE_FLAG_FAILED } else { 0 }
-}
-
-fn response_header(
-    term: LeadershipTermId,
-    entry: &Entry<'_>,
-    applied_number: RequestNumber,
-) -> ResponseHeader {
-    let response = Response::of(&entry.header, entry.body);
-    ResponseHeader {
-        leadership_term_id: term,
-        session_id: response.session,
-        position: entry.position,
-        cause: response.cause,
-        number: response.request_number,
-        applied_number,
-        log_time: entry.header.log_time,
-        ordinal: response.ordinal,
-        flags: wire_flags(response.is_failure),
     }
 }
 

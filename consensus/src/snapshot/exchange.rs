@@ -146,8 +146,8 @@ impl SnapshotExchange {
             .map(|entry| offer_of(&entry))
     }
 
-    /// A member is outvoted, whose service agreed with the others up to `position`: what was fetched
-    /// of later may be of that one. Of the `outvoted` members, a bit each, nothing is taken.
+    /// A member is outvoted, whose service agreed with the others up to `position`: what was
+    /// fetched of later may be of that one. Of the `outvoted` members, a bit each, nothing is taken.
     pub fn doubt_copies_above(&mut self, position: Position, outvoted: u8) {
         self.offers.forget(outvoted);
         self.doubted_above = Some(position);
@@ -224,8 +224,8 @@ impl SnapshotExchange {
     }
 
     /// Goes on with looking at the one that has come whole: whether it is of cluster `cluster` and
-    /// of this log, whose leadership term at its place is `term`. Returns how much was done, and what
-    /// is known.
+    /// of this log, whose leadership term at its place is `term`. Returns how much was done, and
+    /// what is known.
     pub fn look_at_received(
         &mut self,
         (cluster, term): (u128, Option<LeadershipTermId>),

@@ -7,7 +7,7 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::position::Position;
 
-use super::{EgressContext, applied_number, response_header, send_or_queue};
+use super::sending::{EgressContext, applied_number, response_header, send_or_queue};
 use crate::apply::void_responses::VoidResponses;
 use crate::log::entry_assembler::Entry;
 use crate::log::entry_cursor::{EntryCursor, Passed, Run};

@@ -7,6 +7,7 @@ use lockstep_transport::position::Geometry;
 use lockstep_transport::protocol::{Packet, StatusMessage};
 use lockstep_transport::sim::{LinkProfile, SimNetwork, SimPort};
 use lockstep_transport::stream::PublicationConfig;
+use lockstep_transport::trace::Tracer;
 
 use super::*;
 use crate::log::entry_body::CloseReason;
