@@ -232,8 +232,9 @@ impl Load {
         Answer::First
     }
 
-    /// What was sent above request `number` is due again, for nobody has it. Returns false, and does
-    /// nothing, where that cannot be: an answer is there to a later one, or none was sent so far.
+    /// What was sent above request `number` is due again, for nobody has it. Returns false, and
+    /// does nothing, where that cannot be: an answer is there to a later one, or none was sent so
+    /// far.
     #[must_use]
     pub(crate) fn send_again_above(&mut self, number: u64) -> bool {
         let can_be = (self.received..=self.sent).contains(&number);

@@ -150,9 +150,9 @@ fn a_process_that_has_forgotten_answers_which_are_kept_no_longer_is_told_so() {
     cluster.member(0).expect_up();
 }
 
-/// A client that is away has acknowledged 2,400 answers. Its process is started again and has only the
-/// first, takes some, and pauses while others ask so much. Returns the numbers that it has in the
-/// end, and how its session ended for it.
+/// A client that is away has acknowledged 2,400 answers. Its process is started again and has only
+/// the first, takes some, and pauses while others ask so much. Returns the numbers that it has in
+/// the end, and how its session ended for it.
 fn take_over_with_less(requests: usize) -> (Vec<u64>, Option<CloseReason>) {
     let mut cluster = alone((0, 900), 0);
     cluster.member(0).free_disk(96 << 20).kill();

@@ -147,7 +147,7 @@ impl SnapshotExchange {
     }
 
     /// A member is outvoted, whose service agreed with the others up to `position`: what was
-    /// fetched of later may be of that one. Of the `outvoted` members, a bit each, nothing is taken.
+    /// fetched of later may be of that one. Of `outvoted` members, a bit each, nothing is taken.
     pub fn doubt_copies_above(&mut self, position: Position, outvoted: u8) {
         self.offers.forget(outvoted);
         self.doubted_above = Some(position);
