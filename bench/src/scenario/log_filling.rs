@@ -1,4 +1,5 @@
-//! Fills the log of a cluster of processes: requests as fast as they are answered, up to a position.
+//! Fills the log of a cluster of processes: requests as fast as they are answered, up to a
+//! position.
 #![allow(clippy::disallowed_methods, reason = "shell: reads the clock")]
 
 use lockstep_consensus::node::counters::Counter;

@@ -6,8 +6,8 @@ use lockstep_consensus::settings::config::SyncMode;
 use lockstep_transport::time::{Nanos, SECOND};
 use serde_json::{Value, json};
 
-/// Members vote within this after their start, with as much log as `LOG_OF_LIMIT` or less; with more
-/// in proportion.
+/// Members vote within this after their start, with as much log as `LOG_OF_LIMIT` or less; with
+/// more in proportion.
 const VOTING_WITHIN_NS: Nanos = 5 * SECOND;
 const LOG_OF_LIMIT: u64 = 10 << 30;
 

@@ -323,7 +323,6 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
         OF_DIVERGENCE,
         &[FOLLOWER_DIFFERS],
     ),
-    ("SnapshotDropped", OF_BUDGETS, &[NO_THIRD_SNAPSHOT]),
     ("RetentionClose", OF_BUDGETS, &[LEFT_ANSWERS]),
     ("AnswersGone", OF_BUDGETS, &[FORGOTTEN_ANSWERS]),
     ("node notice SessionHeldLog", OF_BUDGETS, &[LEFT_ANSWERS]),
@@ -406,6 +405,11 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
 
 /// What thousands of short runs may miss.
 pub(super) const RARE: &[Excuse] = &[
+    (
+        "SnapshotDropped",
+        "budgets that hold no three snapshots are drawn seldom",
+        &[NO_THIRD_SNAPSHOT],
+    ),
     (
         "SnapshotAbandoned",
         "the state of a run's service is written within a few duty cycles",
