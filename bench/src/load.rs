@@ -122,7 +122,7 @@ pub struct Load {
 
 impl From<LoadConfig> for Load {
     /// A load with all its room, its pages touched, which takes a while where it is long: best made
-    /// before the cluster is there. It starts when [`begin`](Self::begin) says so.
+    /// before the cluster is there. It starts when `begin` says so.
     fn from(config: LoadConfig) -> Self {
         let duration = config.slots_ns();
         let mut intended = vec![0; INTENDED_TIMES_MAX];

@@ -130,7 +130,7 @@ pub struct ClusterArguments {
     /// How responses reach the client: through the log, or straight from the leader.
     #[arg(long, value_parser = one_of::<ResponsesMode>(), default_value = "replicated")]
     responses: ResponsesMode,
-    /// The service: echo, orderbook, or bigstate:<size>, for example bigstate:64m.
+    /// The service: echo, orderbook, or bigstate:SIZE, for example bigstate:64m.
     #[arg(long, default_value_t = ServiceChoice::Echo)]
     service: ServiceChoice,
     /// Bytes of state of each member, for example 1g: the service bigstate of that size takes the
