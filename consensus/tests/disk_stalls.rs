@@ -7,7 +7,7 @@ use lockstep_service::cluster::{ClientSession, Cluster};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::echo::Echo;
 use lockstep_transport::marks::{self, Mark};
-use lockstep_transport::time::{MILLISECOND, SECOND};
+use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 /// More requests than a term of the log holds with their answers.
 const REQUESTS: usize = 30;
@@ -109,4 +109,28 @@ fn effects_wait_for_the_stalled_disk_of_their_leader_and_leave_once_it_is_back()
         cluster.clients[0].answered() == 2 * REQUESTS
     });
     cluster.expect_leader(0);
+}
+
+/// Kills the leader where the disks of these take up to so long for an operation, and runs until
+/// another one leads.
+fn election_with(slow: &[usize], longest: u64) -> Nanos {
+    let mut cluster = serving();
+    let longest = longest as Nanos * MILLISECOND;
+    for id in slow {
+        cluster.disk(*id).set_latency(longest / 2, longest);
+    }
+    cluster.member(0).kill();
+    cluster.run_until(60 * SECOND, |cluster| cluster.leader().is_some())
+}
+
+#[test]
+fn disks_slower_than_the_election_timeout_delay_an_election_and_do_not_prevent_it() {
+    for longest in [200, 600, 1000, 2000] {
+        // A term and a vote are durable after some operations, on two disks one after the other.
+        let limit = (2000 + 8 * longest) as Nanos * MILLISECOND;
+        for slow in [&[1, 2][..], &[1], &[2]] {
+            let took = election_with(slow, longest);
+            assert!(took < limit, "{slow:?} with {longest} ms: {took} ns");
+        }
+    }
 }

@@ -21,6 +21,7 @@ mod log_state;
 mod node_vote;
 mod oddities;
 mod own_log;
+mod patience;
 mod role_marks;
 
 use lockstep_archive::files::ack_record::LostAcks;
@@ -491,6 +492,7 @@ impl ConsensusModule {
         self.leave_role(now, actions);
         self.leave_leader(actions);
         self.vote.enter(term, vote);
+        self.note_persisting(now);
         actions.push(Action::PersistState { term, vote });
     }
 

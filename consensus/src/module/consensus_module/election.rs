@@ -96,7 +96,7 @@ impl ConsensusModule {
     fn begin_pre_vote(&mut self, now: Nanos, actions: &mut Actions) {
         self.reset_election_deadline(now);
         match self.role {
-            Role::Candidate => sometimes(Mark::CandidacyFailed),
+            Role::Candidate => self.note_failed_candidacy(),
             Role::PreCandidate => sometimes(Mark::PreVoteRoundFailed),
             Role::Follower | Role::Leader => {}
         }
@@ -236,11 +236,12 @@ impl ConsensusModule {
         self.election.end_round();
         self.role = Role::Candidate;
         self.elections += 1;
-        self.reset_election_deadline(now);
+        self.await_votes(now);
         self.election.resend_at = self.election.deadline;
         let term = self.vote.term().next();
         let vote = Some(self.config.member);
         self.vote.enter(term, vote);
+        self.note_persisting(now);
         actions.push(Action::PersistState { term, vote });
     }
 
@@ -252,6 +253,7 @@ impl ConsensusModule {
 
     /// Term and vote as they are now have become durable: what waited for it may leave (E1).
     pub(super) fn on_vote_durable(&mut self, now: Nanos, actions: &mut Actions) {
+        self.note_persisted(now);
         if self.role == Role::Candidate {
             invariant!(
                 CandidateVotesForItself,
@@ -259,12 +261,14 @@ impl ConsensusModule {
                 "E1: a candidate votes for itself"
             );
             self.election.grant(self.config.member);
+            self.await_votes(now);
             self.election.resend_at = now + self.config.heartbeat_interval_ns;
             self.send_vote_requests(actions);
             self.count_votes(now, actions);
             return;
         }
         if let Some(to) = self.election.owed.take() {
+            self.await_votes(now);
             self.send_vote(to, true, actions);
         }
         self.try_stand(now, actions);
@@ -334,6 +338,7 @@ impl ConsensusModule {
                 sometimes(Mark::VoteLateInTerm);
                 self.leave_role(now, actions);
                 self.vote.vote_for(from);
+                self.note_persisting(now);
                 let vote = Some(from);
                 actions.push(Action::PersistState { term, vote });
                 self.owe_vote(now, from);

@@ -4,6 +4,7 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
+use super::patience::Patience;
 use crate::module::member::MemberId;
 
 /// (leadership term of the last durable frame, end of the log): the greater wins (E3).
@@ -23,6 +24,8 @@ pub(super) struct Election {
     pub(super) granted: u8,
     /// The pre-vote is won; standing waits for the log to drain.
     pub(super) is_pre_vote_won: bool,
+    /// How long votes are waited for.
+    pub(super) patience: Patience,
     /// To whom a granted vote is owed once it is durable.
     pub(super) owed: Option<MemberId>,
 }

@@ -95,6 +95,7 @@ impl ConsensusModule {
         self.leave_role(now, actions);
         self.following.leader = Some(from);
         self.election.hear_leader(now);
+        self.forget_patience();
         self.reset_election_deadline(now);
         true
     }

@@ -50,6 +50,7 @@ impl ConsensusModule {
             "W1: a term is led once"
         );
         self.role = Role::Leader;
+        self.forget_patience();
         self.leading = Leading::new(now, self.log.append, self.commit);
         self.leading.remember_checkpoint(self.log.checkpoint);
         let term = self.vote.term();
