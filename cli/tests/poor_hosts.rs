@@ -260,7 +260,7 @@ fn loaded_client(place: &Place) -> LoadClient<NetworkPort> {
         members: vec![place.member],
         ..ClusterConfig::default()
     };
-    let workload = Workload::echo(1024);
+    let workload = Workload::pages(1024);
     let mut client = client(&cluster, workload, 0, 0).expect("a client can be made");
     let give_up = monotonic_now() + 20 * SECOND;
     while !client.is_connected() {
@@ -292,6 +292,9 @@ fn drive(client: &mut LoadClient<NetworkPort>) {
 #[test]
 fn a_device_that_fills_up_holds_requests_back_until_it_has_room_and_loses_none() {
     let place = Place::new();
+    // No snapshot fits before it has grown, so that nothing of the log can go.
+    let service = "[node]\nservice = \"bigstate:3m\"";
+    place.write("node.toml", &place.config_with("[node]", service));
     let Some(mount) = Mount::new(&place, "data", "2m") else {
         return;
     };
@@ -313,7 +316,7 @@ fn a_device_that_fills_up_holds_requests_back_until_it_has_room_and_loses_none()
     );
     // It looks ten times a second, which may be after the last answer.
     for line in [
-        "node-0: no room for more log in data: requests wait; free some space",
+        "node-0: no room for more log in data: requests wait; ask for a snapshot",
         "node-0: has room for log in data again",
     ] {
         node.lines.expect(LINE_WITHIN, &[line]);
