@@ -270,11 +270,7 @@ fn is_crash(error: &StartError) -> bool {
 }
 
 fn is_full(error: &StartError, member: &TankMember) -> bool {
-    let is_of_space = matches!(
-        error,
-        StartError::Room(_)
-            | StartError::Disk(DiskError::Full { .. })
-            | StartError::Directory(DirectoryError::Disk(DiskError::Full { .. }))
-    );
+    let is_of_space = matches!(error, StartError::Room(_))
+        || matches!(error.disk_error(), Some(DiskError::Full { .. }));
     is_of_space && member.full_until().is_some()
 }
