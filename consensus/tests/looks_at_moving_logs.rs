@@ -369,3 +369,19 @@ fn a_snapshot_that_its_node_removes_while_it_is_read_is_no_damage() {
         assert!(verified.content.is_ok() && verified.log == LogThere::Same);
     }
 }
+
+#[test]
+fn a_cluster_that_forms_while_its_member_is_looked_at_is_not_taken_for_another_one() {
+    let mut cluster = Scenario::echo().all_down();
+    cluster.member(1).start();
+    cluster.run(SECOND);
+    let form: fn(&mut Cluster) = |cluster| {
+        cluster.members(&[0, 2]).start();
+        cluster.run(5 * SECOND);
+        cluster.expect_some_leader();
+    };
+    // It is read after the file that says how the cluster formed.
+    let found = look_while(cluster, ("snapshots.idx", form), Verification::of).unwrap();
+    assert_eq!(found.verdict, LogVerdict::Whole);
+    assert!(found.directory.formation.is_some() && found.log.end > 0);
+}

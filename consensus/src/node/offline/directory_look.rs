@@ -237,6 +237,7 @@ impl DirectoryLook {
             && (self.log_start == later.log_start || trimmed.contains(&later.log_start.position))
             && self.identity.as_ref().map(|id| id.directory)
                 == later.identity.as_ref().map(|id| id.directory)
+            && self.formation == later.formation
             && mark(self).position <= mark(later).position
             && mark(self).truncated_end == mark(later).truncated_end
     }
