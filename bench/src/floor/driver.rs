@@ -10,7 +10,7 @@ use super::participant::{Client, Participant};
 use super::plan::{FloorConfig, FloorError};
 
 /// The floor gives up when nothing has moved for so long: a datagram was lost.
-pub const STALL: Duration = Duration::from_secs(5);
+pub const STALL: Duration = Duration::from_secs(20);
 
 /// Idle polls between two looks at the clock for [`STALL`].
 const STALL_CHECK_POLLS: u32 = 4_096;

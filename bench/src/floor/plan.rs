@@ -108,7 +108,10 @@ pub enum FloorError {
     #[error(transparent)]
     Pin(#[from] PinRefused),
     /// Nothing moved any more.
-    #[error("the floor stalled after {completed} round trips: a loopback datagram was lost")]
+    #[error(
+        "the floor stalled after {completed} round trips: for 20 s neither a loopback datagram nor \
+         a write came back; measure when the host does nothing else"
+    )]
     Stalled {
         /// Round trips that had completed.
         completed: i64,

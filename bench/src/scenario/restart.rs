@@ -85,11 +85,13 @@ pub fn run(config: &RestartConfig) -> Result<RestartReport, BenchError> {
     let load = (bench.workload(), config.window);
     fill_log(&mut members, &cluster, &load, config.log_bytes as Position)?;
     take_snapshot(&mut members, Stored::ByAll, |_| 0)?;
-    fill_log(&mut members, &cluster, &load, log as Position)?;
+    // The log was filled a bit further than that by then.
+    let goal = snapshot_position(&mut members) + config.above_bytes as Position;
+    fill_log(&mut members, &cluster, &load, goal)?;
     let commit = agreement::await_caught_up(&mut members)?;
     let mut report = RestartReport {
         log_bytes: commit as u64,
-        above_bytes: above(&mut members, commit),
+        above_bytes: (commit - snapshot_position(&mut members)) as u64,
         sync: config.sync,
         message_length: config.message_length,
         of_follower: Vec::new(),
@@ -127,11 +129,11 @@ fn check_room(directory: &RunDirectory, needed: u64) -> Result<(), BenchError> {
     Err(BenchError::Option { option, problem })
 }
 
-/// Bytes of log above the oldest of the members' snapshots.
-fn above(members: &mut ProcessCluster, commit: Position) -> u64 {
+/// Where the oldest of the members' snapshots was taken.
+fn snapshot_position(members: &mut ProcessCluster) -> Position {
     let members = members.members.iter_mut();
     let positions = members.map(|member| member.counter(Counter::SnapshotPosition));
-    (commit - positions.min().unwrap_or(0)) as u64
+    positions.min().unwrap_or(0)
 }
 
 /// Kills a member that follows and starts it again, while the others go on.
