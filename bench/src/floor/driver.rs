@@ -9,7 +9,7 @@ use super::block_writer::BlockWriter;
 use super::participant::{Client, Participant};
 use super::plan::{FloorConfig, FloorError};
 
-/// The floor gives up when nothing has moved for so long: a datagram was lost.
+/// The floor gives up when nothing has moved for so long.
 pub const STALL: Duration = Duration::from_secs(20);
 
 /// Idle polls between two looks at the clock for [`STALL`].
