@@ -4,11 +4,21 @@ use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
-use super::patience::Patience;
 use crate::module::member::MemberId;
 
 /// (leadership term of the last durable frame, end of the log): the greater wins (E3).
 pub(super) type LogEnd = (LeadershipTermId, Position);
+
+/// What a member keeps of elections that do not come to an end. Nothing of it is durable.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Patience {
+    /// Candidacies that were given up since a leader was heard.
+    pub(super) failed: Nanos,
+    /// Since when a term or a vote is on its way to the disk.
+    pub(super) persisting_since: Nanos,
+    /// How long the last one took.
+    pub(super) persisting_took: Nanos,
+}
 
 /// Volatile election state.
 #[derive(Debug, Default)]

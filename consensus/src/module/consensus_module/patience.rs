@@ -6,6 +6,7 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::time::Nanos;
 
 use super::ConsensusModule;
+use super::election_state::Patience;
 
 /// A vote takes as long at a voter as here, twice as long where two are on their way to its disk.
 const DISKS_WAITED_FOR: Nanos = 2;
@@ -15,17 +16,6 @@ const DISK_TIMEOUTS_MAX: Nanos = 16;
 
 /// So many election timeouts are waited at most for candidacies that came to nothing.
 const FAILED_MAX: Nanos = 16;
-
-/// What a member keeps of elections that do not come to an end. Nothing of it is durable.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Patience {
-    /// Candidacies that were given up since a leader was heard.
-    failed: Nanos,
-    /// Since when a term or a vote is on its way to the disk.
-    persisting_since: Nanos,
-    /// How long the last one took.
-    persisting_took: Nanos,
-}
 
 impl ConsensusModule {
     /// A leader is there: what was before says nothing of the next election.
