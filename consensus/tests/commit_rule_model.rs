@@ -3,8 +3,13 @@
 //!
 //! The rules this crate implements hold in every state; each rule left out loses a committed
 //! entry, or takes for committed what is not, in a known smallest number of steps. Abstract: no
-//! snapshots, no membership change, no reordering of messages; an election is one step that takes
-//! one voter. What a member learns of commit is durable at once: no start finds more.
+//! snapshots, no change of members (`membership_model` has that), no reordering of messages; an
+//! election is one step that takes one voter. What a member learns of commit is durable at once:
+//! no start finds more.
+
+mod visited;
+
+use self::visited::Visited;
 
 /// Members of the model.
 const MEMBERS: usize = 3;
@@ -162,47 +167,6 @@ impl State {
         }
         put_entries(&self.committed, &mut put);
         key
-    }
-}
-
-/// Set of packed states: open addressing, no order, no deletion.
-struct Visited {
-    slots: Vec<u128>,
-    count: usize,
-}
-
-impl Visited {
-    fn new() -> Self {
-        Self {
-            slots: vec![u128::MAX; 1 << 16],
-            count: 0,
-        }
-    }
-
-    fn slot_of(slots: &[u128], key: u128) -> usize {
-        let mixed = (key as u64 ^ (key >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut slot = (mixed ^ mixed >> 29) as usize & (slots.len() - 1);
-        while slots[slot] != u128::MAX && slots[slot] != key {
-            slot = (slot + 1) & (slots.len() - 1);
-        }
-        slot
-    }
-
-    /// Whether `key` is new.
-    fn insert(&mut self, key: u128) -> bool {
-        if self.count * 2 >= self.slots.len() {
-            let mut larger = vec![u128::MAX; self.slots.len() * 4];
-            for key in self.slots.iter().filter(|slot| **slot != u128::MAX) {
-                let slot = Self::slot_of(&larger, *key);
-                larger[slot] = *key;
-            }
-            self.slots = larger;
-        }
-        let slot = Self::slot_of(&self.slots, key);
-        let is_new = self.slots[slot] == u128::MAX;
-        self.slots[slot] = key;
-        self.count += usize::from(is_new);
-        is_new
     }
 }
 
@@ -445,7 +409,7 @@ fn search(rules: &Rules) -> Outcome {
         level.clear();
         std::mem::swap(&mut level, &mut next_level);
     }
-    Outcome::Safe(visited.count)
+    Outcome::Safe(visited.count())
 }
 
 #[test]

@@ -9,8 +9,9 @@
     reason = "a set of visited states, never iterated"
 )]
 
+mod state_key;
+
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
 
 use lockstep_consensus::module::formation::{
@@ -19,6 +20,8 @@ use lockstep_consensus::module::formation::{
 use lockstep_consensus::module::member::MemberId;
 #[cfg(feature = "sim")]
 use lockstep_transport::marks::{self, Mark};
+
+use self::state_key::key;
 
 const MEMBERS: usize = 3;
 
@@ -80,32 +83,6 @@ struct World {
     took_part: [u8; 8],
     /// By uuid: the directories the cluster was formed of.
     formed_of: [[u128; MEMBERS]; 8],
-}
-
-/// Two multiplicative lanes: quick, and 128 bits make a collision unthinkable here.
-struct Lanes(u64, u64);
-
-impl Hasher for Lanes {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            let word = u64::from_le_bytes(word);
-            self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517C_C1B7_2722_0A95);
-            self.1 = (self.1 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            self.1 ^= self.1 >> 29;
-        }
-    }
-}
-
-fn key(world: &World) -> u128 {
-    let mut lanes = Lanes(1, 2);
-    world.hash(&mut lanes);
-    u128::from(lanes.0) << 64 | u128::from(lanes.1)
 }
 
 impl World {
