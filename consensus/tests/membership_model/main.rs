@@ -213,6 +213,16 @@ fn counting_members_instead_of_directories_elects_two_leaders() {
 }
 
 #[test]
+fn a_vote_remembered_with_the_member_it_was_given_to_elects_two_leaders() {
+    let for_members = Rules {
+        votes_for_members: true,
+        ..LAW
+    };
+    let found = search(Watched::All, for_members, REPLACED);
+    assert_eq!(found, Outcome::Broken(Broken::TwoLeaders, 9));
+}
+
+#[test]
 fn counting_a_learner_elects_two_leaders() {
     let all = Rules {
         counts_learners: true,
@@ -240,7 +250,7 @@ fn who_began_a_change_may_take_it_back_until_it_is_committed_and_nobody_else_may
     };
     let replaced = Bounds {
         terms: if has_time() { 3 } else { 2 },
-        ..REPLACED
+        ..REPLACED_FOR_LOSS
     };
     for (name, bounds) in [("taken back", replaced), ("growth taken back", GROWN)] {
         expect_safe(name, Watched::AllButOutside, who_began, bounds);
@@ -260,6 +270,49 @@ fn a_directory_that_its_own_log_leaves_out_has_to_stand_or_a_cluster_is_stuck() 
         ..LAW
     };
     expect_stuck(named_only, MOVED, 8);
+}
+
+#[test]
+fn a_directory_that_knows_that_it_was_taken_out_need_not_stand() {
+    let until_out = Rules {
+        stands: Stands::UntilOut,
+        ..LAW
+    };
+    for (name, bounds) in out_and_elsewhere() {
+        expect_safe(name, Watched::All, until_out, bounds);
+    }
+}
+
+#[test]
+fn a_directory_that_was_taken_out_may_be_refused_unless_it_comes_back_as_the_same() {
+    let refused = Rules {
+        stands: Stands::UntilOut,
+        gives: Gives::UnlessOut,
+        ..LAW
+    };
+    for (name, bounds) in out_and_elsewhere() {
+        expect_safe(name, Watched::All, refused, bounds);
+    }
+    let comes_back = Bounds {
+        targets: &[0b01011, 0b00111],
+        terms: 2,
+        entries: 7,
+        ..REPLACED_FOR_LOSS
+    };
+    expect_stuck(refused, comes_back, 17);
+}
+
+/// Changes that take directories out; with the last one, any directory may be lost for good.
+fn out_and_elsewhere() -> [(&'static str, Bounds); 3] {
+    let replaced = Bounds {
+        terms: if has_time() { 3 } else { 2 },
+        ..REPLACED_FOR_LOSS
+    };
+    [
+        ("out by move", MOVED),
+        ("out by shrinking", SHRUNK),
+        ("out by replacement", replaced),
+    ]
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub enum Gives {
     IfNamed,
     /// To those that the voter's own log names.
     ToNamed,
+    /// To all but those that a set took out which the voter may know to be committed.
+    UnlessOut,
     /// To all, and whatever the logs are as long as no set of the voter's own log names the voter.
     FreelyUnlessNamed,
 }
@@ -55,6 +57,8 @@ pub enum Gives {
 pub enum Stands {
     /// Those that the latest set of their own log names.
     Named,
+    /// Those too that no longer are in it, until they may know that it is committed.
+    UntilOut,
     /// Those that any set of their own log names, or that formed the cluster.
     OnceNamed,
     /// Those too that have some of the log and no set in it that names them.
@@ -75,6 +79,8 @@ pub struct Rules {
     pub ends_at_once: bool,
     /// Directories 2 and 3, which are of one member, count as one.
     pub counts_members: bool,
+    /// A vote is remembered with the member that it was given to, and not with its directory.
+    pub votes_for_members: bool,
     /// Whoever follows counts.
     pub counts_learners: bool,
     /// A leader counts itself although the set in force does not name it.
@@ -96,6 +102,7 @@ pub const LAW: Rules = Rules {
     waits_for_commit: false,
     ends_at_once: false,
     counts_members: false,
+    votes_for_members: false,
     counts_learners: false,
     counts_itself: false,
     keeps_cut_sets: false,

@@ -37,21 +37,20 @@ impl Watched {
     }
 }
 
-/// All ways to swap two directories that no set tells apart, and to swap none.
+/// All ways to rename the directories that no set tells apart.
 fn renamings(bounds: &Bounds) -> Vec<[usize; DIRECTORIES]> {
     let sets = || bounds.targets.iter().chain([&bounds.formed]);
     let is_alike = |a: usize, b: usize| sets().all(|set| (set >> a & 1) == (set >> b & 1));
-    let same: [usize; DIRECTORIES] = std::array::from_fn(|id| id);
-    let mut found = vec![same];
-    for first in 0..DIRECTORIES {
-        let alike = (first + 1..DIRECTORIES).filter(|second| is_alike(first, *second));
-        for second in alike.filter(|second| bounds.directories() >> second & 1 == 1) {
-            let mut swapped = same;
-            swapped.swap(first, second);
-            found.push(swapped);
-        }
-    }
-    found
+    let all = (0..DIRECTORIES.pow(DIRECTORIES as u32))
+        .map(|number| std::array::from_fn(|id| number / DIRECTORIES.pow(id as u32) % DIRECTORIES));
+    let keeps_sets = |renaming: &[usize; DIRECTORIES]| {
+        let mut pairs = renaming.iter().enumerate();
+        let is_absent = |id: usize| bounds.directories() >> id & 1 == 0;
+        pairs.all(|(id, of)| id == *of || (is_alike(id, *of) && !is_absent(id)))
+    };
+    let is_one_to_one =
+        |renaming: &[usize; DIRECTORIES]| (0..DIRECTORIES).all(|id| renaming.contains(&id));
+    all.filter(keeps_sets).filter(is_one_to_one).collect()
 }
 
 /// Searches for what breaks one of the `watched` promises.

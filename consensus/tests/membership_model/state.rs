@@ -157,6 +157,9 @@ pub struct Directory {
     /// Emptied for good: what comes after it is another directory.
     pub is_gone: bool,
     pub term: u8,
+    /// The other directory of the member that it voted for in its term, by its id plus 1, where
+    /// votes do not tell the two apart.
+    pub would_mistake: u8,
     pub log: Entries,
     pub durable: u8,
     pub is_leader: bool,
@@ -218,6 +221,7 @@ impl Hash for Directory {
         put(u8::from(self.is_gone), 1);
         put(u8::from(self.is_leader), 1);
         put(self.log.count(), 4);
+        put(self.would_mistake, 3);
         for value in [self.term, self.durable, self.commit] {
             put(value, 4);
         }

@@ -20,6 +20,9 @@ pub enum Broken {
     Stuck,
 }
 
+/// Directories 2 and 3 are of one member.
+const ONE_MEMBER: u8 = 0b01100;
+
 /// Bit of `id` in a set.
 const fn bit(id: usize) -> u8 {
     1 << id
@@ -66,9 +69,8 @@ impl Model {
 
     /// Whether `votes` are enough for `own`, for which `voters` are in force.
     fn decides(&self, voters: Voters, votes: u8, own: usize) -> bool {
-        let both = 0b01100;
-        let votes = if self.rules.counts_members && votes & both != 0 {
-            votes | both
+        let votes = if self.rules.counts_members && votes & ONE_MEMBER != 0 {
+            votes | ONE_MEMBER
         } else {
             votes
         };
@@ -261,6 +263,7 @@ impl Model {
             self.add(state, |next| {
                 let directory = &mut next.directories[id];
                 directory.leave(!rules.waits_for_commit);
+                directory.would_mistake *= u8::from(directory.term == leader.term);
                 directory.term = leader.term;
                 directory.cut(common, formed, !rules.keeps_cut_sets);
             });
@@ -278,20 +281,29 @@ impl Model {
         }
     }
 
-    /// Whether the cluster was formed of `id`, or a set in its own log names it.
-    fn once_named(&self, state: &State, id: usize) -> bool {
-        let mut sets = state.directories[id]
-            .log
-            .iter()
-            .filter_map(|entry| entry.voters());
-        self.formed().names(id) || sets.any(|set| set.names(id))
+    /// Whether the cluster was formed of `named`, or a set in the log of `id` names it.
+    fn has_named(&self, state: &State, id: usize, named: usize) -> bool {
+        let log = &state.directories[id].log;
+        let mut sets = log.iter().filter_map(|entry| entry.voters());
+        self.formed().names(named) || sets.any(|set| set.names(named))
+    }
+
+    /// Whether `id` may know that `out` was taken out: by a committed set, and no later one of its
+    /// own log names it again.
+    fn may_know_out(&self, state: &State, id: usize, out: usize) -> bool {
+        let directory = &state.directories[id];
+        let known = state.committed.common_prefix(&directory.log);
+        let latest = usize::from(directory.log.latest_change());
+        let is_named = self.voters(state, id).names(out);
+        !is_named && self.has_named(state, id, out) && latest <= known
     }
 
     fn may_stand(&self, state: &State, id: usize) -> bool {
         let directory = &state.directories[id];
         let stands = match self.rules.stands {
-            Stands::All => self.once_named(state, id) || directory.log.count() > 0,
-            Stands::OnceNamed => self.once_named(state, id),
+            Stands::All => self.has_named(state, id, id) || directory.log.count() > 0,
+            Stands::UntilOut => self.has_named(state, id, id) && !self.may_know_out(state, id, id),
+            Stands::OnceNamed => self.has_named(state, id, id),
             Stands::Named => self.voters(state, id).names(id),
         };
         !directory.is_gone && stands
@@ -306,10 +318,11 @@ impl Model {
                 Gives::ToAll => true,
                 Gives::IfNamed => self.voters(state, other).names(other),
                 Gives::ToNamed => self.voters(state, other).names(id),
+                Gives::UnlessOut => !self.may_know_out(state, other, id),
                 Gives::FreelyUnlessNamed => true,
             };
-            let is_free =
-                self.rules.gives == Gives::FreelyUnlessNamed && !self.once_named(state, other);
+            let is_free = self.rules.gives == Gives::FreelyUnlessNamed
+                && !self.has_named(state, other, other);
             let has_all = is_free || candidate.is_up_to_date(voting);
             other == id || (!voting.is_gone && gives && has_all)
         })
@@ -336,8 +349,13 @@ impl Model {
     fn take_office(&mut self, state: &State, id: usize, votes: u8) {
         let candidate = &state.directories[id];
         let voters = || (0..DIRECTORIES).filter(|voter| votes & bit(*voter) != 0);
-        let terms = voters().map(|voter| state.directories[voter].term);
-        let term = terms.max().unwrap_or_default() + 1;
+        // The first term in which `voter` can still vote for the candidate.
+        let first_term = |voter: usize| {
+            let voting = &state.directories[voter];
+            let mistakes = voter != id && usize::from(voting.would_mistake) == id + 1;
+            voting.term + u8::from(!mistakes)
+        };
+        let term = voters().map(first_term).max().unwrap_or_default();
         if term > self.bounds.terms || candidate.log.count() >= self.bounds.entries {
             return;
         }
@@ -349,10 +367,17 @@ impl Model {
         }
         self.check_counted(state, votes);
         let forgets = !self.rules.waits_for_commit;
+        let is_one_of_two = self.rules.votes_for_members && ONE_MEMBER & bit(id) != 0;
+        let mistaken = match id {
+            2 if is_one_of_two => 3 + 1,
+            3 if is_one_of_two => 2 + 1,
+            _ => 0,
+        };
         self.lead(state, id, |next| {
             for voter in voters() {
                 next.directories[voter].leave(forgets);
                 next.directories[voter].term = term;
+                next.directories[voter].would_mistake = mistaken;
             }
             next.led |= 1 << term;
             next.directories[id].is_leader = true;
