@@ -174,7 +174,11 @@ fn what_is_rotten_below_the_snapshot_of_a_trimmed_log_is_none_of_it_from_the_nex
     };
     assert!((start..=rotten).contains(&from) && to == taken);
     assert_eq!(found.next.from, Beginning::Snapshot(taken));
+    let end = found.log.end;
+    cluster.members(&[0, 2]).kill();
     cluster.member(1).start().expect_damaged(false);
+    // Of what lies above nothing is lost.
+    assert!(end > taken && cluster.durable(1) == end, "{end}");
     let found = verify(&cluster, 1);
     assert_eq!(
         (found.verdict, found.directory.log_start.position),

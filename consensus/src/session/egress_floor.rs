@@ -10,7 +10,7 @@ use lockstep_transport::position::Position;
 
 use crate::session::session_table::SessionTable;
 
-/// Sessions that one call looks at: some microseconds, and ten thousand in two seconds.
+/// Sessions that one call looks at: ten thousand in two seconds, at ten calls a second.
 const SESSIONS_PER_CALL: usize = 512;
 
 /// See the module.

@@ -6,6 +6,7 @@ use lockstep_consensus::module::consensus_module::{Recovered, Role};
 use lockstep_consensus::module::event::Event;
 use lockstep_consensus::protocol::message::MemberMessage;
 use lockstep_transport::ids::LeadershipTermId;
+use lockstep_transport::time::Nanos;
 
 use crate::harness::{
     Driven, HEARTBEAT, TIMEOUT, append_position, heartbeat, persist, persisted, pre_vote,
@@ -290,4 +291,73 @@ fn the_only_member_of_a_cluster_does_not_wait_until_it_has_applied_its_log() {
     let mut member = replaying(1);
     member.tick();
     assert_eq!(member.module.role(), Role::Candidate);
+}
+
+/// The member stands, its own vote is durable after so long, and nobody answers: how long it waits
+/// for that from then on.
+fn candidacy(member: &mut Driven, disk: Nanos) -> Nanos {
+    while member.module.role() != Role::PreCandidate {
+        member.pass_deadline();
+    }
+    let term = member.module.term().get() + 1;
+    member.receive(1, pre_vote(term, true));
+    member.wait(disk);
+    member.event(persisted(term, Some(0)));
+    let since = member.now;
+    while member.module.role() == Role::Candidate {
+        member.pass_deadline();
+    }
+    member.now - since
+}
+
+#[test]
+fn votes_are_waited_for_twice_as_long_as_the_own_disk_took_for_one_up_to_a_limit() {
+    for (disk, more) in [(0, 0), (TIMEOUT, 2), (3 * TIMEOUT, 6), (30 * TIMEOUT, 16)] {
+        let mut member = Driven::new(0, 3, recovered(&[], 0));
+        let waited = candidacy(&mut member, disk);
+        let expected = (1 + more) * TIMEOUT..(2 + more) * TIMEOUT;
+        assert!(expected.contains(&waited), "{disk}: {waited}");
+    }
+}
+
+#[test]
+fn each_candidacy_in_vain_is_followed_by_a_longer_one_until_a_leader_is_heard() {
+    let mut member = Driven::new(0, 3, recovered(&[], 0));
+    for failed in 0..20 {
+        let waited = candidacy(&mut member, 0);
+        let more = failed.min(16);
+        let expected = (1 + more) * TIMEOUT..(2 + more) * TIMEOUT;
+        assert!(expected.contains(&waited), "{failed}: {waited}");
+    }
+    let term = member.module.term().get() + 1;
+    member.receive(1, heartbeat(term, 0));
+    member.event(persisted(term, None));
+    assert!(candidacy(&mut member, 0) < 2 * TIMEOUT);
+}
+
+#[test]
+fn who_gave_a_vote_waits_for_its_leader_as_long_as_its_disk_took_for_it_and_longer() {
+    let mut voter = Driven::voter(recovered(&[], 0));
+    voter.receive(1, vote_request(1, 0, 0));
+    voter.wait(3 * TIMEOUT);
+    voter.event(persisted(1, Some(1)));
+    let since = voter.now;
+    while voter.module.role() == Role::Follower {
+        voter.pass_deadline();
+    }
+    assert!((7 * TIMEOUT..8 * TIMEOUT).contains(&(voter.now - since)));
+}
+
+#[test]
+fn what_took_long_before_a_leader_was_heard_delays_no_later_candidacy() {
+    let mut member = Driven::new(0, 3, recovered(&[], 0));
+    member.receive(1, heartbeat(1, 0));
+    member.wait(HEARTBEAT);
+    member.event(persisted(1, None));
+    while member.module.role() != Role::PreCandidate {
+        member.pass_deadline();
+    }
+    member.receive(1, pre_vote(2, true));
+    // Its own vote is not durable yet.
+    assert!(member.module.next_deadline() - member.now < 2 * TIMEOUT);
 }

@@ -95,14 +95,14 @@ impl ConsensusModule {
 
     fn begin_pre_vote(&mut self, now: Nanos, actions: &mut Actions) {
         self.reset_election_deadline(now);
+        if !self.may_stand() || self.log.truncating.is_some() || !self.vote.is_persisted() {
+            self.mark_why_not_standing();
+            return;
+        }
         match self.role {
             Role::Candidate => self.note_failed_candidacy(),
             Role::PreCandidate => sometimes(Mark::PreVoteRoundFailed),
             Role::Follower | Role::Leader => {}
-        }
-        if !self.may_stand() || self.log.truncating.is_some() || !self.vote.is_persisted() {
-            self.mark_why_not_standing();
-            return;
         }
         self.role = Role::PreCandidate;
         self.election.end_round();

@@ -6,7 +6,6 @@ use lockstep_transport::marks::{Mark, sometimes};
 use lockstep_transport::time::Nanos;
 
 use super::ConsensusModule;
-use super::election_state::Patience;
 
 /// A vote takes as long at a voter as here, twice as long where two are on their way to its disk.
 const DISKS_WAITED_FOR: Nanos = 2;
@@ -20,7 +19,8 @@ const FAILED_MAX: Nanos = 16;
 impl ConsensusModule {
     /// A leader is there: what was before says nothing of the next election.
     pub(super) fn forget_patience(&mut self) {
-        self.election.patience = Patience::default();
+        let patience = &mut self.election.patience;
+        (patience.failed, patience.persisting_took) = (0, 0);
     }
 
     /// A term or a vote is on its way to the disk.

@@ -1,7 +1,6 @@
 //! Whose responses are sent, queued or left to a scan, and which closed sessions are waited for.
 
-use lockstep_service::log_entry::EntryHeader;
-use lockstep_service::log_entry::EntryKind;
+use lockstep_service::log_entry::{EntryHeader, EntryKind};
 use lockstep_transport::ids::{RequestNumber, SessionId};
 use lockstep_transport::position::Geometry;
 use lockstep_transport::protocol::{Packet, StatusMessage};
