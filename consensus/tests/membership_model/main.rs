@@ -22,7 +22,7 @@ mod visited;
 
 use self::rules::{
     Begins, Bounds, EITHER_REPLACED, GROWN, Gives, Joint, LAW, LEAVES_AND_RETURNS, MOVED, REPLACED,
-    REPLACED_FOR_LOSS, Rules, SHRUNK, Stands, THREE_TO_FIVE, TakesBack,
+    REPLACED_FOR_LOSS, Rules, SHRUNK, Stands, THREE_TO_FIVE, TakesBack, WITH_ALL_ALLOWED,
 };
 use self::search::{Outcome, Watched, search};
 use self::steps::Broken;
@@ -301,6 +301,28 @@ fn a_directory_that_was_taken_out_may_be_refused_unless_it_comes_back_as_the_sam
         ..REPLACED_FOR_LOSS
     };
     expect_stuck(refused, comes_back, 17);
+}
+
+#[test]
+fn all_that_the_rules_allow_is_safe_together_unless_one_taken_back_is_added_again_as_the_same() {
+    let replaced = Bounds {
+        terms: if has_time() { 3 } else { 2 },
+        ..REPLACED_FOR_LOSS
+    };
+    for (name, bounds) in [
+        ("all allowed, one moves", MOVED),
+        ("all allowed, one to three", GROWN),
+        ("all allowed, three to one", SHRUNK),
+        ("all allowed, replaced", replaced),
+    ] {
+        expect_safe(name, Watched::AllButOutside, WITH_ALL_ALLOWED, bounds);
+    }
+    let added_again = Rules {
+        adds_again: true,
+        ..WITH_ALL_ALLOWED
+    };
+    let found = search(Watched::AllButOutside, added_again, replaced);
+    assert_eq!(found, Outcome::Broken(Broken::Stuck, 16));
 }
 
 /// Changes that take directories out; with the last one, any directory may be lost for good.

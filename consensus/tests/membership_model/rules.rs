@@ -89,9 +89,11 @@ pub struct Rules {
     pub sends_learners_all: bool,
     /// What was in force stays so when the log is cut below its entry.
     pub keeps_cut_sets: bool,
+    /// A change may add a directory again that an earlier set of the leader's log named.
+    pub adds_again: bool,
 }
 
-/// The rules of `log.md` 9.4.
+/// The rules of `log.md` 9.4, without what these allow beside.
 pub const LAW: Rules = Rules {
     joint: Joint::Both,
     begins: Begins::Committed,
@@ -106,6 +108,17 @@ pub const LAW: Rules = Rules {
     counts_learners: false,
     counts_itself: false,
     keeps_cut_sets: false,
+    adds_again: true,
+};
+
+/// The same with all that they allow: who began a change takes it back, who was taken out does not
+/// stand and is refused votes, and comes back as another one.
+pub const WITH_ALL_ALLOWED: Rules = Rules {
+    takes_back: TakesBack::WhoBegan,
+    gives: Gives::UnlessOut,
+    stands: Stands::UntilOut,
+    adds_again: false,
+    ..LAW
 };
 
 /// What may happen. A set has a bit for each directory.
