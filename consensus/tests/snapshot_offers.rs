@@ -172,3 +172,16 @@ fn only_most_of_those_who_took_one_say_that_another_one_is_wrong() {
     let elsewhere = told(&[&[elsewhere], &[elsewhere]]);
     assert_eq!(elsewhere.compare(0, &own), Comparison::Alike);
 }
+
+#[test]
+fn what_some_members_said_is_forgotten_until_they_say_it_again() {
+    let (old, new) = (id(640, 1), id(960, 7));
+    let mut offers = told(&[&[offer(old)], &[offer(new)], &[offer(new)]]);
+    let all = Wanted::above(0);
+    offers.forget(1 << 2);
+    assert_eq!(newest(&offers, &all, 0), Some((3, new)));
+    offers.forget(1 << 2 | 1 << 3);
+    assert_eq!(newest(&offers, &all, 0), Some((1, old)));
+    offers.hear(0, 2, status(&[offer(new)]));
+    assert_eq!(newest(&offers, &all, 0), Some((2, new)));
+}

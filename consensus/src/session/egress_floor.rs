@@ -137,6 +137,26 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_a_session_over_with_less_while_others_are_looked_at_lowers_it_for_that_round_too()
+    {
+        let (mut floor, mut table) = (EgressFloor::default(), table(SESSIONS_PER_CALL as u64 + 9));
+        let first = SessionId::FIRST;
+        table.apply_response(first, 64_000);
+        table.apply_acknowledgement(first, 64_000);
+        look(&mut floor, &table, 96_000);
+        assert_eq!(floor.position(), 0, "some are left, and it has all");
+        let open = SessionOpen {
+            connect_epoch: 2,
+            last_received: 640,
+            ..SessionOpen::of_client(1)
+        };
+        table.apply_open(&open, 96_032);
+        floor.lower_to(640);
+        look(&mut floor, &table, 96_064);
+        assert_eq!(floor.position(), 640);
+    }
+
+    #[test]
     fn what_comes_while_sessions_are_looked_at_in_turn_is_not_below_it() {
         let (mut floor, mut table) = (EgressFloor::default(), table(SESSIONS_PER_CALL as u64 + 9));
         look(&mut floor, &table, 96_000);

@@ -21,8 +21,8 @@ mod steps;
 mod visited;
 
 use self::rules::{
-    Begins, Bounds, EITHER_REPLACED, GROWN, Gives, Joint, LAW, MOVED, ONE_LEAVES, REPLACED,
-    REPLACED_FOR_LOSS, Rules, SHRUNK, Stands, THREE_TO_FIVE, TakesBack,
+    Begins, Bounds, EITHER_REPLACED, GROWN, Gives, Joint, LAW, LEAVES_AND_RETURNS, MOVED, REPLACED,
+    REPLACED_FOR_LOSS, Rules, SHRUNK, Stands, THREE_TO_FIVE, TakesBack, WITH_ALL_ALLOWED,
 };
 use self::search::{Outcome, Watched, search};
 use self::steps::Broken;
@@ -84,12 +84,13 @@ fn a_cluster_grows_shrinks_and_moves_in_any_schedule() {
 
 #[test]
 fn changes_follow_on_each_other_in_any_schedule() {
-    let bounds = if has_time() {
-        EITHER_REPLACED
-    } else {
-        ONE_LEAVES
-    };
-    expect_safe("one after the other", Watched::All, LAW, bounds);
+    for (name, bounds) in [
+        ("leaves and returns", LEAVES_AND_RETURNS),
+        ("either replaced", EITHER_REPLACED),
+    ] {
+        let terms = if has_time() { 3 } else { 2 };
+        expect_safe(name, Watched::All, LAW, Bounds { terms, ..bounds });
+    }
 }
 
 #[test]
@@ -141,7 +142,7 @@ fn without_a_joint_set_one_directory_may_change_once_the_term_has_committed_and_
         "one at a time, not joint",
         Watched::Deeds,
         added_or_removed,
-        ONE_LEAVES,
+        LEAVES_AND_RETURNS,
     );
     let too_early = Rules {
         begins: Begins::Alone,
@@ -149,7 +150,7 @@ fn without_a_joint_set_one_directory_may_change_once_the_term_has_committed_and_
     };
     let promise = (Broken::CountedFromOutside, 4);
     let deed = (Broken::LeaderLacksCommitted, 9);
-    expect_broken(too_early, ONE_LEAVES, promise, deed);
+    expect_broken(too_early, LEAVES_AND_RETURNS, promise, deed);
 }
 
 #[test]
@@ -208,7 +209,7 @@ fn counting_members_instead_of_directories_elects_two_leaders() {
         counts_members: true,
         ..LAW
     };
-    let promise = (Broken::TwoMajorities, 1);
+    let promise = (Broken::TwoMajorities, 0);
     expect_broken(by_member, REPLACED, promise, (Broken::TwoLeaders, 2));
 }
 
@@ -228,7 +229,7 @@ fn counting_a_learner_elects_two_leaders() {
         counts_learners: true,
         ..LAW
     };
-    let promise = (Broken::TwoMajorities, 1);
+    let promise = (Broken::TwoMajorities, 0);
     expect_broken(all, REPLACED, promise, (Broken::TwoLeaders, 2));
 }
 
@@ -300,6 +301,28 @@ fn a_directory_that_was_taken_out_may_be_refused_unless_it_comes_back_as_the_sam
         ..REPLACED_FOR_LOSS
     };
     expect_stuck(refused, comes_back, 17);
+}
+
+#[test]
+fn all_that_the_rules_allow_is_safe_together_unless_one_taken_back_is_added_again_as_the_same() {
+    let replaced = Bounds {
+        terms: if has_time() { 3 } else { 2 },
+        ..REPLACED_FOR_LOSS
+    };
+    for (name, bounds) in [
+        ("all allowed, one moves", MOVED),
+        ("all allowed, one to three", GROWN),
+        ("all allowed, three to one", SHRUNK),
+        ("all allowed, replaced", replaced),
+    ] {
+        expect_safe(name, Watched::AllButOutside, WITH_ALL_ALLOWED, bounds);
+    }
+    let added_again = Rules {
+        adds_again: true,
+        ..WITH_ALL_ALLOWED
+    };
+    let found = search(Watched::AllButOutside, added_again, replaced);
+    assert_eq!(found, Outcome::Broken(Broken::Stuck, 16));
 }
 
 /// Changes that take directories out; with the last one, any directory may be lost for good.

@@ -89,9 +89,11 @@ pub struct Rules {
     pub sends_learners_all: bool,
     /// What was in force stays so when the log is cut below its entry.
     pub keeps_cut_sets: bool,
+    /// A change may add a directory again that an earlier set of the leader's log named.
+    pub adds_again: bool,
 }
 
-/// The rules of `log.md` 9.4.
+/// The rules of `log.md` 9.4, without what these allow beside.
 pub const LAW: Rules = Rules {
     joint: Joint::Both,
     begins: Begins::Committed,
@@ -106,6 +108,17 @@ pub const LAW: Rules = Rules {
     counts_learners: false,
     counts_itself: false,
     keeps_cut_sets: false,
+    adds_again: true,
+};
+
+/// The same with all that they allow: who began a change takes it back, who was taken out does not
+/// stand and is refused votes, and comes back as another one.
+pub const WITH_ALL_ALLOWED: Rules = Rules {
+    takes_back: TakesBack::WhoBegan,
+    gives: Gives::UnlessOut,
+    stands: Stands::UntilOut,
+    adds_again: false,
+    ..LAW
 };
 
 /// What may happen. A set has a bit for each directory.
@@ -121,6 +134,8 @@ pub struct Bounds {
     pub wipes: u8,
     /// A change adds or removes one directory and no more.
     pub one_at_most: bool,
+    /// So many changes follow on each other in some schedule.
+    pub changes: usize,
 }
 
 impl Bounds {
@@ -138,6 +153,7 @@ pub const REPLACED: Bounds = Bounds {
     entries: 5,
     wipes: 0,
     one_at_most: false,
+    changes: 1,
 };
 
 /// The same, and any one directory may be lost for good at any time.
@@ -150,6 +166,7 @@ pub const REPLACED_FOR_LOSS: Bounds = Bounds {
 pub const GROWN: Bounds = Bounds {
     formed: 0b00001,
     targets: &[0b00011, 0b00111],
+    changes: 2,
     ..REPLACED
 };
 
@@ -157,6 +174,7 @@ pub const GROWN: Bounds = Bounds {
 pub const SHRUNK: Bounds = Bounds {
     formed: 0b00111,
     targets: &[0b00011, 0b00001],
+    changes: 2,
     ..REPLACED
 };
 
@@ -170,14 +188,16 @@ pub const MOVED: Bounds = Bounds {
 /// Two changes to choose from, each of which takes another directory out.
 pub const EITHER_REPLACED: Bounds = Bounds {
     targets: &[0b01011, 0b01101],
+    changes: 2,
     ..REPLACED
 };
 
-/// Four voters, of which one or another leaves: changes of one directory each.
-pub const ONE_LEAVES: Bounds = Bounds {
+/// Four voters, of which one or another leaves and comes back: changes of one directory each.
+pub const LEAVES_AND_RETURNS: Bounds = Bounds {
     formed: 0b01111,
-    targets: &[0b00111, 0b01110],
+    targets: &[0b00111, 0b01110, 0b01111],
     one_at_most: true,
+    changes: 2,
     ..REPLACED
 };
 

@@ -65,12 +65,19 @@ pub fn search(watched: Watched, rules: Rules, bounds: Bounds) -> Outcome {
         keys.min().unwrap_or_default()
     };
     let start = State::formed_of(model.formed(), bounds.directories());
+    if let Some(broken) = model
+        .check(&start)
+        .filter(|found| watched.is_watched(found))
+    {
+        return Outcome::Broken(broken, 0);
+    }
     let mut visited = Visited::new();
     visited.insert(key_of(&start));
     // By number of the state: the one it came from, and which step of that led to it.
     let mut trail = vec![(0_u32, 0_u32)];
     // Sets that a change has come to, by their bits.
     let mut completed = [false; 1 << DIRECTORIES];
+    let mut changes = 0;
     let (mut level, mut next_level) = (vec![(0_u32, start)], Vec::new());
     for steps in 1.. {
         for (number, state) in &level {
@@ -81,6 +88,7 @@ pub fn search(watched: Watched, rules: Rules, bounds: Bounds) -> Outcome {
                     next_level.push((trail.len() as u32, *next));
                     trail.push((*number, step as u32));
                     completed[usize::from(next.completed(model.formed()))] = true;
+                    changes = changes.max(next.changes(model.formed()));
                     let found = model.check(next).filter(|found| watched.is_watched(found));
                     broken = broken.into_iter().chain(found).min();
                 }
@@ -101,6 +109,7 @@ pub fn search(watched: Watched, rules: Rules, bounds: Bounds) -> Outcome {
         targets.all(|target| completed[usize::from(*target)]),
         "no change is made"
     );
+    assert!(changes >= bounds.changes, "{changes} changes at most");
     Outcome::Safe(visited.count())
 }
 

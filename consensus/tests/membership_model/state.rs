@@ -274,6 +274,17 @@ impl State {
         if voters.is_joint() { 0 } else { voters.new }
     }
 
+    /// Changes that were completed one after the other.
+    pub fn changes(&self, formed: Voters) -> usize {
+        let sets = self.committed.iter().filter_map(|entry| entry.voters());
+        let (mut changes, mut latest) = (0, formed);
+        for set in sets.filter(|set| !set.is_joint()) {
+            changes += usize::from(set != latest);
+            latest = set;
+        }
+        changes
+    }
+
     /// With the directory at `renaming[id]` in the place of `id`. No set may tell the two apart.
     pub fn renamed(&self, renaming: &[usize; DIRECTORIES]) -> Self {
         let mut renamed = *self;

@@ -227,6 +227,10 @@ impl Model {
         };
         for new in self.bounds.targets.iter().filter(is_change) {
             let removed = voters.new & !new;
+            let is_former = |other| self.has_named(state, id, other) && !voters.names(other);
+            if !self.rules.adds_again && new & set_of(is_former) != 0 {
+                continue;
+            }
             let begins = match self.rules.begins {
                 Begins::Committed => is_committed && !voters.is_joint(),
                 Begins::Alone => !voters.is_joint(),

@@ -91,6 +91,22 @@ impl Stage {
         self.store.outcome() == SnapshotOutcome::Stored
     }
 
+    /// All of one comes from another member, and nothing is said of it yet.
+    fn fetch(&mut self, position: Position) {
+        let begun = self.store.begin_fetched(|file| {
+            file.begin(SegmentName {
+                recording_id: RECEIVED_RECORDING_ID,
+                position,
+            });
+            true
+        });
+        assert!(begun && !self.store.is_idle());
+        let file = self.store.fetched_file().expect("it comes");
+        assert_eq!(file.push(&[7; 100]), 100);
+        file.finish();
+        self.settle();
+    }
+
     fn named(&self) -> Vec<Position> {
         let entries = self.index.durable().snapshots();
         entries.map(|entry| entry.position).collect()
@@ -102,6 +118,17 @@ impl Stage {
         let mut positions: Vec<Position> = names.map(|name| name.position).collect();
         positions.sort_unstable();
         positions
+    }
+}
+
+/// What the index is to say of one that has come.
+fn fetched_entry(position: Position) -> SnapshotEntry {
+    SnapshotEntry {
+        position,
+        term: LeadershipTermId::new(1),
+        recording_id: RECEIVED_RECORDING_ID as u32,
+        length: 100,
+        hash: 7,
     }
 }
 
@@ -146,36 +173,15 @@ fn no_file_goes_that_somebody_may_still_be_given_to_read() {
 #[test]
 fn one_that_comes_from_another_member_is_named_when_it_was_looked_at_or_makes_way() {
     let mut stage = Stage::new();
-    let name = |position| SegmentName {
-        recording_id: RECEIVED_RECORDING_ID,
-        position,
-    };
-    let entry = SnapshotEntry {
-        position: 64,
-        term: LeadershipTermId::new(1),
-        recording_id: RECEIVED_RECORDING_ID as u32,
-        length: 100,
-        hash: 7,
-    };
-    let fetch = |stage: &mut Stage, position| {
-        let begun = stage.store.begin_fetched(|file| {
-            file.begin(name(position));
-            true
-        });
-        assert!(begun && !stage.store.is_idle());
-        let file = stage.store.fetched_file().expect("it comes");
-        assert_eq!(file.push(&[7; 100]), 100);
-        file.finish();
-        stage.settle();
-    };
-    fetch(&mut stage, 64);
+    let entry = fetched_entry(64);
+    stage.fetch(64);
     assert!(stage.named().is_empty());
     stage.store.name_fetched(entry);
     stage.settle();
     assert_eq!(stage.named(), [64]);
     assert_eq!((stage.store.fetched(), stage.store.stored()), (1, 0));
     assert!(stage.store.make_way() && stage.store.is_idle());
-    fetch(&mut stage, 128);
+    stage.fetch(128);
     assert!(!stage.store.make_way());
     stage.settle();
     assert!(stage.store.make_way() && stage.store.is_idle());
@@ -201,4 +207,38 @@ fn after_the_newest_is_struck_the_one_before_stays_open_beside_the_next() {
     let open = open.into_iter().flatten();
     let positions: Vec<Position> = open.map(|(entry, _)| entry.position).collect();
     assert_eq!(positions, [192, 64]);
+}
+
+#[test]
+fn only_one_that_stands_for_the_log_below_says_that_this_is_not_here() {
+    for replaces_log in [false, true] {
+        let mut stage = Stage::new();
+        stage.fetch(64);
+        let entry = fetched_entry(64);
+        if replaces_log {
+            stage.store.name_replacement(entry);
+        } else {
+            stage.store.name_fetched(entry);
+        }
+        stage.settle();
+        assert_eq!(stage.named(), [64]);
+        let lacking_below = if replaces_log { 64 } else { 0 };
+        assert_eq!(stage.index.durable().lacking_below(), lacking_below);
+    }
+}
+
+#[test]
+fn giving_up_one_that_is_taken_here_leaves_what_comes_from_another_member() {
+    let mut stage = Stage::new();
+    stage.fetch(64);
+    stage.store.abandon();
+    stage.store.name_fetched(fetched_entry(64));
+    stage.store.abandon();
+    stage.settle();
+    assert_eq!((stage.named(), stage.store.fetched()), (vec![64], 1));
+    stage.store.begin(128, LeadershipTermId::new(1));
+    stage.store.abandon();
+    stage.settle();
+    assert!(stage.store.is_idle());
+    assert_eq!((stage.named(), stage.files()), (vec![64], vec![64]));
 }

@@ -9,7 +9,7 @@ use lockstep_transport::stream::PublicationConfig;
 use lockstep_transport::trace::Tracer;
 
 use super::*;
-use crate::log::entry_body::CloseReason;
+use crate::log::entry_body::{CloseReason, SessionOpen};
 use crate::session::session_table::Session;
 
 const STREAM: i32 = 2;
@@ -42,6 +42,13 @@ fn closed(id: i64) -> ClosedSession {
         session: session(id),
         reason: CloseReason::Timeout,
     }
+}
+
+/// A closed session that has an answer in the log at 320.
+fn closed_owed(id: SessionId) -> ClosedSession {
+    let mut closed = closed(id.get());
+    (closed.session.owed_since, closed.session.answered) = (320, 320);
+    closed
 }
 
 struct Leader {
@@ -127,6 +134,29 @@ impl Leader {
         };
         self.egress
             .on_direct_effect(&mut context, &effect, RequestNumber::FIRST);
+    }
+
+    /// Looks at those for which the log would be read from below `log_start` on. Returns how many
+    /// those were, and the closed sessions that were told so.
+    fn look_at_outlived(&mut self, log_start: Position, table: &SessionTable) -> (usize, Vec<i64>) {
+        let mut context = EgressContext {
+            now: 0,
+            channels: &mut self.channels,
+            tracer: &mut self.tracer,
+        };
+        let mut told = Vec::new();
+        let mut on_told = |_: &mut EgressChannels, _, closed: &ClosedSession| {
+            told.push(closed.session.id.get());
+        };
+        let looked_at = self
+            .egress
+            .look_at_outlived(&mut context, log_start, table, &mut on_told);
+        (looked_at, told)
+    }
+
+    fn is_abandoned(&self, slot: Slot) -> bool {
+        let channel = self.channels.get(slot);
+        channel.is_none_or(|channel| channel.is_closing())
     }
 
     fn is_up_to_date(&self, id: SessionId) -> bool {
@@ -323,4 +353,59 @@ fn a_direct_effect_leaves_now_or_is_dropped_and_counted() {
     assert!((100..200).contains(&dropped), "{dropped} of 200");
     leader.effect(SESSION);
     assert_eq!(leader.egress.dropped(), dropped + 1);
+}
+
+/// Sessions from 1 to `count`, each of which waits for a pass over the log from 64 on.
+fn waiting(count: i64) -> (Leader, Vec<Slot>, SessionTable) {
+    let (mut leader, mut table) = (Leader::new(false), SessionTable::new(count as usize));
+    let mut slots = Vec::new();
+    for id in 1..=count {
+        table.apply_open(&SessionOpen::of_client(id as u64), 64);
+        let slot = leader.channel(SessionId::new(id));
+        leader.egress.bind(SessionId::new(id), slot, 64, 64);
+        let index = leader.egress.rows.find(SessionId::new(id)).unwrap();
+        leader.egress.rows.await_scan(index, None);
+        slots.push(slot);
+    }
+    (leader, slots, table)
+}
+
+#[test]
+fn where_log_has_gone_only_who_may_lack_an_answer_in_it_is_given_up_whether_a_pass_was_on_or_not() {
+    for is_passing in [false, true] {
+        let (mut leader, slots, mut table) = waiting(4);
+        let [gone, there, nothing, last] = [1, 2, 3, 4].map(SessionId::new);
+        table.apply_response(gone, 320);
+        table.apply_response(there, 6400);
+        leader.egress.close(&mut leader.channels, closed_owed(last));
+        table.apply_close(last);
+        if is_passing {
+            let from = leader.egress.rows.begin_pass().unwrap();
+            leader.egress.scanner.is_passing = true;
+            leader.egress.scanner.cursor.move_to_frame(from);
+        }
+        let (looked_at, told) = leader.look_at_outlived(6400, &table);
+        assert_eq!((looked_at, told), (4, vec![last.get()]));
+        assert!(!leader.egress.scanner.is_passing);
+        let is_left = [gone, there, nothing, last].map(|id| leader.egress.bound(id).is_some());
+        assert_eq!(is_left, [false, true, true, false]);
+        let is_abandoned = [0, 1, 2, 3].map(|index: usize| leader.is_abandoned(slots[index]));
+        assert_eq!(is_abandoned, [true, false, false, false]);
+        assert_eq!(leader.egress.rows.begin_pass(), Some(6400));
+    }
+}
+
+#[test]
+fn of_more_than_are_looked_at_in_a_cycle_whose_log_has_gone_the_rest_has_the_next_one() {
+    let count = ROWS_PER_CYCLE as i64 + 3;
+    let (mut leader, slots, mut table) = waiting(count);
+    for id in 1..=count {
+        table.apply_response(SessionId::new(id), 320);
+    }
+    for left in [3, 0] {
+        leader.look_at_outlived(6400, &table);
+        let abandoned = slots.iter().filter(|slot| leader.is_abandoned(**slot));
+        assert_eq!(abandoned.count() + left, slots.len());
+        assert_eq!(leader.egress.count(), left);
+    }
 }

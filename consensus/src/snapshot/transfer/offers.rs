@@ -98,7 +98,7 @@ impl SnapshotOffers {
     }
 
     /// What these members said, a bit each, counts no more.
-    pub(crate) fn forget(&mut self, members: u8) {
+    pub fn forget(&mut self, members: u8) {
         for (member, told) in self.told.iter_mut().enumerate() {
             told.take_if(|_| members >> member & 1 == 1);
         }
