@@ -31,6 +31,9 @@ const SETTLING_NS: Nanos = SECOND;
 /// The load is meant to last for ever; latencies are told apart for half an hour.
 const LOAD_NS: Nanos = 86_400 * SECOND;
 
+/// By parts of which length they are.
+const SLOT_NS: Nanos = SECOND / 10;
+
 /// How often the members are looked at.
 const LOOK_INTERVAL_NS: Nanos = 10 * MILLISECOND;
 
@@ -100,14 +103,16 @@ pub fn run(config: &CatchUpConfig) -> Result<CatchUpReport, BenchError> {
         segment_length: SEGMENT_LENGTH,
         ..bench.cluster_config()?
     };
-    let mut members = ProcessCluster::start(&bench, &cluster, directory.path())?;
-    let mut client = members.connected_client(&cluster, bench.workload())?;
-    client.start(LoadConfig {
+    let load = LoadConfig {
         shape: LoadShape::Open { rate: config.rate },
         warmup_ns: SETTLING_NS,
         limit: LoadLimit::Duration(LOAD_NS),
         messages_cap: u64::MAX,
-    });
+    };
+    let load = Load::in_slots(load, &[SLOT_NS]);
+    let mut members = ProcessCluster::start(&bench, &cluster, directory.path())?;
+    let mut client = members.connected_client(&cluster, bench.workload())?;
+    client.start(load);
     let mut idle = Idler::new(bench.idle);
     if let Some(sources) = idle.wake_sources() {
         client.client().port().name_wake_sources(sources);
@@ -191,8 +196,8 @@ impl Run {
         let caught_up = self.catch_up(victim)?;
         let load = self.client.load();
         let latencies = |part: (Nanos, Nanos)| {
-            let slots = load.map(Load::latency_tenths);
-            let is_meant = |slot| slots.is_some_and(|slots| is_within(slot, slots.length(), part));
+            let slots = load.and_then(|load| load.slots(SLOT_NS));
+            let is_meant = |slot| is_within(slot, SLOT_NS, part);
             let merged = slots.map(|slots| slots.merged(part, is_meant));
             merged.unwrap_or_default().latencies.summary()
         };
