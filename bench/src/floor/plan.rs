@@ -10,6 +10,7 @@ use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::align_frame;
 
+use super::driver::STALL;
 use crate::histogram::LatencyHistogram;
 
 /// Shortest datagram: kind and number.
@@ -109,8 +110,9 @@ pub enum FloorError {
     Pin(#[from] PinRefused),
     /// Nothing moved any more.
     #[error(
-        "the floor stalled after {completed} round trips: for 20 s neither a loopback datagram nor \
-         a write came back; measure when the host does nothing else"
+        "the floor stalled after {completed} round trips: for {} s neither a loopback datagram nor \
+         a write came back; measure when the host does nothing else",
+        STALL.as_secs()
     )]
     Stalled {
         /// Round trips that had completed.
