@@ -13,7 +13,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 
 use super::agreement;
-use super::bench_client::BenchClient;
+use super::bench_client::{BenchClient, drive_until};
 use super::bench_error::BenchError;
 use super::catch_up_report::{CatchUp, CatchUpReport, Round};
 use super::cluster_bench::ClusterBench;
@@ -256,10 +256,8 @@ impl Run {
         self.drive_for(SETTLING_NS)?;
         let (client, members) = (&mut self.client, &mut self.members);
         client.stop();
-        let until = monotonic_now() + ANSWERS_WITHIN_NS;
-        while !client.is_done(monotonic_now()) && monotonic_now() < until {
-            self.idle.idle(client.do_work(monotonic_now()));
-        }
+        // The report counts what has no answer then.
+        drive_until(client, ANSWERS_WITHIN_NS, |client, now| client.is_done(now));
         agreement::state_hash_while(members, |now| client.do_work(now))?;
         let commit = agreement::await_caught_up(members)?;
         let from = agreement::compare_logs(members, cluster.segment_length, commit)?;
