@@ -47,7 +47,7 @@ pub(super) struct Round {
     pub(super) victim: usize,
     /// How long it was down.
     pub(super) down_ns: Nanos,
-    /// Of the answers that came in each part.
+    /// Of the requests that were under way in each part.
     pub(super) latencies: [LatencySummary; PARTS.len()],
     pub(super) caught_up: CatchUp,
 }
