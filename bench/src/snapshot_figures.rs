@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::latency_slots::{LatencySlots, Parts};
 use crate::load::Load;
 use crate::member_summary::MemberSummary;
+use crate::report_words::mebibytes;
 use crate::watched::Watched;
 
 /// By parts of which lengths latencies are to be told apart for this.
@@ -190,12 +191,11 @@ impl SnapshotLines<'_> {
 
 impl Display for SnapshotLines<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(
             f,
             "  disk MiB, most by member: {} of {:.0}",
-            self.words(|member| format!("{:.0}", mib(member.disk_bytes_max))),
-            mib(self.budget_bytes)
+            self.words(|member| format!("{:.0}", mebibytes(member.disk_bytes_max))),
+            mebibytes(self.budget_bytes)
         )?;
         if self
             .members
@@ -217,8 +217,8 @@ impl Display for SnapshotLines<'_> {
                 f,
                 "    memory MiB: {:.0} before the first, {:.0} at most while one was stored, at \
                  most {:.1} % more than before it",
-                mib(memory.before_bytes),
-                mib(memory.writing_max_bytes),
+                mebibytes(memory.before_bytes),
+                mebibytes(memory.writing_max_bytes),
                 memory.growth_percent
             )?;
         }
