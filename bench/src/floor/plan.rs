@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lockstep_client::protocol::{RequestHeader, ResponseHeader};
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
@@ -10,8 +11,10 @@ use lockstep_transport::datagram_port::DATAGRAM_LENGTH_MAX;
 use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::align_frame;
 
-use super::driver::STALL;
 use crate::histogram::LatencyHistogram;
+
+/// The floor gives up when nothing has moved for so long.
+pub const STALL: Duration = Duration::from_secs(20);
 
 /// Shortest datagram: kind and number.
 pub const DATAGRAM_LENGTH_MIN: usize = 16;
