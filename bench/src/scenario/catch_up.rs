@@ -266,11 +266,9 @@ impl Run {
         let from = agreement::compare_logs(members, cluster.segment_length, commit)?;
         let mut faults = client.faults();
         if rounds.iter().any(Round::is_blank) {
-            faults.push(
-                "a part of a round has no latencies: no request of it was answered, it has no whole \
-                 tenth of a second, or it came after half an hour"
-                    .to_owned(),
-            );
+            let problem = "a part of a round has no latencies: nothing was answered in it, it has no \
+                           whole tenth of a second, or it came after half an hour";
+            faults.push(problem.to_owned());
         }
         Ok(CatchUpReport {
             rate: config.rate,
