@@ -266,8 +266,8 @@ impl Run {
         let from = agreement::compare_logs(members, cluster.segment_length, commit)?;
         let mut faults = client.faults();
         if rounds.iter().any(Round::is_blank) {
-            let problem = "a part of a round has no latencies: nothing was answered in it, it has no \
-                           whole tenth of a second, or it came after half an hour";
+            let problem = "a part of a round has no latencies: nothing was answered in it, it \
+                           has no whole tenth of a second, or it came after half an hour";
             faults.push(problem.to_owned());
         }
         Ok(CatchUpReport {
