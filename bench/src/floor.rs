@@ -28,12 +28,12 @@ use lockstep_transport::media::host::cores_allowed;
 use lockstep_transport::time::Nanos;
 
 use self::block_writer::BlockWriter;
-use self::driver::{STALL, panicked, run_client, serve, writer_of};
+use self::driver::{panicked, run_client, serve, writer_of};
 use self::host::bind;
 pub(crate) use self::host::pin;
 use self::participant::{Client, Follower, Leader, Participant};
 pub use self::peer_process::{PeerConfig, PeerRole, run_peer};
-use self::plan::DATAGRAM_LENGTH_MIN;
+use self::plan::{DATAGRAM_LENGTH_MIN, STALL};
 pub use self::plan::{FloorConfig, FloorError, FloorLayout, FloorResult, FloorSizes};
 use crate::histogram::LatencyHistogram;
 

@@ -20,6 +20,7 @@ pub mod load;
 pub mod member_summary;
 mod memory;
 pub mod report;
+mod report_words;
 pub mod scenario;
 pub mod shortfall;
 pub mod snapshot_figures;

@@ -116,15 +116,13 @@ pub struct Load {
     in_flight_peak: u64,
     stop_after: Option<u64>,
     latencies: LatencyHistogram,
-    tenths: LatencySlots,
-    seconds: LatencySlots,
+    slots: Vec<LatencySlots>,
 }
 
 impl From<LoadConfig> for Load {
-    /// A load with all its room, its pages touched, which takes a while where it is long: best made
-    /// before the cluster is there. It starts when `begin` says so.
+    /// A load with all its room, its pages touched, whose latencies are not told apart. It starts
+    /// when `begin` says so.
     fn from(config: LoadConfig) -> Self {
-        let duration = config.slots_ns();
         let mut intended = vec![0; INTENDED_TIMES_MAX];
         black_box(&mut intended).fill(0);
         Self {
@@ -139,13 +137,25 @@ impl From<LoadConfig> for Load {
             in_flight_peak: 0,
             stop_after: None,
             latencies: LatencyHistogram::touched(),
-            tenths: LatencySlots::new(SECOND / 10, duration),
-            seconds: LatencySlots::new(SECOND, duration),
+            slots: Vec::new(),
         }
     }
 }
 
 impl Load {
+    /// The same, whose latencies are told apart by parts of time of these `lengths` too: of a long
+    /// load that is much room, which takes a while to touch. Best made before the cluster is there.
+    pub(crate) fn in_slots(config: LoadConfig, lengths: &[Nanos]) -> Self {
+        let duration = config.slots_ns();
+        let slots = lengths
+            .iter()
+            .map(|length| LatencySlots::new(*length, duration));
+        Self {
+            slots: slots.collect(),
+            ..Self::from(config)
+        }
+    }
+
     /// A load that starts at `now`.
     #[must_use]
     pub fn new(config: LoadConfig, now: Nanos) -> Self {
@@ -157,8 +167,7 @@ impl Load {
     /// The load starts at `now`.
     pub(crate) fn begin(&mut self, now: Nanos) {
         (self.started, self.last_received, self.last_sent) = (now, now, now);
-        self.tenths.begin(now);
-        self.seconds.begin(now);
+        self.slots.iter_mut().for_each(|slots| slots.begin(now));
     }
 
     /// What was asked for.
@@ -226,8 +235,9 @@ impl Load {
         if self.measured_from.is_some_and(|(first, _)| number >= first) {
             let intended = self.intended[number as usize % INTENDED_TIMES_MAX];
             self.latencies.record(now - intended);
-            self.tenths.record(now, now - intended);
-            self.seconds.record(now, now - intended);
+            for slots in &mut self.slots {
+                slots.record(now, now - intended);
+            }
         }
         Answer::First
     }
@@ -307,16 +317,11 @@ impl Load {
         &self.latencies
     }
 
-    /// The same, by the tenths of a second that the requests were under way in.
+    /// The same, by the parts of time of this `length` that the requests were under way in, where
+    /// they are told apart.
     #[must_use]
-    pub(crate) const fn latency_tenths(&self) -> &LatencySlots {
-        &self.tenths
-    }
-
-    /// The same, by seconds.
-    #[must_use]
-    pub(crate) const fn latency_seconds(&self) -> &LatencySlots {
-        &self.seconds
+    pub(crate) fn slots(&self, length: Nanos) -> Option<&LatencySlots> {
+        self.slots.iter().find(|slots| slots.length() == length)
     }
 
     /// From when to when was measured; `None` where nothing was.

@@ -4,6 +4,7 @@
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
+use crate::report_words::seconds;
 
 /// An open loop whose last request left later than this, or than a twentieth of the schedule if
 /// that is more, was not at the rate asked for: more than a hiccup at the very end.
@@ -22,11 +23,6 @@ pub(crate) fn shortfalls(load: &Load) -> Vec<String> {
         problems.push("nothing was measured: ask for more time or more messages".to_owned());
     }
     problems
-}
-
-/// Seconds, as people write them.
-fn seconds(duration: Nanos) -> f64 {
-    duration as f64 / SECOND as f64
 }
 
 /// The disk was full before the time was over.

@@ -3,13 +3,17 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use lockstep_transport::time::Nanos;
+use lockstep_transport::time::{Nanos, SECOND};
 use serde_json::{Map, Value, json};
 
 use crate::latency_slots::{LatencySlots, Parts};
 use crate::load::Load;
 use crate::member_summary::MemberSummary;
+use crate::report_words::mebibytes;
 use crate::watched::Watched;
+
+/// By parts of which lengths latencies are to be told apart for this.
+pub(crate) const SLOTS_NS: [Nanos; 2] = [SECOND, SECOND / 10];
 
 /// Latencies of some parts of the measured time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,9 +138,14 @@ impl SnapshotFigures {
         };
         let (allocations_writing, allocations_otherwise) =
             watched.allocations(measured.0, measured.1);
+        let compared = SLOTS_NS.map(|length| {
+            let slots = load.slots(length);
+            slots.map(|slots| Comparison::of(slots, watched, measured))
+        });
+        let [seconds, tenths] = compared.map(Option::unwrap_or_default);
         Self {
-            seconds: Comparison::of(load.latency_seconds(), watched, measured),
-            tenths: Comparison::of(load.latency_tenths(), watched, measured),
+            seconds,
+            tenths,
             allocations_writing,
             allocations_otherwise,
         }
@@ -182,12 +191,11 @@ impl SnapshotLines<'_> {
 
 impl Display for SnapshotLines<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(
             f,
             "  disk MiB, most by member: {} of {:.0}",
-            self.words(|member| format!("{:.0}", mib(member.disk_bytes_max))),
-            mib(self.budget_bytes)
+            self.words(|member| format!("{:.0}", mebibytes(member.disk_bytes_max))),
+            mebibytes(self.budget_bytes)
         )?;
         if self
             .members
@@ -209,8 +217,8 @@ impl Display for SnapshotLines<'_> {
                 f,
                 "    memory MiB: {:.0} before the first, {:.0} at most while one was stored, at \
                  most {:.1} % more than before it",
-                mib(memory.before_bytes),
-                mib(memory.writing_max_bytes),
+                mebibytes(memory.before_bytes),
+                mebibytes(memory.writing_max_bytes),
                 memory.growth_percent
             )?;
         }
@@ -226,8 +234,6 @@ impl Display for SnapshotLines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_transport::time::SECOND;
-
     use super::*;
     use crate::load::{LoadConfig, LoadLimit, LoadShape};
     use crate::watched::Interval;
@@ -240,7 +246,7 @@ mod tests {
             limit: LoadLimit::Duration(5 * SECOND),
             messages_cap: u64::MAX,
         };
-        let mut load = Load::new(config, 0);
+        let mut load = Load::in_slots(config, &SLOTS_NS);
         for now in (0..50).map(|at| at * SECOND / 10) {
             load.on_sent(now);
             let latency = if now / SECOND == 2 { 3 } else { 1 } * SECOND / 1_000;
@@ -306,7 +312,7 @@ mod tests {
             limit: LoadLimit::Duration(9 * SECOND),
             messages_cap: u64::MAX,
         };
-        let mut load = Load::new(config, 0);
+        let mut load = Load::in_slots(config, &SLOTS_NS);
         // Nothing is answered while the snapshot is written, from the third second to the fourth.
         for at in (0..20).chain(40..90) {
             let now = at * SECOND / 10;

@@ -1,16 +1,13 @@
 //! Drives participants: a group until it is told to stop, the client until its last answer.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lockstep_transport::agent::{IdleStrategy, Idler};
 
 use super::block_writer::BlockWriter;
 use super::participant::{Client, Participant};
-use super::plan::{FloorConfig, FloorError};
-
-/// The floor gives up when nothing has moved for so long.
-pub const STALL: Duration = Duration::from_secs(20);
+use super::plan::{FloorConfig, FloorError, STALL};
 
 /// Idle polls between two looks at the clock for [`STALL`].
 const STALL_CHECK_POLLS: u32 = 4_096;

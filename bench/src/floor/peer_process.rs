@@ -11,10 +11,10 @@ use std::time::Instant;
 use lockstep_transport::agent::IdleStrategy;
 
 use super::block_writer::BlockWriter;
-use super::driver::{STALL, panicked, run_client, serve};
+use super::driver::{panicked, run_client, serve};
 use super::host::{bind, pin};
 use super::participant::{Client, Follower, Leader, Participant};
-use super::plan::{FloorConfig, FloorError, FloorSizes};
+use super::plan::{FloorConfig, FloorError, FloorSizes, STALL};
 use crate::histogram::LatencyHistogram;
 
 /// What a peer process plays.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lockstep_client::protocol::{RequestHeader, ResponseHeader};
 use lockstep_service::log_entry::ENTRY_HEADER_LENGTH;
@@ -11,6 +12,9 @@ use lockstep_transport::log_buffer::HEADER_LENGTH;
 use lockstep_transport::position::align_frame;
 
 use crate::histogram::LatencyHistogram;
+
+/// The floor gives up when nothing has moved for so long.
+pub const STALL: Duration = Duration::from_secs(20);
 
 /// Shortest datagram: kind and number.
 pub const DATAGRAM_LENGTH_MIN: usize = 16;
@@ -109,8 +113,9 @@ pub enum FloorError {
     Pin(#[from] PinRefused),
     /// Nothing moved any more.
     #[error(
-        "the floor stalled after {completed} round trips: for 20 s neither a loopback datagram nor \
-         a write came back; measure when the host does nothing else"
+        "the floor stalled after {completed} round trips: for {} s neither a loopback datagram nor \
+         a write came back; measure when the host does nothing else",
+        STALL.as_secs()
     )]
     Stalled {
         /// Round trips that had completed.

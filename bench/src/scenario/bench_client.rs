@@ -1,4 +1,5 @@
 //! The client of a run: it asks as the workload says, over a real socket.
+#![allow(clippy::disallowed_methods, reason = "shell: reads the clock")]
 
 use lockstep_client::cluster_client::ClusterClient;
 use lockstep_client::cluster_id::cluster_id;
@@ -6,8 +7,10 @@ use lockstep_client::config::{ClientConfig, ResumePoint};
 use lockstep_client::identity::ClientIdentity;
 use lockstep_consensus::node::notice_printer::NoticePrinter;
 use lockstep_consensus::settings::config::ClusterConfig;
+use lockstep_transport::agent::{Agent, IdleStrategy, Idler};
 use lockstep_transport::concurrent::AtomicBuffer;
 use lockstep_transport::media::{Backend, NetworkPort, SocketOptions, monotonic_now, randomness};
+use lockstep_transport::time::Nanos;
 use lockstep_transport::trace::{CLIENT_MEMBER, Tracer};
 
 use super::bench_error::BenchError;
@@ -73,6 +76,26 @@ pub fn client(
     let printer = NoticePrinter::start().map_err(BenchError::io("a thread to print notices"))?;
     client.print_notices(printer);
     Ok(client)
+}
+
+/// Drives `client` until `is_over` says so of it, or `within` has passed. Returns whether it is.
+pub(super) fn drive_until(
+    client: &mut BenchClient,
+    within: Nanos,
+    is_over: impl Fn(&BenchClient, Nanos) -> bool,
+) -> bool {
+    let mut idle = Idler::new(IdleStrategy::Yield);
+    let until = monotonic_now() + within;
+    loop {
+        let now = monotonic_now();
+        idle.idle(client.do_work(now));
+        if is_over(client, now) {
+            return true;
+        }
+        if now >= until {
+            return false;
+        }
+    }
 }
 
 /// Ends the process of `client` as a kill would, socket and all, and has another one go on with

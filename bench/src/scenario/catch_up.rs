@@ -13,7 +13,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND, earliest};
 
 use super::agreement;
-use super::bench_client::BenchClient;
+use super::bench_client::{BenchClient, drive_until};
 use super::bench_error::BenchError;
 use super::catch_up_report::{CatchUp, CatchUpReport, Round};
 use super::cluster_bench::ClusterBench;
@@ -31,10 +31,14 @@ const SETTLING_NS: Nanos = SECOND;
 /// The load is meant to last for ever; latencies are told apart for half an hour.
 const LOAD_NS: Nanos = 86_400 * SECOND;
 
+/// By parts of which length they are.
+const SLOT_NS: Nanos = SECOND / 10;
+
 /// How often the members are looked at.
 const LOOK_INTERVAL_NS: Nanos = 10 * MILLISECOND;
 
-/// Log that is not let go of within this will not be, and who is not level will not become so.
+/// Log that is not let go of so long after a part was to end will not be, and who is not level will
+/// not become so.
 const PART_WITHIN_NS: Nanos = 300 * SECOND;
 
 /// Answers that are not there so long after the last request are missing.
@@ -100,14 +104,16 @@ pub fn run(config: &CatchUpConfig) -> Result<CatchUpReport, BenchError> {
         segment_length: SEGMENT_LENGTH,
         ..bench.cluster_config()?
     };
-    let mut members = ProcessCluster::start(&bench, &cluster, directory.path())?;
-    let mut client = members.connected_client(&cluster, bench.workload())?;
-    client.start(LoadConfig {
+    let load = LoadConfig {
         shape: LoadShape::Open { rate: config.rate },
         warmup_ns: SETTLING_NS,
         limit: LoadLimit::Duration(LOAD_NS),
         messages_cap: u64::MAX,
-    });
+    };
+    let load = Load::in_slots(load, &[SLOT_NS]);
+    let mut members = ProcessCluster::start(&bench, &cluster, directory.path())?;
+    let mut client = members.connected_client(&cluster, bench.workload())?;
+    client.start(load);
     let mut idle = Idler::new(bench.idle);
     if let Some(sources) = idle.wake_sources() {
         client.client().port().name_wake_sources(sources);
@@ -116,6 +122,7 @@ pub fn run(config: &CatchUpConfig) -> Result<CatchUpReport, BenchError> {
         members,
         client,
         idle,
+        part_within: PART_WITHIN_NS.saturating_add(config.steady_ns),
     };
     let mut rounds = Vec::new();
     for round in 0..config.rounds {
@@ -129,6 +136,7 @@ struct Run {
     members: ProcessCluster,
     client: BenchClient,
     idle: Idler,
+    part_within: Nanos,
 }
 
 impl Run {
@@ -154,8 +162,8 @@ impl Run {
                     let problem = format!("{what}: {}", client.faults().join("; "));
                     return Err(BenchError::Cluster { problem });
                 }
-                if now - began > PART_WITHIN_NS {
-                    let seconds = PART_WITHIN_NS / SECOND;
+                if now - began > self.part_within {
+                    let seconds = self.part_within / SECOND;
                     let problem = format!("not within {seconds} s: {what}");
                     return Err(BenchError::Cluster { problem });
                 }
@@ -179,8 +187,8 @@ impl Run {
         let leader = self.members.await_leader()?;
         let all = self.members.members.len();
         let victim = (leader + 1 + round % (all - 1)) % all;
-        let end = self.members.members[victim].counter(Counter::Append);
         self.members.kill(victim)?;
+        let end = self.members.members[victim].counter(Counter::Append);
         eprintln!("lockstep: round {}: member {victim} is down", round + 1);
         self.drive_for(SETTLING_NS)?;
         let least = monotonic_now() + config.steady_ns;
@@ -191,8 +199,8 @@ impl Run {
         let caught_up = self.catch_up(victim)?;
         let load = self.client.load();
         let latencies = |part: (Nanos, Nanos)| {
-            let slots = load.map(Load::latency_tenths);
-            let is_meant = |slot| slots.is_some_and(|slots| is_within(slot, slots.length(), part));
+            let slots = load.and_then(|load| load.slots(SLOT_NS));
+            let is_meant = |slot| is_within(slot, SLOT_NS, part);
             let merged = slots.map(|slots| slots.merged(part, is_meant));
             merged.unwrap_or_default().latencies.summary()
         };
@@ -251,16 +259,16 @@ impl Run {
         self.drive_for(SETTLING_NS)?;
         let (client, members) = (&mut self.client, &mut self.members);
         client.stop();
-        let until = monotonic_now() + ANSWERS_WITHIN_NS;
-        while !client.is_done(monotonic_now()) && monotonic_now() < until {
-            self.idle.idle(client.do_work(monotonic_now()));
-        }
+        // The report counts what has no answer then.
+        drive_until(client, ANSWERS_WITHIN_NS, |client, now| client.is_done(now));
         agreement::state_hash_while(members, |now| client.do_work(now))?;
         let commit = agreement::await_caught_up(members)?;
         let from = agreement::compare_logs(members, cluster.segment_length, commit)?;
         let mut faults = client.faults();
         if rounds.iter().any(Round::is_blank) {
-            faults.push("a part of a round has no answers that came in it".to_owned());
+            let problem = "a part of a round has no latencies: nothing was answered in it, it \
+                           has no whole tenth of a second, or it came after half an hour";
+            faults.push(problem.to_owned());
         }
         Ok(CatchUpReport {
             rate: config.rate,

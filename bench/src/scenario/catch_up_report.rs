@@ -5,10 +5,11 @@ use std::fmt::{self, Display, Formatter};
 use lockstep_consensus::settings::config::SyncMode;
 use lockstep_transport::agent::IdleStrategy;
 use lockstep_transport::position::Position;
-use lockstep_transport::time::{MICROSECOND, Nanos, SECOND};
+use lockstep_transport::time::{MICROSECOND, Nanos};
 use serde_json::{Value, json};
 
 use crate::histogram::LatencySummary;
+use crate::report_words::{mebibytes, seconds, write_end};
 
 /// How much slower answers may be at the middle, and at nine tenths, while a member is caught up.
 const SLOWER_MAX: f64 = 1.10;
@@ -47,7 +48,7 @@ pub(super) struct Round {
     pub(super) victim: usize,
     /// How long it was down.
     pub(super) down_ns: Nanos,
-    /// Of the answers that came in each part.
+    /// Of the requests that were under way in each part.
     pub(super) latencies: [LatencySummary; PARTS.len()],
     pub(super) caught_up: CatchUp,
 }
@@ -162,16 +163,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(middle).copied().unwrap_or(f64::NAN)
 }
 
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
 fn per_second(bytes: u64, ns: Nanos) -> f64 {
     bytes as f64 / seconds(ns.max(1))
-}
-
-fn seconds(ns: Nanos) -> f64 {
-    ns as f64 / SECOND as f64
 }
 
 impl Display for Round {
@@ -249,18 +242,14 @@ impl Display for CatchUpReport {
              {commit}",
             self.sent, self.answered
         )?;
-        for note in &self.notes {
-            writeln!(f, "{note}")?;
-        }
-        for fault in &self.faults {
-            writeln!(f, "ERROR: {fault}")?;
-        }
-        Ok(())
+        write_end(f, &self.notes, &self.faults)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lockstep_transport::time::SECOND;
+
     use super::*;
 
     fn round(p50: [u64; 3], p90: [u64; 3]) -> Round {

@@ -16,7 +16,7 @@ use crate::floor;
 use crate::load::{Load, LoadConfig};
 use crate::report::{FloorReport, Report};
 use crate::shortfall::shortfalls;
-use crate::snapshot_figures::SnapshotFigures;
+use crate::snapshot_figures::{SLOTS_NS, SnapshotFigures};
 
 /// Runs the scenario.
 ///
@@ -46,7 +46,7 @@ pub fn run(bench: &ClusterBench) -> Result<Report, BenchError> {
         messages_cap: plan.map_or(u64::MAX, |plan| plan.messages_max()),
         ..bench.load
     };
-    let load = Load::from(capped);
+    let load = Load::in_slots(capped, &SLOTS_NS);
     let nodes = bench.node_configs(directory.path());
     let directories = nodes.iter().map(|node| node.directory.clone());
     let watch = Watch::start(directories.collect(), bench.disk_budget_bytes)

@@ -14,7 +14,7 @@ use lockstep_transport::prng::Prng;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::agreement;
-use super::bench_client::{self, BenchClient};
+use super::bench_client::{self, BenchClient, drive_until};
 use super::bench_error::BenchError;
 use super::cluster_bench::{ClusterBench, check_window};
 use super::failover_report::FailoverReport;
@@ -230,10 +230,10 @@ impl Run<'_> {
         let (client, members) = (&mut self.client, &mut self.members);
         client.stop();
         drive_for(client, KILL_PAUSE_NS);
-        let started = monotonic_now();
-        while !client.is_done(monotonic_now()) && monotonic_now() - started < RECOVERY_TIMEOUT_NS {
-            drive_for(client, KILL_PAUSE_NS);
-        }
+        // The report counts what has no answer then.
+        drive_until(client, RECOVERY_TIMEOUT_NS, |client, now| {
+            client.is_done(now)
+        });
         let commit = agreement::await_caught_up(members)?;
         agreement::state_hash(members)?;
         let from = agreement::compare_logs(members, self.cluster.segment_length, commit)?;
@@ -263,15 +263,7 @@ fn follower(random: &mut Prng, leader: usize, members: usize) -> usize {
 }
 
 fn drive_for(client: &mut BenchClient, duration: Nanos) {
-    let mut idle = Idler::new(IdleStrategy::Yield);
-    let until = monotonic_now() + duration;
-    loop {
-        let now = monotonic_now();
-        if now >= until {
-            return;
-        }
-        idle.idle(client.do_work(now));
-    }
+    drive_until(client, duration, |_, _| false);
 }
 
 #[cfg(test)]

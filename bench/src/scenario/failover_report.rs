@@ -8,6 +8,7 @@ use lockstep_transport::time::MILLISECOND;
 
 use super::victims::Victims;
 use crate::histogram::LatencyHistogram;
+use crate::report_words::write_end;
 
 /// What came out.
 #[derive(Clone, Debug)]
@@ -111,12 +112,6 @@ impl Display for FailoverReport {
             write!(f, "from {from}, below which not all keep theirs, ")?;
         }
         writeln!(f, "up to commit position {commit}")?;
-        for note in &self.notes {
-            writeln!(f, "{note}")?;
-        }
-        for fault in &self.faults {
-            writeln!(f, "ERROR: {fault}")?;
-        }
-        Ok(())
+        write_end(f, &self.notes, &self.faults)
     }
 }

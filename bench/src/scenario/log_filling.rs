@@ -9,7 +9,7 @@ use lockstep_transport::media::monotonic_now;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
-use super::bench_client::BenchClient;
+use super::bench_client::drive_until;
 use super::bench_error::BenchError;
 use super::process_cluster::ProcessCluster;
 use super::workload::Workload;
@@ -64,25 +64,22 @@ pub(super) fn fill_log(
         }
     }
     client.stop();
-    drive_until(&mut client, |client, now| client.is_done(now));
-    let faults = client.faults();
+    let is_done = drive_until(&mut client, END_WITHIN_NS, |client, now| {
+        client.is_done(now)
+    });
+    let mut faults = client.faults();
+    if !is_done {
+        let seconds = END_WITHIN_NS / SECOND;
+        faults.push(format!("answers are missing after {seconds} s"));
+    }
     if !faults.is_empty() {
         let problem = faults.join("; ");
         return Err(BenchError::Cluster { problem });
     }
     client.client_mut().close(monotonic_now());
-    drive_until(&mut client, |client, _| client.client().is_done());
+    // One that is not closed ends by itself, later.
+    drive_until(&mut client, END_WITHIN_NS, |client, _| {
+        client.client().is_done()
+    });
     Ok(())
-}
-
-fn drive_until(client: &mut BenchClient, is_over: impl Fn(&BenchClient, Nanos) -> bool) {
-    let mut idle = Idler::new(IdleStrategy::Yield);
-    let until = monotonic_now() + END_WITHIN_NS;
-    loop {
-        let now = monotonic_now();
-        idle.idle(client.do_work(now));
-        if now >= until || is_over(client, now) {
-            return;
-        }
-    }
 }

@@ -16,6 +16,7 @@ mod failover_report;
 pub mod idle;
 pub mod load_client;
 mod log_filling;
+mod newest_counters;
 pub mod node_process;
 pub mod orders;
 mod outage;

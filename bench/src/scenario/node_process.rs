@@ -17,6 +17,7 @@ use lockstep_consensus::settings::node_file::NodeFile;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
+use super::newest_counters;
 use super::service_choice::ServiceChoice;
 use crate::cpu_time::cpu_time;
 
@@ -66,16 +67,11 @@ impl NodeProcess {
         cpu_time(self.child.id())
     }
 
-    /// The member's counters, once this very process has published them: those of its newest node,
-    /// for one that has halted may be started again in its process, with a file of its own.
+    /// The member's counters, once this very process has published them: those of its newest node.
     pub fn counters(&mut self) -> Option<&mut Counters> {
-        let has_halted = |counters: &Counters| counters.get(Counter::Halted) == 1;
-        if self.counters.as_ref().is_none_or(has_halted) {
-            let own = i64::from(self.child.id());
-            let opened = Counters::open(&self.directory).ok().flatten();
-            let opened = opened.filter(|counters| counters.get(Counter::ProcessId) == own);
-            self.counters = opened.or(self.counters.take());
-        }
+        let own = i64::from(self.child.id());
+        let is_own = |counters: &Counters| counters.get(Counter::ProcessId) == own;
+        newest_counters::renew(&mut self.counters, &self.directory, is_own);
         self.counters.as_mut()
     }
 

@@ -84,14 +84,14 @@ pub fn run(config: &RestartConfig) -> Result<RestartReport, BenchError> {
     let mut members = ProcessCluster::start(&bench, &cluster, directory.path())?;
     let load = (bench.workload(), config.window);
     fill_log(&mut members, &cluster, &load, config.log_bytes as Position)?;
-    take_snapshot(&mut members, Stored::ByAll, |_| 0)?;
     // The log was filled a bit further than that by then.
-    let goal = snapshot_position(&mut members) + config.above_bytes as Position;
+    let snapshot = take_snapshot(&mut members, Stored::ByAll, |_| 0)?;
+    let goal = snapshot + config.above_bytes as Position;
     fill_log(&mut members, &cluster, &load, goal)?;
     let commit = agreement::await_caught_up(&mut members)?;
     let mut report = RestartReport {
         log_bytes: commit as u64,
-        above_bytes: (commit - snapshot_position(&mut members)) as u64,
+        above_bytes: (commit - snapshot) as u64,
         sync: config.sync,
         message_length: config.message_length,
         of_follower: Vec::new(),
@@ -127,13 +127,6 @@ fn check_room(directory: &RunDirectory, needed: u64) -> Result<(), BenchError> {
     );
     let option = "--log-size";
     Err(BenchError::Option { option, problem })
-}
-
-/// Where the oldest of the members' snapshots was taken.
-fn snapshot_position(members: &mut ProcessCluster) -> Position {
-    let members = members.members.iter_mut();
-    let positions = members.map(|member| member.counter(Counter::SnapshotPosition));
-    positions.min().unwrap_or(0)
 }
 
 /// Kills a member that follows and starts it again, while the others go on.
@@ -210,12 +203,39 @@ fn shortcomings(members: &mut ProcessCluster, restarts: usize) -> Vec<String> {
         if start > 0 {
             found.push(format!("member {id} has let go of its log below {start}"));
         }
-        let starts = member.starts_from_snapshots();
-        if starts < restarts {
-            found.push(format!(
-                "only {starts} starts of member {id} went on from its snapshot"
-            ));
-        }
+        found.extend(wrong_starts(&member.starts(), restarts).map(|problem| {
+            format!("member {id}, which was started again {restarts} times at least: {problem}")
+        }));
     }
     found
+}
+
+/// What is wrong with these starts, of which the first had no log, and each other one, `restarts`
+/// at least, was to go on from a snapshot.
+fn wrong_starts(starts: &[Option<Position>], restarts: usize) -> Option<String> {
+    let again = starts.get(1..).unwrap_or_default();
+    let begun = again.iter().flatten().count();
+    (begun < again.len().max(restarts)).then(|| {
+        let seen = again.len();
+        format!("{begun} of the {seen} starts that are in its log went on from its snapshot")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_start_after_the_first_is_to_go_on_from_a_snapshot() {
+        assert_eq!(wrong_starts(&[None, Some(7), Some(7)], 2), None);
+        assert_eq!(wrong_starts(&[None, Some(7), Some(7), Some(7)], 2), None);
+        for starts in [
+            &[None, Some(7), Some(7), None][..],
+            &[None, Some(7)],
+            &[None],
+            &[],
+        ] {
+            assert!(wrong_starts(starts, 2).is_some(), "{starts:?}");
+        }
+    }
 }

@@ -6,6 +6,8 @@ use lockstep_consensus::settings::config::SyncMode;
 use lockstep_transport::time::{Nanos, SECOND};
 use serde_json::{Value, json};
 
+use crate::report_words::{mebibytes, seconds, write_end};
+
 /// Members vote within this after their start, with as much log as `LOG_OF_LIMIT` or less; with
 /// more in proportion.
 const VOTING_WITHIN_NS: Nanos = 5 * SECOND;
@@ -162,11 +164,7 @@ impl RestartReport {
 }
 
 fn gibibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 30)
-}
-
-fn seconds(ns: Nanos) -> f64 {
-    ns as f64 / SECOND as f64
+    mebibytes(bytes) / 1_024.0
 }
 
 impl Display for RestartReport {
@@ -193,13 +191,7 @@ impl Display for RestartReport {
             seconds(self.limit_ns()),
             seconds(self.slowest_ns())
         )?;
-        for note in &self.notes {
-            writeln!(f, "{note}")?;
-        }
-        for fault in &self.faults {
-            writeln!(f, "ERROR: {fault}")?;
-        }
-        Ok(())
+        write_end(f, &self.notes, &self.faults)
     }
 }
 

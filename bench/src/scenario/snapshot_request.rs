@@ -24,7 +24,7 @@ pub(super) enum Stored {
 }
 
 /// Asks the member that leads, and waits until it is `stored`; `meanwhile` is called over and over
-/// with the time.
+/// with the time. Returns where it was taken.
 ///
 /// # Errors
 /// When there is no leader, or it is not stored in time.
@@ -32,7 +32,7 @@ pub(super) fn take_snapshot(
     cluster: &mut ProcessCluster,
     stored: Stored,
     mut meanwhile: impl FnMut(Nanos) -> usize,
-) -> Result<(), BenchError> {
+) -> Result<Position, BenchError> {
     let started = monotonic_now();
     let before = positions(cluster).max().unwrap_or(0);
     let all = cluster.members.len();
@@ -47,8 +47,9 @@ pub(super) fn take_snapshot(
         if !matches!(asked, Some(Ok(_))) {
             asked = Some(ask_leader(cluster)?);
         }
-        if positions(cluster).filter(|at| *at > before).count() >= wanted {
-            return Ok(());
+        let newer: Vec<Position> = positions(cluster).filter(|at| *at > before).collect();
+        if let Some(oldest) = newer.iter().min().filter(|_| newer.len() >= wanted) {
+            return Ok(*oldest);
         }
         if now - started > STORED_WITHIN_NS {
             let seconds = STORED_WITHIN_NS / SECOND;

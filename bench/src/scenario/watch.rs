@@ -17,6 +17,7 @@ use lockstep_transport::allocations;
 use lockstep_transport::media::monotonic_now;
 use lockstep_transport::time::{Nanos, SECOND};
 
+use super::newest_counters;
 use crate::member_summary::StoredSnapshots;
 use crate::memory;
 use crate::watched::{Interval, Sighting, Watched, WatchedMember};
@@ -116,12 +117,7 @@ impl Look {
         let mut allocations = allocations::count() as i64;
         let members = self.members.iter_mut().zip(&mut self.watched.members);
         for ((directory, counters), watched) in members {
-            // One that has halted may be started again, with a file of its own.
-            let has_halted = |counters: &Counters| counters.get(Counter::Halted) == 1;
-            if counters.as_ref().is_none_or(has_halted) {
-                let opened = Counters::open(directory).ok().flatten();
-                *counters = opened.or(counters.take());
-            }
+            newest_counters::renew(counters, directory, |_| true);
             let Some(counters) = counters else { continue };
             let (sighting, counted) = look_at(directory, counters);
             is_storing |= watched.on_sighting(sighting);

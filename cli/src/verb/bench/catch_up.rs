@@ -42,7 +42,7 @@ pub(super) struct CatchUpArguments {
     /// How members and client wait.
     #[arg(long, value_parser = one_of::<IdleStrategy>(), default_value = "yield")]
     idle: IdleStrategy,
-    /// Bytes of a request.
+    /// Bytes of a request, 1 to 32k; at least 8 with a state of some size.
     #[arg(long, default_value = "288", value_parser = quantity::size)]
     message_length: u64,
     #[command(flatten)]

@@ -36,6 +36,8 @@ pub(super) fn print(
     if is_good {
         Outcome::Good
     } else {
-        Outcome::failed("the run did not do all that was asked, or not right: see ERROR above")
+        Outcome::failed(
+            "the run did not do all that was asked, or not right: see ERROR or NOT above",
+        )
     }
 }

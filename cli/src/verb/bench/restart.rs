@@ -31,7 +31,7 @@ pub(super) struct RestartArguments {
     /// Requests in flight while the log is made.
     #[arg(long, default_value = "1024", value_parser = quantity::positive)]
     window: usize,
-    /// Bytes of a request.
+    /// Bytes of a request, 1 to 32k.
     #[arg(long, default_value = "288", value_parser = quantity::size)]
     message_length: u64,
     #[command(flatten)]
