@@ -83,6 +83,20 @@ marks! {
     VoteRequestUnheardByFollower,
     /// A leader does not listen to a candidate.
     VoteRequestUnheardByLeader,
+    /// A member votes although it hears a leader, which has told the candidate to stand.
+    VoteHandedOver,
+    /// A follower stands because its leader hands over to it.
+    StandsForLeader,
+    /// A follower is told to stand and does not have just what its leader has.
+    StandNowOutdated,
+    /// A leader hears that who was told to stand will not.
+    StandingRefused,
+    /// A leader tells another one to stand, for nothing came of the one before.
+    HandOverGoesOn,
+    /// A leader that hands over waits until somebody has all of its log.
+    HandOverWaitsForLog,
+    /// A leader to which nobody was a successor goes on.
+    HandOverGivenUp,
     /// A follower is asked for its vote in a term that is over.
     VoteRequestOutdatedAtFollower,
     /// A member that asks itself is asked for its vote in a term that is over.

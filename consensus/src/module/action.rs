@@ -131,6 +131,11 @@ pub enum Action {
     },
     /// Leadership is lost: drop all volatile leader state (C5).
     Abdicate,
+    /// Nobody took the leadership that was handed over: it goes on here.
+    HandOverFailed {
+        /// To whom it was to go, if to one only.
+        to: Option<MemberId>,
+    },
     /// The commit position advanced.
     Commit {
         /// New commit position.

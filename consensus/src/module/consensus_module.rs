@@ -14,6 +14,7 @@ mod election;
 mod election_state;
 mod follower;
 mod follower_state;
+mod hand_over;
 mod inbound;
 mod leader;
 mod leader_state;
@@ -45,6 +46,7 @@ use crate::module::member::{MEMBERS_MAX, MemberId, TermBase};
 use crate::module::membership::Standing;
 use crate::protocol::message::MemberMessage;
 
+pub use self::hand_over::HandOverRefusal;
 pub use self::oddities::Oddity;
 
 /// What the module needs to know of the configuration.
@@ -112,6 +114,8 @@ pub struct ConsensusModule {
     standing: Standing,
     /// It could not give clients all that they are owed.
     lacks_answers: bool,
+    /// It is about to end: nobody is to lead that does not stay.
+    is_leaving: bool,
     /// Members whose directories count, one bit each.
     voters: u8,
     /// Greatest incarnation heard of each member; older datagrams are dropped.
@@ -176,6 +180,7 @@ impl ConsensusModule {
             leading: Leading::default(),
             standing: Standing::Voter,
             lacks_answers: false,
+            is_leaving: false,
             voters: u8::MAX,
             incarnations,
             prng: Prng::new(seed),

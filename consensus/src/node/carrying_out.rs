@@ -52,6 +52,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             Action::Lead { term } => consensus.lead(now, term, archive),
             Action::Replicate { member, position } => consensus.replicate(member, position),
             Action::Abdicate => self.abdicate(),
+            Action::HandOverFailed { to } => consensus.note_hand_over_failed(now, to),
             Action::Commit { position } => consensus.on_committed(position),
             Action::Halt { reason } => self.halt(reason),
         }

@@ -20,6 +20,7 @@ use crate::node::consensus_agent::snapshots::SnapshotRefusal;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
 use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::NodeFault;
+use crate::node::leaving::Leaving;
 use crate::notice::NodeNotice;
 use crate::session::client_agent::ClientAgent;
 
@@ -70,6 +71,7 @@ pub struct ClusterNode<D, P, S> {
     pub(super) counters: CounterBlock,
     pub(super) cycles: i64,
     next_housekeeping: Nanos,
+    pub(super) leaving: Option<Leaving>,
 }
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
@@ -87,6 +89,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
             counters,
             cycles: 0,
             next_housekeeping: 0,
+            leaving: None,
         }
     }
 
@@ -228,6 +231,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         if self.fault().is_none() {
             work += self.serve_clients(now);
         }
+        self.tend_leaving(now);
         self.cycles += 1;
         if self.fault().is_some() {
             self.counters.set(Counter::Halted, 1);

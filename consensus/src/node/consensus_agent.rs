@@ -8,6 +8,7 @@
 
 mod applying;
 mod clients;
+mod hand_over;
 mod members;
 mod output;
 mod placing;
@@ -283,7 +284,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     /// What an append would be bounded by and stamped with now.
     fn append_context<D: Disk>(&mut self, now: Nanos, archive: &ArchiveAgent<D>) -> AppendContext {
         AppendContext {
-            limit: archive.append_limit(&self.log),
+            limit: self.append_limit(archive),
             log_time: self.log_clock.read(now, now + self.wall_offset),
             commit: self.module.commit(),
         }

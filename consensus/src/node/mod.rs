@@ -18,6 +18,7 @@ mod forfeiture;
 pub mod launch;
 pub mod launch_error;
 pub mod leadership;
+mod leaving;
 pub mod log_file;
 mod log_memory;
 mod measured_agent;

@@ -58,6 +58,12 @@ pub enum NodeNotice {
     /// A piece of a snapshot that was not asked for, a refusal of none, or a request for pieces
     /// that is more than is taken.
     SnapshotMessageUnexpected = 18,
+    /// This leader hands its leadership over.
+    HandingOver = 19,
+    /// Nobody took the leadership that this leader handed over.
+    HandOverFailed = 20,
+    /// A member says that this leader told it to stand, and it did not.
+    UntoldStanding = 21,
 
     // Log stream: frames from the leader, status messages and NAKs to it.
     /// A datagram of a member is no frame of the protocol.

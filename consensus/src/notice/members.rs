@@ -230,6 +230,53 @@ pub(super) const ROWS: &[Row] = &[
         remedy: "nothing is to be done: what was asked of one member comes late once another one \
                  is asked, and who lacks a piece asks again",
     },
+    Row {
+        kind: NodeNotice::HandingOver,
+        text: |detail, _, f| {
+            let term = detail.values[0];
+            match detail.subject {
+                7.. => write!(f, "this member hands its leadership of term {term} over"),
+                to => write!(
+                    f,
+                    "this member hands its leadership of term {term} over to member {to}"
+                ),
+            }
+        },
+        remedy: "nothing is to be done: requests wait until the next leader takes them",
+    },
+    Row {
+        kind: NodeNotice::HandOverFailed,
+        text: |detail, _, f| {
+            let term = detail.values[0];
+            match detail.subject {
+                7.. => write!(
+                    f,
+                    "nobody has taken over the leadership of term {term} within an election \
+                     timeout: this member goes on to lead"
+                ),
+                to => write!(
+                    f,
+                    "member {to} has not taken over the leadership of term {term} within an \
+                     election timeout: this member goes on to lead"
+                ),
+            }
+        },
+        remedy: "see that the other members run, follow this one and are not far behind, and ask \
+                 again",
+    },
+    Row {
+        kind: NodeNotice::UntoldStanding,
+        text: |detail, _, f| {
+            let (member, source, term) = (detail.subject, Source(detail.source), detail.values[0]);
+            write!(
+                f,
+                "member {member} at {source} says that this leader of term {term} told it to \
+                 stand, which it did not: it is not heard"
+            )
+        },
+        remedy: "look for two processes with one member's address, and run the same version of \
+                 lockstep on all members",
+    },
 ];
 
 fn no_leader(detail: &Detail, place: &Place, f: &mut Formatter<'_>) -> Result {

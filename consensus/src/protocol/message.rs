@@ -56,6 +56,16 @@ pub enum MemberMessage {
         log_term: LeadershipTermId,
         /// Durable end of the log, which is also its end.
         position: Position,
+        /// The term whose leader told this member to stand: whoever hears that leader may vote
+        /// all the same. None where nobody did.
+        handed_over: LeadershipTermId,
+    },
+    /// The leader hands over: stand in the term after `term`, at once.
+    StandNow {
+        /// The leader's term.
+        term: LeadershipTermId,
+        /// End of its log, which it appends nothing to meanwhile.
+        position: Position,
     },
     /// Answer to [`VoteRequest`](Self::VoteRequest), sent only after the vote is durable.
     Vote {

@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | 1 | PreVoteRequest | term, log term, position |
 //! | 2 | PreVote | term, granted (u64, 0 or 1) |
-//! | 3 | VoteRequest | term, log term, position |
+//! | 3 | VoteRequest | term, log term, position, term handed over or 0 |
 //! | 4 | Vote | term, granted (u64, 0 or 1) |
 //! | 5 | CommitPosition | term, position, durable |
 //! | 6 | JoinRequest | term, log term, end, page (u32), zero (u32) |
 //! | 7 | JoinReply | term, commit, end, page, pages, count, zero (u32 each); count × (term, base) |
 //! | 8 | JoinStart | term, position, join (u32), zero (u32) |
 //! | 9 | AppendPosition | term, durable, checkpoint, its hash (u64), output, its hash (u64) |
+//! | 10 | StandNow | term, position |
 //! | 16 | Hello | see `hello_block` |
 //! | 20 | JoinCheck | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
 //! | 21 | JoinVerdict | term, position, whether there is a hash (u64, 0 or 1), hash (u64) |
@@ -38,6 +39,7 @@ const JOIN_REQUEST: u16 = 6;
 const JOIN_REPLY: u16 = 7;
 const JOIN_START: u16 = 8;
 const APPEND_POSITION: u16 = 9;
+const STAND_NOW: u16 = 10;
 const HELLO: u16 = 16;
 const JOIN_CHECK: u16 = 20;
 const JOIN_VERDICT: u16 = 21;
@@ -45,9 +47,9 @@ const JOIN_VERDICT: u16 = 21;
 /// Bytes of the block of `template` in this version, `None` if it is not known.
 pub(super) const fn block_length(template: u16) -> Option<usize> {
     Some(match template {
-        PRE_VOTE | VOTE => 16,
-        PRE_VOTE_REQUEST | VOTE_REQUEST | COMMIT_POSITION | JOIN_START => 24,
-        JOIN_REQUEST | JOIN_CHECK | JOIN_VERDICT => 32,
+        PRE_VOTE | VOTE | STAND_NOW => 16,
+        PRE_VOTE_REQUEST | COMMIT_POSITION | JOIN_START => 24,
+        VOTE_REQUEST | JOIN_REQUEST | JOIN_CHECK | JOIN_VERDICT => 32,
         APPEND_POSITION => 48,
         JOIN_REPLY => BLOCK_LENGTH_MAX,
         HELLO => hello_block::LENGTH,
@@ -65,7 +67,8 @@ pub(super) const fn template_of(message: &MemberMessage) -> (u16, u16) {
     match message {
         MemberMessage::PreVoteRequest { .. } => (PRE_VOTE_REQUEST, 24),
         MemberMessage::PreVote { .. } => (PRE_VOTE, 16),
-        MemberMessage::VoteRequest { .. } => (VOTE_REQUEST, 24),
+        MemberMessage::VoteRequest { .. } => (VOTE_REQUEST, 32),
+        MemberMessage::StandNow { .. } => (STAND_NOW, 16),
         MemberMessage::Vote { .. } => (VOTE, 16),
         MemberMessage::CommitPosition { .. } => (COMMIT_POSITION, 24),
         MemberMessage::JoinRequest { .. } => (JOIN_REQUEST, 32),
@@ -87,12 +90,17 @@ pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
             term,
             log_term,
             position,
-        }
-        | MemberMessage::VoteRequest {
+        } => put_all(writer, &[term.get(), log_term.get(), position]),
+        MemberMessage::VoteRequest {
             term,
             log_term,
             position,
-        } => put_all(writer, &[term.get(), log_term.get(), position]),
+            handed_over,
+        } => {
+            let fields = [term.get(), log_term.get(), position, handed_over.get()];
+            put_all(writer, &fields);
+        }
+        MemberMessage::StandNow { term, position } => put_all(writer, &[term.get(), position]),
         MemberMessage::CommitPosition {
             term,
             position,
@@ -203,6 +211,11 @@ impl Fields<'_, '_> {
             VOTE_REQUEST => MemberMessage::VoteRequest {
                 term: self.term()?,
                 log_term: self.log_term()?,
+                position: self.position()?,
+                handed_over: self.log_term()?,
+            },
+            STAND_NOW => MemberMessage::StandNow {
+                term: self.term()?,
                 position: self.position()?,
             },
             PRE_VOTE => MemberMessage::PreVote {

@@ -38,6 +38,10 @@ fn page(count: u32) -> TermPage {
 fn messages() -> Vec<MemberMessage> {
     let mut messages = messages_of_terms();
     messages.extend(messages_about_snapshots());
+    messages.push(MemberMessage::StandNow {
+        term: LeadershipTermId::new(8),
+        position: 96,
+    });
     messages
 }
 
@@ -62,6 +66,7 @@ fn messages_of_terms() -> Vec<MemberMessage> {
             term: LeadershipTermId::new(i64::from(i32::MAX)),
             log_term: LeadershipTermId::new(6),
             position: 32,
+            handed_over: LeadershipTermId::new(5),
         },
         MemberMessage::Vote {
             term: LeadershipTermId::new(1),

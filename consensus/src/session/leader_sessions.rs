@@ -31,6 +31,8 @@ pub struct LeaderSessions {
     acknowledgements: SlotList,
     /// Sessions with requests that they may not know to be applied.
     progress: SlotList,
+    /// Nobody was listened to before.
+    deaf_until: Nanos,
     #[cfg(feature = "sim")]
     planted: PlantedAdmission,
 }
@@ -55,6 +57,7 @@ impl LeaderSessions {
             silences: SlotHeap::new(capacity),
             acknowledgements: SlotList::new(capacity),
             progress: SlotList::new(capacity),
+            deaf_until: 0,
             #[cfg(feature = "sim")]
             planted: PlantedAdmission::default(),
         }
@@ -91,8 +94,19 @@ impl LeaderSessions {
         self.silences.clear();
         self.acknowledgements.clear();
         self.progress.clear();
+        self.deaf_until = 0;
         self.ids.clear();
         self.table.clear();
+    }
+
+    /// Clients' words have waited until now: of the time before nothing is their silence.
+    pub(crate) const fn listen_again(&mut self, now: Nanos) {
+        self.deaf_until = now;
+    }
+
+    /// When a session's client was heard, or could have been, last.
+    pub(crate) fn heard(&self, known: &LeaderSession) -> Nanos {
+        known.activity.max(self.deaf_until)
     }
 
     /// A session was opened (its entry applied).

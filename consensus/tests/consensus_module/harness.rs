@@ -306,9 +306,27 @@ pub fn pre_vote(term: i64, granted: bool) -> MemberMessage {
 }
 
 pub fn vote_request(term: i64, log_term: i64, position: Position) -> MemberMessage {
+    handed_vote_request(term, log_term, position, 0)
+}
+
+/// As `vote_request`, of a member that the leader of term `handed_over` told to stand.
+pub fn handed_vote_request(
+    term: i64,
+    log_term: i64,
+    position: Position,
+    handed_over: i64,
+) -> MemberMessage {
     MemberMessage::VoteRequest {
         term: LeadershipTermId::new(term),
         log_term: LeadershipTermId::new(log_term),
+        position,
+        handed_over: LeadershipTermId::new(handed_over),
+    }
+}
+
+pub fn stand_now(term: i64, position: Position) -> MemberMessage {
+    MemberMessage::StandNow {
+        term: LeadershipTermId::new(term),
         position,
     }
 }

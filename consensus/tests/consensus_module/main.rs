@@ -2,6 +2,7 @@
 
 mod commit;
 mod election;
+mod hand_over;
 mod harness;
 mod joining;
 mod log_truth;

@@ -85,11 +85,12 @@ impl ConsensusModule {
 
     /// A member that stands leaves its own log as it is for ever; one whose log misses what it
     /// acknowledged must not (D6). One that could not give clients what they are owed leaves
-    /// leading to those who can.
-    fn may_stand(&self) -> bool {
+    /// leading to those who can, and so does one that is about to end.
+    pub(super) fn may_stand(&self) -> bool {
         self.standing == Standing::Voter
             && self.lost.is_none()
             && !self.lacks_answers
+            && !self.is_leaving
             && self.vote.term() < LeadershipTermId::MAX
     }
 
@@ -223,15 +224,20 @@ impl ConsensusModule {
             return;
         }
         invariant!(
-            OnlyVotersStand,
-            self.standing == Standing::Voter,
-            "E6: whoever does not count does not stand"
-        );
-        invariant!(
             StandsWithPromises,
             self.election.grants() >= self.quorum(),
             "LV3: stands with {} promises",
             self.election.grants()
+        );
+        self.begin_candidacy(now, actions);
+    }
+
+    /// Enters the next term as a candidate that votes for itself.
+    pub(super) fn begin_candidacy(&mut self, now: Nanos, actions: &mut Actions) {
+        invariant!(
+            OnlyVotersStand,
+            self.standing == Standing::Voter,
+            "E6: whoever does not count does not stand"
         );
         self.election.end_round();
         self.role = Role::Candidate;
@@ -285,6 +291,7 @@ impl ConsensusModule {
             term: self.vote.term(),
             log_term: self.log.term(),
             position: self.log.durable,
+            handed_over: self.election.handed_over,
         };
         self.send_to_others(message, actions);
     }
@@ -293,7 +300,7 @@ impl ConsensusModule {
         &mut self,
         now: Nanos,
         from: MemberId,
-        term: LeadershipTermId,
+        (term, handed_over): (LeadershipTermId, LeadershipTermId),
         candidate: LogEnd,
         actions: &mut Actions,
     ) {
@@ -307,8 +314,12 @@ impl ConsensusModule {
             return;
         }
         if self.hears_leader(now) {
-            self.sometimes_as(VOTE_REQUEST_UNHEARD);
-            return;
+            if !self.is_handed_over(from, (term, handed_over), candidate) {
+                self.sometimes_as(VOTE_REQUEST_UNHEARD);
+                return;
+            }
+            sometimes(Mark::VoteHandedOver);
+            self.election.leader_heard = None;
         }
         let is_up_to_date = self.is_up_to_date(candidate);
         if term > self.vote.term() {
@@ -401,6 +412,8 @@ impl ConsensusModule {
             self.count_votes(now, actions);
         } else if counts && !granted {
             sometimes(Mark::VoteRefusalHeard);
+        } else if !granted && term == self.vote.term() {
+            self.on_stand_refused(from);
         } else if granted {
             sometimes(Mark::VoteLate);
         }
@@ -415,7 +428,7 @@ impl ConsensusModule {
 
     /// Whether a leader of the present term was heard within the minimum election timeout, or
     /// this member is one: then nobody is helped to depose it (E4).
-    fn hears_leader(&self, now: Nanos) -> bool {
+    pub(super) fn hears_leader(&self, now: Nanos) -> bool {
         let timeout = self.config.election_timeout_ns;
         self.role == Role::Leader
             || self
@@ -426,7 +439,7 @@ impl ConsensusModule {
 
     /// Whether a candidate's log has all that this member holds or may have acknowledged (E3): as
     /// ever, the greater of two terms wins, and of one term the longer log.
-    fn is_up_to_date(&self, candidate: LogEnd) -> bool {
+    pub(super) fn is_up_to_date(&self, candidate: LogEnd) -> bool {
         let (log_term, position) = candidate;
         let covers_lost = |lost: LostAcks| lost.is_covered_by(log_term, position);
         if !self.lost.is_none_or(covers_lost) {

@@ -24,7 +24,8 @@ pub(super) struct Patience {
 #[derive(Debug, Default)]
 pub(super) struct Election {
     /// When a leader was last heard, or this member started. It is of the present term, or longer
-    /// ago than an election timeout: no other term begins before that, but with a leader heard.
+    /// ago than an election timeout: no other term begins before that, but with a leader heard or
+    /// one that hands over, which is forgotten.
     pub(super) leader_heard: Option<Nanos>,
     /// When the present round, or the wait for a leader, is given up.
     pub(super) deadline: Nanos,
@@ -36,6 +37,8 @@ pub(super) struct Election {
     pub(super) is_pre_vote_won: bool,
     /// How long votes are waited for.
     pub(super) patience: Patience,
+    /// The term whose leader told this member to stand, none where nobody did (E4).
+    pub(super) handed_over: LeadershipTermId,
     /// To whom a granted vote is owed once it is durable.
     pub(super) owed: Option<MemberId>,
 }
@@ -54,6 +57,7 @@ impl Election {
         self.granted = 0;
         self.is_pre_vote_won = false;
         self.owed = None;
+        self.handed_over = LeadershipTermId::NONE;
     }
 
     pub(super) fn grant(&mut self, member: MemberId) {

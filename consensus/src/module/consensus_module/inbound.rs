@@ -38,7 +38,14 @@ impl ConsensusModule {
                 term,
                 log_term,
                 position,
-            } => self.on_vote_request(now, from, term, (log_term, position), actions),
+                handed_over,
+            } => {
+                let (terms, end) = ((term, handed_over), (log_term, position));
+                self.on_vote_request(now, from, terms, end, actions);
+            }
+            MemberMessage::StandNow { term, position } => {
+                self.on_stand_now(now, from, term, position, actions);
+            }
             MemberMessage::Vote { term, granted } => {
                 self.on_vote(now, from, term, granted, actions);
             }

@@ -66,6 +66,7 @@ impl ConsensusModule {
         } else if now >= self.leading.heartbeat_at || now >= self.commit_notice_deadline() {
             self.send_heartbeats(now, actions);
         }
+        self.tick_hand_over(now, actions);
     }
 
     pub(super) fn leader_deadline(&self) -> Nanos {
@@ -73,6 +74,7 @@ impl ConsensusModule {
         heartbeat
             .min(self.commit_notice_deadline())
             .min(self.abdication_deadline())
+            .min(self.hand_over_deadline())
     }
 
     fn commit_notice_deadline(&self) -> Nanos {

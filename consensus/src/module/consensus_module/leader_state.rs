@@ -4,6 +4,7 @@ use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
+use super::hand_over::HandingOver;
 use crate::module::member::{MEMBERS_MAX, MemberId};
 
 /// Chain-hash checkpoints a leader remembers. One is taken every 64 KiB, so followers are
@@ -42,6 +43,10 @@ pub(super) struct Leading {
     pub(super) log_sent: Nanos,
     pub(super) checkpoints: [(Position, u64); RECENT_CHECKPOINTS],
     pub(super) checkpoint_count: usize,
+    /// A hand-over under way.
+    pub(super) handing_over: Option<HandingOver>,
+    /// Members that were told to stand in this term, one bit each.
+    pub(super) told: u8,
 }
 
 impl Leading {

@@ -10,6 +10,8 @@ pub enum Oddity {
     SecondLeader,
     /// It acknowledges what its leader has not got (W1).
     AckBeyondLog,
+    /// It says that this leader told it to stand (E4).
+    UntoldStanding,
 }
 
 /// The newest of each, and how many there were since they were last taken.
@@ -17,6 +19,7 @@ pub enum Oddity {
 pub(super) struct Oddities {
     second_leader: (u64, MemberId),
     ack_beyond_log: (u64, MemberId),
+    untold_standing: (u64, MemberId),
 }
 
 impl Oddities {
@@ -24,6 +27,7 @@ impl Oddities {
         let (count, newest) = match oddity {
             Oddity::SecondLeader => &mut self.second_leader,
             Oddity::AckBeyondLog => &mut self.ack_beyond_log,
+            Oddity::UntoldStanding => &mut self.untold_standing,
         };
         *count += 1;
         *newest = member;
@@ -35,10 +39,12 @@ impl Oddities {
         let Oddities {
             second_leader,
             ack_beyond_log,
+            untold_standing,
         } = self;
         let kinds = [
             (Oddity::SecondLeader, second_leader),
             (Oddity::AckBeyondLog, ack_beyond_log),
+            (Oddity::UntoldStanding, untold_standing),
         ];
         let (oddity, (count, member)) = kinds.into_iter().find(|(_, noted)| noted.0 > 0)?;
         Some((oddity, *member, std::mem::take(count)))

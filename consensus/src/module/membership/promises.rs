@@ -44,6 +44,7 @@ impl Promises {
         let before = *self;
         match *message {
             MemberMessage::VoteRequest { term, .. }
+            | MemberMessage::StandNow { term, .. }
             | MemberMessage::JoinReply { term, .. }
             | MemberMessage::JoinVerdict { term, .. } => self.note_vote(term, from),
             MemberMessage::CommitPosition { term, durable, .. } => {
@@ -133,6 +134,7 @@ mod tests {
             term: LeadershipTermId::new(term),
             log_term: LeadershipTermId::NONE,
             position: 0,
+            handed_over: LeadershipTermId::NONE,
         };
         for (message, is_kept) in [
             (vote(4, true), true),

@@ -40,6 +40,10 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         room: Room<'_, D, S>,
         clients: &mut ClientAgent<P>,
     ) -> usize {
+        if self.module.is_handing_over() {
+            // It waits where it is for the next leader's refusal, or for this one to go on.
+            return 0;
+        }
         let images = &mut clients.images;
         let mut ingress = self.ingress(now, room, (&mut clients.egress, &mut clients.notices));
         images.poll(&mut |source, before, was_put_off, message| {

@@ -36,7 +36,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         room: Room<'_, D, S>,
         egress: &mut ClientEgress,
     ) -> bool {
-        if !self.leadership.is_open() {
+        if !self.leadership.is_open() || self.module.is_handing_over() {
             return false;
         }
         let has_more = self.close_silent_sessions(now, room);
@@ -65,7 +65,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             let Some((known, logged)) = sessions.with_logged(row, table) else {
                 continue;
             };
-            let silent_at = known.activity.saturating_add(logged.timeout_ns);
+            let silent_at = sessions.heard(known).saturating_add(logged.timeout_ns);
             let next = if now <= silent_at {
                 silent_at + 1
             } else {

@@ -104,6 +104,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             let kind = match oddity {
                 Oddity::SecondLeader => NodeNotice::SecondLeader,
                 Oddity::AckBeyondLog => NodeNotice::AckBeyondLog,
+                Oddity::UntoldStanding => NodeNotice::UntoldStanding,
             };
             let address = self.address_of(member);
             let values = [self.module.term().get(), self.log.append(), 0, 0];

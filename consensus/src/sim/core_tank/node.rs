@@ -437,7 +437,7 @@ impl CoreNode {
                 };
                 self.tell(net.now, event);
             }
-            Action::Differs { .. } => {}
+            Action::Differs { .. } | Action::HandOverFailed { .. } => {}
             Action::StopPlacing => self.placing = None,
             Action::Truncate { position } => {
                 self.truncating = Some(position);

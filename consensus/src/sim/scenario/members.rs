@@ -5,6 +5,7 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 
 use super::SimCluster;
 use super::watch::{Life, stored};
+use crate::module::consensus_module::HandOverRefusal;
 use crate::node::closing::Closing;
 use crate::node::start_error::StartError;
 use crate::sim::wall_clock::TRUE_WALL_OFFSET;
@@ -182,6 +183,46 @@ impl<'a, S: ClusteredService> Members<'a, S> {
             }
             cluster.end_process(id);
             cluster.hosts[id].lose_memory();
+        })
+    }
+
+    /// It is told to stop as by SIGTERM: if it leads it hands over first, then it ends cleanly; the
+    /// others go on meanwhile.
+    ///
+    /// # Panics
+    /// Where that takes much longer than an election timeout, or it is down.
+    #[track_caller]
+    pub fn leave(&mut self) -> &mut Self {
+        self.each("is told to leave", |cluster, id| {
+            cluster.demand_up(id, "is told to leave");
+            let now = cluster.now;
+            cluster.node_mut(id).leave(now);
+            let limit = cluster
+                .node(id)
+                .agents()
+                .consensus
+                .module
+                .election_timeout_ns();
+            cluster.run_until(limit + STOP_NS, |cluster| cluster.node(id).has_left());
+        })
+        .stop()
+    }
+
+    /// It is asked to hand its leadership over, to `to` if somebody is named, and begins to.
+    ///
+    /// # Errors
+    /// Why it does not.
+    ///
+    /// # Panics
+    /// Where it is down.
+    #[track_caller]
+    pub fn hand_over(&mut self, to: Option<u8>) -> Result<(), HandOverRefusal> {
+        self.ids.clone().into_iter().try_for_each(|id| {
+            let cluster = &mut *self.cluster;
+            cluster.note(format!("member {id} is asked to hand over to {to:?}"));
+            cluster.demand_up(id, "is asked to hand over");
+            let now = cluster.now;
+            cluster.node_mut(id).hand_over(now, to)
         })
     }
 
