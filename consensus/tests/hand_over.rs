@@ -9,6 +9,7 @@ use lockstep_consensus::settings::threading::Threading;
 use lockstep_consensus::sim::scenario::{Scenario, SimCluster, Told};
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_service::samples::echo::Echo;
+use lockstep_transport::marks::{self, Mark};
 use lockstep_transport::sim::LinkProfile;
 use lockstep_transport::time::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 
@@ -276,7 +277,9 @@ fn who_is_told_late_to_stand_leaves_the_leader_alone() {
     let before = term(&cluster, 0);
     cluster.answer(3);
     cluster.heal();
+    let _before = marks::take();
     cluster.run(3 * SECOND);
+    assert!(marks::take().contains(Mark::StandNowOutdated));
     cluster.expect_leader(0);
     assert_eq!(term(&cluster, 0), before);
 }

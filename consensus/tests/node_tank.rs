@@ -178,7 +178,7 @@ fn a_member_whose_service_diverges_stops_and_no_client_sees_its_answer() {
 
 /// Within so many seeds each fault must show: ten times as many as it took from six first seeds on
 /// average, and 20 at least.
-const PLANTED: [(PlantedFault, u64); 21] = [
+const PLANTED: [(PlantedFault, u64); 22] = [
     (PlantedFault::AckBeforeFsync, 20),
     (PlantedFault::AppendBeforeOwnFirstEntryApplied, 130),
     (PlantedFault::ResumeWithoutEpoch, 60),
@@ -200,6 +200,7 @@ const PLANTED: [(PlantedFault, u64); 21] = [
     (PlantedFault::IndexBeforeData, 410),
     (PlantedFault::TrimmedAboveFloor, 500),
     (PlantedFault::FetchedUnchecked, 660),
+    (PlantedFault::AnyTokenTaken, 290),
 ];
 
 /// Where their seeds begin.
@@ -270,6 +271,7 @@ fn broken_rules_of_members_are_found() {
     expect_found(PlantedFault::CommitFloorIgnored);
     expect_found(PlantedFault::BlankMemberCounted);
     expect_found(PlantedFault::ResponsesNotCompared);
+    expect_found(PlantedFault::AnyTokenTaken);
 }
 
 #[test]

@@ -116,6 +116,8 @@ pub struct ConsensusModule {
     lacks_answers: bool,
     /// It is about to end: nobody is to lead that does not stay.
     is_leaving: bool,
+    #[cfg(feature = "sim")]
+    takes_any_token: bool,
     /// Members whose directories count, one bit each.
     voters: u8,
     /// Greatest incarnation heard of each member; older datagrams are dropped.
@@ -181,6 +183,8 @@ impl ConsensusModule {
             standing: Standing::Voter,
             lacks_answers: false,
             is_leaving: false,
+            #[cfg(feature = "sim")]
+            takes_any_token: false,
             voters: u8::MAX,
             incarnations,
             prng: Prng::new(seed),

@@ -95,6 +95,11 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.agents.consensus.exchange.receiver.check_nothing();
     }
 
+    /// `log.md` 9.6: votes for another one than a leader that is heard are given to who asks.
+    pub(crate) const fn take_any_token(&mut self) {
+        self.agents.consensus.module.take_any_token();
+    }
+
     /// `log.md` 9.1: all directories count, whatever became of them.
     pub(crate) fn count_all_directories(&mut self) {
         self.agents.consensus.membership.count_all();

@@ -55,6 +55,8 @@ pub enum PlantedFault {
     TrimmedAboveFloor,
     /// A snapshot of another member is named whatever its bytes are.
     FetchedUnchecked,
+    /// A voter takes everybody for told to stand by the leader that it hears.
+    AnyTokenTaken,
 }
 
 /// What there is to say about a planted fault.
@@ -211,11 +213,17 @@ const PLANTINGS: [Planting; PlantedFault::ALL.len()] = [
         tanks: NODE,
         rules: &[Rule::EqualSnapshots, Rule::WholeSnapshots],
     },
+    Planting {
+        name: "any-token-taken",
+        what: "a voter takes everybody for told to stand by the leader that it hears",
+        tanks: NODE,
+        rules: &[Rule::E4],
+    },
 ];
 
 impl PlantedFault {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeFsync,
         Self::CountOlderTermAcks,
         Self::ForgetVoteOnRestart,
@@ -239,6 +247,7 @@ impl PlantedFault {
         Self::IndexBeforeData,
         Self::TrimmedAboveFloor,
         Self::FetchedUnchecked,
+        Self::AnyTokenTaken,
     ];
 
     const fn planting(self) -> &'static Planting {

@@ -32,6 +32,8 @@ macro_rules! rules {
 rules! {
     /// A term has one leader, by the durable votes of a majority.
     E1 = "E1 one leader per term",
+    /// Only whom its leader told to stand deposes a leader that is heard.
+    E4 = "E4 heard leader kept",
     /// What is committed lies durably on a majority.
     C1 = "C1 durable quorum",
     /// Nobody's commit position goes back.

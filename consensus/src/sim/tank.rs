@@ -14,6 +14,7 @@ mod client_twin;
 pub mod coverage;
 mod crash;
 pub(super) mod damage_map;
+mod deposed;
 mod disk;
 mod far_ends;
 mod host;

@@ -140,6 +140,28 @@ impl ConsensusModule {
         self.is_leaving = true;
     }
 
+    /// Members that this leader has told to stand in its term, one bit each: the simulator's
+    /// question.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub(crate) const fn told_to_stand(&self) -> u8 {
+        self.leading.told
+    }
+
+    /// Until when a leader that was heard counts as heard: the simulator's question.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub(crate) fn hears_leader_until(&self) -> Option<Nanos> {
+        let heard = self.election.leader_heard?;
+        Some(heard + self.config.election_timeout_ns)
+    }
+
+    /// Breaks E4 on purpose: a planted fault that the simulator must find.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn take_any_token(&mut self) {
+        self.takes_any_token = true;
+    }
+
     fn check_target(&self, now: Nanos, to: Option<MemberId>) -> Result<(), HandOverRefusal> {
         let members = self.config.members;
         let Some(member) = to else {
@@ -324,6 +346,10 @@ impl ConsensusModule {
         (term, handed_over): (LeadershipTermId, LeadershipTermId),
         candidate: LogEnd,
     ) -> bool {
+        #[cfg(feature = "sim")]
+        if self.takes_any_token && self.role == Role::Follower && term > self.vote.term() {
+            return self.is_up_to_date(candidate);
+        }
         let is_told = handed_over > LeadershipTermId::NONE;
         let is_of_present = is_told && handed_over == self.vote.term() && term > handed_over;
         if is_of_present && self.role == Role::Leader && self.leading.told >> from & 1 == 0 {

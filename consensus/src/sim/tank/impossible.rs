@@ -115,6 +115,16 @@ const MANY_ORDERS: Test = (
     "a_member_applies_no_more_than_its_services_queue_takes",
 );
 
+const UNTOLD: Test = (
+    "consensus/tests/consensus_module/hand_over.rs",
+    "a_leader_hears_nobody_whom_it_did_not_tell",
+);
+
+const LATE_WORD: Test = (
+    "consensus/tests/hand_over.rs",
+    "who_is_told_late_to_stand_leaves_the_leader_alone",
+);
+
 const ODD_WORDS: Test = (
     "consensus/tests/consensus_module/regressions.rs",
     "a_second_leader_and_an_acknowledgement_beyond_the_log_are_counted",
@@ -304,6 +314,11 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
     ("node notice SecondLeader", OF_TWO_HISTORIES, &[ODD_WORDS]),
     ("node notice AckBeyondLog", OF_TWO_HISTORIES, &[ODD_WORDS]),
     (
+        "node notice UntoldStanding",
+        "no member says that it was told to stand when it was not",
+        &[UNTOLD],
+    ),
+    (
         "node notice LogFrameContradicts",
         OF_TWO_HISTORIES,
         &[CONTRADICTION],
@@ -409,6 +424,11 @@ pub(super) const RARE: &[Excuse] = &[
         "SnapshotDropped",
         "budgets that hold no three snapshots are drawn seldom",
         &[NO_THIRD_SNAPSHOT],
+    ),
+    (
+        "StandNowOutdated",
+        "a leader gives up a hand-over, and what it said arrives when it has gone on",
+        &[LATE_WORD],
     ),
     (
         "SnapshotAbandoned",

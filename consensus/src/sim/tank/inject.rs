@@ -141,6 +141,7 @@ impl Tank {
             FaultClass::ClockJump | FaultClass::ClockDrift => self.trouble_clock(class, id),
             FaultClass::CrashInCycle => self.crash_in_cycle(id),
             FaultClass::Stranger => self.hear_strangers(id),
+            FaultClass::HandOver => self.hand_over(id),
             // No single member's.
             FaultClass::PowerLossOfAll
             | FaultClass::DeposeLeader
@@ -279,9 +280,13 @@ impl Tank {
         is_done
     }
 
-    /// Nothing is damaged before the cluster has formed and decided something.
+    /// Nothing is damaged before the cluster has formed and decided something, nor while another
+    /// member lacks answers: that one leads nobody (`log.md` 8.8), and of those that are left one
+    /// may be behind.
     pub(super) fn may_rot(&self, id: usize) -> bool {
-        self.oracle.committed() > 0 && self.damage_map.may_rot(id)
+        let mut others = self.members.iter().enumerate().filter(|(at, _)| *at != id);
+        let is_lacking = others.any(|(_, other)| other.lacks_answers());
+        self.oracle.committed() > 0 && self.damage_map.may_rot(id) && !is_lacking
     }
 
     /// The member goes down, and before it starts again this happens to its directory: counted

@@ -13,6 +13,7 @@ use crate::sim::tank::crash::Crash;
 use crate::sim::tank::member::TankMember;
 use crate::sim::tank::oracle::is_excused;
 use crate::sim::tank::rot::{RotKind, lose_segment, rot_above_mark, rot_log, rot_slot};
+use crate::sim::tank::tank_node::TankNode;
 use crate::sim::tank::{Subject, Tank};
 use crate::sim::{Broken, Rule};
 
@@ -211,10 +212,39 @@ impl Tank {
         Ok(())
     }
 
-    /// Members that stopped for a reason are started again.
+    /// Somebody asks a member to hand its leadership over, to one member or to any, or stops it.
+    pub(super) fn hand_over(&mut self, id: usize) -> bool {
+        let count = self.members.len() as u64;
+        let is_stopped = self.random.chance(0.5);
+        let named = self.random.range(0..2 * count);
+        let to = (named < count).then_some(named as u8);
+        let own_now = self.members[id].tell_time(self.now);
+        let Some(node) = self.members[id].node_mut() else {
+            return false;
+        };
+        if is_stopped {
+            node.leave(own_now);
+            return true;
+        }
+        node.hand_over(own_now, to).is_ok()
+    }
+
+    /// A member that was told to stop has left: its process ends, and its host keeps what it had.
+    fn end_left(&mut self, id: usize) {
+        let (seed, until) = (self.random.next_u64(), self.now + self.a_while(400));
+        self.members[id].crash(&self.network, Crash::Kill, seed, until);
+        self.oracle.forget_commit(id);
+    }
+
+    /// Members that stopped for a reason, or were told to and have left, are started again.
     pub(super) fn look_after_members(&mut self) {
         for id in 0..self.members.len() {
             let member = &self.members[id];
+            if member.node().is_some_and(TankNode::has_left) {
+                self.schedule.call_everybody();
+                self.end_left(id);
+                continue;
+            }
             let fault = member.node().and_then(|node| node.fault());
             let is_rotten = self.damage_map.is_rotten(id);
             if fault.is_some_and(|fault| is_excused(fault, member, is_rotten)) {

@@ -13,6 +13,7 @@ use crate::module::membership::Standing;
 use crate::node::fault::NodeFault;
 use crate::sim::log_range::LogRange;
 use crate::sim::tank::damage_map::DamageMap;
+use crate::sim::tank::deposed::Depositions;
 use crate::sim::tank::member::TankMember;
 use crate::sim::tank::quorum::{Votes, check_commit};
 use crate::sim::tank::tank_node::{AppliedState, TankNode};
@@ -25,6 +26,7 @@ pub struct LogOracle {
     commits: Vec<i64>,
     leaders: BTreeMap<LeadershipTermId, usize>,
     votes: Votes,
+    depositions: Depositions,
     /// By term: how far the log was committed when it had last been in that one.
     committed_in: BTreeMap<LeadershipTermId, i64>,
     /// By what was applied: who came there first, and its state then.
@@ -47,6 +49,7 @@ impl LogOracle {
             commits: vec![0; members],
             leaders: BTreeMap::new(),
             votes: Votes::new(members),
+            depositions: Depositions::new(members),
             committed_in: BTreeMap::new(),
             states: BTreeMap::new(),
             snapshots: BTreeMap::new(),
@@ -83,6 +86,7 @@ impl LogOracle {
     /// A member has ended, or begun: what it knew of commit is gone.
     pub fn forget_commit(&mut self, id: usize) {
         self.commits[id] = 0;
+        self.depositions.forget(id);
     }
 
     /// Looks at one member.
@@ -110,6 +114,7 @@ impl LogOracle {
             return Err(Rule::NoHalt.broken(what));
         }
         self.votes.look(id, member, damage_map)?;
+        self.depositions.look(id, member)?;
         let agents = node.agents();
         let commit = agents.consensus.module.commit();
         if commit < self.commits[id] {

@@ -85,10 +85,12 @@ pub enum FaultClass {
     Stranger,
     /// A snapshot of a running member rots.
     RotSnapshot,
+    /// A member is asked to hand its leadership over, or to stop, which it does first then.
+    HandOver,
 }
 
 /// How many classes there are.
-pub const FAULT_CLASS_COUNT: usize = 36;
+pub const FAULT_CLASS_COUNT: usize = 37;
 
 /// How often each class happened, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +155,7 @@ impl FaultClass {
         Self::SlowReader,
         Self::Stranger,
         Self::RotSnapshot,
+        Self::HandOver,
     ];
 
     /// The class of this name.
@@ -201,6 +204,7 @@ impl FaultClass {
             Self::SlowReader => "slow reader",
             Self::Stranger => "stranger",
             Self::RotSnapshot => "rot of a snapshot",
+            Self::HandOver => "hand-over",
         }
     }
 
@@ -213,7 +217,7 @@ impl FaultClass {
             Self::FailWrites | Self::FailReads | Self::FailPreparation => (500, 4),
             Self::SpoilReads => (500, 4),
             Self::LostWrite | Self::Misdirected => (400, 4),
-            Self::Stranger => (60, 3),
+            Self::Stranger | Self::HandOver => (60, 3),
             Self::RotDown | Self::RotUp | Self::RotSlot | Self::RotSnapshot => (300, 4),
             // Few logs have a whole segment below their mark when it is due.
             Self::LoseSegment => (100, 3),

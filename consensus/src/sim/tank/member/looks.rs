@@ -53,6 +53,12 @@ impl TankMember {
         Some((applier.position(), container.state_hash(), output, sessions))
     }
 
+    /// Whether it leads nobody for want of answers that clients are owed, as far as it knows.
+    pub fn lacks_answers(&self) -> bool {
+        let node = self.node.as_ref();
+        node.is_some_and(|node| node.agents().consensus.module.lacks_answers())
+    }
+
     /// Where it stands, for reports.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -62,7 +68,7 @@ impl TankMember {
                 let agents = node.agents();
                 format!(
                     "member {} {:?} term {} leader {:?} commit {} append {} durable {} \
-                     applied {} lost {:?} {:?} open {} follows {:?} fault {:?}",
+                     applied {} lost {:?} lacks answers {} {:?} open {} follows {:?} fault {:?}",
                     self.config.member,
                     agents.consensus.module.role(),
                     agents.consensus.module.term(),
@@ -72,6 +78,7 @@ impl TankMember {
                     agents.archive.durable(&agents.consensus.log),
                     agents.consensus.applier.position(),
                     agents.consensus.module.lost(),
+                    agents.consensus.module.lacks_answers(),
                     agents.consensus.membership.standing(),
                     agents.consensus.leadership.is_open(),
                     node.followed_position(),

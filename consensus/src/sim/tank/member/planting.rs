@@ -17,6 +17,7 @@ pub fn at_start(planted: Option<PlantedFault>, node: &mut TankNode) {
         Some(PlantedFault::SnapshotWithoutOutbox) => node.leave_out_outbox(),
         Some(PlantedFault::FetchedUnchecked) => node.name_fetched_unchecked(),
         Some(PlantedFault::IndexBeforeData) => node.name_snapshots_early(),
+        Some(PlantedFault::AnyTokenTaken) => node.take_any_token(),
         Some(PlantedFault::TrimmedAboveFloor) => node.overlook_what_is_owed(),
         _ => {}
     }

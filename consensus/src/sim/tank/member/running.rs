@@ -6,11 +6,27 @@ use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 
 use super::{ELECTION_TIMEOUT_NS, NOTICES_MAX, TankMember, planting};
 use crate::sim::service_time;
+use crate::sim::tank::tank_node::TankNode;
 
 /// A disk that lags by less is a sound one.
 const LAG_NS: Nanos = MILLISECOND;
 
 impl TankMember {
+    /// What its host's clock shows now.
+    pub fn tell_time(&self, now: Nanos) -> Nanos {
+        self.host.tell_time(now)
+    }
+
+    /// What it showed last.
+    pub fn own_now(&self) -> Nanos {
+        self.host.own_time(self.host.now())
+    }
+
+    /// The node, while it runs, for whoever asks it for something.
+    pub const fn node_mut(&mut self) -> Option<&mut TankNode> {
+        self.node.as_mut()
+    }
+
     /// The process does not run before `until`, as under SIGSTOP.
     pub fn pause(&mut self, until: Nanos) {
         self.paused_until = until;
