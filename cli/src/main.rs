@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lockstep_transport::allocations::CountingAllocator;
-use verb::{bench, floor_peer, log, node, orders, sim, snapshot, snapshots};
+use verb::{bench, floor_peer, log, node, orders, sim, snapshot, snapshots, transfer};
 
 /// Counts allocations for the reports.
 #[global_allocator]
@@ -48,6 +48,8 @@ enum Verb {
     Snapshot(snapshot::SnapshotArguments),
     /// Look at the snapshots in a node's directory, running or not; nothing in it is changed.
     Snapshots(snapshots::SnapshotsArguments),
+    /// Ask a running node to hand its leadership over, without an error at any client.
+    Transfer(transfer::TransferArguments),
     /// Print the version.
     Version,
     #[command(hide = true)]
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Sim(arguments) => sim::run(&arguments),
         Verb::Snapshot(arguments) => snapshot::run(&arguments),
         Verb::Snapshots(arguments) => snapshots::run(&arguments),
+        Verb::Transfer(arguments) => transfer::run(&arguments),
         Verb::Version => {
             verb::version::run();
             outcome::Outcome::Good

@@ -8,4 +8,5 @@ pub mod orders;
 pub mod sim;
 pub mod snapshot;
 pub mod snapshots;
+pub mod transfer;
 pub mod version;

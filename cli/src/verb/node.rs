@@ -9,7 +9,7 @@ use lockstep_bench::scenario::service_choice::ServiceChoice;
 use lockstep_consensus::node::launch::{Node, launch};
 use lockstep_consensus::node::notice_printer::NoticePrinter;
 use lockstep_consensus::settings::node_file;
-use lockstep_transport::agent::{Agent, pin, run as run_agent};
+use lockstep_transport::agent::{Agent, IdleStrategy, pin, run as run_agent};
 use lockstep_transport::allocations;
 use lockstep_transport::media::host::name_thread;
 use lockstep_transport::media::monotonic_now;
@@ -70,6 +70,9 @@ fn run_once(
         eprintln!("lockstep: {refused}; it goes on and moves between cores");
     }
     run_agent(&mut node, thread.idle, stop, monotonic_now);
+    if node.fault().is_none() {
+        leave(&mut node, thread.idle)?;
+    }
     node.say_notices();
     let closed = node.close();
     let again = node.fault().filter(|fault| fault.is_to_start_again());
@@ -88,6 +91,14 @@ fn run_once(
             })
         }
     }))
+}
+
+/// The node was told to stop: if it leads, it hands over first. A second signal ends it at once.
+fn leave(node: &mut Node, idle: IdleStrategy) -> Result<(), Outcome> {
+    let at_once = stop_on_signals()?;
+    node.leave(monotonic_now());
+    run_agent(node, idle, &at_once, monotonic_now);
+    Ok(())
 }
 
 fn stop_on_signals() -> Result<Arc<AtomicBool>, Outcome> {

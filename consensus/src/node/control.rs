@@ -21,10 +21,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lockstep_transport::named_setting;
-use lockstep_transport::position::Position;
-
-use crate::node::consensus_agent::snapshots::SnapshotRefusal;
+use self::words::NodeAnswer;
+pub use self::words::{ControlRequest, UnknownRequest};
 
 /// Name of the socket in the node's directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -62,22 +60,8 @@ const WAITING: u8 = 0;
 const SERVING: u8 = 1;
 const ENDED: u8 = 2;
 
-/// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ControlRequest {
-    /// All members take a snapshot.
-    Snapshot,
-}
-
-named_setting!(ControlRequest {
-    Snapshot => "snapshot",
-});
-
 /// The answer of a node: in words, whether it does it or refuses.
 pub type ControlAnswer = Result<String, String>;
-
-/// The same without words, which the node has no time for: where the snapshot is to be.
-type NodeAnswer = Result<Position, SnapshotRefusal>;
 
 /// Somebody asks.
 #[derive(Debug)]
@@ -272,8 +256,7 @@ fn ask_node(
         answered = answer.recv_timeout(patience);
     }
     match answered {
-        Ok(Ok(position)) => Ok(format!("asked all members for a snapshot at {position}")),
-        Ok(Err(refusal)) => Err(refusal.to_string()),
+        Ok(answer) => answer.into_words(),
         Err(RecvTimeoutError::Timeout) => Err("the node has stopped while it did it".to_owned()),
         Err(RecvTimeoutError::Disconnected) => Err(ENDS.to_owned()),
     }
@@ -299,7 +282,7 @@ fn ask_within(
     if greeting != LISTENING {
         return Err(io::Error::other(ENDED_OR_OTHER));
     }
-    writeln!(stream, "{}", request.name())?;
+    writeln!(stream, "{request}")?;
     let line = read_line(&mut stream, ANSWER_MAX, Instant::now() + 3 * patience)
         .map_err(|error| in_words(error, "whether it does what it was asked for is not known"))?;
     match line.split_once(' ') {
@@ -320,3 +303,4 @@ fn in_words(error: io::Error, late: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests;
+pub(super) mod words;

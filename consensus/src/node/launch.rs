@@ -4,6 +4,8 @@
 //! least (configuration, sockets, directory, then recovery), and returns a [`Node`] to be
 //! driven by [`lockstep_transport::agent::run`] on a thread of the caller's choice.
 
+mod answering;
+
 use lockstep_archive::disk::{ColdFiles, Disk};
 use lockstep_archive::log::log_memory::LogMemory;
 use lockstep_archive::log::segment::{SEGMENT_DESCRIPTORS, SEGMENTS_MAX, SEGMENTS_MIN};
@@ -21,11 +23,12 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::TraceRecord;
 
+use self::answering::Transfer;
 use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
 use crate::node::agent_threads::{AgentGroup, AgentThreads, GroupMembers};
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
-use crate::node::control::{CONTROL_SOCKET, ControlRequest, ControlSocket};
+use crate::node::control::{CONTROL_SOCKET, ControlSocket};
 use crate::node::counters::{
     COUNTERS_FILE, COUNTERS_LENGTH, Counter, CounterBlock, CounterBlocks, Counters, ThreadBlocks,
 };
@@ -77,6 +80,8 @@ pub struct Node {
     /// Ends first: the lock of the directory goes with the disk, and the socket that is in the
     /// directory then is that of the next process.
     control: Option<ControlSocket>,
+    /// Who has asked it to hand over, and waits for what comes of that.
+    transfer: Option<Transfer>,
     agent: ClusterNode<NodeDisk, NodePort, NodeService>,
     start_line: String,
     role_name: String,
@@ -170,6 +175,7 @@ pub fn launch(
     granted.started = started(&agent);
     Ok(Node {
         control,
+        transfer: None,
         agent,
         start_line: start_line(cluster, node, &granted) + "; " + &plan.words() + &control_words,
         role_name: format!("node-{}", node.member),
@@ -438,15 +444,6 @@ impl Node {
         self.say_notices();
         self.answer_control(now);
     }
-
-    fn answer_control(&mut self, now: Nanos) {
-        while let Some(asked) = self.control.as_ref().and_then(ControlSocket::take) {
-            let answer = match asked.request {
-                ControlRequest::Snapshot => self.agent.ask_for_snapshot(now),
-            };
-            asked.answer(answer);
-        }
-    }
 }
 
 fn publish_system_calls(port: &NodePort, counters: &mut CounterBlock) {
@@ -532,7 +529,7 @@ impl Agent for Node {
     }
 
     fn has_ended(&self) -> bool {
-        self.fault().is_some()
+        self.fault().is_some() || self.agent.has_left()
     }
 }
 

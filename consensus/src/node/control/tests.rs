@@ -1,6 +1,7 @@
 //! Who asks by the control socket, who gives up, and what a node that ends leaves.
 
 use super::*;
+use crate::node::consensus_agent::snapshots::SnapshotRefusal;
 
 /// Short, for what is not to happen.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -50,7 +51,7 @@ fn who_asks_gets_the_answer_of_the_node_in_words() {
         let asking = asking(place.path());
         let asked = taken(&socket);
         assert_eq!(asked.request, ControlRequest::Snapshot);
-        asked.answer(answer);
+        asked.answer(NodeAnswer::Snapshot(answer));
         let told = asking.join().unwrap().unwrap();
         assert_eq!(told.as_deref().map_err(String::as_str), words);
     }
@@ -112,7 +113,7 @@ fn what_the_node_takes_up_at_the_last_moment_is_answered() {
         let asked = asked.recv().unwrap();
         assert!(asked.claim.is_mine());
         thread::sleep(MOMENT + MOMENT / 2);
-        asked.answer(Ok(640));
+        asked.answer(NodeAnswer::Snapshot(Ok(640)));
     });
     let answer = ask_node(ControlRequest::Snapshot, &node, MOMENT);
     answering.join().unwrap();
@@ -128,7 +129,7 @@ fn who_gives_up_behind_another_has_asked_for_nothing() {
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     let last = asking(place.path());
     drop(first);
-    taken(&socket).answer(Ok(640));
+    taken(&socket).answer(NodeAnswer::Snapshot(Ok(640)));
     let told = last.join().unwrap().unwrap();
     assert!(told.is_ok(), "it is the last one that was taken: {told:?}");
     assert!(socket.take().is_none());
