@@ -257,12 +257,12 @@ impl Run<'_> {
 }
 
 /// Any member but `leader`, each as likely as the other.
-fn follower(random: &mut Prng, leader: usize, members: usize) -> usize {
+pub(super) fn follower(random: &mut Prng, leader: usize, members: usize) -> usize {
     let step = 1 + (random.next_u64() % (members as u64 - 1)) as usize;
     (leader + step) % members
 }
 
-fn drive_for(client: &mut BenchClient, duration: Nanos) {
+pub(super) fn drive_for(client: &mut BenchClient, duration: Nanos) {
     drive_until(client, duration, |_, _| false);
 }
 

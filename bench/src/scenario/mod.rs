@@ -20,6 +20,7 @@ mod newest_counters;
 pub mod node_process;
 pub mod orders;
 mod outage;
+pub mod planned_stop;
 pub mod process_cluster;
 pub mod restart;
 mod restart_report;

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use lockstep_archive::disk::SegmentName;
 use lockstep_archive::log::log_memory::LOG_MEMORY_FILE;
@@ -148,6 +148,23 @@ impl NodeProcess {
     pub(super) fn strike(&mut self) -> io::Result<()> {
         self.counters = None;
         self.child.kill()
+    }
+
+    /// Tells the process to stop (SIGTERM), and does not wait.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(super) fn tell_to_stop(&mut self) -> io::Result<()> {
+        self.counters = None;
+        let process = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &process]).status()?;
+        let problem = || io::Error::other(format!("kill: {status}"));
+        status.success().then_some(()).ok_or_else(problem)
+    }
+
+    /// How the process has ended, if it has.
+    pub(super) fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     /// Starts the process again in the same directory.

@@ -14,6 +14,7 @@ use lockstep_bench::scenario::cluster;
 use lockstep_bench::scenario::cluster_bench::ClusterBench;
 use lockstep_bench::scenario::failover::{self, FailoverConfig};
 use lockstep_bench::scenario::idle::{self, IdleConfig};
+use lockstep_bench::scenario::planned_stop::{self, StopSignal};
 use lockstep_bench::scenario::run_directory::RunDirectory;
 use lockstep_bench::scenario::service_choice::ServiceChoice;
 use lockstep_bench::scenario::thread_plan::ThreadPlan;
@@ -66,6 +67,9 @@ pub struct FailoverArguments {
     /// Whom they hit: the leader every second time, the leader every time, or all members at once.
     #[arg(long, value_parser = one_of::<Victims>(), default_value = "by-turns")]
     kill: Victims,
+    /// How they end: KILL, as by a crash, or TERM, which tells them to stop: the leader hands over.
+    #[arg(long, value_parser = one_of::<StopSignal>(), default_value = "KILL")]
+    signal: StopSignal,
     /// The same as --kill leader.
     #[arg(long, conflicts_with = "kill")]
     leaders_only: bool,
@@ -406,6 +410,19 @@ fn run_failover(arguments: &FailoverArguments) -> Outcome {
         is_kept: arguments.place.keep,
         seed: arguments.seed,
     };
+    if arguments.signal == StopSignal::Term {
+        return match planned_stop::run(&config) {
+            Ok(report) => {
+                print!("{report}");
+                if report.is_good() {
+                    Outcome::Good
+                } else {
+                    Outcome::failed("clients notice that members are told to stop, see above")
+                }
+            }
+            Err(error) => error.into(),
+        };
+    }
     match failover::run(&config) {
         Ok(report) => {
             print!("{report}");
