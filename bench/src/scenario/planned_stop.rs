@@ -15,9 +15,10 @@ use super::agreement;
 use super::bench_client::BenchClient;
 use super::bench_error::BenchError;
 use super::cluster_bench::{ClusterBench, check_window};
-use super::failover::{FailoverConfig, Victims, drive_for, follower};
+use super::failover::{FailoverConfig, drive_for, follower};
 use super::process_cluster::ProcessCluster;
 use super::run_directory::RunDirectory;
+use super::victims::Victims;
 use crate::histogram::LatencyHistogram;
 use crate::load::{Load, LoadConfig, LoadLimit, LoadShape};
 
