@@ -1,6 +1,6 @@
-//! Members that are told to stop under load, as for an upgrade: each ends cleanly, the leader after
-//! it has handed over, and is started again. What clients notice of that is the longest time without
-//! an answer around each stop.
+//! Members that are told to stop under load, as for an upgrade: each ends cleanly, the leader
+//! after it has handed over, and is started again. What clients notice of that is the longest time
+//! without an answer around each stop.
 #![allow(clippy::disallowed_methods, reason = "shell: reads the clock")]
 
 use core::fmt::{self, Display, Formatter};

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::words::NodeAnswer;
-pub use self::words::{ControlRequest, UnknownRequest};
+pub use self::words::{ControlAnswer, ControlRequest, UnknownRequest};
 
 /// Name of the socket in the node's directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -59,9 +59,6 @@ const ENDED_OR_OTHER: &str = "it has ended, or is of another version";
 const WAITING: u8 = 0;
 const SERVING: u8 = 1;
 const ENDED: u8 = 2;
-
-/// The answer of a node: in words, whether it does it or refuses.
-pub type ControlAnswer = Result<String, String>;
 
 /// Somebody asks.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use lockstep_archive::storage;
 use lockstep_service::clustered_service::ClusteredService;
 use lockstep_transport::agent::{Agent, WakeSource, WakeSources};
 use lockstep_transport::fault::{Direction, Faults, FaultyPort};
+use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::media::host::{cores_allowed, raise_open_files};
 use lockstep_transport::media::{
     self, Backend, NetworkPort, PortError, SocketOptions, monotonic_now, realtime_now,
@@ -23,12 +24,11 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::{MILLISECOND, Nanos, earliest};
 use lockstep_transport::trace::TraceRecord;
 
-use self::answering::Transfer;
 use crate::directory::member_directory::FILES_BESIDE_ARCHIVE;
 use crate::node::agent_threads::{AgentGroup, AgentThreads, GroupMembers};
 use crate::node::closing::Closing;
 use crate::node::cluster_node::ClusterNode;
-use crate::node::control::{CONTROL_SOCKET, ControlSocket};
+use crate::node::control::{Asked, CONTROL_SOCKET, ControlSocket};
 use crate::node::counters::{
     COUNTERS_FILE, COUNTERS_LENGTH, Counter, CounterBlock, CounterBlocks, Counters, ThreadBlocks,
 };
@@ -108,6 +108,16 @@ impl std::fmt::Debug for Node {
             .field("start_line", &self.start_line)
             .finish()
     }
+}
+
+/// A hand-over that somebody waits for.
+#[derive(Debug)]
+struct Transfer {
+    asked: Asked,
+    /// The term that is handed over.
+    term: LeadershipTermId,
+    /// Whoever leads then is heard by then, if anybody does.
+    until: Nanos,
 }
 
 fn no_allocations() -> u64 {

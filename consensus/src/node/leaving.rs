@@ -7,17 +7,7 @@ use lockstep_transport::time::Nanos;
 
 use crate::module::consensus_module::{HandOverRefusal, Role};
 use crate::module::member::MemberId;
-use crate::node::cluster_node::ClusterNode;
-
-/// How far a node has come that is about to end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Leaving {
-    /// It ends then whatever is still missing.
-    until: Nanos,
-    /// Whether it led when it was told.
-    has_led: bool,
-    has_left: bool,
-}
+use crate::node::cluster_node::{ClusterNode, Leaving};
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Hands the leadership over, to `to` if somebody is named, because somebody has asked for it.
@@ -30,7 +20,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     }
 
     /// This node is about to end: if it leads, it hands over before. Drive it on until it
-    /// [`has_left`](Self::has_left).
+    /// has left.
     pub fn leave(&mut self, now: Nanos) {
         let module = &mut self.agents.consensus.module;
         module.set_leaving();
@@ -44,7 +34,7 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
 
     /// Whether a node that is about to end may: it leads nobody, or nobody has taken over in time.
     #[must_use]
-    pub fn has_left(&self) -> bool {
+    pub(crate) fn has_left(&self) -> bool {
         self.leaving.is_some_and(|leaving| leaving.has_left)
     }
 

@@ -96,10 +96,7 @@ pub(super) fn write(message: &MemberMessage, writer: &mut FieldWriter<'_>) {
             log_term,
             position,
             handed_over,
-        } => {
-            let fields = [term.get(), log_term.get(), position, handed_over.get()];
-            put_all(writer, &fields);
-        }
+        } => write_vote_request((term, log_term, position), handed_over, writer),
         MemberMessage::StandNow { term, position } => put_all(writer, &[term.get(), position]),
         MemberMessage::CommitPosition {
             term,
@@ -162,6 +159,15 @@ fn put_all(writer: &mut FieldWriter<'_>, fields: &[i64]) {
     }
 }
 
+fn write_vote_request(
+    (term, log_term, position): (LeadershipTermId, LeadershipTermId, Position),
+    handed_over: LeadershipTermId,
+    writer: &mut FieldWriter<'_>,
+) {
+    put_all(writer, &[term.get(), log_term.get(), position]);
+    writer.i64(handed_over.get());
+}
+
 fn write_check(
     term: LeadershipTermId,
     position: Position,
@@ -203,29 +209,7 @@ struct Fields<'a, 'b> {
 impl Fields<'_, '_> {
     fn message(mut self, template: u16, rest: &mut FieldReader<'_>) -> Option<MemberMessage> {
         Some(match template {
-            PRE_VOTE_REQUEST => MemberMessage::PreVoteRequest {
-                term: self.term()?,
-                log_term: self.log_term()?,
-                position: self.position()?,
-            },
-            VOTE_REQUEST => MemberMessage::VoteRequest {
-                term: self.term()?,
-                log_term: self.log_term()?,
-                position: self.position()?,
-                handed_over: self.log_term()?,
-            },
-            STAND_NOW => MemberMessage::StandNow {
-                term: self.term()?,
-                position: self.position()?,
-            },
-            PRE_VOTE => MemberMessage::PreVote {
-                term: self.term()?,
-                granted: self.flag()?,
-            },
-            VOTE => MemberMessage::Vote {
-                term: self.term()?,
-                granted: self.flag()?,
-            },
+            PRE_VOTE_REQUEST..=VOTE | STAND_NOW => self.message_of_election(template)?,
             COMMIT_POSITION => MemberMessage::CommitPosition {
                 term: self.term()?,
                 position: self.position()?,
@@ -270,6 +254,34 @@ impl Fields<'_, '_> {
                 MemberMessage::Snapshot(snapshot_block::read(template, self.block, rest)?)
             }
             _ => MemberMessage::Output(output_block::read(template, self.block)?),
+        })
+    }
+
+    fn message_of_election(&mut self, template: u16) -> Option<MemberMessage> {
+        Some(match template {
+            PRE_VOTE_REQUEST => MemberMessage::PreVoteRequest {
+                term: self.term()?,
+                log_term: self.log_term()?,
+                position: self.position()?,
+            },
+            PRE_VOTE => MemberMessage::PreVote {
+                term: self.term()?,
+                granted: self.flag()?,
+            },
+            VOTE_REQUEST => MemberMessage::VoteRequest {
+                term: self.term()?,
+                log_term: self.log_term()?,
+                position: self.position()?,
+                handed_over: self.log_term()?,
+            },
+            STAND_NOW => MemberMessage::StandNow {
+                term: self.term()?,
+                position: self.position()?,
+            },
+            _ => MemberMessage::Vote {
+                term: self.term()?,
+                granted: self.flag()?,
+            },
         })
     }
 

@@ -1,5 +1,5 @@
-//! A leadership that is handed over: E4's token, LV2, and what a leader, a follower and a voter make
-//! of it.
+//! A leadership that is handed over: E4's token, and what a leader, a follower and a voter make of
+//! it.
 
 use lockstep_consensus::module::action::Action;
 use lockstep_consensus::module::consensus_module::{HandOverRefusal, Oddity, Role};

@@ -1,4 +1,4 @@
-//! Handing a leadership over (`log.md` 9.6; invariants E4, LV2).
+//! Handing a leadership over (`log.md` 9.6; invariant E4).
 //!
 //! A leader that hands over appends nothing more. As soon as a voter has all of its log it is told
 //! to stand, again and again until a later term is heard. Who was told stands without having asked
@@ -10,7 +10,7 @@ use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
 use super::election_state::LogEnd;
-use super::leader_state::Follower;
+use super::leader_state::{Follower, HandingOver};
 use super::{ConsensusModule, Oddity, Role};
 use crate::module::action::{Action, Actions};
 use crate::module::member::MemberId;
@@ -75,19 +75,6 @@ fn leader_words(leader: Option<MemberId>) -> String {
         || "nobody does at present".to_owned(),
         |leader| format!("ask member {leader}"),
     )
-}
-
-/// A hand-over under way.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HandingOver {
-    since: Nanos,
-    /// To this member and no other.
-    named: Option<MemberId>,
-    /// Who is told at present, and since when.
-    told: Option<(MemberId, Nanos)>,
-    /// Who was, and nothing came of it: one bit each.
-    tried: u8,
-    repeat_at: Nanos,
 }
 
 impl ConsensusModule {

@@ -4,7 +4,6 @@ use lockstep_transport::invariant;
 use lockstep_transport::position::Position;
 use lockstep_transport::time::Nanos;
 
-use super::hand_over::HandingOver;
 use crate::module::member::{MEMBERS_MAX, MemberId};
 
 /// Chain-hash checkpoints a leader remembers. One is taken every 64 KiB, so followers are
@@ -28,6 +27,19 @@ pub(super) struct Follower {
     pub(super) own_hash: Option<(Position, Option<u64>)>,
     /// Where both were found to be equal.
     pub(super) agrees_at: Option<Position>,
+}
+
+/// A hand-over under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HandingOver {
+    pub(super) since: Nanos,
+    /// To this member and no other.
+    pub(super) named: Option<MemberId>,
+    /// Who is told at present, and since when.
+    pub(super) told: Option<(MemberId, Nanos)>,
+    /// Who was, and nothing came of it: one bit each.
+    pub(super) tried: u8,
+    pub(super) repeat_at: Nanos,
 }
 
 /// All volatile state of a leader (C5).

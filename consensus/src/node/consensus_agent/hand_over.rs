@@ -1,5 +1,5 @@
-//! A leader hands its leadership over (`log.md` 9.6): what it was asked, and what it keeps from doing
-//! meanwhile. Who is told to stand, and when, is the consensus module's.
+//! A leader hands its leadership over (`log.md` 9.6): what it was asked, and what it keeps from
+//! doing meanwhile. Who is told to stand, and when, is the consensus module's.
 
 use lockstep_archive::disk::Disk;
 use lockstep_transport::datagram_port::DatagramPort;

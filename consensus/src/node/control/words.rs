@@ -6,10 +6,12 @@ use core::str::FromStr;
 use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::position::Position;
 
-use super::ControlAnswer;
 use crate::module::consensus_module::HandOverRefusal;
 use crate::module::member::MemberId;
 use crate::node::consensus_agent::snapshots::SnapshotRefusal;
+
+/// The answer of a node: in words, whether it does it or refuses.
+pub type ControlAnswer = Result<String, String>;
 
 const SNAPSHOT: &str = "snapshot";
 const TRANSFER: &str = "transfer";

@@ -1,27 +1,16 @@
 //! What a node makes of whoever asks it for something, and of being told to stop.
 
-use lockstep_transport::ids::LeadershipTermId;
 use lockstep_transport::time::Nanos;
 
-use super::Node;
+use super::{Node, Transfer};
 use crate::module::consensus_module::Role;
 use crate::node::control::words::{NodeAnswer, TransferRefusal};
 use crate::node::control::{Asked, ControlRequest, ControlSocket};
 
-/// A hand-over that somebody waits for.
-#[derive(Debug)]
-pub(super) struct Transfer {
-    asked: Asked,
-    /// The term that is handed over.
-    term: LeadershipTermId,
-    /// Whoever leads then is heard by then, if anybody does.
-    until: Nanos,
-}
-
 impl Node {
-    /// It is about to end: drive it on until it [`has_ended`](lockstep_transport::agent::Agent), then
-    /// [`close`](Node::close) it. If it leads it hands over first, which takes an election timeout
-    /// at most.
+    /// It is about to end: drive it on until it
+    /// [`has_ended`](lockstep_transport::agent::Agent), then [`close`](Node::close) it. If it leads
+    /// it hands over first, which takes an election timeout at most.
     pub fn leave(&mut self, now: Nanos) {
         self.agent.leave(now);
     }

@@ -1,4 +1,4 @@
-//! Who helps to depose a leader that it hears (E4, LV2): only whoever that leader told to stand, and
+//! Who helps to depose a leader that it hears (E4): only whoever that leader told to stand, and
 //! those who vote for it. Each hand-over that is asked for costs a term at most, for who stands is
 //! told no more in that one; so this is what keeps hand-overs from becoming a storm.
 
