@@ -113,10 +113,12 @@ enum FaultClass {
     Stall,
     /// All cut links are whole again.
     Reconnect,
+    /// A member is asked to hand its leadership over.
+    HandOver,
 }
 
 /// Classes with their probability of being part of a run.
-const FAULT_CLASSES: [(FaultClass, f64); 7] = [
+const FAULT_CLASSES: [(FaultClass, f64); 8] = [
     (FaultClass::Crash, 0.5),
     (FaultClass::PowerCut, 0.2),
     (FaultClass::Partition, 0.5),
@@ -124,6 +126,7 @@ const FAULT_CLASSES: [(FaultClass, f64); 7] = [
     (FaultClass::Pause, 0.5),
     (FaultClass::Stall, 0.5),
     (FaultClass::Reconnect, 1.0),
+    (FaultClass::HandOver, 0.5),
 ];
 
 /// Which faults a run has, and how often.
@@ -398,9 +401,7 @@ impl CoreTank {
             let node = &mut self.nodes[index];
             let commit = node.module.as_ref().map_or(0, ConsensusModule::commit);
             let is_paused = node.paused_until > self.net.now;
-            if !node.is_leading()
-                || is_paused
-                || node.log.end() - commit > UNCOMMITTED_MAX * stretch
+            if !node.is_taking() || is_paused || node.log.end() - commit > UNCOMMITTED_MAX * stretch
             {
                 continue;
             }
@@ -458,6 +459,11 @@ impl CoreTank {
                 }
             }
             FaultClass::Reconnect => self.net.is_cut = [[false; MEMBERS_MAX]; MEMBERS_MAX],
+            FaultClass::HandOver => {
+                for node in &mut self.nodes {
+                    node.hand_over(&mut self.net);
+                }
+            }
         }
     }
 

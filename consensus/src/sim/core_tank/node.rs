@@ -167,6 +167,21 @@ impl CoreNode {
         module.is_some_and(|module| module.term_entry_end().is_some())
     }
 
+    /// Whether it appends what it is offered: not while it hands over.
+    pub fn is_taking(&self) -> bool {
+        let module = self.module.as_ref();
+        self.is_leading() && !module.is_some_and(ConsensusModule::is_handing_over)
+    }
+
+    /// It is asked to hand its leadership over, and refuses unless it leads.
+    pub fn hand_over(&mut self, net: &mut CoreNetwork) {
+        if let Some(module) = self.module.as_mut() {
+            // Whoever asks in vain asks again.
+            let _ = module.begin_hand_over(net.now, None);
+        }
+        self.finish(net);
+    }
+
     /// A datagram of `from` arrives.
     pub fn on_datagram(&mut self, from: MemberId, datagram: &CoreDatagram, net: &mut CoreNetwork) {
         match *datagram {
