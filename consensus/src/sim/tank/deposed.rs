@@ -23,6 +23,8 @@ struct Heard {
 #[derive(Debug)]
 pub struct Depositions {
     heard: Vec<Option<Heard>>,
+    /// The term that a member hands over: what it says before it ends within a cycle is not seen.
+    handing_over: Vec<Option<LeadershipTermId>>,
     /// By term: members that its leader ever told, one bit each.
     told: BTreeMap<LeadershipTermId, u8>,
 }
@@ -33,13 +35,22 @@ impl Depositions {
     pub fn new(members: usize) -> Self {
         Self {
             heard: vec![None; members],
+            handing_over: vec![None; members],
             told: BTreeMap::new(),
         }
     }
 
-    /// A member has ended, or begun: it hears nobody.
+    /// A member has ended, or begun: it hears nobody. If it handed over, it may have told anybody.
     pub fn forget(&mut self, id: usize) {
         self.heard[id] = None;
+        if let Some(term) = self.handing_over[id].take() {
+            self.told.insert(term, u8::MAX);
+        }
+    }
+
+    /// A member that leads `term` is asked to hand over.
+    pub fn on_asked(&mut self, id: usize, term: LeadershipTermId) {
+        self.handing_over[id] = Some(term);
     }
 
     /// Looks at one member, after a cycle.
@@ -52,6 +63,7 @@ impl Depositions {
         };
         let module = &node.agents().consensus.module;
         let (term, own_now) = (module.term(), member.own_now());
+        self.handing_over[id] = module.is_handing_over().then_some(term);
         if module.role() == Role::Leader {
             *self.told.entry(term).or_default() |= module.told_to_stand();
         }

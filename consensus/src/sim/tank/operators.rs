@@ -222,11 +222,17 @@ impl Tank {
         let Some(node) = self.members[id].node_mut() else {
             return false;
         };
-        if is_stopped {
+        let is_asked = if is_stopped {
             node.leave(own_now);
-            return true;
+            true
+        } else {
+            node.hand_over(own_now, to).is_ok()
+        };
+        let module = &node.agents().consensus.module;
+        if module.is_handing_over() {
+            self.oracle.on_hand_over(id, module.term());
         }
-        node.hand_over(own_now, to).is_ok()
+        is_asked
     }
 
     /// A member that was told to stop has left: its process ends, and its host keeps what it had.

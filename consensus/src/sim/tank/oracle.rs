@@ -89,6 +89,11 @@ impl LogOracle {
         self.depositions.forget(id);
     }
 
+    /// A member that leads `term` is asked to hand over.
+    pub fn on_hand_over(&mut self, id: usize, term: LeadershipTermId) {
+        self.depositions.on_asked(id, term);
+    }
+
     /// Looks at one member.
     ///
     /// # Errors
