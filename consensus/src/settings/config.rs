@@ -171,7 +171,7 @@ impl Default for NodeConfig {
             disk_budget_bytes: 2 << 30,
             snapshot_interval_bytes: 256 << 20,
             egress_retention_bytes: 512 << 20,
-            snapshot_rate_bytes: 32 << 20,
+            snapshot_rate_bytes: 4 << 20,
             start_scan_bytes: 1 << 30,
             shared_memory: PathBuf::from("/dev/shm"),
             socket_buffer_bytes: 4 << 20,

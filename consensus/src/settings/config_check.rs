@@ -184,7 +184,7 @@ impl NodeConfig {
         }
         if self.snapshot_rate_bytes < SNAPSHOT_RATE_MIN {
             let problem = format!("{} bytes per second", self.snapshot_rate_bytes);
-            return refuse("snapshot_rate", problem, "use at least 64 KiB, best 32 MiB");
+            return refuse("snapshot_rate", problem, "use at least 64 KiB, best 4 MiB");
         }
         if self.disk_budget_bytes / 2 < cluster.segment_length as u64 {
             let problem = format!(

@@ -200,6 +200,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         if exchange.take_doubt(archive.snapshots.fetched_under_way()) {
             archive.snapshots.give_up_fetched();
         }
+        exchange.receiver.hurry(archive.is_short());
         let Some(file) = archive.snapshots.fetched_file() else {
             // It was given up, or made way for one that is taken here.
             exchange.forget();

@@ -135,6 +135,11 @@ impl SnapshotFetch {
         }
     }
 
+    /// Whether it is waited for: then it is asked for faster.
+    pub(super) const fn hurry(&mut self, is_hurried: bool) {
+        self.pace.hurry(is_hurried);
+    }
+
     /// Begins to fetch snapshot `id` from member `from`, from byte `offset` on. A transfer before
     /// it is forgotten.
     ///

@@ -6,10 +6,14 @@ use lockstep_transport::time::{MILLISECOND, Nanos, SECOND};
 /// for, and no more than that comes at once after a rest.
 const AHEAD_NS: Nanos = 10 * MILLISECOND;
 
+/// So many times the pace holds where what is fetched is waited for.
+const HURRY: u64 = 8;
+
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     bytes_per_second: u64,
+    is_hurried: bool,
     /// When everything so far would have come at the pace.
     due: Nanos,
 }
@@ -18,8 +22,14 @@ impl Pace {
     pub const fn new(bytes_per_second: u64) -> Self {
         Self {
             bytes_per_second,
+            is_hurried: false,
             due: Nanos::MIN,
         }
+    }
+
+    /// Whether what is fetched is waited for: then it comes eight times as fast.
+    pub const fn hurry(&mut self, is_hurried: bool) {
+        self.is_hurried = is_hurried;
     }
 
     /// From when on the next bytes may be asked for.
@@ -29,7 +39,9 @@ impl Pace {
 
     /// So many more are asked for.
     pub fn spend(&mut self, now: Nanos, bytes: u64) {
-        let cost = u128::from(bytes) * SECOND as u128 / u128::from(self.bytes_per_second);
+        let times = if self.is_hurried { HURRY } else { 1 };
+        let pace = u128::from(self.bytes_per_second) * u128::from(times);
+        let cost = u128::from(bytes) * SECOND as u128 / pace;
         self.due = self.due.max(now).saturating_add(cost as Nanos);
     }
 }
@@ -59,5 +71,9 @@ mod tests {
             spent += 1000;
         }
         assert!(spent - before <= 11_000);
+        let (due, start) = (pace.due, now);
+        pace.hurry(true);
+        pace.spend(now, 8000);
+        assert_eq!(pace.due - due.max(start), MILLISECOND);
     }
 }

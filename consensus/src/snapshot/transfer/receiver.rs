@@ -165,6 +165,11 @@ impl SnapshotReceiver {
         SnapshotHeader::decode(section.try_into().ok()?)
     }
 
+    /// Whether what is fetched is waited for: then it is asked for faster.
+    pub(crate) const fn hurry(&mut self, is_hurried: bool) {
+        self.fetch.hurry(is_hurried);
+    }
+
     /// The one that was received is of no use: it is not fetched again.
     pub(crate) const fn reject(&mut self) {
         self.rejected[self.next_rejected] = self.offer.id;
