@@ -13,13 +13,18 @@ const SLOW_FETCHES: u64 = 2 * 1024;
 /// The least that may be asked for: some pieces of a snapshot in a tenth of a second.
 const SLOW_RATE_BYTES: u64 = 64 * 1024;
 
+/// What is fetched otherwise is there at once: a run is short.
+const FAST_RATE_BYTES: u64 = 32 << 20;
+
 impl TankMember {
     /// While it leads, it asks for a snapshot whenever so many bytes of log have grown; 0: never.
     pub fn take_snapshots(&mut self, interval: u64) {
         self.config.snapshot_interval_bytes = interval;
-        if interval.is_multiple_of(SLOW_FETCHES) {
-            self.config.snapshot_rate_bytes = SLOW_RATE_BYTES;
-        }
+        self.config.snapshot_rate_bytes = if interval.is_multiple_of(SLOW_FETCHES) {
+            SLOW_RATE_BYTES
+        } else {
+            FAST_RATE_BYTES
+        };
     }
 
     /// Its snapshot at `position` rots.
