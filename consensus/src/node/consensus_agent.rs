@@ -143,7 +143,7 @@ pub struct ConsensusAgent<P> {
     pub(super) snapshot: SnapshotTaker,
     snapshot_stream: SnapshotStream,
     /// Snapshots of others.
-    pub(super) exchange: SnapshotExchange,
+    pub(crate) exchange: SnapshotExchange,
     /// End of the last entry of this leader that asked for one.
     snapshot_asked: Position,
     /// What clients are owed.

@@ -32,6 +32,7 @@ mod rot;
 mod service;
 mod settle;
 mod setup;
+mod snapshot_rot;
 mod stored_state;
 mod strangers;
 mod tank_node;
@@ -67,6 +68,7 @@ use crate::sim::tank::plan::FaultPlan;
 pub use crate::sim::tank::plan::{Decision, FAULT_CLASS_COUNT, FaultClass, FaultCounts, Target};
 use crate::sim::tank::setup::Draws;
 pub use crate::sim::tank::setup::{Load, TankSetup};
+use crate::sim::tank::snapshot_rot::AwaitedRot;
 pub use crate::sim::tank::threads::{MemberBits, Threads};
 use crate::sim::tank::work_schedule::WorkSchedule;
 
@@ -94,6 +96,8 @@ pub(super) struct Tank {
     /// Members that go down for their log to rot, once it is above their mark, and until when they
     /// run on at most.
     pub(super) awaiting_unmarked: Vec<(Nanos, usize, u32)>,
+    /// Snapshots that are to rot once they are fetched.
+    awaiting_fetch: Vec<AwaitedRot>,
     restarts: ClientRestarts,
     planted: Option<PlantedFault>,
     /// At the end it is watched for long.
@@ -238,6 +242,7 @@ impl Tank {
             plan: FaultPlan::new(&setup.faults),
             cuts: Vec::new(),
             awaiting_unmarked: Vec::new(),
+            awaiting_fetch: Vec::new(),
             members,
             clients,
             report: TankReport::default(),

@@ -131,7 +131,7 @@ impl Tank {
             FaultClass::LostWrite => self.rot_running(id, RotKind::LostWrite),
             FaultClass::Misdirected => self.rot_running(id, RotKind::Misdirected),
             FaultClass::RotDown => self.await_unmarked(id),
-            FaultClass::RotSnapshot => self.rot_snapshot(id),
+            FaultClass::RotSnapshot => self.rot_snapshot_soon(id),
             FaultClass::RotSlot => self.send_accident(id, Accident::RotSlot),
             FaultClass::LoseSegment => self.send_accident(id, Accident::LoseSegment),
             FaultClass::Wipe => self.send_accident(id, Accident::Wipe),
@@ -252,32 +252,6 @@ impl Tank {
         let held = |rotten: &[LogRange]| member.held_log(rotten);
         self.damage_map.rot_log(id, &ranges, held);
         !ranges.is_empty()
-    }
-
-    /// The newest snapshot of a member that runs rots: whoever fetches it finds that, and the
-    /// member itself at its next start. It has to be able to go on without.
-    fn rot_snapshot(&mut self, id: usize) -> bool {
-        let member = &self.members[id];
-        let Some(node) = member.node() else {
-            return false;
-        };
-        let index = *node.agents().archive.snapshot_index();
-        let (Some(newest), older) = (index.snapshots().next(), index.snapshots().nth(1)) else {
-            return false;
-        };
-        let older = older.filter(|older| !member.has_rotten_snapshot(older.position));
-        let has_another = older.map_or(0, |older| older.position) >= index.log_start().position;
-        // Where room becomes short before that is noticed, it may be the only one after all.
-        if !has_another || !self.may_rot(id) {
-            return false;
-        }
-        let (at, bit) = (self.random.range(0..newest.length), self.random.range(0..8));
-        let name = newest.name().file_name();
-        let is_done = member.disk().flip_bit(&name, at as usize, bit as u32);
-        self.damage_map
-            .rot_slot(id, |rotten| member.held_log(rotten));
-        self.members[id].rot_snapshot(newest.position);
-        is_done
     }
 
     /// Nothing is damaged before the cluster has formed and decided something, nor while another

@@ -36,6 +36,7 @@ impl Tank {
         if with_faults {
             self.inject();
             self.end_unmarked();
+            self.rot_fetched();
             self.restart_clients();
         }
         self.end_cuts();

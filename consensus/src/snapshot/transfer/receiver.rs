@@ -143,6 +143,12 @@ impl SnapshotReceiver {
         }
     }
 
+    /// Who is asked for it, or was asked last.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn from(&self) -> MemberId {
+        self.fetch.from()
+    }
+
     /// What has come and gone over the network since it was made.
     #[must_use]
     pub const fn counters(&self) -> FetchCounters {

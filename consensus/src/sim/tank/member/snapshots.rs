@@ -1,10 +1,12 @@
 //! The snapshots of a member: how often they are taken, how fast they come from others, and what
 //! has become of them.
 
+use lockstep_archive::files::snapshot_index::SnapshotEntry;
 use lockstep_transport::position::Position;
 
 use super::TankMember;
 use crate::sim::{Broken, Rule};
+use crate::snapshot::transfer::receiver::ReceiverState;
 
 /// Where snapshots are asked for after a multiple of so many bytes, members fetch them slowly, so
 /// that much happens meanwhile.
@@ -25,6 +27,36 @@ impl TankMember {
         } else {
             FAST_RATE_BYTES
         };
+    }
+
+    /// The newest snapshot that its index names, if it runs and has one.
+    pub fn newest_snapshot(&self) -> Option<SnapshotEntry> {
+        self.node()?
+            .agents()
+            .archive
+            .snapshot_index()
+            .snapshots()
+            .next()
+    }
+
+    /// Whether there is what it can begin with where its newest snapshot is of no use: an older
+    /// one that is whole, or a log from its start on.
+    pub fn has_another_beginning(&self) -> bool {
+        self.node().is_some_and(|node| {
+            let index = node.agents().archive.snapshot_index();
+            let older = index.snapshots().nth(1).map(|older| older.position);
+            let older = older.filter(|older| !self.has_rotten_snapshot(*older));
+            older.unwrap_or(0) >= index.log_start().position
+        })
+    }
+
+    /// From whom it fetches a snapshot, and where that was taken, if it does.
+    pub fn fetched(&self) -> Option<(usize, Position)> {
+        let receiver = &self.node()?.agents().consensus.exchange.receiver;
+        let ReceiverState::Receiving { offer, .. } = receiver.state() else {
+            return None;
+        };
+        Some((usize::from(receiver.from()), offer.id.position))
     }
 
     /// Its snapshot at `position` rots.
