@@ -345,11 +345,6 @@ pub(super) const IMPOSSIBLE: &[Excuse] = &[
     ("node notice OutputContested", OF_DIVERGENCE, &[ALL_DIFFER]),
     ("node notice VoidResponse", OF_DIVERGENCE, &[LEADER_DIFFERS]),
     (
-        "node notice LearnersAnswer",
-        OF_DIVERGENCE,
-        &[LEARNER_DIFFERS],
-    ),
-    (
         "node notice RequestWhileContested",
         OF_DIVERGENCE,
         &[ALL_DIFFER],
@@ -429,6 +424,11 @@ pub(super) const RARE: &[Excuse] = &[
         "StandNowOutdated",
         "a leader gives up a hand-over, and what it said arrives when it has gone on",
         &[LATE_WORD],
+    ),
+    (
+        "node notice LearnersAnswer",
+        "a voter is asked about its output just before another directory is in its place",
+        &[LEARNER_DIFFERS],
     ),
     (
         "SnapshotAbandoned",
