@@ -116,6 +116,26 @@ fn one_is_wanted_once_it_was_told_of_for_long_enough() {
 }
 
 #[test]
+fn who_takes_none_itself_waits_for_no_more_than_two_that_took_the_same() {
+    let mut offers = told(&[&[offer(id(960, 1))], &[copy(id(960, 1))]]);
+    let wanted = Wanted {
+        told_for: 2 * SECOND,
+        or_witnessed: true,
+        ..Wanted::above(0)
+    };
+    assert_eq!(newest(&offers, &wanted, 0), None);
+    offers.hear(0, 3, status(&[offer(id(960, 7))]));
+    assert_eq!(newest(&offers, &wanted, 0), None);
+    offers.hear(0, 4, status(&[offer(id(960, 1))]));
+    assert_eq!(newest(&offers, &wanted, 0), Some((1, id(960, 1))));
+    let wanted = Wanted {
+        or_witnessed: false,
+        ..wanted
+    };
+    assert_eq!(newest(&offers, &wanted, 0), None);
+}
+
+#[test]
 fn what_was_not_told_again_is_forgotten() {
     let mut offers = told(&[&[offer(id(640, 1))]]);
     let last = TOLD_NS - 1;

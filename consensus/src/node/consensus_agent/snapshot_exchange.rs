@@ -403,6 +403,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             above,
             up_to: self.compared_up_to(archive),
             told_for,
+            or_witnessed: self.leadership.is_leading(),
         }
     }
 

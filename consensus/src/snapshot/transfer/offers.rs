@@ -26,8 +26,10 @@ pub struct Wanted {
     pub above: Position,
     /// and here or below,
     pub up_to: Position,
-    /// and told of for so long.
+    /// and told of for so long,
     pub told_for: Nanos,
+    /// or taken by two: enough for who takes none itself, and has nothing to wait for.
+    pub or_witnessed: bool,
 }
 
 impl Wanted {
@@ -38,6 +40,7 @@ impl Wanted {
             above: position,
             up_to: Position::MAX,
             told_for: 0,
+            or_witnessed: false,
         }
     }
 
@@ -117,7 +120,8 @@ impl SnapshotOffers {
         let is_wanted = |(member, offer, since): &Offered| {
             let id = offer.id;
             wanted.is_one(id.position)
-                && now - since >= wanted.told_for
+                && (now - since >= wanted.told_for
+                    || wanted.or_witnessed && self.is_witnessed(now, id))
                 && may_ask(*member, id)
                 && self.agreed(now, id.position) == Some(id)
         };
@@ -194,6 +198,13 @@ impl SnapshotOffers {
         let is_copy = at(false).next().is_none();
         let count = at(is_copy).count();
         at(is_copy).find(|id| 2 * at(is_copy).filter(|other| other == id).count() > count)
+    }
+
+    /// Whether two took this very snapshot.
+    fn is_witnessed(&self, now: Nanos, id: SnapshotId) -> bool {
+        let offers = self.offers(now);
+        let taken = offers.filter(|(_, offer, _)| offer.id == id && !offer.is_copy);
+        taken.count() >= WITNESSES_MIN
     }
 
     /// What everybody has, by member.
