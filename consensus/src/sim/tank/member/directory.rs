@@ -65,6 +65,10 @@ impl TankMember {
         {
             let most = (backup.most.log_term, backup.most.end);
             (backup.most.log_term, backup.most.end) = most.max((log.log_term, log.end));
+            // A start knows the term that its log ends in, whatever its node state says.
+            if backup.most.log_term > backup.most.term {
+                (backup.most.term, backup.most.vote) = (backup.most.log_term, None);
+            }
         }
         Some(backup)
     }
