@@ -68,7 +68,6 @@ use crate::sim::tank::plan::FaultPlan;
 pub use crate::sim::tank::plan::{Decision, FAULT_CLASS_COUNT, FaultClass, FaultCounts, Target};
 use crate::sim::tank::setup::Draws;
 pub use crate::sim::tank::setup::{Load, TankSetup};
-use crate::sim::tank::snapshot_rot::AwaitedRot;
 pub use crate::sim::tank::threads::{MemberBits, Threads};
 use crate::sim::tank::work_schedule::WorkSchedule;
 
@@ -96,8 +95,8 @@ pub(super) struct Tank {
     /// Members that go down for their log to rot, once it is above their mark, and until when they
     /// run on at most.
     pub(super) awaiting_unmarked: Vec<(Nanos, usize, u32)>,
-    /// Snapshots that are to rot once they are fetched.
-    awaiting_fetch: Vec<AwaitedRot>,
+    /// Members whose newest snapshot rots once it is fetched, and by when it does at the latest.
+    awaiting_fetch: Vec<(Nanos, usize, u32)>,
     restarts: ClientRestarts,
     planted: Option<PlantedFault>,
     /// At the end it is watched for long.

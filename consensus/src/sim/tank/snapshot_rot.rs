@@ -8,13 +8,6 @@ use crate::sim::tank::{Subject, Tank};
 /// So long at most, in virtual time, a snapshot waits for somebody who fetches it before it rots.
 const FETCHED_WITHIN_NS: Nanos = 3000 * MILLISECOND;
 
-/// A snapshot that is to rot.
-pub(super) struct AwaitedRot {
-    id: usize,
-    until: Nanos,
-    draw: u32,
-}
-
 impl Tank {
     /// The newest snapshot of member `id` is to rot: now, or once another member fetches it.
     pub(super) fn rot_snapshot_soon(&mut self, id: usize) -> bool {
@@ -22,21 +15,21 @@ impl Tank {
             return self.rot_snapshot(id);
         }
         let (until, draw) = (self.now + FETCHED_WITHIN_NS, self.random.next_u64() as u32);
-        self.awaiting_fetch.push(AwaitedRot { id, until, draw });
+        self.awaiting_fetch.push((until, id, draw));
         false
     }
 
     /// Snapshots rot that are fetched now, or that nobody has fetched for long enough.
     pub(super) fn rot_fetched(&mut self) {
         let (now, members) = (self.now, &self.members);
-        let is_due = |awaited: &mut AwaitedRot| {
+        let is_due = |(until, id, _): &mut (Nanos, usize, u32)| {
             let mut fetched = members.iter().filter_map(|member| member.fetched());
-            let newest = members[awaited.id].newest_snapshot();
-            let mine = newest.map(|newest| (awaited.id, newest.position));
-            awaited.until <= now || fetched.any(|fetched| Some(fetched) == mine)
+            let newest = members[*id].newest_snapshot();
+            let mine = newest.map(|newest| (*id, newest.position));
+            *until <= now || fetched.any(|fetched| Some(fetched) == mine)
         };
         let due = self.awaiting_fetch.extract_if(.., is_due);
-        for AwaitedRot { id, draw, .. } in due.collect::<Vec<_>>() {
+        for (_, id, draw) in due.collect::<Vec<_>>() {
             if self.with_draw(draw, |tank| tank.rot_snapshot(id)) {
                 self.note_fault(Subject::Member(id), FaultClass::RotSnapshot);
             }
