@@ -14,7 +14,7 @@ pub(crate) mod disk;
 pub(crate) mod divergence;
 mod kind;
 mod log_stream;
-mod members;
+pub(crate) mod members;
 pub(crate) mod port;
 mod recovery;
 mod row;

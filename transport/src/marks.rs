@@ -97,6 +97,8 @@ marks! {
     HandOverWaitsForLog,
     /// A leader to which nobody was a successor goes on.
     HandOverGivenUp,
+    /// A member that is told to stop has the snapshot that it waited for.
+    SnapshotBeforeStop,
     /// A follower is asked for its vote in a term that is over.
     VoteRequestOutdatedAtFollower,
     /// A member that asks itself is asked for its vote in a term that is over.

@@ -20,6 +20,7 @@ use crate::node::consensus_agent::snapshots::SnapshotRefusal;
 use crate::node::consensus_agent::{ConsensusAgent, Room};
 use crate::node::counters::{Counter, CounterBlock};
 use crate::node::fault::NodeFault;
+use crate::node::leaving_step::Leaving;
 use crate::notice::NodeNotice;
 use crate::session::client_agent::ClientAgent;
 
@@ -58,16 +59,6 @@ impl<D, P, S> Agents<D, P, S> {
             clients,
         }
     }
-}
-
-/// How far a node has come that is about to end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Leaving {
-    /// It ends then whatever is still missing.
-    pub(super) until: Nanos,
-    /// Whether it led when it was told.
-    pub(super) has_led: bool,
-    pub(super) has_left: bool,
 }
 
 /// A member of the cluster. See the module.

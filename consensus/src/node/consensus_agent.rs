@@ -146,6 +146,10 @@ pub struct ConsensusAgent<P> {
     pub(crate) exchange: SnapshotExchange,
     /// End of the last entry of this leader that asked for one.
     snapshot_asked: Position,
+    /// A member that is about to end waits for one at this position or above.
+    pub(super) snapshot_wanted: Position,
+    /// The same of this member itself.
+    pub(super) awaited_snapshot: Option<Position>,
     /// What clients are owed.
     pub(super) egress_floor: EgressFloor,
     /// Volatile state of a leader.
@@ -225,6 +229,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             snapshot_stream: SnapshotStream::new(),
             exchange: parts.exchange,
             snapshot_asked: 0,
+            snapshot_wanted: 0,
+            awaited_snapshot: None,
             egress_floor: EgressFloor::default(),
             leadership: parts.leadership,
             news: parts.news,

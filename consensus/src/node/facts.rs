@@ -41,6 +41,8 @@ pub struct NodeFacts {
     pub snapshot_interval: Position,
     /// While leading: bytes of log that a session may hold by leaving answers unacknowledged.
     pub egress_retention: Position,
+    /// So long at most this member waits for a snapshot before it ends, 0 for not at all.
+    pub snapshot_on_stop: Nanos,
     /// Whether responses leave at apply.
     pub is_direct: bool,
 }
@@ -74,6 +76,7 @@ impl NodeFacts {
                 node.egress_retention_bytes.min(node.disk_budget_bytes / 4),
             )
             .unwrap_or(Position::MAX),
+            snapshot_on_stop: node.snapshot_on_stop_ns,
             is_direct: cluster.responses == ResponsesMode::Direct,
         }
     }

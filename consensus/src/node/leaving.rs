@@ -7,7 +7,8 @@ use lockstep_transport::time::Nanos;
 
 use crate::module::consensus_module::{HandOverRefusal, Role};
 use crate::module::member::MemberId;
-use crate::node::cluster_node::{ClusterNode, Leaving};
+use crate::node::cluster_node::ClusterNode;
+use crate::node::leaving_step::Leaving;
 
 impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
     /// Hands the leadership over, to `to` if somebody is named, because somebody has asked for it.
@@ -19,30 +20,49 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
         self.agents.consensus.hand_over(now, to)
     }
 
-    /// This node is about to end: if it leads, it hands over before. Drive it on until it
-    /// has left.
+    /// This node is about to end: it waits for a snapshot, where that is asked for, and if it leads
+    /// it hands over. Drive it on until it has left.
     pub fn leave(&mut self, now: Nanos) {
-        let module = &mut self.agents.consensus.module;
-        module.set_leaving();
-        self.leaving = Some(Leaving {
-            until: now + module.election_timeout_ns(),
-            has_led: module.role() == Role::Leader,
-            has_left: false,
-        });
+        let awaited = self.await_snapshot(now).map(Leaving::Snapshot);
+        self.leaving = Some(awaited.unwrap_or_else(|| self.begin_to_leave(now)));
         self.tend_leaving(now);
     }
 
     /// Whether a node that is about to end may: it leads nobody, or nobody has taken over in time.
     #[must_use]
-    pub(crate) fn has_left(&self) -> bool {
-        self.leaving.is_some_and(|leaving| leaving.has_left)
+    pub const fn has_left(&self) -> bool {
+        matches!(self.leaving, Some(Leaving::Left))
+    }
+
+    /// Whether it was told to end.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
     }
 
     /// Goes on with that.
     pub(super) fn tend_leaving(&mut self, now: Nanos) {
-        let Some(mut leaving) = self.leaving else {
-            return;
-        };
+        if let Some(Leaving::Snapshot(awaited)) = self.leaving {
+            self.leaving = Some(self.tend_awaited(now, awaited));
+        }
+        if let Some(Leaving::HandOver { until, has_led }) = self.leaving
+            && (self.is_handed_over(now, has_led) || now >= until)
+        {
+            self.leaving = Some(Leaving::Left);
+        }
+    }
+
+    pub(super) fn begin_to_leave(&mut self, now: Nanos) -> Leaving {
+        let module = &mut self.agents.consensus.module;
+        module.set_leaving();
+        Leaving::HandOver {
+            until: now + module.election_timeout_ns(),
+            has_led: module.role() == Role::Leader,
+        }
+    }
+
+    /// Hands over what it leads. Whether there is nothing to hand over any more.
+    fn is_handed_over(&mut self, now: Nanos, has_led: bool) -> bool {
         let consensus = &mut self.agents.consensus;
         let is_settled = match consensus.module.role() {
             Role::Leader if consensus.module.is_handing_over() => false,
@@ -52,9 +72,8 @@ impl<D: Disk, P: DatagramPort, S: ClusteredService> ClusterNode<D, P, S> {
                 asked.is_err_and(|refusal| refusal != HandOverRefusal::NotOpen)
             }
             // Its vote may be what its successor waits for.
-            _ => !leaving.has_led || consensus.module.leader().is_some(),
+            _ => !has_led || consensus.module.leader().is_some(),
         };
-        leaving.has_left = is_settled || now >= leaving.until || consensus.fault.is_some();
-        self.leaving = Some(leaving);
+        is_settled || consensus.fault.is_some()
     }
 }

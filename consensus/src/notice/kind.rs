@@ -64,6 +64,8 @@ pub enum NodeNotice {
     HandOverFailed = 20,
     /// A member says that this leader told it to stand, and it did not.
     UntoldStanding = 21,
+    /// This member was told to stop and waited for a snapshot, and ends without.
+    StopWithoutSnapshot = 22,
 
     // Log stream: frames from the leader, status messages and NAKs to it.
     /// A datagram of a member is no frame of the protocol.

@@ -8,6 +8,15 @@ use super::absence::Absence;
 use super::kind::NodeNotice;
 use super::row::{ChainHashes, Place, Row, Source, system_error};
 
+/// Why a member stops without a snapshot, as the notice has it: it has not come in time,
+pub(crate) const STOP_IN_TIME: i64 = 0;
+/// or nobody leads who could ask for one,
+pub(crate) const STOP_LEADERLESS: i64 = 1;
+/// or the service has none,
+pub(crate) const STOP_OF_SERVICE: i64 = 2;
+/// or the member does not count, and nobody takes one for it.
+pub(crate) const STOP_AS_LEARNER: i64 = 3;
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         kind: NodeNotice::UnknownMemberAddress,
@@ -276,6 +285,25 @@ pub(super) const ROWS: &[Row] = &[
         },
         remedy: "look for two processes with one member's address, and run the same version of \
                  lockstep on all members",
+    },
+    Row {
+        kind: NodeNotice::StopWithoutSnapshot,
+        text: |detail, _, f| {
+            let [position, newest, why, _] = detail.values;
+            write!(
+                f,
+                "this member stops without a snapshot at {position} or above, its newest is at \
+                 {newest}: {}",
+                match why {
+                    STOP_IN_TIME => "it did not come within snapshot_on_stop",
+                    STOP_LEADERLESS => "nobody leads who could ask for one",
+                    STOP_OF_SERVICE => "its service has none",
+                    _ => "it is no voter, for which none is asked for",
+                }
+            )
+        },
+        remedy: "nothing is lost: its next start executes the log from the newest one on; if \
+                 snapshot_on_stop was too short, let it be longer than a snapshot takes",
     },
 ];
 

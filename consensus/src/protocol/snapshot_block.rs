@@ -6,13 +6,14 @@
 //! | 51 | Request | snapshot, offset, chunk length (u32), chunks (u32) |
 //! | 52 | Chunk | snapshot, offset, length (u32), zero (u32); the bytes follow |
 //! | 53 | Refused | snapshot, why: 1 no such snapshot, 2 it cannot be read |
+//! | 54 | Wanted | position (i64) |
 //!
 //! A snapshot is named by its position (i64), length (u64) and hash (u128). Fetched is 1 for one
 //! that came from another member, else 0.
 
 use lockstep_transport::codec::{FieldReader, FieldWriter};
 use lockstep_transport::ids::LeadershipTermId;
-use lockstep_transport::position::FRAME_ALIGNMENT;
+use lockstep_transport::position::{FRAME_ALIGNMENT, Position};
 
 use super::snapshot_message::{
     CHUNKS_PER_REQUEST_MAX, SNAPSHOT_OFFERS_MAX, SnapshotChunk, SnapshotId, SnapshotMessage,
@@ -24,12 +25,14 @@ const REQUEST: u16 = 51;
 /// The only message that may be as long as a datagram.
 pub(super) const CHUNK: u16 = 52;
 const REFUSED: u16 = 53;
+const WANTED: u16 = 54;
 
 const ID_LENGTH: usize = 32;
 const STATUS_LENGTH: usize = 8 + SNAPSHOT_OFFERS_MAX * (ID_LENGTH + 16);
 const REQUEST_LENGTH: usize = ID_LENGTH + 16;
 pub(super) const CHUNK_LENGTH: usize = ID_LENGTH + 16;
 const REFUSED_LENGTH: usize = ID_LENGTH + 8;
+const WANTED_LENGTH: usize = 8;
 
 const NO_SUCH_SNAPSHOT: u64 = 1;
 const UNREADABLE: u64 = 2;
@@ -41,6 +44,7 @@ pub(super) const fn block_length(template: u16) -> Option<usize> {
         REQUEST => REQUEST_LENGTH,
         CHUNK => CHUNK_LENGTH,
         REFUSED => REFUSED_LENGTH,
+        WANTED => WANTED_LENGTH,
         _ => return None,
     })
 }
@@ -52,6 +56,7 @@ pub(super) const fn template_of(message: &SnapshotMessage) -> (u16, u16) {
         SnapshotMessage::Request(_) => (REQUEST, REQUEST_LENGTH as u16),
         SnapshotMessage::Chunk(_) => (CHUNK, CHUNK_LENGTH as u16),
         SnapshotMessage::Refused { .. } => (REFUSED, REFUSED_LENGTH as u16),
+        SnapshotMessage::Wanted(_) => (WANTED, WANTED_LENGTH as u16),
     }
 }
 
@@ -80,6 +85,9 @@ pub(super) fn write(message: &SnapshotMessage, writer: &mut FieldWriter<'_>) {
                 SnapshotRefusal::NoSuchSnapshot => NO_SUCH_SNAPSHOT,
                 SnapshotRefusal::Unreadable => UNREADABLE,
             });
+        }
+        SnapshotMessage::Wanted(position) => {
+            writer.i64(position);
         }
     }
 }
@@ -111,6 +119,7 @@ pub(super) fn read(
                 _ => return None,
             },
         },
+        WANTED => SnapshotMessage::Wanted(block.i64().filter(|position| is_place(*position))?),
         _ => return None,
     })
 }
@@ -184,10 +193,12 @@ fn read_any_id(block: &mut FieldReader<'_>) -> Option<SnapshotId> {
     })
 }
 
+/// Whether a frame of some log ends there.
+const fn is_place(position: Position) -> bool {
+    position > 0 && position % FRAME_ALIGNMENT as i64 == 0
+}
+
 /// Whether such a snapshot may be: of some log, and of a length that a file may have.
 const fn is_snapshot(id: &SnapshotId) -> bool {
-    id.position > 0
-        && id.position % FRAME_ALIGNMENT as i64 == 0
-        && id.length > 0
-        && id.length <= i64::MAX as u64
+    is_place(id.position) && id.length > 0 && id.length <= i64::MAX as u64
 }

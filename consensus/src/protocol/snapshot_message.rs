@@ -92,4 +92,7 @@ pub enum SnapshotMessage {
         /// Why it cannot.
         refusal: SnapshotRefusal,
     },
+    /// The sender is about to end, and waits for a snapshot that was taken at this position or
+    /// above: told to who leads.
+    Wanted(Position),
 }

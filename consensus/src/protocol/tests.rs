@@ -108,7 +108,7 @@ fn messages_of_terms() -> Vec<MemberMessage> {
     ]
 }
 
-fn messages_about_snapshots() -> [MemberMessage; 6] {
+fn messages_about_snapshots() -> [MemberMessage; 7] {
     [
         MemberMessage::Snapshot(SnapshotMessage::Status(SnapshotStatus::default())),
         MemberMessage::Snapshot(SnapshotMessage::Status(status())),
@@ -124,6 +124,7 @@ fn messages_about_snapshots() -> [MemberMessage; 6] {
             id: snapshot(640),
             refusal: SnapshotRefusal::Unreadable,
         }),
+        MemberMessage::Snapshot(SnapshotMessage::Wanted(32 * 77)),
     ]
 }
 
@@ -505,6 +506,8 @@ fn a_message_about_a_snapshot_that_nobody_sends_is_refused_even_with_a_good_chec
     let all = all.chain(of_requests.map(|change| (request, change)));
     let all = all.chain(of_chunks.map(|change| (chunk(96, 100), change)));
     let all = all.chain([0, 3].map(|why| (refused, (144, why))));
+    let wanted = messages()[21];
+    let all = all.chain([0, 641, u64::MAX].map(|position| (wanted, (112, position))));
     for (message, (offset, value)) in all {
         let mut datagram = encoded(message);
         datagram[offset..offset + 8].copy_from_slice(&u64::to_le_bytes(value));

@@ -134,6 +134,9 @@ pub struct NodeConfig {
     pub egress_retention_bytes: u64,
     /// Bytes of another member's snapshot that this one asks for per second.
     pub snapshot_rate_bytes: u64,
+    /// So long at most a member that is told to stop waits for a snapshot of what it has applied,
+    /// before it hands over and ends; 0: not at all.
+    pub snapshot_on_stop_ns: Nanos,
     /// Bytes of log below the newest snapshot that a start looks at to find what has rotted; where
     /// there are more, it looks at none of them.
     pub start_scan_bytes: u64,
@@ -172,6 +175,7 @@ impl Default for NodeConfig {
             snapshot_interval_bytes: 256 << 20,
             egress_retention_bytes: 512 << 20,
             snapshot_rate_bytes: 4 << 20,
+            snapshot_on_stop_ns: 0,
             start_scan_bytes: 1 << 30,
             shared_memory: PathBuf::from("/dev/shm"),
             socket_buffer_bytes: 4 << 20,

@@ -152,6 +152,7 @@ struct NodeText<S> {
     snapshot_interval: Option<Size>,
     egress_retention: Option<Size>,
     snapshot_rate: Option<Size>,
+    snapshot_on_stop: Option<Duration>,
     start_scan: Option<Size>,
     shared_memory: Option<PathBuf>,
     socket_buffer: Option<Size>,
@@ -306,6 +307,7 @@ fn read_node<S>(text: NodeText<S>) -> NodeConfig {
         snapshot_rate_bytes: text
             .snapshot_rate
             .map_or(default.snapshot_rate_bytes, |size| size.0),
+        snapshot_on_stop_ns: time(text.snapshot_on_stop, default.snapshot_on_stop_ns),
         start_scan_bytes: text
             .start_scan
             .map_or(default.start_scan_bytes, |size| size.0),

@@ -336,7 +336,7 @@ impl Tank {
         for member in &mut self.members {
             member.heal(self.now);
         }
-        self.restart_rotten();
+        self.restart_unsettled();
     }
 
     /// What the run did, once it has ended well.

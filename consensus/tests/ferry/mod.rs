@@ -242,7 +242,7 @@ impl World {
             SnapshotMessage::Refused { id, refusal } => {
                 self.fetch.on_refused(envelope.from, id, refusal);
             }
-            SnapshotMessage::Status(_) => {}
+            SnapshotMessage::Status(_) | SnapshotMessage::Wanted(_) => {}
         }
     }
 

@@ -166,7 +166,7 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         self.send(now, to, message);
     }
 
-    pub(super) fn send(&mut self, now: Nanos, to: MemberId, message: MemberMessage) {
+    pub(in crate::node) fn send(&mut self, now: Nanos, to: MemberId, message: MemberMessage) {
         let envelope = Envelope {
             cluster_id: self.facts.cluster_id,
             config_digest: self.facts.config_digest,

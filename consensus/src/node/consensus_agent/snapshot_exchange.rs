@@ -89,10 +89,22 @@ impl<P: DatagramPort> ConsensusAgent<P> {
             SnapshotMessage::Refused { id, refusal } => {
                 self.exchange.receiver.on_refused(from, *id, *refusal)
             }
+            SnapshotMessage::Wanted(position) => self.on_snapshot_wanted(admitted, *position),
         };
         if !is_expected {
             self.notices.tally(NodeNotice::SnapshotMessageUnexpected);
         }
+    }
+
+    /// A member waits for a snapshot before it ends: whoever leads asks all for one soon, once for
+    /// the same. Whether that is for this member.
+    fn on_snapshot_wanted(&mut self, admitted: Admitted, position: Position) -> bool {
+        let is_known = position <= self.log.append();
+        let is_for_this = admitted.is_voter && self.leadership.is_leading() && is_known;
+        if is_for_this {
+            self.snapshot_wanted = self.snapshot_wanted.max(position);
+        }
+        is_for_this
     }
 
     /// Goes on with all of it. Returns how much was done.
@@ -200,7 +212,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         if exchange.take_doubt(archive.snapshots.fetched_under_way()) {
             archive.snapshots.give_up_fetched();
         }
-        exchange.receiver.hurry(archive.is_short());
+        let is_awaited = self.awaited_snapshot.is_some();
+        exchange.receiver.hurry(archive.is_short() || is_awaited);
         let Some(file) = archive.snapshots.fetched_file() else {
             // It was given up, or made way for one that is taken here.
             exchange.forget();
@@ -391,19 +404,23 @@ impl<P: DatagramPort> ConsensusAgent<P> {
     fn wanted_copy<D: Disk>(&self, archive: &ArchiveAgent<D>) -> Wanted {
         let index = archive.snapshot_index();
         let newest = index.snapshots().next().map_or(0, |newest| newest.position);
-        // It frees room: whoever needs that does not wait for who might take its own.
-        let told_for = if archive.is_short() {
+        let is_leading = self.leadership.is_leading();
+        let awaited = self.awaited_snapshot.filter(|_| is_leading);
+        // It frees room, or lets a leader end: who needs that does not wait for who might take its
+        // own.
+        let told_for = if archive.is_short() || awaited.is_some() {
             0
         } else {
             self.exchange.copy_after()
         };
         // What is at the very start of the log is of use, too.
         let above = newest.max(index.log_start().position - 1);
+        let above = above.max(awaited.unwrap_or(0) - 1);
         Wanted {
             above,
             up_to: self.compared_up_to(archive),
             told_for,
-            or_witnessed: self.leadership.is_leading(),
+            or_witnessed: is_leading,
         }
     }
 

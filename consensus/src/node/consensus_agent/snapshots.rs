@@ -39,8 +39,9 @@ fn leader_words(leader: Option<MemberId>) -> String {
 }
 
 impl<P: DatagramPort> ConsensusAgent<P> {
-    /// Asks all members for a snapshot when enough of the log has grown since the last one, or when
-    /// room for more of it is short, which a snapshot frees; called at the housekeeping interval.
+    /// Asks all members for a snapshot when enough of the log has grown since the last one, when
+    /// room for more of it is short, which a snapshot frees, or when a member waits for one before
+    /// it ends; called at the housekeeping interval.
     pub(in crate::node) fn ask_for_snapshots<D: Disk, S: ClusteredService>(
         &mut self,
         now: Nanos,
@@ -53,7 +54,8 @@ impl<P: DatagramPort> ConsensusAgent<P> {
         } else {
             interval
         };
-        if interval > 0 && self.log.append() - last >= due {
+        let is_due = interval > 0 && self.log.append() - last >= due;
+        if is_due || self.snapshot_wanted > last {
             // In vain now: the next call tries again.
             let _ = self.ask_for_snapshot(now, room);
         }

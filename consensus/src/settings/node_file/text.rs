@@ -81,6 +81,7 @@ fn node_lines(node: &NodeConfig) -> Lines {
         size("snapshot_interval", node.snapshot_interval_bytes)?,
         size("egress_retention", node.egress_retention_bytes)?,
         size("snapshot_rate", node.snapshot_rate_bytes)?,
+        duration("snapshot_on_stop", node.snapshot_on_stop_ns)?,
         size("start_scan", node.start_scan_bytes)?,
         format!("seed = {}", node.seed),
         format!("insecure = {}", node.insecure),

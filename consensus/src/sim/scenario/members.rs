@@ -190,7 +190,8 @@ impl<'a, S: ClusteredService> Members<'a, S> {
     /// others go on meanwhile.
     ///
     /// # Panics
-    /// Where that takes much longer than an election timeout, or it is down.
+    /// Where that takes much longer than a snapshot is waited for and an election timeout, or it is
+    /// down.
     #[track_caller]
     pub fn leave(&mut self) -> &mut Self {
         self.each("is told to leave", |cluster, id| {
@@ -203,6 +204,7 @@ impl<'a, S: ClusteredService> Members<'a, S> {
                 .consensus
                 .module
                 .election_timeout_ns();
+            let limit = limit + cluster.setup.node.snapshot_on_stop_ns;
             cluster.run_until(limit + STOP_NS, |cluster| cluster.node(id).has_left());
         })
         .stop()

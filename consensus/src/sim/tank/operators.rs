@@ -260,10 +260,12 @@ impl Tank {
         }
     }
 
-    /// Faults are over: members under which the log rotted are started again, so that they see it.
-    pub(super) fn restart_rotten(&mut self) {
+    /// Faults are over: members under which the log rotted are started again, so that they see it,
+    /// and so are those that still wait to end.
+    pub(super) fn restart_unsettled(&mut self) {
         for id in 0..self.members.len() {
-            if self.damage_map.is_rotten(id) {
+            let is_leaving = self.members[id].node().is_some_and(TankNode::is_leaving);
+            if is_leaving || self.damage_map.is_rotten(id) {
                 self.crash(id, Crash::Kill);
             }
         }

@@ -139,6 +139,7 @@ fn nodes() -> impl Strategy<Value = NodeConfig> {
             snapshot_interval_bytes: sizes.0 >> sizes.2,
             egress_retention_bytes: sizes.0 >> sizes.2,
             snapshot_rate_bytes: sizes.0 >> (sizes.2 / 2),
+            snapshot_on_stop_ns: times.1,
             start_scan_bytes: sizes.0,
             socket_buffer_bytes: sizes.1 >> sizes.2,
             trace_every: 1 << sizes.2,
@@ -186,7 +187,7 @@ proptest! {
 }
 
 /// What [`nodes`] and [`clusters`] draw so widely that it may be refused.
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 27] = [
     "members",
     "ingress",
     "member",
@@ -206,6 +207,7 @@ const KEYS: [&str; 26] = [
     "snapshot_interval",
     "egress_retention",
     "snapshot_rate",
+    "snapshot_on_stop",
     "start_scan",
     "loss",
     "duplicate",

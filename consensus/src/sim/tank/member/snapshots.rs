@@ -3,6 +3,7 @@
 
 use lockstep_archive::files::snapshot_index::SnapshotEntry;
 use lockstep_transport::position::Position;
+use lockstep_transport::time::{MILLISECOND, Nanos};
 
 use super::TankMember;
 use crate::sim::{Broken, Rule};
@@ -15,6 +16,13 @@ const SLOW_FETCHES: u64 = 2 * 1024;
 /// The least that may be asked for: some pieces of a snapshot in a tenth of a second.
 const SLOW_RATE_BYTES: u64 = 64 * 1024;
 
+/// Where they are asked for after a multiple of so many bytes, a member that is told to stop waits
+/// for one before it does.
+const AWAITED: u64 = 3 * 1024;
+
+/// It waits for so long, which a disk may be too slow for.
+const AWAITED_FOR_NS: Nanos = 300 * MILLISECOND;
+
 /// What is fetched otherwise is there at once: a run is short.
 const FAST_RATE_BYTES: u64 = 32 << 20;
 
@@ -22,6 +30,11 @@ impl TankMember {
     /// While it leads, it asks for a snapshot whenever so many bytes of log have grown; 0: never.
     pub fn take_snapshots(&mut self, interval: u64) {
         self.config.snapshot_interval_bytes = interval;
+        self.config.snapshot_on_stop_ns = if interval.is_multiple_of(AWAITED) {
+            AWAITED_FOR_NS
+        } else {
+            0
+        };
         self.config.snapshot_rate_bytes = if interval.is_multiple_of(SLOW_FETCHES) {
             SLOW_RATE_BYTES
         } else {
