@@ -78,11 +78,10 @@ fn expect_copied(cluster: &SimCluster<Counting>, from: usize, to: usize) {
 fn who_leads_fetches_what_the_others_took_and_starts_from_it() {
     let mut cluster = cluster();
     take_a_snapshot(&mut cluster);
-    // Whoever takes one itself needs no copy.
     cluster.run(SECOND);
-    assert_eq!(fetched(&cluster, 0), 0);
-    cluster.run(3 * SECOND);
     expect_copied(&cluster, 1, 0);
+    // Whoever takes one itself needs no copy.
+    cluster.run(3 * SECOND);
     assert_eq!((fetched(&cluster, 1), fetched(&cluster, 2)), (0, 0));
     take_a_snapshot(&mut cluster);
     cluster.run(4 * SECOND);
@@ -107,6 +106,17 @@ fn who_leads_fetches_what_the_others_took_and_starts_from_it() {
         (answered + 1).to_le_bytes()
     );
     cluster.expect_equal_logs();
+}
+
+#[test]
+fn what_only_one_other_took_is_fetched_once_it_was_told_of_for_four_election_timeouts() {
+    let mut cluster = cluster();
+    cluster.member(2).kill();
+    take_a_snapshot(&mut cluster);
+    cluster.run(1500 * MILLISECOND);
+    assert_eq!(fetched(&cluster, 0), 0);
+    cluster.run(2 * SECOND);
+    expect_copied(&cluster, 1, 0);
 }
 
 #[test]
@@ -155,7 +165,7 @@ fn no_more_is_fetched_in_a_second_than_the_rate_allows() {
         .node(|node| node.snapshot_rate_bytes = 100 * 1024)
         .led_by(0);
     take_a_snapshot(&mut cluster);
-    cluster.run(5 * SECOND);
+    cluster.run(3 * SECOND);
     assert_eq!(fetched(&cluster, 0), 0);
     cluster.run(2 * SECOND);
     expect_copied(&cluster, 1, 0);
