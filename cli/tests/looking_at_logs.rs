@@ -210,19 +210,29 @@ fn a_log_buffer_that_was_removed_is_missed_as_the_next_start_misses_it() {
     assert_eq!(verify(&directory).0["standing"], "learner");
 }
 
+/// Copies a directory whose node runs. A file that the node is just making may be gone under `cp`.
+fn copy_of_running(place: &Place, from: &str, to: &str) {
+    for _ in 0..20 {
+        let copied = std::process::Command::new("cp")
+            .args(["-a", "-T", from, to])
+            .current_dir(place.path())
+            .status();
+        if copied.expect("cp can be started").success() {
+            return;
+        }
+        std::fs::remove_dir_all(place.path().join(to)).expect("it was begun");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{from} could not be copied");
+}
+
 #[test]
 fn a_copy_and_a_read_only_file_system_are_looked_at_and_left_as_they_are() {
     let place = Place::new();
     let node = place.running();
     place.expect_leads();
     let copy = place.path().join("copy");
-    let copied = std::process::Command::new("cp")
-        .arg("-a")
-        .arg("data")
-        .arg("copy")
-        .current_dir(place.path())
-        .status();
-    assert!(copied.expect("cp can be started").success());
+    copy_of_running(&place, "data", "copy");
     node.kill();
     assert_eq!(
         expect_whole(&place.path().join("data"))["standing"],
